@@ -1,0 +1,210 @@
+"""Settings, read from the environment or `.env`; `.env.example` lists every one with its default."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, default: str = "") -> str:
+    """The setting's value; an empty one counts as absent, as `.env.example` lists many so.
+
+    Read raw: `Env.str` takes a leading `$` for another variable's name, and a password may begin with one.
+    """
+    return str(env.ENVIRON.get(name, "")).strip() or default
+
+
+def number(name: str, default: float) -> float:
+    value = text(name)
+    try:
+        return float(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from None
+
+
+def whole(name: str, default: int) -> int:
+    value = text(name)
+    try:
+        return int(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def flag(name: str, default: bool) -> bool:
+    return env.bool(name) if text(name) else default
+
+
+def items(name: str) -> list[str]:
+    return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+DEBUG = flag("DEBUG", default=False)
+SECRET_KEY = text("SECRET_KEY", "insecure-key-for-development-only-never-for-real-money" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Put a long random one into the environment or .env, "
+        "or set DEBUG=true on a development machine."
+    )
+SECRET_KEY_FALLBACKS = items("SECRET_KEY_FALLBACKS")
+ALLOWED_HOSTS = items("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = items("CSRF_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = items("CORS_ALLOWED_ORIGINS")
+CORS_URLS_REGEX = r"^/api/"
+TRUSTED_PROXY_COUNT = whole("TRUSTED_PROXY_COUNT", 0)
+
+SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=False)
+SECURE_HSTS_SECONDS = whole("SECURE_HSTS_SECONDS", 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+# A player's link is a credential: nothing of it may leave in a Referer header.
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "ninja",
+    "sms",
+    "payments",
+    "game",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "playmatatu.urls"
+WSGI_APPLICATION = "playmatatu.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("lg", "Luganda"), ("sw", "Kiswahili")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = "Africa/Kampala"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+
+def _database() -> dict[str, Any]:
+    config = dict(env.db_url_config(text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")))
+    options = config.setdefault("OPTIONS", {})
+    if config["ENGINE"].endswith("sqlite3"):
+        # A site, its worker and a few commands share one file only so: readers beside one writer, writers
+        # that queue up at BEGIN instead of failing at their first write.
+        options.setdefault("transaction_mode", "IMMEDIATE")
+        options.setdefault("timeout", 20)
+        options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
+    else:
+        config.setdefault("CONN_MAX_AGE", 60)
+        config.setdefault("CONN_HEALTH_CHECKS", True)
+    return config
+
+
+DATABASES = {"default": _database()}
+
+REDIS_URL = text("REDIS_URL")
+if REDIS_URL:
+    CACHES: dict[str, Any] = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+        }
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
+FRONTEND_URL = text("FRONTEND_URL", "http://127.0.0.1:8000").rstrip("/")
+SITE_URL = text("SITE_URL", FRONTEND_URL).rstrip("/")
+
+SMS_DLR_ENABLED = flag("SMS_DLR_ENABLED", default=True)
+SMS_SERVICE_BASE_URL = text("SMS_SERVICE_BASE_URL").rstrip("/")
+SMS_SERVICE_USERNAME = text("SMS_SERVICE_USERNAME")
+SMS_SERVICE_PASSWORD = text("SMS_SERVICE_PASSWORD")
+SMS_RATE_LIMIT_SECONDS = whole("SMS_RATE_LIMIT_SECONDS", 30)
+SMS_TOKEN_FALLBACK_SECONDS = whole("SMS_TOKEN_FALLBACK_SECONDS", 3000)
+SMS_TOKEN_PATH = text("SMS_TOKEN_PATH", "/api/get_token/")
+SMS_SEND_PATH = text("SMS_SEND_PATH", "/v3/api/send_sms/")
+SMS_DLR_PATH = text("SMS_DLR_PATH", "/v3/api/dlr/")
+SMS_CONNECT_TIMEOUT = number("SMS_CONNECT_TIMEOUT", 3)
+SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
+SMS_DELIVERY = text("SMS_DELIVERY", "inline")
+SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
+
+MOMO_CALLBACK_SECRET = text("MOMO_CALLBACK_SECRET")
+MOMO_AUTO_APPROVE = flag("MOMO_AUTO_APPROVE", default=DEBUG)
+
+MIN_STAKE_AMOUNT = whole("MIN_STAKE_AMOUNT", 1000)
+MAX_STAKE_AMOUNT = whole("MAX_STAKE_AMOUNT", 5_000_000)
+QUEUE_EXPIRY_MINUTES = number("QUEUE_EXPIRY_MINUTES", 10)
+COMMISSION_FLAT = whole("COMMISSION_FLAT", 0)
+
+LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = text("LOG_FORMAT", "console").lower()
+if LOG_FORMAT not in {"console", "json"}:
+    raise ImproperlyConfigured(f"LOG_FORMAT must be console or json, not {LOG_FORMAT!r}.")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "console": {"()": "playmatatu.logs.ConsoleFormatter"},
+        "json": {"()": "playmatatu.logs.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # Django's own set-up gives these handlers that print unredacted.
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+    },
+}

@@ -1,0 +1,9 @@
+"""The WSGI entry point: `gunicorn playmatatu.wsgi`."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
+
+application = get_wsgi_application()

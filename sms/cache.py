@@ -1,0 +1,65 @@
+"""Django's cache, which may be down: then every call answers as if nothing were stored, with a warning now and then."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.core.cache import cache
+
+logger = logging.getLogger("sms.cache")
+T = TypeVar("T")
+
+_WARN_EVERY = 60.0
+# A cache that hangs costs its time-out at every call: after one failure it is left alone for a moment.
+_REST = 1.0
+_last_warning = -_WARN_EVERY
+_rest_until = 0.0
+
+
+def guarded(call: Callable[[], T], default: T) -> T:
+    """The call's answer, or `default` when the cache is out of reach."""
+    global _last_warning, _rest_until
+    if time.monotonic() < _rest_until:
+        return default
+    try:
+        return call()
+    # Each backend has errors of its own, and none of them may cost a text.
+    except Exception as error:  # noqa: BLE001
+        now = time.monotonic()
+        _rest_until = now + _REST
+        if now - _last_warning >= _WARN_EVERY:
+            _last_warning = now
+            logger.warning(
+                "sms.cache_down: texts go out without a shared token and without the throttle (%s)",
+                type(error).__name__,
+                extra={"event": "sms.cache_down"},
+            )
+        return default
+
+
+def get(key: str) -> Any:
+    return guarded(lambda: cache.get(key), None)
+
+
+def put(key: str, value: object, seconds: float) -> None:
+    guarded(lambda: cache.set(key, value, int(seconds)), None)
+
+
+def add(key: str, value: object, seconds: float) -> bool | None:
+    """True: set now. False: something is stored there. None: the cache answers nothing that can be trusted.
+
+    A backend that swallows its errors (django-redis with IGNORE_EXCEPTIONS) answers falsy to `add` when it is
+    down; what tells that from a taken key is that there is nothing to read.
+    """
+    if guarded(lambda: cache.add(key, value, int(seconds)), None):
+        return True
+    return None if get(key) is None else False
+
+
+def drop(key: str) -> None:
+    guarded(lambda: cache.delete(key), False)
+
+
+def keep(key: str, seconds: float) -> None:
+    guarded(lambda: cache.touch(key, int(seconds)), False)

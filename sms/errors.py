@@ -1,0 +1,54 @@
+"""What can go wrong with a text. `str()` of each is one sentence for an operator and holds no secret."""
+
+
+class SmsError(Exception):
+    """Base of all. `transient` says whether the same text may go through later, by itself."""
+
+    transient = False
+
+
+class InvalidPhone(SmsError, ValueError):
+    """Not a Ugandan mobile number."""
+
+
+class SmsDisabled(SmsError):
+    """The base URL, the user name or the password is not set."""
+
+    def __init__(self) -> None:
+        super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
+
+
+class RateLimited(SmsError):
+    """This phone had a text of the same kind a moment ago. `retry_after`: seconds."""
+
+    transient = True
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"Rate limit: this phone had a text a moment ago; try again in {retry_after:.0f} s.")
+
+
+class ProviderError(SmsError):
+    """DMark did not take the text. `status_code`: its HTTP status, None where there was none."""
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        self.status_code = status_code
+        super().__init__(message)
+
+
+class AuthenticationFailed(ProviderError):
+    """DMark refuses the credentials; no text is to blame, and none will pass until they are mended."""
+
+
+class ProviderRejected(ProviderError):
+    """DMark refuses this text, or answers what is no answer of DMark's; the same request would end the same."""
+
+
+class ProviderUnavailable(ProviderError):
+    """DMark is out of order or out of reach, also after the quick retries. `retry_after`: seconds, where it said."""
+
+    transient = True
+
+    def __init__(self, message: str, status_code: int | None = None, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, status_code)

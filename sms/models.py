@@ -1,0 +1,93 @@
+"""`SmsMessage`: at once the outbox, the audit log and what the admin shows; `SmsEvent`: what happened to each."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued", "queued"
+    SENDING = "sending", "sending"
+    SENT = "sent", "sent"
+    DELIVERED = "delivered", "delivered"
+    UNDELIVERED = "undelivered", "undelivered"
+    FAILED = "failed", "failed"
+    RATE_LIMITED = "rate_limited", "rate limited"
+    EXPIRED = "expired", "expired"
+    DISABLED = "disabled", "disabled"
+
+
+# An acceptance by DMark lifts all but these, which are further along already.
+ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
+RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
+# Ends that mean that the player has no text.
+UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.EXPIRED, Status.RATE_LIMITED)
+OPEN = (Status.QUEUED, Status.SENDING)
+
+
+class SmsMessage(models.Model):
+    """One text to one phone. Times are aware and UTC."""
+
+    phone = models.CharField("phone (E.164)", max_length=16)
+    text = models.TextField()
+    kind = models.CharField(max_length=40, blank=True, default="")
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    dedupe_key = models.CharField("reference", max_length=200, null=True, blank=True, unique=True)
+    provider_id = models.CharField("DMark's id", max_length=100, blank=True, default="")
+    attempts = models.PositiveIntegerField("send requests", default=0)
+    retries = models.PositiveIntegerField("times put back for later", default=0)
+    error = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    due_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    # Who sends it now, and until when the others leave it alone.
+    claim = models.CharField(max_length=32, blank=True, default="", editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "SMS"
+        verbose_name_plural = "SMS"
+        get_latest_by = "created_at"
+        permissions: ClassVar = [("resend_smsmessage", "Can send an SMS again")]
+        indexes: ClassVar = [
+            # Partial, so that a claim costs the same with a million old rows as with none.
+            models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
+            models.Index(fields=["lease_until"], condition=Q(status="sending"), name="sms_leased"),
+            models.Index(fields=["created_at"], name="sms_created"),
+            models.Index(fields=["phone", "created_at"], name="sms_phone"),
+            models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="sms_provider_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"SMS {self.pk} ({self.kind or 'plain'}, {self.status})"
+
+
+class SmsEvent(models.Model):
+    """A line of a message's way: a request to DMark, a report of DMark's, an act of an operator."""
+
+    class What(models.TextChoices):
+        ATTEMPT = "attempt", "attempt"
+        REPORT = "report", "report"
+        RESEND = "resend", "resend"
+
+    message = models.ForeignKey(SmsMessage, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    what = models.CharField(max_length=8, choices=What)
+    step = models.CharField("token, send, push, poll", max_length=8, blank=True, default="")
+    attempt = models.PositiveSmallIntegerField(default=0)
+    http_status = models.PositiveIntegerField(null=True, blank=True)
+    provider_id = models.CharField(max_length=100, blank=True, default="")
+    answer = models.TextField("DMark's answer, cut short and redacted", blank=True, default="")
+    error = models.TextField(blank=True, default="")
+    ms = models.PositiveIntegerField("milliseconds", default=0)
+    actor = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["at", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.what} of SMS {self.message_id}"

@@ -1,0 +1,158 @@
+"""The outbox: `queue_sms` joins the caller's transaction, `send_sms` sends now; and what both share with the worker.
+
+A text's way: a row `queued` → claimed, `sending` with a lease → `attempt` talks to DMark, without the database →
+`record` writes the outcome. Only a row that its claimer still holds takes a failure; an acceptance always counts.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from sms import conf
+from sms.delivery import attempt
+from sms.errors import SmsDisabled
+from sms.models import RESENDABLE, SmsEvent, SmsMessage, Status
+from sms.phone import to_e164
+from sms.records import record
+from sms.redaction import BLANKED
+
+CHANNEL = "sms_outbox"
+
+
+def queue_sms(
+    phone: object, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
+) -> SmsMessage:
+    """Write one text to the outbox; it leaves after commit, inline or by the worker.
+
+    With a `dedupe_key` that exists already: that message, and nothing is sent. Raises InvalidPhone or ValueError
+    before any row is written.
+    """
+    message = _new(phone, text, kind, dedupe_key, expires_at)
+    try:
+        # In a savepoint: the unique key decides a race, and its error must not end the caller's transaction.
+        with transaction.atomic():
+            message.save(force_insert=True)
+    except IntegrityError:
+        if dedupe_key is None:
+            raise
+        return SmsMessage.objects.get(dedupe_key=dedupe_key)
+    if message.status == Status.QUEUED:
+        _set_off([message.pk])
+    return message
+
+
+def send_sms(phone: object, text: str, *, kind: str = "") -> SmsMessage:
+    """Send one text now, in either mode. Raises SmsError with the reason; the row keeps it too."""
+    message = _new(phone, text, kind, None, None)
+    if message.status == Status.DISABLED:
+        message.save(force_insert=True)
+        raise SmsDisabled
+    config = conf.current()
+    message.status, message.claim = Status.SENDING, uuid.uuid4().hex
+    message.lease_until = timezone.now() + timedelta(seconds=config.lease + config.longest_send)
+    message.save(force_insert=True)
+    outcome = attempt(message)
+    record([outcome])
+    message.refresh_from_db()
+    if outcome.reason:
+        raise outcome.reason
+    return message
+
+
+def deliver(message_id: int) -> None:
+    """Claim one queued text and send it in this process; nothing happens if another has it already."""
+    config = conf.current()
+    for message in claim(
+        SmsMessage.objects.filter(pk=message_id), uuid.uuid4().hex, 1, config.lease + config.longest_send
+    ):
+        record([attempt(message)])
+
+
+def claim(rows: "QuerySet[SmsMessage]", claimer: str, limit: int, lease: float) -> list[SmsMessage]:
+    """Up to `limit` due texts of `rows`, now `sending` for `claimer`; the one that expires first comes first."""
+    with transaction.atomic():
+        now = timezone.now()
+        due = rows.filter(status=Status.QUEUED, due_at__lte=now).order_by("expires_at", "id")
+        features = connection.features
+        if features.has_select_for_update:
+            due = due.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+        messages = list(due[:limit])
+        lease_until = now + timedelta(seconds=lease)
+        if messages:
+            SmsMessage.objects.filter(pk__in=[message.pk for message in messages], status=Status.QUEUED).update(
+                status=Status.SENDING, claim=claimer, lease_until=lease_until
+            )
+    for message in messages:
+        message.status, message.claim, message.lease_until = Status.SENDING, claimer, lease_until
+    return messages
+
+
+def free_expired_leases() -> int:
+    """Put back what a crash left in `sending`. Returns how many."""
+    return SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=timezone.now()).update(
+        status=Status.QUEUED, claim="", lease_until=None
+    )
+
+
+def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
+    """Queue again what did not arrive; two orders at once send one. Returns the ids that this call queued.
+
+    What is past its time gets a new hour, unless its link is blanked already: such a text is left alone.
+    """
+    if not conf.current().enabled:
+        raise SmsDisabled
+    queued = []
+    for message in resendable(rows).only("pk", "expires_at"):
+        now = timezone.now()
+        expires_at = max(message.expires_at, now + timedelta(seconds=conf.DEFAULT_LIFE_SECONDS))
+        with transaction.atomic():
+            if not SmsMessage.objects.filter(pk=message.pk, status__in=RESENDABLE).update(
+                status=Status.QUEUED, due_at=now, expires_at=expires_at, retries=0, error="", claim="", lease_until=None
+            ):
+                continue
+            SmsEvent.objects.create(message_id=message.pk, what=SmsEvent.What.RESEND, actor=actor[:150])
+            _set_off([message.pk])
+        queued.append(message.pk)
+    return queued
+
+
+def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
+    """Those of `rows` that may be sent again."""
+    return rows.filter(status__in=RESENDABLE).exclude(text__contains=BLANKED)
+
+
+def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires_at: datetime | None) -> SmsMessage:
+    number = to_e164(phone)
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("The text of an SMS must not be empty.")
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("The text of an SMS must not hold NUL or lone surrogates.")
+    for name, value, longest in (("kind", kind, 40), ("dedupe_key", dedupe_key or "", 200)):
+        if len(value) > longest or "\0" in value:
+            raise ValueError(f"The {name} of an SMS has at most {longest} characters, and no NUL.")
+    now = timezone.now()
+    return SmsMessage(
+        phone=number,
+        text=text,
+        kind=kind,
+        status=Status.QUEUED if conf.current().enabled else Status.DISABLED,
+        dedupe_key=dedupe_key,
+        created_at=now,
+        due_at=now,
+        expires_at=expires_at or now + timedelta(seconds=conf.DEFAULT_LIFE_SECONDS),
+    )
+
+
+def _set_off(message_ids: list[int]) -> None:
+    """See to it that the texts leave after commit: here, or by a worker that is told of them."""
+    if conf.current().delivery == "worker":
+        if connection.vendor == "postgresql":
+            # Delivered by PostgreSQL at commit, and not at all after a rollback.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+        return
+    for message_id in message_ids:
+        transaction.on_commit(lambda message_id=message_id: deliver(message_id), robust=True)  # type: ignore[misc]
