@@ -93,7 +93,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "playmatatu.api.ApiMiddleware",
 ]
+# Addresses are exactly as written: a POST that is redirected loses its body.
+APPEND_SLASH = False
 ROOT_URLCONF = "playmatatu.urls"
 WSGI_APPLICATION = "playmatatu.wsgi.application"
 TEMPLATES = [
@@ -188,6 +191,11 @@ MIN_STAKE_AMOUNT = whole("MIN_STAKE_AMOUNT", 1000)
 MAX_STAKE_AMOUNT = whole("MAX_STAKE_AMOUNT", 5_000_000)
 QUEUE_EXPIRY_MINUTES = number("QUEUE_EXPIRY_MINUTES", 10)
 COMMISSION_FLAT = whole("COMMISSION_FLAT", 0)
+
+INVITES_PER_INVITER_DAY = whole("INVITES_PER_INVITER_DAY", 20)
+INVITES_PER_RECIPIENT_DAY = whole("INVITES_PER_RECIPIENT_DAY", 5)
+INVITES_PER_ADDRESS_HOUR = whole("INVITES_PER_ADDRESS_HOUR", 300)
+WRONG_CODES_PER_ADDRESS = whole("WRONG_CODES_PER_ADDRESS", 100)
 
 LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = text("LOG_FORMAT", "console").lower()

@@ -1,9 +1,16 @@
 """Every address of the service."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+
+from playmatatu.api import api, unknown
 
 urlpatterns = [
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("api/", api.urls),
+    re_path(r"^api/", unknown),
     path("sms/", include("sms.urls")),
+    path("", include("game.urls")),
 ]

@@ -63,3 +63,9 @@ def drop(key: str) -> None:
 
 def keep(key: str, seconds: float) -> None:
     guarded(lambda: cache.touch(key, int(seconds)), False)
+
+
+def forget_failure() -> None:
+    """Ask the cache again at once, and warn again."""
+    global _last_warning, _rest_until
+    _last_warning, _rest_until = -_WARN_EVERY, 0.0

@@ -23,9 +23,9 @@ METHODS = ("json", "form", "get")
 class Faults:
     """The switches. `*_times`: for so many requests only, then `ok` again; 0 means until switched back."""
 
-    token: str = "ok"
+    token: str = "ok"  # noqa: S105
     token_times: int = 0
-    token_kind: str = "jwt"
+    token_kind: str = "jwt"  # noqa: S105
     token_life: float = 86400.0
     send: str = "ok"
     send_times: int = 0

@@ -1,0 +1,123 @@
+"""What the API tells of an entry; the pages show the same."""
+
+from typing import Any
+
+from game.models import Entry
+from game.stakes import Placed
+from game.tokens import game_link, player_token, queue_token
+from sms.models import ACCEPTED, SmsMessage
+
+# Why an entry ended, in words for its player.
+REASONS = {
+    "timed_out": "Nobody joined in time. You may stake again.",
+    "payment_failed": "Your payment failed. You may stake again.",
+    "replaced": "A newer stake of yours took the place of this one.",
+    "not_paid": "This stake was not paid.",
+    "refund_due": "Your payment came too late to play; support will refund it.",
+    "session_expired": "The time of this match is over.",
+    "left": "You left the queue.",
+}
+
+
+def iso(moment: Any) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def invite_answer(invite: SmsMessage | None) -> dict[str, Any] | None:
+    return {"id": invite.pk, "status": invite.status} if invite else None
+
+
+def placed_answer(placed: Placed) -> dict[str, Any]:
+    """The stake endpoint's 200."""
+    entry = placed.entry
+    common: dict[str, Any] = {
+        "queue_id": entry.pk,
+        "queue_token": queue_token(entry),
+        "player_token": player_token(entry),
+        "transaction_id": entry.payment.transaction_id,
+        "stake_amount": entry.stake_amount,
+    }
+    if entry.status == Entry.Status.AWAITING_PAYMENT:
+        message = "Confirm the payment on your phone; your match opens when it is paid."
+        return common | {"status": "awaiting_payment", "message": _with(message, placed.invite_refused)}
+    if entry.status == Entry.Status.MATCHED:
+        return common | {"status": "matched", "message": "Opponent found!"} | _match(entry)
+    if entry.match_code:
+        return common | {
+            "status": "private_created",
+            "match_code": entry.match_code,
+            "expires_at": iso(entry.expires_at),
+            "sms_invite_sent": placed.invite is not None and placed.invite.status in ACCEPTED,
+            "sms_invite": invite_answer(placed.invite),
+            "message": _private_message(placed),
+        }
+    return common | {
+        "status": "queued",
+        "display_name": entry.display_name,
+        "message": "Searching for an opponent; we text you when one is found.",
+    }
+
+
+def _private_message(placed: Placed) -> str:
+    if placed.invite_refused:
+        return f"Your private match is open. {placed.invite_refused}"
+    if placed.invite is None:
+        return "Your private match is open: share the code with your friend."
+    if placed.invite.status in ACCEPTED:
+        return "Your private match is open, and the invite is on its way."
+    if placed.invite.status in ("queued", "sending"):
+        return "Your private match is open; the invite is being sent."
+    return "Your private match is open, but the invite could not be sent: share the code with your friend."
+
+
+def _with(message: str, more: str) -> str:
+    return f"{message} {more}" if more else message
+
+
+def _match(entry: Entry) -> dict[str, Any]:
+    session, opponent = entry.session, entry.opponent
+    if session is None:
+        raise ValueError("An entry without a session is not matched.")
+    return {
+        "game_token": session.token,
+        "game_link": game_link(entry),
+        "session_id": session.pk,
+        "stake_amount": session.stake_amount,
+        "prize_amount": session.prize_amount,
+        "expires_at": iso(session.expires_at),
+        "my_display_name": entry.display_name,
+        "opponent_display_name": opponent.display_name if opponent else "",
+    }
+
+
+def status_answer(entry: Entry) -> dict[str, Any]:
+    """What the queue's status tells the owner of an entry."""
+    state = entry.state
+    answer: dict[str, Any] = {
+        "status": state,
+        "stake_amount": entry.stake_amount,
+        "display_name": entry.display_name,
+        "message": "",
+    }
+    if state == Entry.Status.AWAITING_PAYMENT:
+        answer["message"] = "Waiting for your payment."
+    elif state == Entry.Status.MATCHED:
+        answer |= _match(entry) | {"message": "Opponent found!"}
+    elif state == Entry.Status.EXPIRED:
+        reason = entry.reason or ("session_expired" if entry.session else "timed_out")
+        if entry.payment.refund_due:
+            reason = "refund_due"
+        answer |= {"reason": reason, "message": REASONS.get(reason, "This stake is over.")}
+    else:
+        answer["expires_at"] = iso(entry.expires_at)
+        answer["message"] = "Searching for an opponent."
+        if entry.match_code:
+            invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first()
+            answer |= {
+                "match_code": entry.match_code,
+                "sms_invite": invite_answer(invite),
+                "message": "Waiting for your friend: share the code.",
+            }
+        elif entry.joins_code:
+            answer["message"] = "Your friend's match was taken meanwhile; searching for another opponent."
+    return answer

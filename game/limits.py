@@ -1,0 +1,68 @@
+"""Limits on what strangers could abuse: invites to numbers that anybody can type in, and guessing codes."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.utils import timezone
+
+from game.errors import Refused
+from game.models import Entry, Player
+
+logger = logging.getLogger("game.limits")
+
+CODE_WINDOW_SECONDS = 600
+
+
+def client_address(request: HttpRequest) -> str:
+    """The caller's address, as the outermost of TRUSTED_PROXY_COUNT proxies saw it."""
+    count = settings.TRUSTED_PROXY_COUNT
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    if count > 0 and len(hops) >= count:
+        return hops[-count]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def invite_refusal(player: Player, invite_phone: str, address: str | None) -> str:
+    """Why this invite may not leave; "" when it may."""
+    now = timezone.now()
+    day, hour = now - timedelta(days=1), now - timedelta(hours=1)
+    invited = Entry.objects.exclude(invite_phone="")
+    if invited.filter(player=player, created_at__gt=day).count() >= settings.INVITES_PER_INVITER_DAY:
+        return "You have sent as many invites as one player may send in a day; share the code yourself."
+    if invited.filter(invite_phone=invite_phone, created_at__gt=day).count() >= settings.INVITES_PER_RECIPIENT_DAY:
+        return "This number has had as many invites as one may get in a day; share the code yourself."
+    if address and (
+        invited.filter(client_address=address, created_at__gt=hour).count() >= settings.INVITES_PER_ADDRESS_HOUR
+    ):
+        return "Too many invites came from your network in the last hour; share the code yourself."
+    return ""
+
+
+def _codes_key(address: str) -> str:
+    return f"game_wrong_codes:{address}"
+
+
+def refuse_code_guessing(address: str) -> None:
+    """Raises Refused (429) once this address has given too many wrong codes."""
+    try:
+        wrong = cache.get(_codes_key(address), 0)
+    # A cache that is down must not keep players from joining.
+    except Exception:
+        logger.warning("The cache is down: wrong match codes are not counted.", exc_info=True)
+        return
+    if isinstance(wrong, int) and wrong > settings.WRONG_CODES_PER_ADDRESS:
+        raise Refused(
+            429, "Too many wrong match codes came from your network; try again in 10 minutes.", "match_code", 600
+        )
+
+
+def count_wrong_code(address: str) -> None:
+    try:
+        cache.add(_codes_key(address), 0, CODE_WINDOW_SECONDS)
+        cache.incr(_codes_key(address))
+    # ValueError: the key ran out in between. Anything else: the cache is down.
+    except Exception:
+        logger.warning("The cache is down: a wrong match code was not counted.", exc_info=True)

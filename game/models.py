@@ -1,0 +1,129 @@
+"""Players, their entries in the queue, and the sessions that two entries make. Amounts are whole UGX."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from payments.models import Payment
+
+
+def life() -> timedelta:
+    """How long an open entry waits, and how long a session lasts."""
+    return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
+
+
+class Player(models.Model):
+    """One phone. Its row is what two stakes of the same phone queue up for."""
+
+    phone = models.CharField("phone (E.164)", max_length=16, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"Player {self.pk}"
+
+
+class StakeLevel(models.Model):
+    """A stake that was played for. Its row is what decides who of two that arrive together comes second."""
+
+    amount = models.PositiveIntegerField("stake (UGX)", unique=True)
+
+    def __str__(self) -> str:
+        return f"{self.amount} UGX"
+
+
+class Session(models.Model):
+    """A match of two entries."""
+
+    token = models.CharField(max_length=64, unique=True)
+    stake_amount = models.PositiveIntegerField("stake (UGX)")
+    prize_amount = models.PositiveIntegerField("prize (UGX)")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Session {self.pk} for {self.stake_amount} UGX"
+
+    @property
+    def status(self) -> str:
+        return "active" if self.expires_at > timezone.now() else "expired"
+
+
+class Entry(models.Model):
+    """One stake of one player: a place in the public queue, or a private match with a code."""
+
+    class Status(models.TextChoices):
+        AWAITING_PAYMENT = "awaiting_payment", "awaiting payment"
+        OPEN = "queued", "queued"
+        MATCHED = "matched", "matched"
+        EXPIRED = "expired", "expired"
+
+    player = models.ForeignKey(Player, on_delete=models.PROTECT, related_name="entries")
+    payment = models.OneToOneField(Payment, on_delete=models.PROTECT, related_name="entry")
+    stake_amount = models.PositiveIntegerField("stake (UGX)")
+    display_name = models.CharField(max_length=50, blank=True, default="")
+    status = models.CharField(max_length=16, choices=Status, default=Status.AWAITING_PAYMENT)
+    reason = models.CharField("why it expired", max_length=32, blank=True, default="")
+    match_code = models.CharField(max_length=6, null=True, blank=True, unique=True)
+    # The code this player wants to join; kept while the payment is under way, and told when it was too late.
+    joins_code = models.CharField(max_length=6, blank=True, default="")
+    invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
+    client_address = models.GenericIPAddressField("address that invited", null=True, blank=True)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
+    created_at = models.DateTimeField(default=timezone.now)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "entries"
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["player"], condition=Q(status="queued"), name="one_open_entry"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["stake_amount", "opened_at", "id"], condition=Q(status="queued"), name="entry_waiting"
+            ),
+            models.Index(fields=["status", "expires_at"], name="entry_status"),
+            models.Index(fields=["invite_phone", "created_at"], condition=~Q(invite_phone=""), name="entry_invited"),
+            models.Index(
+                fields=["client_address", "created_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Entry {self.pk} for {self.stake_amount} UGX ({self.state})"
+
+    @property
+    def phone(self) -> str:
+        return self.player.phone
+
+    @property
+    def invite_key(self) -> str:
+        """The dedupe key of its invite text."""
+        return f"invite:{self.pk}"
+
+    @property
+    def state(self) -> str:
+        """The status as of now: what is past its time reads `expired` at once."""
+        ends = self.session.expires_at if self.session else self.expires_at
+        if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= timezone.now():
+            return str(self.Status.EXPIRED)
+        return self.status
+
+    @property
+    def opponent(self) -> "Entry | None":
+        if self.session is None:
+            return None
+        return next((entry for entry in self.session.entries.all() if entry.pk != self.pk), None)
+
+    def open_now(self, now: datetime) -> None:
+        """Start its life; the caller saves."""
+        self.status, self.reason = self.Status.OPEN, ""
+        self.opened_at, self.expires_at = now, now + life()

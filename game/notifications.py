@@ -1,0 +1,117 @@
+"""Every text of the product, and when it leaves: the receivers of the three signals.
+
+Each works in a savepoint of its own, so that one that fails takes nothing else with it, on PostgreSQL too.
+"""
+
+import logging
+from math import ceil
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.dispatch import receiver
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from game.models import Entry, Session
+from game.signals import private_match_created, session_committed
+from game.tokens import game_link
+from payments.models import Payment
+from payments.signals import momo_status_changed, momo_success_repeated
+from sms.outbox import queue_sms
+
+logger = logging.getLogger("game.notifications")
+
+
+def render(kind: str, **values: object) -> str:
+    """The text of a kind, from `game/sms/<kind>.txt`."""
+    return render_to_string(f"game/sms/{kind}.txt", values).strip()
+
+
+@receiver(private_match_created)
+def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> None:
+    if not invite_phone:
+        return
+    left = (entry.expires_at - timezone.now()).total_seconds() if entry.expires_at else 0
+    with transaction.atomic():
+        queue_sms(
+            invite_phone,
+            render(
+                "private_invite",
+                code=entry.match_code,
+                stake=str(entry.stake_amount),
+                ttl=str(max(1, ceil(left / 60 - 0.01))),
+                frontend_url=settings.FRONTEND_URL.rstrip("/"),
+            ),
+            kind="private_invite",
+            dedupe_key=entry.invite_key,
+            expires_at=entry.expires_at,
+        )
+
+
+@receiver(session_committed)
+def text_match(sender: Any, session: Session, told_by_payment: Entry | None = None, **kwargs: Any) -> None:
+    for entry in session.entries.select_related("player", "session").order_by("pk"):
+        if told_by_payment is not None and entry.pk == told_by_payment.pk:
+            continue
+        try:
+            with transaction.atomic():
+                queue_sms(
+                    entry.phone,
+                    render("match_found", link=game_link(entry)),
+                    kind="match_found",
+                    dedupe_key=f"session:{session.pk}:{entry.player_id}",
+                    expires_at=session.expires_at,
+                )
+        # One player's text must not fall with the other's.
+        except Exception:
+            logger.exception("The match text of entry %s could not be queued.", entry.pk)
+
+
+@receiver(momo_status_changed)
+def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: Any) -> None:
+    with transaction.atomic():
+        if payment.status == Payment.Status.SUCCESS:
+            _text_success(payment)
+        elif payment.status == Payment.Status.FAILED:
+            _queue_payment_text(payment, "payment_failed", {})
+
+
+@receiver(momo_success_repeated)
+def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
+    """The dedupe key keeps this to payments whose text a crash has swallowed."""
+    with transaction.atomic():
+        _text_success(payment)
+
+
+def text_opened(payment: Payment) -> None:
+    """The text of a payment whose entry was opened late, by a command."""
+    with transaction.atomic():
+        _text_success(payment)
+
+
+def _text_success(payment: Payment) -> None:
+    entry = Entry.objects.select_related("player", "session").filter(payment=payment).first()
+    if payment.refund_due:
+        _queue_payment_text(payment, "payment_held", {})
+        return
+    if entry is not None and entry.opened_at is None:
+        return  # it could not be opened just now; who opens it will text
+    values: dict[str, object] = {}
+    if entry is not None and entry.session is not None:
+        values["link"] = game_link(entry)
+    elif entry is not None and entry.match_code:
+        values["code"] = entry.match_code
+    _queue_payment_text(payment, "payment_success", values, entry)
+
+
+def _queue_payment_text(payment: Payment, kind: str, values: dict[str, object], entry: Entry | None = None) -> None:
+    # The link of a text is good for as long as its match.
+    expires_at = entry.session.expires_at if entry is not None and entry.session is not None else None
+    queue_sms(
+        payment.phone,
+        render(kind, amount=str(payment.amount), **values),
+        kind=kind,
+        dedupe_key=f"payment:{payment.pk}:{payment.status.lower()}",
+        expires_at=expires_at,
+    )

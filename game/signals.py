@@ -1,0 +1,8 @@
+"""Sent with `send_robust` inside the transaction that makes the change, after it is written."""
+
+from django.dispatch import Signal
+
+# entry, invite_phone (E.164 or "")
+private_match_created = Signal()
+# session
+session_committed = Signal()

@@ -1,0 +1,172 @@
+"""Staking: what the API and the pages call."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from game import limits
+from game.errors import Refused
+from game.matching import (
+    end_what_is_over,
+    give_code,
+    has_open_entry,
+    joinable,
+    lock_level,
+    locked_player,
+    open_entry,
+)
+from game.models import Entry, Player
+from payments.models import Payment
+from payments.services import create_payment
+from sms.models import SmsMessage
+
+# A stake that nobody paid for so long is given up. A payment that comes still later reopens it.
+UNPAID_LIFE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """A checked order: phones in E.164, whole UGX."""
+
+    phone: str
+    amount: int
+    display_name: str = ""
+    create_private: bool = False
+    invite_phone: str = ""
+    match_code: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of a stake. `invite_refused`: why the invite may not leave."""
+
+    entry: Entry
+    invite_refused: str = ""
+    invite: SmsMessage | None = None
+
+
+def check_amount(amount: int) -> None:
+    """Raises Refused unless the stake is within the bounds."""
+    if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
+        raise Refused(
+            400,
+            f"The stake must be from {settings.MIN_STAKE_AMOUNT} to {settings.MAX_STAKE_AMOUNT} UGX.",
+            "stake_amount",
+        )
+
+
+def place(stake: Stake) -> Placed:
+    """Take a stake: a new entry, and with auto-approval its match. Raises Refused; then nothing is written."""
+    check_amount(stake.amount)
+    if stake.invite_phone and stake.invite_phone == stake.phone:
+        raise Refused(400, "You cannot invite yourself: give your friend's number.", "invite_phone")
+    if stake.match_code:
+        limits.refuse_code_guessing(stake.address)
+    try:
+        with transaction.atomic():
+            entry, refused = _place(stake)
+    except Refused as refusal:
+        if stake.match_code and refusal.status == 404:
+            limits.count_wrong_code(stake.address)
+        raise
+    # Inline delivery has run by now, after the commit, so the invite's row is read afresh.
+    invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
+    return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), refused, invite)
+
+
+def _place(stake: Stake) -> tuple[Entry, str]:
+    player = locked_player(stake.phone)
+    lock_level(stake.amount)
+    end_what_is_over(player)
+    if has_open_entry(player):
+        raise Refused(
+            409, "You have an open stake already: wait for your opponent, or until it expires.", "phone_number"
+        )
+    if stake.match_code:
+        joinable(stake.match_code, player, stake.amount)
+    Entry.objects.filter(player=player, status=Entry.Status.AWAITING_PAYMENT).update(
+        status=Entry.Status.EXPIRED, reason="replaced"
+    )
+    approved = settings.MOMO_AUTO_APPROVE
+    entry = Entry(
+        player=player,
+        payment=create_payment(stake.phone, stake.amount, approved=approved),
+        stake_amount=stake.amount,
+        display_name=stake.display_name,
+        joins_code=stake.match_code,
+    )
+    refused = _set_invite(entry, player, stake) if stake.invite_phone else ""
+    if stake.create_private:
+        give_code(entry)
+    else:
+        entry.save()
+    if approved:
+        open_entry(entry)
+    return entry, refused
+
+
+def _set_invite(entry: Entry, player: Player, stake: Stake) -> str:
+    refused = limits.invite_refusal(player, stake.invite_phone, stake.address or None)
+    if not refused:
+        entry.invite_phone, entry.client_address = stake.invite_phone, stake.address or None
+    return refused
+
+
+def open_paid(payment: Payment) -> Entry | None:
+    """Open the entry of a payment that has succeeded; an expired one again. Returns the entry, if there is one.
+
+    Where the player has another entry open it cannot be: then the payment is marked for a refund. The caller
+    holds the payment's lock and a transaction.
+    """
+    entry = Entry.objects.select_related("player").filter(payment=payment).first()
+    if entry is None or payment.refund_due:
+        return entry
+    locked_player(entry.player.phone)
+    lock_level(entry.stake_amount)
+    entry.refresh_from_db(fields=["status", "reason", "opened_at", "session", "expires_at"])
+    if entry.opened_at is not None:
+        return entry  # it had its time
+    end_what_is_over(entry.player)
+    if has_open_entry(entry.player):
+        Payment.objects.filter(pk=payment.pk).update(refund_due=True)
+        payment.refund_due = True
+        if entry.status != Entry.Status.EXPIRED:
+            entry.status, entry.reason = Entry.Status.EXPIRED, "refund_due"
+            entry.save(update_fields=["status", "reason"])
+        return entry
+    open_entry(entry, paid_now=True)
+    return entry
+
+
+def give_up(entry: Entry, reason: str) -> None:
+    """End an entry that is not paid."""
+    Entry.objects.filter(pk=entry.pk, status=Entry.Status.AWAITING_PAYMENT).update(
+        status=Entry.Status.EXPIRED, reason=reason
+    )
+
+
+def expire_old() -> int:
+    """Write down what is past its time. Returns how many."""
+    now = timezone.now()
+    timed_out = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=now).update(
+        status=Entry.Status.EXPIRED, reason="timed_out"
+    )
+    unpaid = Entry.objects.filter(
+        status=Entry.Status.AWAITING_PAYMENT,
+        created_at__lte=now - UNPAID_LIFE,
+        payment__status=Payment.Status.PENDING,
+    ).update(status=Entry.Status.EXPIRED, reason="not_paid")
+    return timed_out + unpaid
+
+
+def left_unopened() -> list[Payment]:
+    """Paid entries that a crash or a failing receiver left unopened."""
+    return list(
+        Payment.objects.filter(status=Payment.Status.SUCCESS, refund_due=False, entry__opened_at=None).exclude(
+            entry=None
+        )
+    )

