@@ -1,7 +1,7 @@
 """The stake endpoint, queue status and the session endpoint, with auto-approval."""
 
-import json
 import re
+import time
 from datetime import datetime
 from typing import Any
 
@@ -11,24 +11,9 @@ from django.test import Client
 from game.models import Entry, Session
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, post, stake, status
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ALICE, BOB, CAROL = "0772000001", "0772000002", "0772000003"
-
-
-def post(client: Client, path: str = "/api/v1/game/stake", **body: Any) -> Any:
-    return client.post(path, json.dumps(body), content_type="application/json")
-
-
-def stake(client: Client, phone: str, amount: Any = 1000, **more: Any) -> dict[str, Any]:
-    answer = post(client, phone_number=phone, stake_amount=amount, **more)
-    assert answer.status_code == 200, answer.content
-    return dict(answer.json())
-
-
-def status(client: Client, token: str) -> dict[str, Any]:
-    return dict(client.get("/api/v1/game/queue/status", {"queue_token": token}).json())
 
 
 def test_first_waits_and_second_matches(client: Client, sandbox: Sandbox) -> None:
@@ -193,8 +178,6 @@ def test_what_is_past_its_time_reads_expired_at_once(client: Client, settings: A
     settings.QUEUE_EXPIRY_MINUTES = 0.001
     created = stake(client, ALICE, create_private=True)
     first = stake(client, BOB)
-    import time
-
     time.sleep(0.1)
     answer = status(client, first["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")

@@ -1,0 +1,28 @@
+"""The tests whose subject is the database, once more on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Postgres
+
+SUBJECTS = ["stake", "payments", "races", "outbox", "reports"]
+
+
+@pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="this is the second run already")
+def test_on_postgresql(postgres: Postgres) -> None:
+    root = Path(__file__).parent.parent
+    paths = [f"tests/test_{subject}.py" for subject in SUBJECTS]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", *paths],
+        cwd=root,
+        env={**os.environ, "TEST_DATABASE_URL": postgres.create_database("suite")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
