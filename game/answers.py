@@ -105,7 +105,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
         answer |= _match(entry) | {"message": "Opponent found!"}
     elif state == Entry.Status.EXPIRED:
         reason = entry.reason or ("session_expired" if entry.session else "timed_out")
-        if entry.payment.refund_due:
+        if entry.payment.refund_due and entry.opened_at is None:
             reason = "refund_due"
         answer |= {"reason": reason, "message": REASONS.get(reason, "This stake is over.")}
     else:

@@ -1,5 +1,6 @@
 """Staking: what the API and the pages call."""
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,8 @@ from game.models import Entry, Player
 from payments.models import Payment
 from payments.services import create_payment
 from sms.models import SmsMessage
+
+logger = logging.getLogger("game.stakes")
 
 # A stake that nobody paid for so long is given up. A payment that comes still later reopens it.
 UNPAID_LIFE = timedelta(days=1)
@@ -123,7 +126,7 @@ def open_paid(payment: Payment) -> Entry | None:
     holds the payment's lock and a transaction.
     """
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
-    if entry is None or payment.refund_due:
+    if entry is None or payment.refund_due or payment.refunded_at:
         return entry
     locked_player(entry.player.phone)
     lock_level(entry.stake_amount)
@@ -149,6 +152,28 @@ def give_up(entry: Entry, reason: str) -> None:
     )
 
 
+def leave(entry: Entry) -> bool:
+    """Take an entry out of the queue before it is matched. False: it was too late for that."""
+    with transaction.atomic():
+        locked_player(entry.player.phone)
+        lock_level(entry.stake_amount)
+        left = Entry.objects.filter(pk=entry.pk, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)).update(
+            status=Entry.Status.EXPIRED, reason="left"
+        )
+        mark_refunds()
+    return bool(left)
+
+
+def mark_refunds() -> None:
+    """Money that was collected for an entry which ended without a match is the operator's to give back."""
+    unplayed = Entry.objects.filter(
+        status=Entry.Status.EXPIRED, opened_at__isnull=False, session=None, payment__callbacks__applied=True
+    )
+    Payment.objects.filter(
+        entry__in=unplayed, status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None
+    ).update(refund_due=True)
+
+
 def expire_old() -> int:
     """Write down what is past its time. Returns how many."""
     now = timezone.now()
@@ -160,13 +185,14 @@ def expire_old() -> int:
         created_at__lte=now - UNPAID_LIFE,
         payment__status=Payment.Status.PENDING,
     ).update(status=Entry.Status.EXPIRED, reason="not_paid")
+    mark_refunds()
     return timed_out + unpaid
 
 
 def left_unopened() -> list[Payment]:
     """Paid entries that a crash or a failing receiver left unopened."""
     return list(
-        Payment.objects.filter(status=Payment.Status.SUCCESS, refund_due=False, entry__opened_at=None).exclude(
-            entry=None
-        )
+        Payment.objects.filter(
+            status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None, entry__opened_at=None
+        ).exclude(entry=None)
     )

@@ -1,7 +1,9 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from payments.models import Callback, Payment
 
@@ -21,9 +23,23 @@ class PaymentAdmin(admin.ModelAdmin):
     list_display = ("transaction_id", "phone", "amount", "status", "refund_due", "created_at", "settled_at")
     list_filter = ("status", "refund_due")
     search_fields = ("transaction_id", "phone")
-    # An operator who has paid a refund ticks it off; everything else is the provider's word.
-    readonly_fields = ("transaction_id", "phone", "amount", "status", "created_at", "settled_at")
+    readonly_fields = (
+        "transaction_id",
+        "phone",
+        "amount",
+        "status",
+        "refund_due",
+        "refunded_at",
+        "created_at",
+        "settled_at",
+    )
+    actions = ("mark_refunded",)
     inlines = (CallbackInline,)
+
+    @admin.action(description="Mark as refunded", permissions=["change"])
+    def mark_refunded(self, request: HttpRequest, queryset: "QuerySet[Payment]") -> None:
+        done = queryset.filter(refund_due=True).update(refund_due=False, refunded_at=timezone.now())
+        self.message_user(request, f"Marked as refunded: {done}.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -24,6 +24,7 @@ class Payment(models.Model):
     amount = models.PositiveIntegerField("amount (UGX)")
     status = models.CharField(max_length=7, choices=Status, default=Status.PENDING)
     refund_due = models.BooleanField(default=False, db_index=True)
+    refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
 
