@@ -33,12 +33,13 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     answer = fill(bob, phone_number=BOB, display_name="Bob", stake_amount="2000", opponent="code", match_code=code)
     assert answer["Location"] == "/waiting"
     for client, me, other in ((alice, "Alice", "Bob"), (bob, "Bob", "Alice")):
-        page = client.get("/waiting", follow=True)
-        assert page.redirect_chain[-1][0].startswith("/g/")
-        assert "pt=" not in page.redirect_chain[-1][0]
-        assert me in page.content.decode()
-        assert other in page.content.decode()
-    assert "is here" in alice.get(page.redirect_chain[-1][0]).content.decode()
+        met = client.get("/waiting", follow=True)
+        address = met.redirect_chain[-1][0]
+        assert address.startswith("/g/")
+        assert "pt=" not in address
+        assert me in met.content.decode()
+        assert other in met.content.decode()
+    assert "is here" in alice.get(address).content.decode()
 
 
 def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:

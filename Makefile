@@ -1,0 +1,44 @@
+# `make run` starts the whole system, `make test` runs the tests; each sets up what it needs first.
+PYTHON ?= python3
+VENV := .venv
+PORT ?= 8000
+SANDBOX_PORT ?= 8025
+export PORT SANDBOX_PORT
+
+.PHONY: run test lint lock
+.DELETE_ON_ERROR:
+
+run: $(VENV)/run-installed .env
+	@$(VENV)/bin/python -m playmatatu.devserver
+
+test: $(VENV)/test-installed
+	@$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/test-installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy sms payments game playmatatu tests
+
+# The newest versions that requirements allow, for every supported Python.
+lock: $(VENV)/test-installed
+	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --upgrade --no-annotate --no-header -q requirements-dev.txt -o constraints.txt
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { echo "Python 3.10 or newer is needed; name one with PYTHON=…, as in: make run PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "This Python has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/run-installed: requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the service needs (once)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/test-installed: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the tests need (once)"
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@ $(VENV)/run-installed
+
+# Only where there is none: it is the operator's file.
+.env: | .env.example $(VENV)/bin/python
+	@umask 077; key=$$($(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))'); sed "s/^SECRET_KEY=.*/SECRET_KEY=$$key/" .env.example > $@

@@ -1,0 +1,25 @@
+"""Gunicorn's settings; its access log shows no player's link."""
+
+import os
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
+
+
+class RedactedLogger(Logger):
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
+        from sms.redaction import redact
+
+        atoms = super().atoms(resp, req, environ, request_time)
+        return {key: redact(value) if isinstance(value, str) else value for key, value in atoms.items()}
+
+
+wsgi_app = "playmatatu.wsgi"
+logger_class = RedactedLogger
+accesslog = "-"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+worker_class = "gthread"
+threads = 4
+timeout = 60

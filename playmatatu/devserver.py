@@ -1,0 +1,176 @@
+"""`make run`: the site, the sandbox and, with worker delivery, the worker, started and stopped together.
+
+What it sets wins over `.env`, and the environment wins over what it sets.
+"""
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_SECONDS = 8
+_PR_SET_PDEATHSIG = 1
+
+
+class Stop(Exception):
+    """Why it ends; `code` is the exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def main() -> int:
+    try:
+        site, sandbox = port("PORT", 8000), port("SANDBOX_PORT", 8025)
+        if site == sandbox:
+            raise Stop(f"PORT and SANDBOX_PORT are both {site}; give two different ports.", 2)
+        check_free(site, "PORT")
+        check_free(sandbox, "SANDBOX_PORT")
+        set_up(site, sandbox)
+        return run(site, sandbox)
+    except Stop as stop:
+        say(str(stop))
+        return stop.code
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def port(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip() or str(default)
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise Stop(f"{name} must be a port number, not {text!r}.", 2)
+    return int(text)
+
+
+def check_free(number: int, name: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            raise Stop(f"Port {number} is busy; choose another one: make run {name}=…", 1) from None
+
+
+def set_up(site: int, sandbox: int) -> None:
+    url = f"http://127.0.0.1:{site}"
+    for name, value in {
+        "DEBUG": "true",
+        "MOMO_AUTO_APPROVE": "true",
+        "ALLOWED_HOSTS": "",
+        "DATABASE_URL": "",
+        "REDIS_URL": "",
+        "FRONTEND_URL": url,
+        "SITE_URL": url,
+        "SECURE_SSL_REDIRECT": "false",
+        "SMS_SERVICE_BASE_URL": f"http://127.0.0.1:{sandbox}",
+        "SMS_SERVICE_USERNAME": "sandbox",
+        "SMS_SERVICE_PASSWORD": "sandbox-password",
+    }.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)
+
+
+def admin_login() -> str:
+    """The admin user's name and password; made at the first start, the password kept for the next ones."""
+    from django.contrib.auth.models import User
+
+    kept = ROOT / "var" / "admin-password"
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    if not kept.exists():
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(9))
+    password = kept.read_text().strip()
+    user, created = User.objects.get_or_create(username="admin", defaults={"is_staff": True, "is_superuser": True})
+    if created:
+        user.set_password(password)
+        user.save()
+    elif not user.check_password(password):
+        return "user admin, with the password that you gave it"
+    return f"user admin, password {password}"
+
+
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, str(ROOT / "manage.py"), *arguments], cwd=ROOT, preexec_fn=_die_with_us)  # noqa: PLW1509
+
+
+def _die_with_us() -> None:
+    """Even a `kill -9` of the parent leaves no child behind (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def run(site: int, sandbox: int) -> int:
+    login = admin_login()
+    stopping: list[int] = []
+    # Set by hand: a shell that starts us with `&` has SIGINT ignored, and Python leaves that as it is.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: stopping.append(received))
+    children = {
+        "sandbox": start("dmark_sandbox", "--port", str(sandbox)),
+        "site": start("runserver", "--noreload", "--skip-checks", f"127.0.0.1:{site}"),
+    }
+    if os.environ.get("SMS_DELIVERY") == "worker":
+        children["worker"] = start("sms_worker")
+    try:
+        wait_until(lambda: bool(stopping) or (answers(site) and answers(sandbox)), children)
+        if not stopping:
+            say(f"\n  Play:   http://127.0.0.1:{site}/")
+            say(f"  Inbox:  http://127.0.0.1:{sandbox}/   every SMS, as the phones would show it")
+            say(f"  Admin:  http://127.0.0.1:{site}/admin/   {login}")
+            say(f"  API:    http://127.0.0.1:{site}/api/docs")
+            say("  Ctrl-C stops everything.\n")
+        wait_until(lambda: bool(stopping), children, seconds=None)
+    finally:
+        stop(list(children.values()))
+    say("Stopped.")
+    return 0
+
+
+def answers(number: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", number)) == 0
+
+
+def wait_until(
+    condition: Callable[[], bool], children: "dict[str, subprocess.Popen[bytes]]", seconds: float | None = 60
+) -> None:
+    end = time.monotonic() + (seconds or 0)
+    while not condition():
+        for name, child in children.items():
+            if child.poll() is not None and not condition():
+                raise Stop(f"The {name} ended by itself (exit code {child.returncode}); stopping the rest.", 1)
+        if seconds is not None and time.monotonic() > end:
+            raise Stop(f"The site did not answer within {seconds:.0f} s.", 1)
+        time.sleep(0.1)
+
+
+def stop(children: "list[subprocess.Popen[bytes]]") -> None:
+    for child in children:
+        child.terminate()
+    end = time.monotonic() + STOP_SECONDS
+    for child in children:
+        try:
+            child.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
