@@ -65,6 +65,7 @@ def check_free(number: int, name: str) -> None:
 def set_up(site: int, sandbox: int) -> None:
     url = f"http://127.0.0.1:{site}"
     for name, value in {
+        "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "MOMO_AUTO_APPROVE": "true",
         "ALLOWED_HOSTS": "",
@@ -106,7 +107,7 @@ def admin_login() -> str:
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, str(ROOT / "manage.py"), *arguments], cwd=ROOT, preexec_fn=_die_with_us)  # noqa: PLW1509
+    return subprocess.Popen([sys.executable, str(ROOT / "manage.py"), *arguments], cwd=ROOT, preexec_fn=_die_with_us)
 
 
 def _die_with_us() -> None:
@@ -120,7 +121,7 @@ def run(site: int, sandbox: int) -> int:
     stopping: list[int] = []
     # Set by hand: a shell that starts us with `&` has SIGINT ignored, and Python leaves that as it is.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: stopping.append(received))
+        signal.signal(number, lambda received, _frame: stopping.append(received))
     children = {
         "sandbox": start("dmark_sandbox", "--port", str(sandbox)),
         "site": start("runserver", "--noreload", "--skip-checks", f"127.0.0.1:{site}"),

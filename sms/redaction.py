@@ -16,6 +16,8 @@ _KEYED = re.compile(
     [^\s&"'<>,;}#\\]+
     """
 )
+# The signature of a report's address.
+_REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[ -]?)(\d{3})(?![\w-])", re.IGNORECASE)
 
@@ -40,4 +42,5 @@ def redact(text: str) -> str:
             text = text.replace(secret, HIDDEN)
     text = _KEYED.sub(rf"\1{HIDDEN}", text)
     text = _JWT.sub(HIDDEN, text)
+    text = _REPORT.sub(rf"\1{HIDDEN}", text)
     return _PHONE.sub(r"\1\2\4****\5", text)
