@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -10,6 +11,7 @@ from django.template.response import TemplateResponse
 from sms import outbox
 from sms.errors import SmsError
 from sms.models import SmsEvent, SmsMessage
+from sms.phone import to_e164
 from sms.redaction import mask_phone, redact
 from sms.segments import segments
 
@@ -71,7 +73,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
     ) -> "tuple[QuerySet[Any], bool]":
         """A phone number is looked up as it is stored, whatever its notation."""
         try:
-            return queryset.filter(phone=outbox.to_e164(search_term)), False
+            return queryset.filter(phone=to_e164(search_term)), False
         except SmsError:
             return super().get_search_results(request, queryset, search_term)
 
@@ -91,7 +93,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
         """Shows how many will be sent, then sends them."""
         able = outbox.resendable(queryset)
-        if "confirmed" not in request.POST:
+        if "post" not in request.POST:  # the field by which Django confirms its own delete action
             context = {
                 **self.admin_site.each_context(request),
                 "title": "Send again",
@@ -99,7 +101,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
                 "selected": queryset.count(),
                 "able": able.count(),
                 "ids": queryset.values_list("pk", flat=True),
-                "action_checkbox_name": admin.helpers.ACTION_CHECKBOX_NAME,
+                "action_checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/sms/resend.html", context)
         try:

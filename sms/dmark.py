@@ -311,7 +311,7 @@ def _said(reply: Reply) -> str:
 
 def _explained(start: str, reply: Reply) -> str:
     said = _said(reply)
-    return f"{start}: {said}" if said else f"{start}."
+    return f"{start}: {said.rstrip('.')}." if said else f"{start}."
 
 
 def _read_token(reply: Reply) -> str:

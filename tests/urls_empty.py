@@ -1,0 +1,3 @@
+"""A project that has not mounted `sms.urls`."""
+
+urlpatterns: list[object] = []
