@@ -12,11 +12,16 @@ from sms.phone import to_e164
 MAX_NAME = 50
 
 
+def has_control(text: str) -> bool:
+    """Whether the text holds NUL, another control character, or a lone surrogate."""
+    return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
+
+
 def readable(value: object, name: str, longest: int) -> str:
-    """A text without NUL, control characters and lone surrogates."""
+    """A text without control characters, stripped."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text.")
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in value):
+    if has_control(value):
         raise ValueError(f"{name} must not hold control characters.")
     if len(value.strip()) > longest:
         raise ValueError(f"{name} must have at most {longest} characters.")
@@ -24,6 +29,8 @@ def readable(value: object, name: str, longest: int) -> str:
 
 
 def _phone(value: object) -> str:
+    if isinstance(value, str) and has_control(value):
+        raise ValueError("The phone number must not hold control characters.")
     return to_e164(value)
 
 
@@ -169,7 +176,7 @@ class SessionOut(Schema):
 class Config(Schema):
     commission_flat: int
     min_stake_amount: int
-    queue_expiry_minutes: float
+    queue_expiry_minutes: int | float
 
 
 class Health(Schema):

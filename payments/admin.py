@@ -12,7 +12,7 @@ class CallbackInline(admin.TabularInline):
     model = Callback
     extra = 0
     can_delete = False
-    readonly_fields = ("received_at", "status", "applied", "body")
+    readonly_fields = ("received_at", "status", "applied", "refusal", "body")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -42,6 +42,25 @@ class PaymentAdmin(admin.ModelAdmin):
         self.message_user(request, f"Marked as refunded: {done}.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Callback)
+class CallbackAdmin(admin.ModelAdmin):
+    """Also those that no payment of ours belongs to."""
+
+    list_display = ("received_at", "status", "payment", "applied", "refusal")
+    list_filter = ("applied", "status", ("refusal", admin.EmptyFieldListFilter))
+    list_select_related = ("payment",)
+    search_fields = ("payment__transaction_id", "body")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -13,7 +13,7 @@ from ninja.errors import HttpError
 from pydantic import BeforeValidator, Field
 
 from payments.models import Payment
-from payments.services import receive_callback
+from payments.services import receive_callback, refuse_callback
 
 router = Router(tags=["payments"])
 
@@ -31,8 +31,15 @@ def has_proof(request: HttpRequest) -> bool:
     return by_secret or by_signature
 
 
+def proof(request: HttpRequest) -> bool:
+    """Ninja's `auth`, which runs before the body is parsed."""
+    if not has_proof(request):
+        raise HttpError(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
+    return True
+
+
 def _transaction_id(value: object) -> str:
-    if not isinstance(value, str) or len(value) > 64 or not value.isprintable():
+    if not isinstance(value, str) or not value.isprintable():
         raise ValueError("transaction_id must be the text that we gave.")
     return value
 
@@ -50,6 +57,9 @@ def _phone(value: object) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or len(text) > 40 or not text.isprintable():
         raise ValueError("phone_number must be a phone number.")
+    digits = text.strip()
+    if digits.startswith("00"):  # the prefix that phones abroad dial; Uganda's own is another
+        text = "+" + digits[2:]
     try:
         number = phonenumbers.parse(text, "UG")
     except phonenumbers.NumberParseException:
@@ -58,14 +68,14 @@ def _phone(value: object) -> str:
 
 
 def _status(value: object) -> str:
-    word = value.strip().upper() if isinstance(value, str) else ""
+    word = value.strip(" ").upper() if isinstance(value, str) else ""
     if word not in Payment.Status.values:
         raise ValueError("status must be SUCCESS, FAILED or PENDING.")
     return word
 
 
 class CallbackIn(Schema):
-    transaction_id: Annotated[str, BeforeValidator(_transaction_id), Field(min_length=1, max_length=64)]
+    transaction_id: Annotated[str, BeforeValidator(_transaction_id), Field(min_length=1)]
     phone_number: Annotated[str, BeforeValidator(_phone)]
     amount: Annotated[int, BeforeValidator(_amount), Field(ge=0)]
     status: Annotated[str, BeforeValidator(_status), Field(description="SUCCESS, FAILED or PENDING, in any case")]
@@ -76,14 +86,30 @@ class CallbackOut(Schema):
     status: Literal["received"]
 
 
-@router.post("/momo/callback", response=CallbackOut, summary="What became of a payment")
+class Refusal(Schema):
+    error: str
+    fields: dict[str, str]
+
+
+@router.post(
+    "/momo/callback",
+    auth=proof,
+    response={200: CallbackOut, **dict.fromkeys((400, 403, 404, 409, 413, 415), Refusal)},
+    summary="What became of a payment",
+)
 def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
+    """Proof: `X-Callback-Secret`, or `X-Callback-Signature: sha256=<hex HMAC-SHA256 of the raw body>`."""
+    raw = request.body.decode("utf-8", "replace").replace("\0", "")
     payment = Payment.objects.filter(transaction_id=body.transaction_id).first()
+    code, refusal = 409, ""
     if payment is None:
-        raise HttpError(404, "We know no such transaction.")
-    if body.amount != payment.amount:
-        raise HttpError(409, "The amount is not that of this transaction.")
-    if body.phone_number != payment.phone:
-        raise HttpError(409, "The phone number is not that of this transaction.")
-    receive_callback(payment, body.status, request.body.decode("utf-8", "replace").replace("\0", ""))
+        code, refusal = 404, "We know no such transaction."
+    elif body.amount != payment.amount:
+        refusal = "The amount is not that of this transaction."
+    elif body.phone_number != payment.phone:
+        refusal = "The phone number is not that of this transaction."
+    if payment is None or refusal:
+        refuse_callback(payment, body.status, raw, refusal)
+        raise HttpError(code, refusal)
+    receive_callback(payment, body.status, raw)
     return {"status": "received"}

@@ -37,17 +37,18 @@ class Payment(models.Model):
 
 
 class Callback(models.Model):
-    """What the provider sent, stored before anything is made of it."""
+    """What the provider sent with a valid proof, word for word. Without a payment: we know no such transaction."""
 
-    payment = models.ForeignKey(Payment, on_delete=models.CASCADE, related_name="callbacks")
+    payment = models.ForeignKey(Payment, on_delete=models.CASCADE, null=True, blank=True, related_name="callbacks")
     received_at = models.DateTimeField(default=timezone.now)
     status = models.CharField(max_length=7)
     body = models.TextField()
     # False for a repeat, and for a contradiction of what was settled before.
     applied = models.BooleanField(default=False)
+    refusal = models.CharField("why it was refused", max_length=100, blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.status} for payment {self.payment_id}"
+        return f"{self.status} for payment {self.payment_id or 'unknown'}"

@@ -1,10 +1,14 @@
 """What happens to a payment."""
 
+import logging
+
 from django.db import transaction
 from django.utils import timezone
 
 from payments.models import Callback, Payment
 from payments.signals import momo_status_changed, momo_success_repeated
+
+logger = logging.getLogger("payments")
 
 
 def create_payment(phone: str, amount: int, *, approved: bool) -> Payment:
@@ -27,5 +31,12 @@ def receive_callback(payment: Payment, status: str, body: str) -> None:
             locked.status, locked.settled_at = status, timezone.now()
             locked.save(update_fields=["status", "settled_at"])
             momo_status_changed.send_robust(Payment, payment=locked, previous_status=previous)
-        elif status == previous == Payment.Status.SUCCESS:
+        elif status == previous == Payment.Status.SUCCESS and locked.callbacks.filter(applied=True).exists():
+            # One that was approved at once has left nothing undone, and gets no text.
             momo_success_repeated.send_robust(Payment, payment=locked)
+
+
+def refuse_callback(payment: Payment | None, status: str, body: str, refusal: str) -> None:
+    """Store what the provider said and we cannot book: money may be behind it, for an operator to find."""
+    callback = Callback.objects.create(payment=payment, status=status, body=body, refusal=refusal)
+    logger.warning("A callback was refused: %s", refusal, extra={"event": "payments.refused", "callback": callback.pk})

@@ -1,18 +1,20 @@
 """The JSON API: the routers put together, how a body is read, and how an error is answered."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
 from game.api import router as game_router
 from game.errors import Refused
-from payments.api import has_proof
 from payments.api import router as payments_router
 from playmatatu.health import router as health_router
 
@@ -27,6 +29,24 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+# What no text of ours holds; line breaks and tabs may stand in fields that we ignore.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_IN_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys too, however deep."""
+    values = [value]
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            values += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            values += value
+
+
 class JsonParser(Parser):
     """A JSON object, or one clear sentence."""
 
@@ -35,9 +55,13 @@ class JsonParser(Parser):
             # NaN and Infinity are Python's, not JSON's.
             body = json.loads(request.body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            raise HttpError(400, "The body is not valid JSON.") from None
+            raise Refused(400, "The body is not valid JSON.") from None
         if not isinstance(body, dict):
-            raise HttpError(400, "The body must be a JSON object.")
+            raise Refused(400, "The body must be a JSON object.")
+        for name, value in body.items():
+            if any(_CONTROL_IN_BODY.search(text) for text in _texts([name, value])):
+                field = "" if _CONTROL_IN_BODY.search(name) else name
+                raise Refused(400, f"{field or 'The body'} must not hold control characters.", field)
         return body
 
 
@@ -49,6 +73,34 @@ api = NinjaAPI(
     docs_url="/docs",
     openapi_url="/openapi.json",
 )
+
+
+def checked(run: Handler) -> Handler:
+    """Around each operation, so after 404 and 405: what is refused before the body is read."""
+
+    @wraps(run)
+    def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method == "POST":
+            if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                return error(413, "The body is too large: at most 64 KiB.")
+            if request.content_type != "application/json":
+                return error(415, "Send JSON: Content-Type must be application/json.")
+        address = [request.path_info, *(part for item in request.GET.lists() for part in (item[0], *item[1]))]
+        if any(_CONTROL.search(part) for part in address):
+            return error(400, "The address must not hold control characters.")
+        return run(request, *args, **kwargs)
+
+    return checked_run
+
+
+def _length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
+
+
+api.add_decorator(checked, mode="view")
 api.add_router("/v1", game_router)
 api.add_router("/v1", payments_router)
 api.add_router("/v1", health_router)
@@ -62,6 +114,9 @@ def refused(request: HttpRequest, exc: Refused) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
+    # Ninja puts a general sentence around what the parser said.
+    if isinstance(exc.__cause__, Refused):
+        return refused(request, exc.__cause__)
     return error(exc.status_code, str(exc))
 
 
@@ -86,46 +141,34 @@ def _sentence(name: str, item: dict[str, Any]) -> str:
     return message if item["type"] == "value_error" else f"{name}: {message}."
 
 
-def unknown(request: HttpRequest) -> HttpResponse:
+@csrf_exempt
+def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """Any other path under /api/."""
     return error(404, "There is nothing at this address.")
 
 
 class ApiMiddleware:
-    """For /api/: what is refused before a body is read, in one order, and every error as JSON."""
+    """For /api/: every error as JSON, and no answer kept by a cache, since most hold a credential."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if not request.path.startswith("/api/"):
+        if not request.path_info.startswith("/api/"):
             return response
-        if response.status_code == 405:
+        status = response.status_code
+        if status == 405:
             allowed = response.headers.get("Allow", "")
-            return error(405, f"This address takes {allowed or 'other methods'} only.", Allow=allowed)
-        if response.status_code in (400, 413) and not response.headers["Content-Type"].startswith("application/json"):
-            return error(response.status_code, "The request is not valid.")
+            response = error(405, f"This address takes {allowed or 'other methods'} only.", Allow=allowed)
+        elif status >= 400 and not response.headers.get("Content-Type", "").startswith("application/json"):
+            response = error(status, _SENTENCES.get(status, "The request is not valid."))
+        if request.path_info.startswith("/api/v1/"):
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        if request.method != "POST" or not request.path.startswith("/api/v1/") or view is unknown:
-            return None
-        match = request.resolver_match
-        methods = getattr(match and match.func, "__self__", None)
-        if methods is not None and not any("POST" in op.methods for op in methods.operations):
-            return None  # 405 is the better answer
-        if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            return error(413, "The body is too large: at most 64 KiB.")
-        if request.content_type != "application/json":
-            return error(415, "Send JSON: Content-Type must be application/json.")
-        if request.path == "/api/v1/momo/callback" and not has_proof(request):
-            return error(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
-        return None
 
-
-def _length(request: HttpRequest) -> int:
-    try:
-        return int(request.META.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return 0
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    500: "Something went wrong on our side; try again in a moment.",
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import Router
 
 from game.schemas import Health
@@ -17,12 +17,12 @@ router = Router(tags=["operation"])
 
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
-def health(request: HttpRequest) -> tuple[int, dict[str, Any]]:
+def health(request: HttpRequest) -> HttpResponse:
     parts: dict[str, Any] = {"database": _database(), "cache": _cache(), "sms": _sms()}
     if parts["database"] != "ok":
-        return 503, {"status": "down", "parts": parts}
+        return JsonResponse({"status": "down", "parts": parts}, status=503)
     well = parts["cache"] == "ok" and parts["sms"] == "ok"
-    return 200, {"status": "ok" if well else "degraded", "parts": parts}
+    return JsonResponse({"status": "ok" if well else "degraded", "parts": parts})
 
 
 def _database() -> str:

@@ -9,6 +9,7 @@ from playmatatu.api import api, unknown
 urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("api/", unknown),
     path("api/", api.urls),
     re_path(r"^api/", unknown),
     path("sms/", include("sms.urls")),

@@ -189,7 +189,7 @@ def test_what_is_past_its_time_reads_expired_at_once(client: Client, settings: A
 
 def test_queue_status_without_and_with_unknown_token(client: Client) -> None:
     assert client.get("/api/v1/game/queue/status").status_code == 400
-    for token in ("nonsense", "1.nonsense", "\ud800", "a\0b"):
+    for token in ("nonsense", "1.nonsense", "\ud800"):
         answer = client.get("/api/v1/game/queue/status", {"queue_token": token.encode("utf-8", "replace").decode()})
         assert answer.status_code == 200
         assert answer.json()["status"] == "not_found"
