@@ -7,6 +7,7 @@ Every request made is told to `note` as an `Exchange`, so that the caller can lo
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _CHUNK = 16 * 1024
 _POOL = 256
 
 T = TypeVar("T")
+
+# Set when the process is about to end: no further quick retry is begun.
+draining = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,8 @@ def _retrying(
         if error is None:
             return outcome  # type: ignore[return-value]  # no error: `read` has answered
         wait = _quick_pause(error, reply, pause)
-        if wait is None or time.monotonic() + wait >= deadline:
+        if wait is None or time.monotonic() + wait >= deadline or draining.wait(wait):
             raise error
-        time.sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.db import connection, transaction
 
 from sms.delivery import Outcome
+from sms.errors import ProviderUnavailable
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
 from sms.redaction import blank_link
 from sms.signals import sms_failed, sms_sent
@@ -47,13 +48,14 @@ def _record_other(outcome: Outcome) -> bool:
     message = outcome.message
     values: dict[str, object] = {
         "status": outcome.status,
-        "error": str(outcome.reason or ""),
+        "error": str(outcome.reason or message.error),
         "attempts": message.attempts + outcome.sends,
         "claim": "",
         "lease_until": None,
     }
     if outcome.due_at:
-        values |= {"due_at": outcome.due_at, "retries": message.retries + 1}
+        values["due_at"] = outcome.due_at
+        values["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
     if outcome.status == Status.EXPIRED:
         values["text"] = blank_link(message.text)
     return bool(SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).update(**values))

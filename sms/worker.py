@@ -1,0 +1,295 @@
+"""The worker: claims what is due, sends it from a pool of threads, writes outcomes in batches.
+
+    claim (main thread) → tasks → senders → outcomes → writer
+
+Only the main thread and the writer use the database; a sender touches the cache and the network. The queue of outcomes
+is bounded, so that a `kill -9` leaves at most what is in flight plus UNWRITTEN texts that will be sent twice. A claim
+holds while the main thread renews its lease; when this process dies the lease runs out and others claim again.
+"""
+
+import logging
+import os
+import queue
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.utils import timezone
+
+from sms import dmark
+from sms.delivery import Outcome, attempt
+from sms.errors import ProviderUnavailable, RateLimited
+from sms.gate import Gate, token_refused
+from sms.models import SmsMessage, Status
+from sms.outbox import CHANNEL, claim, free_expired_leases
+from sms.records import record
+
+logger = logging.getLogger("sms.worker")
+
+# Outcomes that wait, and outcomes being written: together the UNWRITTEN that a crash may send twice.
+BATCH_OUTCOMES = 25
+UNWRITTEN = 2 * BATCH_OUTCOMES
+_GATHER_SECONDS = 0.02
+_STOP_SECONDS = 26.0
+_REMEMBER_TOKEN = 1.0
+_PROGRESS_SECONDS = 5.0
+LONGEST_DELAY = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`lease` and `poll` in seconds; `batch`: rows a claim."""
+
+    threads: int = 64
+    batch: int = 32
+    lease: float = 15.0
+    poll: float = 1.0
+    once: bool = False
+
+
+def delay(retries: int) -> float:
+    """Seconds until the next try after `retries` earlier ones: 2, 4, 8 … 120, jittered."""
+    return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
+
+
+def settle(outcome: Outcome) -> Outcome:
+    """A failure as the worker takes it: what may pass later goes back to the queue."""
+    message, reason = outcome.message, outcome.reason
+    if token_refused(outcome):
+        return replace(outcome, status=Status.QUEUED)
+    if isinstance(reason, RateLimited):
+        wait = reason.retry_after
+    elif isinstance(reason, ProviderUnavailable):
+        wait = max(delay(message.retries), reason.retry_after or 0.0)
+    else:
+        return outcome
+    due_at = min(outcome.at + timedelta(seconds=wait), message.expires_at)
+    return replace(outcome, status=Status.QUEUED, due_at=due_at)
+
+
+class Worker:
+    """One process. `say` prints a line for the operator."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self.options, self.say = options, say
+        self.claimer = uuid.uuid4().hex
+        self.gate = Gate()
+        self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
+        self.outcomes: queue.Queue[Outcome | None] = queue.Queue(maxsize=BATCH_OUTCOMES)
+        self.stop_requested = False
+        self.stopping = threading.Event()
+        self.wake = threading.Event()
+        self.probe = 0
+        self._lock = threading.Lock()
+        self._in_hand: dict[int, SmsMessage] = {}
+        self._more = False
+        self._sent = self._other = 0
+        self._next_renewal = self._next_reclaim = self._next_progress = 0.0
+
+    # --- the main thread
+
+    def run(self) -> bool:
+        """Work until `stop`, or with `once` until nothing is due. True when sending was not paused at the end."""
+        senders = [
+            threading.Thread(target=self._send, name=f"sms-sender-{number}", daemon=True)
+            for number in range(self.options.threads)
+        ]
+        writer = threading.Thread(target=self._write, name="sms-writer", daemon=True)
+        for thread in (*senders, writer):
+            thread.start()
+        if connection.vendor == "postgresql" and not self.options.once:
+            threading.Thread(target=self._listen, name="sms-listener", daemon=True).start()
+        while not self.stop_requested:
+            try:
+                if self._turn():
+                    break
+            except (OperationalError, InterfaceError) as error:
+                self._database_lost(error)
+            # A worker that ends leaves every text lying; one that logs and goes on leaves one.
+            except Exception:
+                logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
+                time.sleep(1.0)
+        self._finish(senders, writer)
+        return not self.gate.closed
+
+    def stop(self) -> None:
+        """End soon: nothing new is begun, what is in flight is finished.
+
+        For a signal handler, so it takes no lock: the thread it interrupts may hold that very one.
+        """
+        self.stop_requested = True
+
+    def _turn(self) -> bool:
+        """One round: keep the leases, claim, wait. True when `once` is done."""
+        now = time.monotonic()
+        self._keep_leases(now)
+        self._progress(now)
+        claimed = self._claim()
+        if claimed:
+            return False
+        if self.options.once and not self._in_hand:
+            return True
+        end = now + (0.05 if self.options.once else self.options.poll)
+        while not self.stop_requested and (left := end - time.monotonic()) > 0:
+            if self.wake.wait(min(left, 0.5)):
+                break
+        self.wake.clear()
+        close_old_connections()
+        return False
+
+    def _claim(self) -> int:
+        if self.gate.closed:
+            if self.options.once or self._in_hand or self.gate.seconds_to_probe() > 0:
+                return 0
+            room = 1
+        else:
+            room = self.options.batch if self.tasks.qsize() <= self.options.batch // 2 else 0
+        if not room:
+            return 0
+        messages = claim(SmsMessage.objects.all(), self.claimer, room, self.options.lease)
+        self._more = len(messages) == self.options.batch
+        if self.gate.closed and messages:
+            self.probe = messages[0].pk
+        with self._lock:
+            self._in_hand.update((message.pk, message) for message in messages)
+        for message in messages:
+            self.tasks.put(message)
+        return len(messages)
+
+    def _keep_leases(self, now: float) -> None:
+        if now >= self._next_renewal:
+            self._next_renewal = now + self.options.lease / 3
+            if self._in_hand:
+                SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
+                    lease_until=timezone.now() + timedelta(seconds=self.options.lease)
+                )
+        if now >= self._next_reclaim:
+            self._next_reclaim = now + max(1.0, self.options.lease / 3)
+            if freed := free_expired_leases():
+                logger.warning("sms.reclaimed", extra={"event": "sms.reclaimed", "messages": freed})
+
+    def _database_lost(self, error: Exception) -> None:
+        logger.error("sms.database_lost (%s); trying again", type(error).__name__, extra={"event": "sms.database_lost"})
+        connection.close()
+        # Whoever else lost it holds outcomes to write: give them a lease's time before anything is claimed again.
+        self._next_reclaim = time.monotonic() + self.options.lease
+        self._next_renewal = 0.0
+        time.sleep(0.5)
+
+    def _progress(self, now: float) -> None:
+        if now < self._next_progress:
+            return
+        sent, other = self._sent, self._other
+        if self._next_progress and (sent or other):
+            self.say(f"{timezone.localtime():%H:%M:%S} sent {sent}, not sent {other}, in hand {len(self._in_hand)}")
+            self._sent -= sent
+            self._other -= other
+        self._next_progress = now + _PROGRESS_SECONDS
+
+    def _finish(self, senders: list[threading.Thread], writer: threading.Thread) -> None:
+        """Hand back what is not begun, wait for what is in flight, write all of it."""
+        end = time.monotonic() + _STOP_SECONDS
+        self.stopping.set()
+        if self.stop_requested:
+            dmark.draining.set()
+        for _ in senders:
+            self.tasks.put(None)
+        for thread in senders:
+            thread.join(max(0.0, end - time.monotonic()))
+        late = sum(thread.is_alive() for thread in senders)
+        self.outcomes.put(None)
+        writer.join(max(1.0, end + 2 - time.monotonic()))
+        if late:
+            # Better twice than not at all.
+            logger.error("sms.cut_off", extra={"event": "sms.cut_off", "messages": late})
+            SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
+                status=Status.QUEUED, claim="", lease_until=None
+            )
+        if late or writer.is_alive():
+            os._exit(0)  # a thread that hangs in a request would keep the process
+
+    # --- the senders
+
+    def _send(self) -> None:
+        while (message := self.tasks.get()) is not None:
+            if self._more and self.tasks.qsize() <= self.options.batch // 2:
+                self.wake.set()
+            if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):
+                self.outcomes.put(Outcome(message, Status.QUEUED, timezone.now()))
+                continue
+            outcome = attempt(message, remember=_REMEMBER_TOKEN)
+            self.gate.note(outcome)
+            self.outcomes.put(settle(outcome))
+
+    # --- the writer
+
+    def _write(self) -> None:
+        while batch := self._gather():
+            while not self._written(batch):
+                time.sleep(0.5)
+            with self._lock:
+                for outcome in batch:
+                    self._in_hand.pop(outcome.message.pk, None)
+            sent = sum(outcome.status == Status.SENT for outcome in batch)
+            self._sent += sent
+            self._other += len(batch) - sent
+            if self.gate.closed or self.options.once:
+                self.wake.set()
+        connection.close()
+
+    def _gather(self) -> list[Outcome]:
+        """The next outcomes: what comes within a moment of the first; empty at the end."""
+        first = self.outcomes.get()
+        batch = [first] if first is not None else []
+        end = time.monotonic() + _GATHER_SECONDS
+        while batch and len(batch) < BATCH_OUTCOMES:
+            try:
+                following = self.outcomes.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                break
+            if following is None:
+                self.outcomes.put(None)  # for the next call
+                break
+            batch.append(following)
+        return batch
+
+    def _written(self, batch: list[Outcome]) -> bool:
+        """Record the batch; False when the database is away and it must be tried again."""
+        try:
+            record(batch)
+        except (OperationalError, InterfaceError) as error:
+            logger.error("sms.database_lost (%s); outcomes wait", type(error).__name__)
+            connection.close()
+            return False
+        except DatabaseError:
+            logger.exception("sms.record_failed", extra={"event": "sms.record_failed"})
+            if len(batch) > 1:
+                # Each alone: one that cannot be stored must not keep the others.
+                return not [outcome for outcome in batch if not self._written([outcome])]
+            # What DMark said cannot be stored; that it took the text, or not, must be.
+            return not batch[0].exchanges or self._written([replace(batch[0], exchanges=[], provider_id="")])
+        return True
+
+    # --- the listener
+
+    def _listen(self) -> None:
+        """Wake the main thread at each NOTIFY. Needs a connection of its own, straight to the server."""
+        while not self.stopping.is_set():
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(f"LISTEN {CHANNEL}")
+                self.wake.set()  # what came while nobody listened
+                while not self.stopping.is_set():
+                    for _ in connection.connection.notifies(timeout=5.0):
+                        self.wake.set()
+            # The poll still finds everything; this thread only makes it sooner.
+            except Exception as error:  # noqa: BLE001
+                logger.warning("sms.listen_lost (%s); polling meanwhile", type(error).__name__)
+                connection.close()
+                self.stopping.wait(1.0)
