@@ -90,6 +90,22 @@ def _match(entry: Entry) -> dict[str, Any]:
     }
 
 
+def _found(entry: Entry) -> str:
+    opponent = entry.opponent
+    if entry.joins_code and opponent and opponent.match_code != entry.joins_code:
+        return "Your friend's match was taken meanwhile; another opponent was found."
+    return "Opponent found!"
+
+
+def _end(entry: Entry) -> dict[str, str]:
+    held = entry.payment.refund_due or entry.payment.refunded_at is not None
+    if held and entry.opened_at is None:
+        return {"reason": "refund_due", "message": REASONS["refund_due"]}
+    reason = entry.reason or ("session_expired" if entry.session else "timed_out")
+    message = REASONS.get(reason, "This stake is over.")
+    return {"reason": reason, "message": _with(message, "Your stake will be refunded." if held else "")}
+
+
 def status_answer(entry: Entry) -> dict[str, Any]:
     """What the queue's status tells the owner of an entry."""
     state = entry.state
@@ -102,7 +118,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
     if state == Entry.Status.AWAITING_PAYMENT:
         answer["message"] = "Waiting for your payment."
     elif state == Entry.Status.MATCHED:
-        answer |= _match(entry) | {"message": "Opponent found!"}
+        answer |= _match(entry) | {"message": _found(entry)}
     elif state == Entry.Status.EXPIRED:
         reason = entry.reason or ("session_expired" if entry.session else "timed_out")
         if entry.payment.refund_due and entry.opened_at is None:

@@ -1,20 +1,21 @@
 """The game's endpoints."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from ninja import Router
 from ninja.errors import HttpError
+from pydantic import Field, JsonValue
 
 from game import schemas, stakes
 from game.answers import iso, placed_answer, status_answer
 from game.errors import Refused
 from game.limits import client_address
-from game.models import Session
-from game.tokens import entry_in, entry_of
+from game.tokens import entry_in, entry_of, session_of
 
 router = Router(tags=["game"])
+NO_CONTROL: dict[str, JsonValue] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
 ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429), schemas.Error)
 
 
@@ -53,9 +54,9 @@ def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:
     exclude_unset=True,
     summary="What became of a stake",
 )
-def queue_status(request: HttpRequest, queue_token: str = "") -> dict[str, Any]:
-    if not queue_token:
-        raise Refused(400, "queue_token is required.", "queue_token")
+def queue_status(
+    request: HttpRequest, queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)]
+) -> dict[str, Any]:
     entry = entry_of(queue_token)
     if entry is None:
         return {"status": "not_found", "message": "We know no such stake."}
@@ -69,8 +70,12 @@ def queue_status(request: HttpRequest, queue_token: str = "") -> dict[str, Any]:
     exclude_unset=True,
     summary="A match; with the player's own token, both names",
 )
-def session(request: HttpRequest, game_token: str, pt: str = "") -> dict[str, Any]:
-    found = Session.objects.filter(token=game_token).first()
+def session(
+    request: HttpRequest,
+    game_token: Annotated[str, Field(json_schema_extra=NO_CONTROL)],
+    pt: Annotated[str, Field(json_schema_extra=NO_CONTROL)] = "",
+) -> dict[str, Any]:
+    found = session_of(game_token)
     if found is None:
         raise HttpError(404, "We know no such match.")
     answer: dict[str, Any] = {

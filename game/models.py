@@ -91,9 +91,9 @@ class Entry(models.Model):
                 fields=["stake_amount", "opened_at", "id"], condition=Q(status="queued"), name="entry_waiting"
             ),
             models.Index(fields=["status", "expires_at"], name="entry_status"),
-            models.Index(fields=["invite_phone", "created_at"], condition=~Q(invite_phone=""), name="entry_invited"),
+            models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
-                fields=["client_address", "created_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
+                fields=["client_address", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
             ),
         ]
 

@@ -23,7 +23,7 @@ from game.errors import Refused
 from game.forms import PRESETS, StakeForm
 from game.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.models import Entry, Session
-from game.tokens import entry_in, entry_of, player_token, queue_token
+from game.tokens import entry_in, entry_of, player_token, queue_token, session_of
 from sms.models import SmsMessage
 
 QUEUE_COOKIE = "queue"
@@ -151,7 +151,7 @@ def _to_match(session: Session, token: str) -> HttpResponseRedirect:
 @require_safe
 def match(request: HttpRequest, game_token: str) -> HttpResponse:
     """The match. A right `pt` is exchanged for a cookie and taken off the address; a wrong one is refused."""
-    session = Session.objects.filter(token=game_token).first()
+    session = session_of(game_token)
     if session is None:
         return _friendly(request, 404, "We know no such match.")
     given = request.GET.get("pt", "")

@@ -4,7 +4,7 @@ import unicodedata
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from game.codes import read_code
 from sms.phone import to_e164
@@ -58,17 +58,28 @@ def _code(value: object) -> str:
     return read_code(readable(value, "match_code", 20))
 
 
+def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
+    """What OpenAPI says of an input; the validators above decide."""
+    return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
+
+
+_NULL = {"type": "null"}
+_PHONE = {"type": "string", "description": "A Ugandan mobile number in any notation", "examples": ["0772123456"]}
+_UGX = ({"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"})
+_CODE = {"type": "string", "pattern": "^[A-HJKMNP-Za-hjkmnp-z2-9]{6}$", "examples": ["ABC234"]}
+
+
 class StakeIn(Schema):
     """A stake. `""` and null count as absent."""
 
-    phone_number: Annotated[str, BeforeValidator(_phone), Field(examples=["0772123456"])]
-    stake_amount: Annotated[
-        int, BeforeValidator(_amount), Field(description="Whole UGX: an integer or a string of digits", examples=[1000])
-    ]
-    display_name: Annotated[str, BeforeValidator(_name), Field(max_length=MAX_NAME)] = ""
-    create_private: Annotated[bool, BeforeValidator(_flag)] = False
-    invite_phone: Annotated[str, BeforeValidator(_phone)] = ""
-    match_code: Annotated[str, BeforeValidator(_code)] = ""
+    phone_number: Annotated[str, BeforeValidator(_phone), _described(_PHONE)]
+    stake_amount: Annotated[int, BeforeValidator(_amount), _described(*_UGX, description="Whole UGX", examples=[1000])]
+    display_name: Annotated[
+        str, BeforeValidator(_name), _described({"type": "string", "maxLength": MAX_NAME}, _NULL)
+    ] = ""
+    create_private: Annotated[bool, BeforeValidator(_flag), _described({"type": "boolean"}, _NULL)] = False
+    invite_phone: Annotated[str, BeforeValidator(_phone), _described(_PHONE, _NULL)] = ""
+    match_code: Annotated[str, BeforeValidator(_code), _described(_CODE, {"const": ""}, _NULL)] = ""
 
     @model_validator(mode="before")
     @classmethod

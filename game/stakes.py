@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from game import limits
@@ -109,7 +110,14 @@ def _place(stake: Stake) -> tuple[Entry, str]:
         entry.save()
     if approved:
         open_entry(entry)
+        if stake.match_code and not _met_friend(entry):
+            raise Refused(409, "This match code has expired.", "match_code")
     return entry, refused
+
+
+def _met_friend(entry: Entry) -> bool:
+    """False where the friend's time ran out between the look at the code and the match."""
+    return entry.session is not None and entry.session.entries.filter(match_code=entry.joins_code).exists()
 
 
 def _set_invite(entry: Entry, player: Player, stake: Stake) -> str:
@@ -155,38 +163,49 @@ def give_up(entry: Entry, reason: str) -> None:
 def leave(entry: Entry) -> bool:
     """Take an entry out of the queue before it is matched. False: it was too late for that."""
     with transaction.atomic():
+        Payment.objects.select_for_update().get(pk=entry.payment_id)
         locked_player(entry.player.phone)
         lock_level(entry.stake_amount)
         left = Entry.objects.filter(pk=entry.pk, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)).update(
             status=Entry.Status.EXPIRED, reason="left"
         )
-        mark_refunds()
+        _mark_refunds(Payment.objects.filter(pk=entry.payment_id))
     return bool(left)
 
 
-def mark_refunds() -> None:
+def _mark_refunds(payments: "QuerySet[Payment]") -> None:
     """Money that was collected for an entry which ended without a match is the operator's to give back."""
     unplayed = Entry.objects.filter(
         status=Entry.Status.EXPIRED, opened_at__isnull=False, session=None, payment__callbacks__applied=True
     )
-    Payment.objects.filter(
-        entry__in=unplayed, status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None
-    ).update(refund_due=True)
+    payments.filter(entry__in=unplayed, status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None).update(
+        refund_due=True
+    )
 
 
 def expire_old() -> int:
     """Write down what is past its time. Returns how many."""
     now = timezone.now()
-    timed_out = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=now).update(
-        status=Entry.Status.EXPIRED, reason="timed_out"
-    )
+    timed_out = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=now)
     unpaid = Entry.objects.filter(
         status=Entry.Status.AWAITING_PAYMENT,
         created_at__lte=now - UNPAID_LIFE,
         payment__status=Payment.Status.PENDING,
-    ).update(status=Entry.Status.EXPIRED, reason="not_paid")
-    mark_refunds()
-    return timed_out + unpaid
+    )
+    ended = _end(timed_out, "timed_out") + _end(unpaid, "not_paid")
+    # Payments are locked first everywhere, so this waits until the entries' locks are gone.
+    _mark_refunds(Payment.objects.all())
+    return ended
+
+
+def _end(entries: "QuerySet[Entry]", reason: str) -> int:
+    """Whoever holds one of these rows may hold another that we want; what is busy waits for the next time."""
+    with transaction.atomic():
+        rows = entries.select_for_update(
+            of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked
+        )
+        keys = [entry.pk for entry in rows.only("pk")]
+        return Entry.objects.filter(pk__in=keys).update(status=Entry.Status.EXPIRED, reason=reason)
 
 
 def left_unopened() -> list[Payment]:

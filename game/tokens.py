@@ -26,6 +26,11 @@ def entry_of(token: str) -> Entry | None:
     return Entry.objects.select_related("player", "session", "payment").filter(pk=pk).first()
 
 
+def session_of(token: str) -> Session | None:
+    """The session that a game token names. PostgreSQL would not even be asked for a text with NUL."""
+    return Session.objects.filter(token=token).first() if token.isprintable() else None
+
+
 def player_token(entry: Entry) -> str:
     return Signer(salt=_PLAYER).signature(f"{entry.pk}:{entry.player_id}")
 

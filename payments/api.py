@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from ninja import Router, Schema
 from ninja.errors import HttpError
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from payments.models import Payment
 from payments.services import receive_callback, refuse_callback
@@ -76,8 +76,12 @@ def _status(value: object) -> str:
 
 class CallbackIn(Schema):
     transaction_id: Annotated[str, BeforeValidator(_transaction_id), Field(min_length=1)]
-    phone_number: Annotated[str, BeforeValidator(_phone)]
-    amount: Annotated[int, BeforeValidator(_amount), Field(ge=0)]
+    phone_number: Annotated[str, BeforeValidator(_phone), Field(description="In any notation")]
+    amount: Annotated[
+        int,
+        BeforeValidator(_amount),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"}]}),
+    ]
     status: Annotated[str, BeforeValidator(_status), Field(description="SUCCESS, FAILED or PENDING, in any case")]
     timestamp: Any = None
 

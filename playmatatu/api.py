@@ -135,7 +135,7 @@ def invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
 
 
 def _sentence(name: str, item: dict[str, Any]) -> str:
-    if item["type"] == "missing":
+    if item["type"] == "missing" or (item["type"] == "string_too_short" and not item.get("input")):
         return f"{name} is required."
     message = str(item["msg"]).removeprefix("Value error, ")
     return message if item["type"] == "value_error" else f"{name}: {message}."

@@ -1,4 +1,4 @@
-"""What holds for every address under /api/: JSON in, JSON out, and never a 500."""
+"""The API as a whole: its description, never a 500, the limits, the calls of a web page."""
 
 import json
 from typing import Any
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TransactionTestCase
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from playmatatu.wsgi import application
 from tests.conftest import Sandbox
@@ -20,86 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STAKE = "/api/v1/game/stake"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "code"),
-    [
-        ("get", "/api/", 404),
-        ("get", "/api/v1/nothing", 404),
-        ("post", "/api/v1/nothing", 404),
-        ("get", "/api/v1/game/stake/", 404),
-        ("get", "/api/v1/config/", 404),
-        ("get", STAKE, 405),
-        ("put", STAKE, 405),
-        ("options", STAKE, 405),
-        ("post", "/api/v1/config", 405),
-        ("get", CALLBACK, 405),
-        ("get", "/api/v1/config", 200),
-        ("head", "/api/v1/config", 200),
-        ("head", "/api/v1/health", 200),
-        ("get", "/api/openapi.json", 200),
-        ("get", "/api/docs", 200),
-    ],
-)
-@pytest.mark.parametrize("debug", [False, True])
-def test_addresses_and_methods(client: Client, settings: Any, method: str, path: str, code: int, debug: bool) -> None:
-    settings.DEBUG = debug
-    answer = getattr(client, method)(path)
-    assert answer.status_code == code
-    if code >= 400:
-        body = answer.json()
-        assert body["error"]
-        assert body["fields"] == {}
-        assert answer["Content-Type"].startswith("application/json")
-    if code == 405:
-        assert answer["Allow"]
-
-
-@pytest.mark.parametrize(
-    ("raw", "kind", "code"),
-    [
-        (b"x" * 5_000_000, "application/json", 413),
-        (b"x" * 70_000, "text/plain", 413),
-        (b"{}", "text/plain", 415),
-        (b"phone_number=1", "application/x-www-form-urlencoded", 415),
-        (b"{}", "", 415),
-        (b"", "application/json", 400),
-        (b"{", "application/json", 400),
-        (b"[]", "application/json", 400),
-        (b"5", "application/json", 400),
-        (b'"text"', "application/json", 400),
-        (b"null", "application/json", 400),
-        (b"\xff\xfe", "application/json", 400),
-        (b'{"stake_amount": NaN}', "application/json", 400),
-        (b"[" * 60_000, "application/json", 400),
-        (b'{"a":' * 10_000, "application/json", 400),
-        (b'{"stake_amount": ' + b"9" * 6000 + b"}", "application/json", 400),
-        (b'{"phone_number": "0772000001", "stake_amount": 1e400}', "application/json", 400),
-    ],
-)
-def test_bodies_that_are_no_orders(client: Client, raw: bytes, kind: str, code: int) -> None:
-    answer = client.post(STAKE, raw, content_type=kind)
-    assert answer.status_code == code
-    assert answer.json()["error"].endswith(".")
-
-
 def test_unknown_deep_fields_are_ignored(client: Client) -> None:
     deep: Any = 1
     for _ in range(50):
         deep = {"a": [deep]}
     assert stake(client, ALICE, extra=deep)["status"] == "queued"
-
-
-def test_cross_origin(client: Client, settings: Any) -> None:
-    settings.CORS_ALLOWED_ORIGINS = ["https://play.example.com"]
-    asked = {"Origin": "https://play.example.com", "Access-Control-Request-Method": "POST"}
-    preflight = client.options(STAKE, headers=asked)
-    assert preflight.status_code == 200
-    assert preflight["Access-Control-Allow-Origin"] == "https://play.example.com"
-    answer = client.get("/api/v1/config", headers={"Origin": "https://play.example.com"})
-    assert answer["Access-Control-Allow-Origin"] == "https://play.example.com"
-    assert "Access-Control-Allow-Credentials" not in answer
-    other = client.get("/api/v1/config", headers={"Origin": "https://evil.example.com"})
-    assert "Access-Control-Allow-Origin" not in other
 
 
 def test_health(client: Client, sandbox: Sandbox) -> None:
@@ -137,7 +63,7 @@ def test_guessing_codes_is_limited(client: Client, settings: Any) -> None:
         body = {"phone_number": ALICE, "stake_amount": 1000, "match_code": code}
         return client.post(STAKE, json.dumps(body), content_type="application/json", headers=headers)
 
-    assert [guess().status_code for _ in range(5)] == [404, 404, 404, 404, 429]
+    assert [guess().status_code for _ in range(5)] == [404, 404, 404, 429, 429]
     refused = guess()
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
@@ -161,9 +87,9 @@ class AnyBody(TransactionTestCase):
         headers = {"X-Callback-Secret": "callback-secret-for-tests"}
         raw = json.dumps(body)
         answer = self.client.post(path, raw, content_type="application/json", headers=headers)
-        self.assertIn(answer.status_code, (200, 400, 404, 409))
+        assert answer.status_code in (200, 400, 404, 409)
         if answer.status_code != 200:
-            self.assertTrue(answer.json()["error"])
+            assert answer.json()["error"]
 
 
 schema = schemathesis.openapi.from_wsgi("/api/openapi.json", application)
@@ -174,7 +100,9 @@ schema = schemathesis.openapi.from_wsgi("/api/openapi.json", application)
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_the_api_keeps_its_own_description(case: Any) -> None:
-    case.call_and_validate()
+    # A schema cannot say what a Ugandan number is in any notation, so it cannot foretell what is refused.
+    excluded = [positive_data_acceptance, negative_data_rejection] if case.method == "POST" else []
+    case.call_and_validate(excluded_checks=excluded)
 
 
 def test_an_existing_frontend(client: Client, sandbox: Sandbox) -> None:
