@@ -10,7 +10,7 @@ BLANKED = f"pt={HIDDEN}"
 
 _KEYED = re.compile(
     r"""(?ix)
-    ( \b (?: pt | queue_token | player_token | access_token | authtoken | password
+    ( (?: \b | (?<=%3f) | (?<=%26) ) (?: pt | queue_token | player_token | access_token | authtoken | password
            | x-callback-secret | x-callback-signature ) \b
       (?: %22 | ['"] )? \s* (?: = | : | %3d | %3a ) \s* (?: %22 | ['"] )? )
     [^\s&"'<>,;}#\\]+
