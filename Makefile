@@ -5,7 +5,7 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8025
 export PORT SANDBOX_PORT
 
-.PHONY: run test lint lock
+.PHONY: run test lint lock bench
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
@@ -18,6 +18,11 @@ lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy sms payments game playmatatu tests
+
+# The peers are installed for this alone.
+bench: $(VENV)/test-installed
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
+	$(VENV)/bin/python -m benchmarks.delivery
 
 # The newest versions that requirements allow, for every supported Python.
 lock: $(VENV)/test-installed

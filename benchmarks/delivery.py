@@ -1,0 +1,336 @@
+"""Drain rate, CPU a message, latency and the cost of a large table: ours against Celery and against the limits.
+
+    make bench        # installs the peers, starts PostgreSQL, Redis and the provider itself; a few minutes
+
+All in one run on one machine, so the ratios are what counts.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import requests
+
+from tests.conftest import Postgres, RedisServer, free_port, postgres_programs, redis_program
+
+ROOT = Path(__file__).parent.parent
+THREADS = 64
+INSERT = """
+INSERT INTO sms_smsmessage (phone, text, kind, status, dedupe_key, provider_id, attempts, retries, error, created_at,
+    due_at, expires_at, claim)
+SELECT '+2567' || lpad((n %% 90000000)::text, 8, '0'), repeat('text ', 15), %s, %s, NULL, '', 0, 0, '',
+    now() - n * interval '1 second' * %s, now() - interval '1 minute', now() + interval '1 hour', ''
+FROM generate_series(1, %s) n
+"""
+
+
+def say(*words: Any) -> None:
+    print(*words, flush=True)
+
+
+class Bench:
+    def __init__(self, postgres: Postgres, redis: RedisServer) -> None:
+        self.postgres, self.redis = postgres, redis
+        self.database = postgres.create_database(f"bench_{time.time_ns()}")
+        self.port = free_port()
+        self.provider_url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+            "DEBUG": "false",
+            "SECRET_KEY": "k" * 50,
+            "MOMO_CALLBACK_SECRET": "s",
+            "MOMO_AUTO_APPROVE": "true",
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": self.database,
+            "REDIS_URL": redis.url,
+            "CELERY_BROKER": redis.url.replace("/0", "/1"),
+            "CELERY_DB_REUSE_MAX": "100000",
+            "SMS_SERVICE_BASE_URL": self.provider_url,
+            "SMS_SERVICE_USERNAME": "u",
+            "SMS_SERVICE_PASSWORD": "p",
+            "SMS_DELIVERY": "worker",
+            "SMS_RATE_LIMIT_SECONDS": "0",
+            "LOG_LEVEL": "INFO",
+        }
+        self.manage("migrate", "-v0")
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environment, check=True)
+
+    def sql(self, statement: str, *values: Any) -> Any:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else None
+
+    def fill(self, count: int, status: str = "queued") -> None:
+        self.sql(INSERT, "match_found", status, 0 if status == "queued" else 2.5, count)
+
+    def clear(self) -> None:
+        self.sql("TRUNCATE sms_smsmessage, sms_smsevent RESTART IDENTITY CASCADE")
+
+    @contextmanager
+    def provider(self, milliseconds: float) -> Iterator[None]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.provider", str(self.port), str(milliseconds)], cwd=ROOT
+        )
+        try:
+            self.wait(lambda: self.stats() is not None)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    def stats(self) -> "dict[str, float] | None":
+        try:
+            return dict(requests.get(f"{self.provider_url}/stats", timeout=2).json())
+        except requests.RequestException:
+            return None
+
+    @staticmethod
+    def wait(condition: Any, seconds: float = 120.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise SystemExit("a part of the benchmark did not come up in time")
+            time.sleep(0.05)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def drained(self, count: int, *processes: "subprocess.Popen[bytes]") -> tuple[float, float]:
+        """Messages/s from the first to the last request at the provider, and the processes' CPU ms a message."""
+        self.stats()
+        self.wait(lambda: self.sql("SELECT count(*) FROM sms_smsmessage WHERE status = 'queued'") != [(count,)])
+        before = [cpu(process.pid) for process in processes]
+        started = self.sql("SELECT count(*) FROM sms_smsmessage WHERE status = 'sent'")[0][0]
+        self.wait(lambda: self.sql("SELECT count(*) FROM sms_smsmessage WHERE status = 'sent'") == [(count,)])
+        used = sum(cpu(process.pid) - was for process, was in zip(processes, before, strict=True))
+        stats = self.stats() or {}
+        return stats["count"] / (stats["last"] - stats["first"]), used / (count - started) * 1000
+
+    def ours(self, count: int, workers: int = 1) -> tuple[float, float, float]:
+        self.fill(count)
+        processes = [self.start("manage.py", "sms_worker", "--threads", str(THREADS)) for _ in range(workers)]
+        try:
+            rate, used = self.drained(count, *processes)
+            return rate, used, memory(processes[0].pid)
+        finally:
+            for process in processes:
+                process.terminate()
+                process.wait()
+            self.sql("DELETE FROM sms_smsevent")
+            self.sql("DELETE FROM sms_smsmessage WHERE kind = 'match_found' AND created_at > now() - interval '1 hour'")
+
+    def bare(self, count: int) -> tuple[float, float]:
+        out = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.bare",
+                f"{self.provider_url}/v3/api/send_sms/",
+                str(count),
+                str(THREADS),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        return float(out[0]), float(out[1])
+
+    def celery(self, count: int) -> tuple[float, float]:
+        self.fill(count)
+        code = (
+            "from benchmarks.celery_peer import app\n"
+            "from sms.models import SmsMessage\n"
+            "with app.producer_pool.acquire() as producer:\n"
+            "    for pk in SmsMessage.objects.values_list('pk', flat=True):\n"
+            "        app.send_task('deliver', (pk,), producer=producer)\n"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=self.environment, check=True)
+        worker = self.start(
+            "-m", "celery", "-A", "benchmarks.celery_peer", "worker", "-P", "threads", "-c", str(THREADS), "-l", "ERROR"
+        )
+        try:
+            return self.drained(count, worker)
+        finally:
+            worker.terminate()
+            worker.wait()
+            self.clear()
+
+    def latency(self, count: int = 60) -> float:
+        """Median ms from commit to the provider, with an idle worker."""
+        code = (
+            "import time, django; django.setup()\n"
+            "from sms.outbox import queue_sms\n"
+            f"import requests\nurl = '{self.provider_url}/stats'\nsession = requests.Session()\n"
+            f"for n in range({count}):\n"
+            "    session.get(url); time.sleep(0.05)\n"
+            "    queue_sms('0772123456', 'x'); committed = time.time()\n"
+            "    time.sleep(0.15)\n"
+            "    stats = session.get(url).json()\n"
+            "    print((stats['first'] - committed) * 1000)\n"
+        )
+        worker = self.start("manage.py", "sms_worker")
+        try:
+            time.sleep(3)
+            out = subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True
+            )
+            return statistics.median(float(line) for line in out.stdout.split())
+        finally:
+            worker.terminate()
+            worker.wait()
+            self.clear()
+
+    def stake_median(self, delivery: str, count: int = 150) -> float:
+        """Median ms of a stake that completes a match (two texts), under gunicorn."""
+        environment = {**self.environment, "SMS_DELIVERY": delivery}
+        module = "playmatatu.wsgi"
+        if delivery == "no receivers":
+            environment["SMS_DELIVERY"], module = "worker", "benchmarks.wsgi_without_receivers"
+        elif delivery == "sms off":
+            environment["SMS_SERVICE_BASE_URL"] = ""
+        port = free_port()
+        server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "error", module],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        url = f"http://127.0.0.1:{port}/api/v1"
+        session = requests.Session()
+        session.trust_env = False
+        try:
+            self.wait(lambda: alive(f"{url}/config"))
+            times = []
+            for number in range(count):
+                for player in (0, 1):
+                    body = {"phone_number": f"07{70 + player}{number:07}", "stake_amount": 1000}
+                    started = time.perf_counter()
+                    answer = session.post(f"{url}/game/stake", json=body, timeout=30).json()
+                    if player:
+                        assert answer["status"] == "matched", answer
+                        times.append((time.perf_counter() - started) * 1000)
+            return statistics.median(times[10:])
+        finally:
+            server.terminate()
+            server.wait()
+            self.clear()
+            self.sql("TRUNCATE game_entry, game_session, game_player CASCADE")
+
+
+def alive(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> float:
+    """Resident MB of a process (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def drains(bench: Bench) -> None:
+    for milliseconds, count in ((0, 4000), (20, 4000), (100, 4000)):
+        with bench.provider(milliseconds):
+            bare, bare_cpu = bench.bare(count)
+            ours, ours_cpu, resident = bench.ours(count)
+            celery, celery_cpu = bench.celery(count)
+            limit = f", {ours / (THREADS / milliseconds * 1000):.0%} of 64 in flight" if milliseconds else ""
+            say(
+                f"{milliseconds:3} ms: bare requests {bare:6.0f}/s {bare_cpu:.2f} ms CPU | "
+                f"ours {ours:6.0f}/s {ours_cpu:.2f} ms ({ours / bare:.0%} of bare, CPU {ours_cpu / bare_cpu:.2f} x"
+                f"{limit}, {resident:.0f} MB) | Celery {celery:6.0f}/s {celery_cpu:.2f} ms (ours {ours / celery:.1f} x)"
+            )
+    bench.environment["SMS_RATE_LIMIT_SECONDS"] = "30"
+    with bench.provider(20):
+        bare, bare_cpu = bench.bare(4000)
+        ours, ours_cpu, _ = bench.ours(4000)
+        ratio = ours_cpu / bare_cpu
+        say(f" 20 ms with the throttle on Redis: ours {ours:.0f}/s, {ours_cpu:.2f} ms CPU, {ratio:.2f} x bare")
+    bench.environment["SMS_RATE_LIMIT_SECONDS"] = "0"
+
+
+def sizes(bench: Bench) -> None:
+    with bench.provider(20):
+        results = {}
+        for rows in (1_000, 1_000_000):
+            bench.clear()
+            bench.fill(rows, "delivered")
+            bench.sql("ANALYZE sms_smsmessage")
+            runs = [bench.ours(3000) for _ in range(2)]
+            results[rows] = min(used for _, used, _ in runs), max(rate for rate, _, _ in runs)
+        small, large = results[1_000], results[1_000_000]
+        say(
+            f"CPU a message with 1,000 rows {small[0]:.2f} ms, with 1,000,000 {large[0]:.2f} ms "
+            f"({large[0] / small[0]:.2f} x); rate {small[1]:.0f}/s and {large[1]:.0f}/s"
+        )
+        bench.clear()
+
+
+def main() -> None:
+    programs, redis_path = postgres_programs(), redis_program()
+    if programs is None or redis_path is None:
+        raise SystemExit("PostgreSQL's programs and redis-server are needed.")
+    postgres, redis = Postgres(programs), RedisServer(redis_path)
+    postgres.create()
+    redis.start()
+    try:
+        bench = Bench(postgres, redis)
+        wanted = sys.argv[1:] or ["provider", "drains", "two", "latency", "sizes", "stake"]
+        if "provider" in wanted:
+            with bench.provider(0):
+                command = [sys.executable, "-m", "benchmarks.provider", str(bench.port), "load"]
+                rate = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+                say(f"the provider itself: at least {rate} requests/s")
+        if "drains" in wanted:
+            drains(bench)
+        if "two" in wanted:
+            with bench.provider(100):
+                one, two = bench.ours(4000)[0], bench.ours(8000, workers=2)[0]
+                say(f"two workers at 100 ms: {two:.0f}/s, {two / one:.2f} x of one ({one:.0f}/s)")
+        if "latency" in wanted:
+            with bench.provider(0):
+                say(f"commit to provider, idle, median: {bench.latency():.1f} ms")
+        if "sizes" in wanted:
+            sizes(bench)
+        if "stake" in wanted:
+            with bench.provider(20):
+                without = bench.stake_median("no receivers")
+                for mode in ("sms off", "worker", "inline"):
+                    took = bench.stake_median(mode)
+                    ratio = took / without
+                    say(f"stake, two texts, {mode}: {took:.1f} ms, {ratio:.2f} x of {without:.1f} ms without receivers")
+    finally:
+        redis.stop()
+        postgres.stop()
+
+
+if __name__ == "__main__":
+    main()
