@@ -41,7 +41,7 @@ def placed_answer(placed: Placed) -> dict[str, Any]:
         message = "Confirm the payment on your phone; your match opens when it is paid."
         return common | {"status": "awaiting_payment", "message": _with(message, placed.invite_refused)}
     if entry.status == Entry.Status.MATCHED:
-        return common | {"status": "matched", "message": "Opponent found!"} | _match(entry)
+        return common | {"status": "matched"} | _match(entry)
     if entry.match_code:
         return common | {
             "status": "private_created",
@@ -87,11 +87,11 @@ def _match(entry: Entry) -> dict[str, Any]:
         "expires_at": iso(session.expires_at),
         "my_display_name": entry.display_name,
         "opponent_display_name": opponent.display_name if opponent else "",
+        "message": _found(entry, opponent),
     }
 
 
-def _found(entry: Entry) -> str:
-    opponent = entry.opponent
+def _found(entry: Entry, opponent: Entry | None) -> str:
     if entry.joins_code and opponent and opponent.match_code != entry.joins_code:
         return "Your friend's match was taken meanwhile; another opponent was found."
     return "Opponent found!"
@@ -118,12 +118,9 @@ def status_answer(entry: Entry) -> dict[str, Any]:
     if state == Entry.Status.AWAITING_PAYMENT:
         answer["message"] = "Waiting for your payment."
     elif state == Entry.Status.MATCHED:
-        answer |= _match(entry) | {"message": _found(entry)}
+        answer |= _match(entry)
     elif state == Entry.Status.EXPIRED:
-        reason = entry.reason or ("session_expired" if entry.session else "timed_out")
-        if entry.payment.refund_due and entry.opened_at is None:
-            reason = "refund_due"
-        answer |= {"reason": reason, "message": REASONS.get(reason, "This stake is over.")}
+        answer |= _end(entry)
     else:
         answer["expires_at"] = iso(entry.expires_at)
         answer["message"] = "Searching for an opponent."

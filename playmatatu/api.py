@@ -1,6 +1,7 @@
 """The JSON API: the routers put together, how a body is read, and how an error is answered."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -8,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
@@ -18,6 +20,7 @@ from game.errors import Refused
 from payments.api import router as payments_router
 from playmatatu.health import router as health_router
 
+logger = logging.getLogger("playmatatu.api")
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
@@ -81,6 +84,8 @@ def checked(run: Handler) -> Handler:
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST":
+            if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
+                return error(400, "Send the body with a Content-Length, not in chunks.")
             if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return error(413, "The body is too large: at most 64 KiB.")
             if request.content_type != "application/json":
@@ -163,11 +168,24 @@ class ApiMiddleware:
             response = error(405, f"This address takes {allowed or 'other methods'} only.", Allow=allowed)
         elif status >= 400 and not response.headers.get("Content-Type", "").startswith("application/json"):
             response = error(status, _SENTENCES.get(status, "The request is not valid."))
+        if status >= 400:
+            _drain(request)
         if request.path_info.startswith("/api/v1/"):
             response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 
+def _drain(request: HttpRequest) -> None:
+    """Read what is left of a refused body: a server ends a connection with one, and the next request fails with it."""
+    left = _DRAIN_BYTES
+    try:
+        while left > 0 and (chunk := request.read(65536)):
+            left -= len(chunk)
+    except UnreadablePostError:
+        logger.info("A caller hung up amid a body.")
+
+
+_DRAIN_BYTES = 8 * 1024 * 1024
 _SENTENCES = {
     404: "There is nothing at this address.",
     500: "Something went wrong on our side; try again in a moment.",
