@@ -221,7 +221,7 @@ class Bench:
             times = []
             for number in range(count):
                 for player in (0, 1):
-                    body = {"phone_number": f"07{70 + player}{number:07}", "stake_amount": 1000}
+                    body = {"phone_number": f"07{70 + player}{number:06}", "stake_amount": 1000}
                     started = time.perf_counter()
                     answer = session.post(f"{url}/game/stake", json=body, timeout=30).json()
                     if player:

@@ -184,8 +184,15 @@ def test_a_python_that_will_not_do(copy: Path, tmp_path: Path, script: str, word
     fake = tmp_path / "python3"
     fake.write_text(f"#!/bin/sh\n{script}\nexit 0\n")
     fake.chmod(0o755)
+    # Without what a surrounding make hands down, which would add lines of its own.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     ended = subprocess.run(
-        ["make", "run", f"PYTHON={fake}", "VENV=none"], cwd=copy, capture_output=True, text=True, check=False
+        ["make", "run", f"PYTHON={fake}", "VENV=none"],
+        cwd=copy,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode != 0
     assert words in ended.stdout
