@@ -190,7 +190,10 @@ def test_an_invite_that_cannot_be(client: Client, invited: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "400", "html", "hang"])
-def test_an_invite_that_fails_never_fails_the_match(client: Client, sandbox: Sandbox, fault: str) -> None:
+def test_an_invite_that_fails_never_fails_the_match(
+    client: Client, sandbox: Sandbox, settings: Any, fault: str
+) -> None:
+    settings.SMS_READ_TIMEOUT = 0.2
     sandbox.faults(send=fault)
     created = stake(client, ALICE, create_private=True, invite_phone=BOB)
     assert (created["status"], created["sms_invite_sent"]) == ("private_created", False)
