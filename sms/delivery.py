@@ -3,9 +3,11 @@
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
+from django.conf import settings
 from django.core.signing import Signer
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import timezone
 
 from sms import conf, dmark, throttle
@@ -43,16 +45,17 @@ def attempt(message: SmsMessage, *, remember: float = 0.0) -> Outcome:
         exchanges.append(exchange)
         _log(message, exchange)
 
+    config = conf.current()
     status, provider_id = Status.SENT, ""
     reason: SmsError | None = None
     try:
         if message.expires_at <= timezone.now():
             return _expired(message)
-        if wait := throttle.acquire(message.phone, message.kind, message.pk):
+        if wait := throttle.acquire(message.phone, message.kind, message.pk, config.rate_limit):
             raise RateLimited(wait)
         try:
             provider_id = dmark.send(
-                to_local(message.phone), message.text, dlr_url(message.pk), note, remember=remember
+                to_local(message.phone), message.text, dlr_url(message.pk, config), note, config, remember=remember
             )
         except BaseException:
             throttle.release(message.phone, message.kind, message.pk)
@@ -77,13 +80,23 @@ def _expired(message: SmsMessage) -> Outcome:
     return Outcome(message, Status.EXPIRED, timezone.now(), SmsError(f"It expired before it could be sent.{last}"))
 
 
-def dlr_url(message_id: int) -> str:
+def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
     """Where DMark is to report on this message; "" where reports are off or have no address."""
-    config = conf.current()
+    config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
+    path = _report_path(settings.ROOT_URLCONF, get_script_prefix())
+    return config.site_url + path.replace(_PLACE, signer().sign(str(message_id))) if path else ""
+
+
+_PLACE = "SIGNED-ID"
+
+
+@lru_cache(maxsize=8)
+def _report_path(urlconf: str, prefix: str) -> str:
+    """The report's path with a place for the signed id; "" where `sms.urls` is not mounted."""
     try:
-        return config.site_url + reverse("sms:dlr", args=[signer().sign(str(message_id))])
+        return reverse("sms:dlr", urlconf=urlconf, args=[_PLACE])
     except NoReverseMatch:
         return ""
 

@@ -65,29 +65,36 @@ class _StaleToken(ProviderError):
 Note = Callable[[Exchange], None]
 
 
-def send(local_number: str, text: str, dlr_url: str, note: Note, *, remember: float = 0.0) -> str:
+def send(
+    local_number: str,
+    text: str,
+    dlr_url: str,
+    note: Note,
+    config: conf.Config | None = None,
+    *,
+    remember: float = 0.0,
+) -> str:
     """Hand one text to DMark; its id for it, or "" where it gave none. Raises ProviderError after the retries."""
+    config = config or conf.current()
     body = {"msg": text, "numbers": local_number, "dlr_url": dlr_url, "scan_ip": False}
-    return _with_token("send", conf.current().send_path, body, _read_send, note, remember)
+    return _with_token("send", config.send_path, body, _read_send, note, config, remember)
 
 
 def report(provider_id: str, note: Note) -> str:
     """DMark's word for what became of a text, in capitals; "" when it knows none. Raises ProviderError."""
-    return _with_token("report", conf.current().dlr_path, {"msg_id": provider_id}, _read_report, note, 0.0)
-
-
-def check_credentials(note: Note) -> None:
-    """Fetch a token, cached or not. Raises ProviderError."""
     config = conf.current()
-    deadline = time.monotonic() + config.send_budget
-    token = tokens.get(lambda: _fetch_token(config, note, deadline))
-    tokens.get(lambda: _fetch_token(config, note, deadline), rejected=token)
+    return _with_token("report", config.dlr_path, {"msg_id": provider_id}, _read_report, note, config, 0.0)
 
 
 def _with_token(
-    step: str, path: str, body: Mapping[str, object], read: Callable[[Reply], T], note: Note, remember: float
+    step: str,
+    path: str,
+    body: Mapping[str, object],
+    read: Callable[[Reply], T],
+    note: Note,
+    config: conf.Config,
+    remember: float,
 ) -> T:
-    config = conf.current()
     if not config.enabled:
         raise SmsDisabled
     deadline = time.monotonic() + config.send_budget
@@ -97,13 +104,13 @@ def _with_token(
         return _fetch_token(config, note, deadline)
 
     def ask(token: str) -> T:
-        return _retrying(step, config.url(path), payload, token, read, note, deadline)
+        return _retrying(step, path, payload, token, read, note, config, deadline)
 
-    token = tokens.get(fetch, remember=remember)
+    token = tokens.get(fetch, config, remember=remember)
     try:
         return ask(token)
     except _StaleToken:
-        token = tokens.get(fetch, rejected=token, remember=remember)
+        token = tokens.get(fetch, config, rejected=token, remember=remember)
     try:
         return ask(token)
     except _StaleToken as error:
@@ -115,21 +122,29 @@ def _with_token(
 
 def _fetch_token(config: conf.Config, note: Note, deadline: float) -> str:
     payload = json.dumps({"username": config.username, "password": config.password}).encode()
-    return _retrying("token", config.url(config.token_path), payload, "", _read_token, note, deadline)
+    return _retrying("token", config.token_path, payload, "", _read_token, note, config, deadline)
 
 
 # --- one question, with its quick retries
 
 
 def _retrying(
-    step: str, url: str, payload: bytes, token: str, read: Callable[[Reply], T], note: Note, deadline: float
+    step: str,
+    path: str,
+    payload: bytes,
+    token: str,
+    read: Callable[[Reply], T],
+    note: Note,
+    config: conf.Config,
+    deadline: float,
 ) -> T:
+    url = config.url(path)
     for attempt, pause in enumerate((*PAUSES, None), start=1):
         started = time.monotonic()
         reply: Reply | None = None
         outcome = error = None
         try:
-            reply = _post(url, payload, token)
+            reply = _post(url, payload, token, config)
             outcome = read(reply)
         except ProviderError as caught:
             error = caught
@@ -192,12 +207,11 @@ def _template(url: str) -> requests.PreparedRequest:
     return requests.Request("POST", url, headers={**headers, "User-Agent": "playmatatu-sms"}).prepare()
 
 
-def _post(url: str, payload: bytes, token: str) -> Reply:
+def _post(url: str, payload: bytes, token: str, config: conf.Config) -> Reply:
     """One POST. The session's adapter is called with a prepared request, which saves a third of the CPU.
 
     So no redirect is followed, no proxy or netrc of the environment is read, and the body is read to a bound.
     """
-    config = conf.current()
     try:
         request = _template(url).copy()
     except ValueError as error:  # requests' InvalidURL and MissingSchema are ValueErrors
@@ -254,6 +268,8 @@ def _cause(error: BaseException) -> str:
 
 def clean(text: str) -> str:
     """Without what PostgreSQL or a terminal refuses: NUL, other control characters, lone surrogates."""
+    if text.isprintable():
+        return text
     return "".join(
         char if (char.isprintable() or char in "\n\t") and not "\ud800" <= char <= "\udfff" else "\ufffd"
         for char in text

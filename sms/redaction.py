@@ -41,6 +41,8 @@ def redact(text: str) -> str:
         if len(secret) >= 4:
             text = text.replace(secret, HIDDEN)
     text = _KEYED.sub(rf"\1{HIDDEN}", text)
-    text = _JWT.sub(HIDDEN, text)
-    text = _REPORT.sub(rf"\1{HIDDEN}", text)
+    if "eyJ" in text:
+        text = _JWT.sub(HIDDEN, text)
+    if "/dlr/" in text:
+        text = _REPORT.sub(rf"\1{HIDDEN}", text)
     return _PHONE.sub(r"\1\2\4****\5", text)

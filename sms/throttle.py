@@ -10,9 +10,9 @@ def key(phone: str, kind: str) -> str:
     return f"sms_rate:{phone}:{kind}" if kind else f"sms_rate:{phone}"
 
 
-def acquire(phone: str, kind: str, message_id: int) -> float:
+def acquire(phone: str, kind: str, message_id: int, window: int | None = None) -> float:
     """0 when the text may go; else the seconds until it may. Its own key lets a message pass again."""
-    window = conf.current().rate_limit
+    window = conf.current().rate_limit if window is None else window
     if window <= 0:
         return 0.0
     taken = key(phone, kind)

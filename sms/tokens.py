@@ -55,12 +55,12 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
     return max(0, min(math.floor(left), LONGEST_TTL))
 
 
-def get(fetch: Fetch, *, rejected: str = "", remember: float = 0.0) -> str:
+def get(fetch: Fetch, config: conf.Config | None = None, *, rejected: str = "", remember: float = 0.0) -> str:
     """A token that is not `rejected`. `fetch` asks DMark for one; its ProviderError is raised to all who wait.
 
     `remember`: seconds for which this process may use the token without asking the cache.
     """
-    config = conf.current()
+    config = config or conf.current()
     key = cache_key(config)
     if remember:
         token, until = _remembered.get(key, ("", 0.0))
