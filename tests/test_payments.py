@@ -285,3 +285,99 @@ def test_auto_approval_sends_no_payment_text_and_no_signal(client: Client, setti
     stake(client, ALICE)
     assert Payment.objects.get().status == "SUCCESS"
     assert texts() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "refusal"),
+    [
+        ({"transaction_id": "x" * 500}, 404, "We know no such transaction."),
+        ({"amount": 500}, 409, "The amount is not that of this transaction."),
+        ({"phone_number": BOB}, 409, "The phone number is not that of this transaction."),
+    ],
+)
+def test_a_refused_callback_is_kept_for_the_operator(
+    client: Client, caplog: Any, changes: dict[str, Any], code: int, refusal: str
+) -> None:
+    """Money may be behind it: half a payment, or one whose record was lost."""
+    placed = stake(client, ALICE)
+    raw = json.dumps(body(placed, **changes), indent=3).encode()
+    assert callback(client, raw).json() == {"error": refusal, "fields": {}}
+    kept = Callback.objects.get()
+    assert (kept.status, kept.applied, kept.refusal, kept.body) == ("SUCCESS", False, refusal, raw.decode())
+    assert (kept.payment is None) == (code == 404)
+    assert refusal in caplog.text
+    # Without a proof nothing is kept: anybody could fill the table.
+    assert client.post(CALLBACK, raw, content_type="application/json").status_code == 403
+    assert Callback.objects.count() == 1
+
+
+def test_callbacks_are_stored_as_they_came(client: Client) -> None:
+    placed = stake(client, ALICE)
+    raw = json.dumps(body(placed, reason="ŋ\nline", extra={"a": [1]}), indent=2, ensure_ascii=False).encode()
+    for _ in range(2):
+        assert callback(client, raw).status_code == 200
+    assert list(Callback.objects.order_by("pk").values_list("body", "applied")) == [
+        (raw.decode(), True),
+        (raw.decode(), False),
+    ]
+
+
+def test_the_proof_is_asked_for_under_any_prefix(client: Client) -> None:
+    """A site mounted below a path is as safe as one at the root."""
+    placed = stake(client, ALICE)
+    raw = json.dumps(body(placed)).encode()
+    answer = client.post(CALLBACK, raw, content_type="application/json", SCRIPT_NAME="/play")
+    assert answer.status_code == 403
+    assert client.post(CALLBACK, raw, content_type="text/plain", SCRIPT_NAME="/play").status_code == 415
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Callback-Secret": ""},
+        {"X-Callback-Secret": "callback-secret-for-tests "[:-2]},
+        {"X-Callback-Secret": "CALLBACK-SECRET-FOR-TESTS"},
+        {"X-Callback-Signature": ""},
+        {"X-Callback-Signature": "sha256="},
+        {"X-Callback-Signature": "callback-secret-for-tests"},
+        {"X-Callback-Signature": "sha1=" + "0" * 40},
+        {"Authorization": "Bearer callback-secret-for-tests"},
+    ],
+    ids=str,
+)
+def test_what_is_no_proof(client: Client, headers: dict[str, str]) -> None:
+    placed = stake(client, ALICE)
+    answer = callback(client, body(placed), **headers)
+    assert answer.status_code == 403
+    assert answer.json()["error"]
+    assert Payment.objects.get().status == "PENDING"
+
+
+def test_a_wrong_secret_beside_a_right_signature(client: Client) -> None:
+    raw = json.dumps(body(stake(client, ALICE))).encode()
+    assert (
+        callback(client, raw, **{"X-Callback-Secret": "old", "X-Callback-Signature": signature(raw)}).status_code == 200
+    )
+
+
+def test_with_worker_delivery_the_callback_never_waits_for_dmark(
+    client: Client, sandbox: Sandbox, settings: Any
+) -> None:
+    settings.SMS_DELIVERY = "worker"
+    sandbox.faults(token="hang", send="hang")
+    paid(client, stake(client, ALICE), ALICE)
+    assert sandbox.requests() == []
+    assert SmsMessage.objects.get().status == "queued"
+
+
+def test_a_payment_that_was_lost_to_a_crash_is_found_again(client: Client, monkeypatch: Any) -> None:
+    """The process dies before the commit: the provider got no 200, says it again, and all is as if nothing was."""
+    placed = stake(client, ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("payments.services.momo_status_changed.send_robust", lambda *args, **kwargs: 1 / 0)
+        answer = callback(Client(raise_request_exception=False), body(placed))
+    assert answer.status_code == 500
+    assert (Payment.objects.get().status, Callback.objects.count()) == ("PENDING", 0)
+    paid(client, placed, ALICE)
+    assert status(client, placed["queue_token"])["status"] == "queued"
+    assert kinds() == ["payment_success"]
