@@ -7,6 +7,7 @@ is bounded, so that a `kill -9` leaves at most what is in flight plus UNWRITTEN 
 holds while the main thread renews its lease; when this process dies the lease runs out and others claim again.
 """
 
+import gc
 import logging
 import os
 import queue
@@ -81,7 +82,9 @@ class Worker:
         self.claimer = uuid.uuid4().hex
         self.gate = Gate()
         self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
-        self.outcomes: queue.Queue[Outcome | None] = queue.Queue(maxsize=BATCH_OUTCOMES)
+        # Bounded by a semaphore: `SimpleQueue` costs a third of a `Queue` with a size.
+        self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(BATCH_OUTCOMES)
         self.stop_requested = False
         self.stopping = threading.Event()
         self.wake = threading.Event()
@@ -96,6 +99,9 @@ class Worker:
 
     def run(self) -> bool:
         """Work until `stop`, or with `once` until nothing is due. True when sending was not paused at the end."""
+        # What is loaded by now lives as long as the process: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         senders = [
             threading.Thread(target=self._send, name=f"sms-sender-{number}", daemon=True)
             for number in range(self.options.threads)
@@ -221,10 +227,11 @@ class Worker:
             if self._more and self.tasks.qsize() <= self.options.batch // 2:
                 self.wake.set()
             if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):
-                self.outcomes.put(Outcome(message, Status.QUEUED, timezone.now()))
-                continue
-            outcome = attempt(message, remember=_REMEMBER_TOKEN)
-            self.gate.note(outcome)
+                outcome = Outcome(message, Status.QUEUED, timezone.now())
+            else:
+                outcome = attempt(message, remember=_REMEMBER_TOKEN)
+                self.gate.note(outcome)
+            self._room.acquire()
             self.outcomes.put(settle(outcome))
 
     # --- the writer
@@ -246,9 +253,12 @@ class Worker:
     def _gather(self) -> list[Outcome]:
         """The next outcomes: what comes within a moment of the first; empty at the end."""
         first = self.outcomes.get()
-        batch = [first] if first is not None else []
+        if first is None:
+            return []
+        self._room.release()
+        batch = [first]
         end = time.monotonic() + _GATHER_SECONDS
-        while batch and len(batch) < BATCH_OUTCOMES:
+        while len(batch) < BATCH_OUTCOMES:
             try:
                 following = self.outcomes.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
@@ -256,6 +266,7 @@ class Worker:
             if following is None:
                 self.outcomes.put(None)  # for the next call
                 break
+            self._room.release()
             batch.append(following)
         return batch
 
