@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Session
+from game.stakes import expire_old
 from payments.models import Callback, Payment
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage
@@ -181,6 +182,19 @@ def test_what_a_failing_receiver_left_is_opened_later(client: Client, monkeypatc
             paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "queued"
     assert sorted(kinds()) == ["payment_success", "private_invite"]
+
+
+def test_what_was_left_unopened_is_played_not_refunded(client: Client, monkeypatch: Any) -> None:
+    placed = stake(client, ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+        paid(client, placed, ALICE)
+    stake(client, ALICE, 2000)
+    expire_old()
+    assert not Payment.objects.filter(refund_due=True).exists()
+    call_command("expire_queue")
+    assert status(client, placed["queue_token"])["status"] == "queued"
+    assert kinds() == ["payment_success"]
 
 
 def test_the_queue_is_not_left_by_a_text_that_fails(client: Client, monkeypatch: Any, caplog: Any) -> None:

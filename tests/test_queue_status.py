@@ -216,7 +216,10 @@ def test_expire_old_leaves_alone_what_another_holds(client: Client) -> None:
         holder.set_autocommit(False)
         with holder.cursor() as cursor:
             cursor.execute("SELECT id FROM game_entry WHERE stake_amount = 2000 FOR UPDATE")
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
         assert expire_old() == 1
     finally:
         holder.close()
+        connection.close()
     assert expire_old() == 1

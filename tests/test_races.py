@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from game.models import Entry, Session
+from game.models import Entry, Player, Session
 from game.stakes import expire_old, leave
 from payments.models import Payment
 from sms.models import SmsMessage
@@ -79,7 +79,10 @@ def test_one_joiner_wins_the_code() -> None:
         assert not Entry.objects.filter(player__phone=f"+256{loser[1:]}", stake_amount=amount).exists()
 
 
-def test_two_stakes_of_one_phone_open_one() -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_two_stakes_of_one_phone_open_one(known: bool) -> None:
+    if known:
+        Player.objects.create(phone="+256772000001")
     answers = together(*(staking(ALICE, 1000 + number) for number in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
     assert Entry.objects.count() == 1
@@ -144,6 +147,17 @@ def test_a_success_and_a_failure_at_once(settings: Any) -> None:
         assert (payment.status, entry.status) in {("SUCCESS", "queued"), ("FAILED", "expired")}
         kind = {"SUCCESS": "payment_success", "FAILED": "payment_failed"}[payment.status]
         assert [row.kind for row in SmsMessage.objects.filter(phone=f"+256{phone[1:]}")] == [kind]
+
+
+def test_leaving_while_the_provider_repeats_itself(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    for number in range(5):
+        placed = stake(Client(), ALICE, 1000 + number)
+        paid(Client(), placed, ALICE)
+        entry = Entry.objects.select_related("player").get(pk=placed["queue_id"])
+        together(*(partial(paid, Client(), placed, ALICE) for _ in range(4)), partial(leave, entry))
+        assert Payment.objects.get(transaction_id=placed["transaction_id"]).refund_due
+        assert SmsMessage.objects.count() == number + 1
 
 
 def test_everything_at_once(settings: Any) -> None:
