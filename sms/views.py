@@ -9,8 +9,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from sms import reports
+from sms.answers import clean
 from sms.delivery import signer
-from sms.dmark import clean
 
 
 @csrf_exempt

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms import dmark
-from sms.dmark import Exchange, Reply
+from sms import answers, dmark
+from sms.answers import Reply
+from sms.dmark import Exchange
 from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
 from tests.conftest import Sandbox
 
@@ -16,7 +17,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
 
 
 def reply(status: int, body: str | bytes) -> Reply:
-    return dmark._reply(status, body.encode() if isinstance(body, str) else body, None)
+    return answers.read(status, body.encode() if isinstance(body, str) else body, None)
 
 
 def read(reader: Any, status: int, body: str | bytes) -> Any:
@@ -63,7 +64,7 @@ def read(reader: Any, status: int, body: str | bytes) -> Any:
     ],
 )
 def test_token_answers(status: int, body: str, outcome: Any) -> None:
-    assert read(dmark._read_token, status, body) == outcome
+    assert read(answers.access_token, status, body) == outcome
 
 
 @pytest.mark.parametrize(
@@ -93,12 +94,12 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
         (200, '{"Failed": 0, "Total": 1, "Submitted": 0, "Detail": []}', ProviderRejected),
         (400, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
         (200, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
-        (401, '{"msg_id": "", "status_code": "401", "description": "Invalid auth token"}', dmark._StaleToken),
-        (200, '{"msg_id": "", "status_code": 401, "description": "Invalid auth token"}', dmark._StaleToken),
+        (401, '{"msg_id": "", "status_code": "401", "description": "Invalid auth token"}', answers.StaleToken),
+        (200, '{"msg_id": "", "status_code": 401, "description": "Invalid auth token"}', answers.StaleToken),
         (
             403,
             '{"error": "unauthenticated", "description": "Invalid token type.", "status_code": "403"}',
-            dmark._StaleToken,
+            answers.StaleToken,
         ),
         (404, "<html>", ProviderRejected),
         (302, "", ProviderRejected),
@@ -114,7 +115,7 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
     ],
 )
 def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
-    assert read(dmark._read_send, status, body) == outcome
+    assert read(answers.accepted_id, status, body) == outcome
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,13 @@ def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
         (200, '{"msg_id": "x", "status": 1}', "1"),
         (200, '{"msg_id": "x"}', ""),
         (404, "{}", ""),
-        (401, "{}", dmark._StaleToken),
+        (401, "{}", answers.StaleToken),
         (500, "", ProviderUnavailable),
         (200, "<html>", ProviderRejected),
     ],
 )
 def test_report_answers(status: int, body: str, outcome: Any) -> None:
-    assert read(dmark._read_report, status, body) == outcome
+    assert read(answers.report, status, body) == outcome
 
 
 _JSON = st.recursive(
@@ -149,7 +150,7 @@ _KEYS = st.sampled_from(
     st.one_of(st.binary(max_size=200), st.dictionaries(_KEYS, _JSON).map(lambda data: json.dumps(data).encode())),
 )
 def test_no_answer_is_a_surprise(status: int, body: bytes) -> None:
-    for reader in (dmark._read_token, dmark._read_send, dmark._read_report):
+    for reader in (answers.access_token, answers.accepted_id, answers.report):
         outcome = read(reader, status, body)
         if isinstance(outcome, str):
             assert "\0" not in outcome
