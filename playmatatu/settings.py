@@ -182,7 +182,9 @@ SMS_SEND_PATH = text("SMS_SEND_PATH", "/v3/api/send_sms/")
 SMS_DLR_PATH = text("SMS_DLR_PATH", "/v3/api/dlr/")
 SMS_CONNECT_TIMEOUT = number("SMS_CONNECT_TIMEOUT", 3)
 SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
-SMS_DELIVERY = text("SMS_DELIVERY", "inline")
+SMS_DELIVERY = text("SMS_DELIVERY", "inline").lower()
+if SMS_DELIVERY not in {"inline", "worker"}:
+    raise ImproperlyConfigured(f"SMS_DELIVERY must be inline or worker, not {SMS_DELIVERY!r}.")
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 
 MOMO_CALLBACK_SECRET = text("MOMO_CALLBACK_SECRET")

@@ -85,7 +85,8 @@ def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
     config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
-    path = _report_path(settings.ROOT_URLCONF, get_script_prefix())
+    urlconf = getattr(settings, "ROOT_URLCONF", "")
+    path = _report_path(urlconf, get_script_prefix()) if urlconf else ""
     return config.site_url + path.replace(_PLACE, signer().sign(str(message_id))) if path else ""
 
 
