@@ -64,8 +64,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
-# A player's link is a credential: nothing of it may leave in a Referer header.
-SECURE_REFERRER_POLICY = "no-referrer"
+# A player's link is a credential: nothing of it may leave for another site in a Referer header. Not `no-referrer`:
+# with that a browser sends `Origin: null` with our own forms, and they would be refused.
+SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
