@@ -124,6 +124,7 @@ def test_64_kib_and_no_more(client: Client) -> None:
         b"{",
         b"{'phone_number': 1}",
         b'{"phone_number": "0772000001", "stake_amount": NaN}',
+        b'{"phone_number": "0772000001", "stake_amount": 1000, "unknown": [Infinity]}',
         b'{"phone_number": "0772000001", "stake_amount": -Infinity}',
         b'{"phone_number": "0772000001", "stake_amount": 1e400}',
         b'{"phone_number": "0772000001", "stake_amount": ' + b"9" * 5000 + b"}",
@@ -177,6 +178,25 @@ def test_control_characters_are_refused(client: Client, char: str, body: dict[st
 
     sentence(post(client, **({"phone_number": ALICE, "stake_amount": 1000} | put(body))), 400)
     assert Player.objects.count() == SmsMessage.objects.count() == 0
+
+
+@pytest.mark.parametrize("field", ["phone_number", "invite_phone", "display_name", "match_code"])
+@pytest.mark.parametrize("char", ["\n", "\t", "\r\n"], ids=ascii)
+def test_line_breaks_and_tabs_are_refused_in_our_fields(client: Client, field: str, char: str) -> None:
+    body: dict[str, Any] = {"phone_number": ALICE, "stake_amount": 1000} | (
+        {"create_private": True} if "invite" in field else {}
+    )
+    value = {"phone_number": ALICE, "invite_phone": BOB, "display_name": "A", "match_code": "ABC234"}[field]
+    answer = post(client, **(body | {field: value + char}))
+    sentence(answer, 400)
+    assert list(answer.json()["fields"]) == [field]
+
+
+def test_true_is_no_stake_of_one_shilling(client: Client, settings: Any) -> None:
+    settings.MIN_STAKE_AMOUNT = 1
+    sentence(post(client, phone_number=ALICE, stake_amount=True), 400)
+    sentence(post(client, phone_number=ALICE, stake_amount=1.0), 400)
+    assert stake(client, ALICE, 1)["stake_amount"] == 1
 
 
 @pytest.mark.parametrize(

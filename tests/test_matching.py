@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
@@ -73,6 +74,19 @@ def test_a_matched_player_may_stake_again_at_once(client: Client) -> None:
     assert stake(client, ALICE)["status"] == "queued"
     assert stake(client, BOB)["status"] == "matched"
     assert Session.objects.count() == 2
+
+
+def test_the_database_keeps_one_open_entry_a_player(client: Client) -> None:
+    """Whatever the code above it forgets."""
+    stake(client, ALICE)
+    entry = Entry.objects.get()
+    with pytest.raises(IntegrityError):
+        Entry.objects.create(
+            player=entry.player,
+            payment=Payment.objects.create(phone=entry.phone, amount=2000),
+            stake_amount=2000,
+            status="queued",
+        )
 
 
 @pytest.mark.parametrize("written", ["{}", " {} ", "{lower}"])
