@@ -343,3 +343,17 @@ def test_an_odd_address_breaks_nothing(client: Client, settings: Any) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
     assert invite(client, ALICE, BOB, **{"X-Forwarded-For": "unknown"})["sms_invite"]
     assert Entry.objects.get().client_address is None
+
+
+def test_a_code_that_is_taken_is_drawn_again(client: Client, monkeypatch: Any) -> None:
+    """The unique key decides, in a savepoint: the stake around it goes on, on PostgreSQL too."""
+    first = stake(client, ALICE, create_private=True)["match_code"]
+    draws = iter([first, first, "XYZ789"])
+    monkeypatch.setattr("game.matching.new_code", lambda: next(draws))
+    assert stake(client, BOB, create_private=True)["match_code"] == "XYZ789"
+    # A code stays taken for good: an old text must not lead into a stranger's match.
+    Entry.objects.update(status="expired")
+    monkeypatch.setattr("game.matching.new_code", lambda: first)
+    answer = post(Client(raise_request_exception=False), phone_number=CAROL, stake_amount=1000, create_private=True)
+    assert answer.status_code == 500
+    assert not Entry.objects.filter(player__phone="+256772000003").exists()
