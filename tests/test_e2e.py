@@ -1,0 +1,132 @@
+"""Two players in a real browser, from the form to the match, by way of the texts in their inboxes."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from django.db.models.signals import post_save
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from payments.models import Payment
+from tests.conftest import Sandbox, missing
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHONE = {"width": 360, "height": 740}
+# Without these Chromium looks for hosts of its own at every start.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        missing("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(live_server: Any, sandbox: Sandbox, settings: Any) -> str:
+    settings.FRONTEND_URL = settings.SITE_URL = live_server.url
+    return str(live_server.url)
+
+
+class Player:
+    """A phone with a browser of its own; what the console complains of fails the test."""
+
+    def __init__(self, browser: Browser, site: str, number: str, name: str, javascript: bool = True) -> None:
+        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
+        context.set_default_timeout(15_000)
+        self.page: Page = context.new_page()
+        self.site, self.number, self.name = site, number, name
+        self.complaints: list[str] = []
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+
+    def fill(self, path: str = "/", amount: str = "") -> None:
+        self.page.goto(self.site + path)
+        self.page.get_by_label("Your mobile number").fill(self.number)
+        self.page.get_by_label("Your name").fill(self.name)
+        if amount:
+            self.page.get_by_label("Your stake in UGX").fill(amount)
+
+    def stake(self) -> None:
+        self.page.get_by_role("button", name="Stake").click()
+
+    def fits(self) -> None:
+        """Nothing stands beyond the edge of a small phone."""
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def last_link(sandbox: Sandbox, number: str) -> str:
+    return next(str(item["text"]).split()[-1] for item in sandbox.inbox() if item["to"] == number)
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascript: bool) -> None:
+    alice = Player(browser, site, "0772000001", "Alice", javascript)
+    bob = Player(browser, site, "+256 772 000 002", "Bob", javascript)
+    alice.fill(amount="2000")
+    alice.page.get_by_label("Invite a friend").check()
+    alice.page.get_by_label("Your friend's number").fill("0772000002")
+    alice.fits()
+    alice.stake()
+    alice.page.get_by_text("Your invite has been sent.").wait_for()
+    alice.fits()
+
+    inbox = browser.new_page()
+    inbox.goto(sandbox.url)
+    link = inbox.get_by_role("link").get_attribute("href") or ""
+    assert link.startswith(f"{site}/join?match_code=")
+    bob.fill(link.removeprefix(site))
+    assert bob.page.get_by_label("Your stake in UGX").input_value() == "2000"
+    bob.fits()
+    bob.stake()
+    bob.page.get_by_text("Your match").wait_for()
+    # The first player's page moves on by itself.
+    alice.page.get_by_text("Your match").wait_for()
+    assert "pt=" not in alice.page.url
+
+    for player, other, number in ((alice, "Bob", "0772000001"), (bob, "Alice", "0772000002")):
+        player.page.context.clear_cookies()
+        player.page.goto(last_link(sandbox, number))
+        assert "pt=" not in player.page.url
+        player.page.get_by_text(other).wait_for()
+        player.fits()
+    bob.page.get_by_text("is here").wait_for()
+    assert alice.complaints == bob.complaints == []
+
+
+def test_a_failed_payment_and_its_retry(browser: Browser, site: str, sandbox: Sandbox, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    alice = Player(browser, site, "0772000001", "Alice")
+
+    # What the provider would be given when the money is collected.
+    placed: list[str] = []
+
+    def note(instance: Payment, created: bool, **kwargs: Any) -> None:
+        if created:
+            placed.append(instance.transaction_id)
+
+    post_save.connect(note, sender=Payment)
+    try:
+        for word, heading in (("FAILED", "Your payment failed"), ("SUCCESS", "Searching for an opponent")):
+            alice.fill(amount="1000")
+            alice.stake()
+            alice.page.get_by_text("Waiting for your payment").wait_for()
+            answer = requests.post(
+                f"{site}/api/v1/momo/callback",
+                json={"transaction_id": placed[-1], "phone_number": alice.number, "amount": 1000, "status": word},
+                headers={"X-Callback-Secret": settings.MOMO_CALLBACK_SECRET},
+                timeout=5,
+            )
+            assert answer.status_code == 200, answer.text
+            alice.page.get_by_role("heading", name=heading).wait_for()
+    finally:
+        post_save.disconnect(note, sender=Payment)
+    assert [item["text"].split(" ")[4] for item in sandbox.inbox()] == ["received.", "failed."]
