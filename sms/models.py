@@ -44,6 +44,12 @@ class SmsMessage(models.Model):
     expires_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
+    # What it costs, kept because the text may be blanked; 0: queued before this was counted.
+    segments = models.PositiveSmallIntegerField(default=0, editable=False)
+    # The text holds a player's link, which is to be blanked once nobody needs it.
+    holds_link = models.BooleanField(default=False, editable=False)
+    # When DMark was last asked for a report that never came.
+    polled_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Who sends it now, and until when the others leave it alone.
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -60,6 +66,10 @@ class SmsMessage(models.Model):
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="sms_provider_id"),
+            models.Index(fields=["status", "created_at"], name="sms_status"),
+            models.Index(fields=["kind", "created_at"], name="sms_kind"),
+            models.Index(fields=["sent_at"], condition=Q(status="sent"), name="sms_unreported"),
+            models.Index(fields=["expires_at"], condition=Q(holds_link=True), name="sms_links"),
         ]
 
     def __str__(self) -> str:
@@ -77,7 +87,7 @@ class SmsEvent(models.Model):
     message = models.ForeignKey(SmsMessage, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(default=timezone.now)
     what = models.CharField(max_length=8, choices=What)
-    step = models.CharField("token, send, push, poll", max_length=8, blank=True, default="")
+    step = models.CharField("token, send, throttle, push, poll", max_length=8, blank=True, default="")
     attempt = models.PositiveSmallIntegerField(default=0)
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
@@ -88,6 +98,25 @@ class SmsEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "id"]
+        indexes: ClassVar = [models.Index(fields=["at"], condition=Q(step="throttle"), name="sms_event_throttled")]
 
     def __str__(self) -> str:
         return f"{self.what} of SMS {self.message_id}"
+
+
+class SmsWorker(models.Model):
+    """A running `sms_worker`, which says every few seconds that it lives. Deleted by one that ends in order."""
+
+    claimer = models.CharField(max_length=32, unique=True)
+    name = models.CharField("host and process", max_length=100)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+    sent = models.PositiveIntegerField(default=0)
+    # Why it does not send: credentials refused, DMark down; empty while it does.
+    paused = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "worker"
+
+    def __str__(self) -> str:
+        return self.name

@@ -17,7 +17,8 @@ from sms.errors import SmsDisabled
 from sms.models import RESENDABLE, SmsEvent, SmsMessage, Status
 from sms.phone import to_e164
 from sms.records import record
-from sms.redaction import BLANKED
+from sms.redaction import BLANKED, has_link
+from sms.segments import segments
 
 CHANNEL = "sms_outbox"
 
@@ -143,6 +144,8 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
         created_at=now,
         due_at=now,
         expires_at=expires_at or now + timedelta(seconds=conf.DEFAULT_LIFE_SECONDS),
+        segments=min(segments(text).count, 32767),
+        holds_link=has_link(text),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.db import connection, transaction
 
 from sms.delivery import Outcome
-from sms.errors import ProviderUnavailable
+from sms.errors import ProviderUnavailable, RateLimited
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
 from sms.redaction import blank_link
 from sms.signals import sms_failed, sms_sent
@@ -57,7 +57,7 @@ def _record_other(outcome: Outcome) -> bool:
         values["due_at"] = outcome.due_at
         values["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
     if outcome.status == Status.EXPIRED:
-        values["text"] = blank_link(message.text)
+        values |= {"text": blank_link(message.text), "holds_link": False}
     return bool(SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).update(**values))
 
 
@@ -81,7 +81,11 @@ def _events(outcome: Outcome) -> list[SmsEvent]:
     if outcome.reason and not events:
         events = [
             SmsEvent(
-                message_id=outcome.message.pk, at=outcome.at, what=SmsEvent.What.ATTEMPT, error=str(outcome.reason)
+                message_id=outcome.message.pk,
+                at=outcome.at,
+                what=SmsEvent.What.ATTEMPT,
+                step="throttle" if isinstance(outcome.reason, RateLimited) else "",
+                error=str(outcome.reason),
             )
         ]
     return events

@@ -30,6 +30,11 @@ def blank_link(text: str) -> str:
     return _LINK.sub(BLANKED, text)
 
 
+def has_link(text: str) -> bool:
+    """Whether the text holds a player token in a link."""
+    return _LINK.search(text) is not None
+
+
 def mask_phone(phone: str) -> str:
     """`+256772123456` as `+25677****456`: enough to recognise, too little to call."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"

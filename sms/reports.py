@@ -32,14 +32,15 @@ def take(message_id: int, word: str, step: str) -> bool:
         if word:
             SmsEvent.objects.create(message=message, what=SmsEvent.What.REPORT, step=step, answer=redact(word))
         if end == Status.DELIVERED and message.status != Status.DELIVERED:
-            message.delivered_at, message.text, message.error = timezone.now(), blank_link(message.text), ""
+            message.delivered_at, message.error = timezone.now(), ""
+            message.text, message.holds_link = blank_link(message.text), False
             moved = True
         elif end == Status.UNDELIVERED and message.status in (Status.SENDING, Status.SENT):
             message.error = f"DMark could not deliver it ({word})."
             moved = True
         if moved and end:
             message.status = end
-            message.save(update_fields=["status", "delivered_at", "text", "error"])
+            message.save(update_fields=["status", "delivered_at", "text", "holds_link", "error"])
     if moved:
         signal = sms_delivered if end == Status.DELIVERED else sms_failed
         signal.send_robust(SmsMessage, message=message)
