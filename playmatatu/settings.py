@@ -104,7 +104,7 @@ WSGI_APPLICATION = "playmatatu.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
+        "DIRS": [BASE_DIR / "playmatatu" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -187,6 +187,7 @@ SMS_DELIVERY = text("SMS_DELIVERY", "inline").lower()
 if SMS_DELIVERY not in {"inline", "worker"}:
     raise ImproperlyConfigured(f"SMS_DELIVERY must be inline or worker, not {SMS_DELIVERY!r}.")
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
+SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
 
 MOMO_CALLBACK_SECRET = text("MOMO_CALLBACK_SECRET")
 MOMO_AUTO_APPROVE = flag("MOMO_AUTO_APPROVE", default=DEBUG)

@@ -1,49 +1,114 @@
 """The log views: every text and what became of it. Read-only, but for sending again what did not arrive."""
 
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from sms import outbox
+from sms import conf, export, outbox, references, timeline
 from sms.errors import SmsError
-from sms.models import SmsEvent, SmsMessage
+from sms.models import OPEN, SmsMessage
+from sms.overview import span
 from sms.phone import to_e164
 from sms.redaction import mask_phone, redact
 from sms.segments import segments
 
+_HOUR, _DAY = 3600, 86400
+# A list is for looking; who wants more than so many narrows it, or exports it.
+LONGEST_LIST = 10_000
 
-class SmsEventInline(admin.TabularInline):
-    model = SmsEvent
-    extra = 0
-    can_delete = False
-    fields = readonly_fields = ("at", "what", "step", "http_status", "answer", "error", "ms", "actor")
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class BoundedPaginator(Paginator):
+    """Counts no further than LONGEST_LIST: the count of a large table would cost more than the page."""
+
+    object_list: "QuerySet[SmsMessage]"
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[:LONGEST_LIST].count()
+
+
+class KindFilter(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind or "-", kind or "plain") for kind in _kinds()]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset if value is None else queryset.filter(kind="" if value == "-" else value)
+
+
+def _kinds() -> list[str]:
+    """Each kind once, by one step through the index a kind: DISTINCT would read a million entries for the same."""
+    table = connection.ops.quote_name(SmsMessage._meta.db_table)
+    sql = f"""
+        WITH RECURSIVE found(kind) AS (
+            SELECT MIN(kind) FROM {table}
+            UNION ALL SELECT (SELECT MIN(kind) FROM {table} WHERE kind > found.kind) FROM found WHERE kind IS NOT NULL
+        ) SELECT kind FROM found WHERE kind IS NOT NULL
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return [row[0] for row in cursor.fetchall()]
+
+
+class WhenFilter(admin.SimpleListFilter):
+    title = "time"
+    parameter_name = "within"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            (str(_HOUR), "the last hour"),
+            (str(_DAY), "the last day"),
+            (str(7 * _DAY), "the last week"),
+            (str(30 * _DAY), "the last month"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value() or ""
+        if value not in dict(self.lookup_choices):
+            return queryset
+        return queryset.filter(created_at__gte=timezone.now() - timedelta(seconds=int(value)))
 
 
 @admin.register(SmsMessage)
 class SmsMessageAdmin(admin.ModelAdmin):
-    list_display = ("created_at", "kind", "masked_phone", "status", "attempts", "provider_id", "error")
-    list_filter = ("status", "kind", "created_at")
+    list_display = ("time", "kind", "masked_phone", "state", "attempts", "cost", "provider_id", "open_for", "why")
+    list_display_links = ("time", "masked_phone")
+    list_filter = ("status", KindFilter, WhenFilter)
     list_per_page = 50
+    list_max_show_all = 200
+    paginator = BoundedPaginator
     show_full_result_count = False
-    search_fields = ("=provider_id", "=dedupe_key")
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ("phone",)
     search_help_text = "A phone number in any form, DMark's id, or the reference"
-    ordering = ("-id",)
+    ordering = ("-created_at", "-id")
+    sortable_by = ("time",)
     actions = ("resend",)
-    inlines = (SmsEventInline,)
     fields = readonly_fields = (
+        "state",
+        "meaning",
         "phone",
         "shown_text",
-        "segments",
+        "shown_segments",
         "kind",
-        "status",
-        "error",
+        "behind_it",
         "dedupe_key",
         "provider_id",
         "attempts",
@@ -55,27 +120,108 @@ class SmsMessageAdmin(admin.ModelAdmin):
         "delivered_at",
     )
 
-    @admin.display(description="phone", ordering="phone")
+    class Media:
+        css = {"all": ("sms/console.css",)}  # noqa: RUF012
+
+    # --- columns
+
+    @admin.display(description="time", ordering="created_at")
+    def time(self, message: SmsMessage) -> str:
+        return f"{timezone.localtime(message.created_at):%d.%m.%y %H:%M:%S}"
+
+    @admin.display(description="phone")
     def masked_phone(self, message: SmsMessage) -> str:
         return mask_phone(message.phone)
+
+    @admin.display(description="status")
+    def state(self, message: SmsMessage) -> SafeString:
+        return format_html('<span class="sms-state {}">{}</span>', message.status, message.get_status_display())
+
+    @admin.display(description="SMS")
+    def cost(self, message: SmsMessage) -> str:
+        price = conf.current().segment_cost
+        return f"{message.segments} · {message.segments * price:,.0f} UGX" if price else str(message.segments)
+
+    @admin.display(description="open for")
+    def open_for(self, message: SmsMessage) -> str:
+        return span((timezone.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
+
+    @admin.display(description="why")
+    def why(self, message: SmsMessage) -> str:
+        return message.error if len(message.error) <= 90 else message.error[:89] + "…"
+
+    # --- one message
+
+    @admin.display(description="what that means")
+    def meaning(self, message: SmsMessage) -> str:
+        words = timeline.MEANINGS[message.status]
+        return f"{words} {message.error}" if message.error else words
 
     @admin.display(description="text")
     def shown_text(self, message: SmsMessage) -> str:
         return redact(message.text)
 
     @admin.display(description="segments")
-    def segments(self, message: SmsMessage) -> str:
+    def shown_segments(self, message: SmsMessage) -> str:
         counted = segments(message.text)
-        return f"{counted.count} ({counted.encoding}, {counted.length} characters)"
+        price = conf.current().segment_cost
+        cost = f", {message.segments * price:,.0f} UGX" if price else ""
+        return f"{message.segments or counted.count} SMS ({counted.encoding}, {counted.length} characters{cost})"
+
+    @admin.display(description="behind it")
+    def behind_it(self, message: SmsMessage) -> SafeString | str:
+        links = [format_html('<a href="{}">{}</a>', link.url, link.label) for link in references.links(message)]
+        return SafeString(", ".join(links)) if links else "nothing but the text itself"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        message = self.get_object(request, object_id)
+        if message is not None and self.has_view_permission(request, message):
+            able = (
+                self.has_resend_permission(request)
+                and outbox.resendable(SmsMessage.objects.filter(pk=message.pk)).exists()
+            )
+            context |= {"timeline": timeline.lines(message), "can_resend": able, "message_id": message.pk}
+        return super().change_view(request, object_id, form_url, context)
+
+    # --- the list
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """A phone number is looked up as it is stored, whatever its notation."""
-        try:
-            return queryset.filter(phone=to_e164(search_term)), False
-        except SmsError:
-            return super().get_search_results(request, queryset, search_term)
+        """By whole values, so that an index answers: a phone in any notation, DMark's id, a reference or its start."""
+        term = search_term.strip().replace("\0", "")
+        if not term:
+            return queryset, False
+        wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
+        with suppress(SmsError):  # no number, so one of the others
+            wanted |= Q(phone=to_e164(term))
+        return queryset.filter(wanted), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        query = request.GET.urlencode()
+        context = {"export_query": query, "longest_list": LONGEST_LIST, **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export)
+        return [path("export/", view, name="sms_smsmessage_export"), *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """The filtered list as CSV, all of it."""
+        if not self.has_view_permission(request):
+            return HttpResponse("You may not see the texts.", status=403, content_type="text/plain")
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        name = f"sms-{timezone.localtime():%Y%m%d-%H%M}.csv"
+        return StreamingHttpResponse(
+            export.lines(rows),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    # --- who may do what
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -98,9 +244,11 @@ class SmsMessageAdmin(admin.ModelAdmin):
                 **self.admin_site.each_context(request),
                 "title": "Send again",
                 "opts": self.model._meta,
+                "media": self.media,
                 "selected": queryset.count(),
                 "able": able.count(),
                 "ids": queryset.values_list("pk", flat=True),
+                "sample": able[:10],
                 "action_checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/sms/resend.html", context)
@@ -109,5 +257,8 @@ class SmsMessageAdmin(admin.ModelAdmin):
         except SmsError as error:
             self.message_user(request, str(error), messages.ERROR)
             return None
-        self.message_user(request, f"Queued again: {len(sent)}.")
+        if sent:
+            self.message_user(request, f"Queued again: {len(sent)}.", messages.SUCCESS)
+        else:
+            self.message_user(request, "Nothing to send again: it was done already, or is over.", messages.WARNING)
         return None

@@ -26,6 +26,7 @@ class Config:
     lease: float
     dlr_enabled: bool
     site_url: str
+    segment_cost: float
 
     @property
     def enabled(self) -> bool:
@@ -65,4 +66,5 @@ def current() -> Config:
         lease=float(str(read("SMS_LEASE_SECONDS", 15))),
         dlr_enabled=bool(read("SMS_DLR_ENABLED", True)),
         site_url=str(read("SITE_URL", "")).rstrip("/"),
+        segment_cost=float(str(read("SMS_SEGMENT_COST_UGX", 0))),
     )

@@ -120,3 +120,20 @@ class SmsWorker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SmsDay(models.Model):
+    """How many texts of a kind a past day had in each status; kept when the texts themselves are deleted."""
+
+    day = models.DateField()
+    kind = models.CharField(max_length=40, blank=True, default="")
+    status = models.CharField(max_length=12, choices=Status)
+    messages = models.PositiveIntegerField()
+    segments = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name = "day"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["day", "kind", "status"], name="sms_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.kind or 'plain'} {self.status}: {self.messages}"

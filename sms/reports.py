@@ -17,13 +17,18 @@ _ENDS = {
 }
 
 
+def end_of(word: str) -> Status | None:
+    """The end that DMark's word means; None: still on its way."""
+    return _ENDS.get(word.strip().upper())
+
+
 def take(message_id: int, word: str, step: str) -> bool:
     """Store a report and move the message, if that is a move forward. False: there is no such message.
 
     `word`: DMark's, in any case; an unknown one means still on its way. `step`: push or poll.
     """
     word = word.strip().upper()[:50]
-    end = _ENDS.get(word)
+    end = end_of(word)
     moved = False
     with transaction.atomic():
         message = SmsMessage.objects.select_for_update().filter(pk=message_id).first()

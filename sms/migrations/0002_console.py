@@ -4,6 +4,19 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
+STATUSES = [
+    ('queued', 'queued'),
+    ('sending', 'sending'),
+    ('sent', 'sent'),
+    ('delivered', 'delivered'),
+    ('undelivered', 'undelivered'),
+    ('failed', 'failed'),
+    ('rate_limited', 'rate limited'),
+    ('expired', 'expired'),
+    ('disabled', 'disabled'),
+]
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -24,6 +37,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'worker',
+            },
+        ),
+        migrations.CreateModel(
+            name='SmsDay',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField()),
+                ('kind', models.CharField(blank=True, default='', max_length=40)),
+                ('status', models.CharField(choices=STATUSES, max_length=12)),
+                ('messages', models.PositiveIntegerField()),
+                ('segments', models.PositiveIntegerField()),
+            ],
+            options={
+                'verbose_name': 'day',
+                'constraints': [models.UniqueConstraint(fields=('day', 'kind', 'status'), name='sms_day_once')],
             },
         ),
         migrations.AddField(
