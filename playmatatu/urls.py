@@ -6,6 +6,9 @@ from django.views.generic import RedirectView
 
 from playmatatu.api import api, unknown
 
+admin.site.site_header = admin.site.site_title = "PlayMatatu"
+admin.site.index_title = "What players and texts are up to"
+
 urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from sms import conf, export, outbox, references, timeline
 from sms.errors import SmsError
@@ -88,7 +89,7 @@ class WhenFilter(admin.SimpleListFilter):
 
 @admin.register(SmsMessage)
 class SmsMessageAdmin(admin.ModelAdmin):
-    list_display = ("time", "kind", "masked_phone", "state", "attempts", "cost", "provider_id", "open_for", "why")
+    list_display = ("time", "state", "masked_phone", "kind", "cost", "tries", "provider_id", "open_for")
     list_display_links = ("time", "masked_phone")
     list_filter = ("status", KindFilter, WhenFilter)
     list_per_page = 50
@@ -135,20 +136,27 @@ class SmsMessageAdmin(admin.ModelAdmin):
 
     @admin.display(description="status")
     def state(self, message: SmsMessage) -> SafeString:
-        return format_html('<span class="sms-state {}">{}</span>', message.status, message.get_status_display())
+        why = (
+            format_html('<span class="sms-why">{}</span>', Truncator(message.error).chars(120)) if message.error else ""
+        )
+        return format_html('<span class="sms-state {}">{}</span>{}', message.status, message.get_status_display(), why)
+
+    @admin.display(description="tries")
+    def tries(self, message: SmsMessage) -> int:
+        return message.attempts
 
     @admin.display(description="SMS")
-    def cost(self, message: SmsMessage) -> str:
+    def cost(self, message: SmsMessage) -> SafeString | str:
         price = conf.current().segment_cost
-        return f"{message.segments} · {message.segments * price:,.0f} UGX" if price else str(message.segments)
+        if not price:
+            return str(message.segments)
+        return format_html(
+            '<span class="sms-cost">{} · {} UGX</span>', message.segments, f"{message.segments * price:.0f}"
+        )
 
     @admin.display(description="open for")
     def open_for(self, message: SmsMessage) -> str:
         return span((timezone.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
-
-    @admin.display(description="why")
-    def why(self, message: SmsMessage) -> str:
-        return message.error if len(message.error) <= 90 else message.error[:89] + "…"
 
     # --- one message
 
@@ -165,7 +173,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
     def shown_segments(self, message: SmsMessage) -> str:
         counted = segments(message.text)
         price = conf.current().segment_cost
-        cost = f", {message.segments * price:,.0f} UGX" if price else ""
+        cost = f", {message.segments * price:.0f} UGX" if price else ""
         return f"{message.segments or counted.count} SMS ({counted.encoding}, {counted.length} characters{cost})"
 
     @admin.display(description="behind it")

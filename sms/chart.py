@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 190, 44, 10, 22
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 
 
 class Column(NamedTuple):
@@ -20,7 +20,7 @@ class Column(NamedTuple):
 def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]]) -> SafeString:
     """`series`: (key, name), from the bottom up; the key names its CSS class too."""
     top = _round_up(max([sum(column.values.values()) for column in columns] or [0]))
-    step = (_WIDTH - _LEFT) / max(len(columns), 1)
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
     height = _HEIGHT - _TOP - _BOTTOM
     shapes: list[SafeString] = []
     for share in (0, 0.5, 1):

@@ -56,7 +56,7 @@ class SmsMessage(models.Model):
 
     class Meta:
         verbose_name = "SMS"
-        verbose_name_plural = "SMS"
+        verbose_name_plural = "all texts"
         get_latest_by = "created_at"
         permissions: ClassVar = [("resend_smsmessage", "Can send an SMS again")]
         indexes: ClassVar = [

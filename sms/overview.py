@@ -91,7 +91,7 @@ class _Now(NamedTuple):
 
 
 def gather(kind: str | None = None) -> Overview:
-    """All of the overview; `kind`: the charts of one kind alone. Some ten queries, however large the table."""
+    """All of the overview; kind: the charts of one kind alone. Some ten queries, however large the table."""
     now = timezone.now()
     counted = counts.current()
     day_start = now - timedelta(hours=24)
@@ -210,7 +210,7 @@ def _banners(read: _Now) -> Iterable[Banner]:
         yield Banner(
             "error" if read.waiting else "warning",
             f"No worker is running; {_amount(read.waiting)} waiting.",
-            "Start `manage.py sms_worker`, and see that your service manager restarts it.",
+            "Start manage.py sms_worker, and see that your service manager restarts it.",
         )
     trouble = _trouble(read)
     if trouble:
@@ -219,13 +219,13 @@ def _banners(read: _Now) -> Iterable[Banner]:
         yield Banner(
             "warning",
             f"The queue is growing: {_amount(read.waiting)} waiting, the oldest for {span(late)}.",
-            "Start one more `manage.py sms_worker`; any number may share the table.",
+            "Start one more manage.py sms_worker; any number may share the table.",
         )
     if config.delivery == "inline" and late > config.lease + config.longest_send:
         yield Banner(
             "warning",
             f"{_amount(read.waiting)} left behind by a process that died.",
-            "Run `manage.py sms_worker --once`; a cron line does it by itself.",
+            "Run manage.py sms_worker --once; a cron line does it by itself.",
         )
     if read.token == "cache down":  # noqa: S105
         yield Banner(
@@ -302,7 +302,7 @@ def _amount(number: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time span in words: `0.3 s`, `42 s`, `5 min`, `3 h 10 min`, `2 days`."""
+    """A time span in words, as `0.3 s`, `42 s`, `5 min`, `3 h 10 min`, `2 days`."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     if seconds < 100:

@@ -9,7 +9,18 @@ import pytest
 
 from tests.conftest import Postgres
 
-SUBJECTS = ["stake", "payments", "races", "queue_status", "session", "notifications", "outbox", "reports"]
+SUBJECTS = [
+    "stake",
+    "payments",
+    "races",
+    "queue_status",
+    "session",
+    "notifications",
+    "outbox",
+    "reports",
+    "console",
+    "overview",
+]
 
 
 @pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="this is the second run already")

@@ -24,6 +24,15 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='smsmessage',
+            options={
+                'get_latest_by': 'created_at',
+                'permissions': [('resend_smsmessage', 'Can send an SMS again')],
+                'verbose_name': 'SMS',
+                'verbose_name_plural': 'all texts',
+            },
+        ),
         migrations.CreateModel(
             name='SmsWorker',
             fields=[
