@@ -23,6 +23,7 @@ lint: $(VENV)/test-installed
 bench: $(VENV)/test-installed
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
 	$(VENV)/bin/python -m benchmarks.delivery
+	$(VENV)/bin/python -m benchmarks.console
 
 # The newest versions that requirements allow, for every supported Python.
 lock: $(VENV)/test-installed

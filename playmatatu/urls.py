@@ -1,6 +1,8 @@
 """Every address of the service."""
 
 from django.contrib import admin
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
@@ -10,6 +12,8 @@ admin.site.site_header = admin.site.site_title = "PlayMatatu"
 admin.site.index_title = "What players and texts are up to"
 
 urlpatterns = [
+    # Browsers ask for it on the pages that name no icon, such as the admin's.
+    path("favicon.ico", lambda request: redirect(static("game/icon.svg"))),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("api/", unknown),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from django.core.cache import cache
+from playwright.sync_api import Browser, sync_playwright
 
 from sms import cache as sms_cache
 from sms import tokens
@@ -106,6 +107,24 @@ def wait_for(condition: Any, seconds: float = 10.0, every: float = 0.02) -> Any:
             return value
         time.sleep(every)
     raise AssertionError(f"not true within {seconds} s")
+
+
+# --- a browser
+
+# Without these Chromium looks for hosts of its own at every start.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        missing("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
 
 
 # --- Redis

@@ -1,34 +1,18 @@
 """Two players in a real browser, from the form to the match, by way of the texts in their inboxes."""
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 from django.db.models.signals import post_save
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from payments.models import Payment
-from tests.conftest import Sandbox, missing
+from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PHONE = {"width": 360, "height": 740}
-# Without these Chromium looks for hosts of its own at every start.
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        missing("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

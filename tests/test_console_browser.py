@@ -1,0 +1,68 @@
+"""The console in a real browser, at the width of a desk and of a phone."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Browser
+
+from sms.models import SmsMessage
+from tests.conftest import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def failed_texts(sandbox: Sandbox) -> None:
+    # Before the browser: where its event loop runs Django refuses to be asked for the database.
+    User.objects.create_superuser("operator", password="secret-of-operator")
+    now = timezone.now()
+    for number in range(3):
+        SmsMessage.objects.create(
+            phone=f"+25677212345{number}",
+            text="Payment of 1000 UGX received. Searching for opponent...",
+            kind="payment_success",
+            status="failed",
+            error="DMark is in trouble (503).",
+            created_at=now - timedelta(minutes=number),
+            expires_at=now + timedelta(hours=1),
+        )
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_complaint_is_answered(
+    failed_texts: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
+) -> None:
+    """Log in, read the overview, search the number, open the text, send it again, see who did."""
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page.set_default_timeout(15_000)
+    complaints: list[str] = []
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+
+    page.goto(f"{live_server.url}/admin/")
+    page.get_by_label("Username").fill("operator")
+    page.get_by_label("Password").fill("secret-of-operator")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_text("3 of the last hour's texts failed").wait_for()
+    page.get_by_role("link", name="How texts are doing").click()
+    page.get_by_role("img", name="Texts an hour over the last day").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.get_by_label("A player complains?").fill("0772 123 451")
+    page.locator(".sms-search").get_by_role("button", name="Search").click()
+    page.get_by_text("1 result", exact=False).first.wait_for()
+    page.get_by_role("link", name="+25677****451").click()
+    page.get_by_role("heading", name="What happened to it").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Send again…").click()
+    page.get_by_text("1 selected").wait_for()
+    assert sandbox.sends == 0
+    page.get_by_role("button", name="Send 1 again").click()
+    page.get_by_text("Queued again: 1.").wait_for()
+    assert [sms["to"] for sms in sandbox.inbox()] == ["0772123451"]
+    page.goto(f"{live_server.url}/admin/sms/smsmessage/?q=0772123451")
+    page.get_by_role("link", name="+25677****451").click()
+    page.get_by_text("Sent again by operator").wait_for()
+    assert complaints == []
