@@ -13,7 +13,7 @@ admin.site.index_title = "What players and texts are up to"
 
 urlpatterns = [
     # Browsers ask for it on the pages that name no icon, such as the admin's.
-    path("favicon.ico", lambda request: redirect(static("game/icon.svg"))),
+    path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("api/", unknown),
