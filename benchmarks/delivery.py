@@ -204,14 +204,13 @@ class Bench:
         if delivery == "no receivers":
             environment["SMS_DELIVERY"], module = "worker", "benchmarks.wsgi_without_receivers"
         elif delivery == "sms off":
-            environment["SMS_SERVICE_BASE_URL"] = ""
+            environment |= {"SMS_DELIVERY": "worker", "SMS_SERVICE_BASE_URL": ""}
         port = free_port()
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "error", module],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
         )
         url = f"http://127.0.0.1:{port}/api/v1"
         session = requests.Session()
