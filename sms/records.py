@@ -1,6 +1,7 @@
 """Writing outcomes: one by one or in batches, in one transaction, with the signals after it."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from django.db import connection, transaction
 
@@ -18,29 +19,55 @@ def record(outcomes: Sequence[Outcome]) -> None:
         if accepted:
             _record_accepted(accepted)
         changed = [outcome for outcome in outcomes if outcome.status != Status.SENT and _record_other(outcome)]
-        SmsEvent.objects.bulk_create([event for outcome in outcomes for event in _events(outcome)])
+        _store_events([event for outcome in outcomes for event in _events(outcome)])
     _tell(accepted, changed)
 
 
 def _record_accepted(outcomes: list[Outcome]) -> None:
     """DMark has these texts, whoever may have claimed the rows since: only a report is further along.
 
-    One statement for many rows in plain SQL: compiling the ORM's for each would cost more than the rest together.
+    One statement for all rows, in plain SQL: compiling the ORM's for each would cost more than the rest together.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     at = connection.ops.adapt_datetimefield_value
     sql = f"""
         UPDATE {table} SET
             status = CASE WHEN status IN ('sent', 'undelivered', 'delivered') THEN status ELSE 'sent' END,
-            provider_id = CASE WHEN provider_id = '' THEN %s ELSE provider_id END,
-            sent_at = COALESCE(sent_at, %s), attempts = attempts + %s, error = '', claim = '', lease_until = NULL
-        WHERE id = %s
+            provider_id = CASE WHEN provider_id = '' THEN taken.column2 ELSE provider_id END,
+            sent_at = COALESCE(sent_at, taken.column3), attempts = attempts + taken.column4,
+            error = '', claim = '', lease_until = NULL
+        FROM (VALUES {_places(4, len(outcomes))}) AS taken
+        WHERE {table}.id = taken.column1
+    """  # noqa: S608
+    values = [(outcome.message.pk, outcome.provider_id, at(outcome.at), outcome.sends) for outcome in outcomes]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, list(chain.from_iterable(values)))
+
+
+def _store_events(events: list[SmsEvent]) -> None:
+    """As `bulk_create`, at a third of its cost."""
+    if not events:
+        return
+    at = connection.ops.adapt_datetimefield_value
+    table = connection.ops.quote_name(SmsEvent._meta.db_table)
+    values = [
+        (
+            event.message_id, at(event.at), event.what, event.step, event.attempt, event.http_status,
+            event.provider_id, event.answer, event.error, event.ms, event.actor,
+        )
+        for event in events
+    ]  # fmt: skip
+    sql = f"""
+        INSERT INTO {table}
+            (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor)
+        VALUES {_places(11, len(events))}
     """  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.executemany(
-            sql,
-            [(outcome.provider_id, at(outcome.at), outcome.sends, outcome.message.pk) for outcome in outcomes],
-        )
+        cursor.execute(sql, list(chain.from_iterable(values)))
+
+
+def _places(columns: int, rows: int) -> str:
+    return ", ".join(["(" + ", ".join(["%s"] * columns) + ")"] * rows)
 
 
 def _record_other(outcome: Outcome) -> bool:

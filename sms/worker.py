@@ -36,7 +36,7 @@ logger = logging.getLogger("sms.worker")
 # Outcomes that wait, and outcomes being written: together the UNWRITTEN that a crash may send twice.
 BATCH_OUTCOMES = 25
 UNWRITTEN = 2 * BATCH_OUTCOMES
-_GATHER_SECONDS = 0.02
+_GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
 _REMEMBER_TOKEN = 1.0
 _PROGRESS_SECONDS = 5.0
