@@ -98,7 +98,9 @@ def _commit_session(first: Entry, second: Entry, *, paid_now: bool) -> None:
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
         entry.save(update_fields=["status", "session"])
-    session_committed.send_robust(Session, session=session, told_by_payment=second if paid_now else None)
+    session_committed.send_robust(
+        Session, session=session, entries=(first, second), told_by_payment=second if paid_now else None
+    )
 
 
 def give_code(entry: Entry) -> None:

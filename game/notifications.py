@@ -4,6 +4,7 @@ Each works in a savepoint of its own, so that one that fails takes nothing else 
 """
 
 import logging
+from collections.abc import Iterable
 from math import ceil
 from typing import Any
 
@@ -50,12 +51,15 @@ def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> 
 
 
 @receiver(session_committed)
-def text_match(sender: Any, session: Session, told_by_payment: Entry | None = None, **kwargs: Any) -> None:
-    for entry in session.entries.select_related("player", "session").order_by("pk"):
-        if told_by_payment is not None and entry.pk == told_by_payment.pk:
-            continue
-        try:
-            with transaction.atomic():
+def text_match(
+    sender: Any, session: Session, entries: Iterable[Entry] = (), told_by_payment: Entry | None = None, **kwargs: Any
+) -> None:
+    """`entries`: the session's, where the sender has them at hand."""
+    with transaction.atomic():
+        for entry in entries or session.entries.select_related("player", "session").order_by("pk"):
+            if told_by_payment is not None and entry.pk == told_by_payment.pk:
+                continue
+            try:
                 queue_sms(
                     entry.phone,
                     render("match_found", link=game_link(entry)),
@@ -63,9 +67,9 @@ def text_match(sender: Any, session: Session, told_by_payment: Entry | None = No
                     dedupe_key=f"session:{session.pk}:{entry.player_id}",
                     expires_at=session.expires_at,
                 )
-        # One player's text must not fall with the other's.
-        except Exception:
-            logger.exception("The match text of entry %s could not be queued.", entry.pk)
+            # One player's text must not fall with the other's. Its SQL error ends within `queue_sms`'s savepoint.
+            except Exception:
+                logger.exception("The match text of entry %s could not be queued.", entry.pk)
 
 
 @receiver(momo_status_changed)

@@ -4,5 +4,5 @@ from django.dispatch import Signal
 
 # entry, invite_phone (E.164 or "")
 private_match_created = Signal()
-# session
+# session; entries: its two, as the sender has them
 session_committed = Signal()

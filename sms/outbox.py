@@ -152,10 +152,14 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
 def _set_off(message_ids: list[int]) -> None:
     """See to it that the texts leave after commit: here, or by a worker that is told of them."""
     if conf.current().delivery == "worker":
-        if connection.vendor == "postgresql":
-            # Delivered by PostgreSQL at commit, and not at all after a rollback.
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+        # Once a transaction; what a crash keeps untold the worker's poll finds.
+        if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
+            transaction.on_commit(_notify, robust=True)
         return
     for message_id in message_ids:
         transaction.on_commit(lambda message_id=message_id: deliver(message_id), robust=True)  # type: ignore[misc]
+
+
+def _notify() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {CHANNEL}")

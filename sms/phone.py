@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 import phonenumbers
 
@@ -15,10 +16,16 @@ def to_e164(raw: object) -> str:
     """`+256772123456` for any notation of a Ugandan mobile number. Raises InvalidPhone with one sentence."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise InvalidPhone(f"The phone number must be text; {_EXAMPLE}.")
+    return _read(str(raw)[:60])
+
+
+@lru_cache(maxsize=1024)
+def _read(raw: str) -> str:
+    """One request reads the same number several times."""
     # A number copied from a contact card may carry invisible direction marks and a dash of any kind.
     text = "".join(
         "-" if unicodedata.category(char) == "Pd" else char
-        for char in str(raw)[:60].strip()
+        for char in raw.strip()
         if unicodedata.category(char) != "Cf"
     )
     if not text:
