@@ -4,13 +4,13 @@ import logging
 from typing import Any
 
 from django.core.cache import cache
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from ninja import Router
 
 from game.schemas import Health
-from sms import conf
-from sms.models import SmsMessage, Status
+from sms import conf, pulse
 
 logger = logging.getLogger("playmatatu.health")
 router = Router(tags=["operation"])
@@ -18,10 +18,17 @@ router = Router(tags=["operation"])
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
 def health(request: HttpRequest) -> HttpResponse:
-    parts: dict[str, Any] = {"database": _database(), "cache": _cache(), "sms": _sms()}
+    """`outbox` is late when texts have been due for a minute; `worker` is none when one is needed and none lives."""
+    parts: dict[str, Any] = {"database": _database(), "cache": _cache()}
     if parts["database"] != "ok":
         return JsonResponse({"status": "down", "parts": parts}, status=503)
-    well = parts["cache"] == "ok" and parts["sms"] == "ok"
+    try:
+        parts |= _sms()
+    except (DatabaseError, InterfaceError):
+        logger.exception("The outbox cannot be read.")
+        parts["sms"] = "unknown"
+    states = [part["status"] if isinstance(part, dict) else part for part in parts.values()]
+    well = all(state in ("ok", "inline", "unheard") for state in states)
     return JsonResponse({"status": "ok" if well else "degraded", "parts": parts})
 
 
@@ -45,12 +52,27 @@ def _cache() -> str:
         return "down"
 
 
-def _sms() -> str:
-    if not conf.current().enabled:
-        return "disabled"
-    try:
-        waiting = SmsMessage.objects.filter(status=Status.QUEUED).exists()
-    except Exception:
-        logger.exception("The outbox cannot be read.")
-        return "unknown"
-    return "waiting" if waiting and conf.current().delivery == "inline" else "ok"
+def _sms() -> dict[str, Any]:
+    config = conf.current()
+    if not config.enabled:
+        return {"sms": "disabled"}
+    now = timezone.now()
+    alive, attempts = pulse.workers(now), pulse.last_attempts()
+    oldest = pulse.oldest_due(now)
+    age = max(0, round((now - oldest).total_seconds())) if oldest else 0
+    trouble, _ = pulse.trouble(alive, attempts, now)
+    worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
+    if any(one.paused for one in alive):
+        worker = "paused"
+    last = attempts[0] if attempts else None
+    return {
+        "sms": "ok",
+        "outbox": {"status": "late" if age > pulse.LATE_SECONDS else "ok", "oldest_due_seconds": age},
+        "worker": {"status": worker, "alive": len(alive)},
+        # `unheard`: it was not asked anything yet.
+        "provider": {
+            "status": {"credentials": "refuses", "provider": "trouble"}.get(trouble, "ok" if last else "unheard"),
+            "last_asked_at": last.at.isoformat(timespec="seconds") if last else None,
+            "last_http_status": last.http_status if last else None,
+        },
+    }

@@ -7,6 +7,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from playmatatu.api import api, unknown
+from playmatatu.metrics import metrics
 
 admin.site.site_header = admin.site.site_title = "PlayMatatu"
 admin.site.index_title = "What players and texts are up to"
@@ -19,6 +20,7 @@ urlpatterns = [
     path("api/", unknown),
     path("api/", api.urls),
     re_path(r"^api/", unknown),
+    path("metrics", metrics),
     path("sms/", include("sms.urls")),
     path("", include("game.urls")),
 ]

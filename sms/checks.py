@@ -1,1 +1,95 @@
-"""System checks of the settings."""
+"""System checks of the settings: what would cost texts, money or trust in production."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
+
+from sms import conf
+from sms.delivery import dlr_url
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PER_PROCESS = ("locmem", "dummy")
+
+
+@register
+def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    config = conf.current()
+    found = list(_credentials(config))
+    if config.enabled and not settings.DEBUG:
+        found += [*_base_url(config), *_cache(), *_delivery(config)]
+    if config.enabled and config.dlr_enabled:
+        found += _reports(config)
+    return found
+
+
+def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
+    given = {
+        "SMS_SERVICE_BASE_URL": config.base_url,
+        "SMS_SERVICE_USERNAME": config.username,
+        "SMS_SERVICE_PASSWORD": config.password,
+    }
+    missing = [name for name, value in given.items() if not value]
+    if 0 < len(missing) < len(given):
+        yield Error(
+            f"SMS is only half set up, so no text is sent: {' and '.join(missing)} missing.",
+            hint="Set all three of SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD, or none.",
+            id="sms.E001",
+        )
+    if config.base_url and (not _host(config.base_url) or urlsplit(config.base_url).scheme not in ("http", "https")):
+        yield Error("SMS_SERVICE_BASE_URL is no address.", hint="Write it like https://sms.example.com.", id="sms.E002")
+
+
+def _base_url(config: conf.Config) -> Iterator[CheckMessage]:
+    if _host(config.base_url) not in ("", *_LOOPBACK) and urlsplit(config.base_url).scheme == "http":
+        yield checks.Warning(
+            "SMS_SERVICE_BASE_URL is plain HTTP: the password and every text can be read on the way.",
+            hint="Use https://.",
+            id="sms.W001",
+        )
+
+
+def _cache() -> Iterator[CheckMessage]:
+    backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
+    if any(name in backend for name in _PER_PROCESS):
+        yield checks.Warning(
+            "The cache is not shared: each process fetches a token of its own, and the rate limit counts per process.",
+            hint="Use a Redis cache (REDIS_URL).",
+            id="sms.W002",
+        )
+
+
+def _delivery(config: conf.Config) -> Iterator[CheckMessage]:
+    if config.delivery == "inline":
+        yield checks.Warning(
+            "Texts are sent inline: each request waits for DMark, and nothing is tried again later.",
+            hint="Set SMS_DELIVERY to worker and run manage.py sms_worker.",
+            id="sms.W003",
+        )
+
+
+def _reports(config: conf.Config) -> Iterator[CheckMessage]:
+    if not dlr_url(1, config):
+        yield checks.Warning(
+            "DMark is told no address for its delivery reports.",
+            hint="Set SITE_URL and include sms.urls in the URLconf, or set SMS_DLR_ENABLED to false.",
+            id="sms.W004",
+        )
+    elif not settings.DEBUG and (
+        _host(config.site_url) in ("", *_LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https")
+    ):
+        yield checks.Warning(
+            "SITE_URL is no address that DMark can reach, so no delivery report arrives.",
+            hint="Set SITE_URL to this service's public address, or SMS_DLR_ENABLED to false.",
+            id="sms.W005",
+        )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

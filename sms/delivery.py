@@ -43,7 +43,7 @@ def attempt(message: SmsMessage, *, remember: float = 0.0) -> Outcome:
 
     def note(exchange: Exchange) -> None:
         exchanges.append(exchange)
-        _log(message, exchange)
+        log_exchange(message, exchange)
 
     config = conf.current()
     status, provider_id = Status.SENT, ""
@@ -115,7 +115,8 @@ def _fields(message: SmsMessage, event: str) -> dict[str, object]:
     }
 
 
-def _log(message: SmsMessage, exchange: Exchange) -> None:
+def log_exchange(message: SmsMessage, exchange: Exchange) -> None:
+    """One line a request: error where it failed, else info; none for a token that came."""
     if exchange.step == "token" and not exchange.error:
         return
     name = f"sms.{exchange.step}"

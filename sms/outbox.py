@@ -122,7 +122,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Those of `rows` that may be sent again."""
-    return rows.filter(status__in=RESENDABLE).exclude(text__contains=BLANKED)
+    return rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
 
 
 def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires_at: datetime | None) -> SmsMessage:

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import jwt
 from django.core.cache import cache
-from django.db.models import Min
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sms import chart, conf, counts, tokens
+from sms import chart, conf, counts, pulse, tokens
 from sms.models import SmsEvent, SmsMessage, SmsWorker, Status
 
 logger = logging.getLogger("sms.overview")
@@ -33,10 +32,7 @@ _GROUPS: Mapping[str, str] = {
     Status.SENDING: "waiting",
     Status.DISABLED: "off",
 }
-ALIVE_SECONDS = 30
-_LATE_SECONDS = 60
 _SAMPLE = 1000
-_MANY = 10_000
 
 
 class Banner(NamedTuple):
@@ -161,16 +157,13 @@ def _month_chart(counted: counts.Counts, kind: str | None, today: date) -> SafeS
 
 
 def _read(now: datetime) -> _Now:
-    waiting = SmsMessage.objects.filter(status=Status.QUEUED)
-    # The oldest that could have gone: what was put back for later is not late.
-    due = waiting.filter(due_at__lte=now, retries=0)
     return _Now(
         config=conf.current(),
         time=now,
-        workers=list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name")),
-        waiting=waiting.order_by()[:_MANY].count(),
-        oldest=due.aggregate(oldest=Min("due_at"))["oldest"],
-        last=list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:20]),
+        workers=pulse.workers(now),
+        waiting=pulse.waiting(),
+        oldest=pulse.oldest_due(now),
+        last=pulse.last_attempts(),
         token=_token_state(),
         failed_hour=SmsMessage.objects.filter(
             status__in=(Status.FAILED, Status.UNDELIVERED), created_at__gte=now - timedelta(hours=1)
@@ -215,7 +208,7 @@ def _banners(read: _Now) -> Iterable[Banner]:
     trouble = _trouble(read)
     if trouble:
         yield trouble
-    if config.delivery == "worker" and read.workers and late > _LATE_SECONDS and not trouble:
+    if config.delivery == "worker" and read.workers and late > pulse.LATE_SECONDS and not trouble:
         yield Banner(
             "warning",
             f"The queue is growing: {_amount(read.waiting)} waiting, the oldest for {span(late)}.",
@@ -243,20 +236,17 @@ def _banners(read: _Now) -> Iterable[Banner]:
 
 def _trouble(read: _Now) -> Banner | None:
     """What DMark's last answers, or a worker that has paused, say of credentials and provider."""
-    paused = next((worker.paused for worker in read.workers if worker.paused), "")
-    fresh = [event for event in read.last if event.at > read.time - timedelta(hours=1)]
-    refused = bool(fresh) and fresh[0].step == "token" and 400 <= (fresh[0].http_status or 0) < 500
-    if "credentials" in paused or (refused and fresh[0].http_status != 429):
+    kind, words = pulse.trouble(read.workers, read.last, read.time)
+    if kind == "credentials":
         return Banner(
             "error",
             "DMark refuses the credentials: nothing is sent.",
             "Correct SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart; what waits is sent then.",
         )
-    failed = [event for event in fresh if event.error and (event.http_status is None or event.http_status >= 429)]
-    if paused or (len(fresh) >= 3 and fresh[0].error and len(failed) >= 0.8 * len(fresh)):
+    if kind == "provider":
         return Banner(
             "error",
-            f"DMark is in trouble: {paused or fresh[0].error}",
+            f"DMark is in trouble: {words}",
             "The worker goes on by itself when DMark is back; inline, send again what failed. If it lasts, call DMark.",
         )
     return None
@@ -285,8 +275,7 @@ def _facts(read: _Now, total: KindRow) -> Iterable[tuple[str, str]]:
         or ("none" if read.config.delivery == "worker" else "not needed: sent inline"),
     )
     yield "Token", read.token
-    throttled = SmsEvent.objects.filter(step="throttle", at__gte=read.time - timedelta(hours=24)).order_by()
-    yield "Held back by the rate limit", f"{throttled[:_MANY].count()} times"
+    yield "Held back by the rate limit", f"{pulse.throttled(read.time)} times"
     yield "SMS segments taken by DMark", str(total.segments)
     if read.config.segment_cost:
         yield "Cost", f"{total.cost:,.0f} UGX".replace(",", " ")
@@ -298,7 +287,7 @@ def _worker(worker: SmsWorker, now: datetime) -> str:
 
 
 def _amount(number: int) -> str:
-    return f"{number} or more texts" if number >= _MANY else f"{number} text{'' if number == 1 else 's'}"
+    return f"{number} or more texts" if number >= pulse.MANY else f"{number} text{'' if number == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

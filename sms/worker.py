@@ -23,9 +23,9 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from sms import dmark
+from sms import dmark, housekeeping, polling, pulse
 from sms.delivery import Outcome, attempt
-from sms.errors import ProviderUnavailable, RateLimited
+from sms.errors import ProviderError, ProviderUnavailable, RateLimited
 from sms.gate import Gate, token_refused
 from sms.models import SmsMessage, Status
 from sms.outbox import CHANNEL, claim, free_expired_leases
@@ -40,18 +40,20 @@ _GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
 _REMEMBER_TOKEN = 1.0
 _PROGRESS_SECONDS = 5.0
+_POLL_LIMIT = 100
 LONGEST_DELAY = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`lease` and `poll` in seconds; `batch`: rows a claim."""
+    """`lease`, `poll` and `housekeeping` in seconds; `batch`: rows a claim."""
 
     threads: int = 64
     batch: int = 32
     lease: float = 15.0
     poll: float = 1.0
     once: bool = False
+    housekeeping: float = 60.0
 
 
 def delay(retries: int) -> float:
@@ -92,8 +94,9 @@ class Worker:
         self._lock = threading.Lock()
         self._in_hand: dict[int, SmsMessage] = {}
         self._more = False
-        self._sent = self._other = 0
-        self._next_renewal = self._next_reclaim = self._next_progress = 0.0
+        self._sent = self._other = self._total = 0
+        self._next_renewal = self._next_reclaim = self._next_progress = self._next_beat = 0.0
+        self.started_at = timezone.now()
 
     # --- the main thread
 
@@ -109,8 +112,10 @@ class Worker:
         writer = threading.Thread(target=self._write, name="sms-writer", daemon=True)
         for thread in (*senders, writer):
             thread.start()
-        if connection.vendor == "postgresql" and not self.options.once:
-            threading.Thread(target=self._listen, name="sms-listener", daemon=True).start()
+        if not self.options.once:
+            threading.Thread(target=self._keep_house, name="sms-housekeeper", daemon=True).start()
+            if connection.vendor == "postgresql":
+                threading.Thread(target=self._listen, name="sms-listener", daemon=True).start()
         while not self.stop_requested:
             try:
                 if self._turn():
@@ -135,6 +140,7 @@ class Worker:
         """One round: keep the leases, claim, wait. True when `once` is done."""
         now = time.monotonic()
         self._keep_leases(now)
+        self._beat(now)
         self._progress(now)
         claimed = self._claim()
         if claimed:
@@ -180,6 +186,11 @@ class Worker:
             if freed := free_expired_leases():
                 logger.warning("sms.reclaimed", extra={"event": "sms.reclaimed", "messages": freed})
 
+    def _beat(self, now: float) -> None:
+        if now >= self._next_beat and not self.options.once:
+            self._next_beat = now + pulse.BEAT_SECONDS
+            pulse.beat(self.claimer, self.started_at, self._total, self.gate.reason)
+
     def _database_lost(self, error: Exception) -> None:
         logger.error("sms.database_lost (%s); trying again", type(error).__name__, extra={"event": "sms.database_lost"})
         connection.close()
@@ -217,8 +228,36 @@ class Worker:
             SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
                 status=Status.QUEUED, claim="", lease_until=None
             )
+        self._say_goodbye()
         if late or writer.is_alive():
             os._exit(0)  # a thread that hangs in a request would keep the process
+
+    def _say_goodbye(self) -> None:
+        if self.options.once:
+            return
+        try:
+            pulse.stop_beating(self.claimer)
+        except DatabaseError as error:
+            logger.warning("sms.database_lost (%s); this worker's row stays", type(error).__name__)
+
+    # --- the housekeeper
+
+    def _keep_house(self) -> None:
+        """Now and then ask for missing reports and tidy up, beside the sending."""
+        while not self.stopping.wait(self.options.housekeeping):
+            try:
+                housekeeping.tidy()
+                if not self.gate.closed:
+                    polling.poll(limit=_POLL_LIMIT, stopping=self.stopping.is_set)
+            except ProviderError as error:
+                logger.warning("sms.poll_given_up: %s", error, extra={"event": "sms.poll_given_up"})
+            except (OperationalError, InterfaceError) as error:
+                logger.error("sms.database_lost (%s); tidying up later", type(error).__name__)
+            # Texts go out without it.
+            except Exception:
+                logger.exception("sms.housekeeping_failed", extra={"event": "sms.housekeeping_failed"})
+            finally:
+                connection.close()
 
     # --- the senders
 
@@ -245,6 +284,7 @@ class Worker:
                     self._in_hand.pop(outcome.message.pk, None)
             sent = sum(outcome.status == Status.SENT for outcome in batch)
             self._sent += sent
+            self._total += sent
             self._other += len(batch) - sent
             if self.gate.closed or self.options.once:
                 self.wake.set()

@@ -10,12 +10,17 @@ from sms.worker import Options, Worker
 
 class Command(BaseCommand):
     help = "Deliver what is due in the outbox. Any number of workers may share one PostgreSQL table."
+    # An operator needs one line here, and a text must not wait for a setting of something else.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--threads", type=int, default=64, help="texts in flight at once (default 64)")
         parser.add_argument("--batch", type=int, default=32, help="rows a claim (default 32)")
         parser.add_argument("--lease", type=float, help="seconds a claim holds unrenewed (SMS_LEASE_SECONDS)")
         parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.2 without LISTEN)")
+        parser.add_argument(
+            "--housekeeping", type=float, default=60.0, help="seconds between asking for missing reports (default 60)"
+        )
         parser.add_argument("--once", action="store_true", help="send what is due now, then exit")
 
     def handle(self, *args: Any, **given: Any) -> None:
@@ -31,6 +36,7 @@ class Command(BaseCommand):
             lease=given["lease"] or config.lease,
             poll=given["poll"] or (1.0 if listens else 0.2),
             once=given["once"],
+            housekeeping=max(0.1, given["housekeeping"]),
         )
         worker = Worker(options, self._say)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,91 @@
+"""`GET /metrics` in Prometheus' format; off unless METRICS_TOKEN is set.
+
+Read from the database at each scrape, so that any number of processes tell the same.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from sms import counts, pulse
+
+logger = logging.getLogger("playmatatu.metrics")
+
+
+class SmsCollector(Collector):
+    def collect(self) -> Iterator[Metric]:
+        now = timezone.now()
+        messages = GaugeMetricFamily(
+            "playmatatu_sms_messages", "Texts queued within the last 24 hours.", labels=["kind", "status"]
+        )
+        segments = GaugeMetricFamily(
+            "playmatatu_sms_segments", "SMS segments of the texts queued within the last 24 hours.", labels=["kind"]
+        )
+        texts: Counter[tuple[str, str]] = Counter()
+        parts: Counter[str] = Counter()
+        for cell in counts.current().hours:
+            if cell.at > now - timedelta(hours=25):
+                texts[cell.kind, cell.status] += cell.messages
+                parts[cell.kind] += cell.segments
+        for labels, value in texts.items():
+            messages.add_metric(labels, value)
+        for kind, value in parts.items():
+            segments.add_metric([kind], value)
+        yield messages
+        yield segments
+        oldest, alive, attempts = pulse.oldest_due(now), pulse.workers(now), pulse.last_attempts(200)
+        trouble, _ = pulse.trouble(alive, attempts[:20], now)
+        accepted = next((event.at for event in attempts if event.step == "send" and not event.error), None)
+        age = (now - oldest).total_seconds() if oldest else 0.0
+        singles: tuple[tuple[str, str, float], ...] = (
+            ("waiting", "Texts in the queue, counted up to 10000.", pulse.waiting()),
+            ("oldest_due_seconds", "How long the oldest due text waits.", age),
+            ("workers", "Workers that live.", len(alive)),
+            ("workers_paused", "Workers that do not send for now.", sum(bool(one.paused) for one in alive)),
+            ("credentials_refused", "1 while DMark refuses the credentials.", trouble == "credentials"),
+            ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
+            ("throttled", "How often the rate limit held a text back in 24 hours.", pulse.throttled(now)),
+            ("last_accepted_timestamp_seconds", "When DMark last took a text; 0: long ago.", _stamp(accepted)),
+        )
+        for name, about, number in singles:
+            yield GaugeMetricFamily(f"playmatatu_sms_{name}", about, value=float(number))
+
+
+def _stamp(at: datetime | None) -> float:
+    return at.timestamp() if at else 0.0
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """404 while METRICS_TOKEN is empty, 401 without `Authorization: Bearer <METRICS_TOKEN>`, 503 without a database."""
+    if not settings.METRICS_TOKEN:
+        return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")
+    if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):
+        return HttpResponse(
+            "A right Authorization: Bearer token is needed.\n",
+            status=401,
+            content_type="text/plain",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(SmsCollector())
+    try:
+        text = generate_latest(registry)
+    except (DatabaseError, InterfaceError):
+        logger.exception("The metrics cannot be read.")
+        return HttpResponse("The database does not answer.\n", status=503, content_type="text/plain")
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
