@@ -13,11 +13,13 @@ from django.db.models import Count, Max, Min, Sum
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
-from sms.models import SmsDay, SmsMessage
+from sms.models import SmsDay, SmsMessage, Status
 
 # What DMark reports on later than that is given up; so the day before yesterday moves no more.
 DAYS = 30
 _BATCH = 1000
+# So many days of a large table are counted while somebody waits for the page; the worker counts all.
+_DAYS_A_LOOK = 6
 
 
 class Cell(NamedTuple):
@@ -31,33 +33,54 @@ class Cell(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """`hours`: since yesterday's midnight; `days`: the days before, oldest first."""
+    """`hours`: since yesterday's midnight; `days`: the days before, oldest first; `complete`: none is missing yet."""
 
     hours: list[Cell]
     days: list[SmsDay]
+    complete: bool
 
 
 def current() -> Counts:
-    """The counts of the last DAYS days. Three queries; one more when a day has ended."""
-    keep_days()
+    """The counts of the last DAYS days. Three queries; two more when days have ended that are not counted."""
+    complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
-    days = SmsDay.objects.filter(day__gt=today - timedelta(days=DAYS), day__lt=today - timedelta(days=1))
-    return Counts(list(_hours(_midnight(today - timedelta(days=1)), None)), list(days.order_by("day")))
+    days = SmsDay.objects.filter(
+        day__gt=today - timedelta(days=DAYS), day__lt=today - timedelta(days=1), messages__gt=0
+    )
+    return Counts(list(_hours(_midnight(today - timedelta(days=1)), None)), list(days.order_by("day")), complete)
 
 
-def keep_days(everything: bool = False) -> None:
-    """Count the days that are over and not counted yet; with `everything`, also those older than DAYS."""
+def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
+    """Count the days that are over and not counted yet, `limit` of them at most; True when none is left.
+
+    With `everything` also those that were over long before anything was counted.
+    """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
     if last is not None and last >= today - timedelta(days=2):
-        return
-    start = last + timedelta(days=1) if last else today - timedelta(days=DAYS)
-    if last is None and everything:
+        return True
+    if last is not None:
+        start = last + timedelta(days=1)
+    else:
         first = SmsMessage.objects.aggregate(first=Min("created_at"))["first"]
-        start = min(start, timezone.localdate(first)) if first else start
-    totals: Counter[tuple[date, str, str]] = Counter()
+        if first is None:
+            return True
+        start = timezone.localdate(first)
+        if not everything:
+            start = max(start, today - timedelta(days=DAYS))
+    end = today - timedelta(days=1)
+    if limit is not None:
+        end = min(end, start + timedelta(days=limit))
+    if start < end:
+        _keep(start, end)
+    return end == today - timedelta(days=1)
+
+
+def _keep(start: date, end: date) -> None:
+    # The last day has a row even without a text: it says how far the counting went.
+    totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
-    for cell in _hours(_midnight(start), _midnight(today - timedelta(days=1))):
+    for cell in _hours(_midnight(start), _midnight(end)):
         key = (timezone.localdate(cell.at), cell.kind, cell.status)
         totals[key] += cell.messages
         segments[key] += cell.segments

@@ -70,6 +70,7 @@ class Overview:
     total: KindRow
     facts: list[tuple[str, str]]
     kind: str
+    complete: bool
     series: tuple[tuple[str, str], ...] = SERIES
 
 
@@ -102,6 +103,7 @@ def gather(kind: str | None = None) -> Overview:
         total=total,
         facts=list(_facts(read, total)),
         kind=kind or "",
+        complete=counted.complete,
     )
 
 

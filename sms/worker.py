@@ -1,6 +1,6 @@
 """The worker: claims what is due, sends it from a pool of threads, writes outcomes in batches.
 
-    claim (main thread) → tasks → senders → outcomes → writer
+    claim (main thread) → tasks → senders → outcomes → writer        (beside them: background.py)
 
 Only the main thread and the writer use the database; a sender touches the cache and the network. The queue of outcomes
 is bounded, so that a `kill -9` leaves at most what is in flight plus UNWRITTEN texts that will be sent twice. A claim
@@ -23,12 +23,12 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from sms import dmark, housekeeping, polling, pulse
+from sms import background, dmark, pulse
 from sms.delivery import Outcome, attempt
-from sms.errors import ProviderError, ProviderUnavailable, RateLimited
+from sms.errors import ProviderUnavailable, RateLimited
 from sms.gate import Gate, token_refused
 from sms.models import SmsMessage, Status
-from sms.outbox import CHANNEL, claim, free_expired_leases
+from sms.outbox import claim, free_expired_leases
 from sms.records import record
 
 logger = logging.getLogger("sms.worker")
@@ -40,7 +40,6 @@ _GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
 _REMEMBER_TOKEN = 1.0
 _PROGRESS_SECONDS = 5.0
-_POLL_LIMIT = 100
 LONGEST_DELAY = 120.0
 
 
@@ -113,9 +112,7 @@ class Worker:
         for thread in (*senders, writer):
             thread.start()
         if not self.options.once:
-            threading.Thread(target=self._keep_house, name="sms-housekeeper", daemon=True).start()
-            if connection.vendor == "postgresql":
-                threading.Thread(target=self._listen, name="sms-listener", daemon=True).start()
+            background.start(self.gate, self.wake, self.stopping, self.options.housekeeping)
         while not self.stop_requested:
             try:
                 if self._turn():
@@ -240,25 +237,6 @@ class Worker:
         except DatabaseError as error:
             logger.warning("sms.database_lost (%s); this worker's row stays", type(error).__name__)
 
-    # --- the housekeeper
-
-    def _keep_house(self) -> None:
-        """Now and then ask for missing reports and tidy up, beside the sending."""
-        while not self.stopping.wait(self.options.housekeeping):
-            try:
-                housekeeping.tidy()
-                if not self.gate.closed:
-                    polling.poll(limit=_POLL_LIMIT, stopping=self.stopping.is_set)
-            except ProviderError as error:
-                logger.warning("sms.poll_given_up: %s", error, extra={"event": "sms.poll_given_up"})
-            except (OperationalError, InterfaceError) as error:
-                logger.error("sms.database_lost (%s); tidying up later", type(error).__name__)
-            # Texts go out without it.
-            except Exception:
-                logger.exception("sms.housekeeping_failed", extra={"event": "sms.housekeeping_failed"})
-            finally:
-                connection.close()
-
     # --- the senders
 
     def _send(self) -> None:
@@ -326,21 +304,3 @@ class Worker:
             # What DMark said cannot be stored; that it took the text, or not, must be.
             return not batch[0].exchanges or self._written([replace(batch[0], exchanges=[], provider_id="")])
         return True
-
-    # --- the listener
-
-    def _listen(self) -> None:
-        """Wake the main thread at each NOTIFY. Needs a connection of its own, straight to the server."""
-        while not self.stopping.is_set():
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"LISTEN {CHANNEL}")
-                self.wake.set()  # what came while nobody listened
-                while not self.stopping.is_set():
-                    for _ in connection.connection.notifies(timeout=5.0):
-                        self.wake.set()
-            # The poll still finds everything; this thread only makes it sooner.
-            except Exception as error:  # noqa: BLE001
-                logger.warning("sms.listen_lost (%s); polling meanwhile", type(error).__name__)
-                connection.close()
-                self.stopping.wait(1.0)
