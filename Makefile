@@ -5,7 +5,7 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8025
 export PORT SANDBOX_PORT
 
-.PHONY: run test lint lock bench
+.PHONY: run test lint lock bench messages
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
@@ -28,6 +28,11 @@ bench: $(VENV)/test-installed
 # The newest versions that requirements allow, for every supported Python.
 lock: $(VENV)/test-installed
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --upgrade --no-annotate --no-header -q requirements-dev.txt -o constraints.txt
+
+# The catalogues of the pages and texts; gettext is needed: apt-get install gettext. Then translate and run it again.
+messages: $(VENV)/test-installed
+	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks
+	$(VENV)/bin/django-admin compilemessages -l lg -l sw --ignore $(VENV)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { echo "Python 3.10 or newer is needed; name one with PYTHON=…, as in: make run PYTHON=python3.11"; exit 1; }

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
+from game.limits import INVITE_REFUSALS
 from game.models import Entry
 from game.stakes import Placed
 from game.tokens import game_link, player_token, queue_token
@@ -9,13 +12,13 @@ from sms.models import ACCEPTED, SmsMessage
 
 # Why an entry ended, in words for its player.
 REASONS = {
-    "timed_out": "Nobody joined in time. You may stake again.",
-    "payment_failed": "Your payment failed. You may stake again.",
-    "replaced": "A newer stake of yours took the place of this one.",
-    "not_paid": "This stake was not paid.",
-    "refund_due": "Your payment came too late to play; support will refund it.",
-    "session_expired": "The time of this match is over.",
-    "left": "You left the queue.",
+    "timed_out": _("Nobody joined in time. You may stake again."),
+    "payment_failed": _("Your payment failed. You may stake again."),
+    "replaced": _("A newer stake of yours took the place of this one."),
+    "not_paid": _("This stake was not paid."),
+    "refund_due": _("Your payment came too late to play; support will refund it."),
+    "session_expired": _("The time of this match is over."),
+    "left": _("You left the queue."),
 }
 
 
@@ -39,7 +42,7 @@ def placed_answer(placed: Placed) -> dict[str, Any]:
     }
     if entry.status == Entry.Status.AWAITING_PAYMENT:
         message = "Confirm the payment on your phone; your match opens when it is paid."
-        return common | {"status": "awaiting_payment", "message": _with(message, placed.invite_refused)}
+        return common | {"status": "awaiting_payment", "message": _with(message, _invite_refusal(placed.entry))}
     if entry.status == Entry.Status.MATCHED:
         return common | {"status": "matched"} | _match(entry)
     if entry.match_code:
@@ -59,8 +62,8 @@ def placed_answer(placed: Placed) -> dict[str, Any]:
 
 
 def _private_message(placed: Placed) -> str:
-    if placed.invite_refused:
-        return f"Your private match is open. {placed.invite_refused}"
+    if placed.entry.invite_refused:
+        return f"Your private match is open. {_invite_refusal(placed.entry)}"
     if placed.invite is None:
         return "Your private match is open: share the code with your friend."
     if placed.invite.status in ACCEPTED:
@@ -68,6 +71,10 @@ def _private_message(placed: Placed) -> str:
     if placed.invite.status in ("queued", "sending"):
         return "Your private match is open; the invite is being sent."
     return "Your private match is open, but the invite could not be sent: share the code with your friend."
+
+
+def _invite_refusal(entry: Entry) -> str:
+    return INVITE_REFUSALS.get(entry.invite_refused, "")
 
 
 def _with(message: str, more: str) -> str:
@@ -97,13 +104,14 @@ def _found(entry: Entry, opponent: Entry | None) -> str:
     return "Opponent found!"
 
 
-def _end(entry: Entry) -> dict[str, str]:
+def end_of(entry: Entry) -> tuple[str, list[str]]:
+    """Why an entry is over, and the sentences that say it; a page translates them."""
     held = entry.payment.refund_due or entry.payment.refunded_at is not None
     if held and entry.opened_at is None:
-        return {"reason": "refund_due", "message": REASONS["refund_due"]}
+        return "refund_due", [REASONS["refund_due"]]
     reason = entry.reason or ("session_expired" if entry.session else "timed_out")
-    message = REASONS.get(reason, "This stake is over.")
-    return {"reason": reason, "message": _with(message, "Your stake will be refunded." if held else "")}
+    refund = [_("Your stake will be refunded.")] if held else []
+    return reason, [REASONS.get(reason, _("This stake is over.")), *refund]
 
 
 def status_answer(entry: Entry) -> dict[str, Any]:
@@ -120,7 +128,8 @@ def status_answer(entry: Entry) -> dict[str, Any]:
     elif state == Entry.Status.MATCHED:
         answer |= _match(entry)
     elif state == Entry.Status.EXPIRED:
-        answer |= _end(entry)
+        reason, sentences = end_of(entry)
+        answer |= {"reason": reason, "message": " ".join(sentences)}
     else:
         answer["expires_at"] = iso(entry.expires_at)
         answer["message"] = "Searching for an opponent."

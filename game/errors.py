@@ -1,9 +1,23 @@
 """What a player is told when a stake is refused."""
 
+from django.utils.translation import gettext
+
 
 class Refused(Exception):
-    """`status`: HTTP's; `field`: the input at fault, if one is; `retry_after`: seconds. `str()` is for the player."""
+    """`status`: HTTP's; `field`: the input at fault, if one is; `retry_after`: seconds.
 
-    def __init__(self, status: int, message: str, field: str = "", retry_after: int | None = None) -> None:
-        self.status, self.message, self.field, self.retry_after = status, message, field, retry_after
-        super().__init__(message)
+    `message` is English, for the API; `translated` is in the language of the page. `values` fill the sentence's
+    placeholders.
+    """
+
+    def __init__(
+        self, status: int, sentence: str, field: str = "", retry_after: int | None = None, **values: object
+    ) -> None:
+        self.status, self.field, self.retry_after = status, field, retry_after
+        self.sentence, self.values = sentence, values
+        self.message = sentence % values if values else sentence
+        super().__init__(self.message)
+
+    def translated(self) -> str:
+        text = gettext(self.sentence)
+        return text % self.values if self.values else text

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from game.errors import Refused
 from game.models import Entry, Player
@@ -16,6 +17,12 @@ from game.models import Entry, Player
 logger = logging.getLogger("game.limits")
 
 CODE_WINDOW_SECONDS = 600
+# Why an invite may not leave, by the limit that it would pass.
+INVITE_REFUSALS = {
+    "inviter": _("You have sent as many invites as one player may send in a day; share the code yourself."),
+    "recipient": _("This number has had as many invites as one may get in a day; share the code yourself."),
+    "address": _("Too many invites came from your network in the last hour; share the code yourself."),
+}
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
@@ -42,19 +49,19 @@ def client_address(request: HttpRequest) -> str:
 
 
 def invite_refusal(player: Player, invite_phone: str, address: str | None) -> str:
-    """Why this invite may not leave; "" when it may."""
+    """Which limit keeps this invite from leaving, a key of INVITE_REFUSALS; "" when it may leave."""
     now = timezone.now()
     day, hour = now - timedelta(days=1), now - timedelta(hours=1)
     # Only invites that left: an unpaid stake must not use up what a stranger may receive.
     invited = Entry.objects.exclude(invite_phone="")
     if invited.filter(player=player, opened_at__gt=day).count() >= settings.INVITES_PER_INVITER_DAY:
-        return "You have sent as many invites as one player may send in a day; share the code yourself."
+        return "inviter"
     if invited.filter(invite_phone=invite_phone, opened_at__gt=day).count() >= settings.INVITES_PER_RECIPIENT_DAY:
-        return "This number has had as many invites as one may get in a day; share the code yourself."
+        return "recipient"
     if address and (
         invited.filter(client_address=address, opened_at__gt=hour).count() >= settings.INVITES_PER_ADDRESS_HOUR
     ):
-        return "Too many invites came from your network in the last hour; share the code yourself."
+        return "address"
     return ""
 
 
@@ -75,7 +82,7 @@ def refuse_code_guessing(address: str) -> None:
     if isinstance(wrong, int) and wrong >= settings.WRONG_CODES_PER_ADDRESS:
         raise Refused(
             429,
-            "Too many wrong match codes came from your network; try again in 10 minutes.",
+            _("Too many wrong match codes came from your network; try again in 10 minutes."),
             "match_code",
             retry_after=CODE_WINDOW_SECONDS,
         )

@@ -9,15 +9,18 @@ import secrets
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from game.codes import new_code
 from game.errors import Refused
 from game.models import Entry, Player, Session, StakeLevel, life
 from game.signals import private_match_created, session_committed
 
+CODE_EXPIRED = _("This match code has expired.")
+
 
 def locked_player(phone: str) -> Player:
-    player, _ = Player.objects.get_or_create(phone=phone)
+    player, _created = Player.objects.get_or_create(phone=phone)
     return Player.objects.select_for_update().get(pk=player.pk)
 
 
@@ -37,21 +40,27 @@ def has_open_entry(player: Player) -> bool:
     return Entry.objects.filter(player=player, status=Entry.Status.OPEN).exists()
 
 
-def joinable(code: str, player: Player | None, stake_amount: int) -> Entry:
-    """The private match behind a code; raises Refused where this player cannot join it."""
+def open_match(code: str) -> Entry:
+    """The private match behind a code; raises Refused where nobody can join it."""
     entry = Entry.objects.select_related("player").filter(match_code=code).first()
     if entry is None:
-        raise Refused(404, "No match has this code; check it with your friend.", "match_code")
+        raise Refused(404, _("No match has this code; check it with your friend."), "match_code")
     if entry.status == Entry.Status.MATCHED:
-        raise Refused(409, "This match code has been used already.", "match_code")
+        raise Refused(409, _("This match code has been used already."), "match_code")
     if entry.state == Entry.Status.EXPIRED:
-        raise Refused(409, "This match code has expired.", "match_code")
+        raise Refused(409, CODE_EXPIRED, "match_code")
     if entry.status == Entry.Status.AWAITING_PAYMENT:
-        raise Refused(409, "This match is not open yet: its creator has not paid.", "match_code")
+        raise Refused(409, _("This match is not open yet: its creator has not paid."), "match_code")
+    return entry
+
+
+def joinable(code: str, player: Player | None, stake_amount: int) -> Entry:
+    """The private match behind a code; raises Refused where this player cannot join it for this stake."""
+    entry = open_match(code)
     if player is not None and entry.player_id == player.pk:
-        raise Refused(409, "You cannot join your own match.", "match_code")
+        raise Refused(409, _("You cannot join your own match."), "match_code")
     if entry.stake_amount != stake_amount:
-        raise Refused(409, f"The stake of this match is {entry.stake_amount} UGX.", "stake_amount")
+        raise Refused(409, _("The stake of this match is %(stake)s UGX."), "stake_amount", stake=entry.stake_amount)
     return entry
 
 
@@ -86,12 +95,17 @@ def _opponent(entry: Entry) -> Entry | None:
     return waiting.filter(match_code=None).order_by("opened_at", "pk").first()
 
 
+def prize(stake_amount: int) -> int:
+    """What the winner gets."""
+    return max(0, 2 * stake_amount - settings.COMMISSION_FLAT)
+
+
 def _commit_session(first: Entry, second: Entry, *, paid_now: bool) -> None:
     now = timezone.now()
     session = Session.objects.create(
         token=secrets.token_urlsafe(18),
         stake_amount=second.stake_amount,
-        prize_amount=max(0, 2 * second.stake_amount - settings.COMMISSION_FLAT),
+        prize_amount=prize(second.stake_amount),
         created_at=now,
         expires_at=now + life(),
     )
@@ -105,7 +119,7 @@ def _commit_session(first: Entry, second: Entry, *, paid_now: bool) -> None:
 
 def give_code(entry: Entry) -> None:
     """Save the entry with a match code that nobody has."""
-    for _ in range(20):
+    for _attempt in range(20):
         entry.match_code = new_code()
         try:
             with transaction.atomic():

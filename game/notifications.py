@@ -13,6 +13,7 @@ from django.db import transaction
 from django.dispatch import receiver
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.translation import override
 
 from game.models import Entry, Session
 from game.signals import private_match_created, session_committed
@@ -24,9 +25,13 @@ from sms.outbox import queue_sms
 logger = logging.getLogger("game.notifications")
 
 
-def render(kind: str, **values: object) -> str:
-    """The text of a kind, from `game/sms/<kind>.txt`."""
-    return render_to_string(f"game/sms/{kind}.txt", values).strip()
+def render(kind: str, language: str = "", **values: object) -> str:
+    """The text of a kind, from `game/sms/<kind>.txt`.
+
+    In the language of its reader, or the site's: who happens to ask for the page may be somebody else.
+    """
+    with override(language or settings.LANGUAGE_CODE):
+        return render_to_string(f"game/sms/{kind}.txt", values).strip()
 
 
 @receiver(private_match_created)
@@ -62,7 +67,7 @@ def text_match(
             try:
                 queue_sms(
                     entry.phone,
-                    render("match_found", link=game_link(entry)),
+                    render("match_found", entry.language, link=game_link(entry)),
                     kind="match_found",
                     dedupe_key=f"session:{session.pk}:{entry.player_id}",
                     expires_at=session.expires_at,
@@ -78,7 +83,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         if payment.status == Payment.Status.SUCCESS:
             _text_success(payment)
         elif payment.status == Payment.Status.FAILED:
-            _queue_payment_text(payment, "payment_failed", {})
+            _queue_payment_text(payment, "payment_failed", {}, _entry(payment))
 
 
 @receiver(momo_success_repeated)
@@ -94,10 +99,14 @@ def text_opened(payment: Payment) -> None:
         _text_success(payment)
 
 
+def _entry(payment: Payment) -> Entry | None:
+    return Entry.objects.select_related("player", "session").filter(payment=payment).first()
+
+
 def _text_success(payment: Payment) -> None:
-    entry = Entry.objects.select_related("player", "session").filter(payment=payment).first()
+    entry = _entry(payment)
     if payment.refund_due:
-        _queue_payment_text(payment, "payment_held", {})
+        _queue_payment_text(payment, "payment_held", {}, entry)
         return
     if entry is not None and entry.opened_at is None:
         return  # it could not be opened just now; who opens it will text
@@ -109,12 +118,12 @@ def _text_success(payment: Payment) -> None:
     _queue_payment_text(payment, "payment_success", values, entry)
 
 
-def _queue_payment_text(payment: Payment, kind: str, values: dict[str, object], entry: Entry | None = None) -> None:
+def _queue_payment_text(payment: Payment, kind: str, values: dict[str, object], entry: Entry | None) -> None:
     # The link of a text is good for as long as its match.
     expires_at = entry.session.expires_at if entry is not None and entry.session is not None else None
     queue_sms(
         payment.phone,
-        render(kind, amount=str(payment.amount), **values),
+        render(kind, entry.language if entry else "", amount=str(payment.amount), **values),
         kind=kind,
         dedupe_key=f"payment:{payment.pk}:{payment.status.lower()}",
         expires_at=expires_at,

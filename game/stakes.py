@@ -8,10 +8,12 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from game import limits
 from game.errors import Refused
 from game.matching import (
+    CODE_EXPIRED,
     end_what_is_over,
     give_code,
     has_open_entry,
@@ -33,7 +35,7 @@ UNPAID_LIFE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A checked order: phones in E.164, whole UGX."""
+    """A checked order: phones in E.164, whole UGX. `language`: of the page it was placed on."""
 
     phone: str
     amount: int
@@ -42,14 +44,14 @@ class Stake:
     invite_phone: str = ""
     match_code: str = ""
     address: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of a stake. `invite_refused`: why the invite may not leave."""
+    """What became of a stake."""
 
     entry: Entry
-    invite_refused: str = ""
     invite: SmsMessage | None = None
 
 
@@ -58,8 +60,10 @@ def check_amount(amount: int) -> None:
     if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
         raise Refused(
             400,
-            f"The stake must be from {settings.MIN_STAKE_AMOUNT} to {settings.MAX_STAKE_AMOUNT} UGX.",
+            _("The stake must be from %(least)s to %(most)s UGX."),
             "stake_amount",
+            least=settings.MIN_STAKE_AMOUNT,
+            most=settings.MAX_STAKE_AMOUNT,
         )
 
 
@@ -67,28 +71,28 @@ def place(stake: Stake) -> Placed:
     """Take a stake: a new entry, and with auto-approval its match. Raises Refused; then nothing is written."""
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
-        raise Refused(400, "You cannot invite yourself: give your friend's number.", "invite_phone")
+        raise Refused(400, _("You cannot invite yourself: give your friend's number."), "invite_phone")
     if stake.match_code:
         limits.refuse_code_guessing(stake.address)
     try:
         with transaction.atomic():
-            entry, refused = _place(stake)
+            entry = _place(stake)
     except Refused as refusal:
         if stake.match_code and refusal.status == 404:
             limits.count_wrong_code(stake.address)
         raise
     # Inline delivery has run by now, after the commit, so the invite's row is read afresh.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
-    return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), refused, invite)
+    return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 
 
-def _place(stake: Stake) -> tuple[Entry, str]:
+def _place(stake: Stake) -> Entry:
     player = locked_player(stake.phone)
     lock_level(stake.amount)
     end_what_is_over(player)
     if has_open_entry(player):
         raise Refused(
-            409, "You have an open stake already: wait for your opponent, or until it expires.", "phone_number"
+            409, _("You have an open stake already: wait for your opponent, or until it expires."), "phone_number"
         )
     if stake.match_code:
         joinable(stake.match_code, player, stake.amount)
@@ -102,8 +106,10 @@ def _place(stake: Stake) -> tuple[Entry, str]:
         stake_amount=stake.amount,
         display_name=stake.display_name,
         joins_code=stake.match_code,
+        language=stake.language,
     )
-    refused = _set_invite(entry, player, stake) if stake.invite_phone else ""
+    if stake.invite_phone:
+        _set_invite(entry, player, stake)
     if stake.create_private:
         give_code(entry)
     else:
@@ -111,8 +117,8 @@ def _place(stake: Stake) -> tuple[Entry, str]:
     if approved:
         open_entry(entry)
         if stake.match_code and not _met_friend(entry):
-            raise Refused(409, "This match code has expired.", "match_code")
-    return entry, refused
+            raise Refused(409, CODE_EXPIRED, "match_code")
+    return entry
 
 
 def _met_friend(entry: Entry) -> bool:
@@ -120,11 +126,10 @@ def _met_friend(entry: Entry) -> bool:
     return entry.session is not None and entry.session.entries.filter(match_code=entry.joins_code).exists()
 
 
-def _set_invite(entry: Entry, player: Player, stake: Stake) -> str:
-    refused = limits.invite_refusal(player, stake.invite_phone, stake.address or None)
-    if not refused:
+def _set_invite(entry: Entry, player: Player, stake: Stake) -> None:
+    entry.invite_refused = limits.invite_refusal(player, stake.invite_phone, stake.address or None)
+    if not entry.invite_refused:
         entry.invite_phone, entry.client_address = stake.invite_phone, stake.address or None
-    return refused
 
 
 def open_paid(payment: Payment) -> Entry | None:

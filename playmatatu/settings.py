@@ -121,8 +121,12 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("lg", "Luganda"), ("sw", "Kiswahili")]
+LANGUAGE_CODE = text("LANGUAGE_CODE", "en")
+if LANGUAGE_CODE not in dict(LANGUAGES):
+    raise ImproperlyConfigured(f"LANGUAGE_CODE must be one of {', '.join(dict(LANGUAGES))}, not {LANGUAGE_CODE!r}.")
+LANGUAGE_COOKIE_AGE = 365 * 86400
+LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", SECURE_SSL_REDIRECT
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "Africa/Kampala"
 USE_TZ = True

@@ -8,7 +8,7 @@ from django.test import Client
 
 from game.models import Entry
 from tests.conftest import Sandbox
-from tests.game_helpers import ALICE, BOB, CAROL, stake
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,26 +42,6 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     assert "is here" in alice.get(address).content.decode()
 
 
-def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:
-    first, second = stake(client, ALICE, display_name="Alice"), stake(client, BOB, display_name="Bob")
-    path = f"/g/{second['game_token']}"
-    fresh = Client()
-    stranger = fresh.get(path)
-    assert stranger.status_code == 200
-    assert b"Alice" not in stranger.content
-    assert b"Bob" not in stranger.content
-    assert fresh.get(path, {"pt": "wrong"}).status_code == 403
-    assert fresh.get("/g/unknown").status_code == 404
-    answer = fresh.get(path, {"pt": first["player_token"]})
-    assert (answer.status_code, answer["Location"]) == (302, path)
-    cookie = answer.cookies["player"]
-    assert cookie["httponly"]
-    assert cookie["path"] == path
-    assert b"Bob" in fresh.get(path).content
-    fresh.cookies["player"] = "forged:x"
-    assert b"Bob" not in fresh.get(path).content
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -86,27 +66,6 @@ def test_errors_stand_beside_the_field_and_input_is_kept(client: Client, fields:
     assert Entry.objects.count() == 0
 
 
-def test_join_says_why_a_code_is_no_good(client: Client) -> None:
-    assert "No match has this code" in client.get("/join", {"match_code": "ABC234"}).content.decode()
-    assert "6 letters" in client.get("/join", {"match_code": "<b>"}).content.decode()
-    created = stake(client, ALICE, create_private=True)
-    stake(client, BOB, match_code=created["match_code"])
-    page = client.get("/join", {"match_code": created["match_code"]}).content.decode()
-    assert "no longer open" in page
-
-
-def test_leaving_the_queue(client: Client) -> None:
-    fill(client)
-    assert client.get("/waiting/leave").status_code == 405
-    page = client.post("/waiting/leave", follow=True).content.decode()
-    assert "You left the queue" in page
-    assert stake(client, CAROL)["status"] == "queued"
-
-
-def test_waiting_without_a_stake_leads_to_the_start(client: Client) -> None:
-    assert client.get("/waiting")["Location"] == "/"
-
-
 def test_forms_carry_csrf() -> None:
     strict = Client(enforce_csrf_checks=True)
     assert fill(strict).status_code == 403
@@ -117,32 +76,98 @@ def test_forms_carry_csrf() -> None:
     assert "csrfmiddlewaretoken" in strict.get("/").content.decode()
 
 
-@pytest.mark.parametrize("path", ["/", "/join", "/g/unknown", "/api/v1/config"])
-def test_headers(client: Client, path: str) -> None:
-    answer = client.get(path)
-    # Not `no-referrer`: a browser then sends `Origin: null` with the forms, which Django refuses.
-    assert answer["Referrer-Policy"] == "same-origin"
-    assert answer["X-Frame-Options"] == "DENY"
-    assert answer["X-Content-Type-Options"] == "nosniff"
-    policy = answer["Content-Security-Policy"]
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
-    if not path.startswith("/api"):
-        page = answer.content.decode()
-        assert not re.search(r"<script(?![^>]*src=)|\son\w+=|\sstyle=", page)
+def test_a_wrong_token_is_a_friendly_page() -> None:
+    answer = fill(Client(enforce_csrf_checks=True))
+    assert answer.status_code == 403
+    assert "must accept cookies" in answer.content.decode()
 
 
-def test_pages_are_never_cached(client: Client) -> None:
-    fill(client)
-    for path in ("/", "/waiting"):
-        assert "no-store" in client.get(path)["Cache-Control"]
+def test_presets_are_stakes_that_may_be(client: Client, settings: Any) -> None:
+    settings.MIN_STAKE_AMOUNT, settings.MAX_STAKE_AMOUNT = 2000, 5000
+    page = client.get("/").content.decode()
+    assert re.findall(r'data-amount="(\d+)"', page) == ["2000", "5000"]
 
 
-def test_payment_is_waited_for(client: Client, settings: Any, sandbox: Sandbox) -> None:
+def test_an_unknown_page_is_friendly(client: Client) -> None:
+    answer = client.get("/nowhere")
+    assert answer.status_code == 404
+    assert "There is no such page" in answer.content.decode()
+
+
+def test_labels_errors_and_fields_belong_together(client: Client) -> None:
+    page = fill(client, phone_number="123", opponent="friend", invite_phone="456").content.decode()
+    for name in re.findall(r'<input type="(?!radio)[^>]* id="([^"]+)"', page):
+        assert f'<label for="{name}"' in page
+    assert len(re.findall(r'<label class="choice"><input type="radio"', page)) == 3
+    for name in ("id_phone_number", "id_invite_phone"):
+        [field] = re.findall(rf'<input[^>]* id="{name}"[^>]*>', page)
+        assert 'aria-invalid="true"' in field
+        described = re.search(r'aria-describedby="([^"]+)"', field)
+        assert described
+        for target in described[1].split():
+            assert f'id="{target}"' in page
+    # One field at most may take the focus: the first to mend.
+    assert len(re.findall(r"\bautofocus\b", page)) == 1
+    [field] = re.findall(r'<input[^>]* id="id_phone_number"[^>]*>', page)
+    assert "autofocus" in field
+
+
+# --- a friend's code
+
+
+def test_join_shows_the_stake_before_paying(client: Client, settings: Any) -> None:
+    settings.COMMISSION_FLAT = 500
+    created = stake(client, ALICE, 3000, create_private=True)
+    page = client.get("/join", {"match_code": created["match_code"].lower()}).content.decode()
+    assert "a stake of 3000 UGX each; the winner gets 5500 UGX" in page
+    [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', page)
+    assert 'value="3000"' in amount
+    assert "readonly" in amount
+    assert 'type="radio"' not in page
+    # An error elsewhere leaves it locked, whatever came with the form.
+    wrong = fill(client, phone_number="123", stake_amount="1", opponent="code", match_code=created["match_code"])
+    [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', wrong.content.decode())
+    assert 'value="3000"' in amount
+    assert "readonly" in amount
+    answer = fill(client, phone_number=BOB, stake_amount="1000", opponent="code", match_code=created["match_code"])
+    assert answer.status_code == 409
+    assert "The stake of this match is 3000 UGX." in answer.content.decode()
+
+
+def test_join_says_why_a_code_is_no_good(client: Client, settings: Any) -> None:
+    for code, words in (("ABC234", "No match has this code"), ("<b>", "6 letters")):
+        page = client.get("/join", {"match_code": code}).content.decode()
+        assert words in page
+        assert re.search(r'value="code"[^>]*checked', page)
+        assert code in page or "&lt;b&gt;" in page
+    created = stake(client, ALICE, create_private=True)
+    stake(client, BOB, match_code=created["match_code"])
+    used = client.get("/join", {"match_code": created["match_code"]})
+    assert used.status_code == 200
+    assert "has been used already" in used.content.decode()
+    old = stake(client, CAROL, create_private=True)
+    Entry.objects.filter(match_code=old["match_code"]).update(expires_at="2026-01-01T00:00:00Z")
+    assert "This match code has expired." in client.get("/join", {"match_code": old["match_code"]}).content.decode()
     settings.MOMO_AUTO_APPROVE = False
-    fill(client)
-    assert "Waiting for your payment" in client.get("/waiting").content.decode()
-    Entry.objects.update(status="expired", reason="payment_failed")
-    page = client.get("/waiting").content.decode()
-    assert "Your payment failed" in page
-    assert "Stake again" in page
+    stake(client, DAVE, create_private=True)
+    code = Entry.objects.get(player__phone="+256772000004").match_code or ""
+    page = client.get("/join", {"match_code": code}).content.decode()
+    assert "not open yet" in page
+    assert "readonly" not in page
+
+
+def test_wrong_codes_are_counted_on_every_way(client: Client, settings: Any) -> None:
+    settings.WRONG_CODES_PER_ADDRESS = 3
+    created = stake(Client(), ALICE, create_private=True)
+    client.get("/join", {"match_code": "ABC234"})
+    fill(client, phone_number="123", opponent="code", match_code="ABC235")  # never reaches the stake
+    assert client.get("/join", {"match_code": created["match_code"]}).status_code == 200  # a right one is none
+    fill(client, opponent="code", match_code="ABC236")
+    for answer in (
+        client.get("/join", {"match_code": created["match_code"]}),
+        fill(client, phone_number=BOB, opponent="code", match_code=created["match_code"]),
+    ):
+        assert answer.status_code == 429
+        assert answer["Retry-After"] == "600"
+        assert "Too many wrong match codes" in answer.content.decode()
+    assert client.get("/").status_code == 200

@@ -45,6 +45,7 @@ def test_a_missing_key_is_a_clear_error() -> None:
         ("QUEUE_EXPIRY_MINUTES", "x", "QUEUE_EXPIRY_MINUTES must be a number"),
         ("SMS_DELIVERY", "pigeon", "SMS_DELIVERY must be inline or worker"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT must be console or json"),
+        ("LANGUAGE_CODE", "fr", "LANGUAGE_CODE must be one of en, lg, sw"),
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str, words: str) -> None:

@@ -1,12 +1,12 @@
 "use strict";
-// The pages work without this: it fills in presets, hides what is not asked, shares, and moves on by itself.
+// The pages work without this: it fills in presets, hides what is not asked, counts down, shares, and moves on.
+const form = document.querySelector("form.stake");
 const presets = document.querySelector(".presets");
 if (presets) {
   presets.hidden = false;
   presets.addEventListener("click", (event) => {
     if (event.target.dataset.amount) document.getElementById("id_stake_amount").value = event.target.dataset.amount;
   });
-  const form = presets.closest("form");
   form.classList.add("js");
   const show = () => {
     const choice = form.elements.opponent.value;
@@ -14,41 +14,85 @@ if (presets) {
     document.querySelector(".for-code").classList.toggle("hide", choice !== "code");
   };
   form.addEventListener("change", show);
+  addEventListener("pageshow", show);
   show();
 }
-function shareButton() {
-  const button = document.querySelector(".share");
-  if (!button) return;
-  button.hidden = false;
-  button.onclick = async () => {
-    try {
-      if (navigator.share) await navigator.share({ url: button.dataset.url });
-      else {
-        await navigator.clipboard.writeText(button.dataset.url);
-        button.textContent = button.dataset.done;
-      }
-    } catch { /* the player closed the share sheet */ }
-  };
+if (form) {
+  // A second tap on a slow network is not a second stake.
+  const button = form.querySelector("button.main");
+  form.addEventListener("submit", () => { button.disabled = true; });
+  addEventListener("pageshow", () => { button.disabled = false; });
 }
-shareButton();
+
 const part = document.getElementById("part");
-if (part && part.dataset.poll) {
-  let last = part.innerHTML;
-  const poll = async () => {
+function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // Without https there is no clipboard: the link is selected, and copied the old way.
+  getSelection().selectAllChildren(document.getElementById("link"));
+  return document.execCommand("copy") ? Promise.resolve() : Promise.reject(new Error("copy"));
+}
+async function share(button) {
+  try {
+    if (navigator.share) return await navigator.share({ text: button.dataset.text, url: button.dataset.url });
+  } catch (error) {
+    if (error.name === "AbortError") return; // the player closed the share sheet
+  }
+  try {
+    await copy(button.dataset.url);
+    button.textContent = button.dataset.done;
+    document.getElementById("said").textContent = button.dataset.done;
+  } catch { /* the link stands above, selected */ }
+}
+
+if (part) {
+  const ahead = Date.now() - part.dataset.now; // a phone's clock may be wrong
+  let over = false;
+  const tick = () => {
+    for (const clock of part.querySelectorAll("[data-ends]")) {
+      const left = Math.max(0, Math.ceil((clock.dataset.ends - Date.now() + ahead) / 1000));
+      const two = (number) => String(number).padStart(2, "0");
+      clock.textContent = `${two(Math.floor(left / 60))}:${two(left % 60)}`;
+      if (left === 0 && !over) { over = true; setTimeout(poll, 300); }
+    }
+    const button = part.querySelector("#share");
+    if (button && button.hidden) {
+      button.hidden = false;
+      button.addEventListener("click", () => share(button));
+    }
+  };
+  // The CSRF field and the clock differ each time; only what else a reader sees counts.
+  const plain = (root) => {
+    const copied = root.cloneNode(true);
+    for (const node of copied.querySelectorAll("input[type=hidden]")) node.remove();
+    for (const node of copied.querySelectorAll("[data-ends]")) node.textContent = "";
+    return copied.firstElementChild.outerHTML;
+  };
+  const said = (root) => [...root.querySelectorAll("h1, .say")].map((node) => node.textContent.trim()).join(". ");
+  const live = () => part.querySelector("[data-live]");
+  let last = plain(part);
+  tick();
+  setInterval(tick, 500);
+  async function poll() {
+    if (!live()) return;
     try {
       const answer = await fetch(part.dataset.poll, { headers: { "X-Part": "1" }, redirect: "manual" });
       if (answer.type === "opaqueredirect") return location.reload();
-      const html = await answer.text();
-      // The CSRF field differs each time; only what a reader sees counts.
-      const plain = html.replace(/<input type="hidden"[^>]*>/g, "");
-      if (answer.ok && plain !== last) {
-        last = plain;
-        part.innerHTML = html;
-        shareButton();
-        if (!part.querySelector("form") && !part.querySelector(".players")) return;
+      if (!answer.ok) return;
+      const next = document.createElement("template");
+      next.innerHTML = (await answer.text()).trim();
+      const now = plain(next.content);
+      if (now !== last) {
+        last = now;
+        const focused = part.contains(document.activeElement) && document.activeElement.id;
+        const before = said(part);
+        part.replaceChildren(next.content);
+        tick();
+        // The part is no live region, or each tick of the clock would be read out.
+        if (said(part) !== before) document.getElementById("said").textContent = said(part);
+        if (focused) (document.getElementById(focused) || document.getElementById("main")).focus();
       }
     } catch { /* no network for a moment: the next poll may pass */ }
-    setTimeout(poll, document.hidden ? 10000 : 3000);
-  };
-  setTimeout(poll, 3000);
+  }
+  const again = async () => { await poll(); if (live()) setTimeout(again, document.hidden ? 10000 : 3000); };
+  setTimeout(again, 3000);
 }
