@@ -1,0 +1,288 @@
+"""Every page in a real browser: contrast in both schemes, 320 px, the keyboard, the clock, the share button.
+
+`SCREENSHOTS=folder` keeps a picture of each.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from game.models import Entry, Session
+from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Of every text that is seen: its contrast against the first background behind it (WCAG 2.2).
+CONTRAST = """() => {
+  const rgba = (text) => {
+    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const light = (colour) => {
+    const [r, g, b] = colour.slice(0, 3).map((value) => {
+      value /= 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = rgba(getComputedStyle(node).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return rgba(matchMedia("(prefers-color-scheme: dark)").matches ? "rgb(18, 18, 18)" : "rgb(255, 255, 255)");
+  };
+  const found = [];
+  const look = (node, text, colour) => {
+    const below = behind(node);
+    const [a, b] = [light(over(rgba(colour), below)), light(below)].sort((x, y) => y - x);
+    found.push({ text: text.trim().slice(0, 40), ratio: (a + 0.05) / (b + 0.05) });
+  };
+  for (const node of document.querySelectorAll("body *")) {
+    if (!node.checkVisibility({ visibilityProperty: true })) continue;
+    const own = [...node.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data).join("");
+    const style = getComputedStyle(node);
+    if (own.trim() && node.tagName !== "SCRIPT" && node.tagName !== "NOSCRIPT") look(node, own, style.color);
+    if (node.tagName === "INPUT" && node.value && !["radio", "hidden"].includes(node.type))
+      look(node, node.value, style.color);
+    if (node.placeholder) look(node, node.placeholder, getComputedStyle(node, "::placeholder").color);
+  }
+  return found;
+}"""
+
+# What sticks out of the window, by its tag and text.
+BEYOND = """() => [...document.querySelectorAll("body *")]
+  .filter((node) => node.checkVisibility() && !node.matches(".skip, .unseen, option"))
+  .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5)
+  .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
+
+# Where the keyboard is, how high that stands on the page, and whether it can be seen.
+FOCUS = """() => {
+  const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
+  return {
+    name: node.id || (node.name || "") + (node.value || "") || node.textContent.trim(), body: node === document.body,
+    top: box.top + scrollY, left: box.left, seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    inside: box.top >= 0 && box.bottom <= innerHeight + 1 && box.right <= innerWidth + 1,
+  };
+}"""
+
+SMALL: Any = {"width": 320, "height": 640}
+Visits = dict[str, tuple[str, dict[str, tuple[str, str]]]]
+
+
+def cookies_of(client: Client) -> dict[str, tuple[str, str]]:
+    return {name: (morsel.value, morsel["path"]) for name, morsel in client.cookies.items()}
+
+
+def placed(**fields: str) -> dict[str, tuple[str, str]]:
+    """The cookies of a player who has staked."""
+    client = Client()
+    answer = client.post("/", {"stake_amount": "2000", "opponent": "anyone", "display_name": "W" * 50} | fields)
+    assert answer.status_code == 302, answer.content
+    return cookies_of(client)
+
+
+@pytest.fixture
+def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
+    """Every page in every state: its address and the cookies that lead to it. Made before the browser starts."""
+    settings.FRONTEND_URL = settings.SITE_URL = live_server.url
+    private = stake(Client(), "0772000010", 3000, create_private=True)
+    waiting = placed(phone_number="0772000011", opponent="friend", invite_phone="0772000012")
+    queue = placed(phone_number="0772000013", stake_amount="4000")
+    stake(Client(), ALICE, 5000, display_name="A" * 50)
+    met = stake(Client(), BOB, 5000, display_name="B" * 50)
+    player = Client()
+    match = f"/g/{met['game_token']}"
+    player.get(match, {"pt": met["player_token"]})
+    stake(Client(), "0772000020", 6000)
+    over = stake(Client(), "0772000021", 6000)
+    ended = Session.objects.get(token=over["game_token"])
+    ended.expires_at -= timedelta(days=1)
+    ended.save()
+    settings.MOMO_AUTO_APPROVE = False
+    unpaid = placed(phone_number=CAROL)
+    failed = placed(phone_number=DAVE)
+    entry = Entry.objects.latest("pk")
+    paid(Client(), {"transaction_id": entry.payment.transaction_id, "stake_amount": 2000}, DAVE, "FAILED")
+    settings.MOMO_AUTO_APPROVE = True
+    return {
+        "start": ("/", {}),
+        "join": (f"/join?match_code={private['match_code']}", {}),
+        "join-unknown": ("/join?match_code=ABC234", {}),
+        "waiting": ("/waiting", waiting),
+        "searching": ("/waiting", queue),
+        "unpaid": ("/waiting", unpaid),
+        "failed": ("/waiting", failed),
+        "retry": ("/waiting/retry", failed),
+        "match": (match, cookies_of(player)),
+        "match-foreign": (match, {}),
+        "match-over": (f"/g/{over['game_token']}", {}),
+        "wrong-link": (f"{match}?pt=wrong", {}),
+        "no-page": ("/nowhere", {}),
+    }
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    found: list[str] = []
+    yield found
+    # A page that is no page is told of by its status; everything else is our fault.
+    assert [line for line in found if "status of 40" not in line] == []
+
+
+def visit(context: BrowserContext, site: str, where: tuple[str, dict[str, tuple[str, str]]]) -> Page:
+    path, cookies = where
+    context.clear_cookies()
+    context.set_default_timeout(15_000)
+    for name, (value, folder) in cookies.items():
+        context.add_cookies([{"name": name, "value": value, "domain": "localhost", "path": folder}])
+    page = context.new_page()
+    page.goto(site + path)
+    return page
+
+
+def picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        page.set_viewport_size(SMALL)
+
+
+@pytest.mark.parametrize("language", ["en", "lg"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_read(
+    visits: Visits, browser: Browser, live_server: Any, complaints: list[str], scheme: Any, language: str
+) -> None:
+    faults = []
+    context = browser.new_context(viewport=SMALL, color_scheme=scheme, locale=language, has_touch=True)
+    for name, where in visits.items():
+        page = visit(context, live_server.url, where)
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        if name == "start":  # the form at its longest: both further fields, and an error beside each
+            page.locator("#id_phone_number").fill("123")
+            page.locator("input[value=friend]").check()
+            page.locator("#id_invite_phone").fill("456")
+            picture(page, f"{scheme}-{language}-start-filled")
+            page.locator("form.stake button.main").click()
+            page.locator(".error").first.wait_for()
+        assert page.evaluate("document.documentElement.lang") == language
+        faults += [f"{name}: {node} sticks out" for node in page.evaluate(BEYOND)]
+        if page.evaluate("document.documentElement.scrollWidth") > SMALL["width"]:
+            faults.append(f"{name} scrolls sideways")
+        texts = page.evaluate(CONTRAST)
+        assert len(texts) > 5
+        faults += [f"{name}: {text['text']!r} has {text['ratio']:.2f}" for text in texts if text["ratio"] < 4.5]
+        picture(page, f"{scheme}-{language}-{name}")
+        page.close()
+    assert faults == []
+
+
+def test_the_keyboard_goes_from_top_to_bottom_and_is_seen(visits: Visits, browser: Browser, live_server: Any) -> None:
+    context = browser.new_context(viewport=SMALL)
+    for name in ("start", "join", "waiting", "failed", "match", "wrong-link"):
+        page = visit(context, live_server.url, visits[name])
+        stops: list[dict[str, Any]] = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            stop = page.evaluate(FOCUS)
+            if stop["body"]:
+                break
+            assert stop["seen"], (name, stop)
+            assert stop["inside"], (name, stop)
+            stops.append(stop)
+        assert stops[0]["name"] == "Skip to the content"
+        places = [(stop["top"], stop["left"]) for stop in stops[1:]]
+        # Buttons in one row may differ by a pixel of height.
+        assert places == sorted(places, key=lambda place: (round(place[0] / 12), place[1])), (name, stops)
+        assert len(stops) >= 5
+        page.close()
+    page = visit(context, live_server.url, visits["start"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUS)["name"] == "id_phone_number"
+
+
+def test_the_clock_runs_and_is_not_read_out(visits: Visits, browser: Browser, live_server: Any) -> None:
+    for javascript in (True, False):
+        context = browser.new_context(java_script_enabled=javascript)
+        for name in ("waiting", "match"):
+            page = visit(context, live_server.url, visits[name])
+            clock = page.get_by_role("timer")
+            if not javascript:
+                assert clock.inner_text() == "10 minutes"
+                continue
+            first = clock.inner_text()
+            assert first[:3] in ("09:", "10:")
+            assert len(first) == 5
+            page.wait_for_function("first => document.querySelector('[role=timer]').textContent < first", arg=first)
+            # A tick is nothing to announce.
+            assert page.locator("#said").inner_text() == ""
+            assert not page.locator("#part").get_attribute("aria-live")
+
+
+def test_a_phone_s_wrong_clock_does_not_matter(visits: Visits, browser: Browser, live_server: Any) -> None:
+    context = browser.new_context()
+    context.add_init_script("const real = Date.now; Date.now = () => real.call(Date) + 3600e3;")
+    page = visit(context, live_server.url, visits["waiting"])
+    assert page.get_by_role("timer").inner_text()[:3] in ("09:", "10:")
+
+
+def test_share_opens_the_phone_s_sheet_or_copies(visits: Visits, browser: Browser, live_server: Any) -> None:
+    # What a phone's browser has and this one has not: it notes what it was given.
+    context = browser.new_context()
+    context.add_init_script("navigator.share = async (data) => { window.shared = data; };")
+    page = visit(context, live_server.url, visits["waiting"])
+    page.get_by_role("button", name="Share").click()
+    shared = page.evaluate("window.shared")
+    code = page.locator(".code").inner_text()
+    assert shared["url"] == f"{live_server.url}/join?match_code={code}"
+    assert shared["text"] == f"Play Matatu with me for 2000 UGX. Code: {code}"
+
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    context.add_init_script("navigator.share = undefined;")
+    page = visit(context, live_server.url, visits["waiting"])
+    page.get_by_role("button", name="Share").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == f"{live_server.url}/join?match_code={code}"
+    assert page.locator("#said").inner_text() == "Copied"
+
+
+def test_a_change_is_announced_and_focus_is_kept(
+    visits: Visits, browser: Browser, live_server: Any, sandbox: Sandbox
+) -> None:
+    page = visit(browser.new_context(), live_server.url, visits["waiting"])
+    page.get_by_text("Your invite has been sent.").wait_for()
+    page.locator("#leave").focus()
+    dlr = next(request for request in sandbox.requests() if request["path"] == "/v3/api/send_sms/")
+    page.request.post(dlr["body"]["dlr_url"], data={"status": "DELIVERED"})
+    page.locator(".invite", has_text="Your invite has been delivered.").wait_for()
+    assert "Your invite has been delivered." in (page.locator("#said").text_content() or "")
+    assert page.evaluate("document.activeElement.id") == "leave"
+
+
+def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Browser, live_server: Any) -> None:
+    for javascript in (True, False):
+        page = visit(browser.new_context(java_script_enabled=javascript), live_server.url, visits["waiting"])
+        page.get_by_role("button", name="Kiswahili").click()
+        page.get_by_role("heading", name="Tunamsubiri rafiki yako").wait_for()
+        assert page.url == f"{live_server.url}/waiting"
+        page.get_by_role("button", name="English").click()
+        page.get_by_role("heading", name="Waiting for your friend").wait_for()
+
+
+def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server: Any) -> None:
+    page = visit(browser.new_context(), live_server.url, visits["start"])
+    page.get_by_label("Your mobile number").fill("0772000055")
+    page.get_by_role("button", name="5000").click()
+    page.get_by_role("button", name="Stake").dblclick()
+    page.get_by_role("heading", name="Searching for an opponent").wait_for()
+    assert page.get_by_text("5000 UGX").is_visible()
