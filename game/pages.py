@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from game import stakes
 from game.codes import read_code
@@ -19,6 +19,7 @@ from game.tokens import entry_of, queue_token
 
 
 @never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
 def stake(request: HttpRequest) -> HttpResponse:
     """`/` and `/join`: the form, empty or filled in for a code."""
     if request.method == "POST":
