@@ -37,13 +37,17 @@ class Outcome:
         return sum(exchange.step == "send" for exchange in self.exchanges)
 
 
-def attempt(message: SmsMessage, *, remember: float = 0.0) -> Outcome:
-    """Try once, quick retries included. A failure is returned as the end that it is where nobody tries later."""
+def attempt(message: SmsMessage, *, remember: float = 0.0, log: bool = True) -> Outcome:
+    """Try once, quick retries included. A failure is returned as the end that it is where nobody tries later.
+
+    Without `log` the caller logs the outcome's exchanges.
+    """
     exchanges: list[Exchange] = []
 
     def note(exchange: Exchange) -> None:
         exchanges.append(exchange)
-        log_exchange(message, exchange)
+        if log:
+            log_exchange(message, exchange)
 
     config = conf.current()
     status, provider_id = Status.SENT, ""
