@@ -48,7 +48,7 @@ class Options:
     """`lease`, `poll` and `housekeeping` in seconds; `batch`: rows a claim."""
 
     threads: int = 64
-    batch: int = 32
+    batch: int = 48
     lease: float = 15.0
     poll: float = 1.0
     once: bool = False

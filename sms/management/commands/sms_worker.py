@@ -15,7 +15,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--threads", type=int, default=64, help="texts in flight at once (default 64)")
-        parser.add_argument("--batch", type=int, default=32, help="rows a claim (default 32)")
+        parser.add_argument("--batch", type=int, default=48, help="rows a claim (default 48)")
         parser.add_argument("--lease", type=float, help="seconds a claim holds unrenewed (SMS_LEASE_SECONDS)")
         parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.2 without LISTEN)")
         parser.add_argument(
