@@ -37,7 +37,9 @@ class Outcome:
         return sum(exchange.step == "send" for exchange in self.exchanges)
 
 
-def attempt(message: SmsMessage, *, remember: float = 0.0, log: bool = True) -> Outcome:
+def attempt(
+    message: SmsMessage, config: conf.Config | None = None, *, remember: float = 0.0, log: bool = True
+) -> Outcome:
     """Try once, quick retries included. A failure is returned as the end that it is where nobody tries later.
 
     Without `log` the caller logs the outcome's exchanges.
@@ -49,7 +51,7 @@ def attempt(message: SmsMessage, *, remember: float = 0.0, log: bool = True) -> 
         if log:
             log_exchange(message, exchange)
 
-    config = conf.current()
+    config = config or conf.current()
     status, provider_id = Status.SENT, ""
     reason: SmsError | None = None
     try:

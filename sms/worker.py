@@ -23,7 +23,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from sms import background, dmark, pulse
+from sms import background, conf, dmark, pulse
 from sms.delivery import Outcome, attempt, log_exchange
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.gate import Gate, token_refused
@@ -80,6 +80,7 @@ class Worker:
 
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         self.options, self.say = options, say
+        self.config = conf.current()
         self.claimer = uuid.uuid4().hex
         self.gate = Gate()
         self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
@@ -247,7 +248,7 @@ class Worker:
                 outcome = Outcome(message, Status.QUEUED, timezone.now())
             else:
                 # The writer logs: a line costs less there than in 64 threads that push each other aside.
-                outcome = attempt(message, remember=_REMEMBER_TOKEN, log=False)
+                outcome = attempt(message, self.config, remember=_REMEMBER_TOKEN, log=False)
                 self.gate.note(outcome)
             self._room.acquire()
             self.outcomes.put(settle(outcome))

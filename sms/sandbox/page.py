@@ -1,10 +1,13 @@
-"""The inbox as a page: phones side by side, one a number, and the switches."""
+"""The inbox as a page: phones side by side, one a number, and the switches. Works without its script, by reload."""
 
 import re
 from dataclasses import asdict
+from datetime import datetime, timezone
 from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from sms.sandbox.state import ANSWERS, METHODS, REPORTS, SENDS, TOKENS, Received, State
+from sms.sandbox.state import ANSWERS, METHODS, REPORTS, SENDS, TOKENS, Faults, Received, State
 
 _LINK = re.compile(r"https?://[^\s<>\"]+")
 _CHOICES = {
@@ -34,73 +37,153 @@ _LABELS = {
     "report_after": "Report after (s)",
     "report_method": "Reports are sent as",
 }
-_STYLE = """
-:root{color-scheme:light dark;--line:#8886;--bubble:#e7f0ea;--ink:#14241b}
-@media(prefers-color-scheme:dark){:root{--bubble:#24382d;--ink:#e9f2ec}}
-body{font:16px/1.4 system-ui,sans-serif;margin:0;padding:1rem}h1{font-size:1.3rem;margin:0 0 .5rem}
-.phones{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-.phone{border:2px solid var(--line);border-radius:1.5rem;padding:1rem .8rem;width:min(19rem,100%);box-sizing:border-box}
-.phone h2{font-size:1rem;text-align:center;margin:0 0 .6rem}
-.texts{max-height:26rem;overflow-y:auto;display:flex;flex-direction:column;gap:.6rem}
-.text{background:var(--bubble);color:var(--ink);border-radius:.2rem 1rem 1rem 1rem;padding:.5rem .7rem;
-overflow-wrap:anywhere}.text time{display:block;font-size:.75rem;opacity:.75}
-details{margin:1.2rem 0}form{display:grid;grid-template-columns:repeat(auto-fit,minmax(14rem,1fr));gap:.6rem}
-label{display:block;font-size:.85rem}select,input,button{font:inherit;width:100%;box-sizing:border-box;padding:.3rem}
-input[type=checkbox]{width:auto}button{padding:.6rem}
-"""
-# The page is asked again only when something came, so that a text being read does not jump.
-_SCRIPT = """
-let seen=document.body.dataset.version;
-setInterval(async()=>{try{const r=await fetch('/',{headers:{Accept:'text/html'}});
-const d=new DOMParser().parseFromString(await r.text(),'text/html');
-if(d.body.dataset.version!==seen){seen=d.body.dataset.version;
-document.querySelector('.phones').replaceWith(d.querySelector('.phones'));down();}}catch(e){}},1000);
-function down(){document.querySelectorAll('.texts').forEach(t=>t.scrollTop=t.scrollHeight);}down();
-"""
+_HERE = Path(__file__).parent
+_STYLE, _SCRIPT = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+# So many phones and texts a phone are shown; /inbox.json has all.
+MOST_PHONES, MOST_TEXTS = 24, 50
+
+
+class Switch(NamedTuple):
+    """A fault in plain words: what it sets while it is on."""
+
+    label: str
+    on: dict[str, Any]
+
+
+FAULTS = (
+    Switch("DMark is down", {"token": "503", "send": "503", "dlr": "503"}),
+    Switch("Slow: 3 s an answer", {"latency_ms": 3000.0}),
+    Switch("Hangs, never answers", {"send": "hang"}),
+    Switch("Hangs up (reset)", {"send": "reset"}),
+    Switch("Refuses the password", {"token": "401", "refuse_tokens": True}),
+    Switch("Token expired (once)", {"send": "401", "send_times": 1}),
+    Switch("Refuses the text", {"send": "400"}),
+    Switch("Too many requests", {"send": "429"}),
+    Switch("Takes it, says Failed", {"send_kind": "failed"}),
+    Switch("Answers with a web page", {"send": "html"}),
+    Switch("Accepts, then loses it", {"lose": True}),
+)
+REPORT_SWITCHES = (
+    Switch("Delivered", {"report": "delivered"}),
+    Switch("Not delivered", {"report": "failed"}),
+    Switch("Late: after 30 s", {"report": "late"}),
+    Switch("Twice", {"report": "twice"}),
+    Switch("Out of order", {"report": "backwards"}),
+    Switch("In numbers", {"report": "numeric"}),
+    Switch("Never", {"report": "never"}),
+)
 
 
 def inbox(state: State) -> str:
     """The whole page."""
     with state.lock:
-        shown = [message for message in state.messages if not message.hidden]
         values, version = asdict(state.faults), state.version
-    phones: dict[str, list[Received]] = {}
-    for message in shown:
-        phones.setdefault(message.to, []).append(message)
-    body = "".join(_phone(number, texts) for number, texts in phones.items())
-    empty = "<p>No text has arrived yet. Each number that gets one has its phone here.</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>SMS inbox</title><style>{_STYLE}</style></head>"
-        f'<body data-version="{version}"><h1>SMS inbox of the DMark sandbox</h1>'
-        f'<main class="phones" aria-live="polite">{body or empty}</main>'
-        f"{_switches(values)}<script>{_SCRIPT}</script></body></html>"
+        f'<body data-version="{version}"><header><h1>Every SMS, as the phones show it</h1>'
+        "<p>This is a stand-in for DMark. Nothing leaves this machine.</p></header>"
+        f'<main id="phones">{phones(state)}</main>'
+        f"{_quick(values)}{_switches(values)}<script>{_SCRIPT}</script></body></html>"
     )
+
+
+def phones(state: State) -> str:
+    """The phones alone, in the order in which they got their first text."""
+    by_number: dict[str, list[Received]] = {}
+    with state.lock:
+        for message in state.messages:
+            if not message.hidden:
+                by_number.setdefault(message.to, []).append(message)
+        shown = list(by_number.items())[-MOST_PHONES:]
+        drawn = "".join(_phone(number, texts) for number, texts in shown)
+    if not drawn:
+        return (
+            '<p class="empty">No text has arrived yet. Stake on the site with <i>Invite a friend</i>: '
+            "each number that gets a text has its phone here.</p>"
+        )
+    more = len(by_number) - len(shown)
+    note = f'<p class="empty">{more} more in <a href="/inbox.json">/inbox.json</a>.</p>' if more else ""
+    return f'<div class="phones">{drawn}</div>{note}'
 
 
 def _phone(number: str, messages: list[Received]) -> str:
-    texts = "".join(
-        f'<div class="text">{_linked(message.text)}<time>{escape(message.received_at[11:19])} UTC</time></div>'
-        for message in messages
+    name = escape(_spaced(number))
+    texts = "".join(_text(message) for message in messages[-MOST_TEXTS:])
+    return (
+        f'<section class="phone" aria-label="Phone {name}"><h2>{name}</h2>'
+        f'<div class="texts" tabindex="0" role="log" aria-label="Texts to {name}">{texts}</div></section>'
     )
-    return f'<section class="phone"><h2>{escape(number)}</h2><div class="texts" tabindex="0">{texts}</div></section>'
+
+
+def _text(message: Received) -> str:
+    at = datetime.fromisoformat(message.received_at)
+    clock = at.astimezone(timezone.utc).strftime("%H:%M:%S")
+    report = f'<span class="report">{escape(_reported(message))}</span>'
+    return (
+        f'<article class="text" id="m{message.msg_id}"><p>{_linked(message.text)}</p>'
+        f'<footer><time datetime="{escape(message.received_at)}">{clock} UTC</time> {report}</footer></article>'
+    )
+
+
+def _reported(message: Received) -> str:
+    if message.reports:
+        return f"reported: {', '.join(message.reports)}"
+    return "no report yet" if message.dlr_url else "no report wanted"
+
+
+def _spaced(number: str) -> str:
+    """`0772123456` as `0772 123 456`, as people write it."""
+    return f"{number[:4]} {number[4:7]} {number[7:]}" if number.isdigit() and len(number) == 10 else number
 
 
 def _linked(text: str) -> str:
     parts, last = [], 0
     for link in _LINK.finditer(text):
-        parts += [escape(text[last : link.start()]), f'<a href="{escape(link[0])}">{escape(link[0])}</a>']
+        address = escape(link[0])
+        parts += [escape(text[last : link.start()])]
+        parts += [f'<a href="{address}" target="_blank" rel="noopener noreferrer">{address}</a>']
         last = link.end()
     return "".join([*parts, escape(text[last:])])
+
+
+# --- the switches
+
+
+def _quick(values: dict[str, object]) -> str:
+    usual = asdict(Faults())
+    troubled = any(values[name] != usual[name] for name in usual)
+    state = "Something is out of order, as you ordered." if troubled else "All is well."
+    return (
+        f'<section class="switches"><h2>What goes wrong</h2><p class="state" role="status">{state}</p>'
+        f"{''.join(_toggle(switch, values, usual) for switch in FAULTS)}"
+        f"<h2>Delivery reports</h2>{''.join(_toggle(switch, values, usual) for switch in REPORT_SWITCHES)}"
+        '<div class="last"><form method="post" action="/well"><button class="good">All well again</button></form>'
+        '<form method="post" action="/reset"><button>Empty the phones too</button></form></div></section>'
+    )
+
+
+def _toggle(switch: Switch, values: dict[str, object], usual: dict[str, object]) -> str:
+    """A button that turns the switch on, or off again where it is on."""
+    pressed = all(values[name] == value for name, value in switch.on.items())
+    sets = {name: usual[name] if pressed else value for name, value in switch.on.items()}
+    fields = "".join(f'<input type="hidden" name="{name}" value="{escape(_word(sets[name]))}">' for name in sets)
+    return (
+        f'<form method="post" action="/faults">{fields}'
+        f'<button aria-pressed="{str(pressed).lower()}">{escape(switch.label)}</button></form>'
+    )
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _switches(values: dict[str, object]) -> str:
     fields = "".join(f"<label>{_LABELS[name]} {_control(name, value)}</label>" for name, value in values.items())
     return (
-        '<details><summary>Faults and reports</summary><form method="post" action="/faults">'
-        f"{fields}<button>Set</button></form>"
-        '<form method="post" action="/reset"><button>Empty the inbox, all faults off</button></form></details>'
+        '<details><summary>Every switch</summary><form class="all" method="post" action="/faults">'
+        f"{fields}<button>Set</button></form></details>"
     )
 
 

@@ -89,6 +89,7 @@ class Reporter:
                 headers = {"Content-Type": "application/json"}
                 answer = requests.post(url, json.dumps(values), headers=headers, timeout=5, allow_redirects=False)
             logger.debug("sandbox: report %s answered %s", word, answer.status_code)
+            self.state.reported(due.message, due.word.lower() if answer.ok else f"{due.word.lower()} (refused)")
         except requests.RequestException as error:
             logger.warning("sandbox: report for %s not taken (%s)", due.message.msg_id, type(error).__name__)
             if due.tries < 2:

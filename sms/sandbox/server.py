@@ -15,7 +15,7 @@ import jwt
 
 from sms.sandbox import page
 from sms.sandbox.reporter import Reporter
-from sms.sandbox.state import Received, State
+from sms.sandbox.state import Faults, Received, State
 
 logger = logging.getLogger("sms.sandbox")
 
@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         match urlsplit(self.path).path:
             case "/":
                 self._answer(200, page.inbox(state).encode(), "text/html; charset=utf-8")
+            case "/phones":
+                self._phones()
             case "/inbox.json":
                 self._json(200, state.inbox())
             case "/requests.json":
@@ -78,8 +80,20 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/reset":
             self.server.state.reset()
             self._done()
+        elif path == "/well":
+            self.server.state.faults = Faults()
+            self._done()
         else:
             self._json(404, {"error": "Account Not Found", "description": "No such endpoint.", "status_code": 404})
+
+    def _phones(self) -> None:
+        """The phones, if anything on them changed since `?seen=<version>`; else 204."""
+        version = str(self.server.state.version)
+        if f"seen={version}" == urlsplit(self.path).query:
+            self._answer(204, b"", "text/html")
+        else:
+            body = page.phones(self.server.state).encode()
+            self._answer(200, body, "text/html; charset=utf-8", X_Version=version)
 
     # --- the switches
 

@@ -51,6 +51,7 @@ class Faults:
             "report": REPORTS,
             "report_method": METHODS,
         }
+        checked = {}
         for name, value in values.items():
             if name not in asdict(self):
                 raise ValueError(f"There is no switch {name!r}; there are: {', '.join(asdict(self))}.")
@@ -60,9 +61,12 @@ class Faults:
             if kind is bool:
                 value = value if isinstance(value, bool) else str(value).lower() in ("1", "true", "on", "yes")
             try:
-                setattr(self, name, kind(value))
+                checked[name] = kind(value)
             except (TypeError, ValueError):
                 raise ValueError(f"{name} must be a number.") from None
+        # All or nothing.
+        for name, value in checked.items():
+            setattr(self, name, value)
 
 
 @dataclass
@@ -76,6 +80,8 @@ class Received:
     dlr_url: str
     status: str = "PENDING"
     hidden: bool = False
+    # What was reported to `dlr_url`, and taken there.
+    reports: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -106,6 +112,11 @@ class State:
             self.messages.append(message)
             self.version += 1
             return message
+
+    def reported(self, message: Received, word: str) -> None:
+        with self.lock:
+            message.reports.append(word)
+            self.version += 1
 
     def find(self, msg_id: object) -> Received | None:
         with self.lock:

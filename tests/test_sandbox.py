@@ -1,0 +1,166 @@
+"""The stand-in provider as a newcomer meets it: the phones, the switches, the reports."""
+
+import re
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser
+
+from sms.models import SmsMessage
+from sms.outbox import queue_sms
+from sms.sandbox.page import FAULTS, REPORT_SWITCHES
+from sms.sandbox.state import Faults
+from tests.conftest import Sandbox, wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def page(sandbox: Sandbox, path: str = "/") -> str:
+    answer = requests.get(sandbox.url + path, timeout=5)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def send(sandbox: Sandbox, to: str, text: str) -> None:
+    sandbox.server.state.take(to, text, "")
+
+
+def switches(sandbox: Sandbox) -> dict[str, Any]:
+    return dict(requests.get(f"{sandbox.url}/faults", timeout=5).json())
+
+
+def press(sandbox: Sandbox, label: str) -> None:
+    """As a browser without a script would."""
+    form = re.search(rf"<form[^>]*>((?:<input[^>]*>)*)<button[^>]*>{re.escape(label)}</button>", page(sandbox))
+    assert form, label
+    fields = dict(re.findall(r'name="([^"]*)" value="([^"]*)"', form[1]))
+    assert requests.post(f"{sandbox.url}/faults", data=fields, timeout=5).status_code == 200
+
+
+def test_one_phone_a_number_newest_text_at_the_bottom(sandbox: Sandbox) -> None:
+    for to, text in (("0772000001", "first"), ("0772000002", "other"), ("0772000001", "second")):
+        send(sandbox, to, text)
+    html = page(sandbox)
+    assert html.count('class="phone"') == 2
+    assert html.index("0772 000 001") < html.index("0772 000 002")
+    assert html.index("<p>first</p>") < html.index("<p>second</p>") < html.index("<p>other</p>")
+    assert [item["text"] for item in sandbox.inbox()] == ["second", "other", "first"]
+    assert set(sandbox.inbox()[0]) == {"msg_id", "to", "text", "received_at"}
+
+
+def test_an_empty_inbox_says_what_to_do(sandbox: Sandbox) -> None:
+    assert "No text has arrived yet." in page(sandbox)
+
+
+def test_texts_are_escaped_and_only_web_links_are_links(sandbox: Sandbox) -> None:
+    send(sandbox, "<b>1", "<script>alert(1)</script> javascript:alert(2) http://x/?a=1&b='2\"")
+    html = page(sandbox)
+    assert "<script>alert(1)" not in html
+    assert "<b>1" not in html
+    assert 'href="javascript' not in html
+    assert 'href="http://x/?a=1&amp;b=&#x27;2"' in html
+
+
+def test_a_great_many_phones_are_cut_short(sandbox: Sandbox) -> None:
+    for number in range(40):
+        send(sandbox, f"07720000{number:02}", "x")
+    html = page(sandbox)
+    assert html.count('class="phone"') == 24
+    assert "16 more in" in html
+    assert len(sandbox.inbox()) == 40
+
+
+def test_phones_are_sent_again_only_when_something_came(sandbox: Sandbox) -> None:
+    version = re.search(r'data-version="(\d+)"', page(sandbox))
+    assert version
+    assert requests.get(f"{sandbox.url}/phones?seen={version[1]}", timeout=5).status_code == 204
+    send(sandbox, "0772000001", "hello")
+    answer = requests.get(f"{sandbox.url}/phones?seen={version[1]}", timeout=5)
+    assert "hello" in answer.text
+    assert requests.get(f"{sandbox.url}/phones?seen={answer.headers['X-Version']}", timeout=5).status_code == 204
+
+
+@pytest.mark.parametrize("switch", [*FAULTS, *REPORT_SWITCHES], ids=lambda switch: switch.label)
+def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any) -> None:
+    requests.post(f"{sandbox.url}/well", timeout=5)
+    usual = vars(Faults())
+    if switch.on != {"report": "delivered"}:
+        assert "All is well." in page(sandbox)
+        press(sandbox, switch.label)
+        assert "Something is out of order" in page(sandbox)
+    assert {name: switches(sandbox)[name] for name in switch.on} == switch.on
+    assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
+    press(sandbox, switch.label)
+    assert switches(sandbox) == usual
+
+
+def test_all_well_again_keeps_the_texts_and_reset_does_not(sandbox: Sandbox) -> None:
+    send(sandbox, "0772000001", "hello")
+    sandbox.faults(send="503", lose=True)
+    assert requests.post(f"{sandbox.url}/well", data={}, timeout=5).json() == vars(Faults())
+    assert len(sandbox.inbox()) == 1
+    requests.post(f"{sandbox.url}/reset", timeout=5)
+    assert sandbox.inbox() == []
+
+
+@pytest.mark.parametrize(
+    "body", [{"send": "banana"}, {"nonsense": 1}, {"latency_ms": "much"}, [1], {"lose": True, "send": "banana"}]
+)
+def test_a_wrong_switch_is_named_and_nothing_changes(sandbox: Sandbox, body: Any) -> None:
+    before = switches(sandbox)
+    answer = requests.post(f"{sandbox.url}/faults", json=body, timeout=5)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert switches(sandbox) == before
+
+
+@pytest.mark.parametrize(
+    ("report", "end", "words"),
+    [
+        ("delivered", "delivered", "reported: delivered"),
+        ("failed", "undelivered", "reported: failed"),
+        ("twice", "delivered", "reported: delivered, delivered"),
+        ("backwards", "delivered", "reported: delivered, failed, pending"),
+        ("numeric", "delivered", "reported: delivered"),
+        ("never", "sent", "no report yet"),
+    ],
+)
+def test_reports_are_shown_beside_the_text(
+    sandbox: Sandbox, settings: Any, live_server: Any, report: str, end: str, words: str
+) -> None:
+    settings.SITE_URL = live_server.url
+    sandbox.faults(report=report, report_after=0.05)
+    queue_sms("0772000001", "hello")
+    wait_for(lambda: f">{words}</span>" in page(sandbox))
+    assert SmsMessage.objects.get().status == end
+
+
+def test_a_lost_text_is_accepted_and_shown_nowhere(sandbox: Sandbox) -> None:
+    sandbox.faults(lose=True)
+    assert queue_sms("0772000001", "hello").pk
+    assert SmsMessage.objects.get().status == "sent"
+    assert sandbox.inbox() == []
+    assert "hello" not in page(sandbox, "/phones")
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, width: int) -> None:
+    tab = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    tab.set_default_timeout(10_000)
+    tab.goto(sandbox.url)
+    tab.get_by_text("No text has arrived yet.").wait_for()
+    for number in range(12):
+        send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
+    tab.get_by_text("text 11,").wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    # The newest is in sight, at the bottom of its phone.
+    box, newest = tab.locator(".texts").bounding_box(), tab.get_by_text("text 11,").bounding_box()
+    assert box
+    assert newest
+    assert box["y"] < newest["y"] < box["y"] + box["height"]
+    # Who scrolled up to read is left there.
+    tab.locator(".texts").evaluate("box => { box.scrollTop = 0 }")
+    send(sandbox, "0772000002", "to another phone")
+    tab.get_by_text("to another phone").wait_for()
+    assert tab.locator(".texts").first.evaluate("box => box.scrollTop") == 0
