@@ -71,14 +71,15 @@ def test_a_great_many_phones_are_cut_short(sandbox: Sandbox) -> None:
     assert len(sandbox.inbox()) == 40
 
 
-def test_phones_are_sent_again_only_when_something_came(sandbox: Sandbox) -> None:
+def test_the_page_is_sent_again_only_when_something_changed(sandbox: Sandbox) -> None:
     version = re.search(r'data-version="(\d+)"', page(sandbox))
     assert version
-    assert requests.get(f"{sandbox.url}/phones?seen={version[1]}", timeout=5).status_code == 204
+    seen = f"/?seen={version[1]}"
+    assert requests.get(sandbox.url + seen, timeout=5).status_code == 204
     send(sandbox, "0772000001", "hello")
-    answer = requests.get(f"{sandbox.url}/phones?seen={version[1]}", timeout=5)
-    assert "hello" in answer.text
-    assert requests.get(f"{sandbox.url}/phones?seen={answer.headers['X-Version']}", timeout=5).status_code == 204
+    assert "hello" in page(sandbox, seen)
+    sandbox.faults(send="503")
+    assert "Sending: 503" in page(sandbox, seen)
 
 
 @pytest.mark.parametrize("switch", [*FAULTS, *REPORT_SWITCHES], ids=lambda switch: switch.label)
@@ -88,7 +89,7 @@ def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any
     if switch.on != {"report": "delivered"}:
         assert "All is well." in page(sandbox)
         press(sandbox, switch.label)
-        assert "Something is out of order" in page(sandbox)
+        assert "Out of order, as you ordered." in page(sandbox)
     assert {name: switches(sandbox)[name] for name in switch.on} == switch.on
     assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
     press(sandbox, switch.label)
@@ -105,7 +106,17 @@ def test_all_well_again_keeps_the_texts_and_reset_does_not(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [{"send": "banana"}, {"nonsense": 1}, {"latency_ms": "much"}, [1], {"lose": True, "send": "banana"}]
+    "body",
+    [
+        {"send": "banana"},
+        {"nonsense": 1},
+        {"latency_ms": "much"},
+        {"latency_ms": -5},
+        {"latency_ms": "nan"},
+        {"token_times": "inf"},
+        [1],
+        {"lose": True, "send": "banana"},
+    ],
 )
 def test_a_wrong_switch_is_named_and_nothing_changes(sandbox: Sandbox, body: Any) -> None:
     before = switches(sandbox)
@@ -141,7 +152,51 @@ def test_a_lost_text_is_accepted_and_shown_nowhere(sandbox: Sandbox) -> None:
     assert queue_sms("0772000001", "hello").pk
     assert SmsMessage.objects.get().status == "sent"
     assert sandbox.inbox() == []
-    assert "hello" not in page(sandbox, "/phones")
+    assert "hello" not in page(sandbox)
+    assert "Accepted and lost, as ordered: 1." in page(sandbox)
+
+
+def test_nobody_reports_on_a_lost_text(sandbox: Sandbox, settings: Any, live_server: Any) -> None:
+    settings.SITE_URL = live_server.url
+    sandbox.faults(lose=True, report="delivered", report_after=0)
+    queue_sms("0772000001", "lost")
+    sandbox.faults(lose=False)
+    queue_sms("0772000002", "kept")
+    wait_for(lambda: SmsMessage.objects.get(text="kept").status == "delivered")
+    assert SmsMessage.objects.get(text="lost").status == "sent"
+
+
+def test_a_late_report_arrives_late(sandbox: Sandbox, settings: Any, live_server: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sms.sandbox.reporter.LATE_SECONDS", 0.5)
+    settings.SITE_URL = live_server.url
+    sandbox.faults(report="late", report_after=0)
+    queue_sms("0772000001", "hello")
+    assert SmsMessage.objects.get().status == "sent"
+    wait_for(lambda: SmsMessage.objects.get().status == "delivered")
+
+
+def test_one_switch_does_not_cut_another_short(sandbox: Sandbox) -> None:
+    press(sandbox, "Token expired (once)")
+    press(sandbox, "DMark is down")
+    for _ in range(3):
+        assert sandbox.server.state.fault("send") == "503"
+    press(sandbox, "Refuses the password")
+    press(sandbox, "DMark is down")
+    assert "Refuse every token: true" in page(sandbox)
+
+
+def test_a_full_stop_is_no_part_of_a_link(sandbox: Sandbox) -> None:
+    send(sandbox, "0772000001", "See http://x/y). And http://a.b/c.")
+    html = page(sandbox)
+    assert 'href="http://x/y"' in html
+    assert 'href="http://a.b/c"' in html
+
+
+def test_the_phone_with_the_newest_text_is_always_shown(sandbox: Sandbox) -> None:
+    for number in range(30):
+        send(sandbox, f"07720000{number:02}", "x")
+    send(sandbox, "0772000000", "the newest")
+    assert "the newest" in page(sandbox)
 
 
 @pytest.mark.parametrize("width", [1200, 360])
@@ -152,15 +207,17 @@ def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, widt
     tab.get_by_text("No text has arrived yet.").wait_for()
     for number in range(12):
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
-    tab.get_by_text("text 11,").wait_for()
+    tab.locator(".text").get_by_text("text 11,").wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     # The newest is in sight, at the bottom of its phone.
-    box, newest = tab.locator(".texts").bounding_box(), tab.get_by_text("text 11,").bounding_box()
+    box, newest = tab.locator(".texts").bounding_box(), tab.locator(".text").get_by_text("text 11,").bounding_box()
     assert box
     assert newest
     assert box["y"] < newest["y"] < box["y"] + box["height"]
+    sandbox.faults(send="503")
+    tab.get_by_text("Sending: 503").wait_for()
     # Who scrolled up to read is left there.
     tab.locator(".texts").evaluate("box => { box.scrollTop = 0 }")
     send(sandbox, "0772000002", "to another phone")
-    tab.get_by_text("to another phone").wait_for()
+    tab.locator(".text").get_by_text("to another phone").wait_for()
     assert tab.locator(".texts").first.evaluate("box => box.scrollTop") == 0

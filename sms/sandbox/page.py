@@ -51,16 +51,16 @@ class Switch(NamedTuple):
 
 
 FAULTS = (
-    Switch("DMark is down", {"token": "503", "send": "503", "dlr": "503"}),
+    Switch("DMark is down", {"token": "503", "token_times": 0, "send": "503", "send_times": 0, "dlr": "503"}),
     Switch("Slow: 3 s an answer", {"latency_ms": 3000.0}),
-    Switch("Hangs, never answers", {"send": "hang"}),
-    Switch("Hangs up (reset)", {"send": "reset"}),
-    Switch("Refuses the password", {"token": "401", "refuse_tokens": True}),
+    Switch("Hangs, never answers", {"send": "hang", "send_times": 0}),
+    Switch("Hangs up (reset)", {"send": "reset", "send_times": 0}),
+    Switch("Refuses the password", {"token": "401", "token_times": 0, "refuse_tokens": True}),
     Switch("Token expired (once)", {"send": "401", "send_times": 1}),
-    Switch("Refuses the text", {"send": "400"}),
-    Switch("Too many requests", {"send": "429"}),
+    Switch("Refuses the text", {"send": "400", "send_times": 0}),
+    Switch("Too many requests", {"send": "429", "send_times": 0}),
     Switch("Takes it, says Failed", {"send_kind": "failed"}),
-    Switch("Answers with a web page", {"send": "html"}),
+    Switch("Answers with a web page", {"send": "html", "send_times": 0}),
     Switch("Accepts, then loses it", {"lose": True}),
 )
 REPORT_SWITCHES = (
@@ -84,7 +84,7 @@ def inbox(state: State) -> str:
         f"<title>SMS inbox</title><style>{_STYLE}</style></head>"
         f'<body data-version="{version}"><header><h1>Every SMS, as the phones show it</h1>'
         "<p>This is a stand-in for DMark. Nothing leaves this machine.</p></header>"
-        f'<main id="phones">{phones(state)}</main>'
+        f'<main id="phones">{phones(state)}</main><p class="unseen" id="said" role="status"></p>'
         f"{_quick(values)}{_switches(values)}<script>{_SCRIPT}</script></body></html>"
     )
 
@@ -96,16 +96,20 @@ def phones(state: State) -> str:
         for message in state.messages:
             if not message.hidden:
                 by_number.setdefault(message.to, []).append(message)
-        shown = list(by_number.items())[-MOST_PHONES:]
+        # Those with the newest texts; a phone keeps its place while texts come.
+        last = sorted(texts[-1].msg_id for texts in by_number.values())[-MOST_PHONES:]
+        shown = [(number, texts) for number, texts in by_number.items() if texts[-1].msg_id in last]
         drawn = "".join(_phone(number, texts) for number, texts in shown)
-    if not drawn:
+        lost = sum(message.hidden for message in state.messages)
+    gone = f'<p class="empty">Accepted and lost, as ordered: {lost}.</p>' if lost else ""
+    if not drawn and not lost:
         return (
             '<p class="empty">No text has arrived yet. Stake on the site with <i>Invite a friend</i>: '
             "each number that gets a text has its phone here.</p>"
         )
     more = len(by_number) - len(shown)
     note = f'<p class="empty">{more} more in <a href="/inbox.json">/inbox.json</a>.</p>' if more else ""
-    return f'<div class="phones">{drawn}</div>{note}'
+    return f'<div class="phones">{drawn}</div>{note}{gone}'
 
 
 def _phone(number: str, messages: list[Received]) -> str:
@@ -113,7 +117,7 @@ def _phone(number: str, messages: list[Received]) -> str:
     texts = "".join(_text(message) for message in messages[-MOST_TEXTS:])
     return (
         f'<section class="phone" aria-label="Phone {name}"><h2>{name}</h2>'
-        f'<div class="texts" tabindex="0" role="log" aria-label="Texts to {name}">{texts}</div></section>'
+        f'<div class="texts" tabindex="0" role="group" aria-label="Texts to {name}">{texts}</div></section>'
     )
 
 
@@ -141,10 +145,12 @@ def _spaced(number: str) -> str:
 def _linked(text: str) -> str:
     parts, last = [], 0
     for link in _LINK.finditer(text):
-        address = escape(link[0])
+        # A full stop behind a link is the sentence's.
+        found = link[0].rstrip(".,;:!?)")
+        address = escape(found)
         parts += [escape(text[last : link.start()])]
         parts += [f'<a href="{address}" target="_blank" rel="noopener noreferrer">{address}</a>']
-        last = link.end()
+        last = link.start() + len(found)
     return "".join([*parts, escape(text[last:])])
 
 
@@ -153,8 +159,8 @@ def _linked(text: str) -> str:
 
 def _quick(values: dict[str, object]) -> str:
     usual = asdict(Faults())
-    troubled = any(values[name] != usual[name] for name in usual)
-    state = "Something is out of order, as you ordered." if troubled else "All is well."
+    changed = [f"{_LABELS[name]}: {_word(values[name])}" for name in usual if values[name] != usual[name]]
+    state = escape(f"Out of order, as you ordered. {'; '.join(changed)}.") if changed else "All is well."
     return (
         f'<section class="switches"><h2>What goes wrong</h2><p class="state" role="status">{state}</p>'
         f"{''.join(_toggle(switch, values, usual) for switch in FAULTS)}"

@@ -57,9 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         state = self.server.state
         match urlsplit(self.path).path:
             case "/":
-                self._answer(200, page.inbox(state).encode(), "text/html; charset=utf-8")
-            case "/phones":
-                self._phones()
+                # The page asks again with what it has seen: nothing new, nothing sent.
+                if urlsplit(self.path).query == f"seen={state.version}":
+                    self._answer(204, b"", "text/html")
+                else:
+                    self._answer(200, page.inbox(state).encode(), "text/html; charset=utf-8")
             case "/inbox.json":
                 self._json(200, state.inbox())
             case "/requests.json":
@@ -81,19 +83,10 @@ class Handler(BaseHTTPRequestHandler):
             self.server.state.reset()
             self._done()
         elif path == "/well":
-            self.server.state.faults = Faults()
+            self.server.state.set_faults(asdict(Faults()))
             self._done()
         else:
             self._json(404, {"error": "Account Not Found", "description": "No such endpoint.", "status_code": 404})
-
-    def _phones(self) -> None:
-        """The phones, if anything on them changed since `?seen=<version>`; else 204."""
-        version = str(self.server.state.version)
-        if f"seen={version}" == urlsplit(self.path).query:
-            self._answer(204, b"", "text/html")
-        else:
-            body = page.phones(self.server.state).encode()
-            self._answer(200, body, "text/html; charset=utf-8", X_Version=version)
 
     # --- the switches
 
@@ -105,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
                 values = json.loads(raw or b"{}")
             if not isinstance(values, dict):
                 raise ValueError("Give the switches as an object: name and value.")
-            self.server.state.faults.update(values)
+            self.server.state.set_faults(values)
         except ValueError as error:
             self._json(400, {"error": str(error)})
             return
@@ -188,7 +181,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         message = state.take(to, text, str(body.get("dlr_url") or ""))
         self._json(*self._acceptance(kind, message))
-        self.server.reporter.plan(message)
+        if not message.hidden:  # nobody reports on what is lost
+            self.server.reporter.plan(message)
 
     @staticmethod
     def _acceptance(kind: str, message: Received) -> tuple[int, dict[str, Any]]:

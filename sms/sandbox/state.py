@@ -62,8 +62,10 @@ class Faults:
                 value = value if isinstance(value, bool) else str(value).lower() in ("1", "true", "on", "yes")
             try:
                 checked[name] = kind(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise ValueError(f"{name} must be a number.") from None
+            if kind in (int, float) and not 0 <= checked[name] < 1e9:
+                raise ValueError(f"{name} must be a number from 0 on.")
         # All or nothing.
         for name, value in checked.items():
             setattr(self, name, value)
@@ -113,6 +115,11 @@ class State:
             self.version += 1
             return message
 
+    def set_faults(self, values: dict[str, Any]) -> None:
+        with self.lock:
+            self.faults.update(values)
+            self.version += 1
+
     def reported(self, message: Received, word: str) -> None:
         with self.lock:
             message.reports.append(word)
@@ -139,6 +146,7 @@ class State:
             left = getattr(self.faults, times, 0)
             if name != "ok" and left:
                 setattr(self.faults, times, left - 1)
+                self.version += 1
                 if left == 1:
                     setattr(self.faults, place, "ok")
             return name
