@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import requests
 import urllib3
@@ -174,53 +174,64 @@ def _exchange(
 # --- HTTP
 
 
-@lru_cache(maxsize=1)
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL))
-    return session
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "playmatatu-sms",
+}
 
 
-# A child must not talk over its parent's sockets.
-os.register_at_fork(after_in_child=_session.cache_clear)
+class _Adapter(HTTPAdapter):
+    """The connections of requests, with the certificates it trusts, for who asks them without its session."""
+
+    def endpoint(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """The pool of the URL's host, and the path to ask there. Raises ValueError where it is no URL."""
+        request = requests.Request("POST", url).prepare()
+        pool = self.get_connection_with_tls_context(request, verify=True)
+        self.cert_verify(pool, url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+        return cast(urllib3.HTTPConnectionPool, pool), request.path_url
 
 
 @lru_cache(maxsize=8)
-def _template(url: str) -> requests.PreparedRequest:
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-    return requests.Request("POST", url, headers={**headers, "User-Agent": "playmatatu-sms"}).prepare()
+def _endpoint(url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+    return _Adapter(pool_connections=1, pool_maxsize=_POOL).endpoint(url)
+
+
+# A child must not talk over its parent's sockets.
+os.register_at_fork(after_in_child=_endpoint.cache_clear)
 
 
 def _post(url: str, payload: bytes, token: str, config: conf.Config) -> answers.Reply:
-    """One POST. The session's adapter is called with a prepared request, which saves a third of the CPU.
+    """One POST, over requests' pool but not through its session, which would double the CPU of a text.
 
-    So no redirect is followed, no proxy or netrc of the environment is read, and the body is read to a bound.
+    So no redirect is followed, no cookie kept, no proxy or netrc of the environment is read, and the body is read
+    to a bound.
     """
     try:
-        request = _template(url).copy()
-    except ValueError as error:  # requests' InvalidURL and MissingSchema are ValueErrors
+        pool, path = _endpoint(url)
+    except ValueError as error:  # requests' InvalidURL and MissingSchema among them
         raise ProviderRejected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
-    request.body = payload
-    request.headers["Content-Length"] = str(len(payload))
-    if token:
-        request.headers["authToken"] = token
+    headers = {**_HEADERS, "authToken": token} if token else _HEADERS
+    timeout = urllib3.Timeout(config.connect_timeout, config.read_timeout)
     deadline = time.monotonic() + config.connect_timeout + config.read_timeout
     try:
-        adapter = _session().get_adapter(url)
-        response = adapter.send(request, stream=True, timeout=(config.connect_timeout, config.read_timeout))
+        response = pool.urlopen(
+            "POST", path, payload, headers, retries=False, redirect=False, timeout=timeout, preload_content=False
+        )
         try:
-            body = _read_body(response.raw, deadline)
+            body = _read_body(response, deadline)
         except BaseException:
-            response.raw.close()
+            response.close()
             raise
-        response.raw.release_conn()
-    except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
-        raise ProviderUnavailable("DMark did not answer in time.") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        response.release_conn()
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        # A refused connection is a kind of ConnectTimeoutError to urllib3.
+        refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+        if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError) and not refused:
+            raise ProviderUnavailable("DMark did not answer in time.") from None
         raise ProviderUnavailable(f"No whole answer from DMark ({_cause(error)}).") from None
-    return answers.read(response.status_code, body, response.headers.get("Retry-After"))
+    return answers.read(response.status, body, response.headers.get("Retry-After"))
 
 
 def _read_body(raw: Any, deadline: float) -> bytes:
