@@ -16,6 +16,9 @@ _KEYED = re.compile(
     [^\s&"'<>,;}#\\]+
     """
 )
+# What all of those names hold; looking for these first costs a tenth, and every line of the log goes through here.
+_NAMES = ("token", "password", "callback")
+_PT = re.compile(r"pt(?:(?<=\bpt)|(?<=%3fpt)|(?<=%26pt))\b")
 # The signature of a report's address.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -45,7 +48,9 @@ def redact(text: str) -> str:
     for secret in (getattr(settings, "SMS_SERVICE_PASSWORD", ""), getattr(settings, "MOMO_CALLBACK_SECRET", "")):
         if len(secret) >= 4:
             text = text.replace(secret, HIDDEN)
-    text = _KEYED.sub(rf"\1{HIDDEN}", text)
+    folded = text.casefold()
+    if any(name in folded for name in _NAMES) or _PT.search(folded):
+        text = _KEYED.sub(rf"\1{HIDDEN}", text)
     if "eyJ" in text:
         text = _JWT.sub(HIDDEN, text)
     if "/dlr/" in text:

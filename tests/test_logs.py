@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playmatatu.logs import ConsoleFormatter, JsonFormatter
+from sms import redaction
 from sms.redaction import blank_link, mask_phone, redact
 from tests.conftest import free_port, wait_for
 
@@ -34,6 +35,11 @@ TOKEN = "KjcIWMmTdfMdIWthq-92_Yt2bN3tvnQwa_8XMDuCUS8"
         f"/sms/dlr/7.{TOKEN}/",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.KjcIWMmTdfMdIWthq",
         "X-Callback-Secret: KjcIWMmTdfMdIWthq",
+        f"x-callback-signature={TOKEN}",
+        f"PLAYER_TOKEN={TOKEN}",
+        f"Password: {TOKEN}",
+        f"attempt=1 next=%2fg%2fabc%3fPT%3D{TOKEN}",
+        f"a=1%26pt%3d{TOKEN}",
     ],
 )
 def test_tokens_are_hidden(text: str) -> None:
@@ -59,6 +65,15 @@ def test_secrets_of_the_settings_are_hidden(settings: Any) -> None:
 def test_mask_and_blank() -> None:
     assert mask_phone("+256772123456") == "+25677****456"
     assert blank_link(f"Play: http://x/g/t?pt={TOKEN}") == "Play: http://x/g/t?pt=[redacted]"
+
+
+PIECES = ["pt", "PT", "%3f", "%26", "=", "%3D", ": ", '"', "token", "auth", "queue_", "Password", "x-callback-secret"]
+
+
+@given(st.lists(st.sampled_from([*PIECES, "at", "em", "_", " ", "&", "opaque9"]), max_size=8).map("".join))
+def test_no_name_slips_past_the_quick_look(text: str) -> None:
+    hidden = redaction._KEYED.sub(rf"\1{redaction.HIDDEN}", text)
+    assert redact(text) == hidden
 
 
 @given(st.text())
