@@ -140,10 +140,11 @@ class Worker:
         self._keep_leases(now)
         self._beat(now)
         self._progress(now)
-        claimed = self._claim()
-        if claimed:
+        claimed, room = self._claim()
+        # As many as there was room for: there may be more.
+        if claimed and claimed == room:
             return False
-        if self.options.once and not self._in_hand:
+        if self.options.once and not claimed and not self._in_hand:
             return True
         end = now + (0.05 if self.options.once else self.options.poll)
         while not self.stop_requested and (left := end - time.monotonic()) > 0:
@@ -153,16 +154,17 @@ class Worker:
         close_old_connections()
         return False
 
-    def _claim(self) -> int:
+    def _claim(self) -> tuple[int, int]:
+        """How many texts were claimed, and how many there was room for."""
         if self.gate.closed:
             if self.options.once or self._in_hand or self.gate.seconds_to_probe() > 0:
-                return 0
+                return 0, 0
             room = 1
         else:
             room = self.options.batch if self.tasks.qsize() <= self.options.batch // 2 else 0
         if not room:
-            return 0
-        messages = claim(SmsMessage.objects.all(), self.claimer, room, self.options.lease)
+            return 0, 0
+        messages = claim(self.claimer, room, self.options.lease)
         self._more = len(messages) == self.options.batch
         if self.gate.closed and messages:
             self.probe = messages[0].pk
@@ -170,7 +172,7 @@ class Worker:
             self._in_hand.update((message.pk, message) for message in messages)
         for message in messages:
             self.tasks.put(message)
-        return len(messages)
+        return len(messages), room
 
     def _keep_leases(self, now: float) -> None:
         if now >= self._next_renewal:

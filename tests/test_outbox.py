@@ -192,7 +192,7 @@ def test_what_expires_first_is_claimed_first(sandbox: Sandbox, settings: Any) ->
     now = timezone.now()
     for minutes in (30, 10, 20):
         queue_sms(PHONE, str(minutes), expires_at=now + timedelta(minutes=minutes))
-    claimed = outbox.claim(SmsMessage.objects.all(), "me", 2, 60)
+    claimed = outbox.claim("me", 2, 60)
     assert [message.text for message in claimed] == ["10", "20"]
     assert outbox.free_expired_leases() == 0
     SmsMessage.objects.update(lease_until=now - timedelta(seconds=1))
