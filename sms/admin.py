@@ -22,10 +22,10 @@ from django.utils.text import Truncator
 from sms import conf, export, outbox, references, timeline
 from sms.errors import SmsError
 from sms.models import OPEN, SmsMessage
-from sms.overview import span
 from sms.phone import to_e164
 from sms.redaction import mask_phone, redact
 from sms.segments import segments
+from sms.words import span
 
 _HOUR, _DAY = 3600, 86400
 # A list is for looking; who wants more than so many narrows it, or exports it.

@@ -2,10 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.core.cache import cache
+
+try:
+    from django_redis.client import DefaultClient
+except ImportError:  # another cache
+    DefaultClient = None
 
 logger = logging.getLogger("sms.cache")
 T = TypeVar("T")
@@ -55,6 +60,21 @@ def add(key: str, value: object, seconds: float) -> bool | None:
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True
     return None if get(key) is None else False
+
+
+def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
+    """`add` for each key and value; in one trip where the cache is django-redis."""
+    client: Any = getattr(cache, "client", None)
+    if DefaultClient is None or type(client) is not DefaultClient:
+        return [add(key, value, seconds) for key, value in entries]
+
+    def call() -> list[bool | None]:
+        pipeline = client.get_client(write=True).pipeline(transaction=False)
+        for key, value in entries:
+            client.add(key, value, int(seconds), client=pipeline)
+        return [bool(added) for added in pipeline.execute()]
+
+    return guarded(call, [None] * len(entries))
 
 
 def drop(key: str) -> None:

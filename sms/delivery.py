@@ -38,11 +38,16 @@ class Outcome:
 
 
 def attempt(
-    message: SmsMessage, config: conf.Config | None = None, *, remember: float = 0.0, log: bool = True
+    message: SmsMessage,
+    config: conf.Config | None = None,
+    *,
+    remember: float = 0.0,
+    log: bool = True,
+    wait: float | None = None,
 ) -> Outcome:
     """Try once, quick retries included. A failure is returned as the end that it is where nobody tries later.
 
-    Without `log` the caller logs the outcome's exchanges.
+    Without `log` the caller logs the outcome's exchanges. `wait`: what the throttle said, if it was asked already.
     """
     exchanges: list[Exchange] = []
 
@@ -56,8 +61,12 @@ def attempt(
     reason: SmsError | None = None
     try:
         if message.expires_at <= timezone.now():
+            if wait == 0:
+                throttle.release(message.phone, message.kind, message.pk)
             return _expired(message)
-        if wait := throttle.acquire(message.phone, message.kind, message.pk, config.rate_limit):
+        if wait is None:
+            wait = throttle.acquire(message.phone, message.kind, message.pk, config.rate_limit)
+        if wait:
             raise RateLimited(wait)
         try:
             provider_id = dmark.send(

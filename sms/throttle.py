@@ -1,9 +1,11 @@
 """One text a phone (and kind) within SMS_RATE_LIMIT_SECONDS: acquired before sending, released when it failed."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sms import cache, conf
+from sms.models import SmsMessage
 
 
 def key(phone: str, kind: str) -> str:
@@ -15,20 +17,39 @@ def acquire(phone: str, kind: str, message_id: int, window: int | None = None) -
     window = conf.current().rate_limit if window is None else window
     if window <= 0:
         return 0.0
-    taken = key(phone, kind)
-    # The value names the message and when the key ends, since not every cache tells what is left of a key.
-    if cache.add(taken, f"{message_id}@{time.time() + window:.1f}", window) is not False:
+    if cache.add(key(phone, kind), _value(message_id, window), window) is not False:
         return 0.0
-    holder, until = _read(cache.get(taken))
-    if holder in ("", str(message_id)):
-        return 0.0
-    return min(max(until - time.time(), 1.0), window) if until else float(window)
+    return _left(phone, kind, message_id, window)
+
+
+def acquire_many(messages: Sequence[SmsMessage], window: int) -> list[float]:
+    """`acquire` for each, in one trip where the cache allows: alone each costs a third of what its text does."""
+    if window <= 0 or not messages:
+        return [0.0] * len(messages)
+    entries = [(key(message.phone, message.kind), _value(message.pk, window)) for message in messages]
+    return [
+        _left(message.phone, message.kind, message.pk, window) if added is False else 0.0
+        for message, added in zip(messages, cache.add_many(entries, window), strict=True)
+    ]
 
 
 def release(phone: str, kind: str, message_id: int) -> None:
     """Give the key back, if it is still this message's."""
     if conf.current().rate_limit > 0 and _read(cache.get(key(phone, kind)))[0] == str(message_id):
         cache.drop(key(phone, kind))
+
+
+def _value(message_id: int, window: int) -> str:
+    # It names the message and when the key ends, since not every cache tells what is left of a key.
+    return f"{message_id}@{time.time() + window:.1f}"
+
+
+def _left(phone: str, kind: str, message_id: int, window: int) -> float:
+    """Seconds until the key that another text holds ends; 0 if it is this message's own, or gone."""
+    holder, until = _read(cache.get(key(phone, kind)))
+    if holder in ("", str(message_id)):
+        return 0.0
+    return min(max(until - time.time(), 1.0), window) if until else float(window)
 
 
 def _read(value: Any) -> tuple[str, float]:

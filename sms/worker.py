@@ -23,7 +23,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from sms import background, conf, dmark, pulse
+from sms import background, conf, dmark, pulse, throttle
 from sms.delivery import Outcome, attempt, log_exchange
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.gate import Gate, token_refused
@@ -83,7 +83,8 @@ class Worker:
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
         self.gate = Gate()
-        self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
+        # A text, and the seconds that the throttle holds it back.
+        self.tasks: queue.SimpleQueue[tuple[SmsMessage, float] | None] = queue.SimpleQueue()
         # Bounded by a semaphore: `SimpleQueue` costs a third of a `Queue` with a size.
         self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(BATCH_OUTCOMES)
@@ -170,8 +171,8 @@ class Worker:
             self.probe = messages[0].pk
         with self._lock:
             self._in_hand.update((message.pk, message) for message in messages)
-        for message in messages:
-            self.tasks.put(message)
+        for task in zip(messages, throttle.acquire_many(messages, self.config.rate_limit), strict=True):
+            self.tasks.put(task)
         return len(messages), room
 
     def _keep_leases(self, now: float) -> None:
@@ -243,14 +244,16 @@ class Worker:
     # --- the senders
 
     def _send(self) -> None:
-        while (message := self.tasks.get()) is not None:
+        while (task := self.tasks.get()) is not None:
+            message, wait = task
             if self._more and self.tasks.qsize() <= self.options.batch // 2:
                 self.wake.set()
             if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):
+                throttle.release(message.phone, message.kind, message.pk)
                 outcome = Outcome(message, Status.QUEUED, timezone.now())
             else:
                 # The writer logs: a line costs less there than in 64 threads that push each other aside.
-                outcome = attempt(message, self.config, remember=_REMEMBER_TOKEN, log=False)
+                outcome = attempt(message, self.config, remember=_REMEMBER_TOKEN, log=False, wait=wait)
                 self.gate.note(outcome)
             self._room.acquire()
             self.outcomes.put(settle(outcome))

@@ -1,4 +1,4 @@
-"""`queue_sms` and `send_sms`: the row, the transaction, the throttle, the ends."""
+"""`queue_sms` and `send_sms`: the row, the transaction, the ends."""
 
 import logging
 import os
@@ -8,18 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from sms import outbox, throttle
+from sms import outbox
 from sms.errors import (
     AuthenticationFailed,
     InvalidPhone,
     ProviderRejected,
     ProviderUnavailable,
-    RateLimited,
     SmsDisabled,
 )
 from sms.models import SmsEvent, SmsMessage
@@ -108,32 +106,6 @@ def test_inline_failure_does_not_disturb_the_caller(sandbox: Sandbox) -> None:
     message.refresh_from_db()
     assert (message.status, message.attempts) == ("failed", 3)
     assert SmsEvent.objects.filter(message=message).count() == 3
-
-
-def test_throttle(sandbox: Sandbox, settings: Any) -> None:
-    settings.SMS_RATE_LIMIT_SECONDS = 30
-    first = send_sms(PHONE, "one")
-    assert str(first.pk) in str(cache.get(f"sms_rate:{PHONE}"))
-    with pytest.raises(RateLimited) as caught:
-        send_sms(PHONE, "two")
-    assert 0 < caught.value.retry_after <= 30
-    assert SmsMessage.objects.latest().status == "rate_limited"
-    # A kind has a key of its own, so none swallows another.
-    assert send_sms(PHONE, "three", kind="match_found").status == "sent"
-    assert send_sms(PHONE, "four", kind="payment_success").status == "sent"
-    assert send_sms("0772000009", "five").status == "sent"
-    # The same message passes its own key.
-    assert throttle.acquire(PHONE, "", first.pk) == 0.0
-
-
-def test_throttle_is_released_when_the_send_failed(sandbox: Sandbox, settings: Any) -> None:
-    settings.SMS_RATE_LIMIT_SECONDS = 30
-    sandbox.faults(send="400")
-    with pytest.raises(ProviderRejected):
-        send_sms(PHONE, "one")
-    assert cache.get(f"sms_rate:{PHONE}") is None
-    sandbox.faults(send="ok")
-    assert send_sms(PHONE, "two").status == "sent"
 
 
 @pytest.mark.parametrize("swallow", [False, True])

@@ -11,8 +11,9 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from sms import chart, conf, counts, overview, tokens
+from sms import banners, chart, conf, counts, overview, tokens
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
+from sms.words import span
 from tests.conftest import RedisServer, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,7 +58,7 @@ def worker(**values: Any) -> None:
 
 
 def warned() -> str:
-    return " ".join(f"{banner.text} {banner.remedy}" for banner in overview.banners())
+    return " ".join(f"{banner.text} {banner.remedy}" for banner in banners.raised())
 
 
 def facts() -> dict[str, str]:
@@ -277,7 +278,7 @@ def test_who_may_not_see_texts_sees_no_figures(client: Client, sandbox: Sandbox)
     [(0.04, "0.0 s"), (9.4, "9.4 s"), (42, "42 s"), (300, "5 min"), (11400, "3 h 10 min"), (200000, "2 days")],
 )
 def test_spans(seconds: float, words: str) -> None:
-    assert overview.span(seconds) == words
+    assert span(seconds) == words
 
 
 def test_one_failure_among_thousands_is_seen() -> None:

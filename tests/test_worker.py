@@ -204,6 +204,28 @@ def test_expired_while_it_waited(system: System) -> None:
     assert system.texts() == {}
 
 
+@pytest.mark.parametrize("cache", ["local memory", "redis"])
+def test_the_rate_limit_holds_back_and_loses_nothing(
+    tmp_path: Path, sandbox: Sandbox, redis_server: RedisServer, cache: str
+) -> None:
+    system = System(f"sqlite:///{tmp_path / 'worker.sqlite3'}", sandbox)
+    system.environment |= {"SMS_RATE_LIMIT_SECONDS": "3"}
+    if cache == "redis":
+        system.environment["REDIS_URL"] = redis_server.url
+    for _ in range(2):
+        system.queue(20)  # the same twenty numbers
+    system.manage("sms_worker", "--once")
+    assert set(system.texts().values()) == {1}
+    assert system.counts() == {"sent": 20, "queued": 20}
+    worker = system.worker("--poll", "0.2")
+    try:
+        wait_for(lambda: len(sandbox.inbox()) == 40, 20)
+        wait_for(lambda: system.counts() == {"sent": 40}, 10, every=0.5)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
 def test_without_credentials_it_refuses_to_start(system: System) -> None:
     system.environment["SMS_SERVICE_PASSWORD"] = ""
     ended = system.manage("sms_worker", "--once", check=False)

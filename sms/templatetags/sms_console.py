@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from sms import overview
+from sms import banners, overview
 
 register = template.Library()
 
@@ -22,4 +22,4 @@ def sms_banners(context: template.Context) -> dict[str, Any]:
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
         return {}
-    return {"shown": True, "link": True, "banners": overview.banners()}
+    return {"shown": True, "link": True, "banners": banners.raised()}
