@@ -322,7 +322,7 @@ def main() -> None:
     programs, redis_path = postgres_programs(), redis_program()
     if programs is None or redis_path is None:
         raise SystemExit("PostgreSQL's programs and redis-server are needed.")
-    postgres, cache = Postgres(programs), RedisServer(redis_path)
+    postgres, cache = Postgres(programs, durable=True), RedisServer(redis_path)
     postgres.create()
     cache.start()
     try:

@@ -212,10 +212,10 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """A throw-away cluster; `restart` is what a test does to a worker's connections."""
+    """A throw-away cluster. Tests need none of its writes to outlive the machine; `durable`: as in production."""
 
-    def __init__(self, programs: Path) -> None:
-        self.programs = programs
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        self.programs, self.durable = programs, durable
         self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}"
@@ -239,7 +239,8 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 -k {self.folder}"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c max_connections=300 -k {self.folder}"
+        options += "" if self.durable else " -c fsync=off"
         self._run(
             "pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start"
         )
