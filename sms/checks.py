@@ -1,4 +1,4 @@
-"""System checks of the settings: what would cost texts, money or trust in production."""
+"""System checks of the settings and the database: what would cost texts, money or trust in production."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
+from django.db import connection
 
 from sms import conf
 from sms.delivery import dlr_url
@@ -18,12 +19,23 @@ _PER_PROCESS = ("locmem", "dummy")
 @register
 def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     config = conf.current()
-    found = list(_credentials(config))
+    found = [*_database(), *_credentials(config)]
     if config.enabled and not settings.DEBUG:
         found += [*_base_url(config), *_cache(), *_delivery(config)]
     if config.enabled and config.dlr_enabled:
         found += _reports(config)
     return found
+
+
+def _database() -> Iterator[CheckMessage]:
+    # A claim is one UPDATE … FROM … RETURNING, and MariaDB, say, can only do one of the two.
+    known = connection.vendor in ("postgresql", "sqlite")
+    if not known or not connection.features.can_return_columns_from_insert:
+        yield Error(
+            "The outbox needs PostgreSQL, or SQLite 3.35 or newer: no text can be claimed on this database.",
+            hint="Set DATABASE_URL to a PostgreSQL database, or use a newer SQLite.",
+            id="sms.E003",
+        )
 
 
 def _credentials(config: conf.Config) -> Iterator[CheckMessage]:

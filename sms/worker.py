@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import queue
-import random
 import threading
 import time
 import uuid
@@ -25,11 +24,11 @@ from django.utils import timezone
 
 from sms import background, conf, dmark, pulse, throttle
 from sms.delivery import Outcome, attempt, log_exchange
-from sms.errors import ProviderUnavailable, RateLimited
-from sms.gate import Gate, token_refused
+from sms.gate import Gate
 from sms.models import SmsMessage, Status
 from sms.outbox import claim, free_expired_leases
 from sms.records import record
+from sms.retries import settle
 
 logger = logging.getLogger("sms.worker")
 
@@ -40,7 +39,6 @@ _GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
 _REMEMBER_TOKEN = 1.0
 _PROGRESS_SECONDS = 5.0
-LONGEST_DELAY = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +51,6 @@ class Options:
     poll: float = 1.0
     once: bool = False
     housekeeping: float = 60.0
-
-
-def delay(retries: int) -> float:
-    """Seconds until the next try after `retries` earlier ones: 2, 4, 8 … 120, jittered."""
-    return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
-
-
-def settle(outcome: Outcome) -> Outcome:
-    """A failure as the worker takes it: what may pass later goes back to the queue."""
-    message, reason = outcome.message, outcome.reason
-    if token_refused(outcome):
-        return replace(outcome, status=Status.QUEUED)
-    if isinstance(reason, RateLimited):
-        wait = reason.retry_after
-    elif isinstance(reason, ProviderUnavailable):
-        wait = max(delay(message.retries), reason.retry_after or 0.0)
-    else:
-        return outcome
-    due_at = min(outcome.at + timedelta(seconds=wait), message.expires_at)
-    return replace(outcome, status=Status.QUEUED, due_at=due_at)
 
 
 class Worker:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.db import connection
 from django.test import override_settings
 
 GOOD = {
@@ -51,6 +52,15 @@ def found(**changes: Any) -> set[str]:
 )
 def test_checks(changes: dict[str, Any], ids: set[str]) -> None:
     assert found(**changes) == ids
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [(connection, "vendor", "mysql"), (connection.features, "can_return_columns_from_insert", False)],
+)
+def test_a_database_that_cannot_claim(monkeypatch: Any, owner: Any, name: str, value: object) -> None:
+    monkeypatch.setattr(owner, name, value)
+    assert found() == {"sms.E003"}
 
 
 def test_half_set_credentials_name_what_is_missing() -> None:
