@@ -221,6 +221,10 @@ def _post(url: str, payload: bytes, token: str, config: conf.Config) -> answers.
         )
         try:
             body = _read_body(response, deadline)
+        except urllib3.exceptions.DecodeError:
+            # Compressed unasked, and badly: an answer all the same, so asking again could send the text twice.
+            response.close()
+            body = b""
         except BaseException:
             response.close()
             raise
