@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from sms.answers import Reply
 from sms.dmark import Exchange
 from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
 from tests.conftest import Sandbox
+from tests.raw_host import PATHS, raw_host
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
 
@@ -281,40 +280,19 @@ def test_what_is_sent(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("body", "outcome"),
-    [(gzip.compress(b'{"access_token": "opaque", "msg_id": 7}'), "7"), (b"not gzip at all", None)],
+    [(gzip.compress(b'{"msg_id": 7}'), "7"), (b"not gzip at all", None)],
 )
 def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None) -> None:
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append(self.path)
-            answer = b'{"access_token": "opaque"}' if "token" in self.path else body
-            self.send_response(200)
-            if answer is body:
-                self.send_header("Content-Encoding", "gzip")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *arguments: Any) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    settings.SMS_SERVICE_BASE_URL = f"http://127.0.0.1:{server.server_port}"
-    settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
-    try:
+    with raw_host(body, {"Content-Encoding": "gzip"}) as host:
+        settings.SMS_SERVICE_BASE_URL = host.url
+        settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
         _, result = attempt()
-    finally:
-        server.shutdown()
-        server.server_close()
     if outcome:
         assert result == outcome
     else:
         assert isinstance(result, ProviderRejected)
         assert "not DMark's" in str(result)
-    assert asked == ["/api/get_token/", "/v3/api/send_sms/"]
+    assert host.asked == PATHS
 
 
 def test_nobody_there(sandbox: Sandbox, settings: Any) -> None:

@@ -1,0 +1,51 @@
+"""A provider with one answer, for what the sandbox cannot do: TLS, an encoding that nobody asked for."""
+
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+PATHS = ["/api/get_token/", "/v3/api/send_sms/"]
+TOKEN = b'{"access_token": "opaque"}'
+
+
+@dataclass
+class RawHost:
+    """Where it is, and the paths that it was asked for."""
+
+    url: str
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Iterator[RawHost]:
+    """On `localhost`; `body` and `headers` answer all but the token request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            host.asked.append(self.path)
+            answer, more = (TOKEN, {}) if self.path == PATHS[0] else (body, headers)
+            self.send_response(200)
+            for name, value in {**more, "Content-Length": str(len(answer))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    host = RawHost(f"{'https' if context else 'http'}://localhost:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield host
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
