@@ -52,7 +52,7 @@ def current() -> Config:
         return default if value is None else value
 
     return Config(
-        base_url=str(read("SMS_SERVICE_BASE_URL", "")).rstrip("/"),
+        base_url=str(read("SMS_SERVICE_BASE_URL", "")).strip().rstrip("/"),
         username=str(read("SMS_SERVICE_USERNAME", "")),
         password=str(read("SMS_SERVICE_PASSWORD", "")),
         token_path=str(read("SMS_TOKEN_PATH", "/api/get_token/")),

@@ -61,8 +61,7 @@ def attempt(
     reason: SmsError | None = None
     try:
         if message.expires_at <= timezone.now():
-            if wait == 0:
-                throttle.release(message.phone, message.kind, message.pk)
+            throttle.release(message.phone, message.kind, message.pk)
             return _expired(message)
         if wait is None:
             wait = throttle.acquire(message.phone, message.kind, message.pk, config.rate_limit)

@@ -185,16 +185,18 @@ _HEADERS = {
 class _Adapter(HTTPAdapter):
     """The connections of requests, with the certificates it trusts, for who asks them without its session."""
 
-    def endpoint(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
-        """The pool of the URL's host, and the path to ask there. Raises ValueError where it is no URL."""
-        request = requests.Request("POST", url).prepare()
+    def endpoint(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str, dict[str, str]]:
+        """The pool of the URL's host, the path to ask there, and the headers. Raises ValueError where it is no URL."""
+        request = requests.Request("POST", url, headers=_HEADERS).prepare()
         pool = self.get_connection_with_tls_context(request, verify=True)
-        self.cert_verify(pool, url, verify=True, cert=None)  # type: ignore[no-untyped-call]
-        return cast(urllib3.HTTPConnectionPool, pool), request.path_url
+        # The URL as prepared: one that starts with a blank is not taken for https.
+        self.cert_verify(pool, request.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+        headers = {name: value for name, value in request.headers.items() if name != "Content-Length"}
+        return cast(urllib3.HTTPConnectionPool, pool), request.path_url, headers
 
 
 @lru_cache(maxsize=8)
-def _endpoint(url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+def _endpoint(url: str) -> tuple[urllib3.HTTPConnectionPool, str, dict[str, str]]:
     return _Adapter(pool_connections=1, pool_maxsize=_POOL).endpoint(url)
 
 
@@ -209,10 +211,13 @@ def _post(url: str, payload: bytes, token: str, config: conf.Config) -> answers.
     to a bound.
     """
     try:
-        pool, path = _endpoint(url)
+        pool, path, headers = _endpoint(url)
     except ValueError as error:  # requests' InvalidURL and MissingSchema among them
         raise ProviderRejected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
-    headers = {**_HEADERS, "authToken": token} if token else _HEADERS
+    except OSError as error:  # the certificates that requests trusts are not there: while they are renewed, say
+        raise ProviderUnavailable(f"No whole answer from DMark ({_cause(error)}).") from None
+    if token:
+        headers = {**headers, "authToken": token}
     timeout = urllib3.Timeout(config.connect_timeout, config.read_timeout)
     deadline = time.monotonic() + config.connect_timeout + config.read_timeout
     try:

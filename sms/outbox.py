@@ -91,7 +91,9 @@ def claim(claimer: str, limit: int, lease: float, message_id: int | None = None)
         RETURNING {columns}
     """  # noqa: S608
     which = [at(now)] if message_id is None else [at(now), message_id]
-    messages = SmsMessage.objects.raw(sql, [*which, limit, claimer, at(now + timedelta(seconds=lease))])
+    messages = SmsMessage.objects.using(connection.alias).raw(
+        sql, [*which, limit, claimer, at(now + timedelta(seconds=lease))]
+    )
     return sorted(messages, key=lambda message: (message.expires_at, message.pk))
 
 

@@ -18,7 +18,7 @@ _KEYED = re.compile(
 )
 # What all of those names hold; looking for these first costs a tenth, and every line of the log goes through here.
 _NAMES = ("token", "password", "callback")
-_PT = re.compile(r"pt(?:(?<=\bpt)|(?<=%3fpt)|(?<=%26pt))\b")
+_PT = re.compile(r"[Pp][Tt](?i:(?<=\bpt)|(?<=%3fpt)|(?<=%26pt))\b")
 # The signature of a report's address.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -49,7 +49,7 @@ def redact(text: str) -> str:
         if len(secret) >= 4:
             text = text.replace(secret, HIDDEN)
     folded = text.casefold()
-    if any(name in folded for name in _NAMES) or _PT.search(folded):
+    if any(name in folded for name in _NAMES) or _PT.search(text):
         text = _KEYED.sub(rf"\1{HIDDEN}", text)
     if "eyJ" in text:
         text = _JWT.sub(HIDDEN, text)

@@ -38,6 +38,7 @@ UNWRITTEN = 2 * BATCH_OUTCOMES
 _GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
 _REMEMBER_TOKEN = 1.0
+_THROTTLE_HOLDS = 1.0
 _PROGRESS_SECONDS = 5.0
 
 
@@ -61,8 +62,8 @@ class Worker:
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
         self.gate = Gate()
-        # A text, and the seconds that the throttle holds it back.
-        self.tasks: queue.SimpleQueue[tuple[SmsMessage, float] | None] = queue.SimpleQueue()
+        # A text, the seconds that the throttle holds it back, and when the throttle was asked.
+        self.tasks: queue.SimpleQueue[tuple[SmsMessage, float, float] | None] = queue.SimpleQueue()
         # Bounded by a semaphore: `SimpleQueue` costs a third of a `Queue` with a size.
         self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(BATCH_OUTCOMES)
@@ -149,15 +150,20 @@ class Worker:
             self.probe = messages[0].pk
         with self._lock:
             self._in_hand.update((message.pk, message) for message in messages)
-        for task in zip(messages, throttle.acquire_many(messages, self.config.rate_limit), strict=True):
-            self.tasks.put(task)
+        waits = throttle.acquire_many(messages, self.config.rate_limit)
+        asked_at = time.monotonic()
+        for message, wait in zip(messages, waits, strict=True):
+            self.tasks.put((message, wait, asked_at))
         return len(messages), room
 
     def _keep_leases(self, now: float) -> None:
         if now >= self._next_renewal:
             self._next_renewal = now + self.options.lease / 3
-            if self._in_hand:
-                SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
+            # By id: a claim whose answer was lost on the way is nobody's, and its lease must run out.
+            with self._lock:
+                in_hand = list(self._in_hand)
+            if in_hand:
+                SmsMessage.objects.filter(pk__in=in_hand, status=Status.SENDING, claim=self.claimer).update(
                     lease_until=timezone.now() + timedelta(seconds=self.options.lease)
                 )
         if now >= self._next_reclaim:
@@ -202,28 +208,30 @@ class Worker:
         self.outcomes.put(None)
         writer.join(max(1.0, end + 2 - time.monotonic()))
         if late:
-            # Better twice than not at all.
             logger.error("sms.cut_off", extra={"event": "sms.cut_off", "messages": late})
-            SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
-                status=Status.QUEUED, claim="", lease_until=None
-            )
-        self._say_goodbye()
+        self._say_goodbye(hand_back=bool(late) or not writer.is_alive())
         if late or writer.is_alive():
             os._exit(0)  # a thread that hangs in a request would keep the process
 
-    def _say_goodbye(self) -> None:
-        if self.options.once:
-            return
+    def _say_goodbye(self, hand_back: bool) -> None:
+        """Leave nothing behind: a text cut off (better twice than not at all), or claimed without knowing it."""
         try:
-            pulse.stop_beating(self.claimer)
-        except DatabaseError as error:
-            logger.warning("sms.database_lost (%s); this worker's row stays", type(error).__name__)
+            if hand_back:
+                SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
+                    status=Status.QUEUED, claim="", lease_until=None
+                )
+            if not self.options.once:
+                pulse.stop_beating(self.claimer)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("sms.database_lost (%s); this worker's rows stay until they expire", type(error).__name__)
 
     # --- the senders
 
     def _send(self) -> None:
         while (task := self.tasks.get()) is not None:
-            message, wait = task
+            message, held_for, asked_at = task
+            # Behind a provider that hangs a text may wait here until its key has ended: the throttle is asked again.
+            wait = held_for if time.monotonic() - asked_at < _THROTTLE_HOLDS else None
             if self._more and self.tasks.qsize() <= self.options.batch // 2:
                 self.wake.set()
             if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):

@@ -18,6 +18,7 @@ class RawHost:
 
     url: str
     asked: list[str] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
 
 @contextmanager
@@ -28,6 +29,7 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             host.asked.append(self.path)
+            host.authorizations.append(self.headers["Authorization"])
             answer, more = (TOKEN, {}) if self.path == PATHS[0] else (body, headers)
             self.send_response(200)
             for name, value in {**more, "Content-Length": str(len(answer))}.items():

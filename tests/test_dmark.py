@@ -295,6 +295,15 @@ def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str |
     assert host.asked == PATHS
 
 
+def test_a_password_in_the_address_goes_along(settings: Any) -> None:
+    with raw_host(b'{"msg_id": 7}', {}) as host:
+        settings.SMS_SERVICE_BASE_URL = f"  {host.url.replace('//', '//gate:way@')}/ "
+        settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
+        _, result = attempt()
+    assert result == "7"
+    assert set(host.authorizations) == {"Basic Z2F0ZTp3YXk="}
+
+
 def test_nobody_there(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_SERVICE_BASE_URL = "http://127.0.0.1:9"
     exchanges, outcome = attempt()

@@ -40,6 +40,7 @@ TOKEN = "KjcIWMmTdfMdIWthq-92_Yt2bN3tvnQwa_8XMDuCUS8"
         f"Password: {TOKEN}",
         f"attempt=1 next=%2fg%2fabc%3fPT%3D{TOKEN}",
         f"a=1%26pt%3d{TOKEN}",
+        f"\u0345pt={TOKEN}",
     ],
 )
 def test_tokens_are_hidden(text: str) -> None:

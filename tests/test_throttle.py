@@ -1,5 +1,6 @@
 """One text a phone and kind in a while: who holds the key, who waits, and who gives it back."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -85,10 +86,24 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     worker = Worker(Options(), print)
     assert throttle.acquire_many([message], 30) == [0.0]
     worker.stopping.set()
-    worker.tasks.put((message, 0.0))
+    worker.tasks.put((message, 0.0, time.monotonic()))
     worker.tasks.put(None)
     worker._send()
     assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0
+
+
+@pytest.mark.parametrize(("ago", "held"), [(0.0, False), (5.0, True)])
+def test_a_text_that_waited_long_asks_again(sandbox: Sandbox, settings: Any, ago: float, held: bool) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
+    message = queue_sms(PHONE, "x")
+    assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0  # another text took the key meanwhile
+    worker = Worker(Options(), print)
+    worker.tasks.put((message, 0.0, time.monotonic() - ago))
+    worker.tasks.put(None)
+    worker._send()
+    outcome = worker.outcomes.get()
+    assert outcome
+    assert (outcome.status, len(sandbox.inbox())) == (("queued", 0) if held else ("sent", 1))
 
 
 @pytest.mark.usefixtures("either_cache")

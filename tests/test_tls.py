@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sms import dmark
+from sms import conf, dmark
 from sms.errors import ProviderUnavailable
 from tests.conftest import missing
 from tests.raw_host import PATHS, RawHost, raw_host
@@ -50,6 +50,18 @@ def test_a_certificate_that_nobody_vouches_for(host: RawHost) -> None:
     with pytest.raises(ProviderUnavailable, match="SSLCertVerificationError"):
         send()
     assert host.asked == []
+
+
+def test_a_blank_before_the_address_trusts_nobody_either(host: RawHost) -> None:
+    with pytest.raises(ProviderUnavailable, match="SSLCertVerificationError"):
+        dmark._post(f" {host.url}/v3/api/send_sms/", b"{}", "", conf.current())
+    assert host.asked == []
+
+
+def test_without_the_trusted_certificates_it_is_tried_later(host: RawHost, monkeypatch: Any) -> None:
+    monkeypatch.setattr(dmark._Adapter, "cert_verify", lambda *_, **__: (_ for _ in ()).throw(OSError("no bundle")))
+    with pytest.raises(ProviderUnavailable, match="OSError"):
+        send()
 
 
 def test_a_certificate_that_is_trusted(host: RawHost, certificate: Path) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from sms.models import SmsMessage
+from sms.outbox import claim, queue_sms
+from sms.worker import Options, Worker
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -231,6 +234,21 @@ def test_without_credentials_it_refuses_to_start(system: System) -> None:
     ended = system.manage("sms_worker", "--once", check=False)
     assert ended.returncode == 1
     assert "SMS_SERVICE_PASSWORD" in ended.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    known, lost = queue_sms("0772123456", "known"), queue_sms("0772123457", "lost")
+    worker = Worker(Options(), print)
+    claim(worker.claimer, 2, -1.0)
+    worker._in_hand[known.pk] = known
+    worker._keep_leases(time.monotonic())
+    rows = dict(SmsMessage.objects.values_list("text", "status"))
+    assert rows == {"known": "sending", "lost": "queued"}
+    claim(worker.claimer, 1, 60.0, lost.pk)
+    worker._say_goodbye(hand_back=True)
+    assert not SmsMessage.objects.filter(status="sending").exists()
 
 
 def test_notify_wakes_an_idle_worker(postgres: Postgres, sandbox: Sandbox) -> None:
