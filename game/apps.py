@@ -9,9 +9,9 @@ class GameConfig(AppConfig):
         # In this order: the entry is opened first, then the texts say what came of it.
         from game import receivers  # noqa: F401, I001
         from game import notifications  # noqa: F401
-        from game import references
-        from sms.references import register
+        from game import text_owner
+        from sms.owners import register
 
-        register("session", references.of_session)
-        register("payment", references.of_payment)
-        register("invite", references.of_invite)
+        register("session", text_owner.of_session)
+        register("payment", text_owner.of_payment)
+        register("invite", text_owner.of_invite)

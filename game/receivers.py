@@ -6,7 +6,7 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from game.models import Entry
-from game.stakes import give_up, open_paid
+from game.rules.stakes import give_up, open_paid
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated
 

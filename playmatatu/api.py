@@ -15,8 +15,8 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
-from game.api import router as game_router
-from game.errors import Refused
+from game.api.routes import router as game_router
+from game.rules.refused import Refused
 from payments.api import router as payments_router
 from playmatatu.health import router as health_router
 

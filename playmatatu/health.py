@@ -9,8 +9,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from ninja import Router
 
-from game.schemas import Health
-from sms import conf, pulse
+from game.api.schemas import Health
+from sms import conf
+from sms.figures import pulse
 
 logger = logging.getLogger("playmatatu.health")
 router = Router(tags=["operation"])

@@ -4,7 +4,7 @@ import json
 import logging
 from datetime import datetime, timezone
 
-from sms.redaction import redact
+from sms.text import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "request", "server_time"}
 

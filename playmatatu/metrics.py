@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from sms import counts, pulse
+from sms.figures import counts, pulse
 
 logger = logging.getLogger("playmatatu.metrics")
 

@@ -19,13 +19,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from sms import conf, export, outbox, references, timeline
+from sms import conf, outbox, owners
+from sms.console import export, timeline
+from sms.console.wording import span
 from sms.errors import SmsError
 from sms.models import OPEN, SmsMessage
-from sms.phone import to_e164
-from sms.redaction import mask_phone, redact
-from sms.segments import segments
-from sms.words import span
+from sms.text.phone import to_e164
+from sms.text.redaction import mask_phone, redact
+from sms.text.segments import segments
 
 _HOUR, _DAY = 3600, 86400
 # A list is for looking; who wants more than so many narrows it, or exports it.
@@ -178,7 +179,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
 
     @admin.display(description="behind it")
     def behind_it(self, message: SmsMessage) -> SafeString | str:
-        links = [format_html('<a href="{}">{}</a>', link.url, link.label) for link in references.links(message)]
+        links = [format_html('<a href="{}">{}</a>', link.url, link.label) for link in owners.links(message)]
         return SafeString(", ".join(links)) if links else "nothing but the text itself"
 
     def change_view(

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.db import connection
 
 from sms import conf
-from sms.delivery import dlr_url
+from sms.dmark.report_address import dlr_url
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sms import views
+from sms.reports import view
 
 app_name = "sms"
-urlpatterns = [path("dlr/<str:signed_id>/", views.delivery_report, name="dlr")]
+urlpatterns = [path("dlr/<str:signed_id>/", view.delivery_report, name="dlr")]

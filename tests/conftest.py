@@ -11,14 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import requests
 from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
 from sms import cache as sms_cache
-from sms import tokens
+from sms.dmark import access_token
 from sms.sandbox.server import Server
+
+# A busy machine draws slowly; that is no defect of what is tested.
+hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 def free_port() -> int:
@@ -84,7 +89,7 @@ def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
 def clean_cache() -> Iterator[None]:
     def clean() -> None:
         sms_cache.forget_failure()
-        tokens.forget()
+        access_token.forget()
         cache.clear()
 
     clean()

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from sms import banners, overview
+from sms.console import banners, overview
 
 register = template.Library()
 

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from game.notifications import text_opened
-from game.stakes import expire_old, left_unopened, open_paid
+from game.rules.stakes import expire_old, left_unopened, open_paid
 from payments.models import Payment
 
 logger = logging.getLogger("game.expire_queue")

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from sms import housekeeping
+from sms.worker import housekeeping
 
 _PROGRESS_SECONDS = 2.0
 

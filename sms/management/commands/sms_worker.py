@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from sms import conf
-from sms.worker import Options, Worker
+from sms.worker.worker import Options, Worker
 
 
 class Command(BaseCommand):

@@ -1,0 +1,145 @@
+"""What the API tells of an entry; the pages show the same."""
+
+from typing import Any
+
+from django.utils.translation import gettext_noop as _
+
+from game.models import Entry
+from game.rules.limits import INVITE_REFUSALS
+from game.rules.stakes import Placed
+from game.tokens import game_link, player_token, queue_token
+from sms.models import ACCEPTED, SmsMessage
+
+# Why an entry ended, in words for its player.
+REASONS = {
+    "timed_out": _("Nobody joined in time. You may stake again."),
+    "payment_failed": _("Your payment failed. You may stake again."),
+    "replaced": _("A newer stake of yours took the place of this one."),
+    "not_paid": _("This stake was not paid."),
+    "refund_due": _("Your payment came too late to play; support will refund it."),
+    "session_expired": _("The time of this match is over."),
+    "left": _("You left the queue."),
+}
+
+
+def iso(moment: Any) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def invite_answer(invite: SmsMessage | None) -> dict[str, Any] | None:
+    return {"id": invite.pk, "status": invite.status} if invite else None
+
+
+def placed_answer(placed: Placed) -> dict[str, Any]:
+    """The stake endpoint's 200."""
+    entry = placed.entry
+    common: dict[str, Any] = {
+        "queue_id": entry.pk,
+        "queue_token": queue_token(entry),
+        "player_token": player_token(entry),
+        "transaction_id": entry.payment.transaction_id,
+        "stake_amount": entry.stake_amount,
+    }
+    if entry.status == Entry.Status.AWAITING_PAYMENT:
+        message = "Confirm the payment on your phone; your match opens when it is paid."
+        return common | {"status": "awaiting_payment", "message": _with(message, _invite_refusal(placed.entry))}
+    if entry.status == Entry.Status.MATCHED:
+        return common | {"status": "matched"} | _match(entry)
+    if entry.match_code:
+        return common | {
+            "status": "private_created",
+            "match_code": entry.match_code,
+            "expires_at": iso(entry.expires_at),
+            "sms_invite_sent": placed.invite is not None and placed.invite.status in ACCEPTED,
+            "sms_invite": invite_answer(placed.invite),
+            "message": _private_message(placed),
+        }
+    return common | {
+        "status": "queued",
+        "display_name": entry.display_name,
+        "message": "Searching for an opponent; we text you when one is found.",
+    }
+
+
+def _private_message(placed: Placed) -> str:
+    if placed.entry.invite_refused:
+        return f"Your private match is open. {_invite_refusal(placed.entry)}"
+    if placed.invite is None:
+        return "Your private match is open: share the code with your friend."
+    if placed.invite.status in ACCEPTED:
+        return "Your private match is open, and the invite is on its way."
+    if placed.invite.status in ("queued", "sending"):
+        return "Your private match is open; the invite is being sent."
+    return "Your private match is open, but the invite could not be sent: share the code with your friend."
+
+
+def _invite_refusal(entry: Entry) -> str:
+    return INVITE_REFUSALS.get(entry.invite_refused, "")
+
+
+def _with(message: str, more: str) -> str:
+    return f"{message} {more}" if more else message
+
+
+def _match(entry: Entry) -> dict[str, Any]:
+    session, opponent = entry.session, entry.opponent
+    if session is None:
+        raise ValueError("An entry without a session is not matched.")
+    return {
+        "game_token": session.token,
+        "game_link": game_link(entry),
+        "session_id": session.pk,
+        "stake_amount": session.stake_amount,
+        "prize_amount": session.prize_amount,
+        "expires_at": iso(session.expires_at),
+        "my_display_name": entry.display_name,
+        "opponent_display_name": opponent.display_name if opponent else "",
+        "message": _found(entry, opponent),
+    }
+
+
+def _found(entry: Entry, opponent: Entry | None) -> str:
+    if entry.joins_code and opponent and opponent.match_code != entry.joins_code:
+        return "Your friend's match was taken meanwhile; another opponent was found."
+    return "Opponent found!"
+
+
+def end_of(entry: Entry) -> tuple[str, list[str]]:
+    """Why an entry is over, and the sentences that say it; a page translates them."""
+    held = entry.payment.refund_due or entry.payment.refunded_at is not None
+    if held and entry.opened_at is None:
+        return "refund_due", [REASONS["refund_due"]]
+    reason = entry.reason or ("session_expired" if entry.session else "timed_out")
+    refund = [_("Your stake will be refunded.")] if held else []
+    return reason, [REASONS.get(reason, _("This stake is over.")), *refund]
+
+
+def status_answer(entry: Entry) -> dict[str, Any]:
+    """What the queue's status tells the owner of an entry."""
+    state = entry.state
+    answer: dict[str, Any] = {
+        "status": state,
+        "stake_amount": entry.stake_amount,
+        "display_name": entry.display_name,
+        "message": "",
+    }
+    if state == Entry.Status.AWAITING_PAYMENT:
+        answer["message"] = "Waiting for your payment."
+    elif state == Entry.Status.MATCHED:
+        answer |= _match(entry)
+    elif state == Entry.Status.EXPIRED:
+        reason, sentences = end_of(entry)
+        answer |= {"reason": reason, "message": " ".join(sentences)}
+    else:
+        answer["expires_at"] = iso(entry.expires_at)
+        answer["message"] = "Searching for an opponent."
+        if entry.match_code:
+            invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first()
+            answer |= {
+                "match_code": entry.match_code,
+                "sms_invite": invite_answer(invite),
+                "message": "Waiting for your friend: share the code.",
+            }
+        elif entry.joins_code:
+            answer["message"] = "Your friend's match was taken meanwhile; searching for another opponent."
+    return answer

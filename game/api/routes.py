@@ -1,0 +1,108 @@
+"""The game's endpoints."""
+
+from typing import Annotated, Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from ninja import Router
+from ninja.errors import HttpError
+from pydantic import Field, JsonValue
+
+from game.api import schemas
+from game.api.replies import iso, placed_answer, status_answer
+from game.rules import stakes
+from game.rules.limits import client_address
+from game.rules.refused import Refused
+from game.tokens import entry_in, entry_of, session_of
+
+router = Router(tags=["game"])
+NO_CONTROL: dict[str, JsonValue] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
+ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429), schemas.Error)
+
+
+@router.post(
+    "/game/stake",
+    response={
+        200: schemas.Matched | schemas.PrivateCreated | schemas.AwaitingPayment | schemas.Queued,
+        **ERRORS,
+    },
+    summary="Stake: into the public queue, into a private match of one's own, or into a friend's",
+)
+def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:
+    if body.invite_phone and not body.create_private:
+        raise Refused(400, "invite_phone goes only with create_private.", "invite_phone")
+    if body.match_code and body.create_private:
+        raise Refused(400, "Give a match_code or create_private, not both.", "match_code")
+    return placed_answer(
+        stakes.place(
+            stakes.Stake(
+                phone=body.phone_number,
+                amount=body.stake_amount,
+                display_name=body.display_name,
+                create_private=body.create_private,
+                invite_phone=body.invite_phone,
+                match_code=body.match_code,
+                address=client_address(request),
+            )
+        )
+    )
+
+
+@router.api_operation(
+    ["GET", "HEAD"],
+    "/game/queue/status",
+    response={200: schemas.QueueStatus, **ERRORS},
+    exclude_unset=True,
+    summary="What became of a stake",
+)
+def queue_status(
+    request: HttpRequest, queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)]
+) -> dict[str, Any]:
+    entry = entry_of(queue_token)
+    if entry is None:
+        return {"status": "not_found", "message": "We know no such stake."}
+    return status_answer(entry)
+
+
+@router.api_operation(
+    ["GET", "HEAD"],
+    "/game/{game_token}",
+    response={200: schemas.SessionOut, **ERRORS},
+    exclude_unset=True,
+    summary="A match; with the player's own token, both names",
+)
+def session(
+    request: HttpRequest,
+    game_token: Annotated[str, Field(json_schema_extra=NO_CONTROL)],
+    pt: Annotated[str, Field(json_schema_extra=NO_CONTROL)] = "",
+) -> dict[str, Any]:
+    found = session_of(game_token)
+    if found is None:
+        raise HttpError(404, "We know no such match.")
+    answer: dict[str, Any] = {
+        "game_token": found.token,
+        "status": found.status,
+        "stake_amount": found.stake_amount,
+        "prize_amount": found.prize_amount,
+        "expires_at": iso(found.expires_at),
+    }
+    if pt:
+        entry = entry_in(found, pt)
+        if entry is None:
+            raise HttpError(403, "This link is not yours: the player token does not belong to this match.")
+        opponent = entry.opponent
+        answer |= {
+            "my_display_name": entry.display_name,
+            "opponent_display_name": opponent.display_name if opponent else "",
+        }
+    return answer
+
+
+@router.api_operation(["GET", "HEAD"], "/config", response=schemas.Config, summary="What a stake may be")
+def config(request: HttpRequest) -> dict[str, Any]:
+    minutes = settings.QUEUE_EXPIRY_MINUTES
+    return {
+        "commission_flat": settings.COMMISSION_FLAT,
+        "min_stake_amount": settings.MIN_STAKE_AMOUNT,
+        "queue_expiry_minutes": int(minutes) if float(minutes).is_integer() else minutes,
+    }

@@ -1,0 +1,195 @@
+"""The API's inputs and outputs, and the sentences for bad input."""
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import BeforeValidator, WithJsonSchema, model_validator
+
+from game.rules.codes import read_code
+from sms.text import to_e164
+
+MAX_NAME = 50
+
+
+def has_control(text: str) -> bool:
+    """Whether the text holds NUL, another control character, or a lone surrogate."""
+    return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
+
+
+def readable(value: object, name: str, longest: int) -> str:
+    """A text without control characters, stripped."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text.")
+    if has_control(value):
+        raise ValueError(f"{name} must not hold control characters.")
+    if len(value.strip()) > longest:
+        raise ValueError(f"{name} must have at most {longest} characters.")
+    return value.strip()
+
+
+def _phone(value: object) -> str:
+    if isinstance(value, str) and has_control(value):
+        raise ValueError("The phone number must not hold control characters.")
+    return to_e164(value)
+
+
+def _amount(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("stake_amount must be whole UGX: an integer or a string of digits.")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("create_private must be true or false.")
+
+
+def _name(value: object) -> str:
+    return readable(value, "display_name", MAX_NAME)
+
+
+def _code(value: object) -> str:
+    return read_code(readable(value, "match_code", 20))
+
+
+def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
+    """What OpenAPI says of an input; the validators above decide."""
+    return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
+
+
+_NULL = {"type": "null"}
+_PHONE = {"type": "string", "description": "A Ugandan mobile number in any notation", "examples": ["0772123456"]}
+_UGX = ({"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"})
+_CODE = {"type": "string", "pattern": "^[A-HJKMNP-Za-hjkmnp-z2-9]{6}$", "examples": ["ABC234"]}
+
+
+class StakeIn(Schema):
+    """A stake. `""` and null count as absent."""
+
+    phone_number: Annotated[str, BeforeValidator(_phone), _described(_PHONE)]
+    stake_amount: Annotated[int, BeforeValidator(_amount), _described(*_UGX, description="Whole UGX", examples=[1000])]
+    display_name: Annotated[
+        str, BeforeValidator(_name), _described({"type": "string", "maxLength": MAX_NAME}, _NULL)
+    ] = ""
+    create_private: Annotated[bool, BeforeValidator(_flag), _described({"type": "boolean"}, _NULL)] = False
+    invite_phone: Annotated[str, BeforeValidator(_phone), _described(_PHONE, _NULL)] = ""
+    match_code: Annotated[str, BeforeValidator(_code), _described(_CODE, {"const": ""}, _NULL)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def empty_is_absent(cls, data: Any) -> Any:
+        values = getattr(data, "_obj", data)
+        if not isinstance(values, dict):
+            return data
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None and not (isinstance(value, str) and not value.strip(" "))
+        }
+
+
+class Error(Schema):
+    error: str
+    fields: dict[str, str]
+
+
+class Invite(Schema):
+    id: int
+    status: str
+
+
+class PrivateCreated(Schema):
+    status: Literal["private_created"]
+    match_code: str
+    expires_at: str
+    queue_id: int
+    queue_token: str
+    player_token: str
+    transaction_id: str
+    sms_invite_sent: bool
+    sms_invite: Invite | None
+    message: str
+
+
+class Queued(Schema):
+    status: Literal["queued"]
+    queue_id: int
+    queue_token: str
+    player_token: str
+    stake_amount: int
+    display_name: str
+    transaction_id: str
+    message: str
+
+
+class Matched(Schema):
+    status: Literal["matched"]
+    game_token: str
+    game_link: str
+    queue_id: int
+    queue_token: str
+    player_token: str
+    stake_amount: int
+    prize_amount: int
+    expires_at: str
+    my_display_name: str
+    opponent_display_name: str
+    session_id: int
+    transaction_id: str
+    message: str
+
+
+class AwaitingPayment(Schema):
+    status: Literal["awaiting_payment"]
+    transaction_id: str
+    queue_id: int
+    queue_token: str
+    player_token: str
+    stake_amount: int
+    message: str
+
+
+class QueueStatus(Schema):
+    """Which fields there are depends on the status."""
+
+    status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
+    message: str = ""
+    reason: str | None = None
+    stake_amount: int | None = None
+    display_name: str | None = None
+    match_code: str | None = None
+    game_token: str | None = None
+    game_link: str | None = None
+    session_id: int | None = None
+    my_display_name: str | None = None
+    opponent_display_name: str | None = None
+    prize_amount: int | None = None
+    expires_at: str | None = None
+    sms_invite: Invite | None = None
+
+
+class SessionOut(Schema):
+    game_token: str
+    status: Literal["active", "expired"]
+    stake_amount: int
+    prize_amount: int
+    expires_at: str
+    my_display_name: str | None = None
+    opponent_display_name: str | None = None
+
+
+class Config(Schema):
+    commission_flat: int
+    min_stake_amount: int
+    queue_expiry_minutes: int | float
+
+
+class Health(Schema):
+    status: Literal["ok", "degraded", "down"]
+    parts: dict[str, Any]

@@ -1,0 +1,161 @@
+"""The stake form of the pages: the API's rules, with each error beside its field."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.http import QueryDict
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from game.api.schemas import MAX_NAME, has_control
+from game.models import Entry
+from game.pages.sentences import translated
+from game.rules.codes import read_code
+from game.rules.matching import prize
+from game.rules.stakes import Stake
+from sms.text import to_e164, to_local
+
+_PRESETS = (1000, 2000, 5000, 10000)
+_ERRORS = {"required": _("Please fill this in."), "max_length": _("That is too long.")}
+
+
+def presets() -> list[int]:
+    return [amount for amount in _PRESETS if settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT]
+
+
+class StakeForm(forms.Form):
+    """Who plays, for how much, and against whom."""
+
+    phone_number = forms.CharField(
+        label=_("Your mobile number"),
+        max_length=40,
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "placeholder": "0772123456"}),
+        error_messages=_ERRORS,
+    )
+    display_name = forms.CharField(
+        label=_("Your name (optional)"),
+        max_length=MAX_NAME,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "nickname"}),
+        error_messages=_ERRORS,
+    )
+    stake_amount = forms.CharField(
+        label=_("Your stake in UGX"),
+        max_length=12,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+        error_messages=_ERRORS,
+    )
+    opponent = forms.ChoiceField(
+        label=_("Who do you play against?"),
+        choices=(("anyone", _("Anyone")), ("friend", _("Invite a friend")), ("code", _("I have a code"))),
+        initial="anyone",
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Please choose one."), "invalid_choice": _("That is not a valid choice.")},
+    )
+    invite_phone = forms.CharField(
+        label=_("Your friend's number (optional)"),
+        help_text=_("We text your friend the code and a link."),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
+        error_messages=_ERRORS,
+    )
+    match_code = forms.CharField(
+        label=_("Match code"),
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "characters"}),
+        error_messages=_ERRORS,
+    )
+    joining: Entry | None = None
+
+    def clean_phone_number(self) -> str:
+        return _said(to_e164, self.cleaned_data["phone_number"])
+
+    def clean_display_name(self) -> str:
+        if has_control(self.cleaned_data["display_name"]):
+            raise forms.ValidationError(_("The name must not hold control characters."))
+        return str(self.cleaned_data["display_name"])
+
+    def clean_stake_amount(self) -> int:
+        text = self.cleaned_data["stake_amount"].replace(" ", "").replace(",", "")
+        if not (text.isascii() and text.isdigit()):
+            raise forms.ValidationError(_("The stake must be whole UGX, like 1000."))
+        amount = int(text)
+        if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
+            raise forms.ValidationError(
+                _("The stake must be from %(least)s to %(most)s UGX."),
+                params={"least": settings.MIN_STAKE_AMOUNT, "most": settings.MAX_STAKE_AMOUNT},
+            )
+        return amount
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        opponent = data.get("opponent")
+        if opponent == "friend" and data.get("invite_phone"):
+            self._read("invite_phone", to_e164)
+        if opponent == "code":
+            self._read("match_code", read_code)
+        return data
+
+    def _read(self, name: str, read: Any) -> None:
+        try:
+            self.cleaned_data[name] = _said(read, self.cleaned_data.get(name) or "")
+        except forms.ValidationError as error:
+            self.add_error(name, error)
+
+    def join(self, entry: Entry) -> None:
+        """Fill in a friend's match. Its stake is not the joiner's to choose."""
+        self.joining = entry
+        self.initial.update(opponent="code", match_code=entry.match_code, stake_amount=str(entry.stake_amount))
+        if isinstance(self.data, QueryDict):
+            data = self.data.copy()
+            data["stake_amount"] = str(entry.stake_amount)
+            self.data = data
+        for name in ("match_code", "stake_amount"):
+            self.fields[name].widget.attrs["readonly"] = True
+
+    @property
+    def prize(self) -> int:
+        return prize(self.joining.stake_amount) if self.joining else 0
+
+    def focus_on_error(self) -> None:
+        """A reader who cannot see the page starts at the first field to mend."""
+        for name in self.fields:
+            if name in self.errors:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
+
+    def stake(self, address: str) -> Stake:
+        """The order, once the form is valid. What belongs to another choice of opponent is left out."""
+        data = self.cleaned_data
+        friend, code = data["opponent"] == "friend", data["opponent"] == "code"
+        return Stake(
+            phone=data["phone_number"],
+            amount=data["stake_amount"],
+            display_name=data["display_name"],
+            create_private=friend,
+            invite_phone=data["invite_phone"] if friend else "",
+            match_code=data["match_code"] if code else "",
+            address=address,
+            language=get_language() or "",
+        )
+
+
+def initial_of(entry: Entry) -> dict[str, str]:
+    """What a player gave before, to stake the same again."""
+    return {
+        "phone_number": to_local(entry.phone),
+        "display_name": entry.display_name,
+        "stake_amount": str(entry.stake_amount),
+        "opponent": "friend" if entry.match_code else "anyone",
+        "invite_phone": to_local(entry.invite_phone) if entry.invite_phone else "",
+    }
+
+
+def _said(read: Any, value: str) -> str:
+    try:
+        return str(read(value))
+    except ValueError as error:
+        raise forms.ValidationError(translated(error)) from None

@@ -1,0 +1,68 @@
+"""The page of a stake that waits."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from game.api.replies import end_of
+from game.models import Entry
+from game.pages.cookies import QUEUE_COOKIE, remembered
+from game.pages.live import milliseconds, minutes_left, page, to_match
+from game.pages.sentences import INVITE_WORDS
+from game.rules import stakes
+from game.rules.limits import INVITE_REFUSALS
+from game.rules.matching import prize
+from game.tokens import entry_of, player_token
+from sms.models import SmsMessage
+from sms.text import to_local
+
+
+@never_cache
+@require_safe
+def waiting(request: HttpRequest) -> HttpResponse:
+    """What happens to the stake of this browser; moves on to the match when there is one."""
+    entry = entry_of(remembered(request, QUEUE_COOKIE, "/waiting"))
+    if entry is None:
+        return redirect("stake")
+    if entry.state == Entry.Status.MATCHED and entry.session is not None:
+        return to_match(entry.session, player_token(entry))
+    return page(request, "waiting", _waiting_context(entry), live=entry.state != Entry.Status.EXPIRED)
+
+
+def _waiting_context(entry: Entry) -> dict[str, Any]:
+    state = entry.state
+    reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
+    invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
+    return {
+        "entry": entry,
+        "state": state,
+        "reason": reason,
+        "sentences": [gettext(sentence) for sentence in sentences],
+        "invite_status": invite.status if invite else "",
+        "invite_words": _invite_words(entry, invite),
+        "invite_number": to_local(entry.invite_phone) if entry.invite_phone else "",
+        "prize": prize(entry.stake_amount),
+        "minutes": minutes_left(entry.expires_at),
+        "ends": milliseconds(entry.expires_at),
+        "join_url": f"{settings.FRONTEND_URL.rstrip('/')}/join?match_code={entry.match_code or ''}",
+    }
+
+
+def _invite_words(entry: Entry, invite: SmsMessage | None) -> str:
+    if invite is not None:
+        return str(INVITE_WORDS[invite.status])
+    # Not of "": that is the catalogue's header.
+    return gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
+
+
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    entry = entry_of(remembered(request, QUEUE_COOKIE, "/waiting"))
+    if entry is not None:
+        stakes.leave(entry)
+    return redirect("waiting")

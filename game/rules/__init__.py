@@ -1,0 +1,1 @@
+"""What a stake goes through: limits, placing, matching."""

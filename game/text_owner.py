@@ -1,0 +1,44 @@
+"""Where an operator finds what a text is about, by the text's reference."""
+
+from django.urls import reverse
+
+from game.models import Entry
+from payments.models import Payment
+from sms.models import SmsMessage
+from sms.owners import Link
+
+
+def _number(message: SmsMessage) -> int:
+    """The id in `session:12:34`, `payment:12:success`, `invite:12`; 0 where there is none."""
+    parts = (message.dedupe_key or "").split(":")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
+
+
+def _link(model: str, label: str, number: int) -> Link:
+    app = Payment._meta.app_label if model == "payment" else Entry._meta.app_label
+    return Link(f"{label} {number}", reverse(f"admin:{app}_{model}_change", args=[number]))
+
+
+def of_session(message: SmsMessage) -> list[Link]:
+    return [_link("session", "match", number)] if (number := _number(message)) else []
+
+
+def of_payment(message: SmsMessage) -> list[Link]:
+    number = _number(message)
+    entry = Entry.objects.filter(payment_id=number).first()
+    found = [_link("payment", "payment", number)] if number else []
+    if entry is not None:
+        found.append(_link("entry", "stake", entry.pk))
+        if entry.session_id:
+            found.append(_link("session", "match", entry.session_id))
+    return found
+
+
+def of_invite(message: SmsMessage) -> list[Link]:
+    entry = Entry.objects.filter(pk=_number(message)).first()
+    if entry is None:
+        return []
+    found = [_link("entry", "private match", entry.pk)]
+    if entry.session_id:
+        found.append(_link("session", "match", entry.session_id))
+    return found

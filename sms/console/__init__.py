@@ -1,0 +1,1 @@
+"""For the operator. Known by nobody but the admin."""

@@ -1,0 +1,165 @@
+"""The state of sending, as an operator needs it at night: what is wrong, then the figures and the charts."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from statistics import median
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from sms import conf
+from sms.console import chart
+from sms.console.banners import Banner, Now, raised, read
+from sms.console.wording import amount, span
+from sms.figures import counts, pulse
+from sms.models import SmsMessage, SmsWorker, Status
+
+SERIES = (
+    ("delivered", "delivered"),
+    ("sent", "sent, no report yet"),
+    ("waiting", "waiting"),
+    ("failed", "not delivered"),
+    ("off", "not sent: SMS was off"),
+)
+_GROUPS: Mapping[str, str] = {
+    Status.DELIVERED: "delivered",
+    Status.SENT: "sent",
+    Status.QUEUED: "waiting",
+    Status.SENDING: "waiting",
+    Status.DISABLED: "off",
+}
+_SAMPLE = 1000
+
+
+@dataclass
+class KindRow:
+    """One kind's last 24 hours."""
+
+    kind: str
+    groups: "Counter[str]" = field(default_factory=Counter)
+    segments: int = 0
+    cost: float = 0.0
+
+    @property
+    def total(self) -> int:
+        return sum(self.groups.values())
+
+    @property
+    def cells(self) -> list[int]:
+        return [self.groups[key] for key, _ in SERIES]
+
+
+@dataclass
+class Overview:
+    banners: list[Banner]
+    day_chart: SafeString
+    month_chart: SafeString
+    kinds: list[KindRow]
+    total: KindRow
+    facts: list[tuple[str, str]]
+    kind: str
+    complete: bool
+    series: tuple[tuple[str, str], ...] = SERIES
+
+
+def gather(kind: str | None = None) -> Overview:
+    """All of the overview; kind: the charts of one kind alone. Some ten queries, however large the table."""
+    now = timezone.now()
+    counted = counts.current()
+    day_start = now - timedelta(hours=24)
+    recent = [cell for cell in counted.hours if cell.at + timedelta(hours=1) > day_start]
+    kinds, total = _by_kind(recent)
+    reading = read(now)
+    return Overview(
+        banners=raised(reading),
+        day_chart=_day_chart([cell for cell in recent if kind in (None, cell.kind)], now),
+        month_chart=_month_chart(counted, kind, timezone.localdate(now)),
+        kinds=kinds,
+        total=total,
+        facts=list(_facts(reading, total)),
+        kind=kind or "",
+        complete=counted.complete,
+    )
+
+
+def _group(status: str) -> str:
+    return _GROUPS.get(status, "failed")
+
+
+def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
+    price = conf.current().segment_cost
+    rows: dict[str, KindRow] = {}
+    total = KindRow("all kinds")
+    for cell in cells:
+        for row in (rows.setdefault(cell.kind, KindRow(cell.kind)), total):
+            row.groups[_group(cell.status)] += cell.messages
+            # DMark charges for what it took.
+            if cell.status in (Status.SENT, Status.DELIVERED, Status.UNDELIVERED):
+                row.segments += cell.segments
+                row.cost = row.segments * price
+    return sorted(rows.values(), key=lambda row: -row.total), total
+
+
+def _day_chart(cells: Iterable[counts.Cell], now: datetime) -> SafeString:
+    hours: dict[datetime, Counter[str]] = {}
+    for cell in cells:
+        hours.setdefault(cell.at, Counter())[_group(cell.status)] += cell.messages
+    this = timezone.localtime(now).replace(minute=0, second=0, microsecond=0)
+    columns = []
+    for back in range(24, -1, -1):
+        hour = this - timedelta(hours=back)
+        label = f"{hour:%H}" if hour.hour % 3 == 0 else ""
+        columns.append(chart.Column(label, f"{hour:%a %H:00}", hours.get(hour, Counter())))
+    return chart.bars("Texts an hour over the last day", columns, SERIES)
+
+
+def _month_chart(counted: counts.Counts, kind: str | None, today: date) -> SafeString:
+    days: dict[date, Counter[str]] = {}
+    for cell in counted.hours:
+        if kind in (None, cell.kind):
+            days.setdefault(timezone.localdate(cell.at), Counter())[_group(cell.status)] += cell.messages
+    for day in counted.days:
+        if kind in (None, day.kind):
+            days.setdefault(day.day, Counter())[_group(day.status)] += day.messages
+    columns = []
+    for back in range(counts.DAYS - 1, -1, -1):
+        on = today - timedelta(days=back)
+        label = f"{on.day}.{on.month}." if on.weekday() == 0 else ""
+        columns.append(chart.Column(label, f"{on:%a} {on.day}.{on.month}.", days.get(on, Counter())))
+    return chart.bars("Texts a day over the last month", columns, SERIES)
+
+
+def _facts(reading: Now, total: KindRow) -> Iterable[tuple[str, str]]:
+    ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"]
+    yield (
+        "Delivered, of what has an end or is sent",
+        f"{total.groups['delivered'] / ended:.1%}" if ended else "nothing yet",
+    )
+    sample = list(
+        SmsMessage.objects.filter(created_at__gte=reading.time - timedelta(hours=24), sent_at__isnull=False)
+        .order_by("-created_at")
+        .values_list("created_at", "sent_at", "delivered_at")[:_SAMPLE]
+    )
+    accept = [(sent - created).total_seconds() for created, sent, _ in sample if sent]
+    deliver = [(delivered - sent).total_seconds() for _, sent, delivered in sample if sent and delivered]
+    yield "Median from queued to taken by DMark", span(median(accept)) if accept else "nothing yet"
+    yield "Median from taken to delivered", span(median(deliver)) if deliver else "no report yet"
+    oldest = f", the oldest due for {span((reading.time - reading.oldest).total_seconds())}" if reading.oldest else ""
+    yield "Waiting now", f"{amount(reading.waiting)}{oldest}"
+    yield (
+        "Worker",
+        "; ".join(_worker(worker, reading.time) for worker in reading.workers)
+        or ("none" if reading.config.delivery == "worker" else "not needed: sent inline"),
+    )
+    yield "Token", reading.token
+    yield "Held back by the rate limit", f"{pulse.throttled(reading.time)} times"
+    yield "SMS segments taken by DMark", str(total.segments)
+    if reading.config.segment_cost:
+        yield "Cost", f"{total.cost:,.0f} UGX".replace(",", " ")
+
+
+def _worker(worker: SmsWorker, now: datetime) -> str:
+    state = f"paused: {worker.paused}" if worker.paused else f"sent {worker.sent}"
+    return f"{worker.name}, up {span((now - worker.started_at).total_seconds())}, {state}"

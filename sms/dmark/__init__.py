@@ -1,0 +1,1 @@
+"""What is said to DMark and what is heard: knows no database."""

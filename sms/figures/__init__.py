@@ -1,0 +1,1 @@
+"""How sending is doing, in numbers: at this moment (`pulse`), and by hour and day (`counts`)."""

@@ -1,0 +1,1 @@
+"""What became of a text: DMark's delivery reports."""

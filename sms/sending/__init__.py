@@ -1,0 +1,1 @@
+"""One text: claimed, tried, and what came of it."""

@@ -1,0 +1,1 @@
+"""Many texts, for long."""

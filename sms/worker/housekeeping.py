@@ -1,0 +1,82 @@
+"""What is tidied up: links past their time, old texts, old rows. In small batches, so that nobody waits for a lock."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from sms.figures import counts
+from sms.models import OPEN, SmsEvent, SmsMessage
+from sms.text.redaction import blank_link
+from sms.worker import heartbeat
+
+BATCH = 1000
+
+# Told after each batch how many rows are done.
+Progress = Callable[[int], None]
+
+
+def tidy() -> None:
+    """What the worker does from time to time."""
+    blank_links()
+    heartbeat.forget_the_dead()
+    counts.keep_days()
+
+
+def blank_links() -> int:
+    """Take the player's token out of texts past their expiry: nobody needs it any more. Returns how many."""
+    done = 0
+    while True:
+        now = timezone.now()
+        over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=now).exclude(status__in=OPEN)
+        batch = list(over.order_by("expires_at").values_list("pk", "text")[:BATCH])
+        for pk, text in batch:
+            # Unless it was sent again meanwhile.
+            done += over.filter(pk=pk).update(text=blank_link(text), holds_link=False)
+        if len(batch) < BATCH:
+            return done
+
+
+def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
+    """Texts queued before then, but for those that are still to be sent."""
+    return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
+
+
+def delete(cutoff: datetime, progress: Progress) -> int:
+    """Delete texts queued before `cutoff`, and what happened to them. Their days stay counted. Returns how many."""
+    counts.keep_days(everything=True)
+    return _in_batches(before(cutoff), _delete, progress)
+
+
+def blank(cutoff: datetime, progress: Progress) -> int:
+    """Empty the text of those queued before `cutoff`; the rest of the row stays. Returns how many."""
+    return _in_batches(before(cutoff).exclude(text=""), _blank, progress)
+
+
+def _delete(keys: list[int]) -> int:
+    SmsEvent.objects.filter(message_id__in=keys).delete()
+    return SmsMessage.objects.filter(pk__in=keys).delete()[0]
+
+
+def _blank(keys: list[int]) -> int:
+    return SmsMessage.objects.filter(pk__in=keys).update(text="", holds_link=False)
+
+
+def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], progress: Progress) -> int:
+    done = 0
+    since: datetime | None = None
+    while True:
+        features = connection.features
+        with transaction.atomic():
+            # From where the last batch ended: what is deleted still lies at the beginning of the index.
+            batch = (rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk")
+            if features.has_select_for_update:
+                batch = batch.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+            found = list(batch.values_list("pk", "created_at")[:BATCH])
+            if not found:
+                return done
+            done += act([pk for pk, _ in found])
+        since = found[-1][1]
+        progress(done)

@@ -1,0 +1,299 @@
+"""The texts: character by character, to whom, once each, and what a failing one leaves behind."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.dispatch import Signal
+from django.test import Client
+
+from game.models import Entry, Session
+from game.notifications import render
+from game.rules.matching import open_entry
+from game.signals import private_match_created, session_committed
+from payments.models import Payment
+from payments.signals import momo_status_changed
+from sms.models import SmsMessage
+from sms.outbox import queue_sms
+from sms.text.segments import segments
+from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake, status
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SITE = "http://127.0.0.1:8000"
+
+
+def rows(kind: str = "") -> list[SmsMessage]:
+    found = SmsMessage.objects.order_by("pk")
+    return list(found.filter(kind=kind) if kind else found)
+
+
+def test_match_texts(client: Client, sandbox: Sandbox) -> None:
+    first, second = stake(client, ALICE), stake(client, BOB)
+    [session] = Session.objects.all()
+    by_phone = {row.phone: row for row in rows()}
+    for phone, placed in (("+256772000001", first), ("+256772000002", second)):
+        row = by_phone[phone]
+        assert row.text == f"Opponent found! Play here: {SITE}/g/{session.token}?pt={placed['player_token']}"
+        assert (row.kind, row.status) == ("match_found", "sent")
+        # A link to a match that is over is worse than none.
+        assert row.expires_at == session.expires_at
+        assert (row.dedupe_key or "").startswith(f"session:{session.pk}:")
+    assert len(by_phone) == 2
+    assert sorted(item["to"] for item in sandbox.inbox()) == [ALICE, BOB]
+
+
+def test_invite_text(client: Client, settings: Any) -> None:
+    settings.FRONTEND_URL = "https://play.example.com/it's/?a=1&b=<2>/"
+    created = stake(client, ALICE, 25000, create_private=True, invite_phone="256 772-000-002", display_name="Win $$$!")
+    entry = Entry.objects.get()
+    [row] = rows()
+    code = created["match_code"]
+    assert row.text == (
+        f"Join my PlayMatatu private match! Code: {code}. Stake: 25000 UGX. Expires in 10 minutes. "
+        f"Play: https://play.example.com/it's/?a=1&b=<2>/join?match_code={code}"
+    )
+    assert (row.phone, row.kind) == ("+256772000002", "private_invite")
+    assert row.dedupe_key == f"invite:{entry.pk}"
+    assert row.expires_at == entry.expires_at
+
+
+@pytest.mark.parametrize(("minutes", "said"), [(10, 10), (1, 1), (0.5, 1), (90, 90), (0.01, 1)])
+def test_ttl_is_whole_minutes(client: Client, settings: Any, minutes: float, said: int) -> None:
+    settings.QUEUE_EXPIRY_MINUTES = minutes
+    stake(client, ALICE, create_private=True, invite_phone=BOB)
+    assert f"Expires in {said} minutes." in rows()[0].text
+
+
+def test_payment_texts(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    failing = stake(client, CAROL, 1234567)
+    paid(client, failing, CAROL, "FAILED")
+    assert rows()[-1].text == "Payment of 1234567 UGX failed. Please retry or contact support."
+    creator = stake(client, ALICE, create_private=True, invite_phone=BOB)
+    paid(client, creator, ALICE)
+    code = status(client, creator["queue_token"])["match_code"]
+    assert [row.text for row in rows("payment_success")] == [f"Payment of 1000 UGX received. Share your code: {code}"]
+    joiner = stake(client, BOB, match_code=code.lower())
+    paid(client, joiner, BOB)
+    link = f"{SITE}/g/{Session.objects.get().token}?pt="
+    assert rows("payment_success")[-1].text == (
+        f"Payment of 1000 UGX received. Opponent found! Play here: {link}{joiner['player_token']}"
+    )
+    assert rows("payment_success")[-1].expires_at == Session.objects.get().expires_at
+    [other] = rows("match_found")
+    assert other.phone == "+256772000001"
+    assert [row.kind for row in rows()] == [
+        "payment_failed",
+        "private_invite",
+        "payment_success",
+        "match_found",
+        "payment_success",
+    ]
+
+
+def test_the_text_goes_to_the_number_on_record(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    placed = stake(client, "+256772000001")
+    paid(client, placed, "00256 772 000 001")
+    assert [row.phone for row in rows()] == ["+256772000001"]
+
+
+def test_a_late_repeat_of_an_approved_stake_texts_nothing(client: Client) -> None:
+    """With auto-approval there is no payment text, whatever a provider says later."""
+    placed = stake(client, ALICE)
+    paid(client, placed, ALICE)
+    paid(client, placed, ALICE, "FAILED")
+    assert rows() == []
+    assert status(client, placed["queue_token"])["status"] == "queued"
+
+
+def test_the_texts_fit_and_are_plain(client: Client) -> None:
+    values = {"link": f"{SITE}/g/{'x' * 24}?pt={'y' * 43}", "amount": "5000000", "stake": "5000000", "ttl": "10"}
+    values |= {"code": "ABC234", "frontend_url": "https://play.example.com"}
+    for kind in ("match_found", "private_invite", "payment_success", "payment_failed", "payment_held"):
+        text = render(kind, **values)
+        assert text == text.strip()
+        assert "\n" not in text
+        assert segments(text).encoding == "GSM-7"
+        assert segments(text).count <= (2 if "link" in text or "http" in text else 1)
+
+
+def test_a_template_can_be_overridden(client: Client, settings: Any, tmp_path: Any) -> None:
+    folder = tmp_path / "game" / "sms"
+    folder.mkdir(parents=True)
+    (folder / "match_found.txt").write_text("{% autoescape off %}Tusanga omuzannyi: {{ link }}{% endautoescape %}\n")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    stake(client, ALICE)
+    link = stake(client, BOB)["game_link"]
+    assert rows()[-1].text == f"Tusanga omuzannyi: {link}"
+
+
+# --- signals
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What each signal told, and that it was in the transaction which made the change."""
+    from django.db import connection
+
+    told: list[tuple[str, dict[str, Any]]] = []
+    signals: dict[str, Signal] = {
+        "private": private_match_created,
+        "session": session_committed,
+        "payment": momo_status_changed,
+    }
+    receivers = {}
+    for name, signal in signals.items():
+
+        def note(sender: Any, name: str = name, **kwargs: Any) -> None:
+            assert connection.in_atomic_block
+            told.append((name, kwargs))
+
+        receivers[name] = note
+        signal.connect(note)
+    yield told
+    for name, signal in signals.items():
+        signal.disconnect(receivers[name])
+
+
+def test_what_the_signals_tell(client: Client, heard: list[tuple[str, dict[str, Any]]], settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    creator = stake(client, ALICE, create_private=True, invite_phone=BOB, display_name="Alice")
+    assert heard == []
+    paid(client, creator, ALICE)
+    assert [name for name, _ in heard] == ["private", "payment"] or [name for name, _ in heard] == [
+        "payment",
+        "private",
+    ]
+    told = dict(heard)
+    entry, payment = told["private"]["entry"], told["payment"]["payment"]
+    assert told["private"]["invite_phone"] == "+256772000002"
+    assert (entry.phone, entry.stake_amount, entry.display_name) == ("+256772000001", 1000, "Alice")
+    assert (entry.id, len(entry.match_code)) == (creator["queue_id"], 6)
+    assert (payment.phone, payment.amount, payment.status) == ("+256772000001", 1000, "SUCCESS")
+    assert payment.transaction_id == creator["transaction_id"]
+    assert told["payment"]["previous_status"] == "PENDING"
+    heard.clear()
+    joiner = stake(client, BOB, match_code=entry.match_code)
+    paid(client, joiner, BOB)
+    session = dict(heard)["session"]["session"]
+    assert (session.pk, session.stake_amount) == (Session.objects.get().id, 1000)
+    assert session.token == status(client, joiner["queue_token"])["game_token"]
+    assert {entry.phone for entry in session.entries.all()} == {"+256772000001", "+256772000002"}
+
+
+def test_a_private_match_without_a_number_is_told_too(client: Client, heard: list[tuple[str, Any]]) -> None:
+    stake(client, ALICE, create_private=True)
+    assert [(name, kwargs["invite_phone"]) for name, kwargs in heard] == [("private", "")]
+    assert rows() == []
+
+
+def test_what_is_rolled_back_texts_nothing(client: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
+    """A crash after the texts were queued takes them with it."""
+    stake(client, ALICE)
+    queued = []
+
+    def crash(*args: Any, **kwargs: Any) -> None:
+        open_entry(*args, **kwargs)
+        queued.append(SmsMessage.objects.count())
+        raise RuntimeError("crash before the commit")
+
+    monkeypatch.setattr("game.rules.stakes.open_entry", crash)
+    assert post(Client(raise_request_exception=False), phone_number=BOB, stake_amount=1000).status_code == 500
+    assert queued == [2]
+    assert Session.objects.count() == 0
+    assert rows() == []
+    assert sandbox.inbox() == []
+
+
+@pytest.mark.parametrize("path", ["private", "session", "success", "failed"])
+def test_one_broken_text_changes_nothing_else(client: Client, monkeypatch: Any, caplog: Any, path: str) -> None:
+    """A SQL error in a receiver is logged, and the transaction is whole: on PostgreSQL it would be poisoned."""
+    from django.db import connection
+
+    def broken(*args: Any, **kwargs: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO no_such_table VALUES (1)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("game.notifications.queue_sms", broken)
+        if path == "private":
+            created = stake(client, ALICE, create_private=True, invite_phone=BOB)
+            assert (created["status"], created["sms_invite"], created["sms_invite_sent"]) == (
+                "private_created",
+                None,
+                False,
+            )
+        elif path == "session":
+            stake(client, ALICE)
+            assert stake(client, BOB)["status"] == "matched"
+        else:
+            patch.setattr("django.conf.settings.MOMO_AUTO_APPROVE", False)
+            placed = stake(client, ALICE)
+            paid(client, placed, ALICE, path.upper())
+            assert Payment.objects.get().status == path.upper()
+            expected = {"success": "queued", "failed": "expired"}[path]
+            assert status(client, placed["queue_token"])["status"] == expected
+    assert rows() == []
+    assert "no_such_table" in caplog.text
+
+
+def test_one_players_broken_text_leaves_the_others(client: Client, monkeypatch: Any) -> None:
+    def half(phone: str, *args: Any, **kwargs: Any) -> Any:
+        return queue_sms(phone, *args, **kwargs) if phone == "+256772000002" else 1 / 0
+
+    monkeypatch.setattr("game.notifications.queue_sms", half)
+    stake(client, ALICE)
+    stake(client, BOB)
+    assert [row.phone for row in rows()] == ["+256772000002"]
+
+
+def test_signals_sent_twice_text_once(client: Client, settings: Any) -> None:
+    stake(client, ALICE, create_private=True, invite_phone=BOB)
+    stake(client, BOB, 2000)
+    stake(client, CAROL, 2000)
+    assert len(rows()) == 3
+    entry = Entry.objects.select_related("player").get(stake_amount=1000)
+    private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
+    session_committed.send_robust(Session, session=Session.objects.get())
+    assert len(rows()) == 3
+
+
+def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any, monkeypatch: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    placed = [stake(client, phone, amount) for phone, amount in ((ALICE, 1000), (BOB, 2000), (CAROL, 3000))]
+    with monkeypatch.context() as patch:
+        patch.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+        for answer, phone in zip(placed, (ALICE, BOB, CAROL), strict=True):
+            paid(client, answer, phone)
+    from game.management.commands import expire_queue
+    from game.rules.stakes import open_paid
+
+    def sometimes(payment: Payment) -> Any:
+        return 1 / 0 if payment.amount == 2000 else open_paid(payment)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(expire_queue, "open_paid", sometimes)
+        with pytest.raises(CommandError, match="1 paid"):
+            call_command("expire_queue")
+    states = [status(client, answer["queue_token"])["status"] for answer in placed]
+    assert states == ["queued", "awaiting_payment", "queued"]
+    call_command("expire_queue")
+    assert status(client, placed[1]["queue_token"])["status"] == "queued"
+    assert [row.kind for row in rows()] == ["payment_success"] * 3
+
+
+def test_an_expired_invite_is_not_sent(client: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    created = stake(client, ALICE, create_private=True, invite_phone=BOB)
+    assert created["sms_invite"]["status"] == "queued"
+    assert created["sms_invite_sent"] is False
+    assert re.search("being sent", created["message"])
+    row = rows()[0]
+    assert row.expires_at - row.created_at <= timedelta(minutes=10)
+    assert sandbox.inbox() == []

@@ -1,0 +1,114 @@
+"""`/api/v1/health` by part, and the workers' signs of life behind it."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from sms.figures import pulse
+from sms.models import SmsEvent, SmsMessage, SmsWorker
+from sms.outbox import queue_sms
+from sms.worker import heartbeat
+from tests.conftest import RedisServer, Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def health(client: Client) -> tuple[str, dict[str, Any]]:
+    answer = client.get("/api/v1/health")
+    assert answer.status_code == 200
+    body = answer.json()
+    return body["status"], body["parts"]
+
+
+def waiting(minutes: float) -> None:
+    at = timezone.now() - timedelta(minutes=minutes)
+    SmsMessage.objects.create(phone="+256772123456", text="x", due_at=at, expires_at=at + timedelta(hours=2))
+
+
+def test_all_well(client: Client, sandbox: Sandbox) -> None:
+    queue_sms("0772123456", "x")
+    status, parts = health(client)
+    assert status == "ok"
+    assert parts["outbox"] == {"status": "ok", "oldest_due_seconds": 0}
+    assert parts["worker"] == {"status": "inline", "alive": 0}
+    assert parts["provider"]["status"] == "ok"
+    assert parts["provider"]["last_http_status"] == 200
+
+
+def test_nothing_sent_yet_is_well(client: Client, sandbox: Sandbox) -> None:
+    status, parts = health(client)
+    assert (status, parts["provider"]["status"]) == ("ok", "unheard")
+
+
+def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    status, parts = health(client)
+    assert (status, parts["worker"]["status"]) == ("degraded", "none")
+    heartbeat.beat("a", timezone.now(), 0, "")
+    status, parts = health(client)
+    assert (status, parts["worker"]) == ("ok", {"status": "ok", "alive": 1})
+    heartbeat.beat("a", timezone.now(), 5, "DMark refuses the credentials (401)")
+    status, parts = health(client)
+    assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
+    SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))
+    assert health(client)[1]["worker"]["status"] == "none"
+
+
+def test_a_late_outbox(client: Client, sandbox: Sandbox) -> None:
+    waiting(3)
+    status, parts = health(client)
+    assert status == "degraded"
+    assert parts["outbox"]["status"] == "late"
+    assert 175 <= parts["outbox"]["oldest_due_seconds"] <= 190
+
+
+def test_a_provider_in_trouble(client: Client, sandbox: Sandbox) -> None:
+    sandbox.faults(send="503")
+    queue_sms("0772123456", "x")
+    status, parts = health(client)
+    assert (status, parts["provider"]["status"]) == ("degraded", "trouble")
+    assert parts["provider"]["last_http_status"] == 503
+
+
+def test_the_cache_down(client: Client, sandbox: Sandbox, redis_cache: RedisServer) -> None:
+    redis_cache.stop()
+    started = time.monotonic()
+    status, parts = health(client)
+    assert (status, parts["cache"]) == ("degraded", "down")
+    assert time.monotonic() - started < 10
+
+
+def test_it_tells_no_secret_and_no_number(client: Client, sandbox: Sandbox) -> None:
+    queue_sms("0772123456", "x")
+    text = client.get("/api/v1/health").content.decode()
+    for secret in ("sandbox-password-7341", "772123456"):
+        assert secret not in text
+
+
+def test_signs_of_life() -> None:
+    started = timezone.now()
+    heartbeat.beat("a", started, 1, "")
+    heartbeat.beat("a", started, 7, "")
+    (worker,) = pulse.workers(timezone.now())
+    assert (worker.sent, worker.paused, ":" in worker.name) == (7, "", True)
+    heartbeat.beat("b", started, 0, "")
+    SmsWorker.objects.filter(claimer="b").update(seen_at=timezone.now() - timedelta(days=2))
+    heartbeat.forget_the_dead()
+    assert [one.claimer for one in SmsWorker.objects.all()] == ["a"]
+    heartbeat.stop_beating("a")
+    assert not SmsWorker.objects.exists()
+
+
+def test_a_late_probe_of_the_token_is_no_refusal() -> None:
+    now = timezone.now()
+    message = SmsMessage.objects.create(phone="+256772123456", text="x", expires_at=now)
+    event = SmsEvent(message=message, what="attempt", step="token", http_status=429, error="rate", at=now)
+    assert pulse.trouble([], [event], now) == ("", "")
+    event.http_status = 401
+    assert pulse.trouble([], [event], now)[0] == "credentials"
+    event.at = now - timedelta(hours=2)
+    assert pulse.trouble([], [event], now) == ("", "")

@@ -1,0 +1,156 @@
+"""No secret, no whole phone number, no player's token in any log line."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playmatatu.logs import ConsoleFormatter, JsonFormatter
+from sms.text import redaction
+from sms.text.redaction import blank_link, mask_phone, redact
+from tests.conftest import free_port, wait_for
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "KjcIWMmTdfMdIWthq-92_Yt2bN3tvnQwa_8XMDuCUS8"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /g/abc?pt={TOKEN} HTTP/1.1",
+        f"/api/v1/game/queue/status?queue_token={TOKEN}&x=1",
+        f"queue_token=7.{TOKEN}",
+        f'{{"player_token": "{TOKEN}", "x": 1}}',
+        f"{{'access_token': '{TOKEN}'}}",
+        f"authToken: {TOKEN}",
+        f"%3Fpt%3D{TOKEN}",
+        f"/sms/dlr/7.{TOKEN}/",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.KjcIWMmTdfMdIWthq",
+        "X-Callback-Secret: KjcIWMmTdfMdIWthq",
+        f"x-callback-signature={TOKEN}",
+        f"PLAYER_TOKEN={TOKEN}",
+        f"Password: {TOKEN}",
+        f"attempt=1 next=%2fg%2fabc%3fPT%3D{TOKEN}",
+        f"a=1%26pt%3d{TOKEN}",
+        f"\u0345pt={TOKEN}",
+    ],
+)
+def test_tokens_are_hidden(text: str) -> None:
+    assert "KjcIWMmTdfMdIWthq" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["+256772123456", "256772123456", "0772123456", "%2B256772123456", "0772 123 456", "+256-772-123-456"],
+)
+def test_phone_numbers_are_masked(written: str) -> None:
+    shown = redact(f"to {written}, now")
+    assert "****" in shown
+    digits = "".join(char for char in shown if char.isdigit())
+    assert "2123" not in digits
+
+
+def test_secrets_of_the_settings_are_hidden(settings: Any) -> None:
+    settings.SMS_SERVICE_PASSWORD = "pass-word-9"
+    assert "pass-word-9" not in redact("the password is pass-word-9!")
+
+
+def test_mask_and_blank() -> None:
+    assert mask_phone("+256772123456") == "+25677****456"
+    assert blank_link(f"Play: http://x/g/t?pt={TOKEN}") == "Play: http://x/g/t?pt=[redacted]"
+
+
+PIECES = ["pt", "PT", "%3f", "%26", "=", "%3D", ": ", '"', "token", "auth", "queue_", "Password", "x-callback-secret"]
+
+
+@given(st.lists(st.sampled_from([*PIECES, "at", "em", "_", " ", "&", "opaque9"]), max_size=8).map("".join))
+def test_no_name_slips_past_the_quick_look(text: str) -> None:
+    hidden = redaction._KEYED.sub(rf"\1{redaction.HIDDEN}", text)
+    assert redact(text) == hidden
+
+
+@given(st.text())
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+def record(message: str, **extra: Any) -> logging.LogRecord:
+    made = logging.makeLogRecord({"msg": message, "levelname": "ERROR", "name": "x", **extra})
+    try:
+        raise ValueError(f"pt={TOKEN} 0772123456")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+@pytest.mark.parametrize("formatter", [ConsoleFormatter(), JsonFormatter()])
+def test_formatters_redact_fields_and_tracebacks(formatter: logging.Formatter) -> None:
+    line = formatter.format(record(f"hello pt={TOKEN}", phone="0772123456", number=5))
+    assert TOKEN not in line
+    assert "0772123456" not in line
+    assert "ValueError" in line
+    assert "5" in line
+
+
+def test_json_is_one_object_a_line() -> None:
+    line = JsonFormatter().format(record("two\nlines", event="sms.send", ms=7))
+    assert "\n" not in line
+    read = json.loads(line)
+    assert (read["event"], read["ms"], read["level"]) == ("sms.send", 7, "ERROR")
+
+
+def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+        "DEBUG": "true",
+        "MOMO_AUTO_APPROVE": "true",
+        "LOG_LEVEL": "DEBUG",
+        "LOG_FORMAT": "json",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'x.sqlite3'}",
+        "SECRET_KEY": "k" * 50,
+        "WEB_CONCURRENCY": "1",
+        "SMS_SERVICE_BASE_URL": "",
+    }
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        site = f"http://127.0.0.1:{port}"
+        wait_for(lambda: "Booting worker" in log.read_text(), 20)
+        stakes = [
+            requests.post(
+                f"{site}/api/v1/game/stake", json={"phone_number": phone, "stake_amount": 1000}, timeout=10
+            ).json()
+            for phone in ("0772000001", "+256772000002")
+        ]
+        requests.get(f"{site}/api/v1/game/queue/status?queue_token={stakes[0]['queue_token']}", timeout=5)
+        assert requests.get(stakes[1]["game_link"].replace("http://127.0.0.1:8000", site), timeout=5).ok
+    finally:
+        server.terminate()
+        server.wait(20)
+    text = log.read_text()
+    assert "GET /g/" in text
+    assert "INSERT INTO" in text
+    for secret in (
+        "772000001",
+        "772000002",
+        *(stake[key] for stake in stakes for key in ("player_token", "queue_token")),
+    ):
+        assert secret not in text

@@ -1,0 +1,199 @@
+"""`make run` as a stranger has it: started in a copy, used, stopped."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.conftest import free_port, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: Any) -> Path:
+    """The tree as it is committed or changed, without what a run has left here; with this Python as its `.venv`."""
+    target: Path = tmp_path_factory.mktemp("clone") / "playmatatu"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    (target / ".venv" / "bin").mkdir(parents=True)
+    (target / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (target / ".venv" / "bin" / "python").chmod(0o755)
+    (target / ".venv" / "run-installed").touch()
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=target, check=True)
+    return target
+
+
+class Run:
+    def __init__(self, copy: Path, *arguments: str, **environment: str) -> None:
+        self.site, self.sandbox = free_port(), free_port()
+        clean = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        self.log = (copy / "var-log.txt").open("w+")
+        self.process = subprocess.Popen(
+            ["make", "run", f"PORT={self.site}", f"SANDBOX_PORT={self.sandbox}", *arguments],
+            cwd=copy,
+            env=clean | environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.copy = copy
+
+    def output(self) -> str:
+        self.log.seek(0)
+        return self.log.read()
+
+    def ready(self) -> None:
+        wait_for(lambda: "Ctrl-C stops everything" in self.output() or self.process.poll() is not None, 60)
+        assert self.process.poll() is None, self.output()
+
+    def members(self) -> list[str]:
+        listed = subprocess.run(["ps", "-eo", "pgid,args"], capture_output=True, text=True, check=True).stdout
+        return [line for line in listed.splitlines() if line.split()[0] == str(self.process.pid)]
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        os.killpg(self.process.pid, number)
+        self.process.wait(10)
+        wait_for(lambda: not self.members(), 5)
+
+
+@pytest.fixture
+def runs(copy: Path) -> Iterator[list[Run]]:
+    started: list[Run] = []
+    yield started
+    for run in started:
+        if run.members():
+            os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+        run.log.close()
+        (copy / "var-log.txt").unlink(missing_ok=True)
+
+
+def test_a_match_from_start_to_end(copy: Path, runs: list[Run]) -> None:
+    run = Run(copy)
+    runs.append(run)
+    run.ready()
+    site, sandbox = f"http://127.0.0.1:{run.site}", f"http://127.0.0.1:{run.sandbox}"
+    created = requests.post(
+        f"{site}/api/v1/game/stake",
+        json={
+            "phone_number": "0772000001",
+            "stake_amount": 1000,
+            "create_private": True,
+            "invite_phone": "0772000002",
+        },
+        timeout=10,
+    ).json()
+    assert created["sms_invite_sent"] is True
+    [invite] = requests.get(f"{sandbox}/inbox.json", timeout=5).json()
+    link = invite["text"].split()[-1]
+    assert link == f"{site}/join?match_code={created['match_code']}"
+    assert created["match_code"] in requests.get(link, timeout=5).text
+    joined = requests.post(
+        f"{site}/api/v1/game/stake",
+        json={"phone_number": "0772000002", "stake_amount": 1000, "match_code": created["match_code"]},
+        timeout=10,
+    ).json()
+    texts = [item["text"] for item in requests.get(f"{sandbox}/inbox.json", timeout=5).json()]
+    assert len(texts) == 3
+    assert requests.get(texts[0].split()[-1], timeout=5).status_code == 200
+    login = re.search(r"user (\S+), password (\S+)", run.output())
+    assert login
+    session = requests.Session()
+    page = session.get(f"{site}/admin/login/", timeout=5).text
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert token
+    answer = session.post(
+        f"{site}/admin/login/?next=/admin/",
+        {"username": login[1], "password": login[2], "csrfmiddlewaretoken": token[1]},
+        timeout=5,
+    )
+    assert "Log out" in answer.text
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True)
+    assert status.stdout.replace("?? var-log.txt\n", "") == ""
+    run.stop()
+    for secret in (created["player_token"], created["queue_token"], joined["player_token"], joined["queue_token"]):
+        assert secret not in run.output()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_behind(copy: Path, runs: list[Run], number: int) -> None:
+    run = Run(copy, SMS_DELIVERY="worker")
+    runs.append(run)
+    run.ready()
+    assert len(run.members()) >= 5
+    run.stop(number)
+    for port in (run.site, run.sandbox):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_supervisor_that_is_killed_leaves_no_child(copy: Path, runs: list[Run]) -> None:
+    run = Run(copy)
+    runs.append(run)
+    run.ready()
+    listed = subprocess.run(
+        ["pgrep", "-g", str(run.process.pid), "-f", "playmatatu.devserver"], capture_output=True, text=True, check=True
+    )
+    for pid in listed.stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    run.process.wait(10)
+    wait_for(lambda: not run.members(), 10)
+
+
+@pytest.mark.parametrize("name", ["PORT", "SANDBOX_PORT"])
+def test_a_busy_port(copy: Path, runs: list[Run], name: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        number = busy.getsockname()[1]
+        run = Run(copy, f"{name}={number}")
+        runs.append(run)
+        assert run.process.wait(20) != 0
+    lines = [line for line in run.output().splitlines() if str(number) in line]
+    assert lines == [f"Port {number} is busy; choose another one: make run {name}=…"]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ('case "$*" in *version_info*) exit 1;; esac', "Python 3.10 or newer is needed"),
+        ('case "$*" in *ensurepip*) exit 1;; esac', "no venv module"),
+    ],
+)
+def test_a_python_that_will_not_do(copy: Path, tmp_path: Path, script: str, words: str) -> None:
+    fake = tmp_path / "python3"
+    fake.write_text(f"#!/bin/sh\n{script}\nexit 0\n")
+    fake.chmod(0o755)
+    # Without what a surrounding make hands down, which would add lines of its own.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    ended = subprocess.run(
+        ["make", "run", f"PYTHON={fake}", "VENV=none"],
+        cwd=copy,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert words in ended.stdout
+    assert len(ended.stdout.splitlines()) == 1

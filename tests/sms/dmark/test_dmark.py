@@ -1,0 +1,319 @@
+"""Every answer that DMark was seen to give, from its raw body; and each fault over real HTTP."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms.dmark import answers, blocking
+from sms.dmark.answers import Reply
+from sms.dmark.exchange import Exchange
+from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
+from tests.conftest import Sandbox
+from tests.raw_host import PATHS, raw_host
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
+
+
+def reply(status: int, body: str | bytes) -> Reply:
+    return answers.read(status, body.encode() if isinstance(body, str) else body, None)
+
+
+def read(reader: Any, status: int, body: str | bytes) -> Any:
+    try:
+        return reader(reply(status, body))
+    except ProviderError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, f'{{"access_token": "{JWT}", "description": "Token generated", "status_code": "201"}}', JWT),
+        (201, f'{{"access_token": "{JWT}", "first_name": "", "username": "", "status_code": "201"}}', JWT),
+        (200, '{"access_token": "opaque"}', "opaque"),
+        (
+            401,
+            '{"access_token": "", "description": "Invalid username or password", "status_code": "401"}',
+            AuthenticationFailed,
+        ),
+        (
+            200,
+            '{"access_token": "", "description": "Invalid username or password", "status_code": "401"}',
+            AuthenticationFailed,
+        ),
+        (
+            404,
+            '{"error": "Account Not Found", "description": "Account Does Not Exist.", "status_code": 404}',
+            AuthenticationFailed,
+        ),
+        (422, "{}", AuthenticationFailed),
+        (400, "<html>", AuthenticationFailed),
+        (429, "{}", ProviderUnavailable),
+        (500, "<html>", ProviderUnavailable),
+        (301, "", ProviderRejected),
+        (200, "<html></html>", ProviderUnavailable),
+        (200, "", ProviderUnavailable),
+        (200, "[]", ProviderUnavailable),
+        (200, '{"access_token": ""}', ProviderUnavailable),
+        (200, '{"access_token": null}', ProviderUnavailable),
+        (200, '{"access_token": 5}', ProviderUnavailable),
+        (200, '{"access_token": "a\\nX-Evil: 1"}', ProviderUnavailable),
+        (200, '{"access_token": "tok\\u0000en"}', ProviderUnavailable),
+    ],
+)
+def test_token_answers(status: int, body: str, outcome: Any) -> None:
+    assert read(answers.access_token, status, body) == outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (
+            200,
+            '{"Failed": 0, "Total": 1, "Submitted": 1, "Detail": [{"phone": "256772123456", "msg_id": 2047158}]}',
+            "2047158",
+        ),
+        (201, '{"msg_id": "REAL-MSG-001", "status_code": "201", "description": "Message accepted"}', "REAL-MSG-001"),
+        (200, '{"message_id": 7, "status_code": 200}', "7"),
+        (200, '{"id": "a-1", "description": "ok"}', "a-1"),
+        (200, '{"Failed": 0, "Submitted": 1, "Detail": []}', ""),
+        (200, '{"Failed": 0, "Submitted": 1, "Detail": {"msg_id": 8}}', "8"),
+        (200, '{"status_code": "201", "description": "Message accepted"}', ""),
+        (200, '{"msg_id": "", "status_code": "200"}', ""),
+        (200, '{"msg_id": 2047158.0}', "2047158"),
+        (200, '{"msg_id": true, "status_code": "200"}', ""),
+        (200, '{"msg_id": "a\\u0000b\\ud800"}', "a\ufffdb\ufffd"),
+        (
+            200,
+            '{"Failed": 1, "Total": 1, "Submitted": 0, "Detail": [{"phone": "256772123456", "msg_id": 1}]}',
+            ProviderRejected,
+        ),
+        (200, '{"Failed": "1", "Total": "1", "Submitted": "0"}', ProviderRejected),
+        (200, '{"Failed": 0, "Total": 1, "Submitted": 0, "Detail": []}', ProviderRejected),
+        (400, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
+        (200, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
+        (401, '{"msg_id": "", "status_code": "401", "description": "Invalid auth token"}', answers.StaleToken),
+        (200, '{"msg_id": "", "status_code": 401, "description": "Invalid auth token"}', answers.StaleToken),
+        (
+            403,
+            '{"error": "unauthenticated", "description": "Invalid token type.", "status_code": "403"}',
+            answers.StaleToken,
+        ),
+        (404, "<html>", ProviderRejected),
+        (302, "", ProviderRejected),
+        (429, "{}", ProviderUnavailable),
+        (200, '{"status_code": 500}', ProviderUnavailable),
+        (503, "<html>", ProviderUnavailable),
+        (200, "<html>", ProviderRejected),
+        (200, "[1]", ProviderRejected),
+        (200, "", ProviderRejected),
+        (200, '{"Failed": 0, "To', ProviderRejected),
+        (200, "[" * 30000, ProviderRejected),
+        (200, b"\xff\xfe", ProviderRejected),
+    ],
+)
+def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
+    assert read(answers.accepted_id, status, body) == outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, '{"msg_id": 2047158, "status": "DELIVERED", "submitted_at": "2019-11-18 13:06:14.384962"}', "DELIVERED"),
+        (200, '{"msg_id": "x", "status": "delivered", "status_code": "200"}', "DELIVERED"),
+        (200, '{"msg_id": "x", "status": 1}', "1"),
+        (200, '{"msg_id": "x"}', ""),
+        (404, "{}", ""),
+        (401, "{}", answers.StaleToken),
+        (500, "", ProviderUnavailable),
+        (200, "<html>", ProviderRejected),
+    ],
+)
+def test_report_answers(status: int, body: str, outcome: Any) -> None:
+    assert read(answers.report, status, body) == outcome
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_KEYS = st.sampled_from(
+    ["Failed", "Submitted", "Detail", "msg_id", "id", "status_code", "access_token", "status", "description"]
+)
+
+
+@given(
+    st.integers(200, 599),
+    st.one_of(st.binary(max_size=200), st.dictionaries(_KEYS, _JSON).map(lambda data: json.dumps(data).encode())),
+)
+def test_no_answer_is_a_surprise(status: int, body: bytes) -> None:
+    for reader in (answers.access_token, answers.accepted_id, answers.report):
+        outcome = read(reader, status, body)
+        if isinstance(outcome, str):
+            assert "\0" not in outcome
+            outcome.encode()
+            assert len(outcome) <= 8192
+        else:
+            assert issubclass(outcome, ProviderError)
+
+
+# fault → error, requests to the token endpoint, requests to the send endpoint
+FAULTS_ON_SEND = [
+    ("400", ProviderRejected, 1, 1),
+    ("404", ProviderRejected, 1, 1),
+    ("401", AuthenticationFailed, 2, 2),
+    ("403", AuthenticationFailed, 2, 2),
+    ("body_401", AuthenticationFailed, 2, 2),
+    ("429", ProviderUnavailable, 1, 3),
+    ("500", ProviderUnavailable, 1, 3),
+    ("503", ProviderUnavailable, 1, 3),
+    ("body_500", ProviderUnavailable, 1, 3),
+    ("reset", ProviderUnavailable, 1, 3),
+    ("truncated", ProviderUnavailable, 1, 3),
+    ("hang", ProviderUnavailable, 1, 3),
+    ("slow", ProviderUnavailable, 1, 3),
+    ("redirect", ProviderRejected, 1, 1),
+    ("html", ProviderRejected, 1, 1),
+    ("huge", ProviderRejected, 1, 1),
+    ("list", ProviderRejected, 1, 1),
+    ("empty", ProviderRejected, 1, 1),
+    ("not_json", ProviderRejected, 1, 1),
+    ("wrong_type", ProviderRejected, 1, 1),
+    ("nul", ProviderRejected, 1, 1),
+]
+FAULTS_ON_TOKEN = [
+    ("400", AuthenticationFailed, 1),
+    ("401", AuthenticationFailed, 1),
+    ("404", AuthenticationFailed, 1),
+    ("422", AuthenticationFailed, 1),
+    ("body_401", AuthenticationFailed, 1),
+    ("429", ProviderUnavailable, 3),
+    ("500", ProviderUnavailable, 3),
+    ("reset", ProviderUnavailable, 3),
+    ("truncated", ProviderUnavailable, 3),
+    ("hang", ProviderUnavailable, 3),
+    ("redirect", ProviderRejected, 1),
+    ("html", ProviderUnavailable, 1),
+    ("huge", ProviderUnavailable, 1),
+    ("list", ProviderUnavailable, 1),
+    ("empty", ProviderUnavailable, 1),
+    ("wrong_type", ProviderUnavailable, 1),
+]
+
+
+def attempt() -> tuple[list[Exchange], Any]:
+    exchanges: list[Exchange] = []
+    try:
+        return exchanges, blocking.send("0772123456", "hello", "", exchanges.append)
+    except ProviderError as error:
+        return exchanges, error
+
+
+@pytest.mark.parametrize(("fault", "error", "tokens", "sends"), FAULTS_ON_SEND)
+def test_faults_on_send(
+    sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int, sends: int
+) -> None:
+    settings.SMS_READ_TIMEOUT = 0.3
+    sandbox.faults(send=fault, retry_after=0, hang_seconds=0.6)
+    exchanges, outcome = attempt()
+    assert type(outcome) is error, outcome
+    assert (sandbox.token_requests, sandbox.sends) == (tokens, sends)
+    assert sum(exchange.step == "send" for exchange in exchanges) == sends
+    assert str(outcome).endswith(".")
+    for exchange in exchanges:
+        assert len(exchange.answer) <= 520
+        assert "\0" not in exchange.answer
+        exchange.answer.encode()
+
+
+@pytest.mark.parametrize(("fault", "error", "tokens"), FAULTS_ON_TOKEN)
+def test_faults_on_token(sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int) -> None:
+    settings.SMS_READ_TIMEOUT = 0.3
+    sandbox.faults(token=fault, retry_after=0, hang_seconds=0.6)
+    _, outcome = attempt()
+    assert type(outcome) is error, outcome
+    assert (sandbox.token_requests, sandbox.sends) == (tokens, 0)
+
+
+def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox) -> None:
+    sandbox.faults(send="503", send_times=2, token="500", token_times=1)
+    exchanges, outcome = attempt()
+    assert isinstance(outcome, str)
+    assert outcome
+    assert len(sandbox.inbox()) == 1
+    assert [exchange.status for exchange in exchanges] == [500, 201, 503, 503, 200]
+
+
+def test_a_long_retry_after_is_given_up_at_once(sandbox: Sandbox) -> None:
+    sandbox.faults(send="429", retry_after=30)
+    _, outcome = attempt()
+    assert isinstance(outcome, ProviderUnavailable)
+    assert outcome.retry_after == 30
+    assert sandbox.sends == 1
+
+
+def test_a_stale_token_is_replaced_once(sandbox: Sandbox) -> None:
+    attempt()
+    sandbox.faults(send="401", send_times=1)
+    _, outcome = attempt()
+    assert isinstance(outcome, str)
+    assert (sandbox.token_requests, sandbox.sends, len(sandbox.inbox())) == (2, 3, 2)
+
+
+def test_what_is_sent(sandbox: Sandbox) -> None:
+    text = 'Curly ’ŋ "quoted" \\ €'
+    blocking.send("0772123456", text, "http://127.0.0.1/sms/dlr/1.x/", lambda exchange: None)
+    [request] = [request for request in sandbox.requests() if request["path"] == "/v3/api/send_sms/"]
+    assert request["body"] == {
+        "msg": text,
+        "numbers": "0772123456",
+        "dlr_url": "http://127.0.0.1/sms/dlr/1.x/",
+        "scan_ip": False,
+    }
+    assert sandbox.inbox()[0]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [(gzip.compress(b'{"msg_id": 7}'), "7"), (b"not gzip at all", None)],
+)
+def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None) -> None:
+    with raw_host(body, {"Content-Encoding": "gzip"}) as host:
+        settings.SMS_SERVICE_BASE_URL = host.url
+        settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
+        _, result = attempt()
+    if outcome:
+        assert result == outcome
+    else:
+        assert isinstance(result, ProviderRejected)
+        assert "not DMark's" in str(result)
+    assert host.asked == PATHS
+
+
+def test_a_password_in_the_address_goes_along(settings: Any) -> None:
+    with raw_host(b'{"msg_id": 7}', {}) as host:
+        settings.SMS_SERVICE_BASE_URL = f"  {host.url.replace('//', '//gate:way@')}/ "
+        settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
+        _, result = attempt()
+    assert result == "7"
+    assert set(host.authorizations) == {"Basic Z2F0ZTp3YXk="}
+
+
+def test_nobody_there(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_SERVICE_BASE_URL = "http://127.0.0.1:9"
+    exchanges, outcome = attempt()
+    assert isinstance(outcome, ProviderUnavailable)
+    assert "ConnectionRefusedError" in str(outcome)
+    assert len(exchanges) == 3
+
+
+@pytest.mark.parametrize("base", ["nonsense", "ftp://x", "http://"])
+def test_a_base_url_that_is_none(sandbox: Sandbox, settings: Any, base: str) -> None:
+    settings.SMS_SERVICE_BASE_URL = base
+    _, outcome = attempt()
+    assert isinstance(outcome, ProviderError)

@@ -1,0 +1,127 @@
+"""Delivery reports: the signed address, every encoding, and moves that only go forward."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from sms.dmark.report_address import dlr_url
+from sms.models import SmsMessage, Status
+from sms.outbox import queue_sms
+from sms.reports.moves import take
+from sms.sending.attempt import Outcome
+from sms.sending.outcomes import record
+from tests.conftest import Sandbox, wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHONE = "+256772123456"
+
+
+@pytest.fixture
+def message(sandbox: Sandbox, settings: Any) -> SmsMessage:
+    settings.SITE_URL = "http://testserver"
+    return SmsMessage.objects.get(pk=queue_sms(PHONE, "see http://x/g/t?pt=secret-token").pk)
+
+
+def path(message: SmsMessage) -> str:
+    return dlr_url(message.pk).removeprefix("http://testserver")
+
+
+def state(message: SmsMessage) -> str:
+    return SmsMessage.objects.get(pk=message.pk).status
+
+
+@pytest.mark.parametrize("word", ["DELIVERED", "delivered", " Delivered ", "1", 1])
+@pytest.mark.parametrize("how", ["json", "form", "get", "json without a type"])
+def test_delivered(client: Client, message: SmsMessage, word: Any, how: str) -> None:
+    values = {"msg_id": "another", "status": word, "submitted_at": "2026-01-01"}
+    if how == "get":
+        answer = client.get(path(message), values)
+    elif how == "form":
+        answer = client.post(path(message), values)
+    else:
+        kind = "application/json" if how == "json" else "text/plain"
+        answer = client.post(path(message), json.dumps(values), content_type=kind)
+    assert answer.status_code == 200
+    message.refresh_from_db()
+    assert message.status == "delivered"
+    assert message.delivered_at
+    assert "secret-token" not in message.text
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (["PENDING"], "sent"),
+        (["8", "4"], "sent"),
+        (["banana"], "sent"),
+        ([""], "sent"),
+        (["FAILED"], "undelivered"),
+        (["2"], "undelivered"),
+        (["16"], "undelivered"),
+        (["FAILED", "DELIVERED"], "delivered"),
+        (["DELIVERED", "FAILED"], "delivered"),
+        (["DELIVERED", "PENDING", "DELIVERED"], "delivered"),
+    ],
+)
+def test_moves_only_go_forward(message: SmsMessage, words: list[str], end: str) -> None:
+    for word in words:
+        assert take(message.pk, word, "push")
+    assert state(message) == end
+
+
+@pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "queued"])
+def test_a_late_delivered_lifts_any_end_and_undelivered_none(message: SmsMessage, status: str) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status=status)
+    take(message.pk, "FAILED", "push")
+    assert state(message) == status
+    take(message.pk, "DELIVERED", "push")
+    assert state(message) == "delivered"
+
+
+def test_forged_addresses(client: Client, message: SmsMessage) -> None:
+    good = path(message)
+    other = good.replace(f"/{message.pk}.", f"/{message.pk + 1}.")
+    for bad in (good[:-3] + "xx/", other, "/sms/dlr/1/", "/sms/dlr/.x/", "/sms/dlr/x.y/"):
+        assert client.post(bad, {"status": "DELIVERED"}).status_code == 403
+    assert client.put(good).status_code == 405
+    assert client.post(good).status_code == 200
+    assert client.post(good, b"\xff\xfe{", content_type="application/json").status_code == 200
+    assert client.post(good, "[" * 10000, content_type="application/json").status_code == 200
+    assert state(message) == "sent"
+    message.delete()
+    assert client.post(good, {"status": "DELIVERED"}).status_code == 404
+
+
+def test_no_report_address_where_reports_are_off(message: SmsMessage, settings: Any) -> None:
+    settings.SMS_DLR_ENABLED = False
+    assert dlr_url(1) == ""
+    settings.SMS_DLR_ENABLED = True
+    settings.SITE_URL = ""
+    assert dlr_url(1) == ""
+    settings.SITE_URL = "http://testserver"
+    settings.ROOT_URLCONF = "tests.urls_empty"
+    assert dlr_url(1) == ""
+
+
+@pytest.mark.parametrize("method", ["json", "form", "get"])
+def test_the_sandbox_reports(sandbox: Sandbox, settings: Any, live_server: Any, method: str) -> None:
+    settings.SITE_URL = live_server.url
+    sandbox.faults(report="backwards", report_after=0.05, report_method=method)
+    message = queue_sms(PHONE, "x")
+    wait_for(lambda: SmsMessage.objects.get(pk=message.pk).events.filter(what="report").count() == 3)
+    assert state(message) == "delivered"
+
+
+def test_a_report_before_our_own_post_has_returned(sandbox: Sandbox, settings: Any, live_server: Any) -> None:
+    settings.SITE_URL = live_server.url
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms(PHONE, "x")
+    SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me")
+    assert take(message.pk, "DELIVERED", "push")
+    message.refresh_from_db()
+    record([Outcome(message, Status.SENT, message.created_at, provider_id="77")])
+    message.refresh_from_db()
+    assert (message.status, message.provider_id) == ("delivered", "77")

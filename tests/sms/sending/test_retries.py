@@ -1,0 +1,75 @@
+"""When a text that could not be sent is tried again, and when never."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from sms.dmark.exchange import Exchange
+from sms.errors import AuthenticationFailed, ProviderRejected, ProviderUnavailable, RateLimited, SmsError
+from sms.models import SmsMessage, Status
+from sms.sending.attempt import Outcome
+from sms.sending.retries import LONGEST_DELAY, delay, settle
+
+NOW = timezone.now()
+SEND = Exchange("send", 1, 503, "", "", "DMark is in trouble (503).", 5)
+
+
+def failed(reason: SmsError | None, *, status: str = Status.FAILED, retries: int = 0, sends: int = 1) -> Outcome:
+    message = SmsMessage(pk=1, retries=retries, expires_at=NOW + timedelta(hours=1))
+    return Outcome(message, Status(status), NOW, reason, exchanges=[SEND] * sends)
+
+
+def seconds(outcome: Outcome) -> float:
+    assert outcome.due_at
+    return (outcome.due_at - NOW).total_seconds()
+
+
+def test_pauses_grow_and_differ() -> None:
+    for retries, longest in enumerate([2, 4, 8, 16, 32, 64, 120, 120]):
+        drawn = {delay(retries) for _ in range(50)}
+        assert len(drawn) > 10
+        assert longest * 0.75 <= min(drawn) <= max(drawn) <= longest
+    assert delay(10_000) <= LONGEST_DELAY
+
+
+@pytest.mark.parametrize(("retries", "least", "most"), [(0, 1.5, 2), (3, 12, 16)])
+def test_a_provider_in_trouble_is_tried_later(retries: int, least: float, most: float) -> None:
+    settled = settle(failed(ProviderUnavailable("DMark is in trouble (503).", 503), retries=retries))
+    assert settled.status == Status.QUEUED
+    assert least <= seconds(settled) <= most
+
+
+def test_a_retry_after_is_kept() -> None:
+    assert seconds(settle(failed(ProviderUnavailable("DMark limits the rate (429).", 429, 90.0)))) == 90
+
+
+def test_never_later_than_it_expires() -> None:
+    outcome = failed(ProviderUnavailable("DMark limits the rate (429).", 429, 90.0))
+    outcome.message.expires_at = NOW + timedelta(seconds=20)
+    assert seconds(settle(outcome)) == 20
+
+
+def test_the_rate_limit_is_waited_for() -> None:
+    settled = settle(failed(RateLimited(17.0), status=Status.RATE_LIMITED, sends=0))
+    assert (settled.status, seconds(settled)) == (Status.QUEUED, 17)
+
+
+@pytest.mark.parametrize("reason", [AuthenticationFailed("no", 401), ProviderRejected("a redirect", 302)])
+def test_what_is_not_the_texts_fault_goes_back_as_it_was(reason: SmsError) -> None:
+    settled = settle(failed(reason, sends=0))
+    assert (settled.status, settled.due_at) == (Status.QUEUED, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (ProviderRejected("DMark refuses the text (400).", 400), Status.FAILED),
+        (SmsError("It expired before it could be sent."), Status.EXPIRED),
+        (SmsError("Internal error (KeyError); the log has more."), Status.FAILED),
+        (None, Status.SENT),
+    ],
+)
+def test_an_end_is_an_end(reason: SmsError | None, status: Status) -> None:
+    settled = settle(failed(reason, status=status))
+    assert (settled.status, settled.due_at) == (status, None)

@@ -1,0 +1,115 @@
+"""One text a phone and kind in a while: who holds the key, who waits, and who gives it back."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+from sms.errors import ProviderRejected, RateLimited
+from sms.models import SmsMessage
+from sms.outbox import queue_sms, send_sms
+from sms.sending import throttle
+from sms.sending.attempt import attempt
+from sms.worker.worker import Options, Worker
+from tests.conftest import RedisServer, Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHONE = "+256772123456"
+OTHER = "+256772000009"
+
+
+@pytest.fixture(params=["local memory", "redis"])
+def either_cache(request: Any) -> None:
+    if request.param == "redis":
+        request.getfixturevalue("redis_cache")
+
+
+def text(number: int, phone: str = PHONE, kind: str = "", life: float = 60) -> SmsMessage:
+    return SmsMessage(pk=number, phone=phone, text="x", kind=kind, expires_at=timezone.now() + timedelta(seconds=life))
+
+
+def test_throttle(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    first = send_sms(PHONE, "one")
+    assert str(first.pk) in str(cache.get(f"sms_rate:{PHONE}"))
+    with pytest.raises(RateLimited) as caught:
+        send_sms(PHONE, "two")
+    assert 0 < caught.value.retry_after <= 30
+    assert SmsMessage.objects.latest().status == "rate_limited"
+    # A kind has a key of its own, so none swallows another.
+    assert send_sms(PHONE, "three", kind="match_found").status == "sent"
+    assert send_sms(PHONE, "four", kind="payment_success").status == "sent"
+    assert send_sms("0772000009", "five").status == "sent"
+    # The same message passes its own key.
+    assert throttle.acquire(PHONE, "", first.pk) == 0.0
+
+
+def test_throttle_is_released_when_the_send_failed(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    sandbox.faults(send="400")
+    with pytest.raises(ProviderRejected):
+        send_sms(PHONE, "one")
+    assert cache.get(f"sms_rate:{PHONE}") is None
+    sandbox.faults(send="ok")
+    assert send_sms(PHONE, "two").status == "sent"
+
+
+@pytest.mark.usefixtures("either_cache")
+def test_many_at_once() -> None:
+    texts = [text(1), text(2), text(3, kind="match_found"), text(4, OTHER)]
+    for _ in range(2):  # the second time each passes its own key
+        waits = throttle.acquire_many(texts, 30)
+        assert 28 < waits[1] <= 30
+        assert [waits[0], *waits[2:]] == [0.0, 0.0, 0.0]
+    # The same keys and holders as one by one.
+    assert throttle.acquire(PHONE, "", 1, 30) == 0.0
+    assert 28 < throttle.acquire(PHONE, "match_found", 9, 30) <= 30
+    assert throttle.acquire_many([], 30) == []
+    assert throttle.acquire_many(texts, 0) == [0.0] * 4
+
+
+def test_many_at_once_without_the_cache(redis_cache: RedisServer, caplog: Any) -> None:
+    redis_cache.stop()
+    assert throttle.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
+    assert throttle.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
+    assert caplog.text.count("sms.cache_down") == 1
+
+
+@pytest.mark.usefixtures("either_cache")
+def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
+    message = queue_sms(PHONE, "x")
+    worker = Worker(Options(), print)
+    assert throttle.acquire_many([message], 30) == [0.0]
+    worker.stopping.set()
+    worker.tasks.put((message, 0.0, time.monotonic()))
+    worker.tasks.put(None)
+    worker._send()
+    assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0
+
+
+@pytest.mark.parametrize(("ago", "held"), [(0.0, False), (5.0, True)])
+def test_a_text_that_waited_long_asks_again(sandbox: Sandbox, settings: Any, ago: float, held: bool) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
+    message = queue_sms(PHONE, "x")
+    assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0  # another text took the key meanwhile
+    worker = Worker(Options(), print)
+    worker.tasks.put((message, 0.0, time.monotonic() - ago))
+    worker.tasks.put(None)
+    worker._send()
+    outcome = worker.outcomes.get()
+    assert outcome
+    assert (outcome.status, len(sandbox.inbox())) == (("queued", 0) if held else ("sent", 1))
+
+
+@pytest.mark.usefixtures("either_cache")
+def test_what_expired_meanwhile_gives_its_key_back(settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    old = text(1, life=-1)
+    assert throttle.acquire_many([old], 30) == [0.0]
+    assert attempt(old, wait=0.0).status == "expired"
+    assert throttle.acquire(PHONE, "", 2) == 0.0

@@ -1,0 +1,245 @@
+"""`queue_sms` and `send_sms`: the row, the transaction, the ends."""
+
+import logging
+import os
+import signal
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.utils import timezone
+
+from sms import outbox
+from sms.errors import (
+    AuthenticationFailed,
+    InvalidPhone,
+    ProviderRejected,
+    ProviderUnavailable,
+    SmsDisabled,
+)
+from sms.models import SmsEvent, SmsMessage
+from sms.outbox import queue_sms, send_sms
+from sms.sending import claims
+from sms.signals import sms_failed, sms_sent
+from tests.conftest import RedisServer, Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHONE = "+256772123456"
+
+
+def test_committed_is_sent_and_rolled_back_is_not(sandbox: Sandbox) -> None:
+    with transaction.atomic():
+        message = queue_sms("0772 123456", "first")
+        assert sandbox.inbox() == []
+    with transaction.atomic():
+        queue_sms(PHONE, "never")
+        transaction.set_rollback(True)
+    message.refresh_from_db()
+    assert (message.status, message.attempts, message.phone) == ("sent", 1, PHONE)
+    assert message.provider_id
+    assert message.sent_at
+    assert [item["text"] for item in sandbox.inbox()] == ["first"]
+    assert sandbox.inbox()[0]["to"] == "0772123456"
+    [event] = SmsEvent.objects.all()
+    assert (event.step, event.http_status, event.provider_id) == ("send", 200, message.provider_id)
+
+
+def test_dedupe_key(sandbox: Sandbox) -> None:
+    first = queue_sms(PHONE, "one", dedupe_key="k")
+    with transaction.atomic():
+        second = queue_sms(PHONE, "two", dedupe_key="k")
+        assert SmsMessage.objects.count() == 1  # the caller's transaction is alive
+    assert first.pk == second.pk
+    assert len(sandbox.inbox()) == 1
+
+
+def test_dedupe_key_in_a_race(sandbox: Sandbox) -> None:
+    def run() -> None:
+        queue_sms(PHONE, "x", dedupe_key="race")
+        connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert SmsMessage.objects.count() == 1
+    assert len(sandbox.inbox()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b", "a\ud800", None, 5])
+def test_bad_texts_leave_no_row(sandbox: Sandbox, text: Any) -> None:
+    for call in (queue_sms, send_sms):
+        with pytest.raises(ValueError, match=r"The text of an SMS"):
+            call(PHONE, text)
+    with pytest.raises(InvalidPhone):
+        queue_sms("123", "x")
+    assert SmsMessage.objects.count() == 0
+
+
+def test_disabled_leaves_a_row_and_sends_nothing(settings: Any) -> None:
+    settings.SMS_SERVICE_BASE_URL = ""
+    assert queue_sms(PHONE, "x").status == "disabled"
+    with pytest.raises(SmsDisabled, match="SMS_SERVICE_BASE_URL"):
+        send_sms(PHONE, "x")
+    assert list(SmsMessage.objects.values_list("status", flat=True)) == ["disabled", "disabled"]
+
+
+def test_send_sms_raises_the_reason_and_keeps_it(sandbox: Sandbox) -> None:
+    for fault, error in (("400", ProviderRejected), ("503", ProviderUnavailable), ("401", AuthenticationFailed)):
+        sandbox.faults(send=fault)
+        with pytest.raises(error) as caught:
+            send_sms(PHONE, "x")
+        message = SmsMessage.objects.latest()
+        assert message.status == "failed"
+        assert message.error == str(caught.value)
+    sandbox.faults(send="ok")
+    assert send_sms(PHONE, "x").status == "sent"
+
+
+def test_inline_failure_does_not_disturb_the_caller(sandbox: Sandbox) -> None:
+    sandbox.faults(send="503")
+    message = queue_sms(PHONE, "x")
+    message.refresh_from_db()
+    assert (message.status, message.attempts) == ("failed", 3)
+    assert SmsEvent.objects.filter(message=message).count() == 3
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+def test_a_cache_that_is_down_costs_no_text(
+    sandbox: Sandbox, redis_cache: RedisServer, settings: Any, caplog: Any, swallow: bool
+) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    settings.CACHES["default"]["OPTIONS"]["IGNORE_EXCEPTIONS"] = swallow
+    settings.CACHES = dict(settings.CACHES)
+    redis_cache.stop()
+    for _ in range(2):
+        assert send_sms(PHONE, "x").status == "sent"
+    assert len(sandbox.inbox()) == 2
+    assert caplog.text.count("sms.cache_down") == (0 if swallow else 1)
+
+
+def test_a_cache_that_hangs_costs_no_text(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    assert redis_cache.process
+    os.kill(redis_cache.process.pid, signal.SIGSTOP)
+    try:
+        assert send_sms(PHONE, "x").status == "sent"
+    finally:
+        os.kill(redis_cache.process.pid, signal.SIGCONT)
+
+
+def test_an_expired_text_is_never_sent(sandbox: Sandbox) -> None:
+    message = queue_sms(PHONE, "see http://x/g/t?pt=secret", expires_at=timezone.now() - timedelta(seconds=1))
+    message.refresh_from_db()
+    assert message.status == "expired"
+    assert "expired" in message.error
+    assert "secret" not in message.text
+    assert sandbox.inbox() == []
+
+
+def test_two_deliveries_of_one_row_send_once(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms(PHONE, "x")
+    assert message.status == "queued"
+    assert sandbox.inbox() == []
+
+    def run() -> None:
+        outbox.deliver(message.pk)
+        connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sandbox.inbox()) == 1
+
+
+def test_what_expires_first_is_claimed_first(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    now = timezone.now()
+    for minutes in (30, 10, 20):
+        queue_sms(PHONE, str(minutes), expires_at=now + timedelta(minutes=minutes))
+    claimed = claims.claim("me", 2, 60)
+    assert [message.text for message in claimed] == ["10", "20"]
+    assert claims.free_expired_leases() == 0
+    SmsMessage.objects.update(lease_until=now - timedelta(seconds=1))
+    assert claims.free_expired_leases() == 2
+
+
+def test_signals_come_after_the_status(sandbox: Sandbox) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def note(name: str) -> Any:
+        def receive(message: SmsMessage, **kwargs: Any) -> None:
+            seen.append((name, SmsMessage.objects.get(pk=message.pk).status))
+
+        return receive
+
+    sent, failed = note("sent"), note("failed")
+    sms_sent.connect(sent, weak=False)
+    sms_failed.connect(failed, weak=False)
+    try:
+        queue_sms(PHONE, "one")
+        sandbox.faults(send="400")
+        queue_sms(PHONE, "two")
+    finally:
+        sms_sent.disconnect(sent)
+        sms_failed.disconnect(failed)
+    assert seen == [("sent", "sent"), ("failed", "failed")]
+
+
+def test_resend(sandbox: Sandbox) -> None:
+    sandbox.faults(send="400")
+    message = queue_sms(PHONE, "x")
+    sandbox.faults(send="ok")
+    assert outbox.resend(SmsMessage.objects.filter(pk=message.pk), "alice") == [message.pk]
+    assert outbox.resend(SmsMessage.objects.filter(pk=message.pk), "alice") == []
+    message.refresh_from_db()
+    assert message.status == "sent"
+    assert len(sandbox.inbox()) == 1
+    assert SmsEvent.objects.get(what="resend").actor == "alice"
+
+
+def test_log_lines_are_structured_and_masked(sandbox: Sandbox, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    message = queue_sms(PHONE, "hello", kind="match_found")
+    [record] = [record for record in caplog.records if record.name == "sms.delivery"]
+    fields = vars(record)
+    assert record.levelname == "INFO"
+    assert fields["event"] == "sms.send"
+    assert fields["message_id"] == message.pk
+    assert fields["phone"] == "+25677****456"
+    assert (fields["attempt"], fields["http_status"], fields["kind"]) == (1, 200, "match_found")
+    assert fields["provider_id"]
+    assert fields["ms"] >= 0
+    assert "772123456" not in fields["answer"]
+    sandbox.faults(send="400")
+    queue_sms(PHONE, "hello")
+    assert caplog.records[-1].levelname == "ERROR"
+
+
+def test_send_test_sms(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
+    call_command("send_test_sms", "0772123456", "--message", "hi")
+    out = capsys.readouterr().out
+    assert out.startswith("sent")
+    assert sandbox.inbox()[0]["text"] == "hi"
+    for fault, words in (("400", "provider"), ("503", "provider"), ("401", "credentials")):
+        sandbox.faults(send=fault)
+        with pytest.raises(CommandError, match=words):
+            call_command("send_test_sms", "0772123456")
+    with pytest.raises(CommandError, match="bad number"):
+        call_command("send_test_sms", "123")
+    sandbox.faults(send="ok")
+    settings.SMS_RATE_LIMIT_SECONDS = 30
+    call_command("send_test_sms", "0772123456")
+    with pytest.raises(CommandError, match="rate limit"):
+        call_command("send_test_sms", "0772123456")
+    settings.SMS_SERVICE_PASSWORD = ""
+    with pytest.raises(CommandError, match="disabled"):
+        call_command("send_test_sms", "0772123456")

@@ -1,0 +1,119 @@
+"""What is deleted, what is emptied, and what must stay."""
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from sms import outbox
+from sms.models import SmsDay, SmsEvent, SmsMessage
+from sms.worker import housekeeping
+from tests.conftest import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def text(days: float, **values: Any) -> SmsMessage:
+    at = timezone.now() - timedelta(days=days)
+    fields = {"phone": "+256772123456", "text": "hello", "status": "delivered", "created_at": at, "segments": 1}
+    message = SmsMessage.objects.create(**{**fields, "expires_at": at + timedelta(hours=1), **values})
+    SmsEvent.objects.create(message=message, what="attempt", at=at)
+    return message
+
+
+def prune(*arguments: str) -> str:
+    out = StringIO()
+    call_command("prune_sms", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def left() -> set[int]:
+    return set(SmsMessage.objects.values_list("pk", flat=True))
+
+
+def test_old_rows_go_and_the_counts_stay(monkeypatch: Any) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    for _ in range(10):
+        text(91)
+    young = text(89)
+    assert "Deleted 10 texts older than 90 days" in prune()
+    assert left() == {young.pk}
+    assert SmsEvent.objects.count() == 1
+    assert SmsDay.objects.get(day=timezone.localdate() - timedelta(days=91)).messages == 10
+    assert "Deleted 0 " in prune()
+
+
+def test_what_is_still_to_be_sent_stays() -> None:
+    stay = {text(200, status=status).pk for status in ("queued", "sending")}
+    prune("--days", "0")
+    assert left() == stay
+    assert set(SmsMessage.objects.values_list("text", flat=True)) == {"hello"}
+
+
+def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    old = [text(31, status="failed", text="see http://x/g/t?pt=tok", holds_link=True) for _ in range(5)]
+    young = text(29)
+    assert "emptied 5 older than 30" in prune()
+    assert set(SmsMessage.objects.filter(pk__in=[one.pk for one in old]).values_list("text", "holds_link")) == {
+        ("", False)
+    }
+    young.refresh_from_db()
+    assert young.text == "hello"
+    # There is nothing left to send again.
+    assert outbox.resend(SmsMessage.objects.all(), "operator") == []
+    assert "emptied 0 " in prune()
+
+
+def test_dry_run_changes_nothing() -> None:
+    text(91)
+    text(40)
+    text(1)
+    assert prune("--dry-run") == "Would delete 1 texts older than 90 days and empty 1 more.\n"
+    assert SmsMessage.objects.filter(text="hello").count() == 3
+
+
+@pytest.mark.parametrize("arguments", [["--days", "-1"], ["--days", "5", "--blank-days", "6"], ["--days", "99999"]])
+def test_nonsense_is_refused(arguments: list[str]) -> None:
+    text(100)
+    with pytest.raises(CommandError, match="--days must be"):
+        prune(*arguments)
+    assert SmsMessage.objects.count() == 1
+
+
+def test_progress(monkeypatch: Any) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 1)
+    monkeypatch.setattr("sms.management.commands.prune_sms._PROGRESS_SECONDS", 0)
+    for _ in range(3):
+        text(91)
+    assert "deleted 2 so far\n" in prune()
+
+
+# --- links past their time
+
+
+def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    live = "Play here: http://x/g/t?pt=a-live-token"
+    over = [text(0.5, status=status, text=live, holds_link=True) for status in ("sent", "failed", "undelivered")]
+    soon = text(0, status="failed", text=live, holds_link=True)
+    waiting = text(0.5, status="queued", text=live, holds_link=True)
+    assert housekeeping.blank_links() == 3
+    for message in over:
+        message.refresh_from_db()
+        assert message.text == "Play here: http://x/g/t?pt=[redacted]"
+        assert not message.holds_link
+    for message in (soon, waiting):
+        message.refresh_from_db()
+        assert message.text == live
+    assert housekeeping.blank_links() == 0
+
+
+def test_queue_sms_marks_what_holds_a_link_and_counts_its_segments(sandbox: Sandbox) -> None:
+    with_link = outbox.queue_sms("0772123456", "Play here: http://x/g/t?pt=tok")
+    without = outbox.queue_sms("0772123457", "x" * 161)
+    assert (with_link.holds_link, with_link.segments) == (True, 1)
+    assert (without.holds_link, without.segments) == (False, 2)
