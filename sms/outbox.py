@@ -81,7 +81,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
     queued = []
     for message in resendable(rows).only("pk", "expires_at"):
         now = timezone.now()
-        expires_at = max(message.expires_at, now + timedelta(seconds=conf.DEFAULT_LIFE_SECONDS))
+        expires_at = max(message.expires_at, now + timedelta(seconds=conf.current().life))
         with transaction.atomic():
             if not SmsMessage.objects.filter(pk=message.pk, status__in=RESENDABLE).update(
                 status=Status.QUEUED, due_at=now, expires_at=expires_at, retries=0, error="", claim="", lease_until=None
@@ -116,7 +116,7 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
         dedupe_key=dedupe_key,
         created_at=now,
         due_at=now,
-        expires_at=expires_at or now + timedelta(seconds=conf.DEFAULT_LIFE_SECONDS),
+        expires_at=expires_at or now + timedelta(seconds=conf.current().life),
         segments=min(segments(text).count, 32767),
         holds_link=has_link(text),
     )

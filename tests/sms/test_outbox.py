@@ -48,6 +48,12 @@ def test_committed_is_sent_and_rolled_back_is_not(sandbox: Sandbox) -> None:
     assert (event.step, event.http_status, event.provider_id) == ("send", 200, message.provider_id)
 
 
+def test_a_text_without_an_expiry_lives_as_long_as_is_set(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_LIFE_SECONDS = 90
+    message = queue_sms(PHONE, "short-lived")
+    assert message.expires_at == message.created_at + timedelta(seconds=90)
+
+
 def test_dedupe_key(sandbox: Sandbox) -> None:
     first = queue_sms(PHONE, "one", dedupe_key="k")
     with transaction.atomic():
