@@ -1,5 +1,7 @@
 """What can go wrong with a text. `str()` of each is one sentence for an operator and holds no secret."""
 
+from enum import Enum
+
 
 class SmsError(Exception):
     """Base of all. `transient` says whether the same text may go through later, by itself."""
@@ -28,8 +30,23 @@ class RateLimited(SmsError):
         super().__init__(f"Rate limit: this phone had a text a moment ago; try again in {retry_after:.0f} s.")
 
 
+class Trouble(str, Enum):
+    """What keeps DMark from taking any text: the reason why sending pauses."""
+
+    NONE = ""
+    CREDENTIALS = "credentials"
+    ACCOUNT = "account"
+    PROVIDER = "provider"
+
+
 class ProviderError(SmsError):
-    """DMark did not take the text. `status_code`: its HTTP status, None where there was none."""
+    """DMark did not take the text. `status_code`: its HTTP status, None where there was none.
+
+    `in_doubt`: DMark may have taken it all the same. `trouble`: what it means for the other texts.
+    """
+
+    in_doubt = False
+    trouble = Trouble.NONE
 
     def __init__(self, message: str, status_code: int | None = None) -> None:
         self.status_code = status_code
@@ -39,16 +56,43 @@ class ProviderError(SmsError):
 class AuthenticationFailed(ProviderError):
     """DMark refuses the credentials; no text is to blame, and none will pass until they are mended."""
 
+    trouble = Trouble.CREDENTIALS
+
 
 class ProviderRejected(ProviderError):
-    """DMark refuses this text, or answers what is no answer of DMark's; the same request would end the same."""
+    """DMark refuses this text; the same request would end the same."""
+
+
+class Misdirected(ProviderRejected):
+    """DMark redirects, or the settings make no address: nothing passes until they are mended."""
+
+    trouble = Trouble.CREDENTIALS
+
+
+class AccountRefused(ProviderRejected):
+    """DMark refuses the whole account: no credit, suspended, sender not approved. No text is to blame."""
+
+    trouble = Trouble.ACCOUNT
+
+
+class NotDmarks(ProviderRejected):
+    """A whole answer under 2xx that is not DMark's: never sent again by itself, since DMark may have the text."""
+
+    in_doubt = True
 
 
 class ProviderUnavailable(ProviderError):
     """DMark is out of order or out of reach, also after the quick retries. `retry_after`: seconds, where it said."""
 
     transient = True
+    trouble = Trouble.PROVIDER
 
     def __init__(self, message: str, status_code: int | None = None, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
         super().__init__(message, status_code)
+
+
+class InDoubt(ProviderUnavailable):
+    """The request was written and not answered in full: a time-out, a reset, an answer cut short, a 504."""
+
+    in_doubt = True

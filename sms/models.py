@@ -10,6 +10,8 @@ from django.utils import timezone
 class Status(models.TextChoices):
     QUEUED = "queued", "queued"
     SENDING = "sending", "sending"
+    # DMark was asked and did not answer in full, or not as itself: it may have the text.
+    UNKNOWN = "unknown", "unknown"
     SENT = "sent", "sent"
     DELIVERED = "delivered", "delivered"
     UNDELIVERED = "undelivered", "undelivered"
@@ -17,13 +19,21 @@ class Status(models.TextChoices):
     RATE_LIMITED = "rate_limited", "rate limited"
     EXPIRED = "expired", "expired"
     DISABLED = "disabled", "disabled"
+    CANCELLED = "cancelled", "cancelled"
 
 
 # An acceptance by DMark lifts all but these, which are further along already.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
-RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
-# Ends that mean that the player has no text.
-UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.EXPIRED, Status.RATE_LIMITED)
+RESENDABLE = (
+    Status.FAILED,
+    Status.UNDELIVERED,
+    Status.UNKNOWN,
+    Status.EXPIRED,
+    Status.RATE_LIMITED,
+    Status.DISABLED,
+)
+# Ends after which nobody can say that the phone has the text.
+UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
 
@@ -38,6 +48,8 @@ class SmsMessage(models.Model):
     provider_id = models.CharField("DMark's id", max_length=100, blank=True, default="")
     attempts = models.PositiveIntegerField("send requests", default=0)
     retries = models.PositiveIntegerField("times put back for later", default=0)
+    # Requests that were written and not answered in full: each may have brought the text to the phone.
+    doubts = models.PositiveSmallIntegerField("requests in doubt", default=0, db_default=0)
     error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     due_at = models.DateTimeField(default=timezone.now)
@@ -93,6 +105,8 @@ class SmsEvent(models.Model):
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
     answer = models.TextField("DMark's answer, cut short and redacted", blank=True, default="")
+    # What it means for all texts, not for this one alone: a value of `sms.errors.Trouble`.
+    trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="")
     ms = models.PositiveIntegerField("milliseconds", default=0)
     actor = models.CharField(max_length=150, blank=True, default="")
@@ -113,7 +127,8 @@ class SmsWorker(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # Why it does not send: credentials refused, DMark down; empty while it does.
+    # Why it does not send: a value of `sms.errors.Trouble`, and DMark's words; empty while it does.
+    trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
 
     class Meta:

@@ -10,9 +10,11 @@ INVITE_WORDS = {
     "sent": _("Your invite has been sent."),
     "delivered": _("Your invite has been delivered."),
     "undelivered": _("Your invite has not reached your friend's phone: check the number, or share the code."),
+    "unknown": _("Your invite may have been sent, but that is not certain: share the code, to be safe."),
     "failed": _("Your invite could not be sent: check the number, or share the code."),
     "expired": _("Your invite could not be sent in time: share the code."),
     "rate_limited": _("Your friend was texted a moment ago, so your invite was not sent: share the code."),
+    "cancelled": _("Your invite was stopped before it was sent: share the code."),
     "disabled": _("Texts are switched off at the moment, so your invite was not sent: share the code."),
 }
 

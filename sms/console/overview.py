@@ -20,15 +20,18 @@ SERIES = (
     ("delivered", "delivered"),
     ("sent", "sent, no report yet"),
     ("waiting", "waiting"),
+    ("unknown", "perhaps sent"),
     ("failed", "not delivered"),
-    ("off", "not sent: SMS was off"),
+    ("off", "not sent: off or cancelled"),
 )
 _GROUPS: Mapping[str, str] = {
     Status.DELIVERED: "delivered",
     Status.SENT: "sent",
     Status.QUEUED: "waiting",
     Status.SENDING: "waiting",
+    Status.UNKNOWN: "unknown",
     Status.DISABLED: "off",
+    Status.CANCELLED: "off",
 }
 _SAMPLE = 1000
 
@@ -132,7 +135,7 @@ def _month_chart(counted: counts.Counts, kind: str | None, today: date) -> SafeS
 
 
 def _facts(reading: Now, total: KindRow) -> Iterable[tuple[str, str]]:
-    ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"]
+    ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"] + total.groups["unknown"]
     yield (
         "Delivered, of what has an end or is sent",
         f"{total.groups['delivered'] / ended:.1%}" if ended else "nothing yet",

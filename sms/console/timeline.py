@@ -23,6 +23,8 @@ class Line(NamedTuple):
 MEANINGS: dict[str, str] = {
     Status.QUEUED: "It waits to be sent.",
     Status.SENDING: "It is being sent at this moment.",
+    Status.UNKNOWN: "DMark may have it: a request was not answered in full, or not as DMark answers, and no report has "
+    "come. Ask the player before you send it again, since it may arrive twice.",
     Status.SENT: "DMark took it. Whether the phone has it is known when DMark reports.",
     Status.DELIVERED: "The phone has it.",
     Status.UNDELIVERED: "DMark took it, but the network could not deliver it: phone off, out of reach, or not in use. "
@@ -30,6 +32,7 @@ MEANINGS: dict[str, str] = {
     Status.FAILED: "It was not sent. See why below; when that is mended, send again.",
     Status.RATE_LIMITED: "It was not sent, because this phone had the same kind of text a moment before. Send again.",
     Status.EXPIRED: "Its time was over before it could be sent.",
+    Status.CANCELLED: "An operator took it back before it was sent.",
     Status.DISABLED: "It was not sent, because SMS was off when it was queued. Turn it on, then send again.",
 }
 

@@ -79,8 +79,8 @@ def test_kinds_statuses_segments_and_cost(at_noon: Any, settings: Any) -> None:
     text(timedelta(hours=30), status="delivered")
     shown = overview.gather()
     rows = {row.kind: row for row in shown.kinds}
-    assert rows["match_found"].cells == [6, 0, 0, 2, 0]
-    assert rows["private_invite"].cells == [0, 0, 1, 0, 0]
+    assert rows["match_found"].cells == [6, 0, 0, 0, 2, 0]
+    assert rows["private_invite"].cells == [0, 0, 1, 0, 0, 0]
     assert (shown.total.total, shown.total.segments) == (9, 12)
     assert dict(shown.facts)["Cost"] == "420 UGX"
     assert dict(shown.facts)["Delivered, of what has an end or is sent"] == "75.0%"
