@@ -249,15 +249,17 @@ class SmsMessageAdmin(admin.ModelAdmin):
         """Shows how many will be sent, then sends them."""
         able = outbox.resendable(queryset)
         if "post" not in request.POST:  # the field by which Django confirms its own delete action
+            worth = outbox.worth_resending(queryset)
             context = {
                 **self.admin_site.each_context(request),
                 "title": "Send again",
                 "opts": self.model._meta,
                 "media": self.media,
                 "selected": queryset.count(),
-                "able": able.count(),
+                "able": len(worth),
+                "left_out": able.count() - len(worth),
                 "ids": queryset.values_list("pk", flat=True),
-                "sample": able[:10],
+                "sample": SmsMessage.objects.filter(pk__in=worth[:10]),
                 "action_checkbox_name": ACTION_CHECKBOX_NAME,
             }
             return TemplateResponse(request, "admin/sms/resend.html", context)

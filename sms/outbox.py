@@ -5,13 +5,14 @@ A text's way: a row `queued` → claimed, `sending` with a lease → `attempt` t
 """
 
 import uuid
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from sms import conf
+from sms import conf, owners
 from sms.errors import SmsDisabled
 from sms.models import RESENDABLE, SmsEvent, SmsMessage, Status
 from sms.sending.attempt import attempt
@@ -22,6 +23,7 @@ from sms.text.redaction import BLANKED, has_link
 from sms.text.segments import segments
 
 CHANNEL = "sms_outbox"
+_HANDFUL = 500
 
 
 def queue_sms(
@@ -74,12 +76,13 @@ def deliver(message_id: int) -> None:
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
     """Queue again what did not arrive; two orders at once send one. Returns the ids that this call queued.
 
-    What is past its time gets a new hour, unless its link is blanked already: such a text is left alone.
+    What is past its time gets a new hour, unless its link is blanked already, or its app says that it is no longer
+    worth sending: such a text is left alone.
     """
     if not conf.current().enabled:
         raise SmsDisabled
     queued = []
-    for message in resendable(rows).only("pk", "expires_at"):
+    for message in _worth_resending(rows):
         now = timezone.now()
         expires_at = max(message.expires_at, now + timedelta(seconds=conf.current().life))
         with transaction.atomic():
@@ -96,6 +99,21 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Those of `rows` that may be sent again."""
     return rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
+
+
+def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
+    """The ids of those of `rows` that may be sent again, and are still worth it."""
+    return [message.pk for message in _worth_resending(rows)]
+
+
+def _worth_resending(rows: "QuerySet[SmsMessage]") -> Iterator[SmsMessage]:
+    """In handfuls: a whole day's texts may be ordered at once."""
+    ids = list(resendable(rows).values_list("pk", flat=True))
+    for start in range(0, len(ids), _HANDFUL):
+        chosen = SmsMessage.objects.filter(pk__in=ids[start : start + _HANDFUL])
+        handful = list(chosen.only("pk", "dedupe_key", "expires_at"))
+        worth = owners.worth_sending(handful)
+        yield from (message for message in handful if message.pk in worth)
 
 
 def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires_at: datetime | None) -> SmsMessage:

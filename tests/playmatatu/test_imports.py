@@ -13,10 +13,10 @@ OURS = {"sms", "payments", "game", "playmatatu"}
 ROOMS = {
     "text": set(),
     "dmark": {"text", "cache"},
-    "sending": {"dmark", "text", "models", "signals", "cache"},
+    "sending": {"dmark", "text", "models", "signals", "cache", "owners"},
     "reports": {"dmark", "text", "models", "signals"},
     "figures": {"models"},
-    "worker": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache"},
+    "worker": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
     "console": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
 }
 ALWAYS = {"conf", "errors"}
