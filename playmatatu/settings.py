@@ -208,6 +208,13 @@ INVITES_PER_RECIPIENT_DAY = whole("INVITES_PER_RECIPIENT_DAY", 5)
 INVITES_PER_ADDRESS_HOUR = whole("INVITES_PER_ADDRESS_HOUR", 300)
 WRONG_CODES_PER_ADDRESS = whole("WRONG_CODES_PER_ADDRESS", 100)
 
+# What the pages say of who runs them; empty ones are not shown.
+SUPPORT_CONTACT = text("SUPPORT_CONTACT")
+TERMS_URL = text("TERMS_URL")
+MIN_AGE = whole("MIN_AGE", 0)
+# Where a match is played, with {token} and {pt} in it.
+GAME_URL = text("GAME_URL")
+
 METRICS_TOKEN = text("METRICS_TOKEN")
 
 LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()

@@ -95,6 +95,11 @@ def _opponent(entry: Entry) -> Entry | None:
     return waiting.filter(match_code=None).order_by("opened_at", "pk").first()
 
 
+def payable(stake_amount: int) -> int:
+    """What a player pays: the stake and the commission."""
+    return stake_amount + int(settings.COMMISSION_FLAT)
+
+
 def prize(stake_amount: int) -> int:
     """What the winner gets."""
     return max(0, 2 * stake_amount - settings.COMMISSION_FLAT)
