@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import datetime, timezone
+from typing import Any
 
 from sms.text import redact
 
@@ -14,15 +15,29 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
+# What the lines of `sms` say in words already.
+_SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
+# What would begin a line of its own, or move the cursor: a caller must not be able to write a log line.
+_BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
+_BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
+
+
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00 INFO sms.delivery: sms.sent message=7 kind=match_found …`"""
+    """`12:00:00 INFO sms.delivery: sms.send: 7 (match_found) to +25677****456, 200, id 9 attempt=1 ms=12`"""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        fields = " ".join(f"{key}={value}" for key, value in extras(record).items() if value not in (None, ""))
-        return f"{super().formatMessage(record)} {fields}".rstrip()
+        said = _SAID if record.name.startswith("sms.") else frozenset()
+        fields = (
+            f"{key}={value}" for key, value in extras(record).items() if value not in (None, "") and key not in said
+        )
+        return " ".join((super().formatMessage(record), *fields)).translate(_BREAKS)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        # It keeps its lines, set in: what an exception quotes looks like no line of the log's own.
+        return "\n".join(f"    {line.translate(_BREAKS)}" for line in super().formatException(ei).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

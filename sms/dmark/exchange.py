@@ -39,6 +39,11 @@ def fields(message: Named, event: str) -> dict[str, object]:
     }
 
 
+def facts(values: dict[str, object]) -> str:
+    """What `fields` hold, as words: a log line says them also where nothing shows a record's extra fields."""
+    return f"{values['message_id']} ({values['kind'] or 'plain'}) to {values['phone']}"
+
+
 def log_exchange(message: Named, exchange: Exchange) -> None:
     """One line a request: error where it failed, else info; none for a token that came."""
     if exchange.step == "token" and not exchange.error:
@@ -51,7 +56,8 @@ def log_exchange(message: Named, exchange: Exchange) -> None:
         "answer": exchange.answer,
         "ms": exchange.ms,
     }
+    status = exchange.status or "no answer"
     if exchange.error:
-        logger.error("%s failed: %s", name, exchange.error, extra=values)
+        logger.error("%s: %s failed, %s: %s", name, facts(values), status, exchange.error, extra=values)
     else:
-        logger.info(name, extra=values)
+        logger.info("%s: %s, %s, id %s", name, facts(values), status, exchange.provider_id or "none", extra=values)

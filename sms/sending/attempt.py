@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from sms import conf
 from sms.dmark import blocking
-from sms.dmark.exchange import Exchange, fields, log_exchange
+from sms.dmark.exchange import Exchange, facts, fields, log_exchange
 from sms.dmark.report_address import dlr_url
 from sms.errors import RateLimited, SmsDisabled, SmsError
 from sms.models import SmsMessage, Status
@@ -74,19 +74,22 @@ def attempt(
             raise
     except RateLimited as error:
         status, reason = Status.RATE_LIMITED, error
-        logger.warning("sms.rate_limited", extra=fields(message, "sms.rate_limited"))
+        values = fields(message, "sms.rate_limited")
+        logger.warning("sms.rate_limited: %s", facts(values), extra=values)
     except SmsDisabled as error:
         status, reason = Status.DISABLED, error
     except SmsError as error:
         status, reason = Status.FAILED, error
     # Whatever it was, the text needs an end that an operator can see.
     except Exception as error:
-        logger.exception("sms.broken", extra=fields(message, "sms.broken"))
+        values = fields(message, "sms.broken")
+        logger.exception("sms.broken: %s", facts(values), extra=values)
         status, reason = Status.FAILED, SmsError(f"Internal error ({type(error).__name__}); the log has more.")
     return Outcome(message, status, timezone.now(), reason, provider_id, exchanges=exchanges)
 
 
 def _expired(message: SmsMessage) -> Outcome:
     last = f" Last reason: {message.error}" if message.error else ""
-    logger.error("sms.expired", extra=fields(message, "sms.expired"))
+    values = fields(message, "sms.expired")
+    logger.error("sms.expired: %s", facts(values), extra=values)
     return Outcome(message, Status.EXPIRED, timezone.now(), SmsError(f"It expired before it could be sent.{last}"))

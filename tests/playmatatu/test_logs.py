@@ -107,6 +107,35 @@ def test_json_is_one_object_a_line() -> None:
     assert (read["event"], read["ms"], read["level"]) == ("sms.send", 7, "ERROR")
 
 
+@pytest.mark.parametrize("char", ["\n", "\r", "\r\n", "\x1b", "\x00", "\x85", "\x9b", "\u2028", "\u2029"], ids=ascii)
+def test_nobody_writes_a_console_line_of_their_own(char: str) -> None:
+    hostile = f"a{char}12:00:00 INFO sms.delivery: sms.send: all is well"
+    made = logging.makeLogRecord({"msg": "refused: %s", "args": (hostile,), "name": "x", "answer": hostile})
+    line = ConsoleFormatter().format(made)
+    assert len(line.splitlines()) == 1
+    assert char not in line
+    assert line.count("all is well") == 2
+
+
+def test_a_traceback_keeps_its_lines_set_in() -> None:
+    made = record("two\nlines")
+    try:
+        raise ValueError("x\n12:00:00 INFO forged\r12:00:00 INFO forged")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    first, *rest = ConsoleFormatter().format(made).splitlines()
+    assert first.endswith("two\\nlines")
+    assert len(rest) > 3
+    assert all(line.startswith("    ") for line in rest)
+
+
+def test_the_console_says_nothing_twice() -> None:
+    facts = {"event": "sms.send", "message_id": 7, "kind": "hint", "phone": "+25677****456", "provider_id": "91"}
+    said = "sms.send: 7 (hint) to +25677****456, 200, id 91"
+    made = logging.makeLogRecord({"msg": said, "name": "sms.delivery", "http_status": 200, "ms": 12, **facts})
+    assert ConsoleFormatter().format(made).endswith(f"sms.delivery: {said} ms=12")
+
+
 def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
     port = free_port()
     environment = {

@@ -225,9 +225,15 @@ def test_log_lines_are_structured_and_masked(sandbox: Sandbox, caplog: Any) -> N
     assert fields["provider_id"]
     assert fields["ms"] >= 0
     assert "772123456" not in fields["answer"]
+    # The same in words, for a log that shows nothing else.
+    said = f"sms.send: {message.pk} (match_found) to +25677****456, 200, id {fields['provider_id']}"
+    assert record.getMessage() == said
     sandbox.faults(send="400")
-    queue_sms(PHONE, "hello")
+    failed = queue_sms(PHONE, "hello")
     assert caplog.records[-1].levelname == "ERROR"
+    start = f"sms.send: {failed.pk} (plain) to +25677****456 failed, 400: "
+    assert caplog.records[-1].getMessage().startswith(start)
+    assert "772123456" not in caplog.text
 
 
 def test_send_test_sms(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
