@@ -20,6 +20,22 @@ class SmsDisabled(SmsError):
         super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
 
 
+class Paused(SmsError):
+    """An operator has paused the sending of all texts, or of this kind."""
+
+    transient = True
+
+    def __init__(self, what: str, actor: str, reason: str) -> None:
+        super().__init__(f"Sending of {what} is paused by {actor or 'somebody unknown'}: {reason}")
+
+
+class NeverTexted(SmsError):
+    """The number is on the list of those that are never texted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This number is never texted: {reason}")
+
+
 class RateLimited(SmsError):
     """This phone had a text of the same kind a moment ago. `retry_after`: seconds."""
 

@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from sms.text.redaction import mask_phone
+
 
 class Status(models.TextChoices):
     QUEUED = "queued", "queued"
@@ -56,6 +58,8 @@ class SmsMessage(models.Model):
     expires_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
+    # When its link was opened first: that it helped, not by whom.
+    opened_at = models.DateTimeField(null=True, blank=True, editable=False)
     # What it costs, kept because the text may be blanked; 0: queued before this was counted. The default is the
     # database's too, so that a process of the version before may still queue while this one is rolled out.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
@@ -71,7 +75,11 @@ class SmsMessage(models.Model):
         verbose_name = "SMS"
         verbose_name_plural = "all texts"
         get_latest_by = "created_at"
-        permissions: ClassVar = [("resend_smsmessage", "Can send an SMS again")]
+        permissions: ClassVar = [
+            ("resend_smsmessage", "Can send an SMS again"),
+            ("cancel_smsmessage", "Can cancel an SMS that is not sent yet"),
+            ("view_full_phone", "Can see phone numbers in full"),
+        ]
         indexes: ClassVar = [
             # Partial, so that a claim costs the same with a million old rows as with none.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
@@ -96,6 +104,8 @@ class SmsEvent(models.Model):
         ATTEMPT = "attempt", "attempt"
         REPORT = "report", "report"
         RESEND = "resend", "resend"
+        CANCEL = "cancel", "cancel"
+        OPENED = "opened", "opened"
 
     message = models.ForeignKey(SmsMessage, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(default=timezone.now)
@@ -153,3 +163,62 @@ class SmsDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.kind or 'plain'} {self.status}: {self.messages}"
+
+
+class SmsHold(models.Model):
+    """An operator's order that no text leaves for now, or none of a kind. Who resumes deletes it."""
+
+    ALL = "*"
+
+    kind = models.CharField(max_length=40, unique=True, default=ALL, blank=True)
+    reason = models.CharField(max_length=200)
+    actor = models.CharField("paused by", max_length=150, blank=True, default="", editable=False)
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "pause"
+        verbose_name_plural = "pauses of sending"
+
+    def __str__(self) -> str:
+        return f"Pause of {self.what}"
+
+    @property
+    def what(self) -> str:
+        return "all texts" if self.kind == self.ALL else f"{self.kind or 'plain'} texts"
+
+
+class SmsNever(models.Model):
+    """A number that is never texted, whatever happens: somebody complained."""
+
+    phone = models.CharField("phone (E.164)", max_length=16, unique=True)
+    reason = models.CharField(max_length=200)
+    actor = models.CharField("listed by", max_length=150, blank=True, default="", editable=False)
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "number that is never texted"
+        verbose_name_plural = "numbers that are never texted"
+
+    def __str__(self) -> str:
+        return mask_phone(self.phone)
+
+
+class SmsAlert(models.Model):
+    """Something of which a person is told once when it begins and once when it ends; gone when both are done."""
+
+    name = models.CharField(max_length=60, unique=True)
+    text = models.TextField()
+    since = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # What of the present news, its begin or its end, is out.
+    mailed = models.BooleanField(default=False)
+    posted = models.BooleanField(default=False)
+    # Who tells it now has until then; of two workers one does.
+    busy_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "alert"
+
+    def __str__(self) -> str:
+        return self.name

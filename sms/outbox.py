@@ -13,8 +13,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from sms import conf, owners
-from sms.errors import SmsDisabled
-from sms.models import RESENDABLE, SmsEvent, SmsMessage, Status
+from sms.errors import NeverTexted, SmsDisabled
+from sms.models import RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
+from sms.sending import holds
 from sms.sending.attempt import attempt
 from sms.sending.claims import claim
 from sms.sending.outcomes import record
@@ -31,10 +32,12 @@ def queue_sms(
 ) -> SmsMessage:
     """Write one text to the outbox; it leaves after commit, inline or by the worker.
 
-    With a `dedupe_key` that exists already: that message, and nothing is sent. Raises InvalidPhone or ValueError
-    before any row is written.
+    With a `dedupe_key` that exists already: that message, and nothing is sent. One to a number that is never texted
+    is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
     """
     message = _new(phone, text, kind, dedupe_key, expires_at)
+    if message.status == Status.QUEUED and (never := holds.never_texted(message.phone)):
+        message.status, message.error = Status.CANCELLED, str(never)
     try:
         # In a savepoint: the unique key decides a race, and its error must not end the caller's transaction.
         with transaction.atomic():
@@ -54,6 +57,11 @@ def send_sms(phone: object, text: str, *, kind: str = "") -> SmsMessage:
     if message.status == Status.DISABLED:
         message.save(force_insert=True)
         raise SmsDisabled
+    if refusal := holds.refusal(message.phone, kind):
+        message.status = Status.CANCELLED if isinstance(refusal, NeverTexted) else Status.FAILED
+        message.error = str(refusal)
+        message.save(force_insert=True)
+        raise refusal
     config = conf.current()
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
     message.lease_until = timezone.now() + timedelta(seconds=config.lease + config.longest_send)
@@ -98,7 +106,8 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Those of `rows` that may be sent again."""
-    return rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
+    able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
+    return able.exclude(phone__in=SmsNever.objects.values("phone"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:

@@ -32,7 +32,7 @@ MEANINGS: dict[str, str] = {
     Status.FAILED: "It was not sent. See why below; when that is mended, send again.",
     Status.RATE_LIMITED: "It was not sent, because this phone had the same kind of text a moment before. Send again.",
     Status.EXPIRED: "Its time was over before it could be sent.",
-    Status.CANCELLED: "An operator took it back before it was sent.",
+    Status.CANCELLED: "It was not sent: an operator took it back, or the number is never texted.",
     Status.DISABLED: "It was not sent, because SMS was off when it was queued. Turn it on, then send again.",
 }
 
@@ -52,6 +52,10 @@ def lines(message: SmsMessage) -> list[Line]:
 def _line(event: SmsEvent) -> Line:
     if event.what == SmsEvent.What.RESEND:
         return Line(event.at, "plain", f"Sent again by {event.actor or 'somebody unknown'}", "Queued once more.")
+    if event.what == SmsEvent.What.CANCEL:
+        return Line(event.at, "bad", f"Cancelled by {event.actor or 'the worker'}", event.error)
+    if event.what == SmsEvent.What.OPENED:
+        return Line(event.at, "good", "Its link was opened for the first time", "Somebody followed it; not known who.")
     if event.what == SmsEvent.What.REPORT:
         return _report(event)
     http = f"HTTP {event.http_status}, " if event.http_status else ""

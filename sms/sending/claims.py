@@ -6,6 +6,7 @@ from django.db import connection
 from django.utils import timezone
 
 from sms.models import SmsMessage, Status
+from sms.sending.holds import may_leave
 
 
 def claim(claimer: str, limit: int, lease: float, message_id: int | None = None) -> list[SmsMessage]:
@@ -21,14 +22,14 @@ def claim(claimer: str, limit: int, lease: float, message_id: int | None = None)
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     sql = f"""
         WITH due AS (
-            SELECT id FROM {table} WHERE status = 'queued' AND due_at <= %s {only}
+            SELECT id FROM {table} WHERE status = 'queued' AND due_at <= %s AND {may_leave("%s")} {only}
             ORDER BY expires_at, id LIMIT %s {lock}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = %s
         FROM due WHERE {table}.id = due.id
         RETURNING {columns}
     """  # noqa: S608
-    which = [at(now)] if message_id is None else [at(now), message_id]
+    which = [at(now)] * 2 if message_id is None else [at(now), at(now), message_id]
     messages = SmsMessage.objects.using(connection.alias).raw(
         sql, [*which, limit, claimer, at(now + timedelta(seconds=lease))]
     )

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from sms.figures import counts
 from sms.models import OPEN, SmsEvent, SmsMessage
+from sms.sending import holds
 from sms.text.redaction import blank_link
 from sms.worker import heartbeat
 
@@ -21,6 +22,7 @@ Progress = Callable[[int], None]
 def tidy() -> None:
     """What the worker does from time to time."""
     blank_links()
+    holds.end_never_texted()
     heartbeat.forget_the_dead()
     counts.keep_days()
 

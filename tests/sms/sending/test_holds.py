@@ -1,0 +1,117 @@
+"""What must not leave now: paused kinds, and numbers that are never texted."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from sms.errors import NeverTexted, Paused
+from sms.models import SmsEvent, SmsHold, SmsMessage, SmsNever
+from sms.outbox import deliver, queue_sms, resendable, send_sms
+from sms.sending import holds
+from sms.sending.claims import claim
+from tests.conftest import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHONE, OTHER = "+256772123456", "+256772999999"
+
+
+def pause(kind: str = SmsHold.ALL) -> SmsHold:
+    return SmsHold.objects.create(kind=kind, reason="The texts are wrong", actor="grace")
+
+
+def status(message: SmsMessage) -> str:
+    message.refresh_from_db()
+    return message.status
+
+
+def test_a_pause_of_all_keeps_every_text_until_it_ends(sandbox: Sandbox) -> None:
+    hold = pause()
+    message = queue_sms(PHONE, "hello", kind="match_found")
+    assert status(message) == "queued"
+    hold.delete()
+    deliver(message.pk)
+    assert status(message) == "sent"
+    assert sandbox.sends == 1
+
+
+@pytest.mark.parametrize("kind", ["private_invite", ""])
+def test_a_pause_of_a_kind_keeps_no_other(sandbox: Sandbox, kind: str) -> None:
+    pause(kind)
+    held, free = queue_sms(PHONE, "held", kind=kind), queue_sms(PHONE, "free", kind="match_found")
+    assert (status(held), status(free)) == ("queued", "sent")
+    assert claim("me", 10, 5) == []
+
+
+def test_a_paused_text_past_its_time_gets_its_end(sandbox: Sandbox) -> None:
+    pause()
+    message = queue_sms(PHONE, "hello", expires_at=timezone.now() - timedelta(seconds=1))
+    assert status(message) == "expired"
+    assert sandbox.sends == 0
+
+
+def test_send_now_says_who_paused_it_and_why(sandbox: Sandbox) -> None:
+    pause("plain-talk")
+    with pytest.raises(Paused, match="plain-talk texts is paused by grace: The texts are wrong"):
+        send_sms(PHONE, "hello", kind="plain-talk")
+    message = SmsMessage.objects.get()
+    assert message.status == "failed"
+    assert "paused by grace" in message.error
+    assert send_sms(PHONE, "hello").status == "sent"
+
+
+def test_a_number_that_is_never_texted(sandbox: Sandbox) -> None:
+    SmsNever.objects.create(phone=PHONE, reason="complained", actor="grace")
+    message = queue_sms("0772123456", "hello")
+    assert (status(message), message.error) == ("cancelled", "This number is never texted: complained")
+    with pytest.raises(NeverTexted, match="complained"):
+        send_sms(PHONE, "hello")
+    assert SmsMessage.objects.filter(status="cancelled").count() == 2
+    assert status(queue_sms(OTHER, "hello")) == "sent"
+    assert [sms["to"] for sms in sandbox.inbox()] == ["0772999999"]
+    SmsMessage.objects.update(status="failed")
+    assert {message.phone for message in resendable(SmsMessage.objects.all())} == {OTHER}
+
+
+def test_a_number_listed_after_its_text_was_queued(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    message, other = queue_sms(PHONE, "hello"), queue_sms(OTHER, "hello")
+    SmsNever.objects.create(phone=PHONE, reason="complained")
+    assert [claimed.pk for claimed in claim("me", 10, 5)] == [other.pk]
+    assert holds.end_never_texted() == 1
+    assert status(message) == "cancelled"
+    event = SmsEvent.objects.get(message=message)
+    assert (event.what, event.error) == ("cancel", "This number is never texted: complained")
+
+
+def test_only_what_waits_can_be_cancelled(sandbox: Sandbox) -> None:
+    pause()
+    message = queue_sms(PHONE, "hello")
+    assert holds.cancel(message.pk, "grace", "Wrong amount")
+    assert not holds.cancel(message.pk, "grace", "Wrong amount")
+    assert status(message) == "cancelled"
+    assert SmsEvent.objects.filter(message=message, what="cancel", actor="grace").count() == 1
+
+
+def test_the_claim_still_reads_its_index_alone() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL's planner is the subject")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO sms_smsmessage (phone, text, kind, status, provider_id, attempts, retries, error, created_at,
+                due_at, expires_at, claim, segments, holds_link, doubts)
+            SELECT '+25677' || lpad(n::text, 7, '0'), 'x', 'a', CASE WHEN n % 10 = 0 THEN 'queued' ELSE 'sent' END,
+                '', 1, 0, '', now(), now(), now() + interval '1 hour', '', 1, false, 0
+            FROM generate_series(1, 20000) n"""
+        )
+        cursor.execute("ANALYZE sms_smsmessage")
+        cursor.execute(
+            f"""EXPLAIN SELECT id FROM sms_smsmessage WHERE status = 'queued' AND due_at <= now()
+            AND {holds.may_leave("now()")} ORDER BY expires_at, id LIMIT 48 FOR UPDATE SKIP LOCKED"""
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "sms_queued" in plan
+    assert "Seq Scan on sms_smsmessage" not in plan, plan
