@@ -25,9 +25,11 @@ bench: $(VENV)/test-installed
 	$(VENV)/bin/python -m benchmarks.delivery
 	$(VENV)/bin/python -m benchmarks.console
 
-# The newest versions that requirements allow, for every supported Python.
+# The newest versions that requirements allow, for every supported Python: constraints.txt for development, and
+# requirements.lock for production, which pip installs only if each file has the hash that is written there.
 lock: $(VENV)/test-installed
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --upgrade --no-annotate --no-header -q requirements-dev.txt -o constraints.txt
+	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header -q requirements.txt -c constraints.txt -o requirements.lock
 
 # The catalogues of the pages and texts; gettext is needed: apt-get install gettext. Then translate and run it again.
 messages: $(VENV)/test-installed

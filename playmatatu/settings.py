@@ -194,6 +194,12 @@ if SMS_DELIVERY not in {"inline", "worker"}:
     raise ImproperlyConfigured(f"SMS_DELIVERY must be inline or worker, not {SMS_DELIVERY!r}.")
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
+# Credentials of the game and of its money that no log line, page or old text may hold.
+SMS_REDACT = {
+    "links": ["pt"],
+    "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature"],
+    "settings": ["MOMO_CALLBACK_SECRET", "DMARK_PAY_PASSWORD"],
+}
 
 MOMO_CALLBACK_SECRET = text("MOMO_CALLBACK_SECRET")
 MOMO_AUTO_APPROVE = flag("MOMO_AUTO_APPROVE", default=DEBUG)

@@ -1,0 +1,3 @@
+"""Texts through DMark from any Django project."""
+
+__version__ = "0.2.0"

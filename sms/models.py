@@ -63,7 +63,7 @@ class SmsMessage(models.Model):
     # What it costs, kept because the text may be blanked; 0: queued before this was counted. The default is the
     # database's too, so that a process of the version before may still queue while this one is rolled out.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    # The text holds a player's link, which is to be blanked once nobody needs it.
+    # The text holds a link that is a credential (SMS_REDACT), to be blanked once nobody needs it.
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
     # When DMark was last asked for a report that never came.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)

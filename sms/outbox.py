@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -28,7 +29,7 @@ _HANDFUL = 500
 
 
 def queue_sms(
-    phone: object, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
+    phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
     """Write one text to the outbox; it leaves after commit, inline or by the worker.
 
@@ -51,7 +52,7 @@ def queue_sms(
     return message
 
 
-def send_sms(phone: object, text: str, *, kind: str = "") -> SmsMessage:
+def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     """Send one text now, in either mode. Raises SmsError with the reason; the row keeps it too."""
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
@@ -72,6 +73,12 @@ def send_sms(phone: object, text: str, *, kind: str = "") -> SmsMessage:
     if outcome.reason:
         raise outcome.reason
     return message
+
+
+# For async views: in the thread where Django keeps their database connection. A transaction cannot be open there, so
+# `aqueue_sms` commits by itself.
+aqueue_sms = sync_to_async(queue_sms)
+asend_sms = sync_to_async(send_sms)
 
 
 def deliver(message_id: int) -> None:

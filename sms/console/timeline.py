@@ -1,4 +1,4 @@
-"""A message's way in plain words, for a person who answers a player's complaint."""
+"""A message's way in plain words, for a person who answers a customer's complaint."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -28,7 +28,7 @@ MEANINGS: dict[str, str] = {
     Status.SENT: "DMark took it. Whether the phone has it is known when DMark reports.",
     Status.DELIVERED: "The phone has it.",
     Status.UNDELIVERED: "DMark took it, but the network could not deliver it: phone off, out of reach, or not in use. "
-    "Ask the player for the number, then send again.",
+    "Ask the customer for the number, then send again.",
     Status.FAILED: "It was not sent. See why below; when that is mended, send again.",
     Status.RATE_LIMITED: "It was not sent, because this phone had the same kind of text a moment before. Send again.",
     Status.EXPIRED: "Its time was over before it could be sent.",

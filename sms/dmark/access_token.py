@@ -38,18 +38,22 @@ def cache_key(config: conf.Config) -> str:
     return f"sms_token:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"
 
 
+def expires_at(token: str) -> float | None:
+    """The token's `exp`, seconds since 1970; None where none can be read."""
+    try:
+        value = jwt.decode(token, options={"verify_signature": False}).get("exp")
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return None
+        expires = float(value)
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
+        return None
+    return expires if math.isfinite(expires) else None
+
+
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
     """Seconds to cache the token for: 0.9 of what its `exp` leaves; `fallback` where no `exp` can be read."""
-    try:
-        expires = jwt.decode(token, options={"verify_signature": False}).get("exp")
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        expires = None
-    if isinstance(expires, str):
-        try:
-            expires = float(expires)
-        except ValueError:
-            expires = None
-    if isinstance(expires, bool) or not isinstance(expires, int | float) or not math.isfinite(expires):
+    expires = expires_at(token)
+    if expires is None:
         return max(fallback, 0)
     left = 0.9 * (expires - (time.time() if now is None else now))
     return max(0, min(math.floor(left), LONGEST_TTL))

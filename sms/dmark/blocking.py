@@ -17,7 +17,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from sms import conf
+from sms import __version__, conf
 from sms.dmark import access_token, answers
 from sms.dmark.exchange import Exchange
 from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable, SmsDisabled
@@ -166,7 +166,7 @@ _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "application/json",
     "Accept-Encoding": "identity",
-    "User-Agent": "playmatatu-sms",
+    "User-Agent": f"playmatatu-sms/{__version__}",
 }
 
 

@@ -28,7 +28,7 @@ def tidy() -> None:
 
 
 def blank_links() -> int:
-    """Take the player's token out of texts past their expiry: nobody needs it any more. Returns how many."""
+    """Take the credential out of the links of texts past their expiry: nobody needs it any more. Returns how many."""
     done = 0
     while True:
         now = timezone.now()

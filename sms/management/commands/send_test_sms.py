@@ -25,6 +25,9 @@ _CURES: tuple[tuple[type[SmsError], str], ...] = (
 )
 
 
+_TEXT = "Test message of playmatatu-sms: texts leave."
+
+
 class Command(BaseCommand):
     help = "Send one plain text now, and say what came of it."
     # An operator needs one line here, and a text must not wait for a setting of something else.
@@ -32,7 +35,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("phone", help="the number, in any notation")
-        parser.add_argument("--message", default="Test message from PlayMatatu.", help="the text")
+        parser.add_argument("--message", default=_TEXT, help="the text")
 
     def handle(self, *args: Any, phone: str, message: str, **options: Any) -> None:
         try:

@@ -50,7 +50,7 @@ def test_a_complaint_is_answered(
     page.get_by_role("img", name="Texts an hour over the last day").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
-    page.get_by_label("A player complains?").fill("0772 123 451")
+    page.get_by_label("A customer complains?").fill("0772 123 451")
     page.locator(".sms-search").get_by_role("button", name="Search").click()
     page.get_by_text("1 result", exact=False).first.wait_for()
     page.get_by_role("link", name="+25677****451").click()
