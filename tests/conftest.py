@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,16 @@ from typing import Any
 
 import hypothesis
 import pytest
-import requests
 from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
 from sms import cache as sms_cache
 from sms.dmark import access_token
 from sms.sandbox.server import Server
+from sms.testing import Sandbox as Sandbox  # for the tests that name it
+from sms.testing import serving
+
+pytest_plugins = ["sms.pytest_plugin", "pytester"]
 
 # A busy machine draws slowly; that is no defect of what is tested.
 hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
@@ -32,43 +34,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Sandbox:
-    """The stand-in provider as the tests drive it: over HTTP, like anyone else."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.url = server.url
-
-    def inbox(self) -> list[dict[str, Any]]:
-        return list(requests.get(f"{self.url}/inbox.json", timeout=5).json())
-
-    def faults(self, **switches: Any) -> None:
-        answer = requests.post(f"{self.url}/faults", json=switches, timeout=5)
-        assert answer.status_code == 200, answer.text
-
-    def requests(self) -> list[dict[str, Any]]:
-        return list(requests.get(f"{self.url}/requests.json", timeout=5).json()["requests"])
-
-    def asked(self, path: str) -> int:
-        return sum(request["path"] == path for request in self.requests())
-
-    @property
-    def token_requests(self) -> int:
-        return self.asked("/api/get_token/")
-
-    @property
-    def sends(self) -> int:
-        return self.asked("/v3/api/send_sms/")
-
-
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Server]:
-    server = Server(0)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""For the tests of a project that texts: what it texted, and DMark's stand-in over real HTTP.
+
+with texts() as sent:
+    order.confirm()
+assert [message.kind for message in sent] == ["confirmation"]
+assert_texted("0772123456", "Your order is on its way.")
+"""
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, overload
+
+import requests
+from django.db.models import Max
+from django.test import override_settings
+
+from sms.models import UNSUCCESSFUL, SmsMessage, Status
+from sms.sandbox.server import Server
+from sms.text.phone import to_e164
+
+# A text that waits for a commit counts: under Django's TestCase no commit ever comes.
+_NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
+
+
+class Texts(Sequence[SmsMessage]):
+    """The texts queued since it was made, oldest first, read from the database at each look."""
+
+    def __init__(self) -> None:
+        self._since = SmsMessage.objects.aggregate(last=Max("pk"))["last"] or 0
+
+    def _rows(self) -> list[SmsMessage]:
+        return list(SmsMessage.objects.filter(pk__gt=self._since).order_by("pk"))
+
+    def __len__(self) -> int:
+        return len(self._rows())
+
+    @overload
+    def __getitem__(self, index: int) -> SmsMessage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SmsMessage]: ...
+    def __getitem__(self, index: int | slice) -> SmsMessage | list[SmsMessage]:
+        return self._rows()[index]
+
+    def __repr__(self) -> str:
+        return f"<Texts: {_told(self._rows())}>"
+
+    def to(self, phone: str | int) -> list[SmsMessage]:
+        """Those to one phone, in any notation."""
+        number = to_e164(phone)
+        return [message for message in self._rows() if message.phone == number]
+
+
+def assert_texted(
+    phone: str | int, text: str | re.Pattern[str] | None = None, *, kind: str | None = None
+) -> SmsMessage:
+    """There is such a text, sent or waiting for its commit: the whole of it, or what the pattern finds. Returns it."""
+    number = to_e164(phone)
+    rows = list(SmsMessage.objects.filter(phone=number).order_by("-pk"))
+    for message in rows:
+        if kind not in (None, message.kind) or not _reads(message.text, text):
+            continue
+        if message.status in _NOT_TEXTED:
+            raise AssertionError(f"{number} was not texted: {message.status}. {message.error}")
+        return message
+    wanted = "" if text is None else f" {text.pattern if isinstance(text, re.Pattern) else text!r}"
+    raise AssertionError(f"{number} was not texted{wanted}; to that number: {_told(rows)}")
+
+
+def _reads(text: str, wanted: str | re.Pattern[str] | None) -> bool:
+    if isinstance(wanted, re.Pattern):
+        return wanted.search(text) is not None
+    return wanted in (None, text)
+
+
+def _told(rows: Sequence[SmsMessage]) -> str:
+    return "; ".join(f"{row.kind or 'plain'} to {row.phone}, {row.status}: {row.text!r}" for row in rows) or "nothing"
+
+
+class Sandbox:
+    """The stand-in for DMark, over HTTP like anyone else."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.url = server.url
+
+    def inbox(self) -> list[dict[str, Any]]:
+        """What the phones show, newest first: `msg_id`, `to`, `text`, `received_at`."""
+        return list(self._get("/inbox.json"))
+
+    def faults(self, **switches: Any) -> None:
+        """Switch faults on, as on the sandbox's page: `send="503"`, `send_times=2`, `report="failed"` …"""
+        answer = requests.post(f"{self.url}/faults", json=switches, timeout=5)
+        if answer.status_code != 200:
+            raise ValueError(answer.json()["error"])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What it was asked, oldest first: `path` and more."""
+        return list(self._get("/requests.json")["requests"])
+
+    def asked(self, path: str) -> int:
+        return sum(request["path"] == path for request in self.requests())
+
+    @property
+    def token_requests(self) -> int:
+        return self.asked("/api/get_token/")
+
+    @property
+    def sends(self) -> int:
+        return self.asked("/v3/api/send_sms/")
+
+    def _get(self, path: str) -> Any:
+        return requests.get(f"{self.url}{path}", timeout=5).json()
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A sandbox on a free port of this machine, in a thread."""
+    server = Server(0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def sandbox(**settings: Any) -> Iterator[Sandbox]:
+    """SMS set up against a sandbox of its own: inline, no throttle, no reports, unless `settings` say otherwise."""
+    with serving() as server:
+        stand_in = Sandbox(server)
+        stand_in.faults(report="never")
+        given = {
+            "SMS_SERVICE_BASE_URL": stand_in.url,
+            "SMS_SERVICE_USERNAME": "tests",
+            "SMS_SERVICE_PASSWORD": "sandbox-password",
+            "SMS_DELIVERY": "inline",
+            "SMS_RATE_LIMIT_SECONDS": 0,
+        }
+        with override_settings(**given | settings):
+            yield stand_in
+
+
+@contextmanager
+def texts(**settings: Any) -> Iterator[Texts]:
+    """What is texted meanwhile; it goes to a sandbox, so all that happens to a text in earnest happens here."""
+    with sandbox(**settings):
+        yield Texts()
