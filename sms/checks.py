@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
-from django.db import connection
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connection, router
 
 from sms import conf
 from sms.dmark.report_address import dlr_url
@@ -16,15 +18,28 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")
 
 
+# What a writer waits for others on SQLite, at least. Seconds.
+_PATIENCE = 5
+
+
 @register
 def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    config = conf.current()
-    found = [*_database(), *_credentials(config)]
-    if config.enabled and not settings.DEBUG:
-        found += [*_base_url(config), *_cache(), *_delivery(config)]
-    if config.enabled and config.dlr_enabled:
-        found += _reports(config)
-    return found
+    found = [*_database(), *_times()]
+    try:
+        return [*found, *_credentials(conf.current())]
+    except ImproperlyConfigured as error:
+        return [*found, Error(str(error), hint="Mend it, or leave it out: there is a default.", id="sms.E004")]
+
+
+@register(deploy=True)
+def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        config = conf.current()
+    except ImproperlyConfigured:
+        return []  # said above
+    if not config.enabled:
+        return []
+    return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
 
 
 def _database() -> Iterator[CheckMessage]:
@@ -35,6 +50,40 @@ def _database() -> Iterator[CheckMessage]:
             "The outbox needs PostgreSQL, or SQLite 3.35 or newer: no text can be claimed on this database.",
             hint="Set DATABASE_URL to a PostgreSQL database, or use a newer SQLite.",
             id="sms.E003",
+        )
+    models = list(apps.get_app_config("sms").get_models())
+    places = {place(model) for model in models for place in (router.db_for_read, router.db_for_write)}
+    homeless = [model for model in models if not router.allow_migrate_model(DEFAULT_DB_ALIAS, model)]
+    if places != {DEFAULT_DB_ALIAS} or homeless:
+        yield Error(
+            "A database router sends the tables of sms elsewhere: a text must be queued in the transaction of what "
+            "it tells, and is sent from the default database.",
+            hint="Let the router leave the app sms in 'default' (DATABASE_ROUTERS).",
+            id="sms.E005",
+        )
+    if connection.vendor == "sqlite":
+        yield from _sqlite(connection.settings_dict["OPTIONS"])
+
+
+def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
+    if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
+        yield checks.Warning(
+            "On SQLite transactions that begin by reading fail at once ('database is locked') while another writes.",
+            hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] to "IMMEDIATE".',
+            id="sms.W006",
+        )
+    if float(options.get("timeout", _PATIENCE)) < _PATIENCE:
+        yield checks.Warning(
+            f"On SQLite a writer must wait for others, for {_PATIENCE} seconds at least.",
+            hint=f'Set DATABASES["default"]["OPTIONS"]["timeout"] to {_PATIENCE} or more; 20 is good.',
+            id="sms.W007",
+        )
+
+
+def _times() -> Iterator[CheckMessage]:
+    if not settings.USE_TZ:
+        yield Error(
+            "USE_TZ is off: leases and expiry need times with a zone.", hint="Set USE_TZ to True.", id="sms.E006"
         )
 
 
@@ -90,9 +139,7 @@ def _reports(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Set SITE_URL and include sms.urls in the URLconf, or set SMS_DLR_ENABLED to false.",
             id="sms.W004",
         )
-    elif not settings.DEBUG and (
-        _host(config.site_url) in ("", *_LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https")
-    ):
+    elif _host(config.site_url) in ("", *_LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https"):
         yield checks.Warning(
             "SITE_URL is no address that DMark can reach, so no delivery report arrives.",
             hint="Set SITE_URL to this service's public address, or SMS_DLR_ENABLED to false.",

@@ -4,6 +4,7 @@ A text's way: a row `queued` → claimed, `sending` with a lease → `attempt` t
 `record` writes the outcome. Only a row that its claimer still holds takes a failure; an acceptance always counts.
 """
 
+import logging
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from sms import conf, owners
+from sms.dmark.exchange import facts, fields
 from sms.errors import NeverTexted, SmsDisabled
 from sms.models import RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
 from sms.sending import holds
@@ -21,8 +23,10 @@ from sms.sending.attempt import attempt
 from sms.sending.claims import claim
 from sms.sending.outcomes import record
 from sms.text.phone import to_e164
-from sms.text.redaction import BLANKED, has_link
+from sms.text.redaction import BLANKED, blank_link, has_link, redact
 from sms.text.segments import segments
+
+logger = logging.getLogger("sms.outbox")
 
 CHANNEL = "sms_outbox"
 _HANDFUL = 500
@@ -33,10 +37,10 @@ def queue_sms(
 ) -> SmsMessage:
     """Write one text to the outbox; it leaves after commit, inline or by the worker.
 
-    With a `dedupe_key` that exists already: that message, and nothing is sent. One to a number that is never texted
-    is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
+    With a `dedupe_key` that exists already: that message, and nothing is sent; an empty one is none. One to a number
+    that is never texted is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
     """
-    message = _new(phone, text, kind, dedupe_key, expires_at)
+    message = _new(phone, text, kind, dedupe_key or None, expires_at)
     if message.status == Status.QUEUED and (never := holds.never_texted(message.phone)):
         message.status, message.error = Status.CANCELLED, str(never)
     try:
@@ -44,29 +48,32 @@ def queue_sms(
         with transaction.atomic():
             message.save(force_insert=True)
     except IntegrityError:
-        if dedupe_key is None:
+        if message.dedupe_key is None:
             raise
-        return SmsMessage.objects.get(dedupe_key=dedupe_key)
+        return _first_of(message)
     if message.status == Status.QUEUED:
         _set_off([message.pk])
     return message
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
-    """Send one text now, in either mode. Raises SmsError with the reason; the row keeps it too."""
+    """Send one text now, in either mode. Raises SmsError with the reason; the row keeps it too.
+
+    Raises RuntimeError inside an atomic block: rolled back, it would leave a text that was sent and no row of it.
+    """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
-        message.save(force_insert=True)
+        _keep(message)
         raise SmsDisabled
     if refusal := holds.refusal(message.phone, kind):
         message.status = Status.CANCELLED if isinstance(refusal, NeverTexted) else Status.FAILED
         message.error = str(refusal)
-        message.save(force_insert=True)
+        _keep(message)
         raise refusal
     config = conf.current()
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
     message.lease_until = timezone.now() + timedelta(seconds=config.lease + config.longest_send)
-    message.save(force_insert=True)
+    _keep(message)
     outcome = attempt(message)
     record([outcome])
     message.refresh_from_db()
@@ -79,6 +86,32 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
 # `aqueue_sms` commits by itself.
 aqueue_sms = sync_to_async(queue_sms)
 asend_sms = sync_to_async(send_sms)
+
+
+def _keep(message: SmsMessage) -> None:
+    """Write the row for good. Raises RuntimeError where a transaction around it could take it back."""
+    try:
+        with transaction.atomic(durable=True):
+            message.save(force_insert=True)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "send_sms may not be called inside an atomic block, whose rollback would lose its row: "
+            "call it after the block, or use queue_sms, which joins the transaction."
+        ) from error
+
+
+def _first_of(message: SmsMessage) -> SmsMessage:
+    """The message that has this one's dedupe key already."""
+    first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
+    # A text that was emptied or lost its link since is no other text.
+    other = first.text and blank_link(first.text) != blank_link(message.text)
+    if first.phone != message.phone or other:
+        values = fields(first, "sms.dedupe_key_reused")
+        key = redact(str(message.dedupe_key))
+        logger.warning(
+            "sms.dedupe_key_reused: %s has %r already, so another text is dropped", facts(values), key, extra=values
+        )
+    return first
 
 
 def deliver(message_id: int) -> None:

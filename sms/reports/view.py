@@ -2,6 +2,7 @@
 
 import json
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException
@@ -13,6 +14,7 @@ from sms.dmark.report_address import signer
 from sms.reports import moves
 
 
+@login_not_required
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.db import connection
+from django.db.models import Model
 from django.test import override_settings
 
 GOOD = {
@@ -21,11 +22,12 @@ GOOD = {
 LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 
-def found(**changes: Any) -> set[str]:
+def found(*, deploy: bool = True, **changes: Any) -> set[str]:
     with override_settings(**{**GOOD, **changes}):
-        checks = [check for check in run_checks() if str(check.id).startswith(("sms.", "payments."))]
-    assert all(check.hint for check in checks)
-    return {str(check.id) for check in checks}
+        checks = run_checks(include_deployment_checks=deploy)
+    ours = [check for check in checks if str(check.id).startswith(("sms.", "payments."))]
+    assert all(check.hint for check in ours)
+    return {str(check.id) for check in ours}
 
 
 @pytest.mark.parametrize(
@@ -47,11 +49,62 @@ def found(**changes: Any) -> set[str]:
         ({"SITE_URL": "http://127.0.0.1:8000"}, {"sms.W005"}),
         ({"SITE_URL": "play.example.com"}, {"sms.W005"}),
         ({"MOMO_CALLBACK_SECRET": ""}, {"payments.E001"}),
-        ({"DEBUG": True, "CACHES": LOCMEM, "SMS_DELIVERY": "inline", "SITE_URL": "http://127.0.0.1:8000"}, set()),
+        ({"SMS_READ_TIMEOUT": "abc"}, {"sms.E004"}),
+        ({"SMS_DELIVERY": "pigeon"}, {"sms.E004"}),
+        ({"DATABASE_ROUTERS": ["tests.sms.test_checks.Elsewhere"]}, {"sms.E005"}),
+        ({"DATABASE_ROUTERS": ["tests.sms.test_checks.Nowhere"]}, {"sms.E005"}),
+        ({"USE_TZ": False}, {"sms.E006"}),
     ],
 )
 def test_checks(changes: dict[str, Any], ids: set[str]) -> None:
     assert found(**changes) == ids
+
+
+class Elsewhere:
+    def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        return "texts" if model._meta.app_label == "sms" else None
+
+
+class Nowhere:
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "sms" else None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CACHES": LOCMEM},
+        {"SMS_DELIVERY": "inline"},
+        {"SITE_URL": "http://127.0.0.1:8000"},
+        {"SITE_URL": ""},
+        {"SMS_SERVICE_BASE_URL": "http://sms.example.com"},
+    ],
+)
+def test_what_only_production_needs_is_told_with_deploy_only(changes: dict[str, Any]) -> None:
+    assert found(**changes)
+    assert found(deploy=False, **changes) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ({"transaction_mode": "immediate", "timeout": 5}, set()),
+        ({"transaction_mode": "IMMEDIATE"}, set()),
+        ({}, {"sms.W006"}),
+        ({"transaction_mode": "DEFERRED", "timeout": 20}, {"sms.W006"}),
+        ({"transaction_mode": "IMMEDIATE", "timeout": 1}, {"sms.W007"}),
+    ],
+)
+def test_sqlite(monkeypatch: Any, options: dict[str, Any], ids: set[str]) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    assert found(deploy=False) == ids
+
+
+def test_the_message_names_the_setting_and_what_it_may_be() -> None:
+    with override_settings(**{**GOOD, "SMS_DELIVERY": "pigeon"}):
+        (check,) = [check for check in run_checks() if check.id == "sms.E004"]
+    assert str(check.msg).startswith("SMS_DELIVERY must be inline or worker")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test import TestCase
 from django.utils import timezone
 
 from sms import outbox
@@ -61,6 +62,55 @@ def test_dedupe_key(sandbox: Sandbox) -> None:
         assert SmsMessage.objects.count() == 1  # the caller's transaction is alive
     assert first.pk == second.pk
     assert len(sandbox.inbox()) == 1
+
+
+def test_an_empty_dedupe_key_is_none(sandbox: Sandbox) -> None:
+    first, second = queue_sms(PHONE, "one", dedupe_key=""), queue_sms(PHONE, "two", dedupe_key="")
+    assert first.pk != second.pk
+    assert SmsMessage.objects.filter(dedupe_key=None).count() == 2
+
+
+@pytest.mark.parametrize(
+    ("phone", "text", "warned"),
+    [
+        (PHONE, "see http://x/g/t?pt=secret", False),
+        ("0772 123 456", "see http://x/g/t?pt=secret", False),
+        (PHONE, "see http://x/g/t?pt=another", False),
+        (PHONE, "see elsewhere", True),
+        ("+256772999999", "see http://x/g/t?pt=secret", True),
+    ],
+)
+def test_a_dedupe_key_of_another_text_is_told(
+    sandbox: Sandbox, caplog: Any, phone: str, text: str, warned: bool
+) -> None:
+    first = queue_sms(PHONE, "see http://x/g/t?pt=secret", kind="hint", dedupe_key="of 0772123456")
+    SmsMessage.objects.filter(pk=first.pk).update(text="see http://x/g/t?pt=[redacted]")
+    assert queue_sms(phone, text, kind="hint", dedupe_key="of 0772123456").pk == first.pk
+    told = [record.getMessage() for record in caplog.records if "dedupe_key_reused" in record.getMessage()]
+    assert bool(told) is warned
+    if warned:
+        assert told[0].startswith(f"sms.dedupe_key_reused: {first.pk} (hint) to +25677****456 has 'of 077****456'")
+    SmsMessage.objects.filter(pk=first.pk).update(text="")
+    caplog.clear()
+    queue_sms(PHONE, text, kind="hint", dedupe_key="of 0772123456")
+    assert not caplog.records
+
+
+def test_send_sms_in_a_transaction_that_may_be_rolled_back(sandbox: Sandbox, settings: Any) -> None:
+    for password in ("sandbox-password-7341", ""):
+        settings.SMS_SERVICE_PASSWORD = password
+        with transaction.atomic(), pytest.raises(RuntimeError, match="use queue_sms"):
+            send_sms(PHONE, "x")
+    assert SmsMessage.objects.count() == len(sandbox.inbox()) == 0
+
+
+class TestInATestCase(TestCase):
+    """Django's TestCase wraps each test in transactions of its own, which are no caller's."""
+
+    def test_send_sms(self) -> None:
+        with pytest.raises(SmsDisabled):
+            send_sms(PHONE, "x")
+        assert SmsMessage.objects.get().status == "disabled"
 
 
 def test_dedupe_key_in_a_race(sandbox: Sandbox) -> None:

@@ -33,6 +33,13 @@ def state(message: SmsMessage) -> str:
     return SmsMessage.objects.get(pk=message.pk).status
 
 
+def test_a_project_where_everybody_must_log_in(client: Client, message: SmsMessage, settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert client.get("/").status_code == 302
+    assert client.get(path(message), {"status": "DELIVERED"}).status_code == 200
+    assert state(message) == "delivered"
+
+
 @pytest.mark.parametrize("word", ["DELIVERED", "delivered", " Delivered ", "1", 1])
 @pytest.mark.parametrize("how", ["json", "form", "get", "json without a type"])
 def test_delivered(client: Client, message: SmsMessage, word: Any, how: str) -> None:
