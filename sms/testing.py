@@ -102,6 +102,19 @@ class Sandbox:
     def asked(self, path: str) -> int:
         return sum(request["path"] == path for request in self.requests())
 
+    def counts(self) -> dict[str, Any]:
+        """How many texts and orders for money came, and which of them more than once; not the texts themselves."""
+        return dict(self._get("/counts.json"))
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """What the phones ask now, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
+        return list(self._get("/prompts.json"))
+
+    def tap(self, sp_transaction_id: str, answer: str) -> int:
+        """`pay` or `decline` on the phone that asks; the HTTP status, 409 where it asks no longer."""
+        url = f"{self.url}/prompts/{sp_transaction_id}"
+        return requests.post(url, json={"answer": answer}, timeout=5).status_code
+
     @property
     def token_requests(self) -> int:
         return self.asked("/api/get_token/")

@@ -54,6 +54,20 @@ def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
     return sandbox
 
 
+@pytest.fixture
+def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
+    """The sandbox, asked for money too: a stake is paid on the phone there."""
+    settings.DMARK_PAY_BASE_URL = sandbox.url
+    settings.DMARK_PAY_TOKEN_URL = "/o/token/"
+    settings.DMARK_PAY_USERNAME = "collector"
+    settings.DMARK_PAY_PASSWORD = "collection-password-9152"
+    settings.DMARK_PAY_ACCOUNT_CODE = "ACC-77"
+    settings.DMARK_PAY_WALLET = "dmark"
+    settings.DMARK_PAY_TIMEOUT = 2.0
+    settings.MOMO_AUTO_APPROVE = False
+    return sandbox
+
+
 @pytest.fixture(autouse=True)
 def clean_cache() -> Iterator[None]:
     def clean() -> None:

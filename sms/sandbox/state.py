@@ -1,74 +1,15 @@
-"""What the sandbox holds: the messages it took, the faults that are switched on, the requests it was asked."""
+"""What the sandbox holds: the switches, the texts it took, the requests it was asked."""
 
 import secrets
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
 from typing import Any
 
-# Each fault by the place it applies to; `ok` is none.
-ANSWERS = (
-    "ok 400 401 403 404 422 429 500 503 body_401 body_500 redirect hang slow reset truncated html huge list empty "
-    "not_json wrong_type nul"
-).split()
-TOKENS = ("jwt", "no_exp", "past", "opaque", "missing")
-SENDS = ("detail", "top", "no_id", "failed", "submitted_0")
-REPORTS = ("delivered", "failed", "pending", "never", "late", "twice", "backwards", "numeric")
-METHODS = ("json", "form", "get")
-
-
-@dataclass
-class Faults:
-    """The switches. `*_times`: for so many requests only, then `ok` again; 0 means until switched back."""
-
-    token: str = "ok"  # noqa: S105
-    token_times: int = 0
-    token_kind: str = "jwt"  # noqa: S105
-    token_life: float = 86400.0
-    send: str = "ok"
-    send_times: int = 0
-    send_kind: str = "detail"
-    dlr: str = "ok"
-    lose: bool = False
-    refuse_tokens: bool = False
-    latency_ms: float = 0.0
-    retry_after: float = 1.0
-    hang_seconds: float = 30.0
-    report: str = "delivered"
-    report_after: float = 1.0
-    report_method: str = "json"
-
-    def update(self, values: dict[str, Any]) -> None:
-        """Raises ValueError with one sentence."""
-        allowed = {
-            "token": ANSWERS,
-            "send": ANSWERS,
-            "dlr": ANSWERS,
-            "token_kind": TOKENS,
-            "send_kind": SENDS,
-            "report": REPORTS,
-            "report_method": METHODS,
-        }
-        checked = {}
-        for name, value in values.items():
-            if name not in asdict(self):
-                raise ValueError(f"There is no switch {name!r}; there are: {', '.join(asdict(self))}.")
-            if name in allowed and str(value) not in allowed[name]:
-                raise ValueError(f"{name} is one of: {', '.join(allowed[name])}.")
-            kind = type(getattr(Faults(), name))
-            if kind is bool:
-                value = value if isinstance(value, bool) else str(value).lower() in ("1", "true", "on", "yes")
-            try:
-                checked[name] = kind(value)
-            except (TypeError, ValueError, OverflowError):
-                raise ValueError(f"{name} must be a number.") from None
-            if kind in (int, float) and not 0 <= checked[name] < 1e9:
-                raise ValueError(f"{name} must be a number from 0 on.")
-        # All or nothing.
-        for name, value in checked.items():
-            setattr(self, name, value)
+from sms.sandbox.faults import Fault, Faults
+from sms.sandbox.later import Later
+from sms.sandbox.money import Money, now
 
 
 @dataclass
@@ -86,39 +27,53 @@ class Received:
     reports: list[str] = field(default_factory=list)
 
 
-@dataclass
 class State:
-    faults: Faults = field(default_factory=Faults)
-    messages: list[Received] = field(default_factory=list)
-    requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=5000))
-    counts: Counter[str] = field(default_factory=Counter)
-    tokens: set[str] = field(default_factory=set)
-    key: str = field(default_factory=lambda: secrets.token_hex(32))
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    next_id: int = 2047158
-    version: int = 0
+    """One lock for all of it; `version` counts the changes that the page shows."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.later = Later()
+        self.key = secrets.token_hex(32)
+        self.next_id = 2047158
+        self.version = 0
+        self.tokens: set[str] = set()
+        self._empty()
+
+    def _empty(self) -> None:
+        self.faults = Faults()
+        self.messages: list[Received] = []
+        self.by_id: dict[str, Received] = {}
+        self.copies: Counter[tuple[str, str]] = Counter()
+        self.requests: deque[dict[str, Any]] = deque(maxlen=5000)
+        self.counts: Counter[str] = Counter()
+        self.befell: Counter[str] = Counter()
+        self.money = Money()
 
     def reset(self) -> None:
         with self.lock:
-            self.faults = Faults()
-            self.messages.clear()
-            self.requests.clear()
-            self.counts.clear()
+            self.later.clear()
+            self._empty()
+            self.version += 1
+
+    def set_faults(self, values: dict[str, Any]) -> None:
+        with self.lock:
+            self.faults.update(values)
+            self.befell.clear()
+            self.version += 1
+
+    def changed(self) -> None:
+        with self.lock:
             self.version += 1
 
     def take(self, to: str, text: str, dlr_url: str) -> Received:
         with self.lock:
             self.next_id += 1
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            message = Received(self.next_id, to, text, now, dlr_url, hidden=self.faults.lose)
+            message = Received(self.next_id, to, text, now(), dlr_url, hidden=self.faults.lose)
             self.messages.append(message)
+            self.by_id[str(message.msg_id)] = message
+            self.copies[to, text] += 1
             self.version += 1
             return message
-
-    def set_faults(self, values: dict[str, Any]) -> None:
-        with self.lock:
-            self.faults.update(values)
-            self.version += 1
 
     def reported(self, message: Received, word: str) -> None:
         with self.lock:
@@ -127,7 +82,7 @@ class State:
 
     def find(self, msg_id: object) -> Received | None:
         with self.lock:
-            return next((message for message in self.messages if str(message.msg_id) == str(msg_id)), None)
+            return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
         """Newest first, as a phone would have them."""
@@ -138,18 +93,35 @@ class State:
                 if not message.hidden
             ]
 
-    def fault(self, place: str) -> str:
+    def how_many(self) -> dict[str, Any]:
+        """Numbers for scripts, without the texts but for those that came more than once."""
+        with self.lock:
+            more = [(to, text, copies) for (to, text), copies in self.copies.items() if copies > 1]
+            return {
+                "paths": dict(self.counts),
+                "texts": {
+                    "taken": len(self.messages),
+                    "different": len(self.copies),
+                    "by_copies": dict(Counter(self.copies.values())),
+                    "repeated": [{"to": to, "text": text, "copies": copies} for to, text, copies in more],
+                },
+                "money": self.money.how_many(),
+            }
+
+    def fault(self, place: str) -> Fault:
         """The fault for this request; counts down one that was ordered for a number of requests."""
         with self.lock:
             name = str(getattr(self.faults, place))
-            times = f"{place}_times"
-            left = getattr(self.faults, times, 0)
-            if name != "ok" and left:
-                setattr(self.faults, times, left - 1)
+            self.befell[place] += 1
+            if name == "ok" or self.befell[place] % max(1, getattr(self.faults, f"{place}_every", 1)):
+                return Fault("ok", taken=False)
+            left = getattr(self.faults, f"{place}_times", 0)
+            if left:
+                setattr(self.faults, f"{place}_times", left - 1)
                 self.version += 1
                 if left == 1:
                     setattr(self.faults, place, "ok")
-            return name
+            return Fault(name.removeprefix("taken_"), taken=name.startswith("taken_"))
 
     def ask(self, method: str, path: str, body: object) -> None:
         with self.lock:

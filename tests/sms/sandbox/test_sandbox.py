@@ -9,8 +9,8 @@ from playwright.sync_api import Browser
 
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.sandbox.page import FAULTS, REPORT_SWITCHES
-from sms.sandbox.state import Faults
+from sms.sandbox.faults import USUAL, Faults
+from sms.sandbox.switches import GROUPS
 from tests.conftest import Sandbox, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,7 +50,7 @@ def test_one_phone_a_number_newest_text_at_the_bottom(sandbox: Sandbox) -> None:
 
 
 def test_an_empty_inbox_says_what_to_do(sandbox: Sandbox) -> None:
-    assert "No text has arrived yet." in page(sandbox)
+    assert "No phone has been called yet." in page(sandbox)
 
 
 def test_texts_are_escaped_and_only_web_links_are_links(sandbox: Sandbox) -> None:
@@ -82,11 +82,13 @@ def test_the_page_is_sent_again_only_when_something_changed(sandbox: Sandbox) ->
     assert "Sending: 503" in page(sandbox, seen)
 
 
-@pytest.mark.parametrize("switch", [*FAULTS, *REPORT_SWITCHES], ids=lambda switch: switch.label)
+@pytest.mark.parametrize(
+    "switch", [switch for group in GROUPS.values() for switch in group], ids=lambda switch: switch.label
+)
 def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any) -> None:
     requests.post(f"{sandbox.url}/well", timeout=5)
     usual = vars(Faults())
-    if switch.on != {"report": "delivered"}:
+    if any(getattr(USUAL, name) != value for name, value in switch.on.items()):
         assert "All is well." in page(sandbox)
         press(sandbox, switch.label)
         assert "Out of order, as you ordered." in page(sandbox)
@@ -166,10 +168,9 @@ def test_nobody_reports_on_a_lost_text(sandbox: Sandbox, settings: Any, live_ser
     assert SmsMessage.objects.get(text="lost").status == "sent"
 
 
-def test_a_late_report_arrives_late(sandbox: Sandbox, settings: Any, live_server: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sms.sandbox.reporter.LATE_SECONDS", 0.5)
+def test_a_late_report_arrives_late(sandbox: Sandbox, settings: Any, live_server: Any) -> None:
     settings.SITE_URL = live_server.url
-    sandbox.faults(report="late", report_after=0)
+    sandbox.faults(report="late", report_after=0, late_seconds=0.5)
     queue_sms("0772000001", "hello")
     assert SmsMessage.objects.get().status == "sent"
     wait_for(lambda: SmsMessage.objects.get().status == "delivered")
@@ -179,7 +180,7 @@ def test_one_switch_does_not_cut_another_short(sandbox: Sandbox) -> None:
     press(sandbox, "Token expired (once)")
     press(sandbox, "DMark is down")
     for _ in range(3):
-        assert sandbox.server.state.fault("send") == "503"
+        assert sandbox.server.state.fault("send").name == "503"
     press(sandbox, "Refuses the password")
     press(sandbox, "DMark is down")
     assert "Refuse every token: true" in page(sandbox)
@@ -204,7 +205,7 @@ def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, widt
     tab = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     tab.set_default_timeout(10_000)
     tab.goto(sandbox.url)
-    tab.get_by_text("No text has arrived yet.").wait_for()
+    tab.get_by_text("No phone has been called yet.").wait_for()
     for number in range(12):
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
     tab.locator(".text").get_by_text("text 11,").wait_for()

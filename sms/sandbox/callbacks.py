@@ -1,0 +1,73 @@
+"""What DMarkPay calls back to a payin's `notify_url`, as the switches say."""
+
+from typing import Any
+
+from sms.sandbox.later import push
+from sms.sandbox.money import FAILED, PENDING, SUCCESSFUL, Transaction, end
+from sms.sandbox.state import State
+
+# A callback that finds nobody is tried so often in all, so many seconds apart.
+TRIES, TRY_AGAIN = 3, 2.0
+_OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
+
+
+class Callbacks:
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def word(self, status: str) -> str:
+        return {"UPPER": status.upper(), "lower": status.lower()}.get(self.state.faults.pay_words, status)
+
+    def said(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
+        """What every answer and callback tells of a transaction."""
+        return {
+            "status": self.word(status or transaction.status),
+            "status_code": "0",
+            "transaction_id": transaction.transaction_id,
+            "sp_transaction_id": transaction.sp_transaction_id,
+            "message": transaction.message,
+        }
+
+    def asked(self, transaction: Transaction) -> None:
+        if self.state.faults.callback == "pending_first":
+            self._put(0, transaction, PENDING)
+
+    def ended(self, transaction: Transaction) -> None:
+        faults = self.state.faults
+        after, status = faults.callback_after, transaction.status
+        words = {
+            "before": [(status, 0.0)],
+            "late": [(status, after + faults.late_seconds)],
+            "never": [],
+            "twice": [(status, after), (status, after + 0.3)],
+            "contradicts": [(status, after), (_OPPOSITE[status], after + 0.3)],
+            "lies": [(_OPPOSITE[status], after)],
+        }.get(faults.callback, [(status, after)])
+        for word, delay in words:
+            self._put(delay, transaction, word)
+        if faults.callback == "reverses":
+            self.state.later.put(after + 0.5, lambda: self._reverse(transaction))
+
+    def _reverse(self, transaction: Transaction) -> None:
+        with self.state.lock:
+            end(transaction, _OPPOSITE[transaction.status], "Reversed")
+            self.state.version += 1
+        self._put(0, transaction, transaction.status)
+
+    def _put(self, delay: float, transaction: Transaction, status: str, tries: int = 1) -> None:
+        if transaction.notify_url:
+            self.state.later.put(delay, lambda: self._push(transaction, status, tries))
+
+    def _push(self, transaction: Transaction, status: str, tries: int) -> None:
+        faults = self.state.faults
+        garbled = faults.callback == "garbage"
+        values = self.said(transaction, status)
+        taken = push(transaction.notify_url, values, faults.callback_method, garbled=garbled)
+        if taken is None and tries < TRIES:
+            self._put(TRY_AGAIN, transaction, status, tries + 1)
+            return
+        word = "garbage" if garbled else status.lower()
+        with self.state.lock:
+            transaction.callbacks.append(word if taken else f"{word} (refused)")
+            self.state.version += 1
+        transaction.called_back.set()

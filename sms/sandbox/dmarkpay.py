@@ -1,0 +1,171 @@
+"""DMarkPay: its token, payin, what became of it, payout."""
+
+import re
+import secrets
+import time
+from base64 import b64decode
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sms.sandbox.answers import Reply
+from sms.sandbox.callbacks import Callbacks
+from sms.sandbox.money import FAILED, SUCCESSFUL, Transaction, end
+from sms.sandbox.phones import Phones
+from sms.sandbox.state import State
+
+TOKEN_PATH = "/o/token/"  # noqa: S105
+_TRANSACTIONS = re.compile(r"/api/v1/accounts/([^/]+)/transactions/([^/]+)/")
+_METHODS = ("mtn_mobile_money", "airtel_mobile_money")
+_WALLETS = ("dmark", "mtn", "airtel_oapi")
+
+
+def place_of(method: str, path: str) -> tuple[str, str] | None:
+    """The switch that applies, and the transaction that is asked for; None for another path."""
+    if path == TOKEN_PATH:
+        return ("pay_token", "") if method == "POST" else None
+    found = _TRANSACTIONS.fullmatch(path)
+    if found is None:
+        return None
+    if method == "POST":
+        return (found[2], "") if found[2] in ("payin", "payout") else None
+    return "pay_status", found[2]
+
+
+def refusal(place: str, status: int) -> dict[str, str]:
+    """The body of a 4xx."""
+    if place == "pay_token":
+        return {"error": "invalid_client"}
+    if status == 403:
+        return {"detail": "Authentication credentials were not provided."}
+    if place == "pay_status":
+        return {"detail": "Not found."}
+    return {"status": FAILED, "status_code": str(status), "message": "Request refused"}
+
+
+class DMarkPay:
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.callbacks = Callbacks(state)
+        self.phones = Phones(state, self.callbacks)
+        # Each with the time of its end and how often it was used.
+        self._tokens: dict[str, tuple[float, int]] = {}
+
+    def reply(self, place: str, asked_for: str, body: Any, authorization: str) -> Reply:
+        if place == "pay_token":
+            return self._token(body, authorization)
+        if not self._knows(authorization.removeprefix("Bearer ")):
+            return Reply(403, refusal(place, 403))
+        if place == "pay_status":
+            return self._status(asked_for)
+        if wrong := _wrong(body):
+            return self._refused(body, wrong)
+        return self._payin(body) if place == "payin" else self._payout(body)
+
+    def count(self, place: str, asked_for: str, body: object) -> None:
+        """Notes a request, whatever becomes of it."""
+        kind = {"pay_status": "status"}.get(place, place)
+        with self.state.lock:
+            transaction = self.state.money.transactions.get(asked_for)
+            named = str(body.get("sp_transaction_id") or "") if isinstance(body, dict) else ""
+            if kind in self.state.money.asked:
+                named = transaction.sp_transaction_id if transaction else named or asked_for
+                self.state.money.asked[kind][named] += 1
+
+    def _token(self, body: object, authorization: str) -> Reply:
+        try:
+            name, _, password = b64decode(authorization.removeprefix("Basic "), validate=True).decode().partition(":")
+        except ValueError:
+            name = password = ""
+        if not name or not password:
+            return Reply(401, {"error": "invalid_client"})
+        if not isinstance(body, dict) or body.get("grant_type") != "client_credentials":
+            return Reply(400, {"error": "unsupported_grant_type"})
+        token, life = secrets.token_urlsafe(20), self.state.faults.pay_token_life
+        with self.state.lock:
+            self._tokens[token] = (time.monotonic() + life, 0)
+        return Reply(
+            200, {"access_token": token, "expires_in": int(life), "token_type": "Bearer", "scope": "read write"}
+        )
+
+    def _knows(self, token: str) -> bool:
+        with self.state.lock:
+            end, used = self._tokens.get(token, (0.0, 0))
+            if end < time.monotonic() or used >= (self.state.faults.pay_token_uses or used + 1):
+                return False
+            self._tokens[token] = (end, used + 1)
+            return True
+
+    def _payin(self, body: dict[str, Any]) -> Reply:
+        faults, kind = self.state.faults, self.state.faults.payin_kind
+        if kind == "refused":
+            return self._refused(body, "This number cannot be charged")
+        with self.state.lock:
+            earlier = self.state.money.named(str(body["sp_transaction_id"]), "payin")
+            if not earlier or faults.payin_again == "twice":
+                transaction = self.state.money.add("payin", body)
+                self.state.version += 1
+        if earlier and faults.payin_again == "refused":
+            return self._refused(body, "Duplicate sp_transaction_id")
+        if earlier and faults.payin_again == "same":
+            return Reply(200, self.callbacks.said(earlier[0]))
+        if kind == "successful":
+            self.phones.end(transaction, SUCCESSFUL, "Transaction successful")
+        elif kind == "failed":
+            self.phones.end(transaction, FAILED, "Insufficient funds")
+        else:
+            self.phones.ask(transaction)
+        if faults.callback == "before" and transaction.notify_url:
+            transaction.called_back.wait(faults.hang_seconds)
+        return self._accepted(transaction, kind)
+
+    def _payout(self, body: dict[str, Any]) -> Reply:
+        kind = self.state.faults.payout_kind
+        if kind == "refused":
+            return self._refused(body, "This number cannot be paid")
+        with self.state.lock:
+            transaction = self.state.money.add("payout", body)
+            if kind == "failed":
+                end(transaction, FAILED, "The number is not registered")
+            elif kind != "pending":
+                end(transaction, SUCCESSFUL, "Transaction successful")
+            self.state.version += 1
+        return self._accepted(transaction, kind)
+
+    def _accepted(self, transaction: Transaction, kind: str) -> Reply:
+        said = self.callbacks.said(transaction)
+        if kind == "odd_word":
+            said["status"] = self.callbacks.word("Queued")
+        if kind == "no_id":
+            del said["transaction_id"]
+        return Reply(201, said)
+
+    def _refused(self, body: object, why: str) -> Reply:
+        named = str(body.get("sp_transaction_id") or "") if isinstance(body, dict) else ""
+        said = {"status": self.callbacks.word(FAILED), "status_code": "400", "transaction_id": ""}
+        return Reply(400, {**said, "sp_transaction_id": named, "message": why})
+
+    def _status(self, transaction_id: str) -> Reply:
+        with self.state.lock:
+            transaction = self.state.money.transactions.get(transaction_id)
+        unknown_for = self.state.faults.pay_unknown_for
+        if transaction is None or time.monotonic() - transaction.started < unknown_for:
+            return Reply(404, refusal("pay_status", 404))
+        return Reply(200, self.callbacks.said(transaction))
+
+
+def _wrong(body: object) -> str:
+    """What is wrong with an order, or ""."""
+    if not isinstance(body, dict):
+        return "JSON is expected"
+    for name in ("wallet", "payment_method", "msisdn", "amount", "sp_transaction_id"):
+        if not body.get(name):
+            return f"{name}: This field is required."
+    if body["wallet"] not in _WALLETS or body["payment_method"] not in _METHODS:
+        return "wallet or payment_method is not a valid choice"
+    if not re.fullmatch(r"256\d{9}", str(body["msisdn"])):
+        return "msisdn: Enter a valid number."
+    try:
+        amount = Decimal(str(body["amount"]))
+    except InvalidOperation:
+        amount = Decimal(0)
+    return "" if amount.is_finite() and amount > 0 else "amount: A valid number is required."

@@ -1,0 +1,79 @@
+"""What is to be done some time from now: reports and callbacks pushed, phones that answer or give up."""
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any
+
+import requests
+
+logger = logging.getLogger("sms.sandbox")
+
+# One slow receiver does not hold up the others.
+THREADS = 16
+
+Act = Callable[[], object]
+
+
+class Later:
+    """One thread that waits for what is due next, and a few that do it."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Act]] = []
+        self._order = 0
+        self._changed = threading.Condition()
+        self._ready: SimpleQueue[Act | None] = SimpleQueue()
+        self._stopped = False
+
+    def put(self, seconds: float, act: Act) -> None:
+        with self._changed:
+            if not self._order:
+                for run in (self._wait, *[self._work] * THREADS):
+                    threading.Thread(target=run, name="sandbox-later", daemon=True).start()
+            self._order += 1
+            heapq.heappush(self._due, (time.monotonic() + seconds, self._order, act))
+            self._changed.notify()
+
+    def clear(self) -> None:
+        with self._changed:
+            self._due.clear()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        for _ in range(THREADS if self._order else 0):
+            self._ready.put(None)
+
+    def _wait(self) -> None:
+        with self._changed:
+            while not self._stopped:
+                if self._due and self._due[0][0] <= time.monotonic():
+                    self._ready.put(heapq.heappop(self._due)[2])
+                else:
+                    self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
+
+    def _work(self) -> None:
+        while act := self._ready.get():
+            try:
+                act()
+            except Exception:
+                logger.exception("sandbox: what was due failed")
+
+
+def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> bool | None:
+    """Whether the receiver took it, by `json`, `put`, `form` or `get`; None: nobody was there."""
+    ask: dict[str, Any] = {"params": values} if method == "get" else {"data" if method == "form" else "json": values}
+    if garbled:
+        ask = {"data": b"<html>502 Bad Gateway</html>", "headers": {"Content-Type": "application/json"}}
+    verb = {"get": "GET", "put": "PUT"}.get(method, "POST")
+    try:
+        answer = requests.request(verb, url, timeout=5, allow_redirects=False, **ask)
+    except requests.RequestException as error:
+        logger.warning("sandbox: a push was not taken (%s)", type(error).__name__)
+        return None
+    logger.debug("sandbox: a push was answered %s", answer.status_code)
+    return answer.ok
