@@ -44,6 +44,14 @@ def items(name: str) -> list[str]:
     return [item.strip() for item in text(name).split(",") if item.strip()]
 
 
+def lists(name: str, default: str) -> dict[str, list[str]]:
+    """`one=a b,two=c` as {"one": ["a", "b"], "two": ["c"]}."""
+    pairs = [item.partition("=") for item in text(name, default).split(",") if item.strip()]
+    if any(not key.strip() or not values.split() for key, _, values in pairs):
+        raise ImproperlyConfigured(f"{name} must be written like {default!r}.")
+    return {key.strip(): values.split() for key, _, values in pairs}
+
+
 DEBUG = flag("DEBUG", default=False)
 SECRET_KEY = text("SECRET_KEY", "insecure-key-for-development-only-never-for-real-money" if DEBUG else "")
 if not SECRET_KEY:
@@ -220,6 +228,9 @@ TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
 # Where a match is played, with {token} and {pt} in it.
 GAME_URL = text("GAME_URL")
+
+# Which network a number belongs to, by its first digits: a hint, since numbers can be ported.
+NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")
 
 METRICS_TOKEN = text("METRICS_TOKEN")
 

@@ -21,8 +21,9 @@ from django.utils.text import Truncator
 
 from sms import conf, outbox, owners
 from sms.console import export, timeline
-from sms.console.wording import span
 from sms.errors import SmsError
+from sms.figures import failures
+from sms.figures.wording import span
 from sms.models import OPEN, SmsMessage
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
@@ -88,11 +89,26 @@ class WhenFilter(admin.SimpleListFilter):
         return queryset.filter(created_at__gte=timezone.now() - timedelta(seconds=int(value)))
 
 
+class ReasonFilter(admin.SimpleListFilter):
+    """By the reason of a failure, as the overview groups them; shown only where one is chosen."""
+
+    title = "reason"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name)
+        return [] if chosen is None else [(chosen, chosen or "none given")]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset if value is None else failures.with_reason(queryset, value)
+
+
 @admin.register(SmsMessage)
 class SmsMessageAdmin(admin.ModelAdmin):
     list_display = ("time", "state", "masked_phone", "kind", "cost", "tries", "provider_id", "open_for")
     list_display_links = ("time", "masked_phone")
-    list_filter = ("status", KindFilter, WhenFilter)
+    list_filter = ("status", KindFilter, WhenFilter, ReasonFilter)
     list_per_page = 50
     list_max_show_all = 200
     paginator = BoundedPaginator

@@ -2,40 +2,39 @@
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
+from urllib.parse import urlencode
 
+import jwt
 from django.core.cache import cache
+from django.urls import reverse
 from django.utils import timezone
 
 from sms import conf
-from sms.console.wording import amount, span
 from sms.dmark import access_token
-from sms.figures import pulse
-from sms.models import SmsEvent, SmsMessage, SmsWorker, Status
+from sms.figures import concerns, failures, networks
+from sms.figures.wording import span
 
 logger = logging.getLogger("sms.banners")
 
 
 class Banner(NamedTuple):
-    """`level`: error or warning; `remedy`: what to do about it."""
+    """`level`: error or warning; `remedy`: what to do about it; `url`: where."""
 
     level: str
     text: str
     remedy: str
+    url: str = ""
 
 
 class Now(NamedTuple):
     """What was read at one moment."""
 
-    config: conf.Config
-    time: datetime
-    workers: list[SmsWorker]
-    waiting: int
-    oldest: datetime | None
-    last: list[SmsEvent]
+    sending: concerns.Reading
     token: str
-    failed_hour: int
+    failed: list[failures.Group]
+    slow: list[networks.Slow]
 
 
 def raised(reading: Now | None = None) -> list[Banner]:
@@ -44,18 +43,15 @@ def raised(reading: Now | None = None) -> list[Banner]:
 
 
 def read(now: datetime) -> Now:
-    return Now(
-        config=conf.current(),
-        time=now,
-        workers=pulse.workers(now),
-        waiting=pulse.waiting(),
-        oldest=pulse.oldest_due(now),
-        last=pulse.last_attempts(),
-        token=_token_state(),
-        failed_hour=SmsMessage.objects.filter(
-            status__in=(Status.FAILED, Status.UNDELIVERED), created_at__gte=now - timedelta(hours=1)
-        ).count(),
-    )
+    sending = concerns.read(now)
+    slow = networks.in_trouble(now, reports=sending.config.dlr_enabled)
+    return Now(sending, _token_state(), failures.groups(now), slow)
+
+
+def failed_url(group: failures.Group) -> str:
+    """The list of the texts of a group."""
+    query = {"status__exact": group.status, "reason": group.reason, "within": round(failures.SPAN.total_seconds())}
+    return f"{reverse('admin:sms_smsmessage_changelist')}?{urlencode(query)}"
 
 
 def _token_state() -> str:
@@ -68,74 +64,34 @@ def _token_state() -> str:
         return "cache down"
     if not isinstance(token, str):
         return "none cached in this process or the shared cache; the next text fetches one"
-    ends = access_token.expires_at(token)
-    if ends is None:
-        return "cached; it does not say how long it lives"
     try:
+        ends = float(jwt.decode(token, options={"verify_signature": False})["exp"])
         until = datetime.fromtimestamp(ends, tz=timezone.get_current_timezone())
-    except (ValueError, OverflowError, OSError):  # further away than a calendar goes
-        return "cached; it never ends"
-    return f"cached; good until {until:%d.%m. %H:%M}"
+        return f"cached; good until {until:%d.%m. %H:%M}"
+    except (jwt.PyJWTError, KeyError, ValueError, TypeError, OverflowError, OSError):
+        return "cached; it does not say how long it lives"
 
 
 def _banners(reading: Now) -> Iterable[Banner]:
-    config = reading.config
-    if not config.enabled:
-        yield Banner(
-            "error",
-            "SMS is off: no text leaves.",
-            "Set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD; then send it again.",
-        )
+    for concern in concerns.found(reading.sending):
+        yield Banner(concern.level, concern.text, concern.remedy)
+    if not reading.sending.config.enabled:
         return
-    late = (reading.time - reading.oldest).total_seconds() if reading.oldest else 0.0
-    if config.delivery == "worker" and not reading.workers:
-        yield Banner(
-            "error" if reading.waiting else "warning",
-            f"No worker is running; {amount(reading.waiting)} waiting.",
-            "Start manage.py sms_worker, and see that your service manager restarts it.",
-        )
-    trouble = _trouble(reading)
-    if trouble:
-        yield trouble
-    if config.delivery == "worker" and reading.workers and late > pulse.LATE_SECONDS and not trouble:
-        yield Banner(
-            "warning",
-            f"The queue is growing: {amount(reading.waiting)} waiting, the oldest for {span(late)}.",
-            "Start one more manage.py sms_worker; any number may share the table.",
-        )
-    if config.delivery == "inline" and late > config.lease + config.longest_send:
-        yield Banner(
-            "warning",
-            f"{amount(reading.waiting)} left behind by a process that died.",
-            "Run manage.py sms_worker --once; a cron line does it by itself.",
-        )
     if reading.token == "cache down":  # noqa: S105
         yield Banner(
             "warning",
             "The cache does not answer: texts go out without a shared token and without the rate limit.",
             "Check REDIS_URL and the Redis server.",
         )
-    if reading.failed_hour:
+    for network in reading.slow:
         yield Banner(
             "warning",
-            f"{reading.failed_hour} of the last hour's texts failed or were not delivered.",
-            "Open them with the filter 'failed' or 'undelivered'; each says why.",
+            f"{networks.name(network.network)}: {network.share:.0%} of its last {network.texts} texts arrive late "
+            "or not at all.",
+            "Other networks may be well. Tell DMark; players there have their links on the page they staked on.",
         )
-
-
-def _trouble(reading: Now) -> Banner | None:
-    """What DMark's last answers, or a worker that has paused, say of credentials and provider."""
-    kind, words = pulse.trouble(reading.workers, reading.last, reading.time)
-    if kind == "credentials":
-        return Banner(
-            "error",
-            "DMark refuses the credentials: nothing is sent.",
-            "Correct SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart; what waits is sent then.",
-        )
-    if kind == "provider":
-        return Banner(
-            "error",
-            f"DMark is in trouble: {words}",
-            "The worker goes on by itself when DMark is back; inline, send again what failed. If it lasts, call DMark.",
-        )
-    return None
+    for group in reading.failed:
+        if not group.over:
+            ago = span((reading.sending.time - group.last).total_seconds()) if group.last else ""
+            words = f"{group.counted} × {group.title}"
+            yield Banner("warning", words, f"The newest {ago} ago. See them, and send them again.", failed_url(group))

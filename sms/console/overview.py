@@ -12,9 +12,10 @@ from django.utils.safestring import SafeString
 from sms import conf
 from sms.console import chart
 from sms.console.banners import Banner, Now, raised, read
-from sms.console.wording import amount, span
-from sms.figures import counts, pulse
-from sms.models import SmsMessage, SmsWorker, Status
+from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
+from sms.figures import counts, networks, pulse
+from sms.figures.wording import amount, span
+from sms.models import SmsWorker, Status
 
 SERIES = (
     ("delivered", "delivered"),
@@ -62,26 +63,32 @@ class Overview:
     kinds: list[KindRow]
     total: KindRow
     facts: list[tuple[str, str]]
+    failures: list[FailureRow]
+    networks: list[NetworkRow]
+    sampled: int
     kind: str
     complete: bool
     series: tuple[tuple[str, str], ...] = SERIES
 
 
 def gather(kind: str | None = None) -> Overview:
-    """All of the overview; kind: the charts of one kind alone. Some ten queries, however large the table."""
+    """All of the overview; kind: the charts of one kind alone. Some twenty queries, however large the table."""
     now = timezone.now()
     counted = counts.current()
     day_start = now - timedelta(hours=24)
     recent = [cell for cell in counted.hours if cell.at + timedelta(hours=1) > day_start]
     kinds, total = _by_kind(recent)
-    reading = read(now)
+    reading, sample = read(now), networks.sample(day_start, _SAMPLE)
     return Overview(
         banners=raised(reading),
         day_chart=_day_chart([cell for cell in recent if kind in (None, cell.kind)], now),
         month_chart=_month_chart(counted, kind, timezone.localdate(now)),
         kinds=kinds,
         total=total,
-        facts=list(_facts(reading, total)),
+        facts=list(_facts(reading, total, sample)),
+        failures=[failure_row(group) for group in reading.failed],
+        networks=network_rows(sample),
+        sampled=len(sample),
         kind=kind or "",
         complete=counted.complete,
     )
@@ -134,32 +141,27 @@ def _month_chart(counted: counts.Counts, kind: str | None, today: date) -> SafeS
     return chart.bars("Texts a day over the last month", columns, SERIES)
 
 
-def _facts(reading: Now, total: KindRow) -> Iterable[tuple[str, str]]:
+def _facts(reading: Now, total: KindRow, sample: list[networks.Sample]) -> Iterable[tuple[str, str]]:
+    sending = reading.sending
     ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"] + total.groups["unknown"]
     yield (
         "Delivered, of what has an end or is sent",
         f"{total.groups['delivered'] / ended:.1%}" if ended else "nothing yet",
     )
-    sample = list(
-        SmsMessage.objects.filter(created_at__gte=reading.time - timedelta(hours=24), sent_at__isnull=False)
-        .order_by("-created_at")
-        .values_list("created_at", "sent_at", "delivered_at")[:_SAMPLE]
-    )
-    accept = [(sent - created).total_seconds() for created, sent, _ in sample if sent]
-    deliver = [(delivered - sent).total_seconds() for _, sent, delivered in sample if sent and delivered]
+    accept, deliver = waits(sample)
     yield "Median from queued to taken by DMark", span(median(accept)) if accept else "nothing yet"
     yield "Median from taken to delivered", span(median(deliver)) if deliver else "no report yet"
-    oldest = f", the oldest due for {span((reading.time - reading.oldest).total_seconds())}" if reading.oldest else ""
-    yield "Waiting now", f"{amount(reading.waiting)}{oldest}"
+    oldest = f", the oldest due for {span(sending.late)}" if sending.oldest else ""
+    yield "Waiting now", f"{amount(sending.waiting)}{oldest}"
     yield (
         "Worker",
-        "; ".join(_worker(worker, reading.time) for worker in reading.workers)
-        or ("none" if reading.config.delivery == "worker" else "not needed: sent inline"),
+        "; ".join(_worker(worker, sending.time) for worker in sending.workers)
+        or ("none" if sending.config.delivery == "worker" else "not needed: sent inline"),
     )
     yield "Token", reading.token
-    yield "Held back by the rate limit", f"{pulse.throttled(reading.time)} times"
+    yield "Held back by the rate limit", f"{pulse.throttled(sending.time)} times"
     yield "SMS segments taken by DMark", str(total.segments)
-    if reading.config.segment_cost:
+    if sending.config.segment_cost:
         yield "Cost", f"{total.cost:,.0f} UGX".replace(",", " ")
 
 

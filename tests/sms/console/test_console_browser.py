@@ -45,7 +45,7 @@ def test_a_complaint_is_answered(
     page.get_by_label("Username").fill("operator")
     page.get_by_label("Password").fill("secret-of-operator")
     page.get_by_role("button", name="Log in").click()
-    page.get_by_text("3 of the last hour's texts failed").wait_for()
+    page.get_by_role("link", name="3 × DMark is in trouble (503).").wait_for()
     page.get_by_role("link", name="How texts are doing").click()
     page.get_by_role("img", name="Texts an hour over the last day").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

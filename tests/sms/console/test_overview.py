@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from sms import conf
 from sms.console import banners, chart, overview
-from sms.console.wording import span
 from sms.dmark import access_token
 from sms.figures import counts
+from sms.figures.wording import span
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
 from tests.conftest import RedisServer, Sandbox
 
@@ -236,12 +236,6 @@ def test_provider_down_an_hour_ago_is_no_news(sandbox: Sandbox) -> None:
 def test_left_behind_inline(sandbox: Sandbox) -> None:
     text(timedelta(minutes=10), status="queued")
     assert "sms_worker --once" in warned()
-
-
-def test_failures_of_the_last_hour(sandbox: Sandbox) -> None:
-    text(status="failed", count=2)
-    text(timedelta(hours=2), status="failed", count=2)
-    assert "2 of the last hour's texts failed" in warned()
 
 
 def test_the_cache_down(sandbox: Sandbox, redis_cache: RedisServer) -> None:

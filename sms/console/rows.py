@@ -1,0 +1,71 @@
+"""The overview's tables: what failed, and each network."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import median
+from typing import NamedTuple
+
+from sms.console.banners import failed_url
+from sms.figures import networks
+from sms.figures.failures import Group
+from sms.figures.wording import span
+from sms.models import UNSUCCESSFUL, Status
+
+
+class FailureRow(NamedTuple):
+    """`url`: the list of those texts."""
+
+    title: str
+    texts: str
+    last: datetime | None
+    kinds: str
+    over: bool
+    url: str
+
+
+class NetworkRow(NamedTuple):
+    name: str
+    texts: int
+    delivered: str
+    accept: str
+    deliver: str
+
+
+def failure_row(group: Group) -> FailureRow:
+    kinds = ", ".join(sorted({kind or "plain" for kind in group.kinds}))
+    return FailureRow(group.title, group.counted, group.last, kinds, group.over, failed_url(group))
+
+
+def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
+    """The busiest first; none where no prefix is known."""
+    texts: defaultdict[str, list[networks.Sample]] = defaultdict(list)
+    for one in sample:
+        texts[one.network].append(one)
+    if set(texts) <= {networks.OTHER}:
+        return []
+    return [_network_row(name, of) for name, of in sorted(texts.items(), key=lambda item: -len(item[1]))]
+
+
+def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
+    delivered = sum(one.status == Status.DELIVERED for one in texts)
+    ended = delivered + sum(one.status in (Status.SENT, *UNSUCCESSFUL) for one in texts)
+    accept, deliver = waits(texts)
+    return NetworkRow(
+        networks.name(network),
+        len(texts),
+        f"{delivered / ended:.1%}" if ended else "nothing yet",
+        _spread(accept),
+        _spread(deliver),
+    )
+
+
+def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
+    """Seconds from queued to taken by DMark, and from there to delivered, each sorted."""
+    accept = [(one.sent_at - one.created_at).total_seconds() for one in texts if one.sent_at]
+    deliver = [(one.delivered_at - one.sent_at).total_seconds() for one in texts if one.sent_at and one.delivered_at]
+    return sorted(accept), sorted(deliver)
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{span(median(seconds))} · {span(seconds[int(0.9 * (len(seconds) - 1))])}" if seconds else "no news yet"
