@@ -12,6 +12,6 @@ class GameConfig(AppConfig):
         from game import text_owner
         from sms.owners import register
 
-        register("session", text_owner.of_session)
+        register("session", text_owner.of_session, text_owner.matches_worth_sending)
         register("payment", text_owner.of_payment)
-        register("invite", text_owner.of_invite)
+        register("invite", text_owner.of_invite, text_owner.invites_worth_sending)

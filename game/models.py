@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from game import clock
 from payments.models import Payment
 
 
@@ -52,7 +53,7 @@ class Session(models.Model):
 
     @property
     def status(self) -> str:
-        return "active" if self.expires_at > timezone.now() else "expired"
+        return "active" if self.expires_at > clock.now() else "expired"
 
 
 class Entry(models.Model):
@@ -74,13 +75,15 @@ class Entry(models.Model):
     # The code this player wants to join; kept while the payment is under way, and told when it was too late.
     joins_code = models.CharField(max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
-    # Which limit kept the invite from leaving: a key of game.limits.INVITE_REFUSALS.
+    # Which limit kept the invite from leaving: a key of game.rules.invites.INVITE_REFUSALS.
     invite_refused = models.CharField("why no invite left", max_length=16, blank=True, default="", db_default="")
     # The language of the page it was placed on; its player's texts are in it. "": the site's.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    client_address = models.GenericIPAddressField("address that invited", null=True, blank=True)
+    # Of an IPv6 address the /64, and in `client_site` the /48; nothing where the address could not be read.
+    client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
+    client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -99,6 +102,11 @@ class Entry(models.Model):
             models.Index(
                 fields=["client_address", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
             ),
+            models.Index(fields=["client_site", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_site"),
+            models.Index(
+                fields=["client_address", "created_at"], condition=Q(opened_at=None), name="entry_unpaid_from"
+            ),
+            models.Index(fields=["client_site", "created_at"], condition=Q(opened_at=None), name="entry_unpaid_site"),
         ]
 
     def __str__(self) -> str:
@@ -117,7 +125,7 @@ class Entry(models.Model):
     def state(self) -> str:
         """The status as of now: what is past its time reads `expired` at once."""
         ends = self.session.expires_at if self.session else self.expires_at
-        if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= timezone.now():
+        if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)
         return self.status
 
@@ -131,3 +139,21 @@ class Entry(models.Model):
         """Start its life; the caller saves."""
         self.status, self.reason = self.Status.OPEN, ""
         self.opened_at, self.expires_at = now, now + life()
+
+
+class WrongCode(models.Model):
+    """A match code that nobody has, and where it came from. Kept for minutes, against guessing."""
+
+    client_address = models.GenericIPAddressField(null=True)
+    client_site = models.GenericIPAddressField(null=True)
+    at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["client_address", "at"], name="wrong_code_from"),
+            models.Index(fields=["client_site", "at"], name="wrong_code_site"),
+            models.Index(fields=["at"], name="wrong_code_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Wrong code {self.pk}"

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.db import transaction
 from django.dispatch import receiver
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.translation import override
 
+from game import clock
 from game.models import Entry, Session
 from game.signals import private_match_created, session_committed
 from game.tokens import game_link
@@ -38,7 +38,7 @@ def render(kind: str, language: str = "", **values: object) -> str:
 def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> None:
     if not invite_phone:
         return
-    left = (entry.expires_at - timezone.now()).total_seconds() if entry.expires_at else 0
+    left = (entry.expires_at - clock.now()).total_seconds() if entry.expires_at else 0
     with transaction.atomic():
         queue_sms(
             invite_phone,

@@ -6,7 +6,8 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from game.models import Entry
-from game.rules.stakes import give_up, open_paid
+from game.rules.ending import give_up
+from game.rules.opening import open_paid
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated
 

@@ -1,8 +1,11 @@
-"""Where an operator finds what a text is about, by the text's reference."""
+"""What a text of ours is about, by its reference: where an operator finds it, and whether it is still worth sending."""
+
+from collections.abc import Collection
 
 from django.urls import reverse
 
-from game.models import Entry
+from game import clock
+from game.models import Entry, Session
 from payments.models import Payment
 from sms.models import SmsMessage
 from sms.owners import Link
@@ -42,3 +45,19 @@ def of_invite(message: SmsMessage) -> list[Link]:
     if entry.session_id:
         found.append(_link("session", "match", entry.session_id))
     return found
+
+
+def invites_worth_sending(messages: Collection[SmsMessage]) -> set[int]:
+    """Of invites those whose match can still be joined."""
+    joinable = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__gt=clock.now())
+    return _whose(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
+
+
+def matches_worth_sending(messages: Collection[SmsMessage]) -> set[int]:
+    """Of links to matches those that can still be played."""
+    active = Session.objects.filter(expires_at__gt=clock.now())
+    return _whose(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
+
+
+def _whose(messages: Collection[SmsMessage], numbers: set[int]) -> set[int]:
+    return {message.pk for message in messages if _number(message) in numbers}

@@ -40,7 +40,7 @@ def paid(client: Client, stake: dict[str, Any], phone: str, status: str = "SUCCE
         {
             "transaction_id": stake["transaction_id"],
             "phone_number": phone,
-            "amount": stake["stake_amount"],
+            "amount": stake.get("total_amount", stake["stake_amount"]),
             "status": status,
             "timestamp": "2026-01-01T00:00:00Z",
         },

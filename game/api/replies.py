@@ -2,24 +2,12 @@
 
 from typing import Any
 
-from django.utils.translation import gettext_noop as _
-
 from game.models import Entry
-from game.rules.limits import INVITE_REFUSALS
-from game.rules.stakes import Placed
+from game.reasons import end_of
+from game.rules.invites import INVITE_REFUSALS
+from game.rules.placing import Placed
 from game.tokens import game_link, player_token, queue_token
 from sms.models import ACCEPTED, SmsMessage
-
-# Why an entry ended, in words for its player.
-REASONS = {
-    "timed_out": _("Nobody joined in time. You may stake again."),
-    "payment_failed": _("Your payment failed. You may stake again."),
-    "replaced": _("A newer stake of yours took the place of this one."),
-    "not_paid": _("This stake was not paid."),
-    "refund_due": _("Your payment came too late to play; support will refund it."),
-    "session_expired": _("The time of this match is over."),
-    "left": _("You left the queue."),
-}
 
 
 def iso(moment: Any) -> str:
@@ -42,7 +30,12 @@ def placed_answer(placed: Placed) -> dict[str, Any]:
     }
     if entry.status == Entry.Status.AWAITING_PAYMENT:
         message = "Confirm the payment on your phone; your match opens when it is paid."
-        return common | {"status": "awaiting_payment", "message": _with(message, _invite_refusal(placed.entry))}
+        return common | {
+            "status": "awaiting_payment",
+            "total_amount": entry.payment.amount,
+            "display_name": entry.display_name,
+            "message": _with(message, _invite_refusal(placed.entry)),
+        }
     if entry.status == Entry.Status.MATCHED:
         return common | {"status": "matched"} | _match(entry)
     if entry.match_code:
@@ -104,16 +97,6 @@ def _found(entry: Entry, opponent: Entry | None) -> str:
     return "Opponent found!"
 
 
-def end_of(entry: Entry) -> tuple[str, list[str]]:
-    """Why an entry is over, and the sentences that say it; a page translates them."""
-    held = entry.payment.refund_due or entry.payment.refunded_at is not None
-    if held and entry.opened_at is None:
-        return "refund_due", [REASONS["refund_due"]]
-    reason = entry.reason or ("session_expired" if entry.session else "timed_out")
-    refund = [_("Your stake will be refunded.")] if held else []
-    return reason, [REASONS.get(reason, _("This stake is over.")), *refund]
-
-
 def status_answer(entry: Entry) -> dict[str, Any]:
     """What the queue's status tells the owner of an entry."""
     state = entry.state
@@ -124,7 +107,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
         "message": "",
     }
     if state == Entry.Status.AWAITING_PAYMENT:
-        answer["message"] = "Waiting for your payment."
+        answer |= {"total_amount": entry.payment.amount, "message": "Waiting for your payment."}
     elif state == Entry.Status.MATCHED:
         answer |= _match(entry)
     elif state == Entry.Status.EXPIRED:

@@ -10,8 +10,8 @@ from pydantic import Field, JsonValue
 
 from game.api import schemas
 from game.api.replies import iso, placed_answer, status_answer
-from game.rules import stakes
-from game.rules.limits import client_address
+from game.rules.addresses import client_address
+from game.rules.placing import Stake, place
 from game.rules.refused import Refused
 from game.tokens import entry_in, entry_of, session_of
 
@@ -29,13 +29,11 @@ ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429), schemas.Error)
     summary="Stake: into the public queue, into a private match of one's own, or into a friend's",
 )
 def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:
-    if body.invite_phone and not body.create_private:
-        raise Refused(400, "invite_phone goes only with create_private.", "invite_phone")
     if body.match_code and body.create_private:
         raise Refused(400, "Give a match_code or create_private, not both.", "match_code")
     return placed_answer(
-        stakes.place(
-            stakes.Stake(
+        place(
+            Stake(
                 phone=body.phone_number,
                 amount=body.stake_amount,
                 display_name=body.display_name,

@@ -1,20 +1,13 @@
 """The API's inputs and outputs, and the sentences for bad input."""
 
-import unicodedata
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from game.rules.codes import read_code
+from game.rules.names import MAX_NAME, has_control
 from sms.text import to_e164
-
-MAX_NAME = 50
-
-
-def has_control(text: str) -> bool:
-    """Whether the text holds NUL, another control character, or a lone surrogate."""
-    return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
 
 
 def readable(value: object, name: str, longest: int) -> str:
@@ -87,11 +80,15 @@ class StakeIn(Schema):
         values = getattr(data, "_obj", data)
         if not isinstance(values, dict):
             return data
-        return {
+        given = {
             key: value
             for key, value in values.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
+        # Frontends leave the number there when the player thinks better of inviting, finished or not.
+        if given.get("create_private") in (None, False, "false"):
+            given.pop("invite_phone", None)
+        return given
 
 
 class Error(Schema):
@@ -152,6 +149,8 @@ class AwaitingPayment(Schema):
     queue_token: str
     player_token: str
     stake_amount: int
+    total_amount: int
+    display_name: str
     message: str
 
 
@@ -162,6 +161,7 @@ class QueueStatus(Schema):
     message: str = ""
     reason: str | None = None
     stake_amount: int | None = None
+    total_amount: int | None = None
     display_name: str | None = None
     match_code: str | None = None
     game_token: str | None = None

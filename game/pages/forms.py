@@ -8,12 +8,12 @@ from django.http import QueryDict
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from game.api.schemas import MAX_NAME, has_control
 from game.models import Entry
 from game.pages.sentences import translated
+from game.rules.amounts import prize
 from game.rules.codes import read_code
-from game.rules.matching import prize
-from game.rules.stakes import Stake
+from game.rules.names import MAX_NAME, has_control
+from game.rules.placing import Stake
 from sms.text import to_e164, to_local
 
 _PRESETS = (1000, 2000, 5000, 10000)

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from game.models import Entry
 from game.pages.cookies import QUEUE_COOKIE, remember, remembered
 from game.pages.forms import StakeForm, initial_of, presets
-from game.rules import stakes
-from game.rules.codes import read_code
-from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
-from game.rules.matching import open_match
+from game.rules.addresses import client_address
+from game.rules.codes import open_match, read_code
+from game.rules.guesses import count_wrong_code, refuse_code_guessing
+from game.rules.placing import place
 from game.rules.refused import Refused
 from game.tokens import entry_of, queue_token
 
@@ -76,7 +76,7 @@ def _placed(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _mend(request, form, address, 400)
     try:
-        placed = stakes.place(form.stake(address))
+        placed = place(form.stake(address))
     except Refused as refusal:
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.translated())
         return _refused(_mend(request, form, address, refusal.status), refusal)

@@ -9,14 +9,14 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from game.api.replies import end_of
 from game.models import Entry
 from game.pages.cookies import QUEUE_COOKIE, remembered
 from game.pages.live import milliseconds, minutes_left, page, to_match
 from game.pages.sentences import INVITE_WORDS
-from game.rules import stakes
-from game.rules.limits import INVITE_REFUSALS
-from game.rules.matching import prize
+from game.reasons import end_of
+from game.rules import ending
+from game.rules.amounts import prize
+from game.rules.invites import INVITE_REFUSALS
 from game.tokens import entry_of, player_token
 from sms.models import SmsMessage
 from sms.text import to_local
@@ -64,5 +64,5 @@ def _invite_words(entry: Entry, invite: SmsMessage | None) -> str:
 def leave(request: HttpRequest) -> HttpResponse:
     entry = entry_of(remembered(request, QUEUE_COOKIE, "/waiting"))
     if entry is not None:
-        stakes.leave(entry)
+        ending.leave(entry)
     return redirect("waiting")

@@ -12,7 +12,7 @@ from django.test import Client
 
 from game.models import Entry, Session
 from game.notifications import render
-from game.rules.matching import open_entry
+from game.rules.opening import open_entry
 from game.signals import private_match_created, session_committed
 from payments.models import Payment
 from payments.signals import momo_status_changed
@@ -55,7 +55,7 @@ def test_invite_text(client: Client, settings: Any) -> None:
     code = created["match_code"]
     assert row.text == (
         f"Join my PlayMatatu private match! Code: {code}. Stake: 25000 UGX. Expires in 10 minutes. "
-        f"Play: https://play.example.com/it's/?a=1&b=<2>/join?match_code={code}"
+        f"Play: https://play.example.com/it's/?a=1&b=<2>/?match_code={code}"
     )
     assert (row.phone, row.kind) == ("+256772000002", "private_invite")
     assert row.dedupe_key == f"invite:{entry.pk}"
@@ -203,7 +203,7 @@ def test_what_is_rolled_back_texts_nothing(client: Client, sandbox: Sandbox, mon
         queued.append(SmsMessage.objects.count())
         raise RuntimeError("crash before the commit")
 
-    monkeypatch.setattr("game.rules.stakes.open_entry", crash)
+    monkeypatch.setattr("game.rules.placing.open_entry", crash)
     assert post(Client(raise_request_exception=False), phone_number=BOB, stake_amount=1000).status_code == 500
     assert queued == [2]
     assert Session.objects.count() == 0
@@ -272,7 +272,7 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
         for answer, phone in zip(placed, (ALICE, BOB, CAROL), strict=True):
             paid(client, answer, phone)
     from game.management.commands import expire_queue
-    from game.rules.stakes import open_paid
+    from game.rules.opening import open_paid
 
     def sometimes(payment: Payment) -> Any:
         return 1 / 0 if payment.amount == 2000 else open_paid(payment)

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Session
-from game.rules.stakes import expire_old
+from game.rules.ending import expire_old
 from payments.models import Callback, Payment
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage

@@ -66,7 +66,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     inbox = browser.new_page()
     inbox.goto(sandbox.url)
     link = inbox.get_by_role("link").get_attribute("href") or ""
-    assert link.startswith(f"{site}/join?match_code=")
+    assert link.startswith(f"{site}/?match_code=")
     bob.fill(link.removeprefix(site))
     assert bob.page.get_by_label("Your stake in UGX").input_value() == "2000"
     bob.fits()

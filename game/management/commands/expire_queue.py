@@ -5,7 +5,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from game.notifications import text_opened
-from game.rules.stakes import expire_old, left_unopened, open_paid
+from game.rules.ending import expire_old
+from game.rules.opening import left_unopened, open_paid
 from payments.models import Payment
 
 logger = logging.getLogger("game.expire_queue")

@@ -25,7 +25,7 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     code = Entry.objects.get().match_code or ""
     assert code in page
     assert "Your invite has been sent." in page
-    link = re.search(r"/join\?\S+", sandbox.inbox()[0]["text"])
+    link = re.search(r"/\?match_code=\S+", sandbox.inbox()[0]["text"])
     assert link
     form = bob.get(link[0]).content.decode()
     assert f'value="{code}"' in form
@@ -119,7 +119,7 @@ def test_join_shows_the_stake_before_paying(client: Client, settings: Any) -> No
     settings.COMMISSION_FLAT = 500
     created = stake(client, ALICE, 3000, create_private=True)
     page = client.get("/join", {"match_code": created["match_code"].lower()}).content.decode()
-    assert "a stake of 3000 UGX each; the winner gets 5500 UGX" in page
+    assert "a stake of 3000 UGX each; the winner gets 6000 UGX" in page
     [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', page)
     assert 'value="3000"' in amount
     assert "readonly" in amount

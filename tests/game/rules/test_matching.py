@@ -9,9 +9,9 @@ from django.db import IntegrityError
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from game.models import Entry, Player, Session
-from game.rules.limits import client_address
-from game.rules.matching import joinable
+from game.models import Entry, Player, Session, WrongCode
+from game.rules.addresses import client_address
+from game.rules.codes import joinable
 from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import RedisServer, Sandbox
@@ -128,7 +128,7 @@ def test_a_code_that_runs_out_while_one_joins(client: Client, monkeypatch: Any) 
         Entry.objects.filter(pk=entry.pk).update(expires_at=timezone.now())
         return entry
 
-    monkeypatch.setattr("game.rules.stakes.joinable", slow)
+    monkeypatch.setattr("game.rules.placing.joinable", slow)
     assert "expired" in refused(client, 409, phone_number=BOB, match_code=code)
     assert Session.objects.count() == 0
 
@@ -184,10 +184,15 @@ def test_a_payment_for_another_does_not_touch_the_friends_code(client: Client, s
     assert status(client, creator["queue_token"])["status"] == "queued"
 
 
-def test_prize_and_commission(client: Client, settings: Any) -> None:
-    settings.COMMISSION_FLAT = 5000
-    stake(client, ALICE)
-    assert stake(client, BOB)["prize_amount"] == 0
+def test_what_was_stored_keeps_its_amounts(client: Client, settings: Any) -> None:
+    """A new commission is for new stakes: who was told an amount pays that one."""
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, 300
+    placed = stake(client, ALICE)
+    assert (placed["stake_amount"], placed["total_amount"], placed["display_name"]) == (1000, 1300, "")
+    settings.COMMISSION_FLAT = 500
+    assert status(client, placed["queue_token"])["total_amount"] == 1300
+    paid(client, placed, ALICE)
+    assert status(client, placed["queue_token"])["status"] == "queued"
 
 
 # --- invites
@@ -302,16 +307,33 @@ def test_a_hundred_wrong_codes_and_no_more(client: Client) -> None:
     assert stake(client, BOB)["status"] == "queued"
 
 
-def test_wrong_codes_are_counted_on_redis_and_forgotten_with_it(
-    client: Client, redis_cache: RedisServer, settings: Any
-) -> None:
+def test_wrong_codes_are_counted_without_redis_too(client: Client, redis_cache: RedisServer, settings: Any) -> None:
     settings.WRONG_CODES_PER_ADDRESS = 2
-    assert [guess(client).status_code for _ in range(3)] == [404, 404, 429]
+    assert [guess(client).status_code for _ in range(2)] == [404, 404]
     redis_cache.stop()
-    code = stake(client, ALICE, create_private=True)["match_code"]
-    # A cache that is down keeps nobody from playing.
-    assert guess(client).status_code == 404
-    assert guess(client, code).status_code == 200
+    assert guess(client).status_code == 429
+    # Ten minutes after the first of them there is room for one more.
+    WrongCode.objects.filter(pk=WrongCode.objects.earliest("at").pk).update(at=timezone.now() - timedelta(minutes=11))
+    assert [guess(client).status_code for _ in range(2)] == [404, 429]
+
+
+def test_codes_are_guessed_from_the_whole_network(client: Client, settings: Any) -> None:
+    """A subscriber has 2^64 addresses, who rents a /48 65,536 times as many; and who hides theirs is not exempt."""
+    settings.WRONG_CODES_PER_ADDRESS, settings.TRUSTED_PROXY_COUNT = 2, 1
+
+    def guesses(address: str) -> int:
+        return int(
+            post(
+                Client(headers={"X-Forwarded-For": address}), phone_number=CAROL, stake_amount=1000, match_code="ABC234"
+            ).status_code
+        )
+
+    assert [guesses(f"2001:db8:1:1::{number}") for number in range(3)] == [404, 404, 429]
+    site = [guesses(f"2001:db8:1:{number:x}::1") for number in range(2, 21)]
+    assert site == [404] * 18 + [429]
+    assert guesses("2001:db8:2::1") == 404
+    assert [guesses(odd) for odd in ("unknown", "-", "?")] == [404, 404, 429]
+    assert guesses("192.0.2.1") == 404
 
 
 @pytest.mark.parametrize(
@@ -349,11 +371,11 @@ def test_a_code_that_is_taken_is_drawn_again(client: Client, monkeypatch: Any) -
     """The unique key decides, in a savepoint: the stake around it goes on, on PostgreSQL too."""
     first = stake(client, ALICE, create_private=True)["match_code"]
     draws = iter([first, first, "XYZ789"])
-    monkeypatch.setattr("game.rules.matching.new_code", lambda: next(draws))
+    monkeypatch.setattr("game.rules.codes.new_code", lambda: next(draws))
     assert stake(client, BOB, create_private=True)["match_code"] == "XYZ789"
     # A code stays taken for good: an old text must not lead into a stranger's match.
     Entry.objects.update(status="expired")
-    monkeypatch.setattr("game.rules.matching.new_code", lambda: first)
+    monkeypatch.setattr("game.rules.codes.new_code", lambda: first)
     answer = post(Client(raise_request_exception=False), phone_number=CAROL, stake_amount=1000, create_private=True)
     assert answer.status_code == 500
     assert not Entry.objects.filter(player__phone="+256772000003").exists()

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
 from game.models import Entry, Session
-from game.rules.stakes import expire_old, leave
+from game.rules.ending import expire_old, leave
 from game.tokens import queue_token
 from payments.models import Payment
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, status

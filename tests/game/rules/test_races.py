@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from game.models import Entry, Player, Session
-from game.rules.stakes import expire_old, leave
+from game.rules.ending import expire_old, leave
 from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import Sandbox

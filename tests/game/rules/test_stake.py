@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from game.models import Entry, Session
+from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, post, stake, status
@@ -72,7 +73,7 @@ def test_private_match_with_invite(client: Client, sandbox: Sandbox) -> None:
     assert invite["to"] == BOB
     assert invite["text"] == (
         f"Join my PlayMatatu private match! Code: {code}. Stake: 2000 UGX. Expires in 10 minutes. "
-        f"Play: http://127.0.0.1:8000/join?match_code={code}"
+        f"Play: http://127.0.0.1:8000/?match_code={code}"
     )
     assert status(client, created["queue_token"])["match_code"] == code
     joined = stake(client, BOB, 2000, match_code=code.lower())
@@ -123,7 +124,6 @@ def test_an_invite_that_fails_does_not_fail_the_match(client: Client, sandbox: S
         ({"phone_number": ALICE, "stake_amount": 1000, "display_name": "a\ud800b"}, 400, "display_name"),
         ({"phone_number": ALICE, "stake_amount": 1000, "display_name": 5}, 400, "display_name"),
         ({"phone_number": ALICE, "stake_amount": 1000, "create_private": "maybe"}, 400, "create_private"),
-        ({"phone_number": ALICE, "stake_amount": 1000, "invite_phone": BOB}, 400, "invite_phone"),
         (
             {"phone_number": ALICE, "stake_amount": 1000, "create_private": True, "invite_phone": "123"},
             400,
@@ -205,15 +205,30 @@ def test_links_survive_a_key_rotation(client: Client, settings: Any) -> None:
     assert client.get(path, {"pt": first["player_token"]}).status_code == 200
 
 
-def test_prize_takes_the_commission_off(client: Client, settings: Any) -> None:
+def test_the_commission_is_paid_on_top(client: Client, settings: Any) -> None:
     settings.COMMISSION_FLAT = 300
-    stake(client, ALICE)
-    assert stake(client, BOB)["prize_amount"] == 1700
+    first, second = stake(client, ALICE), stake(client, BOB)
+    assert (second["stake_amount"], second["prize_amount"]) == (1000, 2000)
+    assert status(client, first["queue_token"])["prize_amount"] == 2000
+    assert set(Payment.objects.values_list("amount", flat=True)) == {1300}
     assert client.get("/api/v1/config").json() == {
         "commission_flat": 300,
         "min_stake_amount": 1000,
         "queue_expiry_minutes": 10,
     }
+
+
+@pytest.mark.parametrize("left_there", [BOB, ALICE, "07720", "words", 5, ["x"], {"a": 1}, True])
+@pytest.mark.parametrize("unticked", [{}, {"create_private": False}, {"create_private": "false"}])
+def test_a_number_left_in_the_invite_field_is_ignored(client: Client, left_there: Any, unticked: Any) -> None:
+    assert stake(client, ALICE, invite_phone=left_there, **unticked)["status"] == "queued"
+    assert Entry.objects.get().invite_phone == ""
+    assert SmsMessage.objects.count() == 0
+
+
+def test_match_tokens_are_plain_letters_and_digits(client: Client) -> None:
+    stake(client, ALICE)
+    assert re.fullmatch("[A-Za-z0-9]{24}", stake(client, BOB)["game_token"])
 
 
 def test_a_failing_receiver_changes_nothing_else(client: Client, sandbox: Sandbox, caplog: Any) -> None:

@@ -1,0 +1,106 @@
+"""Taking a stake: what the API and the pages call."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext_noop as _
+
+from game.models import Entry
+from game.rules.addresses import site_of
+from game.rules.amounts import check_amount, payable
+from game.rules.codes import CODE_EXPIRED, give_code, joinable
+from game.rules.ending import end_what_is_over
+from game.rules.guesses import count_wrong_code, refuse_code_guessing
+from game.rules.invites import order_invite
+from game.rules.locks import lock_level, locked_player
+from game.rules.opening import has_open_entry, open_entry
+from game.rules.refused import Refused
+from game.rules.unpaid import refuse_unpaid
+from payments.services import create_payment
+from sms.models import SmsMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """A checked order: phones in E.164, whole UGX. `language`: of the page it was placed on."""
+
+    phone: str
+    amount: int
+    display_name: str = ""
+    create_private: bool = False
+    invite_phone: str = ""
+    match_code: str = ""
+    address: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of a stake."""
+
+    entry: Entry
+    invite: SmsMessage | None = None
+
+
+def place(stake: Stake) -> Placed:
+    """Take a stake: a new entry, and with auto-approval its match. Raises Refused; then nothing is written."""
+    check_amount(stake.amount)
+    if stake.invite_phone and stake.invite_phone == stake.phone:
+        raise Refused(400, _("You cannot invite yourself: give your friend's number."), "invite_phone")
+    if stake.match_code:
+        refuse_code_guessing(stake.address)
+    try:
+        with transaction.atomic():
+            entry = _place(stake)
+    except Refused as refusal:
+        if stake.match_code and refusal.status == 404:
+            count_wrong_code(stake.address)
+        raise
+    # Inline delivery has run by now, after the commit, so the invite's row is read afresh.
+    invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
+    return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
+
+
+def _place(stake: Stake) -> Entry:
+    player = locked_player(stake.phone)
+    lock_level(stake.amount)
+    end_what_is_over(player)
+    if has_open_entry(player):
+        raise Refused(
+            409, _("You have an open stake already: wait for your opponent, or until it expires."), "phone_number"
+        )
+    if stake.match_code:
+        joinable(stake.match_code, player, stake.amount)
+    approved = settings.MOMO_AUTO_APPROVE
+    if not approved:
+        refuse_unpaid(player, stake.address)
+    Entry.objects.filter(player=player, status=Entry.Status.AWAITING_PAYMENT).update(
+        status=Entry.Status.EXPIRED, reason="replaced"
+    )
+    entry = Entry(
+        player=player,
+        payment=create_payment(stake.phone, payable(stake.amount), approved=approved),
+        stake_amount=stake.amount,
+        display_name=stake.display_name,
+        joins_code=stake.match_code,
+        language=stake.language,
+        client_address=stake.address or None,
+        client_site=site_of(stake.address),
+    )
+    if stake.invite_phone:
+        order_invite(entry, stake.invite_phone)
+    if stake.create_private:
+        give_code(entry)
+    else:
+        entry.save()
+    if approved:
+        open_entry(entry)
+        if stake.match_code and not _met_friend(entry):
+            raise Refused(409, CODE_EXPIRED, "match_code")
+    return entry
+
+
+def _met_friend(entry: Entry) -> bool:
+    """False where the friend's time ran out between the look at the code and the match."""
+    return entry.session is not None and entry.session.entries.filter(match_code=entry.joins_code).exists()

@@ -1,0 +1,77 @@
+"""Limits on stakes that nobody pays: the number is one that anybody can type in."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry
+from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _paid_later(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+
+
+def once_more(client: Client, phone: str = ALICE, **headers: str) -> Any:
+    return post(Client(headers=headers), phone_number=phone, stake_amount=1000)
+
+
+def test_six_an_hour_for_one_phone(client: Client) -> None:
+    for _ in range(6):
+        placed = stake(client, ALICE)
+    over = once_more(client)
+    assert over.status_code == 429
+    assert 3500 < int(over["Retry-After"]) <= 3601
+    assert "too many unpaid stakes; try again in 60 minutes" in over.json()["error"]
+    assert list(over.json()["fields"]) == ["phone_number"]
+    # Nothing was written: the sixth is still the one that may be paid.
+    assert Entry.objects.filter(status="awaiting_payment").count() == 1
+    assert Entry.objects.count() == 6
+    assert once_more(client, BOB).status_code == 200
+    # The sooner of them an hour old, the sooner there is room.
+    Entry.objects.filter(pk=Entry.objects.earliest("pk").pk).update(created_at=timezone.now() - timedelta(minutes=59))
+    assert int(once_more(client)["Retry-After"]) <= 61
+    Entry.objects.filter(pk=Entry.objects.earliest("pk").pk).update(created_at=timezone.now() - timedelta(minutes=61))
+    assert once_more(client).status_code == 200
+    assert placed["status"] == "awaiting_payment"
+
+
+def test_what_was_paid_does_not_count(client: Client, settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_PHONE_HOUR = 2
+    for _ in range(4):
+        paid(client, stake(client, ALICE), ALICE)
+        paid(client, stake(client, BOB), BOB)
+    # Failed ones do: each was a text, or a phone that rang.
+    for _ in range(2):
+        paid(client, stake(client, ALICE), ALICE, "FAILED")
+    assert once_more(client).status_code == 429
+
+
+def test_three_hundred_an_hour_from_one_address(client: Client, settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_ADDRESS_HOUR, settings.TRUSTED_PROXY_COUNT = 3, 1
+    here = {"X-Forwarded-For": "192.0.2.1"}
+    answers = [once_more(client, f"07720001{number:02}", **here) for number in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert "your network" in answers[3].json()["error"]
+    assert answers[3].json()["fields"] == {}
+    assert once_more(client, CAROL, **{"X-Forwarded-For": "192.0.2.2"}).status_code == 200
+
+
+def test_the_networks_of_an_address(client: Client, settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_ADDRESS_HOUR, settings.TRUSTED_PROXY_COUNT = 1, 1
+
+    phones = iter(range(100))
+
+    def from_(address: str) -> int:
+        return int(once_more(client, f"07720002{next(phones):02}", **{"X-Forwarded-For": address}).status_code)
+
+    assert [from_("2001:db8:1:1::1"), from_("2001:db8:1:1::2")] == [200, 429]
+    assert [from_(f"2001:db8:1:{number:x}::1") for number in range(2, 12)] == [200] * 9 + [429]
+    assert [from_("unknown"), from_("")] == [200, 200]  # without a header it is the test client's own
+    assert from_("'") == 429
