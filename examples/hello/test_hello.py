@@ -1,0 +1,13 @@
+"""How a project tests its texts: the fixtures come with the app."""
+
+import pytest
+from django.test import Client
+
+from sms.testing import Texts, assert_texted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_hello(client: Client, sms_texts: Texts) -> None:
+    assert client.get("/hello/0772123456/").status_code == 200
+    assert_texted("0772123456", "Hello from my own project.")
+    assert [message.status for message in sms_texts] == ["sent"]
