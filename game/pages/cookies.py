@@ -1,9 +1,12 @@
-"""What a browser remembers of its player: signed, and sent to the one page that needs it."""
+"""What a browser remembers of its player: signed, and sent to the pages alone that need it."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-QUEUE_COOKIE = "queue"
+from game.models import Entry
+from game.tokens import entry_of, queue_token
+
+STAKE_COOKIE = "stake"
 PLAYER_COOKIE = "player"
 _SECONDS = 86400
 
@@ -24,3 +27,13 @@ def remember(answer: HttpResponse, name: str, value: str, path: str) -> None:
 def remembered(request: HttpRequest, name: str, path: str) -> str:
     value = request.get_signed_cookie(name, default="", salt=path)
     return value if isinstance(value, str) else ""
+
+
+def remember_stake(answer: HttpResponse, entry: Entry) -> None:
+    """For all pages: the start finds it again too."""
+    remember(answer, STAKE_COOKIE, queue_token(entry), path="/")
+
+
+def own_stake(request: HttpRequest) -> Entry | None:
+    """This browser's last stake."""
+    return entry_of(remembered(request, STAKE_COOKIE, "/"))

@@ -10,11 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
 from game.pages.sentences import translated
-from game.rules.amounts import prize
+from game.rules.amounts import payable, prize
 from game.rules.codes import read_code
 from game.rules.names import MAX_NAME, has_control
 from game.rules.placing import Stake
-from sms.text import to_e164, to_local
+from game.templatetags.pages import commas
+from sms.text import mask_phone, to_e164, to_local
 
 _PRESETS = (1000, 2000, 5000, 10000)
 _ERRORS = {"required": _("Please fill this in."), "max_length": _("That is too long.")}
@@ -48,8 +49,9 @@ class StakeForm(forms.Form):
     )
     opponent = forms.ChoiceField(
         label=_("Who do you play against?"),
-        choices=(("anyone", _("Anyone")), ("friend", _("Invite a friend")), ("code", _("I have a code"))),
-        initial="anyone",
+        # A stranger is the second choice: never the one that is chosen already.
+        choices=(("friend", _("Invite a friend")), ("code", _("I have a code")), ("anyone", _("Anyone"))),
+        initial="friend",
         widget=forms.RadioSelect,
         error_messages={"required": _("Please choose one."), "invalid_choice": _("That is not a valid choice.")},
     )
@@ -79,14 +81,13 @@ class StakeForm(forms.Form):
         return str(self.cleaned_data["display_name"])
 
     def clean_stake_amount(self) -> int:
-        text = self.cleaned_data["stake_amount"].replace(" ", "").replace(",", "")
-        if not (text.isascii() and text.isdigit()):
+        amount = _whole(self.cleaned_data["stake_amount"])
+        if amount is None:
             raise forms.ValidationError(_("The stake must be whole UGX, like 1000."))
-        amount = int(text)
         if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
             raise forms.ValidationError(
                 _("The stake must be from %(least)s to %(most)s UGX."),
-                params={"least": settings.MIN_STAKE_AMOUNT, "most": settings.MAX_STAKE_AMOUNT},
+                params={"least": commas(settings.MIN_STAKE_AMOUNT), "most": commas(settings.MAX_STAKE_AMOUNT)},
             )
         return amount
 
@@ -113,12 +114,22 @@ class StakeForm(forms.Form):
             data = self.data.copy()
             data["stake_amount"] = str(entry.stake_amount)
             self.data = data
-        for name in ("match_code", "stake_amount"):
-            self.fields[name].widget.attrs["readonly"] = True
+        self.fields["match_code"].widget.attrs["readonly"] = True
 
     @property
     def prize(self) -> int:
         return prize(self.joining.stake_amount) if self.joining else 0
+
+    @property
+    def inviter_number(self) -> str:
+        """Enough of it for a friend to recognise."""
+        return to_local(mask_phone(self.joining.phone)) if self.joining else ""
+
+    @property
+    def payable(self) -> int:
+        """What the button says; 0 while no stake is filled in."""
+        amount = _whole(str(self["stake_amount"].value() or ""))
+        return payable(amount) if amount else 0
 
     def focus_on_error(self) -> None:
         """A reader who cannot see the page starts at the first field to mend."""
@@ -152,6 +163,12 @@ def initial_of(entry: Entry) -> dict[str, str]:
         "opponent": "friend" if entry.match_code else "anyone",
         "invite_phone": to_local(entry.invite_phone) if entry.invite_phone else "",
     }
+
+
+def _whole(text: str) -> int | None:
+    """Whole UGX, with separators or without."""
+    digits = text.replace(" ", "").replace(",", "")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None
 
 
 def _said(read: Any, value: str) -> str:

@@ -1,6 +1,6 @@
 """What the pages that move on by themselves share, with JavaScript or without.
 
-A player's tokens never stay in an address: the queue's goes into a signed cookie at staking, the player's at the
+A player's tokens never stay in an address: the stake's goes into a signed cookie at staking, the player's at the
 first use of the link.
 """
 

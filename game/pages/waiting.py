@@ -10,14 +10,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Entry
-from game.pages.cookies import QUEUE_COOKIE, remembered
+from game.pages.cookies import own_stake
 from game.pages.live import milliseconds, minutes_left, page, to_match
 from game.pages.sentences import INVITE_WORDS
 from game.reasons import end_of
 from game.rules import ending
 from game.rules.amounts import prize
 from game.rules.invites import INVITE_REFUSALS
-from game.tokens import entry_of, player_token
+from game.tokens import player_token
 from sms.models import SmsMessage
 from sms.text import to_local
 
@@ -26,7 +26,7 @@ from sms.text import to_local
 @require_safe
 def waiting(request: HttpRequest) -> HttpResponse:
     """What happens to the stake of this browser; moves on to the match when there is one."""
-    entry = entry_of(remembered(request, QUEUE_COOKIE, "/waiting"))
+    entry = own_stake(request)
     if entry is None:
         return redirect("stake")
     if entry.state == Entry.Status.MATCHED and entry.session is not None:
@@ -62,7 +62,7 @@ def _invite_words(entry: Entry, invite: SmsMessage | None) -> str:
 
 @require_POST
 def leave(request: HttpRequest) -> HttpResponse:
-    entry = entry_of(remembered(request, QUEUE_COOKIE, "/waiting"))
+    entry = own_stake(request)
     if entry is not None:
         ending.leave(entry)
     return redirect("waiting")

@@ -11,6 +11,7 @@ from game.rules.refused import Refused
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
 CODE_EXPIRED = _("This match code has expired.")
+CODE_NOT_OPEN = _("This match is not open yet: its creator has not paid.")
 
 
 def new_code() -> str:
@@ -50,7 +51,7 @@ def open_match(code: str) -> Entry:
     if entry.state == Entry.Status.EXPIRED:
         raise Refused(409, CODE_EXPIRED, "match_code")
     if entry.status == Entry.Status.AWAITING_PAYMENT:
-        raise Refused(409, _("This match is not open yet: its creator has not paid."), "match_code")
+        raise Refused(409, CODE_NOT_OPEN, "match_code")
     return entry
 
 

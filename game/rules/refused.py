@@ -6,8 +6,8 @@ from django.utils.translation import gettext
 class Refused(Exception):
     """`status`: HTTP's; `field`: the input at fault, if one is; `retry_after`: seconds.
 
-    `message` is English, for the API; `translated` is in the language of the page. `values` fill the sentence's
-    placeholders.
+    `message` is English, for the API; `translated` is in the language of the page, with separators in amounts.
+    `values` fill the sentence's placeholders.
     """
 
     def __init__(
@@ -20,4 +20,5 @@ class Refused(Exception):
 
     def translated(self) -> str:
         text = gettext(self.sentence)
-        return text % self.values if self.values else text
+        shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in self.values.items()}
+        return text % shown if shown else text

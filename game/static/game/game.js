@@ -4,9 +4,22 @@ const form = document.querySelector("form.stake");
 const presets = document.querySelector(".presets");
 if (presets) {
   presets.hidden = false;
+  const amount = document.getElementById("id_stake_amount");
+  const pay = form.querySelector("button.main");
+  // The button says what it takes: the stake and the fee.
+  const price = () => {
+    const digits = amount.value.replace(/[ ,]/g, "");
+    const known = /^[0-9]{1,12}$/.test(digits);
+    const sum = String(Number(digits) + Number(pay.dataset.fee)).replace(/\B(?=(\d{3})+$)/g, ",");
+    pay.textContent = known ? pay.dataset.pay.replace("#", sum) : pay.dataset.plain;
+    for (const button of presets.children) button.setAttribute("aria-pressed", button.dataset.amount === digits);
+  };
   presets.addEventListener("click", (event) => {
-    if (event.target.dataset.amount) document.getElementById("id_stake_amount").value = event.target.dataset.amount;
+    if (!event.target.dataset.amount) return;
+    amount.value = event.target.textContent;
+    price();
   });
+  amount.addEventListener("input", price);
   form.classList.add("js");
   const show = () => {
     const choice = form.elements.opponent.value;
@@ -14,8 +27,9 @@ if (presets) {
     document.querySelector(".for-code").classList.toggle("hide", choice !== "code");
   };
   form.addEventListener("change", show);
-  addEventListener("pageshow", show);
+  addEventListener("pageshow", () => { show(); price(); });
   show();
+  price();
 }
 if (form) {
   // A second tap on a slow network is not a second stake.
@@ -68,6 +82,14 @@ if (part) {
     return copied.firstElementChild.outerHTML;
   };
   const said = (root) => [...root.querySelectorAll("h1, .say")].map((node) => node.textContent.trim()).join(". ");
+  // One missed poll is nothing; after two the page may be old, and says so.
+  const offline = document.getElementById("offline");
+  let missed = 0;
+  const heard = (well) => {
+    missed = well ? 0 : missed + 1;
+    offline.hidden = missed < 2;
+    offline.textContent = missed < 2 ? "" : offline.dataset.text;
+  };
   const live = () => part.querySelector("[data-live]");
   let last = plain(part);
   tick();
@@ -75,8 +97,12 @@ if (part) {
   async function poll() {
     if (!live()) return;
     try {
-      const answer = await fetch(part.dataset.poll, { headers: { "X-Part": "1" }, redirect: "manual" });
+      const patience = new AbortController();
+      const timer = setTimeout(() => patience.abort(), 8000);
+      const answer = await fetch(part.dataset.poll, { headers: { "X-Part": "1" }, redirect: "manual", signal: patience.signal });
+      clearTimeout(timer);
       if (answer.type === "opaqueredirect") return location.reload();
+      heard(answer.ok);
       if (!answer.ok) return;
       const next = document.createElement("template");
       next.innerHTML = (await answer.text()).trim();
@@ -91,7 +117,7 @@ if (part) {
         if (said(part) !== before) document.getElementById("said").textContent = said(part);
         if (focused) (document.getElementById(focused) || document.getElementById("main")).focus();
       }
-    } catch { /* no network for a moment: the next poll may pass */ }
+    } catch { heard(false); }
   }
   const again = async () => { await poll(); if (live()) setTimeout(again, document.hidden ? 10000 : 3000); };
   setTimeout(again, 3000);

@@ -49,7 +49,7 @@ def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:
 def test_it_shows_all_of_the_match(players: tuple[Client, Client, str]) -> None:
     alice, bob, path = players
     page = alice.get(path).content.decode()
-    for words in ("Alice", "Bob", "2000 UGX", "4000 UGX", "not here yet", "10 minutes"):
+    for words in ("Alice", "Bob", "2,000 UGX", "4,000 UGX", "not here yet", "10 minutes"):
         assert words in page
     ends = re.search(r'data-ends="(\d+)"', page)
     assert ends

@@ -31,6 +31,12 @@ def _join(client: Client) -> Any:
     return client.get("/join", {"match_code": stake(Client(), BOB, create_private=True)["match_code"]})
 
 
+def _used_code(client: Client) -> Any:
+    created = stake(Client(), BOB, create_private=True)
+    stake(Client(), ALICE, match_code=created["match_code"])
+    return client.get("/join", {"match_code": created["match_code"]})
+
+
 def _unknown_code(client: Client) -> Any:
     return client.get("/join", {"match_code": "ABC234"})
 
@@ -82,7 +88,7 @@ def _without_cookies(client: Client) -> Any:
 
 
 PAGES = [
-    *(_start, _mistakes, _join, _unknown_code, _waiting, _searching, _over, _retry, _match, _foreign_match),
+    *(_start, _mistakes, _join, _used_code, _unknown_code, _waiting, _searching, _over, _retry, _match, _foreign_match),
     *(_wrong_link, _no_match, _no_page, _without_cookies),
 ]
 every_page = pytest.mark.parametrize("visit", PAGES, ids=lambda visit: visit.__name__.strip("_"))
@@ -103,7 +109,7 @@ def test_a_page_is_small(client: Client, visit: Callable[[Client], Any]) -> None
     answer = visit(client)
     assert answer["Content-Type"].startswith("text/html")
     page = answer.content.decode()
-    fetched = ["".join(found) for found in _resources(page)]
+    fetched = {"".join(found) for found in _resources(page)}
     names = [urlsplit(address).path.removeprefix("/static/") for address in fetched]
     assert sorted(name.rpartition(".")[2] for name in names) == ["css", "js", "svg"]
     total = len(answer.content)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from game.models import Entry
+from game.models import Entry, Session
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 
@@ -47,7 +47,7 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     [
         ({"phone_number": "123"}, "phone number"),
         ({"stake_amount": "ten"}, "whole UGX"),
-        ({"stake_amount": "1"}, "from 1000 to 5000000"),
+        ({"stake_amount": "1"}, "from 1,000 to 5,000,000"),
         ({"opponent": "friend", "invite_phone": "0312345678"}, "not a mobile number"),
         ({"opponent": "friend", "invite_phone": ALICE}, "cannot invite yourself"),
         ({"opponent": "code", "match_code": ""}, "6 letters and digits"),
@@ -119,41 +119,127 @@ def test_join_shows_the_stake_before_paying(client: Client, settings: Any) -> No
     settings.COMMISSION_FLAT = 500
     created = stake(client, ALICE, 3000, create_private=True)
     page = client.get("/join", {"match_code": created["match_code"].lower()}).content.decode()
-    assert "a stake of 3000 UGX each; the winner gets 6000 UGX" in page
+    for words in ("3,000 UGX", "6,000 UGX", ">Pay 3,500 UGX</button>", "500 UGX is our fee"):
+        assert words in page
     [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', page)
     assert 'value="3000"' in amount
-    assert "readonly" in amount
+    assert 'type="hidden"' in amount
     assert 'type="radio"' not in page
     # An error elsewhere leaves it locked, whatever came with the form.
     wrong = fill(client, phone_number="123", stake_amount="1", opponent="code", match_code=created["match_code"])
     [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', wrong.content.decode())
     assert 'value="3000"' in amount
-    assert "readonly" in amount
+    assert 'type="hidden"' in amount
     answer = fill(client, phone_number=BOB, stake_amount="1000", opponent="code", match_code=created["match_code"])
     assert answer.status_code == 409
-    assert "The stake of this match is 3000 UGX." in answer.content.decode()
+    assert "The stake of this match is 3,000 UGX." in answer.content.decode()
 
 
-def test_join_says_why_a_code_is_no_good(client: Client, settings: Any) -> None:
+def test_join_says_why_a_code_is_no_good(client: Client) -> None:
     for code, words in (("ABC234", "No match has this code"), ("<b>", "6 letters")):
         page = client.get("/join", {"match_code": code}).content.decode()
         assert words in page
         assert re.search(r'value="code"[^>]*checked', page)
         assert code in page or "&lt;b&gt;" in page
-    created = stake(client, ALICE, create_private=True)
-    stake(client, BOB, match_code=created["match_code"])
-    used = client.get("/join", {"match_code": created["match_code"]})
-    assert used.status_code == 200
-    assert "has been used already" in used.content.decode()
-    old = stake(client, CAROL, create_private=True)
+
+
+@pytest.fixture
+def gone_codes(settings: Any) -> dict[str, str]:
+    """Codes that nobody can join, and why."""
+    used = stake(Client(), ALICE, create_private=True)
+    stake(Client(), BOB, match_code=used["match_code"])
+    old = stake(Client(), CAROL, create_private=True)
     Entry.objects.filter(match_code=old["match_code"]).update(expires_at="2026-01-01T00:00:00Z")
-    assert "This match code has expired." in client.get("/join", {"match_code": old["match_code"]}).content.decode()
     settings.MOMO_AUTO_APPROVE = False
-    stake(client, DAVE, create_private=True)
-    code = Entry.objects.get(player__phone="+256772000004").match_code or ""
-    page = client.get("/join", {"match_code": code}).content.decode()
-    assert "not open yet" in page
-    assert "readonly" not in page
+    stake(Client(), DAVE, create_private=True)
+    settings.MOMO_AUTO_APPROVE = True
+    unpaid = Entry.objects.get(player__phone="+256772000004").match_code or ""
+    return {
+        used["match_code"]: "This match code has been used already.",
+        old["match_code"]: "This match code has expired.",
+        unpaid: "This match is not open yet: its creator has not paid.",
+    }
+
+
+def test_a_code_that_is_gone_ends_on_a_page_of_its_own(client: Client, gone_codes: dict[str, str]) -> None:
+    """Not in a form where one more tap would stake with a stranger; the way to one is there, and asked for."""
+    before = Entry.objects.count()
+    for code, words in gone_codes.items():
+        shown = client.get("/join", {"match_code": code.lower()})
+        typed = fill(client, phone_number="0772000009", opponent="code", match_code=code)
+        assert (shown.status_code, typed.status_code) == (200, 409)
+        for page in (shown.content.decode(), typed.content.decode()):
+            assert words in page
+            assert ("Ask your friend for a new invite" in page) == ("not open yet" not in words)
+            assert (f'href="/join?match_code={code}"' in page) == ("not open yet" in words)
+            assert 'class="stake"' not in page
+            assert 'class="quiet" href="/?opponent=anyone"' in page
+    assert Entry.objects.count() == before
+
+
+def test_a_stranger_is_never_chosen_already(client: Client) -> None:
+    for address, chosen in (("/", "friend"), ("/?opponent=code", "code"), ("/?opponent=anyone", "anyone")):
+        page = client.get(address).content.decode()
+        assert re.findall(r'name="opponent" value="(\w+)"[^>]*checked', page) == [chosen]
+    assert re.findall(r'name="opponent" value="(\w+)"', page) == ["friend", "code", "anyone"]
+
+
+def test_join_says_who_invites(client: Client) -> None:
+    for phone, name, words in (
+        (ALICE, "Alice <3", "Alice &lt;3 (077****001) invites you."),
+        (BOB, "", "The player with the number 077****002 invites you."),
+    ):
+        created = stake(Client(), phone, create_private=True, display_name=name)
+        page = client.get("/join", {"match_code": created["match_code"]}).content.decode()
+        assert words in page
+        assert phone not in page
+        assert phone.removeprefix("0") not in page
+
+
+# --- money in words
+
+
+def test_the_button_says_what_it_takes(client: Client, settings: Any) -> None:
+    settings.COMMISSION_FLAT, settings.QUEUE_EXPIRY_MINUTES = 250, 7.5
+    page = client.get("/").content.decode()
+    assert re.search(r'data-fee="250" data-pay="Pay # UGX"[^>]*>Pay the stake<', page)
+    rule = "Of what you pay 250 UGX is our fee; if nobody joins within 7.5 minutes, all of it goes back to the number"
+    assert rule in page
+    page = fill(client, phone_number="1", stake_amount="1,234,000").content.decode()
+    assert ">Pay 1,234,250 UGX</button>" in page
+    assert ">Pay the stake</button>" in fill(client, phone_number="1", stake_amount="9" * 500).content.decode()
+    settings.COMMISSION_FLAT = 0
+    assert "There is no fee; if nobody joins within 7.5 minutes" in client.get("/").content.decode()
+
+
+def test_who_runs_it_is_in_the_footer(client: Client, settings: Any) -> None:
+    [plain] = re.findall(r"<footer>.*?</footer>", client.get("/").content.decode(), re.DOTALL)
+    assert "<p>" not in plain
+    settings.SUPPORT_CONTACT, settings.TERMS_URL, settings.MIN_AGE = "0800 <100>", "https://example.com/terms?a&b", 25
+    for address in ("/", "/nowhere"):
+        [foot] = re.findall(r"<footer>.*?</footer>", client.get(address).content.decode(), re.DOTALL)
+        assert "Help: <b>0800 &lt;100&gt;</b>" in foot
+        assert "Only for players of 25 years and older." in foot
+        assert '<a href="https://example.com/terms?a&amp;b">Terms</a>' in foot
+
+
+# --- a stake that is open is found again
+
+
+def test_the_start_shows_the_open_stake(client: Client, settings: Any) -> None:
+    assert "Your open stake" not in client.get("/").content.decode()
+    answer = fill(client, stake_amount="2000", opponent="friend")
+    cookie = answer.cookies["stake"]
+    assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/", True, "Lax")
+    for words in ("Your open stake", "2,000 UGX · Waiting for your friend", 'href="/waiting"'):
+        assert words in client.get("/").content.decode()
+    assert "Your open stake" not in Client().get("/").content.decode()
+    stake(Client(), BOB, 2000, match_code=Entry.objects.get().match_code)
+    assert "2,000 UGX · Opponent found" in client.get("/").content.decode()
+    Session.objects.update(expires_at="2026-01-01T00:00:00Z")
+    assert "Your match</h2>" not in client.get("/").content.decode()
+    client.cookies["stake"] = "forged:x"
+    assert client.get("/").status_code == 200
 
 
 def test_wrong_codes_are_counted_on_every_way(client: Client, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every page in a real browser: contrast in both schemes, 320 px, the keyboard, the clock, the share button.
+"""Every page in a real browser: contrast in both schemes, 320 to 1280 px, the keyboard, the clock, the share button.
 
 `SCREENSHOTS=folder` keeps a picture of each.
 """
@@ -75,6 +75,7 @@ FOCUS = """() => {
 }"""
 
 SMALL: Any = {"width": 320, "height": 640}
+SIZES = ((320, 640), (360, 740), (1280, 800))
 Visits = dict[str, tuple[str, dict[str, tuple[str, str]]]]
 
 
@@ -94,7 +95,9 @@ def placed(**fields: str) -> dict[str, tuple[str, str]]:
 def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
     """Every page in every state: its address and the cookies that lead to it. Made before the browser starts."""
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
-    private = stake(Client(), "0772000010", 3000, create_private=True)
+    private = stake(Client(), "0772000010", 3000, create_private=True, display_name="Alice")
+    gone = stake(Client(), "0772000014", 3000, create_private=True)
+    Entry.objects.filter(match_code=gone["match_code"]).update(expires_at="2026-01-01T00:00:00Z")
     waiting = placed(phone_number="0772000011", opponent="friend", invite_phone="0772000012")
     queue = placed(phone_number="0772000013", stake_amount="4000")
     stake(Client(), ALICE, 5000, display_name="A" * 50)
@@ -116,6 +119,8 @@ def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
     return {
         "start": ("/", {}),
         "join": (f"/join?match_code={private['match_code']}", {}),
+        "join-gone": (f"/join?match_code={gone['match_code']}", {}),
+        "start-own": ("/", queue),
         "join-unknown": ("/join?match_code=ABC234", {}),
         "waiting": ("/waiting", waiting),
         "searching": ("/waiting", queue),
@@ -151,9 +156,8 @@ def visit(context: BrowserContext, site: str, where: tuple[str, dict[str, tuple[
 
 def picture(page: Page, name: str) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
-        page.set_viewport_size({"width": 360, "height": 740})
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-        page.set_viewport_size(SMALL)
+        width = page.evaluate("innerWidth")
+        page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
 
 
 @pytest.mark.parametrize("language", ["en", "lg"])
@@ -174,13 +178,15 @@ def test_every_page_can_be_read(
             page.locator("form.stake button.main").click()
             page.locator(".error").first.wait_for()
         assert page.evaluate("document.documentElement.lang") == language
-        faults += [f"{name}: {node} sticks out" for node in page.evaluate(BEYOND)]
-        if page.evaluate("document.documentElement.scrollWidth") > SMALL["width"]:
-            faults.append(f"{name} scrolls sideways")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            faults += [f"{name}: {node} sticks out at {width}" for node in page.evaluate(BEYOND)]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                faults.append(f"{name} scrolls sideways at {width}")
+            picture(page, f"{scheme}-{language}-{name}")
         texts = page.evaluate(CONTRAST)
         assert len(texts) > 5
         faults += [f"{name}: {text['text']!r} has {text['ratio']:.2f}" for text in texts if text["ratio"] < 4.5]
-        picture(page, f"{scheme}-{language}-{name}")
         page.close()
     assert faults == []
 
@@ -245,7 +251,7 @@ def test_share_opens_the_phone_s_sheet_or_copies(visits: Visits, browser: Browse
     shared = page.evaluate("window.shared")
     code = page.locator(".code").inner_text()
     assert shared["url"] == f"{live_server.url}/join?match_code={code}"
-    assert shared["text"] == f"Play Matatu with me for 2000 UGX. Code: {code}"
+    assert shared["text"] == f"Play Matatu with me for 2,000 UGX. Code: {code}"
 
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     context.add_init_script("navigator.share = undefined;")
@@ -282,7 +288,8 @@ def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Brow
 def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server: Any) -> None:
     page = visit(browser.new_context(), live_server.url, visits["start"])
     page.get_by_label("Your mobile number").fill("0772000055")
-    page.get_by_role("button", name="5000").click()
-    page.get_by_role("button", name="Stake").dblclick()
+    page.get_by_role("button", name="5,000").click()
+    page.locator("input[value=anyone]").check()
+    page.get_by_role("button", name="Pay 5,000 UGX").dblclick()
     page.get_by_role("heading", name="Searching for an opponent").wait_for()
-    assert page.get_by_text("5000 UGX").is_visible()
+    assert page.get_by_text("5,000 UGX").is_visible()

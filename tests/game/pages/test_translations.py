@@ -146,7 +146,7 @@ def test_the_language_is_switched_without_a_script(client: Client) -> None:
     assert "Your mobile number" not in page
     wrong = client.post("/", {"phone_number": "123", "stake_amount": "1", "opponent": "code", "match_code": "?"})
     page = wrong.content.decode()
-    for words in ("Hiyo si nambari ya simu", "kati ya UGX 1000 na 5000000", "Msimbo wa mechi una herufi"):
+    for words in ("Hiyo si nambari ya simu", "kati ya UGX 1,000 na 5,000,000", "Msimbo wa mechi una herufi"):
         assert words in page
     unknown = client.get("/join", {"match_code": "ABC234"}).content.decode()
     assert "Hakuna mechi yenye msimbo huu" in unknown
