@@ -40,7 +40,7 @@ class Player:
             self.page.get_by_label("Your stake in UGX").fill(amount)
 
     def stake(self) -> None:
-        self.page.get_by_role("button", name="Stake").click()
+        self.page.get_by_role("button", name="Pay").click()
 
     def fits(self) -> None:
         """Nothing stands beyond the edge of a small phone."""
@@ -68,7 +68,8 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     link = inbox.get_by_role("link").get_attribute("href") or ""
     assert link.startswith(f"{site}/?match_code=")
     bob.fill(link.removeprefix(site))
-    assert bob.page.get_by_label("Your stake in UGX").input_value() == "2000"
+    bob.page.get_by_text("Alice (077****001) invites you.").wait_for()
+    bob.page.get_by_role("button", name="Pay 2,000 UGX").wait_for()
     bob.fits()
     bob.stake()
     bob.page.get_by_text("Your match").wait_for()
@@ -101,6 +102,7 @@ def test_a_failed_payment_and_its_retry(browser: Browser, site: str, sandbox: Sa
     try:
         for word, heading in (("FAILED", "Your payment failed"), ("SUCCESS", "Searching for an opponent")):
             alice.fill(amount="1000")
+            alice.page.get_by_label("Anyone").check()
             alice.stake()
             alice.page.get_by_text("Waiting for your payment").wait_for()
             answer = requests.post(
