@@ -6,3 +6,8 @@ from django.dispatch import Signal
 momo_status_changed = Signal()
 # payment: the provider said SUCCESS once more; what a crash left undone after the first time can be done now.
 momo_success_repeated = Signal()
+# payment, said: the provider contradicts its own end. `said` SUCCESS: it had said FAILED before, the money is with us
+# and is refund due; FAILED: it takes back a SUCCESS. Sent again when it says so again: a receiver must bear repeats.
+payment_contested = Signal()
+# payment, refund: the money is back with the payer, by payout or by hand.
+payment_refunded = Signal()

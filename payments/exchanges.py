@@ -1,0 +1,25 @@
+"""Requests to the provider, kept for the operator."""
+
+from payments.models import Exchange, Payment
+from payments.providers import Answer
+
+
+def keep(payment: Payment, step: str, answer: Answer) -> None:
+    """Store what came back; an answer equal to the last one of its step leaves no new row."""
+    new = Exchange(
+        payment=payment,
+        step=step,
+        outcome=answer.said.value,
+        http_status=answer.http_status,
+        answer=answer.text,
+        words=answer.words[:200],
+        ms=answer.ms,
+    )
+    last = payment.exchanges.filter(step=step).order_by("-pk").first()
+    if last is None or (last.outcome, last.http_status, last.answer, last.words) != (
+        new.outcome,
+        new.http_status,
+        new.answer,
+        new.words,
+    ):
+        new.save()

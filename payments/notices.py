@@ -1,0 +1,39 @@
+"""`POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notices. They prove nothing; we ask back."""
+
+import logging
+
+from django.core.exceptions import RequestDataTooBig
+from django.core.signing import BadSignature
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from payments.callbacks import notice
+from payments.notice_address import signer
+
+logger = logging.getLogger("payments")
+
+
+@csrf_exempt
+@require_http_methods(["POST", "PUT"])
+def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
+    """200 for whatever comes to an address that we signed; else 403, or 404 for a payment that is gone."""
+    try:
+        payment_id = int(signer().unsign(signed_id))
+    except (BadSignature, ValueError):
+        return _refused(403, "This address is not signed by us.")
+    try:
+        body = request.body
+    except RequestDataTooBig:
+        return _refused(413, "The body is too large: at most 64 KiB.")
+    except UnreadablePostError:
+        logger.info("A notice was cut short.")
+        return _refused(400, "The body was cut short.")
+    if not notice(payment_id, body):
+        return _refused(404, "There is no such payment any more.")
+    return JsonResponse({"status": "received"})
+
+
+def _refused(code: int, sentence: str) -> HttpResponse:
+    return JsonResponse({"error": sentence, "fields": {}}, status=code)
