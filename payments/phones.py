@@ -29,5 +29,5 @@ def network_of(phone: str) -> str:
     local = "0" + phone.removeprefix("+256")
     for network, prefixes in settings.NETWORK_PREFIXES.items():
         if local.startswith(tuple(prefixes)):
-            return str(network)
+            return network.lower()
     return ""

@@ -221,20 +221,6 @@ DMARK_PAY_TIMEOUT = number("DMARK_PAY_TIMEOUT", 30)
 _COLLECTS = bool(DMARK_PAY_USERNAME and DMARK_PAY_PASSWORD and DMARK_PAY_ACCOUNT_CODE)
 MOMO_AUTO_APPROVE = flag("MOMO_AUTO_APPROVE", default=DEBUG and not _COLLECTS)
 
-
-def _prefixes(value: str) -> dict[str, tuple[str, ...]]:
-    networks = {}
-    for part in value.split(","):
-        network, _, prefixes = part.partition("=")
-        networks[network.strip().lower()] = tuple(prefixes.split())
-    if not all(name and all(prefix.isdigit() for prefix in given) for name, given in networks.items()):
-        raise ImproperlyConfigured(f"NETWORK_PREFIXES must read like mtn=076 077,airtel=070, not {value!r}.")
-    return networks
-
-
-# Numbers can be ported, so a prefix is a hint; of an unknown one nobody is asked for money.
-NETWORK_PREFIXES = _prefixes(text("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075"))
-
 MIN_STAKE_AMOUNT = whole("MIN_STAKE_AMOUNT", 1000)
 MAX_STAKE_AMOUNT = whole("MAX_STAKE_AMOUNT", 5_000_000)
 QUEUE_EXPIRY_MINUTES = number("QUEUE_EXPIRY_MINUTES", 10)
