@@ -27,7 +27,7 @@ def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
 
 def test_the_example_lists_every_setting_with_its_default() -> None:
     source = (ROOT / "playmatatu" / "settings.py").read_text()
-    read = set(re.findall(r"""(?:text|whole|number|flag|items)\(\s*"([A-Z_]+)\"""", source))
+    read = set(re.findall(r"""(?:text|whole|number|flag|items|lists)\(\s*"([A-Z_]+)\"""", source))
     assert len(read) > 30
     assert read == set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
