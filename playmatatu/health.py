@@ -14,6 +14,8 @@ from sms import conf
 from sms.figures import pulse
 
 logger = logging.getLogger("playmatatu.health")
+# By what keeps DMark from taking texts.
+_PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
 router = Router(tags=["operation"])
 
 
@@ -72,7 +74,7 @@ def _sms() -> dict[str, Any]:
         "worker": {"status": worker, "alive": len(alive)},
         # `unheard`: it was not asked anything yet.
         "provider": {
-            "status": {"credentials": "refuses", "provider": "trouble"}.get(trouble, "ok" if last else "unheard"),
+            "status": _PROVIDER.get(trouble, "ok" if last else "unheard"),
             "last_asked_at": last.at.isoformat(timespec="seconds") if last else None,
             "last_http_status": last.http_status if last else None,
         },

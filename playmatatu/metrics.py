@@ -56,6 +56,7 @@ class SmsCollector(Collector):
             ("workers", "Workers that live.", len(alive)),
             ("workers_paused", "Workers that do not send for now.", sum(bool(one.paused) for one in alive)),
             ("credentials_refused", "1 while DMark refuses the credentials.", trouble == "credentials"),
+            ("account_refused", "1 while DMark refuses the account.", trouble == "account"),
             ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
             ("throttled", "How often the rate limit held a text back in 24 hours.", pulse.throttled(now)),
             ("last_accepted_timestamp_seconds", "When DMark last took a text; 0: long ago.", _stamp(accepted)),

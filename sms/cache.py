@@ -81,10 +81,6 @@ def drop(key: str) -> None:
     guarded(lambda: cache.delete(key), False)
 
 
-def keep(key: str, seconds: float) -> None:
-    guarded(lambda: cache.touch(key, int(seconds)), False)
-
-
 def forget_failure() -> None:
     """Ask the cache again at once, and warn again."""
     global _last_warning, _rest_until

@@ -1,7 +1,7 @@
 """The outbox: `queue_sms` joins the caller's transaction, `send_sms` sends now; and what both share with the worker.
 
-A text's way: a row `queued` → claimed, `sending` with a lease → `attempt` talks to DMark, without the database →
-`record` writes the outcome. Only a row that its claimer still holds takes a failure; an acceptance always counts.
+A text's way: a row `queued` → claimed, `sending` with a lease → asked whether it may go → the conversation with DMark
+→ `record` writes the outcome. Only a row that its claimer still holds takes a failure; an acceptance always counts.
 """
 
 import logging
@@ -12,15 +12,14 @@ from datetime import datetime, timedelta
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from sms import conf, owners
+from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
-from sms.errors import NeverTexted, SmsDisabled
-from sms.models import RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
+from sms.errors import InDoubt, NeverTexted, SmsDisabled, SmsError
+from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
 from sms.sending import holds
-from sms.sending.attempt import attempt
 from sms.sending.claims import claim
+from sms.sending.inline import attempt
 from sms.sending.outcomes import record
 from sms.text.phone import to_e164
 from sms.text.redaction import BLANKED, blank_link, has_link, redact
@@ -72,14 +71,16 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
         raise refusal
     config = conf.current()
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
-    message.lease_until = timezone.now() + timedelta(seconds=config.lease + config.longest_send)
+    message.lease_until = clock.now() + timedelta(seconds=config.lease + config.longest_send)
     _keep(message)
     outcome = attempt(message)
     record([outcome])
     message.refresh_from_db()
-    if outcome.reason:
-        raise outcome.reason
-    return message
+    if message.status in ACCEPTED:  # also where a report has come meanwhile
+        return message
+    if message.status == Status.UNKNOWN:
+        raise InDoubt(message.error)
+    raise outcome.reason or SmsError(message.error)
 
 
 # For async views: in the thread where Django keeps their database connection. A transaction cannot be open there, so
@@ -131,11 +132,18 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
         raise SmsDisabled
     queued = []
     for message in _worth_resending(rows):
-        now = timezone.now()
+        now = clock.now()
         expires_at = max(message.expires_at, now + timedelta(seconds=conf.current().life))
         with transaction.atomic():
             if not SmsMessage.objects.filter(pk=message.pk, status__in=RESENDABLE).update(
-                status=Status.QUEUED, due_at=now, expires_at=expires_at, retries=0, error="", claim="", lease_until=None
+                status=Status.QUEUED,
+                due_at=now,
+                expires_at=expires_at,
+                retries=0,
+                doubts=0,
+                error="",
+                claim="",
+                lease_until=None,
             ):
                 continue
             SmsEvent.objects.create(message_id=message.pk, what=SmsEvent.What.RESEND, actor=actor[:150])
@@ -174,7 +182,7 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
     for name, value, longest in (("kind", kind, 40), ("dedupe_key", dedupe_key or "", 200)):
         if len(value) > longest or "\0" in value:
             raise ValueError(f"The {name} of an SMS has at most {longest} characters, and no NUL.")
-    now = timezone.now()
+    now = clock.now()
     return SmsMessage(
         phone=number,
         text=text,

@@ -16,7 +16,6 @@ from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
 from sms import cache as sms_cache
-from sms.dmark import access_token
 from sms.sandbox.server import Server
 from sms.testing import Sandbox as Sandbox  # for the tests that name it
 from sms.testing import serving
@@ -72,7 +71,6 @@ def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
 def clean_cache() -> Iterator[None]:
     def clean() -> None:
         sms_cache.forget_failure()
-        access_token.forget()
         cache.clear()
 
     clean()

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-import jwt
 from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
@@ -64,12 +63,14 @@ def _token_state() -> str:
         return "cache down"
     if not isinstance(token, str):
         return "none cached in this process or the shared cache; the next text fetches one"
-    try:
-        ends = float(jwt.decode(token, options={"verify_signature": False})["exp"])
-        until = datetime.fromtimestamp(ends, tz=timezone.get_current_timezone())
-        return f"cached; good until {until:%d.%m. %H:%M}"
-    except (jwt.PyJWTError, KeyError, ValueError, TypeError, OverflowError, OSError):
+    ends = access_token.expires_at(token)
+    if ends is None:
         return "cached; it does not say how long it lives"
+    try:
+        until = datetime.fromtimestamp(ends, tz=timezone.get_current_timezone())
+    except (ValueError, OverflowError, OSError):  # further away than a calendar goes
+        return "cached; it never ends"
+    return f"cached; good until {until:%d.%m. %H:%M}"
 
 
 def _banners(reading: Now) -> Iterable[Banner]:
@@ -82,6 +83,13 @@ def _banners(reading: Now) -> Iterable[Banner]:
             "warning",
             "The cache does not answer: texts go out without a shared token and without the rate limit.",
             "Check REDIS_URL and the Redis server.",
+        )
+    config = reading.sending.config
+    if path := access_token.working_path(config):
+        yield Banner(
+            "warning",
+            f"DMark gives its token at {path}, not at {config.token_path}, so each token takes two requests.",
+            f"Set SMS_TOKEN_PATH={path}.",
         )
     for network in reading.slow:
         yield Banner(

@@ -1,36 +1,33 @@
 """DMark's access token: cached for all processes, fetched by one caller at a time, dropped when DMark refuses it.
 
-Whoever needs a token while another fetches one waits for that fetch and shares its outcome, a failure too.
-Within a process the callers wait for one `Future`; between processes a lock key in the cache decides, which its
-holder renews while it lives, so that one that died delays the others by LOCK_SECONDS at most.
+Whoever needs a token while another thread of this process fetches one waits for that fetch and shares its outcome, a
+failure too. Cold processes may fetch one each: it lives a day.
 """
 
 import copy
 import hashlib
+import logging
 import math
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 
 import jwt
 
 from sms import cache, conf
-from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
+from sms.dmark.conversation import Token
+from sms.errors import ProviderError
 
-LOCK_SECONDS = 3
+logger = logging.getLogger("sms.tokens")
+
 LONGEST_TTL = 30 * 86400
+_PATH_SECONDS = 2 * 86400
 
-Fetch = Callable[[], str]
+Fetch = Callable[[], Token]
 
 _flights: dict[str, "Future[str]"] = {}
 _flights_lock = threading.Lock()
-_remembered: dict[str, tuple[str, float]] = {}
-# By name in the cache, so that a failure can be rebuilt by the processes that waited for it.
-_FAILURES: dict[str, type[ProviderError]] = {
-    error.__name__: error for error in (AuthenticationFailed, ProviderRejected, ProviderUnavailable)
-}
 
 
 def cache_key(config: conf.Config) -> str:
@@ -52,59 +49,23 @@ def expires_at(token: str) -> float | None:
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
     """Seconds to cache the token for: 0.9 of what its `exp` leaves; `fallback` where no `exp` can be read."""
-    expires = expires_at(token)
-    if expires is None:
+    ends = expires_at(token)
+    if ends is None:
         return max(fallback, 0)
-    left = 0.9 * (expires - (time.time() if now is None else now))
-    return max(0, min(math.floor(left), LONGEST_TTL))
+    return max(0, min(math.floor(0.9 * (ends - (time.time() if now is None else now))), LONGEST_TTL))
 
 
-def get(fetch: Fetch, config: conf.Config | None = None, *, rejected: str = "", remember: float = 0.0) -> str:
-    """A token that is not `rejected`. `fetch` asks DMark for one; its ProviderError is raised to all who wait.
-
-    `remember`: seconds for which this process may use the token without asking the cache.
-    """
-    config = config or conf.current()
+def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
+    """A token that is not `rejected`. `fetch` asks DMark for one; its ProviderError is raised to all who wait."""
     key = cache_key(config)
-    if remember:
-        token, until = _remembered.get(key, ("", 0.0))
-        if token and token != rejected and time.monotonic() < until:
-            return token
-    token = _cached(key, rejected) or _shared_flight(key, fetch, rejected, config)
-    if remember:
-        _remembered[key] = (token, time.monotonic() + remember)
-    return token
-
-
-def forget() -> None:
-    """Drop what this process remembers beside the cache."""
-    _remembered.clear()
-
-
-def _cached(key: str, rejected: str) -> str:
-    token = cache.get(key)
-    return token if isinstance(token, str) and token != rejected else ""
-
-
-def _shared_flight(key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
-    while True:
+    while not (token := cached(config, rejected)):
         with _flights_lock:
             flight = _flights.get(key)
             leads = flight is None
             if flight is None:
                 flight = _flights[key] = Future()
         if leads:
-            try:
-                token = _fetch_alone(key, fetch, rejected, config)
-            except BaseException as error:
-                flight.set_exception(error)
-                raise
-            else:
-                flight.set_result(token)
-                return token
-            finally:
-                with _flights_lock:
-                    del _flights[key]
+            return _lead(flight, key, fetch, rejected, config)
         failure = flight.exception()
         if failure is None and flight.result() != rejected:
             return flight.result()
@@ -112,63 +73,48 @@ def _shared_flight(key: str, fetch: Fetch, rejected: str, config: conf.Config) -
             # One exception raised in many threads would collect the tracebacks of all.
             raise copy.copy(failure)
         # The leader fetched what this caller was refused with, or died of something that was its own.
+    return token
 
 
-def _fetch_alone(key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
-    """The fetch itself, by one process at a time where the cache is shared."""
-    lock, failure, me = f"{key}:lock", f"{key}:failure", uuid.uuid4().hex
-    # None: the cache is down, so nobody can be waited for.
-    while (taken := cache.add(lock, me, LOCK_SECONDS)) is False:
-        holder = cache.get(lock)
-        while holder is not None and cache.get(lock) == holder:
-            time.sleep(0.02)
-        if token := _cached(key, rejected):
-            return token
-        if holder is not None and (error := _read_failure(cache.get(failure), holder)):
-            raise error
-    stop = threading.Event()
-    if taken:
-        threading.Thread(target=_hold, args=(lock, stop), name="sms-token-lock", daemon=True).start()
+def cached(config: conf.Config, rejected: str = "") -> str:
+    """The shared token, "" where there is none but the `rejected`."""
+    token = cache.get(cache_key(config))
+    return token if isinstance(token, str) and token != rejected else ""
+
+
+def working_path(config: conf.Config) -> str:
+    """The token's path that DMark knows, where it is not the one that is set; "" else."""
+    path = cache.get(f"{cache_key(config)}:path")
+    return path if isinstance(path, str) and path != config.token_path else ""
+
+
+def _lead(flight: "Future[str]", key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
     try:
-        return _cached(key, rejected) or _fetch_and_keep(key, fetch, rejected, config)
-    except ProviderError as error:
-        if taken:
-            cache.put(failure, _write_failure(error, me), 2 * LOCK_SECONDS)
+        token = cached(config, rejected) or _fetch_and_keep(key, fetch, rejected, config)
+    except BaseException as error:
+        flight.set_exception(error)
         raise
+    else:
+        flight.set_result(token)
+        return token
     finally:
-        stop.set()
-        if taken and cache.get(lock) == me:
-            cache.drop(lock)
+        with _flights_lock:
+            del _flights[key]
 
 
 def _fetch_and_keep(key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
     if rejected and cache.get(key) == rejected:
         cache.drop(key)
-    token = fetch()
+    token, path = fetch()
+    if path != config.token_path:
+        cache.put(f"{key}:path", path, _PATH_SECONDS)
+        logger.warning(
+            "sms.token_path: DMark knows no %s, but %s; set SMS_TOKEN_PATH=%s",
+            config.token_path,
+            path,
+            path,
+            extra={"event": "sms.token_path"},
+        )
     if (seconds := ttl(token, config.token_fallback)) >= 1:
         cache.put(key, token, seconds)
     return token
-
-
-def _hold(lock: str, stop: threading.Event) -> None:
-    while not stop.wait(LOCK_SECONDS / 3):
-        cache.keep(lock, LOCK_SECONDS)
-
-
-def _write_failure(error: ProviderError, by: str) -> dict[str, object]:
-    return {
-        "by": by,
-        "error": type(error).__name__,
-        "message": str(error),
-        "status_code": error.status_code,
-        "retry_after": getattr(error, "retry_after", None),
-    }
-
-
-def _read_failure(record: object, holder: str) -> ProviderError | None:
-    if not isinstance(record, dict) or record.get("by") != holder:
-        return None
-    error = _FAILURES[record["error"]](record["message"], record["status_code"])
-    if isinstance(error, ProviderUnavailable):
-        error.retry_after = record["retry_after"]
-    return error

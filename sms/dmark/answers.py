@@ -1,22 +1,38 @@
 """The reading of DMark's answers: what each means, whatever its shape. Knows no HTTP library and no database."""
 
 import json
+import re
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
+from sms.errors import (
+    AccountRefused,
+    AuthenticationFailed,
+    InDoubt,
+    Misdirected,
+    NotDmarks,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
 from sms.text.redaction import redact
 
 MAX_KEPT = 500
+MAX_BODY = 64 * 1024
 
 
 class Reply(NamedTuple):
-    """An answer as read: the status that counts, the body's object (None if it is no JSON object), the text kept."""
+    """An answer as read: the status that counts, the body's object (None if it is no JSON object), the text kept.
+
+    `ms`: milliseconds that it took.
+    """
 
     status: int
     data: dict[str, Any] | None
     text: str
     retry_after: float | None
+    ms: int = 0
 
 
 class StaleToken(ProviderError):
@@ -33,7 +49,9 @@ def clean(text: str) -> str:
     )
 
 
-def read(status: int, body: bytes, retry_after: str | None) -> Reply:
+def read(status: int, body: bytes, retry_after: str | None, ms: int = 0) -> Reply:
+    """`retry_after`: the header as it came."""
+    body = _unpacked(body)
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -46,7 +64,18 @@ def read(status: int, body: bytes, retry_after: str | None) -> Reply:
         data=data,
         text=clean(body[: 4 * MAX_KEPT].decode("utf-8", "replace"))[:MAX_KEPT],
         retry_after=_seconds(retry_after),
+        ms=ms,
     )
+
+
+def _unpacked(body: bytes) -> bytes:
+    """What a proxy has compressed unasked is an answer all the same; to a bound, since a few bytes may hold much."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return zlib.decompressobj(31).decompress(body, MAX_BODY)
+    except zlib.error:
+        return b""
 
 
 def _whole(value: object) -> int | None:
@@ -67,7 +96,7 @@ def _seconds(header: str | None) -> float | None:
 def _raise_common(reply: Reply) -> None:
     """What means the same wherever it was asked."""
     if 300 <= reply.status < 400:
-        raise ProviderRejected(
+        raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
         )
     if reply.status == 429:
@@ -108,21 +137,39 @@ def access_token(reply: Reply) -> str:
     return token
 
 
+# Words by which a provider of texts refuses its customer, not the text; the exact ones of DMark's are not known.
+_ACCOUNT = re.compile(
+    r"credit|balance|top.?up|payment|suspend|deactivat|blocked account|account\W+(?:is\W+|was\W+|has\W+been\W+)?"
+    r"(?:blocked|inactive|disabled|expired|closed|locked)|sender\b.*\b(?:approved|registered|allowed|authori[sz]ed)",
+    re.IGNORECASE,
+)
+
+
+def _refusal(start: str, reply: Reply) -> ProviderRejected:
+    of_account = reply.status == 402 or _ACCOUNT.search(_said(reply)) is not None
+    kind = AccountRefused if of_account else ProviderRejected
+    return kind(_explained("DMark refuses the account" if of_account else start, reply), reply.status)
+
+
 def accepted_id(reply: Reply) -> str:
+    """What DMark named a text that it took; "" where it gave no name."""
+    if reply.status == 504:
+        # Whoever stands before DMark has waited for it in vain: it may have the text.
+        raise InDoubt("DMark did not answer whom it stands behind (504).", 504)
     _raise_common(reply)
     if reply.status in (401, 403):
         raise StaleToken(_explained(f"DMark refuses the token ({reply.status})", reply), reply.status)
     if not 200 <= reply.status < 300:
-        raise ProviderRejected(_explained(f"DMark refuses the text ({reply.status})", reply), reply.status)
+        raise _refusal(f"DMark refuses the text ({reply.status})", reply)
     data = {key.lower(): value for key, value in (reply.data or {}).items()}
     known = {"failed", "submitted", "total", "detail", "msg_id", "message_id", "id", "status_code", "description"}
     if not known & data.keys():
-        raise ProviderRejected(
+        raise NotDmarks(
             f"An answer that is not DMark's ({reply.status}): whether the text went out is unknown.", reply.status
         )
     failed, submitted = _whole(data.get("failed")), _whole(data.get("submitted"))
     if (failed is not None and failed > 0) or submitted == 0:
-        raise ProviderRejected(_explained("DMark took the request but not the text", reply), reply.status)
+        raise _refusal("DMark took the request but not the text", reply)
     return _provider_id(data)
 
 
@@ -149,5 +196,13 @@ def report(reply: Reply) -> str:
         return ""
     if not 200 <= reply.status < 300 or reply.data is None:
         raise ProviderRejected(_explained(f"DMark gives no report ({reply.status})", reply), reply.status)
-    word = reply.data.get("status")
-    return clean(str(word).strip()).upper()[:50] if isinstance(word, str | int) else ""
+    return word_of(reply.data.get("status"))
+
+
+def word_of(value: object) -> str:
+    """A report's status, given as a word, digits or a number; in capitals, "" where it is none of these."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return clean(str(value)[:200].strip()).upper()[:50]

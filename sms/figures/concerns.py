@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sms import conf
+from sms.errors import Trouble
 from sms.figures import pulse
 from sms.figures.wording import amount, span
 from sms.models import SmsEvent, SmsHold, SmsWorker
@@ -99,16 +100,24 @@ def _pause(hold: SmsHold) -> Concern:
 def _trouble(reading: Reading) -> Concern | None:
     """What DMark's last answers, or a worker that has paused, say of credentials, account and provider."""
     kind, words = pulse.trouble(reading.workers, reading.last, reading.time)
-    if kind == "credentials":
+    if kind == Trouble.CREDENTIALS:
         return Concern(
-            kind,
+            kind.value,
             "error",
-            "DMark refuses the credentials: nothing is sent.",
-            "Correct SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart; what waits is sent then.",
+            f"Nothing is sent: {words}",
+            "Correct SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart; what waits is "
+            "sent then.",
         )
-    if kind == "provider":
+    if kind == Trouble.ACCOUNT:
         return Concern(
-            kind,
+            kind.value,
+            "error",
+            f"DMark refuses the account, so nothing is sent: {words}",
+            "Top up or call DMark. The worker tries by itself and sends what waits; inline, send again what failed.",
+        )
+    if kind == Trouble.PROVIDER:
+        return Concern(
+            kind.value,
             "error",
             f"DMark is in trouble: {words}",
             "The worker goes on by itself when DMark is back; inline, send again what failed. If it lasts, call DMark.",

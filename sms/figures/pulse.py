@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Min
 
+from sms.errors import Trouble
 from sms.models import SmsEvent, SmsHold, SmsMessage, SmsWorker, Status
 
 logger = logging.getLogger("sms.pulse")
@@ -46,18 +47,21 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 
-def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[str, str]:
-    """What keeps DMark from taking texts: (`credentials` or `provider`, its words), or ("", "")."""
-    paused = next((worker.paused for worker in alive if worker.paused), "")
+def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
+    """What keeps DMark from taking texts, with its words; (Trouble.NONE, "") where nothing does."""
+    for worker in alive:
+        if worker.trouble:
+            return Trouble(worker.trouble), worker.paused
     fresh = [event for event in attempts if event.at > now - timedelta(hours=1)]
     newest = fresh[0] if fresh else None
-    refused = newest is not None and newest.step == "token" and 400 <= (newest.http_status or 0) < 500
-    if "credentials" in paused or (refused and newest and newest.http_status != 429):
-        return "credentials", paused or (newest.error if newest else "")
-    failed = [event for event in fresh if event.error and (event.http_status is None or event.http_status >= 429)]
-    if paused or (newest and newest.error and len(fresh) >= 3 and len(failed) >= 0.8 * len(fresh)):
-        return "provider", paused or (newest.error if newest else "")
-    return "", ""
+    if newest is None or not newest.trouble:
+        return Trouble.NONE, ""
+    if newest.trouble != Trouble.PROVIDER.value:
+        return Trouble(newest.trouble), newest.error
+    failed = sum(event.trouble == Trouble.PROVIDER.value for event in fresh)
+    if len(fresh) >= 3 and failed >= 0.8 * len(fresh):
+        return Trouble.PROVIDER, newest.error
+    return Trouble.NONE, ""
 
 
 def throttled(now: datetime) -> int:

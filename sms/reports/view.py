@@ -9,7 +9,7 @@ from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from sms.dmark.answers import clean
+from sms.dmark.answers import word_of
 from sms.dmark.report_address import signer
 from sms.reports import moves
 
@@ -41,4 +41,4 @@ def _status(request: HttpRequest) -> str:
         except (ValueError, RecursionError, RawPostDataException):
             body = None
         value = body.get("status") if isinstance(body, dict) else request.POST.get("status", value)
-    return clean(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return word_of(value)

@@ -2,14 +2,15 @@
 
 from sms.models import Status
 
-# An older DMark host reports in numbers: 1 delivered, 2 and 16 failed, 4 and 8 on its way.
-_ENDS = {
-    "DELIVERED": Status.DELIVERED,
-    "1": Status.DELIVERED,
-    "FAILED": Status.UNDELIVERED,
-    "2": Status.UNDELIVERED,
-    "16": Status.UNDELIVERED,
-}
+# An older DMark host reports in numbers: 1 delivered, 2 and 16 failed, 4 and 8 on its way. The other words are those of
+# SMPP, which gateways hand on as they come.
+_ENDS = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
+    (
+        "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
+        "2", "16",
+    ),
+    Status.UNDELIVERED,
+)  # fmt: skip
 
 
 def end_of(word: str) -> Status | None:

@@ -1,18 +1,16 @@
-"""One try to hand one text to DMark, and what came of it. Touches the cache and the network, never the database."""
+"""One try to hand one text to DMark, and what came of it; who talks to DMark, and how, is not known here."""
 
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.utils import timezone
-
-from sms import conf
-from sms.dmark import blocking
-from sms.dmark.exchange import Exchange, facts, fields, log_exchange
+from sms import clock, conf
+from sms.dmark import conversation
+from sms.dmark.conversation import Budget, Note, Talk
+from sms.dmark.exchange import Exchange, facts, fields
 from sms.dmark.report_address import dlr_url
-from sms.errors import RateLimited, SmsDisabled, SmsError
+from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
 from sms.models import SmsMessage, Status
-from sms.sending import throttle
 from sms.text.phone import to_local
 
 logger = logging.getLogger("sms.delivery")
@@ -34,62 +32,52 @@ class Outcome:
     def sends(self) -> int:
         return sum(exchange.step == "send" for exchange in self.exchanges)
 
+    @property
+    def doubts(self) -> int:
+        """The text's requests in doubt, former tries included."""
+        return self.message.doubts + sum(exchange.in_doubt for exchange in self.exchanges)
 
-def attempt(
-    message: SmsMessage,
-    config: conf.Config | None = None,
-    *,
-    remember: float = 0.0,
-    log: bool = True,
-    wait: float | None = None,
-) -> Outcome:
-    """Try once, quick retries included. A failure is returned as the end that it is where nobody tries later.
+    @property
+    def error(self) -> str:
+        """What the row keeps: one sentence or two."""
+        said = str(self.reason or self.message.error)
+        if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
+            return said
+        times = "once" if self.doubts == 1 else f"{self.doubts} times"
+        return f"DMark may have the text: it was asked {times} without a whole answer. {said}"
 
-    Without `log` the caller logs the outcome's exchanges. `wait`: what the throttle said, if it was asked already.
-    """
-    exchanges: list[Exchange] = []
+    @property
+    def frees_throttle(self) -> bool:
+        """Whether the phone surely has nothing of it, so that its throttle's key is given back."""
+        return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.doubts
 
-    def note(exchange: Exchange) -> None:
-        exchanges.append(exchange)
-        if log:
-            log_exchange(message, exchange)
 
-    config = config or conf.current()
-    status, provider_id = Status.SENT, ""
-    reason: SmsError | None = None
-    try:
-        if message.expires_at <= timezone.now():
-            throttle.release(message.phone, message.kind, message.pk)
-            return _expired(message)
-        if wait is None:
-            wait = throttle.acquire(message.phone, message.kind, message.pk, config.rate_limit)
-        if wait:
-            raise RateLimited(wait)
-        try:
-            provider_id = blocking.send(
-                to_local(message.phone), message.text, dlr_url(message.pk, config), note, config, remember=remember
-            )
-        except BaseException:
-            throttle.release(message.phone, message.kind, message.pk)
-            raise
-    except RateLimited as error:
-        status, reason = Status.RATE_LIMITED, error
-        values = fields(message, "sms.rate_limited")
-        logger.warning("sms.rate_limited: %s", facts(values), extra=values)
-    except SmsDisabled as error:
-        status, reason = Status.DISABLED, error
-    except SmsError as error:
-        status, reason = Status.FAILED, error
-    # Whatever it was, the text needs an end that an operator can see.
-    except Exception as error:
+def opening(message: SmsMessage, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
+    """The conversation that hands this text to DMark."""
+    return conversation.send(
+        config,
+        to_local(message.phone),
+        message.text,
+        dlr_url(message.pk, config),
+        note,
+        kind=message.kind,
+        budget=budget,
+    )
+
+
+def conclude(message: SmsMessage, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
+    """What a conversation's end means: DMark's id, or what it raised. A failure is the end that it is where nobody
+    tries later. Asks no database."""
+    at = clock.now(ask=False)
+    if isinstance(result, str):
+        return Outcome(message, Status.SENT, at, None, result, exchanges=exchanges)
+    if not isinstance(result, SmsError):
         values = fields(message, "sms.broken")
-        logger.exception("sms.broken: %s", facts(values), extra=values)
-        status, reason = Status.FAILED, SmsError(f"Internal error ({type(error).__name__}); the log has more.")
-    return Outcome(message, status, timezone.now(), reason, provider_id, exchanges=exchanges)
-
-
-def _expired(message: SmsMessage) -> Outcome:
-    last = f" Last reason: {message.error}" if message.error else ""
-    values = fields(message, "sms.expired")
-    logger.error("sms.expired: %s", facts(values), extra=values)
-    return Outcome(message, Status.EXPIRED, timezone.now(), SmsError(f"It expired before it could be sent.{last}"))
+        logger.error("sms.broken: %s", facts(values), exc_info=result, extra=values)
+        result = SmsError(f"Internal error ({type(result).__name__}); the log has more.")
+    outcome = Outcome(message, Status.FAILED, at, result, exchanges=exchanges)
+    if outcome.doubts:
+        outcome.status = Status.UNKNOWN
+    elif isinstance(result, SmsDisabled):
+        outcome.status = Status.DISABLED
+    return outcome

@@ -1,10 +1,12 @@
 """Writing outcomes: one by one or in batches, in one transaction, with the signals after it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 from itertools import chain
 
 from django.db import connection, transaction
 
+from sms import clock
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
 from sms.sending.attempt import Outcome
@@ -53,14 +55,14 @@ def _store_events(events: list[SmsEvent]) -> None:
     values = [
         (
             event.message_id, at(event.at), event.what, event.step, event.attempt, event.http_status,
-            event.provider_id, event.answer, event.error, event.ms, event.actor,
+            event.provider_id, event.answer, event.error, event.ms, event.actor, event.trouble,
         )
         for event in events
     ]  # fmt: skip
     sql = f"""
         INSERT INTO {table}
-            (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor)
-        VALUES {_places(11, len(events))}
+            (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor, trouble)
+        VALUES {_places(12, len(events))}
     """  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, list(chain.from_iterable(values)))
@@ -75,8 +77,9 @@ def _record_other(outcome: Outcome) -> bool:
     message = outcome.message
     values: dict[str, object] = {
         "status": outcome.status,
-        "error": str(outcome.reason or message.error),
+        "error": outcome.error,
         "attempts": message.attempts + outcome.sends,
+        "doubts": outcome.doubts,
         "claim": "",
         "lease_until": None,
     }
@@ -86,6 +89,12 @@ def _record_other(outcome: Outcome) -> bool:
     if outcome.status == Status.EXPIRED:
         values |= {"text": blank_link(message.text), "holds_link": False}
     return bool(SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).update(**values))
+
+
+def take_back(ids: Collection[int], seconds: float) -> None:
+    """Queue again texts whose refusal turned out to be the account's; due in so many seconds, so that others probe."""
+    rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
+    rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))
 
 
 def _events(outcome: Outcome) -> list[SmsEvent]:
@@ -101,6 +110,7 @@ def _events(outcome: Outcome) -> list[SmsEvent]:
             answer=exchange.answer,
             error=exchange.error,
             ms=exchange.ms,
+            trouble=exchange.trouble,
         )
         for exchange in outcome.exchanges
         if exchange.step != "token" or exchange.error

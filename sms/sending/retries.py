@@ -4,18 +4,14 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
-from sms.errors import AuthenticationFailed, ProviderRejected, ProviderUnavailable, RateLimited
+from sms.errors import InDoubt, ProviderError, ProviderUnavailable, RateLimited, Trouble
 from sms.models import Status
 from sms.sending.attempt import Outcome
 
 LONGEST_DELAY = 120.0
-
-
-def token_refused(outcome: Outcome) -> bool:
-    """The credentials or the address are at fault, not this text: DMark was not even asked to send it."""
-    if isinstance(outcome.reason, AuthenticationFailed):
-        return True
-    return isinstance(outcome.reason, ProviderRejected) and outcome.sends == 0
+# Seconds until a text in doubt is asked for again, after its first, second and third request of that kind; after the
+# fourth it ends. DMark knows no idempotency key, so each of these may be one more copy on the phone.
+DOUBT_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 
 
 def delay(retries: int) -> float:
@@ -23,13 +19,22 @@ def delay(retries: int) -> float:
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
+def pauses_all(reason: object) -> bool:
+    """Whether a failure is the fault of the credentials or the account: no text is to blame, and none will pass."""
+    return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
+
+
 def settle(outcome: Outcome) -> Outcome:
     """A failure as the worker takes it: what may pass later goes back to the queue."""
     message, reason = outcome.message, outcome.reason
-    if token_refused(outcome):
+    if pauses_all(reason):
         return replace(outcome, status=Status.QUEUED)
     if isinstance(reason, RateLimited):
         wait = reason.retry_after
+    elif isinstance(reason, InDoubt):
+        if outcome.doubts > len(DOUBT_DELAYS):
+            return outcome
+        wait = random.uniform(*DOUBT_DELAYS[max(outcome.doubts, 1) - 1])  # noqa: S311
     elif isinstance(reason, ProviderUnavailable):
         wait = max(delay(message.retries), reason.retry_after or 0.0)
     else:

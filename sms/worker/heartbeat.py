@@ -4,16 +4,16 @@ import os
 import socket
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from sms import clock
+from sms.errors import Trouble
 from sms.models import SmsWorker
 
 _FORGET = timedelta(days=1)
 
 
-def beat(claimer: str, started_at: datetime, sent: int, paused: str) -> None:
-    """A worker's sign of life."""
-    values = {"seen_at": timezone.now(), "sent": sent, "paused": paused}
+def beat(claimer: str, started_at: datetime, sent: int, trouble: Trouble = Trouble.NONE, paused: str = "") -> None:
+    """A worker's sign of life; `trouble` and `paused`: why it does not send."""
+    values = {"seen_at": clock.now(), "sent": sent, "trouble": trouble.value, "paused": paused}
     if not SmsWorker.objects.filter(claimer=claimer).update(**values):
         name = f"{socket.gethostname()}:{os.getpid()}"[:100]
         SmsWorker.objects.create(claimer=claimer, name=name, started_at=started_at, **values)
@@ -24,4 +24,4 @@ def stop_beating(claimer: str) -> None:
 
 
 def forget_the_dead() -> None:
-    SmsWorker.objects.filter(seen_at__lt=timezone.now() - _FORGET).delete()
+    SmsWorker.objects.filter(seen_at__lt=clock.now() - _FORGET).delete()

@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
@@ -24,16 +23,16 @@ from django.utils import timezone
 
 from sms import conf
 from sms.dmark import blocking
-from sms.dmark.exchange import log_exchange
+from sms.dmark.exchange import Exchange, log_exchange
 from sms.figures import pulse
 from sms.models import SmsMessage, Status
-from sms.sending import throttle
-from sms.sending.attempt import Outcome, attempt
-from sms.sending.claims import claim, free_expired_leases
-from sms.sending.outcomes import record
+from sms.sending import permit, throttle
+from sms.sending.attempt import Outcome, conclude, opening
+from sms.sending.claims import claim, free_expired_leases, renew_leases
+from sms.sending.outcomes import record, take_back
 from sms.sending.retries import settle
 from sms.worker import background, heartbeat
-from sms.worker.breaker import Breaker
+from sms.worker.breaker import FIRST_PAUSE, Breaker
 
 logger = logging.getLogger("sms.worker")
 
@@ -42,8 +41,6 @@ BATCH_OUTCOMES = 25
 UNWRITTEN = 2 * BATCH_OUTCOMES
 _GATHER_SECONDS = 0.04
 _STOP_SECONDS = 26.0
-_REMEMBER_TOKEN = 1.0
-_THROTTLE_HOLDS = 1.0
 _PROGRESS_SECONDS = 5.0
 
 
@@ -67,8 +64,7 @@ class Worker:
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
         self.gate = Breaker()
-        # A text, the seconds that the throttle holds it back, and when the throttle was asked.
-        self.tasks: queue.SimpleQueue[tuple[SmsMessage, float, float] | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
         # Bounded by a semaphore: `SimpleQueue` costs a third of a `Queue` with a size.
         self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(BATCH_OUTCOMES)
@@ -155,10 +151,13 @@ class Worker:
             self.probe = messages[0].pk
         with self._lock:
             self._in_hand.update((message.pk, message) for message in messages)
-        waits = throttle.acquire_many(messages, self.config.rate_limit)
-        asked_at = time.monotonic()
-        for message, wait in zip(messages, waits, strict=True):
-            self.tasks.put((message, wait, asked_at))
+        refused = permit.refused(messages, self.config, by_table=True)
+        for message in messages:
+            if message.pk in refused:
+                self._room.acquire()
+                self.outcomes.put(settle(refused[message.pk]))
+            else:
+                self.tasks.put(message)
         return len(messages), room
 
     def _keep_leases(self, now: float) -> None:
@@ -168,9 +167,7 @@ class Worker:
             with self._lock:
                 in_hand = list(self._in_hand)
             if in_hand:
-                SmsMessage.objects.filter(pk__in=in_hand, status=Status.SENDING, claim=self.claimer).update(
-                    lease_until=timezone.now() + timedelta(seconds=self.options.lease)
-                )
+                renew_leases(self.claimer, in_hand, self.options.lease)
         if now >= self._next_reclaim:
             self._next_reclaim = now + max(1.0, self.options.lease / 3)
             if freed := free_expired_leases():
@@ -179,7 +176,7 @@ class Worker:
     def _beat(self, now: float) -> None:
         if now >= self._next_beat and not self.options.once:
             self._next_beat = now + pulse.BEAT_SECONDS
-            heartbeat.beat(self.claimer, self.started_at, self._total, self.gate.reason)
+            heartbeat.beat(self.claimer, self.started_at, self._total, self.gate.trouble, self.gate.reason)
 
     def _database_lost(self, error: Exception) -> None:
         logger.error("sms.database_lost (%s); trying again", type(error).__name__, extra={"event": "sms.database_lost"})
@@ -203,8 +200,6 @@ class Worker:
         """Hand back what is not begun, wait for what is in flight, write all of it."""
         end = time.monotonic() + _STOP_SECONDS
         self.stopping.set()
-        if self.stop_requested:
-            blocking.draining.set()
         for _ in senders:
             self.tasks.put(None)
         for thread in senders:
@@ -233,21 +228,31 @@ class Worker:
     # --- the senders
 
     def _send(self) -> None:
-        while (task := self.tasks.get()) is not None:
-            message, held_for, asked_at = task
-            # Behind a provider that hangs a text may wait here until its key has ended: the throttle is asked again.
-            wait = held_for if time.monotonic() - asked_at < _THROTTLE_HOLDS else None
+        while (message := self.tasks.get()) is not None:
             if self._more and self.tasks.qsize() <= self.options.batch // 2:
                 self.wake.set()
             if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):
-                throttle.release(message.phone, message.kind, message.pk)
                 outcome = Outcome(message, Status.QUEUED, timezone.now())
             else:
-                # The writer logs: a line costs less there than in 64 threads that push each other aside.
-                outcome = attempt(message, self.config, remember=_REMEMBER_TOKEN, log=False, wait=wait)
-                self.gate.note(outcome)
+                exchanges: list[Exchange] = []
+                talk = opening(message, self.config, exchanges.append)
+                result: str | Exception
+                try:
+                    result = blocking.run(
+                        talk, self.config, exchanges.append, lambda pause: not self.stopping.wait(pause)
+                    )
+                except Exception as error:  # noqa: BLE001  # whatever it was, the text needs an end
+                    result = error
+                outcome = conclude(message, result, exchanges)
+                with self._lock:
+                    self.gate.note(outcome)
+            if outcome.frees_throttle:
+                throttle.release(message.phone, message.kind, message.pk)
             self._room.acquire()
             self.outcomes.put(settle(outcome))
+
+    def _pause(self, seconds: float) -> bool:
+        return not self.stopping.wait(seconds)
 
     # --- the writer
 
@@ -258,6 +263,9 @@ class Worker:
                     log_exchange(outcome.message, exchange)
             while not self._written(batch):
                 time.sleep(0.5)
+            if self.gate.taken_back:
+                ids, self.gate.taken_back = self.gate.taken_back, []
+                take_back(ids, FIRST_PAUSE)
             with self._lock:
                 for outcome in batch:
                     self._in_hand.pop(outcome.message.pk, None)

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from sms.errors import Trouble
 from sms.figures import pulse
 from sms.models import SmsEvent, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
@@ -48,10 +49,10 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
     settings.SMS_DELIVERY = "worker"
     status, parts = health(client)
     assert (status, parts["worker"]["status"]) == ("degraded", "none")
-    heartbeat.beat("a", timezone.now(), 0, "")
+    heartbeat.beat("a", timezone.now(), 0)
     status, parts = health(client)
     assert (status, parts["worker"]) == ("ok", {"status": "ok", "alive": 1})
-    heartbeat.beat("a", timezone.now(), 5, "DMark refuses the credentials (401)")
+    heartbeat.beat("a", timezone.now(), 5, Trouble.CREDENTIALS, "DMark refuses the credentials (401)")
     status, parts = health(client)
     assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
     SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))
@@ -91,11 +92,11 @@ def test_it_tells_no_secret_and_no_number(client: Client, sandbox: Sandbox) -> N
 
 def test_signs_of_life() -> None:
     started = timezone.now()
-    heartbeat.beat("a", started, 1, "")
-    heartbeat.beat("a", started, 7, "")
+    heartbeat.beat("a", started, 1)
+    heartbeat.beat("a", started, 7)
     (worker,) = pulse.workers(timezone.now())
     assert (worker.sent, worker.paused, ":" in worker.name) == (7, "", True)
-    heartbeat.beat("b", started, 0, "")
+    heartbeat.beat("b", started, 0)
     SmsWorker.objects.filter(claimer="b").update(seen_at=timezone.now() - timedelta(days=2))
     heartbeat.forget_the_dead()
     assert [one.claimer for one in SmsWorker.objects.all()] == ["a"]
@@ -106,9 +107,9 @@ def test_signs_of_life() -> None:
 def test_a_late_probe_of_the_token_is_no_refusal() -> None:
     now = timezone.now()
     message = SmsMessage.objects.create(phone="+256772123456", text="x", expires_at=now)
-    event = SmsEvent(message=message, what="attempt", step="token", http_status=429, error="rate", at=now)
+    event = SmsEvent(message=message, what="attempt", step="token", trouble="provider", error="rate", at=now)
     assert pulse.trouble([], [event], now) == ("", "")
-    event.http_status = 401
+    event.trouble = "credentials"
     assert pulse.trouble([], [event], now)[0] == "credentials"
     event.at = now - timedelta(hours=2)
     assert pulse.trouble([], [event], now) == ("", "")

@@ -19,7 +19,7 @@ ROOMS = {
     "worker": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
     "console": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
 }
-ALWAYS = {"conf", "errors", "__version__"}
+ALWAYS = {"conf", "errors", "clock", "__version__"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -45,7 +45,7 @@ def test_what_it_tells(client: Client, sandbox: Sandbox, settings: Any) -> None:
     queue_sms("0772123456", "x" * 170, kind="match_found")
     sandbox.faults(send="400")
     queue_sms("0772123457", "x", kind="match_found")
-    heartbeat.beat("a", timezone.now(), 3, "")
+    heartbeat.beat("a", timezone.now(), 3)
     told = scrape(client)
     assert told["messages match_found sent"] == 1
     assert told["messages match_found failed"] == 1

@@ -17,6 +17,7 @@ from sms.dmark import access_token
 from sms.figures import counts
 from sms.figures.wording import span
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
+from sms.outbox import queue_sms
 from tests.conftest import RedisServer, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -206,20 +207,40 @@ def test_what_waits_for_a_later_try_is_no_growing_queue(sandbox: Sandbox, settin
 
 def test_credentials_refused(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
-    worker(paused="DMark refuses the credentials (401); check SMS_SERVICE_USERNAME")
+    worker(trouble="credentials", paused="DMark refuses the credentials (401); check SMS_SERVICE_USERNAME")
     assert "DMark refuses the credentials" in warned()
 
 
 def test_credentials_refused_inline(sandbox: Sandbox) -> None:
-    event(step="token", http_status=403, error="DMark refuses the credentials (403)")
+    event(step="token", http_status=403, trouble="credentials", error="DMark refuses the credentials (403)")
     assert "DMark refuses the credentials" in warned()
     event(http_status=200)
     assert warned() == ""
 
 
+def test_a_token_refused_on_sending_is_no_trouble_of_dmarks(sandbox: Sandbox) -> None:
+    sandbox.faults(send="401")
+    queue_sms("0772123456", "x")
+    assert "Correct SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME" in warned()
+    assert "goes on by itself" not in warned()
+
+
+def test_the_account_refused(sandbox: Sandbox) -> None:
+    event(http_status=400, trouble="account", error="DMark refuses the account: Insufficient credit.")
+    assert "Insufficient credit." in warned()
+    assert "Top up or call DMark." in warned()
+
+
+def test_the_tokens_other_path(sandbox: Sandbox, settings: Any) -> None:
+    cache.set(f"{access_token.cache_key(conf.current())}:path", "/v3/api/get_token/")
+    assert "Set SMS_TOKEN_PATH=/v3/api/get_token/." in warned()
+    settings.SMS_TOKEN_PATH = "/v3/api/get_token/"
+    assert warned() == ""
+
+
 def test_provider_down(sandbox: Sandbox) -> None:
     for _ in range(5):
-        event(http_status=503, error="DMark is in trouble (503).")
+        event(http_status=503, trouble="provider", error="DMark is in trouble (503).")
     assert "DMark is in trouble: DMark is in trouble (503)." in warned()
     event(http_status=200)
     assert warned() == ""
@@ -229,7 +250,12 @@ def test_provider_down(sandbox: Sandbox) -> None:
 
 def test_provider_down_an_hour_ago_is_no_news(sandbox: Sandbox) -> None:
     for _ in range(5):
-        event(http_status=503, error="DMark is in trouble (503).", at=timezone.now() - timedelta(hours=2))
+        event(
+            http_status=503,
+            trouble="provider",
+            error="DMark is in trouble (503).",
+            at=timezone.now() - timedelta(hours=2),
+        )
     assert warned() == ""
 
 

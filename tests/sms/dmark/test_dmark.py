@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from sms.dmark import answers, blocking
 from sms.dmark.answers import Reply
 from sms.dmark.exchange import Exchange
-from sms.errors import AuthenticationFailed, ProviderError, ProviderRejected, ProviderUnavailable
+from sms.errors import (
+    AccountRefused,
+    AuthenticationFailed,
+    InDoubt,
+    Misdirected,
+    NotDmarks,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnavailable,
+)
 from tests.conftest import Sandbox
 from tests.raw_host import PATHS, raw_host
 
@@ -54,7 +63,7 @@ def read(reader: Any, status: int, body: str | bytes) -> Any:
         (400, "<html>", AuthenticationFailed),
         (429, "{}", ProviderUnavailable),
         (500, "<html>", ProviderUnavailable),
-        (301, "", ProviderRejected),
+        (301, "", Misdirected),
         (200, "<html></html>", ProviderUnavailable),
         (200, "", ProviderUnavailable),
         (200, "[]", ProviderUnavailable),
@@ -104,16 +113,23 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
             answers.StaleToken,
         ),
         (404, "<html>", ProviderRejected),
-        (302, "", ProviderRejected),
+        (302, "", Misdirected),
+        (504, "<html>", InDoubt),
+        (200, '{"status_code": "504"}', InDoubt),
+        (402, "{}", AccountRefused),
+        (400, '{"description": "Insufficient credit", "status_code": "400"}', AccountRefused),
+        (200, '{"Failed": 1, "Submitted": 0, "description": "Your account is suspended"}', AccountRefused),
+        (400, '{"description": "Sender ID not approved"}', AccountRefused),
+        (400, '{"description": "Sender is empty"}', ProviderRejected),
         (429, "{}", ProviderUnavailable),
         (200, '{"status_code": 500}', ProviderUnavailable),
         (503, "<html>", ProviderUnavailable),
-        (200, "<html>", ProviderRejected),
-        (200, "[1]", ProviderRejected),
-        (200, "", ProviderRejected),
-        (200, '{"Failed": 0, "To', ProviderRejected),
-        (200, "[" * 30000, ProviderRejected),
-        (200, b"\xff\xfe", ProviderRejected),
+        (200, "<html>", NotDmarks),
+        (200, "[1]", NotDmarks),
+        (200, "", NotDmarks),
+        (200, '{"Failed": 0, "To', NotDmarks),
+        (200, "[" * 30000, NotDmarks),
+        (200, b"\xff\xfe", NotDmarks),
     ],
 )
 def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
@@ -173,23 +189,23 @@ FAULTS_ON_SEND = [
     ("500", ProviderUnavailable, 1, 3),
     ("503", ProviderUnavailable, 1, 3),
     ("body_500", ProviderUnavailable, 1, 3),
-    ("reset", ProviderUnavailable, 1, 3),
-    ("truncated", ProviderUnavailable, 1, 3),
-    ("hang", ProviderUnavailable, 1, 3),
-    ("slow", ProviderUnavailable, 1, 3),
-    ("redirect", ProviderRejected, 1, 1),
-    ("html", ProviderRejected, 1, 1),
-    ("huge", ProviderRejected, 1, 1),
-    ("list", ProviderRejected, 1, 1),
-    ("empty", ProviderRejected, 1, 1),
-    ("not_json", ProviderRejected, 1, 1),
-    ("wrong_type", ProviderRejected, 1, 1),
+    ("reset", InDoubt, 1, 1),
+    ("truncated", InDoubt, 1, 1),
+    ("hang", InDoubt, 1, 1),
+    ("slow", InDoubt, 1, 1),
+    ("redirect", Misdirected, 1, 1),
+    ("html", NotDmarks, 1, 1),
+    ("huge", NotDmarks, 1, 1),
+    ("list", NotDmarks, 1, 1),
+    ("empty", NotDmarks, 1, 1),
+    ("not_json", NotDmarks, 1, 1),
+    ("wrong_type", NotDmarks, 1, 1),
     ("nul", ProviderRejected, 1, 1),
 ]
 FAULTS_ON_TOKEN = [
     ("400", AuthenticationFailed, 1),
     ("401", AuthenticationFailed, 1),
-    ("404", AuthenticationFailed, 1),
+    ("404", AuthenticationFailed, 2),
     ("422", AuthenticationFailed, 1),
     ("body_401", AuthenticationFailed, 1),
     ("429", ProviderUnavailable, 3),
@@ -197,7 +213,7 @@ FAULTS_ON_TOKEN = [
     ("reset", ProviderUnavailable, 3),
     ("truncated", ProviderUnavailable, 3),
     ("hang", ProviderUnavailable, 3),
-    ("redirect", ProviderRejected, 1),
+    ("redirect", Misdirected, 1),
     ("html", ProviderUnavailable, 1),
     ("huge", ProviderUnavailable, 1),
     ("list", ProviderUnavailable, 1),
@@ -280,7 +296,7 @@ def test_what_is_sent(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize(
     ("body", "outcome"),
-    [(gzip.compress(b'{"msg_id": 7}'), "7"), (b"not gzip at all", None)],
+    [(gzip.compress(b'{"msg_id": 7}'), "7"), (b"\x1f\x8b not gzip at all", None), (b"nor this", None)],
 )
 def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None) -> None:
     with raw_host(body, {"Content-Encoding": "gzip"}) as host:

@@ -11,6 +11,7 @@ import pytest
 
 from sms import conf
 from sms.dmark import blocking
+from sms.dmark.conversation import Lost, Request
 from sms.errors import ProviderUnavailable
 from tests.conftest import missing
 from tests.raw_host import PATHS, RawHost, raw_host
@@ -42,9 +43,8 @@ def send() -> str:
     return blocking.send("0772123456", "x", "", lambda exchange: None)
 
 
-def trust(host: RawHost, certificate: Path) -> None:
-    for path in PATHS:
-        blocking._endpoint(host.url + path)[0].ca_certs = str(certificate)  # type: ignore[attr-defined]
+def trust(monkeypatch: Any, certificate: Path) -> None:
+    monkeypatch.setattr(blocking._session(), "verify", str(certificate))
 
 
 def test_a_certificate_that_nobody_vouches_for(host: RawHost) -> None:
@@ -54,26 +54,26 @@ def test_a_certificate_that_nobody_vouches_for(host: RawHost) -> None:
 
 
 def test_a_blank_before_the_address_trusts_nobody_either(host: RawHost) -> None:
-    with pytest.raises(ProviderUnavailable, match="SSLCertVerificationError"):
-        blocking._post(f" {host.url}/v3/api/send_sms/", b"{}", "", conf.current())
+    with pytest.raises(Lost, match="SSLCertVerificationError"):
+        blocking.post(Request("send", f" {host.url}/v3/api/send_sms/", b"{}", ""), conf.current())
     assert host.asked == []
 
 
 def test_without_the_trusted_certificates_it_is_tried_later(host: RawHost, monkeypatch: Any) -> None:
-    monkeypatch.setattr(blocking._Adapter, "cert_verify", lambda *_, **__: (_ for _ in ()).throw(OSError("no bundle")))
+    monkeypatch.setattr(blocking._session(), "verify", "/nowhere/bundle.pem")
     with pytest.raises(ProviderUnavailable, match="OSError"):
         send()
 
 
-def test_a_certificate_that_is_trusted(host: RawHost, certificate: Path) -> None:
-    trust(host, certificate)
+def test_a_certificate_that_is_trusted(host: RawHost, certificate: Path, monkeypatch: Any) -> None:
+    trust(monkeypatch, certificate)
     assert send() == "7"
     assert host.asked == PATHS
 
 
 @pytest.mark.parametrize("host", ["other.example.com"], indirect=True)
-def test_a_certificate_for_another_name(host: RawHost, certificate: Path) -> None:
-    trust(host, certificate)
+def test_a_certificate_for_another_name(host: RawHost, certificate: Path, monkeypatch: Any) -> None:
+    trust(monkeypatch, certificate)
     with pytest.raises(ProviderUnavailable, match="SSLCertVerificationError"):
         send()
     assert host.asked == []

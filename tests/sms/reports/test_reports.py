@@ -79,13 +79,70 @@ def test_moves_only_go_forward(message: SmsMessage, words: list[str], end: str) 
     assert state(message) == end
 
 
-@pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "queued"])
-def test_a_late_delivered_lifts_any_end_and_undelivered_none(message: SmsMessage, status: str) -> None:
-    SmsMessage.objects.filter(pk=message.pk).update(status=status)
-    take(message.pk, "FAILED", "push")
+@pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "cancelled", "queued"])
+def test_a_late_delivered_lifts_any_end(message: SmsMessage, status: str) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status=status, attempts=0)
+    take(message.pk, "FAILED", "push")  # of what DMark was never asked for, or waits to be sent again
     assert state(message) == status
     take(message.pk, "DELIVERED", "push")
     assert state(message) == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("status", "doubts", "word", "end"),
+    [
+        ("unknown", 4, "PENDING", "sent"),
+        ("unknown", 4, "banana", "sent"),
+        ("unknown", 4, "FAILED", "undelivered"),
+        ("sending", 0, "PENDING", "sent"),
+        ("sending", 0, "EXPIRED", "undelivered"),
+        ("failed", 0, "PENDING", "sent"),
+        ("expired", 0, "UNDELIV", "undelivered"),
+        ("queued", 2, "8", "sent"),
+        ("queued", 0, "8", "queued"),  # an operator has sent it again
+        ("unknown", 4, "", "unknown"),
+        ("disabled", 0, "PENDING", "disabled"),
+        ("undelivered", 0, "PENDING", "undelivered"),
+    ],
+)
+def test_a_report_of_any_word_proves_that_dmark_has_it(
+    message: SmsMessage, status: str, doubts: int, word: str, end: str
+) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status=status, doubts=doubts, sent_at=None)
+    take(message.pk, word, "push")
+    assert state(message) == end
+
+
+WORDS = "FAILED EXPIRED REJECTED UNDELIV UNDELIVERABLE BLACKLISTED DELETED undeliv 2 16".split()
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_that_ends_it(message: SmsMessage, word: str) -> None:
+    """jookies/jasmin#447: only one word was understood, the others were lost."""
+    take(message.pk, word, "push")
+    assert state(message) == "undelivered"
+    assert take(message.pk, "DELIVRD", "push")
+    assert state(message) == "delivered"
+
+
+def test_an_equal_report_leaves_no_new_row(message: SmsMessage) -> None:
+    for word in ("PENDING", "pending", "DELIVERED", "DELIVERED", "PENDING"):
+        take(message.pk, word, "push")
+    assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [
+        "PENDING",
+        "DELIVERED",
+        "PENDING",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "end"), [(1.0, "delivered"), ("x" * 10_000, "sent"), ({"a": 1}, "sent"), (True, "sent")]
+)
+def test_any_word_of_any_type(client: Client, message: SmsMessage, word: Any, end: str) -> None:
+    """alphagov/notifications-api#1613: an unknown status made an error of ours."""
+    body = json.dumps({"status": word})
+    assert client.post(path(message), body, content_type="application/json").status_code == 200
+    assert state(message) == end
 
 
 def test_forged_addresses(client: Client, message: SmsMessage) -> None:

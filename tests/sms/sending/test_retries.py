@@ -6,17 +6,28 @@ import pytest
 from django.utils import timezone
 
 from sms.dmark.exchange import Exchange
-from sms.errors import AuthenticationFailed, ProviderRejected, ProviderUnavailable, RateLimited, SmsError
+from sms.errors import (
+    AccountRefused,
+    AuthenticationFailed,
+    InDoubt,
+    Misdirected,
+    ProviderRejected,
+    ProviderUnavailable,
+    RateLimited,
+    SmsError,
+)
 from sms.models import SmsMessage, Status
-from sms.sending.attempt import Outcome
+from sms.sending.attempt import Outcome, conclude
 from sms.sending.retries import LONGEST_DELAY, delay, settle
 
 NOW = timezone.now()
 SEND = Exchange("send", 1, 503, "", "", "DMark is in trouble (503).", 5)
 
 
-def failed(reason: SmsError | None, *, status: str = Status.FAILED, retries: int = 0, sends: int = 1) -> Outcome:
-    message = SmsMessage(pk=1, retries=retries, expires_at=NOW + timedelta(hours=1))
+def failed(
+    reason: SmsError | None, *, status: str = Status.FAILED, retries: int = 0, sends: int = 1, doubts: int = 0
+) -> Outcome:
+    message = SmsMessage(pk=1, retries=retries, doubts=doubts, expires_at=NOW + timedelta(hours=1))
     return Outcome(message, Status(status), NOW, reason, exchanges=[SEND] * sends)
 
 
@@ -55,7 +66,10 @@ def test_the_rate_limit_is_waited_for() -> None:
     assert (settled.status, seconds(settled)) == (Status.QUEUED, 17)
 
 
-@pytest.mark.parametrize("reason", [AuthenticationFailed("no", 401), ProviderRejected("a redirect", 302)])
+@pytest.mark.parametrize(
+    "reason",
+    [AuthenticationFailed("no", 401), Misdirected("a redirect", 302), AccountRefused("Insufficient credit.", 400)],
+)
 def test_what_is_not_the_texts_fault_goes_back_as_it_was(reason: SmsError) -> None:
     settled = settle(failed(reason, sends=0))
     assert (settled.status, settled.due_at) == (Status.QUEUED, None)
@@ -73,3 +87,33 @@ def test_what_is_not_the_texts_fault_goes_back_as_it_was(reason: SmsError) -> No
 def test_an_end_is_an_end(reason: SmsError | None, status: Status) -> None:
     settled = settle(failed(reason, status=status))
     assert (settled.status, settled.due_at) == (status, None)
+
+
+DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5, in_doubt=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "least", "most"),
+    [(0, "queued", 0.1, 0.25), (1, "queued", 60, 60), (2, "queued", 300, 300), (3, "unknown", 0, 0)],
+)
+def test_a_text_in_doubt_is_asked_for_four_times_at_most(before: int, status: str, least: float, most: float) -> None:
+    """alphagov/notifications-api#802, jookies/jasmin#657: what DMark may have must not be sent again and again."""
+    outcome = failed(InDoubt("DMark did not answer in time."), status="unknown", doubts=before)
+    outcome.exchanges = [DOUBTFUL]
+    settled = settle(outcome)
+    assert (settled.status, settled.doubts) == (status, before + 1)
+    if status == "queued":
+        assert least <= seconds(settled) <= most
+    else:
+        assert settled.due_at is None
+
+
+def test_a_text_in_doubt_that_fails_otherwise_never_reads_as_not_sent() -> None:
+    message = SmsMessage(pk=1, doubts=1, expires_at=NOW + timedelta(hours=1))
+    refused = settle(conclude(message, ProviderRejected("DMark refuses the text (400)."), [SEND]))
+    assert refused.status == "unknown"
+    assert refused.error == (
+        "DMark may have the text: it was asked once without a whole answer. DMark refuses the text (400)."
+    )
+    waiting = settle(conclude(message, ProviderUnavailable("DMark is in trouble (503).", 503), [SEND]))
+    assert (waiting.status, waiting.doubts) == ("queued", 1)

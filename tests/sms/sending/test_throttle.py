@@ -1,6 +1,5 @@
 """One text a phone and kind in a while: who holds the key, who waits, and who gives it back."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +10,7 @@ from django.utils import timezone
 from sms.errors import ProviderRejected, RateLimited
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
-from sms.sending import throttle
-from sms.sending.attempt import attempt
+from sms.sending import inline, throttle
 from sms.worker.worker import Options, Worker
 from tests.conftest import RedisServer, Sandbox
 
@@ -86,24 +84,10 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     worker = Worker(Options(), print)
     assert throttle.acquire_many([message], 30) == [0.0]
     worker.stopping.set()
-    worker.tasks.put((message, 0.0, time.monotonic()))
+    worker.tasks.put(message)
     worker.tasks.put(None)
     worker._send()
     assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0
-
-
-@pytest.mark.parametrize(("ago", "held"), [(0.0, False), (5.0, True)])
-def test_a_text_that_waited_long_asks_again(sandbox: Sandbox, settings: Any, ago: float, held: bool) -> None:
-    settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
-    message = queue_sms(PHONE, "x")
-    assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0  # another text took the key meanwhile
-    worker = Worker(Options(), print)
-    worker.tasks.put((message, 0.0, time.monotonic() - ago))
-    worker.tasks.put(None)
-    worker._send()
-    outcome = worker.outcomes.get()
-    assert outcome
-    assert (outcome.status, len(sandbox.inbox())) == (("queued", 0) if held else ("sent", 1))
 
 
 @pytest.mark.usefixtures("either_cache")
@@ -111,5 +95,25 @@ def test_what_expired_meanwhile_gives_its_key_back(settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
     old = text(1, life=-1)
     assert throttle.acquire_many([old], 30) == [0.0]
-    assert attempt(old, wait=0.0).status == "expired"
+    assert inline.attempt(old).status == "expired"
     assert throttle.acquire(PHONE, "", 2) == 0.0
+
+
+def row(phone: str, kind: str = "", **values: Any) -> SmsMessage:
+    hour = timezone.now() + timedelta(hours=1)
+    return SmsMessage.objects.create(phone=phone, text="x", kind=kind, expires_at=hour, **values)
+
+
+def test_without_the_cache_the_table_holds_back(redis_cache: RedisServer) -> None:
+    """A Redis that was away for seconds let hundreds of texts go to one phone at once."""
+    row(PHONE, status="sent", sent_at=timezone.now() - timedelta(seconds=10))
+    row(PHONE, "old", status="sent", sent_at=timezone.now() - timedelta(seconds=40))
+    row(OTHER, "a", status="sending")
+    redis_cache.stop()
+    due = [row(PHONE), row(PHONE, "old"), row(PHONE, "old"), row(OTHER, "a"), row(OTHER, "b")]
+    waits = throttle.acquire_many(due, 30, by_table=True)
+    assert 19 <= waits[0] <= 21
+    assert waits[1] == 0
+    assert 29 <= waits[2] <= 30  # the second of one handful waits for the first
+    assert 29 <= waits[3] <= 30  # another one is under way
+    assert waits[4] == 0

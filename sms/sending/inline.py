@@ -1,0 +1,56 @@
+"""A text sent in this process, by one try, and one more where the first is in doubt and no report has come."""
+
+import random
+import time
+
+from sms import conf
+from sms.dmark import blocking, conversation
+from sms.dmark.exchange import Exchange, log_exchange
+from sms.errors import InDoubt, SmsError
+from sms.models import SmsMessage, Status
+from sms.sending import permit, throttle
+from sms.sending.attempt import Outcome, conclude, opening
+
+
+def attempt(message: SmsMessage) -> Outcome:
+    """Send a text that this process has claimed. The outcome is its end: nobody tries later."""
+    config = conf.current()
+    if not_now := permit.refused([message], config).get(message.pk):
+        if not_now.frees_throttle:
+            throttle.release(message.phone, message.kind, message.pk)
+        return not_now
+    exchanges: list[Exchange] = []
+
+    def note(exchange: Exchange) -> None:
+        exchanges.append(exchange)
+        log_exchange(message, exchange)
+
+    budget = conversation.Budget(config.send_budget)
+    result = _once(message, config, note, budget)
+    if isinstance(result, InDoubt):
+        wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
+        time.sleep(wait)
+        budget.spent += wait
+        if budget.allows(0) and _still_ours(message):
+            result = _once(message, config, note, budget)
+    outcome = conclude(message, result, exchanges)
+    if outcome.frees_throttle:
+        throttle.release(message.phone, message.kind, message.pk)
+    return outcome
+
+
+def _once(
+    message: SmsMessage, config: conf.Config, note: conversation.Note, budget: conversation.Budget
+) -> str | Exception:
+    try:
+        return blocking.run(opening(message, config, note, budget), config, note)
+    except SmsError as error:
+        return error
+    # Whatever it was, the text needs an end that an operator can see.
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _still_ours(message: SmsMessage) -> bool:
+    """False once DMark has reported on it, which proves that it has the text."""
+    return SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).exists()

@@ -1,0 +1,186 @@
+"""The conversation, driven with lists: no socket, no clock."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from sms import conf
+from sms.dmark import answers, conversation
+from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Pause, Request, Talk
+from sms.dmark.exchange import Exchange
+from sms.errors import AuthenticationFailed, InDoubt, NotDmarks, ProviderRejected, ProviderUnavailable, SmsDisabled
+
+TAKEN = (200, '{"msg_id": 7}')
+UNSENT = Lost("ConnectionRefusedError", written=False)
+CUT = Lost("RemoteDisconnected", written=True)
+LATE = Lost("ReadTimeout", written=True, late=True, ms=2000)
+
+
+@pytest.fixture
+def config() -> conf.Config:
+    with override_settings(
+        SMS_SERVICE_BASE_URL="https://sms.example.com",
+        SMS_SERVICE_USERNAME="u",
+        SMS_SERVICE_PASSWORD="p",
+        SMS_CATEGORIES="match_found=Transactional",
+    ):
+        return conf.current()
+
+
+def drive(talk: Talk[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Answer each wish from the script; pauses and tokens by themselves. The end, and everything that was wished."""
+    wishes: list[Any] = []
+    answers_left = list(script)
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            wish = talk.throw(error) if error else talk.send(answer)
+        except StopIteration as end:
+            assert answers_left == []
+            return end.value, wishes
+        except Exception as end:  # noqa: BLE001
+            assert answers_left == []
+            return end, wishes
+        wishes.append(wish)
+        answer = error = None
+        if isinstance(wish, NeedToken):
+            answer = Given(f"token-{sum(isinstance(one, NeedToken) for one in wishes)}", ms=5)
+        elif isinstance(wish, Request):
+            item = answers_left.pop(0)
+            if isinstance(item, BaseException):
+                error = item
+            else:
+                status, body, *rest = item
+                answer = answers.read(status, body.encode(), rest[0] if rest else None, 3)
+
+
+def send(config: conf.Config, script: Sequence[Any], **options: Any) -> tuple[Any, list[Any], list[Exchange]]:
+    noted: list[Exchange] = []
+    end, wishes = drive(conversation.send(config, "0772123456", "hello", "", noted.append, **options), script)
+    return end, wishes, noted
+
+
+def requests(wishes: list[Any]) -> int:
+    return sum(isinstance(wish, Request) for wish in wishes)
+
+
+@pytest.mark.parametrize(
+    ("script", "end", "asked"),
+    [
+        ([TAKEN], "7", 1),
+        # Not written, or refused for the moment: two retries.
+        ([UNSENT, UNSENT, TAKEN], "7", 3),
+        ([UNSENT, UNSENT, UNSENT], ProviderUnavailable, 3),
+        ([(503, ""), UNSENT, (500, "<html>")], ProviderUnavailable, 3),
+        ([(429, ""), (429, ""), (429, "")], ProviderUnavailable, 3),
+        ([(429, "", "2"), TAKEN], "7", 2),
+        ([(429, "", "30")], ProviderUnavailable, 1),
+        # Written and not answered in full: never a second request of its own accord, whatever came before.
+        ([CUT], InDoubt, 1),
+        ([LATE], InDoubt, 1),
+        ([(504, "")], InDoubt, 1),
+        ([(503, ""), LATE], InDoubt, 2),
+        ([UNSENT, CUT], InDoubt, 2),
+        # Answers that are final.
+        ([(400, "{}")], ProviderRejected, 1),
+        ([(200, "<html>")], NotDmarks, 1),
+        # A stale token: one fresh one, and all retries once more.
+        ([(401, "{}"), TAKEN], "7", 2),
+        ([(503, ""), (401, "{}"), (503, ""), (503, ""), TAKEN], "7", 5),
+        ([(401, "{}"), (403, "{}")], AuthenticationFailed, 2),
+        ([(401, "{}"), CUT], InDoubt, 2),
+    ],
+)
+def test_sending(config: conf.Config, script: list[Any], end: Any, asked: int) -> None:
+    came, wishes, noted = send(config, script)
+    assert came == end if isinstance(end, str) else type(came) is end
+    assert requests(wishes) == len(noted) == asked
+
+
+def test_what_is_asked(config: conf.Config) -> None:
+    _, wishes, _ = send(config, [(401, "{}"), TAKEN], kind="match_found")
+    assert [type(wish) for wish in wishes] == [NeedToken, Request, NeedToken, Request]
+    assert (wishes[0].rejected, wishes[2].rejected, wishes[1].token, wishes[3].token) == (
+        "",
+        "token-1",
+        "token-1",
+        "token-2",
+    )
+    assert wishes[1].url == "https://sms.example.com/v3/api/send_sms/"
+    assert b'"category": "Transactional"' in wishes[1].payload
+    assert b"category" not in send(config, [TAKEN], kind="plain")[1][1].payload
+
+
+def test_pauses_grow(config: conf.Config) -> None:
+    pauses = [wish.seconds for wish in send(config, [UNSENT, UNSENT, TAKEN])[1] if isinstance(wish, Pause)]
+    assert 0.10 <= pauses[0] <= 0.25
+    assert 0.45 <= pauses[1] <= 0.55
+    [waited] = [wish.seconds for wish in send(config, [(429, "", "2"), TAKEN])[1] if isinstance(wish, Pause)]
+    assert waited == 2
+
+
+def test_what_an_exchange_keeps(config: conf.Config) -> None:
+    _, _, [first, second] = send(config, [(503, "busy"), LATE])
+    assert (first.status, first.answer, first.trouble, first.in_doubt, first.ms) == (503, "busy", "provider", False, 3)
+    assert (second.status, second.trouble, second.in_doubt, second.ms) == (None, "provider", True, 2000)
+
+
+def test_no_further_request_once_the_budget_is_spent(config: conf.Config) -> None:
+    slow = Lost("ConnectTimeout", written=False, late=True, ms=3000)
+    end, wishes, _ = send(config, [slow, slow], budget=Budget(4.0))
+    assert type(end) is ProviderUnavailable
+    assert requests(wishes) == 2
+    end, wishes, _ = send(config, [(401, "{}")], budget=Budget(0.001))
+    assert type(end) is ProviderUnavailable
+    assert requests(wishes) == 1
+
+
+def test_a_process_that_ends_begins_no_further_request(config: conf.Config) -> None:
+    talk = conversation.send(config, "0772123456", "x", "", lambda exchange: None)
+    talk.send(None)
+    talk.send(Given("token"))
+    assert isinstance(talk.throw(UNSENT), Pause)
+    with pytest.raises(ProviderUnavailable):
+        talk.send(False)
+
+
+GIVES = (200, '{"access_token": "opaque"}')
+UNKNOWN = (404, '{"error": "Account Not Found", "status_code": 404}')
+
+
+@pytest.mark.parametrize(
+    ("path", "script", "end", "asked"),
+    [
+        ("/api/get_token/", [GIVES], "/api/get_token/", ["/api/"]),
+        ("/api/get_token/", [(404, "<html>"), GIVES], "/v3/api/get_token/", ["/api/", "/v3/api/"]),
+        ("/v3/api/get_token/", [(404, "<html>"), GIVES], "/api/get_token/", ["/v3/api/", "/api/"]),
+        ("/mine/", [(404, ""), GIVES], "/v3/api/get_token/", ["/mine/", "/v3/api/"]),
+        ("/api/get_token/", [UNKNOWN, (404, "<html>")], AuthenticationFailed, ["/api/", "/v3/api/"]),
+        ("/api/get_token/", [(404, ""), (401, "{}")], AuthenticationFailed, ["/api/", "/v3/api/"]),
+        ("/api/get_token/", [(401, "{}")], AuthenticationFailed, ["/api/"]),
+        # A token that is asked for twice costs nothing: what was written is asked again.
+        ("/api/get_token/", [CUT, LATE, GIVES], "/api/get_token/", ["/api/"] * 3),
+        ("/api/get_token/", [(200, "<html>")], ProviderUnavailable, ["/api/"]),
+    ],
+)
+def test_the_token(config: conf.Config, path: str, script: list[Any], end: Any, asked: list[str]) -> None:
+    end_came, wishes = drive(conversation.fetch_token(replace(config, token_path=path), lambda exchange: None), script)
+    assert end_came == ("opaque", end) if isinstance(end, str) else type(end_came) is end
+    paths = [wish.url.removeprefix("https://sms.example.com") for wish in wishes if isinstance(wish, Request)]
+    assert [found.removesuffix("get_token/") for found in paths] == asked
+
+
+def test_a_report_is_asked_for_by_both_keys_and_again_when_the_answer_is_lost(config: conf.Config) -> None:
+    script = [LATE, (504, ""), (200, '{"status": "delivered"}')]
+    word, wishes = drive(conversation.report(config, "0913", lambda exchange: None), script)
+    assert word == "DELIVERED"
+    assert wishes[1].payload == b'{"msg_id": "0913", "msgId": "0913"}'
+
+
+def test_nothing_is_asked_while_sms_is_off(config: conf.Config) -> None:
+    with pytest.raises(SmsDisabled):
+        next(conversation.send(replace(config, password=""), "0772123456", "x", "", lambda exchange: None))
