@@ -15,6 +15,7 @@ from sms.errors import (
     ProviderError,
     ProviderRejected,
     ProviderUnavailable,
+    Trouble,
 )
 from sms.text.redaction import redact
 
@@ -37,6 +38,9 @@ class Reply(NamedTuple):
 
 class StaleToken(ProviderError):
     """401 or 403 on anything but the token itself."""
+
+    # Where a fresh one passes, that is the newer event.
+    trouble = Trouble.CREDENTIALS
 
 
 def clean(text: str) -> str:
