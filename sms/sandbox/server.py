@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import time
 from dataclasses import asdict
 from http.server import ThreadingHTTPServer
@@ -35,8 +36,12 @@ class Server(ThreadingHTTPServer):
         self.state.later.stop()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hangs up is no error of ours."""
-        logger.debug("sandbox: a caller hung up")
+        """A caller that hangs up, or was cut off as ordered, is no error of ours."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            logger.debug("sandbox: a caller hung up (%s)", type(error).__name__)
+        else:
+            logger.error("sandbox: a request failed", exc_info=error)
 
 
 class Handler(Answers):

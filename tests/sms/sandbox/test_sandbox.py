@@ -1,11 +1,11 @@
 """The stand-in provider as a newcomer meets it: the phones, the switches, the reports."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser
 
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
@@ -13,7 +13,7 @@ from sms.sandbox.faults import USUAL, Faults
 from sms.sandbox.switches import GROUPS
 from tests.conftest import Sandbox, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
+database = pytest.mark.django_db(transaction=True)
 
 
 def page(sandbox: Sandbox, path: str = "/") -> str:
@@ -128,6 +128,7 @@ def test_a_wrong_switch_is_named_and_nothing_changes(sandbox: Sandbox, body: Any
     assert switches(sandbox) == before
 
 
+@database
 @pytest.mark.parametrize(
     ("report", "end", "words"),
     [
@@ -136,6 +137,8 @@ def test_a_wrong_switch_is_named_and_nothing_changes(sandbox: Sandbox, body: Any
         ("twice", "delivered", "reported: delivered, delivered"),
         ("backwards", "delivered", "reported: delivered, failed, pending"),
         ("numeric", "delivered", "reported: delivered"),
+        ("before", "delivered", "reported: delivered"),
+        ("repeated", "sent", "reported: pending, pending, pending, pending, pending"),
         ("never", "sent", "no report yet"),
     ],
 )
@@ -149,6 +152,7 @@ def test_reports_are_shown_beside_the_text(
     assert SmsMessage.objects.get().status == end
 
 
+@database
 def test_a_lost_text_is_accepted_and_shown_nowhere(sandbox: Sandbox) -> None:
     sandbox.faults(lose=True)
     assert queue_sms("0772000001", "hello").pk
@@ -158,6 +162,7 @@ def test_a_lost_text_is_accepted_and_shown_nowhere(sandbox: Sandbox) -> None:
     assert "Accepted and lost, as ordered: 1." in page(sandbox)
 
 
+@database
 def test_nobody_reports_on_a_lost_text(sandbox: Sandbox, settings: Any, live_server: Any) -> None:
     settings.SITE_URL = live_server.url
     sandbox.faults(lose=True, report="delivered", report_after=0)
@@ -168,6 +173,7 @@ def test_nobody_reports_on_a_lost_text(sandbox: Sandbox, settings: Any, live_ser
     assert SmsMessage.objects.get(text="lost").status == "sent"
 
 
+@database
 def test_a_late_report_arrives_late(sandbox: Sandbox, settings: Any, live_server: Any) -> None:
     settings.SITE_URL = live_server.url
     sandbox.faults(report="late", report_after=0, late_seconds=0.5)
@@ -200,25 +206,88 @@ def test_the_phone_with_the_newest_text_is_always_shown(sandbox: Sandbox) -> Non
     assert "the newest" in page(sandbox)
 
 
-@pytest.mark.parametrize("width", [1200, 360])
-def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, width: int) -> None:
-    tab = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    tab.set_default_timeout(10_000)
-    tab.goto(sandbox.url)
-    tab.get_by_text("No phone has been called yet.").wait_for()
-    for number in range(12):
-        send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
-    tab.locator(".text").get_by_text("text 11,").wait_for()
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    # The newest is in sight, at the bottom of its phone.
-    box, newest = tab.locator(".texts").bounding_box(), tab.locator(".text").get_by_text("text 11,").bounding_box()
-    assert box
-    assert newest
-    assert box["y"] < newest["y"] < box["y"] + box["height"]
-    sandbox.faults(send="503")
-    tab.get_by_text("Sending: 503").wait_for()
-    # Who scrolled up to read is left there.
-    tab.locator(".texts").evaluate("box => { box.scrollTop = 0 }")
-    send(sandbox, "0772000002", "to another phone")
-    tab.locator(".text").get_by_text("to another phone").wait_for()
-    assert tab.locator(".texts").first.evaluate("box => box.scrollTop") == 0
+class Caller:
+    """Who texts through the stand-in, without our own client in between."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.url = sandbox.url
+        self.token = self.login("/api/get_token/").json()["access_token"]
+
+    def login(self, path: str) -> requests.Response:
+        return requests.post(self.url + path, json={"username": "u", "password": "p"}, timeout=5)
+
+    def send(self, text: str = "hello", **more: str) -> requests.Response:
+        body = {"msg": text, "numbers": "0772000001", "dlr_url": "", "scan_ip": False, **more}
+        return requests.post(
+            f"{self.url}/v3/api/send_sms/", json=body, headers={"authToken": self.token}, timeout=(1, 0.5)
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "answer"),
+    [
+        ("no_credit", 400, {"msg_id": "", "status_code": "400", "description": "Account suspended"}),
+        (
+            "no_credit_failed",
+            200,
+            {"Failed": 1, "Total": 1, "Submitted": 0, "Detail": [], "description": "Account suspended"},
+        ),
+    ],
+)
+def test_the_account_is_refused_in_words(sandbox: Sandbox, kind: str, status: int, answer: dict[str, Any]) -> None:
+    sandbox.faults(send_kind=kind, refusal="Account suspended")
+    answered = Caller(sandbox).send()
+    assert (answered.status_code, answered.json()) == (status, answer)
+    assert sandbox.inbox() == []
+
+
+@pytest.mark.parametrize("path", ["api", "v3"])
+def test_a_token_is_had_on_one_path_alone(sandbox: Sandbox, path: str) -> None:
+    caller = Caller(sandbox)
+    sandbox.faults(token_path=path)
+    assert caller.login("/api/get_token/").status_code == (201 if path == "api" else 404)
+    assert caller.login("/v3/api/get_token/").status_code == (201 if path == "v3" else 404)
+
+
+@pytest.mark.parametrize(
+    "fault", ["taken_hang", "taken_reset", "taken_truncated", "taken_504", "taken_500", "taken_html", "taken_empty"]
+)
+def test_a_text_is_taken_and_the_answer_lost(sandbox: Sandbox, fault: str) -> None:
+    caller = Caller(sandbox)
+    sandbox.faults(send=fault, send_times=1, hang_seconds=1)
+    with suppress(requests.RequestException):
+        assert "msg_id" not in caller.send().text
+    assert len(sandbox.inbox()) == 1
+    assert caller.send().json()["Submitted"] == 1
+    assert sandbox.counts()["texts"]["by_copies"] == {"2": 1}
+
+
+@pytest.mark.parametrize("fault", ["hang", "reset", "truncated", "504"])
+def test_a_text_is_lost_with_its_answer(sandbox: Sandbox, fault: str) -> None:
+    caller = Caller(sandbox)
+    sandbox.faults(send=fault, hang_seconds=1)
+    with suppress(requests.RequestException):
+        assert caller.send().status_code == 504 or fault == "truncated"
+    assert sandbox.inbox() == []
+    assert sandbox.sends == 1
+
+
+def test_an_answer_that_is_late_is_right(sandbox: Sandbox) -> None:
+    caller = Caller(sandbox)
+    sandbox.faults(send="late", answer_after=0.2)
+    assert caller.send("in time").json()["Submitted"] == 1
+    sandbox.faults(send="taken_late", answer_after=1.0, send_every=2)
+    assert caller.send("at once").json()["Submitted"] == 1
+    with pytest.raises(requests.Timeout):
+        caller.send("too late")
+    assert [item["text"] for item in sandbox.inbox()] == ["too late", "at once", "in time"]
+
+
+@database
+@pytest.mark.parametrize("word", "expired rejected undeliv undeliverable blacklisted deleted delivrd odd_word".split())
+def test_words_of_reports(sandbox: Sandbox, settings: Any, live_server: Any, word: str) -> None:
+    settings.SITE_URL = live_server.url
+    sandbox.faults(report=word, report_after=0)
+    queue_sms("0772000001", "hello")
+    said = {"odd_word": "esme_rsubmitfail"}.get(word, word)
+    wait_for(lambda: f"reported: {said}</span>" in page(sandbox))

@@ -1,0 +1,120 @@
+"""The phones' page in a real browser: it is live, fits a phone, and needs no mouse."""
+
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page
+
+from sms.sandbox.dmarkpay import DMarkPay
+from tests.conftest import Sandbox
+
+ASK = {
+    "wallet": "dmark",
+    "payment_method": "mtn_mobile_money",
+    "msisdn": "256772000001",
+    "description": "PlayMatatu stake",
+    "amount": "5000.00",
+    "notify_url": "",
+}
+
+
+def send(sandbox: Sandbox, to: str, text: str) -> None:
+    sandbox.server.state.take(to, text, "")
+
+
+def ask(sandbox: Sandbox, name: str, **changes: str) -> None:
+    pay: DMarkPay = sandbox.server.dmarkpay
+    token = pay.reply("pay_token", "", {"grant_type": "client_credentials"}, "Basic dTpw").body
+    assert isinstance(token, dict)
+    order = ASK | {"sp_transaction_id": name} | changes
+    assert pay.reply("payin", "", order, f"Bearer {token['access_token']}").status == 201
+
+
+def opened(browser: Browser, sandbox: Sandbox, width: int = 1280, **options: Any) -> Page:
+    tab = browser.new_context(viewport={"width": width, "height": 800}, **options).new_page()
+    tab.set_default_timeout(15_000)
+    tab.goto(sandbox.url)
+    return tab
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, width: int) -> None:
+    tab = opened(browser, sandbox, width)
+    tab.get_by_text("No phone has been called yet.").wait_for()
+    for number in range(12):
+        send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
+    tab.locator(".text").get_by_text("text 11,").wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    # The newest is in sight, at the bottom of its phone.
+    box, newest = tab.locator(".texts").bounding_box(), tab.locator(".text").get_by_text("text 11,").bounding_box()
+    assert box
+    assert newest
+    assert box["y"] < newest["y"] < box["y"] + box["height"]
+    sandbox.faults(send="503")
+    tab.get_by_text("Sending: 503").wait_for()
+    # Who scrolled up to read is left there.
+    tab.locator(".texts").evaluate("box => { box.scrollTop = 0 }")
+    send(sandbox, "0772000002", "to another phone")
+    tab.locator(".text").get_by_text("to another phone").wait_for()
+    assert tab.locator(".texts").first.evaluate("box => box.scrollTop") == 0
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_phone_rings_and_is_tapped(sandbox: Sandbox, browser: Browser, width: int) -> None:
+    tab = opened(browser, sandbox, width)
+    ask(sandbox, "S-1")
+    ask(sandbox, "S-2", msisdn="256752000002", payment_method="airtel_mobile_money", amount="1000000.00")
+    first = tab.get_by_role("region", name="Phone 0772 000 001")
+    second = tab.get_by_role("region", name="Phone 0752 000 002")
+    first.get_by_text("MTN MoMo").wait_for()
+    second.get_by_text("Airtel Money").wait_for()
+    assert second.get_by_text("Pay 1,000,000 UGX?").is_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert "1,000,000 UGX" in (tab.locator("#said").text_content() or "")
+    assert tab.title().startswith("●")
+    first.get_by_role("button", name="Decline").click()
+    first.get_by_text("5,000 UGX not paid: The payer declined the request").wait_for()
+    second.get_by_role("button", name="Pay", exact=True).click()
+    second.get_by_text("You paid 1,000,000 UGX").wait_for()
+    # Nothing was loaded anew, and nothing asks any more.
+    assert sandbox.prompts() == []
+    assert tab.evaluate("performance.getEntriesByType('navigation').length") == 1
+    assert tab.title() == "The phones"
+
+
+def test_the_keyboard_is_enough(sandbox: Sandbox, browser: Browser) -> None:
+    ask(sandbox, "S-1")
+    tab = opened(browser, sandbox)
+    for _ in range(10):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.textContent") == "Pay":
+            break
+    # What happens on another phone takes nothing from who is about to press.
+    send(sandbox, "0772000009", "to another phone")
+    tab.locator(".text").get_by_text("to another phone").wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "Pay"
+    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+    tab.keyboard.press("Enter")
+    tab.locator(".text").get_by_text("You paid 5,000 UGX").wait_for()
+    # The keyboard stays on the phone that was tapped.
+    assert tab.evaluate("document.activeElement.ariaLabel") == "Texts to 0772 000 001"
+    tab.get_by_role("button", name="DMarkPay is down").focus()
+    tab.keyboard.press("Enter")
+    tab.locator("button[aria-pressed=true]", has_text="DMarkPay is down").wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "DMarkPay is down"
+
+
+def test_without_a_script(sandbox: Sandbox, browser: Browser) -> None:
+    ask(sandbox, "S-1")
+    ask(sandbox, "S-2")
+    tab = opened(browser, sandbox, java_script_enabled=False)
+    assert tab.get_by_text("1 more after this one").is_visible()
+    tab.get_by_role("button", name="Pay", exact=True).click()
+    assert tab.get_by_text("You paid 5,000 UGX").is_visible()
+    tab.get_by_role("button", name="Decline", exact=True).click()
+    assert tab.get_by_text("not paid").is_visible()
+    tab.get_by_role("button", name="Empty the phones too").click()
+    assert tab.get_by_text("No phone has been called yet.").is_visible()
+    assert requests.get(f"{sandbox.url}/prompts.json", timeout=5).json() == []
