@@ -9,7 +9,7 @@ class GameConfig(AppConfig):
         # In this order: the entry is opened first, then the texts say what came of it.
         from game import receivers  # noqa: F401, I001
         from game import notifications  # noqa: F401
-        from game import text_owner
+        from game import checks, text_owner  # noqa: F401
         from sms.owners import register
 
         register("session", text_owner.of_session, text_owner.matches_worth_sending)

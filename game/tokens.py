@@ -51,3 +51,11 @@ def game_link(entry: Entry) -> str:
     if entry.session is None:
         raise ValueError("An entry without a session has no game link.")
     return f"{settings.FRONTEND_URL.rstrip('/')}/g/{entry.session.token}?pt={player_token(entry)}"
+
+
+def play_address(entry: Entry) -> str:
+    """Where this player's match is played: GAME_URL with its tokens; "" where the game is not connected."""
+    if entry.session is None:
+        raise ValueError("An entry without a session is not played.")
+    address: str = settings.GAME_URL
+    return address.replace("{token}", entry.session.token).replace("{pt}", player_token(entry))

@@ -12,5 +12,6 @@ urlpatterns = [
     path("waiting/leave", waiting.leave, name="leave"),
     path("waiting/retry", stake.retry, name="retry"),
     path("g/<str:game_token>", match.match, name="match"),
+    path("g/<str:game_token>/play", match.play, name="play"),
     path("language", set_language, name="language"),
 ]

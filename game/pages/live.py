@@ -10,8 +10,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils import timezone
 
+from game import clock
 from game.models import Session
 from game.pages.cookies import PLAYER_COOKIE, remember
 
@@ -19,11 +19,11 @@ from game.pages.cookies import PLAYER_COOKIE, remember
 def page(request: HttpRequest, name: str, context: dict[str, Any], *, live: bool) -> HttpResponse:
     """The page, or for the script on it the part that may have changed."""
     template = f"game/{name}_part.html" if request.headers.get("X-Part") else f"game/{name}.html"
-    return render(request, template, context | {"live": live, "now": milliseconds(timezone.now())})
+    return render(request, template, context | {"live": live, "now": milliseconds(clock.now())})
 
 
 def minutes_left(moment: datetime | None) -> int:
-    return max(0, ceil((moment - timezone.now()).total_seconds() / 60)) if moment else 0
+    return max(0, ceil((moment - clock.now()).total_seconds() / 60)) if moment else 0
 
 
 def milliseconds(moment: datetime | None) -> str:

@@ -1,18 +1,19 @@
-"""The page of a match."""
+"""The page of a match: who is here, how long, for how much; the game itself is served elsewhere."""
 
 import logging
 
+from django.conf import settings
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from game.models import Entry
+from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
 from game.pages.live import milliseconds, minutes_left, page, to_match
-from game.tokens import entry_in, session_of
+from game.tokens import entry_in, play_address, session_of
 
 logger = logging.getLogger("game.progress")
 
@@ -35,8 +36,7 @@ def match(request: HttpRequest, game_token: str) -> HttpResponse:
                 gettext("This link is not yours, or it is not complete: open it from your own text message."),
             )
         return to_match(session, given)
-    token = remembered(request, PLAYER_COOKIE, f"/g/{session.token}")
-    entry = entry_in(session, token) if token else None
+    entry = _player(request, session)
     if entry is not None:
         _seen(entry)
     opponent = entry.opponent if entry else None
@@ -47,8 +47,26 @@ def match(request: HttpRequest, game_token: str) -> HttpResponse:
         "opponent_here": opponent is not None and _is_here(opponent),
         "minutes": minutes_left(session.expires_at),
         "ends": milliseconds(session.expires_at),
+        "playable": bool(settings.GAME_URL),
     }
     return page(request, "match", context, live=entry is not None and session.status == "active")
+
+
+@never_cache
+@require_safe
+def play(request: HttpRequest, game_token: str) -> HttpResponse:
+    """On to the game, with the player's own tokens: no page of ours holds them, and no address of ours."""
+    session = session_of(game_token)
+    entry = _player(request, session) if session else None
+    if session is None or entry is None or session.status != "active" or not settings.GAME_URL:
+        return redirect("match", game_token)
+    return HttpResponseRedirect(play_address(entry))
+
+
+def _player(request: HttpRequest, session: Session) -> Entry | None:
+    """Whose browser this is, of the session's two."""
+    token = remembered(request, PLAYER_COOKIE, f"/g/{session.token}")
+    return entry_in(session, token) if token else None
 
 
 def _friendly(request: HttpRequest, status: int, message: str) -> HttpResponse:

@@ -173,7 +173,7 @@ def test_a_code_that_is_gone_ends_on_a_page_of_its_own(client: Client, gone_code
             assert ("Ask your friend for a new invite" in page) == ("not open yet" not in words)
             assert (f'href="/join?match_code={code}"' in page) == ("not open yet" in words)
             assert 'class="stake"' not in page
-            assert 'class="quiet" href="/?opponent=anyone"' in page
+            assert 'class="quiet" href="/join?opponent=anyone"' in page
     assert Entry.objects.count() == before
 
 
