@@ -4,7 +4,7 @@ Read from the database at each scrape, so that any number of processes tell the 
 """
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -16,13 +16,16 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from sms.figures import counts, pulse
+from sms.figures import counts, networks, pulse
 
 logger = logging.getLogger("playmatatu.metrics")
+
+# Seconds: a text is at once, late after a minute, of no use after ten.
+BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class SmsCollector(Collector):
@@ -63,6 +66,29 @@ class SmsCollector(Collector):
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_sms_{name}", about, value=float(number))
+        yield from _by_network(now)
+
+
+def _by_network(now: datetime) -> Iterator[Metric]:
+    """Two histograms of the texts queued within the last hour: they look back, so they need no `rate`."""
+    accept = HistogramMetricFamily(
+        "playmatatu_sms_accept_seconds", "From queued to taken by DMark, last hour.", labels=["network"]
+    )
+    deliver = HistogramMetricFamily(
+        "playmatatu_sms_deliver_seconds", "From taken by DMark to delivered, last hour.", labels=["network"]
+    )
+    waits: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for text in networks.sample(now - timedelta(hours=1), pulse.MANY):
+        if text.accept is not None:
+            waits[text.network][0].append(text.accept)
+        if text.deliver is not None:
+            waits[text.network][1].append(text.deliver)
+    for network, lists in sorted(waits.items()):
+        for family, seconds in zip((accept, deliver), lists, strict=True):
+            buckets = [(str(bound), float(sum(one <= bound for one in seconds))) for bound in BOUNDS]
+            family.add_metric([network], [*buckets, ("+Inf", float(len(seconds)))], sum(seconds))
+    yield accept
+    yield deliver
 
 
 def _stamp(at: datetime | None) -> float:

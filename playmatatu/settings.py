@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django import VERSION as DJANGO
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -245,6 +246,20 @@ GAME_URL = text("GAME_URL")
 NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")
 
 METRICS_TOKEN = text("METRICS_TOKEN")
+
+# Who is told when sending stops or money is contested. Before Django 6 each is a pair of name and address.
+ADMINS: list[Any] = items("ADMINS") if DJANGO >= (6, 0) else [(address, address) for address in items("ADMINS")]
+ALERT_WEBHOOK_URL = text("ALERT_WEBHOOK_URL")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL = text("SERVER_EMAIL", "root@localhost")
+EMAIL_SUBJECT_PREFIX = "[PlayMatatu] "
+try:
+    _email = env.email_url_config(text("EMAIL_URL", "smtp://localhost:25"))
+except (ImproperlyConfigured, KeyError, ValueError):
+    raise ImproperlyConfigured("EMAIL_URL must be written like smtp+tls://user:password@mail.example.com.") from None
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email["EMAIL_BACKEND"], _email["EMAIL_HOST"], _email["EMAIL_PORT"] or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"] or "", _email["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_TLS")), bool(_email.get("EMAIL_USE_SSL"))
+EMAIL_TIMEOUT = 10
 
 LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = text("LOG_FORMAT", "console").lower()

@@ -42,9 +42,7 @@ def raised(reading: Now | None = None) -> list[Banner]:
 
 
 def read(now: datetime) -> Now:
-    sending = concerns.read(now)
-    slow = networks.in_trouble(now, reports=sending.config.dlr_enabled)
-    return Now(sending, _token_state(), failures.groups(now), slow)
+    return Now(concerns.read(now), _token_state(), failures.groups(now), networks.in_trouble(now))
 
 
 def failed_url(group: failures.Group) -> str:
@@ -91,13 +89,9 @@ def _banners(reading: Now) -> Iterable[Banner]:
             f"DMark gives its token at {path}, not at {config.token_path}, so each token takes two requests.",
             f"Set SMS_TOKEN_PATH={path}.",
         )
-    for network in reading.slow:
-        yield Banner(
-            "warning",
-            f"{networks.name(network.network)}: {network.share:.0%} of its last {network.texts} texts arrive late "
-            "or not at all.",
-            "Other networks may be well. Tell DMark; players there have their links on the page they staked on.",
-        )
+    for slow in reading.slow:
+        head, _, remedy = slow.words.partition(". ")
+        yield Banner("warning", f"{head}.", remedy)
     for group in reading.failed:
         if not group.over:
             ago = span((reading.sending.time - group.last).total_seconds()) if group.last else ""

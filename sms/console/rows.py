@@ -62,8 +62,8 @@ def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
 
 def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
     """Seconds from queued to taken by DMark, and from there to delivered, each sorted."""
-    accept = [(one.sent_at - one.created_at).total_seconds() for one in texts if one.sent_at]
-    deliver = [(one.delivered_at - one.sent_at).total_seconds() for one in texts if one.sent_at and one.delivered_at]
+    accept = [one.accept for one in texts if one.accept is not None]
+    deliver = [one.deliver for one in texts if one.deliver is not None]
     return sorted(accept), sorted(deliver)
 
 

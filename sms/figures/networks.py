@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Count, F, Q
 from django.db.models.functions import Substr, TruncMinute
 
+from sms import conf
 from sms.models import UNSUCCESSFUL, SmsMessage
 
 OTHER = "other"
@@ -33,6 +34,18 @@ class Sample(NamedTuple):
     sent_at: datetime | None
     delivered_at: datetime | None
 
+    @property
+    def accept(self) -> float | None:
+        """Seconds from queued to taken by DMark."""
+        return (self.sent_at - self.created_at).total_seconds() if self.sent_at else None
+
+    @property
+    def deliver(self) -> float | None:
+        """Seconds from taken to delivered."""
+        if self.sent_at is None or self.delivered_at is None:
+            return None
+        return (self.delivered_at - self.sent_at).total_seconds()
+
 
 class Slow(NamedTuple):
     """`share`: of the `texts` queued within WINDOW minutes, as of now."""
@@ -40,6 +53,13 @@ class Slow(NamedTuple):
     network: str
     share: float
     texts: int
+
+    @property
+    def words(self) -> str:
+        return (
+            f"{name(self.network)}: {self.share:.0%} of its last {self.texts} texts arrive late or not at all. Other "
+            "networks may be well. Tell DMark; players there have their links on the page they staked on."
+        )
 
 
 def name(network: str) -> str:
@@ -68,11 +88,12 @@ def sample(since: datetime, most: int) -> list[Sample]:
     ]
 
 
-def in_trouble(now: datetime, *, reports: bool) -> list[Slow]:
+def in_trouble(now: datetime) -> list[Slow]:
     """Networks of whose last texts too many are late or failed, for RUNNING minutes now.
 
     Judged by the minute of queueing, five minutes later, when each text had its time to arrive. One query over the
-    last half an hour. Without `reports`, or while none comes at all, a text has arrived when DMark has taken it.
+    last half an hour. Where no
+    report comes at all a text has arrived when DMark has taken it.
     """
     start = now - LATE - (RUNNING + WINDOW) * _MINUTE
     rows = SmsMessage.objects.filter(created_at__gte=start, created_at__lt=now - LATE)
@@ -91,7 +112,7 @@ def in_trouble(now: datetime, *, reports: bool) -> list[Slow]:
         )
     )
     found = list(counted)
-    by_reports = reports and any(row[-1] for row in found)
+    by_reports = conf.current().dlr_enabled and any(row[-1] for row in found)
     texts: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     bad: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
     for minute, digits, total, failed, late, untaken_count, _ in found:

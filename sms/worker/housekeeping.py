@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from sms import alerts
 from sms.figures import counts
 from sms.models import OPEN, SmsEvent, SmsMessage
 from sms.sending import holds
@@ -21,6 +22,7 @@ Progress = Callable[[int], None]
 
 def tidy() -> None:
     """What the worker does from time to time."""
+    alerts.check()
     blank_links()
     holds.end_never_texted()
     heartbeat.forget_the_dead()

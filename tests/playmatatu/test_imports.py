@@ -10,15 +10,18 @@ ROOT = Path(__file__).parents[2]
 OURS = {"sms", "payments", "game", "playmatatu"}
 # What each room of `sms` may import beside the errors, the settings and its own files; `worker` and `console` are at
 # the end of the ways, so nobody but the commands and the admin knows them.
-ROOMS = {
+ROOMS: dict[str, set[str]] = {
     "text": set(),
     "dmark": {"text", "cache"},
     "sending": {"dmark", "text", "models", "signals", "cache", "owners"},
     "reports": {"dmark", "text", "models", "signals"},
     "figures": {"models"},
-    "worker": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
-    "console": {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"},
+    # Beside what these two share, below.
+    "worker": {"alerts"},
+    "console": set(),
 }
+for _room in ("worker", "console"):
+    ROOMS[_room] |= {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"}
 ALWAYS = {"conf", "errors", "clock", "__version__"}
 
 

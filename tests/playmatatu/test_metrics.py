@@ -1,5 +1,6 @@
 """`/metrics`: off by default, behind a token, and read from the database."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
 from tests.conftest import Sandbox
@@ -53,6 +55,30 @@ def test_what_it_tells(client: Client, sandbox: Sandbox, settings: Any) -> None:
     assert told["workers"] == 1
     assert told["waiting"] == told["provider_trouble"] == told["credentials_refused"] == 0
     assert abs(told["last_accepted_timestamp_seconds"] - timezone.now().timestamp()) < 60
+
+
+def test_each_network_has_its_histograms(client: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    now = timezone.now()
+    for phone, accept, deliver in (
+        ("+256772123456", 0.3, 3),
+        ("+256772123457", 90, 200),
+        ("+256701123456", 7, None),
+    ):
+        sent = now + timedelta(seconds=accept)
+        message = queue_sms(phone, "x")
+        arrived = sent + timedelta(seconds=deliver) if deliver else None
+        SmsMessage.objects.filter(pk=message.pk).update(created_at=now, sent_at=sent, delivered_at=arrived)
+    old = queue_sms("0772123458", "x")
+    SmsMessage.objects.filter(pk=old.pk).update(created_at=now - timedelta(hours=2))
+    told = scrape(client)
+    accepts = {bound: told[f"accept_seconds_bucket {bound} mtn"] for bound in ("0.5", "60.0", "120.0", "+Inf")}
+    assert accepts == {"0.5": 1, "60.0": 1, "120.0": 2, "+Inf": 2}
+    assert told["accept_seconds_sum mtn"] == pytest.approx(90.3)
+    assert told["deliver_seconds_count mtn"] == 2
+    assert told["deliver_seconds_bucket 5.0 mtn"] == 1
+    assert (told["accept_seconds_bucket 10.0 airtel"], told["accept_seconds_bucket 5.0 airtel"]) == (1, 0)
+    assert told["deliver_seconds_count airtel"] == 0
 
 
 def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_assert_max_num_queries: Any) -> None:

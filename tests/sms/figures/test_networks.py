@@ -29,8 +29,8 @@ def texts(phone: str, minutes: float, count: int = 1, arrives: float | None = 3,
     SmsMessage.objects.bulk_create(SmsMessage(**fields | values) for _ in range(count))
 
 
-def slow(*, reports: bool = True) -> list[str]:
-    return [one.network for one in networks.in_trouble(timezone.now(), reports=reports)]
+def slow() -> list[str]:
+    return [one.network for one in networks.in_trouble(timezone.now())]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_one_phone_that_is_off_is_no_network_in_trouble() -> None:
     assert slow() == []
 
 
-def test_without_reports_what_dmark_took_has_arrived() -> None:
+def test_without_reports_what_dmark_took_has_arrived(settings: Any) -> None:
     for minute in range(5, 35):
         texts(MTN, minute + 0.5, 3, arrives=None)
     assert slow() == []
@@ -100,7 +100,9 @@ def test_without_reports_what_dmark_took_has_arrived() -> None:
     assert slow() == ["mtn"]
     texts(AIRTEL, 8)
     SmsMessage.objects.filter(phone=MTN).update(sent_at=timezone.now() - timedelta(minutes=40), status="sent")
-    assert slow(reports=False) == []
+    assert slow() == ["mtn"]
+    settings.SMS_DLR_ENABLED = False
+    assert slow() == []
 
 
 def test_the_banner_and_the_table(client: Client, sandbox: Sandbox) -> None:

@@ -1,0 +1,211 @@
+"""A person is told once when it begins and once when it ends."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from sms import alerts
+from sms.models import SmsAlert, SmsHold, SmsMessage, SmsWorker
+from sms.worker import heartbeat, housekeeping
+from tests.conftest import Sandbox, free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Hook:
+    """Who is posted to: keeps each body, answers with `status`."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.status = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(hook.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(body["event"], body["name"]) for body in self.bodies]
+
+
+@pytest.fixture
+def hook(settings: Any) -> Iterator[Hook]:
+    hook = Hook()
+    settings.ALERT_WEBHOOK_URL = hook.url
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+@pytest.fixture
+def someone(settings: Any) -> None:
+    # Pairs until Django 6, addresses from then on.
+    settings.ADMINS = type(settings.ADMINS)(_admins("night@example.com"))
+    settings.SITE_URL = "https://play.example.com"
+
+
+def _admins(address: str) -> list[Any]:
+    import django
+
+    return [address] if django.VERSION >= (6, 0) else [(address, address)]
+
+
+@pytest.fixture
+def paused(sandbox: Sandbox) -> SmsHold:
+    return SmsHold.objects.create(reason="Wrong amounts, call 0772123456", actor="grace")
+
+
+def later(minutes: float) -> datetime:
+    return timezone.now() + timedelta(minutes=minutes)
+
+
+def test_once_when_it_begins_and_once_when_it_ends(
+    paused: SmsHold, hook: Hook, someone: None, mailoutbox: list[Any]
+) -> None:
+    for minute in range(3):
+        alerts.check(later(minute))
+    assert hook.told == [("begins", "sms:paused:*")]
+    assert "paused by grace: Wrong amounts, call 077****456" in hook.bodies[0]["text"]
+    assert hook.bodies[0]["site"] == "https://play.example.com"
+    (letter,) = mailoutbox
+    assert letter.to == ["night@example.com"]
+    assert letter.subject.startswith("[PlayMatatu] begins: Sending of all texts is paused by grace")
+    assert "https://play.example.com/admin/" in letter.body
+    paused.delete()
+    for minute in range(3, 8):
+        alerts.check(later(minute))
+    assert hook.told == [("begins", "sms:paused:*"), ("ends", "sms:paused:*")]
+    assert hook.bodies[1]["ended_at"] > hook.bodies[1]["since"]
+    assert [letter.subject.split(":")[0] for letter in mailoutbox] == ["[PlayMatatu] begins", "[PlayMatatu] over"]
+    assert not SmsAlert.objects.exists()
+
+
+def test_what_is_back_within_two_minutes_wakes_nobody_again(paused: SmsHold, hook: Hook) -> None:
+    alerts.check(later(0))
+    SmsHold.objects.all().delete()
+    alerts.check(later(1))
+    SmsHold.objects.create(reason="again")
+    alerts.check(later(1.5))
+    assert hook.told == [("begins", "sms:paused:*")]
+
+
+@pytest.mark.parametrize("status", [500, 302])
+def test_what_could_not_be_told_is_told_a_minute_later(
+    paused: SmsHold, hook: Hook, someone: None, mailoutbox: list[Any], status: int
+) -> None:
+    hook.status = status
+    alerts.check(later(0))
+    assert len(hook.bodies) == len(mailoutbox) == 1
+    hook.status = 200
+    for minute in (1, 2, 3):
+        alerts.check(later(minute))
+    assert len(hook.bodies) == 2
+    assert len(mailoutbox) == 1
+
+
+def test_a_mail_server_that_is_away_keeps_no_post(paused: SmsHold, hook: Hook, someone: None, settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", free_port(), 1
+    alerts.check(later(0))
+    alerts.check(later(1))
+    assert len(hook.bodies) == 1
+    assert not SmsAlert.objects.get().mailed
+
+
+def test_two_workers_send_one(paused: SmsHold, hook: Hook) -> None:
+    def work() -> None:
+        try:
+            alerts.check()
+        finally:
+            connection.close()
+
+    for _ in range(3):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert hook.told == [("begins", "sms:paused:*")]
+
+
+def test_one_that_died_while_telling_loses_its_turn(paused: SmsHold, hook: Hook) -> None:
+    alerts.check(later(0))
+    SmsAlert.objects.update(posted=False, busy_until=later(2))
+    alerts.check(later(1))
+    assert len(hook.bodies) == 1
+    alerts.check(later(3))
+    assert len(hook.bodies) == 2
+
+
+def test_others_add_what_they_know(sandbox: Sandbox, hook: Hook, monkeypatch: Any) -> None:
+    wrong: list[alerts.Condition] = [alerts.Condition("payments:contested", "2 payments are contested.")]
+    monkeypatch.setattr("sms.alerts._sources", [])
+    alerts.register(lambda now: wrong)
+    alerts.check(later(0))
+    assert hook.told == [("begins", "payments:contested")]
+    wrong.clear()
+    alerts.check(later(3))
+    assert hook.told[1:] == [("ends", "payments:contested")]
+
+
+def test_a_source_that_fails_hides_nothing_and_ends_nothing(paused: SmsHold, hook: Hook, monkeypatch: Any) -> None:
+    alerts.check(later(0))
+    paused.delete()
+    monkeypatch.setattr("sms.alerts._sources", [lambda now: 1 / 0])
+    alerts.check(later(5))
+    assert hook.told == [("begins", "sms:paused:*")]
+
+
+def test_sms_that_is_off_is_no_news(hook: Hook) -> None:
+    alerts.check()
+    assert hook.bodies == []
+
+
+def test_the_worker_tells(paused: SmsHold, hook: Hook) -> None:
+    housekeeping.tidy()
+    assert hook.told == [("begins", "sms:paused:*")]
+
+
+# --- check_sending
+
+
+def test_check_sending(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
+    call_command("check_sending")
+    assert "Texts go out; 0 texts waiting." in capsys.readouterr().out
+    settings.SMS_DELIVERY = "worker"
+    with pytest.raises(CommandError, match="No worker is running"):
+        call_command("check_sending")
+    heartbeat.beat("one", timezone.now(), 0, "")
+    call_command("check_sending")
+    at = timezone.now() - timedelta(minutes=5)
+    SmsMessage.objects.create(phone="+256772123456", text="x", created_at=at, due_at=at, expires_at=later(60))
+    with pytest.raises(CommandError, match="The queue is growing"):
+        call_command("check_sending")
+    SmsHold.objects.create(reason="wrong", actor="grace")
+    with pytest.raises(CommandError, match="paused by grace"):
+        call_command("check_sending")
+    SmsHold.objects.all().delete()
+    SmsMessage.objects.all().delete()
+    SmsWorker.objects.all().delete()
+    settings.SMS_SERVICE_BASE_URL = ""
+    with pytest.raises(CommandError, match="SMS is off"):
+        call_command("check_sending")
