@@ -24,7 +24,7 @@ from sms.console import export, timeline
 from sms.errors import SmsError
 from sms.figures import failures
 from sms.figures.wording import span
-from sms.models import OPEN, SmsMessage
+from sms.models import OPEN, SmsMessage, Status
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
@@ -130,6 +130,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
         "dedupe_key",
         "provider_id",
         "attempts",
+        "doubts",
         "retries",
         "created_at",
         "due_at",
@@ -275,6 +276,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
                 "able": len(worth),
                 "left_out": able.count() - len(worth),
                 "ids": queryset.values_list("pk", flat=True),
+                "doubtful": SmsMessage.objects.filter(pk__in=worth, status=Status.UNKNOWN).count(),
                 "sample": SmsMessage.objects.filter(pk__in=worth[:10]),
                 "action_checkbox_name": ACTION_CHECKBOX_NAME,
             }

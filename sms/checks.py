@@ -102,6 +102,13 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
         )
     if config.base_url and (not _host(config.base_url) or urlsplit(config.base_url).scheme not in ("http", "https")):
         yield Error("SMS_SERVICE_BASE_URL is no address.", hint="Write it like https://sms.example.com.", id="sms.E002")
+    paths = (config.token_path, config.send_path, config.dlr_path)
+    if config.base_url.endswith("/v3") and any(path.startswith("/v3/") for path in paths):
+        yield checks.Warning(
+            "SMS_SERVICE_BASE_URL ends in /v3 and so begin the paths: DMark would be asked at /v3/v3/….",
+            hint=f"Set SMS_SERVICE_BASE_URL to {config.base_url.removesuffix('/v3')}.",
+            id="sms.W008",
+        )
 
 
 def _base_url(config: conf.Config) -> Iterator[CheckMessage]:

@@ -39,6 +39,7 @@ def found(*, deploy: bool = True, **changes: Any) -> set[str]:
         ({"SMS_SERVICE_BASE_URL": "", "SMS_SERVICE_USERNAME": "", "SMS_SERVICE_PASSWORD": ""}, set()),
         ({"SMS_SERVICE_BASE_URL": "sms.example.com"}, {"sms.E002"}),
         ({"SMS_SERVICE_BASE_URL": "https://[::1"}, {"sms.E002"}),
+        ({"SMS_SERVICE_BASE_URL": "https://sms.example.com/v3"}, {"sms.W008"}),
         ({"SMS_SERVICE_BASE_URL": "http://sms.example.com"}, {"sms.W001"}),
         ({"SMS_SERVICE_BASE_URL": "http://127.0.0.1:8025"}, set()),
         ({"CACHES": LOCMEM}, {"sms.W002"}),

@@ -4,6 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sms.errors import (
     AuthenticationFailed,
+    InDoubt,
     InvalidPhone,
     ProviderError,
     ProviderUnavailable,
@@ -40,6 +41,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, phone: str, message: str, **options: Any) -> None:
         try:
             sent = send_sms(phone, message)
+        except InDoubt as error:
+            raise CommandError(f"Perhaps sent (provider): {error} Look at the phone before you send again.") from None
         except SmsError as error:
             cure = next(name for kind, name in _CURES if isinstance(error, kind))
             raise CommandError(f"Not sent ({cure}): {error}") from None

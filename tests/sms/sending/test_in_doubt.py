@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from sms.errors import InDoubt
@@ -55,6 +56,12 @@ def test_what_was_written_and_not_answered_in_full(sandbox: Sandbox, fault: str)
     sandbox.faults(send=fault)
     queue_sms(PHONE, "x")
     assert (row().status, row().doubts, sandbox.sends) == ("unknown", 2, 2)
+
+
+def test_the_operators_command_says_perhaps(sandbox: Sandbox) -> None:
+    sandbox.faults(send="reset")
+    with pytest.raises(CommandError, match=r"Perhaps sent .* Look at the phone"):
+        call_command("send_test_sms", PHONE)
 
 
 def test_a_second_request_that_is_answered_settles_it(sandbox: Sandbox) -> None:

@@ -1,0 +1,78 @@
+"""Machines' clocks differ: what decides about claims, leases and expiry is the database's."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from sms import clock
+from sms.models import SmsMessage
+from sms.outbox import queue_sms, send_sms
+from sms.sending.claims import claim, free_expired_leases, renew_leases
+from tests.conftest import Sandbox
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A file has no clock of its own.
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="the database is a file of this machine"),
+]
+
+PHONE = "+256772123456"
+TRUE_NOW = timezone.now
+
+
+@pytest.fixture(params=[1, -1], ids=["an hour ahead", "an hour behind"])
+def wrong(request: Any, monkeypatch: Any) -> Iterator[None]:
+    """This machine's clock is wrong; what it learnt of the database's before is forgotten."""
+    monkeypatch.setattr(clock, "_known", None)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: TRUE_NOW() + timedelta(hours=request.param))
+    yield
+    clock._known = None
+
+
+def off(moment: datetime) -> float:
+    return abs((moment - TRUE_NOW()).total_seconds())
+
+
+def test_now_is_the_databases(wrong: None, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        assert off(clock.now()) < 5
+        assert off(clock.now()) < 5  # the second time from what is known
+
+
+def test_without_asking_it_tells_what_it_knows(wrong: None, django_assert_num_queries: Any) -> None:
+    clock.now()
+    with django_assert_num_queries(0):
+        assert off(clock.now(ask=False)) < 5
+
+
+def test_a_text_is_due_at_once_and_lives_as_long_as_it_should(wrong: None, sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms(PHONE, "x")
+    assert off(message.due_at) < 5
+    assert off(message.expires_at - timedelta(hours=1)) < 5
+    assert [claimed.pk for claimed in claim("me", 5, 20)] == [message.pk]
+    message.refresh_from_db()
+    assert message.lease_until
+    assert off(message.lease_until - timedelta(seconds=20)) < 5
+    # A second worker, whose clock is ahead, must not take for dead who is alive.
+    assert free_expired_leases() == 0
+    renew_leases("me", [message.pk], 30)
+    message.refresh_from_db()
+    assert off(message.lease_until - timedelta(seconds=30)) < 5
+
+
+def test_a_lease_that_is_over_is_free_whatever_this_machine_thinks(wrong: None, sandbox: Sandbox) -> None:
+    over = TRUE_NOW() - timedelta(seconds=1)
+    SmsMessage.objects.create(phone=PHONE, text="x", status="sending", lease_until=over, expires_at=TRUE_NOW())
+    assert free_expired_leases() == 1
+
+
+def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
+    message = send_sms(PHONE, "x")
+    assert message.status == "sent"
+    assert message.sent_at
+    assert off(message.sent_at) < 5
