@@ -147,9 +147,9 @@ def _schedule(payment: Payment, claimed_until: datetime | None) -> None:
     now = clock.now()
     elapsed = (now - (payment.asked_at or payment.created_at)).total_seconds()
     pause = next_pause(elapsed)
-    if pause is None:
+    if pause is None and payment.collection != Collection.UNRESOLVED:
         _give_to_operator(payment)
-    elif not ids_of(payment):
+    elif pause is not None and not ids_of(payment):
         pause = A_DAY - elapsed
     planned = None if pause is None else now + timedelta(seconds=pause)
     payment.next_ask_at = min((at for at in (wished, planned) if at is not None), default=None)

@@ -1,0 +1,57 @@
+"""Short ways to payments, their orders and DMarkPay's notices."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from payments.models import Payment
+from payments.notice_address import signer
+from payments.services import create_payment
+from sms.testing import Sandbox
+
+PHONE = "+256772000001"
+
+
+def pay(phone: str = PHONE, amount: int = 1000) -> Payment:
+    """A payment that is to be collected; read again after its commit."""
+    with transaction.atomic():
+        payment = create_payment(phone, amount, approved=False)
+    payment.refresh_from_db()
+    return payment
+
+
+def fresh(payment: Payment) -> Payment:
+    return Payment.objects.get(pk=payment.pk)
+
+
+def later(payment: Payment, seconds: float) -> None:
+    """Let so much time pass for one payment: all its times lie that much further back."""
+    names = ("created_at", "asked_at", "start_at", "next_ask_at", "last_ask_at", "settled_at")
+    moved = {
+        name: value - timedelta(seconds=seconds)
+        for name in names
+        if (value := getattr(fresh(payment), name)) is not None
+    }
+    Payment.objects.filter(pk=payment.pk).update(**moved)
+
+
+def address(payment: Payment) -> str:
+    return f"/api/v1/momo/dmarkpay/{signer().sign(str(payment.pk))}/"
+
+
+def notice(client: Client, payment: Payment, **body: Any) -> int:
+    """DMarkPay's notice, as JSON; the status of our answer."""
+    said = {"transaction_id": payment.provider_id, "sp_transaction_id": payment.transaction_id, "status": "Successful"}
+    return client.post(address(payment), {**said, **body}, content_type="application/json").status_code
+
+
+def asked(sandbox: Sandbox, kind: str = "payin") -> dict[str, int]:
+    """Requests by our reference, whatever became of them."""
+    return dict(sandbox.counts()["money"]["asked"][kind])
+
+
+def seconds_until(moment: Any) -> float:
+    return float((moment - timezone.now()).total_seconds())

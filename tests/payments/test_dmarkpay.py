@@ -1,0 +1,422 @@
+"""DMarkPay: each answer read from its raw body, and what a client makes of every fault, over real HTTP."""
+
+import base64
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payments.providers import Answer, Order, Said
+from payments.providers.dmarkpay import DMarkPay, Token, read_collect, read_payout, read_status, read_token
+from sms.testing import Sandbox
+from tests.conftest import free_port
+
+OURS = "sp-1"
+PHONE = "+256772123456"
+
+
+def body(**changes: Any) -> bytes:
+    said = {
+        "status": "Pending",
+        "status_code": "0",
+        "transaction_id": "DP1",
+        "sp_transaction_id": OURS,
+        "message": "Transaction pending",
+    }
+    return json.dumps({key: value for key, value in {**said, **changes}.items() if value is not ...}).encode()
+
+
+HTML = b"<html><body>502 Bad Gateway</body></html>"
+
+COLLECTED = [
+    # Only the word counts: not status_code, not HTTP's code below 400, not the word's case.
+    (200, body(), Said.PENDING, "DP1", "Transaction pending"),
+    (201, body(), Said.PENDING, "DP1", "Transaction pending"),
+    (302, body(), Said.PENDING, "DP1", "Transaction pending"),
+    (200, body(status="PENDING", status_code="1"), Said.PENDING, "DP1", "Transaction pending"),
+    (200, body(status="successful", status_code="500"), Said.SUCCESS, "DP1", "Transaction pending"),
+    (201, body(status="Failed", message="Insufficient funds"), Said.FAILED, "DP1", "Insufficient funds"),
+    (200, body(transaction_id=...), Said.PENDING, "", "Transaction pending"),
+    (200, body(transaction_id=913), Said.PENDING, "913", "Transaction pending"),
+    (200, body(transaction_id=913.0), Said.PENDING, "913", "Transaction pending"),
+    (200, body(transaction_id=None), Said.PENDING, "", "Transaction pending"),
+    (200, body(transaction_id=True), Said.PENDING, "", "Transaction pending"),
+    (200, body(transaction_id="x" * 101), Said.PENDING, "", "Transaction pending"),
+    (200, body(sp_transaction_id=...), Said.PENDING, "DP1", "Transaction pending"),
+    (200, body(message=...), Said.PENDING, "DP1", ""),
+    (200, body(message={"a": 1}), Said.PENDING, "DP1", ""),
+    (200, body(message="a\x00b\ud800"), Said.PENDING, "DP1", "a\ufffdb\ufffd"),
+    # Whatever was taken, perhaps, is in doubt.
+    (200, body(status="Queued"), Said.IN_DOUBT, "DP1", "Transaction pending"),
+    (200, body(status=1), Said.IN_DOUBT, "DP1", "Transaction pending"),
+    (200, body(status=...), Said.IN_DOUBT, "DP1", "Transaction pending"),
+    (200, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
+    (200, b"", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
+    (200, b"[]", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
+    (200, b"\xff\x00", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
+    (200, b"[" * 100_000, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
+    (200, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The answer was to another transaction."),
+    (301, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (301)"),
+    (408, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (408)"),
+    (409, body(message="Duplicate sp_transaction_id"), Said.IN_DOUBT, "DP1", "Duplicate sp_transaction_id"),
+    (500, HTML, Said.IN_DOUBT, "", "DMarkPay is in trouble (500)"),
+    (502, body(status="Failed", message="upstream"), Said.IN_DOUBT, "DP1", "upstream"),
+    (503, body(status="Successful", message=""), Said.IN_DOUBT, "DP1", "DMarkPay is in trouble (503)"),
+    (504, b"", Said.IN_DOUBT, "", "DMarkPay is in trouble (504)"),
+    # A 4xx is final, and says why.
+    (400, body(status="Failed", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
+    (400, body(status="Pending", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
+    (402, body(status=..., message="No credit"), Said.FAILED, "DP1", "No credit"),
+    (404, HTML, Said.FAILED, "", "An answer that is not DMarkPay's (404)"),
+    (422, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The answer was to another transaction."),
+    # These say nothing of the order, which was turned away before it was read.
+    (401, b"{}", Said.NOT_TAKEN, "", "DMarkPay turns the request away (401)"),
+    (403, b'{"detail": "no"}', Said.NOT_TAKEN, "", "DMarkPay turns the request away (403)"),
+    (429, HTML, Said.NOT_TAKEN, "", "DMarkPay turns the request away (429)"),
+]
+
+
+@pytest.mark.parametrize(("status", "raw", "said", "provider_id", "words"), COLLECTED)
+def test_the_answer_to_a_payin(status: int, raw: bytes, said: Said, provider_id: str, words: str) -> None:
+    answer = read_collect(status, raw, OURS)
+    assert (answer.said, answer.provider_id, answer.words) == (said, provider_id, words)
+    assert answer.http_status == status
+    assert len(answer.text) <= 500
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "said"),
+    [
+        (200, body(status="Successful"), Said.SUCCESS),
+        (200, body(status="Failed"), Said.FAILED),
+        (200, body(status="Pending"), Said.IN_DOUBT),
+        (201, body(status="PROCESSING"), Said.IN_DOUBT),
+        (400, body(status="Failed"), Said.FAILED),
+        (403, b"", Said.NOT_TAKEN),
+        (500, body(status="Successful"), Said.IN_DOUBT),
+        (200, HTML, Said.IN_DOUBT),
+    ],
+)
+def test_the_answer_to_a_payout(status: int, raw: bytes, said: Said) -> None:
+    assert read_payout(status, raw, OURS).said is said
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "said", "ours"),
+    [
+        (200, body(status="Successful"), Said.SUCCESS, OURS),
+        (200, body(status="FAILED"), Said.FAILED, OURS),
+        (200, body(), Said.PENDING, OURS),
+        (200, body(sp_transaction_id="other", status="Successful"), Said.SUCCESS, "other"),
+        (200, body(sp_transaction_id=..., status="Successful"), Said.SUCCESS, ""),
+        (404, b'{"detail": "Not found."}', Said.UNKNOWN, ""),
+        (404, body(status="Failed"), Said.UNKNOWN, OURS),
+        # What tells nothing changes nothing, whatever word stands in it.
+        (500, body(status="Successful"), Said.IN_DOUBT, OURS),
+        (403, body(status="Failed"), Said.IN_DOUBT, OURS),
+        (400, body(status="Failed"), Said.IN_DOUBT, OURS),
+        (302, body(status="Successful"), Said.IN_DOUBT, OURS),
+        (200, HTML, Said.IN_DOUBT, ""),
+        (200, b"", Said.IN_DOUBT, ""),
+    ],
+)
+def test_what_became_of_it(status: int, raw: bytes, said: Said, ours: str) -> None:
+    answer = read_status(status, raw)
+    assert (answer.said, answer.ours) == (said, ours)
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "expected"),
+    [
+        (200, b'{"access_token": "t", "expires_in": 36000}', Token("t", 32400)),
+        (200, b'{"access_token": "t", "expires_in": "36000"}', Token("t", 32400)),
+        (200, b'{"access_token": "t", "expires_in": 1}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": 1e400}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": -5}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": true}', Token("t", 0)),
+        (200, b'{"access_token": "t"}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": 99999999999}', Token("t", 30 * 86400)),
+        (200, b'{"access_token": "a\\nb"}', "DMarkPay gives no token (200)."),
+        (200, b'{"access_token": 5}', "DMarkPay gives no token (200)."),
+        (200, HTML, "DMarkPay gives no token (200)."),
+        (302, b'{"access_token": "t"}', "DMarkPay gives no token (302)."),
+        (500, b'{"access_token": "t"}', "DMarkPay gives no token (500)."),
+        (401, b'{"error": "invalid_client"}', "DMarkPay refuses the credentials (401)"),
+    ],
+)
+def test_the_token(status: int, raw: bytes, expected: Token | str) -> None:
+    found = read_token(status, raw)
+    assert str(found).startswith(expected) if isinstance(expected, str) else found == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(
+    ["status", "transaction_id", "sp_transaction_id", "message", "status_code", "access_token", "expires_in"]
+)
+BODIES = st.binary(max_size=200) | st.dictionaries(NAMES, JSON, max_size=7).map(lambda data: json.dumps(data).encode())
+
+
+@given(st.integers(100, 599), BODIES)
+def test_no_answer_is_too_odd(status: int, raw: bytes) -> None:
+    """Whatever comes is read as something, and money is only believed in by a word below 400."""
+    for answer in (read_collect(status, raw, OURS), read_payout(status, raw, OURS), read_status(status, raw)):
+        assert len(answer.words) <= 200
+        assert len(answer.provider_id) <= 100
+        assert "\0" not in answer.text + answer.words + answer.provider_id
+        (answer.text + answer.words + answer.provider_id).encode()
+        if answer.said is Said.SUCCESS:
+            assert status < 400
+            word = json.loads(raw)["status"]
+            assert word.strip(" ").upper() in ("SUCCESS", "SUCCESSFUL", "COMPLETED")
+    found = read_token(status, raw)
+    assert isinstance(found, str) or (found.value.isascii() and 0 <= found.seconds <= 30 * 86400)
+
+
+# --- over HTTP
+
+
+def order(**changes: Any) -> Order:
+    usual = {"reference": OURS, "phone": PHONE, "network": "mtn", "amount": 1000, "description": "A stake"}
+    return Order(**{**usual, **changes})
+
+
+@pytest.fixture
+def client(collection: Sandbox, settings: Any) -> DMarkPay:
+    settings.DMARK_PAY_TIMEOUT = 1.0
+    collection.faults(hang_seconds=2.5, answer_after=0.5, callback="never")
+    return DMarkPay()
+
+
+def asked(sandbox: Sandbox, kind: str = "payin") -> dict[str, int]:
+    return dict(sandbox.counts()["money"]["asked"][kind])
+
+
+@pytest.mark.parametrize(
+    ("network", "wallet", "method", "sent"),
+    [
+        ("mtn", "dmark", "mtn_mobile_money", "dmark"),
+        ("airtel", "dmark", "airtel_mobile_money", "dmark"),
+        ("mtn", "network", "mtn_mobile_money", "mtn"),
+        ("airtel", "network", "airtel_mobile_money", "airtel_oapi"),
+    ],
+)
+def test_what_is_sent(
+    client: DMarkPay, collection: Sandbox, settings: Any, network: str, wallet: str, method: str, sent: str
+) -> None:
+    settings.DMARK_PAY_WALLET = wallet
+    assert DMarkPay().collect(order(network=network, notify_url="https://a.example/n/")).said is Said.PENDING
+    token, payin = collection.requests()
+    assert token["path"] == "/o/token/"
+    assert payin["path"] == "/api/v1/accounts/ACC-77/transactions/payin/"
+    assert payin["body"] == {
+        "wallet": sent,
+        "payment_method": method,
+        "msisdn": "256772123456",
+        "description": "A stake",
+        "amount": "1000.00",
+        "sp_transaction_id": OURS,
+        "notify_url": "https://a.example/n/",
+    }
+
+
+# Each fault at its three speeds, and after the order had its effect: what is in doubt must not be asked again.
+FAULTS = [
+    ("ok", Said.PENDING),
+    ("late", Said.PENDING),
+    ("slow", Said.IN_DOUBT),
+    ("hang", Said.IN_DOUBT),
+    ("reset", Said.IN_DOUBT),
+    ("truncated", Said.IN_DOUBT),
+    ("html", Said.IN_DOUBT),
+    ("huge", Said.IN_DOUBT),
+    ("empty", Said.IN_DOUBT),
+    ("redirect", Said.IN_DOUBT),
+    ("400", Said.FAILED),
+    ("403", Said.NOT_TAKEN),
+    ("429", Said.NOT_TAKEN),
+    ("500", Said.IN_DOUBT),
+    ("504", Said.IN_DOUBT),
+    ("taken_hang", Said.IN_DOUBT),
+    ("taken_late", Said.PENDING),
+    ("taken_reset", Said.IN_DOUBT),
+    ("taken_truncated", Said.IN_DOUBT),
+    ("taken_500", Said.IN_DOUBT),
+    ("taken_empty", Said.IN_DOUBT),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), FAULTS)
+def test_one_question_whatever_the_fault(client: DMarkPay, collection: Sandbox, fault: str, said: Said) -> None:
+    collection.faults(payin=fault)
+    answer = client.collect(order())
+    assert answer.said is said, answer
+    # A 403 may mean that the token is stale, so it is asked once more with a fresh one; it was not taken.
+    assert asked(collection) == {OURS: 2 if fault == "403" else 1}
+    if said is not Said.PENDING:
+        assert answer.words
+
+
+@pytest.mark.parametrize(("fault", "said"), [("hang", Said.IN_DOUBT), ("ok", Said.SUCCESS), ("400", Said.FAILED)])
+def test_a_payout_is_asked_once_too(client: DMarkPay, collection: Sandbox, fault: str, said: Said) -> None:
+    collection.faults(payout=fault)
+    assert client.payout(order()).said is said
+    assert asked(collection, "payout") == {OURS: 1}
+    assert "notify_url" not in next(each for each in collection.requests() if "payout" in each["path"])["body"]
+
+
+@pytest.mark.parametrize("fault", ["400", "401", "500", "hang", "reset", "html", "truncated"])
+def test_without_a_token_nothing_is_asked(client: DMarkPay, collection: Sandbox, fault: str) -> None:
+    collection.faults(pay_token=fault)
+    answer = client.collect(order())
+    assert (answer.said, asked(collection)) == (Said.NOT_TAKEN, {})
+    assert answer.words
+
+
+def test_nobody_listens(client: DMarkPay, settings: Any) -> None:
+    """What surely never left may be asked again: the token is there already."""
+    assert client.collect(order()).said is Said.PENDING
+    token = {key: cache.get(key) for key in cache._cache if "dmarkpay_token" in key}  # type: ignore[attr-defined]
+    assert len(token) == 1
+    settings.DMARK_PAY_BASE_URL = f"http://127.0.0.1:{free_port()}"
+    lost = DMarkPay()
+    lost._token = lambda rejected: "a token"  # type: ignore[method-assign]
+    answer = lost.collect(order())
+    assert (answer.said, answer.words) == (
+        Said.NOT_TAKEN,
+        "DMarkPay cannot be reached (ConnectionRefusedError).",
+    )
+    settings.DMARK_PAY_BASE_URL = "http://no-such-host.invalid"
+    lost = DMarkPay()
+    lost._token = lambda rejected: "a token"  # type: ignore[method-assign]
+    assert lost.collect(order()).said is Said.NOT_TAKEN
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[str]:
+    """A port that takes no connection: its backlog is full, as that of a host that hangs."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+            fillers.append(filler)
+        yield f"http://127.0.0.1:{port}"
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_connect_time_out_never_left(full_backlog: str, settings: Any, collection: Sandbox) -> None:
+    settings.DMARK_PAY_BASE_URL, settings.DMARK_PAY_TIMEOUT = full_backlog, 0.3
+    client = DMarkPay()
+    client._token = lambda rejected: "a token"  # type: ignore[method-assign]
+    answer = client.collect(order())
+    assert answer.said is Said.NOT_TAKEN
+    assert "imeout" in answer.words
+
+
+def test_an_answer_that_never_ends_is_given_up(settings: Any, collection: Sandbox) -> None:
+    """A byte now and then keeps each time-out of the socket from running out."""
+    settings.DMARK_PAY_TIMEOUT = 0.4
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def dribble() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+                while not stop.wait(0.1):
+                    try:
+                        peer.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        settings.DMARK_PAY_BASE_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = DMarkPay()
+        client._token = lambda rejected: "a token"  # type: ignore[method-assign]
+        answer = client.collect(order())
+        stop.set()
+        thread.join()
+    assert answer.said is Said.IN_DOUBT
+
+
+def test_the_token_is_kept_and_a_stale_one_replaced(client: DMarkPay, collection: Sandbox) -> None:
+    for number in range(3):
+        assert client.collect(order(reference=f"sp-{number}")).said is Said.PENDING
+    assert collection.asked("/o/token/") == 1
+    collection.faults(pay_token_uses=1)
+    # Every token is good for one request now: each order meets a stale one, fetches, and is taken once.
+    for number in range(10, 13):
+        assert client.collect(order(reference=f"sp-{number}")).said is Said.PENDING
+    taken = collection.counts()["money"]["taken"]["payin"]
+    assert set(taken.values()) == {1}
+    assert len(taken) == 6
+
+
+def test_a_token_refused_twice_is_not_the_payments_fault(client: DMarkPay, collection: Sandbox) -> None:
+    collection.faults(payin="403")
+    answer = client.collect(order())
+    assert answer.said is Said.NOT_TAKEN
+    assert collection.asked("/o/token/") == 2
+
+
+def test_a_cache_that_is_down_costs_a_token_each(client: DMarkPay, collection: Sandbox, settings: Any) -> None:
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": f"redis://127.0.0.1:{free_port()}/0",
+            "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+        }
+    }
+    assert [client.collect(order(reference=name)).said for name in "ab"] == [Said.PENDING] * 2
+    assert collection.asked("/o/token/") == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("ok", Said.PENDING), ("404", Said.UNKNOWN), ("500", Said.IN_DOUBT), ("hang", Said.IN_DOUBT)],
+)
+def test_asking_what_became_of_it(client: DMarkPay, collection: Sandbox, fault: str, said: Said) -> None:
+    provider_id = client.collect(order()).provider_id
+    collection.faults(pay_status=fault)
+    answer = client.status(provider_id)
+    assert answer.said is said
+    if said is Said.PENDING:
+        assert (answer.ours, answer.provider_id) == (OURS, provider_id)
+
+
+def test_an_id_is_no_path(client: DMarkPay, collection: Sandbox) -> None:
+    client.status("../../../x?y#z")
+    assert "..%2F..%2F..%2Fx%3Fy%23z" in collection.requests()[-1]["path"]
+
+
+def test_no_secret_reaches_the_log(client: DMarkPay, collection: Sandbox, caplog: Any, settings: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers: list[Answer] = []
+    for fault in ("ok", "reset", "403", "500"):
+        collection.faults(payin=fault)
+        answers.append(client.collect(order()))
+    collection.faults(pay_token="401")
+    cache.clear()
+    answers.append(client.collect(order()))
+    told = caplog.text + repr(answers)
+    basic = base64.b64encode(f"collector:{settings.DMARK_PAY_PASSWORD}".encode()).decode()
+    for secret in (settings.DMARK_PAY_PASSWORD, basic, "Bearer", "256772123456"):
+        assert secret not in told
