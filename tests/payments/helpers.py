@@ -30,11 +30,8 @@ def fresh(payment: Payment) -> Payment:
 def later(payment: Payment, seconds: float) -> None:
     """Let so much time pass for one payment: all its times lie that much further back."""
     names = ("created_at", "asked_at", "start_at", "next_ask_at", "last_ask_at", "settled_at")
-    moved = {
-        name: value - timedelta(seconds=seconds)
-        for name in names
-        if (value := getattr(fresh(payment), name)) is not None
-    }
+    times = {name: getattr(fresh(payment), name) for name in names}
+    moved = {name: value - timedelta(seconds=seconds) for name, value in times.items() if value is not None}
     Payment.objects.filter(pk=payment.pk).update(**moved)
 
 
