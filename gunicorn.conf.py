@@ -23,3 +23,5 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
 threads = 4
 timeout = 60
+# Longer than a proxy keeps its idle connections (nginx: 60): else it sends a request on one that is just being closed.
+keepalive = 75

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -21,6 +22,8 @@ from payments.api import router as payments_router
 from playmatatu.health import router as health_router
 
 logger = logging.getLogger("playmatatu.api")
+# When to ask again, where the database could not be asked.
+RETRY_SECONDS = 5
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
@@ -86,7 +89,7 @@ def checked(run: Handler) -> Handler:
         if request.method == "POST":
             if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
                 return error(400, "Send the body with a Content-Length, not in chunks.")
-            if _length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return error(413, "The body is too large: at most 64 KiB.")
             if request.content_type != "application/json":
                 return error(415, "Send JSON: Content-Type must be application/json.")
@@ -98,7 +101,7 @@ def checked(run: Handler) -> Handler:
     return checked_run
 
 
-def _length(request: HttpRequest) -> int:
+def body_length(request: HttpRequest) -> int:
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -123,6 +126,16 @@ def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
     if isinstance(exc.__cause__, Refused):
         return refused(request, exc.__cause__)
     return error(exc.status_code, str(exc))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def unavailable(request: HttpRequest, exc: BaseException) -> HttpResponse:
+    """A database that is away, full, stopped, or holds a row that another holds: all of it passes."""
+    logger.error("playmatatu.no_database: %s %s", request.method, request.path, exc_info=exc)
+    answer = error(503, _SENTENCES[503])
+    answer["Retry-After"] = str(RETRY_SECONDS)
+    return answer
 
 
 @api.exception_handler(Http404)
@@ -170,8 +183,7 @@ class ApiMiddleware:
             response = error(status, _SENTENCES.get(status, "The request is not valid."))
         if status >= 400:
             _drain(request)
-        if request.path_info.startswith("/api/v1/"):
-            response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 
@@ -188,5 +200,6 @@ def _drain(request: HttpRequest) -> None:
 _DRAIN_BYTES = 8 * 1024 * 1024
 _SENTENCES = {
     404: "There is nothing at this address.",
+    503: "The database is out of reach for the moment; try again in a few seconds.",
     500: "Something went wrong on our side; try again in a moment.",
 }

@@ -9,9 +9,7 @@ from django.views.generic import RedirectView
 from playmatatu.api import api, unknown
 from playmatatu.metrics import metrics
 
-admin.site.site_header = admin.site.site_title = "PlayMatatu"
-admin.site.index_title = "What players and texts are up to"
-
+handler500 = "playmatatu.refusals.on_error"
 urlpatterns = [
     # Browsers ask for it on the pages that name no icon, such as the admin's.
     path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),

@@ -15,6 +15,7 @@ import pytest
 from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
+from playmatatu.settings import caches
 from sms import cache as sms_cache
 from sms.sandbox.server import Server
 from sms.testing import Sandbox as Sandbox  # for the tests that name it
@@ -175,13 +176,7 @@ def redis_server(redis_server_session: RedisServer) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_cache(redis_server: RedisServer, settings: Any) -> RedisServer:
     """Django's cache on a real Redis."""
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": redis_server.url,
-            "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
-        }
-    }
+    settings.CACHES = caches(redis_server.url)
     cache.clear()
     return redis_server
 

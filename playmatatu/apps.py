@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.contrib.admin import apps
+
+
+class PlayMatatuConfig(AppConfig):
+    name = "playmatatu"
+    default = True
+    default_auto_field = "django.db.models.BigAutoField"
+
+
+class AdminConfig(apps.AdminConfig):
+    default = False
+    default_site = "playmatatu.admin.Site"

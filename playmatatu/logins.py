@@ -1,0 +1,43 @@
+"""Failed logins to the admin, limited by name and address; counted in the database, so by all processes together.
+
+Three limits, because one would either let a whole network guess at one name, or let any stranger lock an operator out.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from playmatatu.models import FailedLogin
+
+logger = logging.getLogger("playmatatu.logins")
+
+WINDOW_SECONDS = 15 * 60
+PER_NAME_AND_ADDRESS = 5
+PER_ADDRESS = 20
+PER_NAME = 50
+
+
+def begin(name: str, address: str) -> FailedLogin | None:
+    """Count a login as failed before it is tried, so that many at once do not slip through; None: over a limit."""
+    hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
+    now = timezone.now()
+    FailedLogin.objects.filter(at__lte=now - timedelta(seconds=WINDOW_SECONDS)).delete()
+    login = FailedLogin.objects.create(name=hashed, address=address, at=now)
+    of_name, of_address = FailedLogin.objects.filter(name=hashed), FailedLogin.objects.filter(address=address)
+    if (
+        of_name.filter(address=address).count() > PER_NAME_AND_ADDRESS
+        or of_address.count() > PER_ADDRESS
+        or of_name.count() > PER_NAME
+    ):
+        # What is refused does not count: else whoever goes on guessing would keep the operator out for ever.
+        login.delete()
+        logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
+        return None
+    return login
+
+
+def succeeded(login: FailedLogin) -> None:
+    """The same person's slips before are forgiven."""
+    FailedLogin.objects.filter(name=login.name, address=login.address).delete()

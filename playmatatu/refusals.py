@@ -1,0 +1,69 @@
+"""What is refused before any page sees it, and what is said when the database cannot be asked."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext
+from django.views.defaults import server_error
+
+from playmatatu.api import RETRY_SECONDS, body_length, unavailable
+
+logger = logging.getLogger("playmatatu.refusals")
+
+
+class Refusals:
+    """Middleware. The API looks at addresses and bodies itself; its order of refusals is part of its contract."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not _is_api(request):
+            # PostgreSQL takes no NUL, wherever it comes from.
+            if any("\0" in text for text in _given(request)):
+                return _page(request, 400, gettext("The address holds a character that none may hold."))
+            if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+                return _page(request, 413, gettext("That is too much to send at once."))
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return _without_database(request, error) if isinstance(error, OperationalError | InterfaceError) else None
+
+
+def on_error(request: HttpRequest) -> HttpResponse:
+    """Django's `handler500`: for what fails beside the views, as the session of a page does."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        return _without_database(request, error)
+    return server_error(request)
+
+
+def _without_database(request: HttpRequest, error: BaseException) -> HttpResponse:
+    if _is_api(request):
+        return unavailable(request, error)
+    logger.error("playmatatu.no_database: %s %s", request.method, request.path, exc_info=error)
+    answer = _page(
+        request, 503, gettext("We cannot get at our records for the moment. Please try again in a few seconds.")
+    )
+    answer["Retry-After"] = str(RETRY_SECONDS)
+    return answer
+
+
+def _page(request: HttpRequest, status: int, message: str) -> HttpResponse:
+    return render(request, "game/sorry.html", {"message": message}, status=status)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def _given(request: HttpRequest) -> Iterator[str]:
+    """Every text of the query and the cookies; a cookie may write NUL as an escape."""
+    for name, values in request.GET.lists():
+        yield from (name, *values)
+    yield from request.COOKIES.values()

@@ -1,0 +1,71 @@
+"""What every answer tells browsers and caches, and the way to https."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.game_helpers import ALICE, BOB, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/docs", "/api/openapi.json", "/api/nothing", "/nothing", "/admin/login/"])
+def test_every_answer_limits_what_a_browser_may_do(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
+    assert "camera=()" in answer["Permissions-Policy"]
+    assert "clipboard" not in answer["Permissions-Policy"]  # the game copies its code
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/docs", "/api/openapi.json", "/api/", "/api/nothing", "/api/v1/nothing", "/nothing", "/g/x", "/sms/dlr/1.x/"],
+)
+def test_the_docs_and_every_error_are_kept_by_no_cache(client: Client, path: str) -> None:
+    assert "no-store" in client.get(path)["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/g/abc?pt=secret", "/g/abc"),
+        ("/g/abc?a=1&pt=secret&b=", "/g/abc?a=1&b="),
+        ("/api/v1/game/queue/status?queue_token=secret", "/api/v1/game/queue/status"),
+        ("/?match_code=ABC234", "/?match_code=ABC234"),
+        ("/g/abc?a=%2F%C3%A9", "/g/abc?a=%2F%C3%A9"),
+        ("/g/abc", "/g/abc"),
+    ],
+)
+def test_the_way_to_https_repeats_no_credential(client: Client, settings: Any, path: str, target: str) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    answer = client.get(path)
+    assert (answer.status_code, answer["Location"]) == (301, f"https://testserver{target}")
+
+
+def test_where_a_link_in_plain_text_leads(client: Client, settings: Any) -> None:
+    stake(client, ALICE, display_name="Achieng")
+    link = stake(client, BOB, display_name="Babirye")["game_link"].removeprefix(settings.FRONTEND_URL)
+    settings.SECURE_SSL_REDIRECT = True
+    client = Client()  # which reads the setting at its first request
+    page = client.get(client.get(link)["Location"].removeprefix("https://testserver"), secure=True)
+    assert page.status_code == 200
+    assert "1000 UGX" in page.content.decode()
+    assert "Achieng" not in page.content.decode()
+    assert "Achieng" in client.get(client.get(link, secure=True)["Location"], secure=True).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("subdomains", "preload", "header"),
+    [
+        (False, False, "max-age=600"),
+        (True, False, "max-age=600; includeSubDomains"),
+        (True, True, "max-age=600; includeSubDomains; preload"),
+    ],
+)
+def test_hsts_covers_what_it_is_told_to(
+    client: Client, settings: Any, subdomains: bool, preload: bool, header: str
+) -> None:
+    settings.SECURE_HSTS_SECONDS = 600
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS, settings.SECURE_HSTS_PRELOAD = subdomains, preload
+    assert client.get("/", secure=True)["Strict-Transport-Security"] == header
