@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 
-from game.rules.limits import client_address
+from game.rules.addresses import client_address
 from playmatatu import logins
 
 
