@@ -50,7 +50,7 @@ def test_where_a_link_in_plain_text_leads(client: Client, settings: Any) -> None
     client = Client()  # which reads the setting at its first request
     page = client.get(client.get(link)["Location"].removeprefix("https://testserver"), secure=True)
     assert page.status_code == 200
-    assert "1000 UGX" in page.content.decode()
+    assert "1,000 UGX" in page.content.decode()
     assert "Achieng" not in page.content.decode()
     assert "Achieng" in client.get(client.get(link, secure=True)["Location"], secure=True).content.decode()
 

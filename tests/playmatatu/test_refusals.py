@@ -45,7 +45,8 @@ def admin_addresses() -> Iterator[str]:
             elif isinstance(entry, URLPattern):
                 yield route
 
-    (root,) = (entry for entry in get_resolver().url_patterns if getattr(entry, "app_name", "") == "admin")
+    found = (entry for entry in get_resolver().url_patterns if isinstance(entry, URLResolver))
+    (root,) = (entry for entry in found if entry.app_name == "admin")
     for route in walk(root.url_patterns, ""):
         for placeholder in ("<path:object_id>", "<int:content_type_id>", "<path:content_type_id>", "<path:object_id>"):
             route = route.replace(placeholder, "1")

@@ -25,8 +25,8 @@ def test_all_that_we_keep_there_is_json(
     client.get(stake(client, BOB)["game_link"].removeprefix(settings.FRONTEND_URL), follow=True)
     post(client, phone_number=ALICE, stake_amount=1000, match_code="ABC234")
     client.get("/api/v1/health")
-    there = redis.Redis.from_url(redis_cache.url)
-    values = {key.decode(): there.get(key) for key in there.scan_iter()}
+    there = redis.Redis.from_url(redis_cache.url, decode_responses=True)
+    values = {str(key): str(there.get(key)) for key in there.scan_iter()}
     assert {key.split(":")[2].rstrip("0123456789") for key in values} >= {"sms_token", "sms_rate", "game_seen"}
     for value in values.values():
         json.loads(value)
@@ -40,7 +40,7 @@ class Bomb:
 def test_a_pickle_counts_as_nothing(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
     queue_sms("0772123456", "one")
-    there = redis.Redis.from_url(redis_cache.url)
+    there = redis.Redis.from_url(redis_cache.url, decode_responses=True)
     for key in there.scan_iter():
         there.set(key, pickle.dumps(Bomb()))
     assert cache.get("sms_rate:+256772123456") is None
