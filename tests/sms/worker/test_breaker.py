@@ -1,0 +1,131 @@
+"""When sending pauses, for what, and what ends it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from sms.errors import (
+    AccountRefused,
+    AuthenticationFailed,
+    InDoubt,
+    Misdirected,
+    NotDmarks,
+    ProviderRejected,
+    ProviderUnavailable,
+    SmsError,
+    Trouble,
+)
+from sms.models import SmsMessage, Status
+from sms.sending.attempt import Outcome
+from sms.worker.breaker import ENOUGH, FIRST_PAUSE, LONGEST_PAUSE, SAME_REFUSALS, SHARE, WINDOW, Breaker
+
+NOW = timezone.now()
+
+
+def outcome(reason: SmsError | None = None, number: int = 1) -> Outcome:
+    message = SmsMessage(pk=number, phone=f"+2567720000{number:02}", expires_at=NOW + timedelta(hours=1))
+    return Outcome(message, Status.FAILED if reason else Status.SENT, NOW, reason)
+
+
+@pytest.fixture
+def clock(monkeypatch: Any) -> list[float]:
+    at = [1000.0]
+    monkeypatch.setattr("sms.worker.breaker.time.monotonic", lambda: at[0])
+    return at
+
+
+@pytest.mark.parametrize(
+    ("reason", "trouble"),
+    [
+        (AuthenticationFailed("DMark refuses the credentials (401).", 401), Trouble.CREDENTIALS),
+        (Misdirected("DMark redirects (301).", 301), Trouble.CREDENTIALS),
+        (AccountRefused("DMark refuses the account: Insufficient credit.", 400), Trouble.ACCOUNT),
+    ],
+)
+def test_one_is_enough_where_no_text_is_to_blame(reason: SmsError, trouble: Trouble) -> None:
+    breaker = Breaker()
+    breaker.note(outcome(reason))
+    assert (breaker.closed, breaker.trouble, breaker.reason) == (True, trouble, str(reason))
+    breaker.note(outcome())
+    assert (breaker.closed, breaker.trouble, breaker.reason) == (False, Trouble.NONE, "")
+
+
+@pytest.mark.parametrize("reason", [ProviderUnavailable("503", 503), InDoubt("DMark did not answer in time.")])
+def test_dmark_is_in_trouble_when_most_sends_fail(reason: SmsError) -> None:
+    breaker = Breaker()
+    for number in range(ENOUGH - 1):
+        breaker.note(outcome(reason, number))
+    assert not breaker.closed
+    breaker.note(outcome(reason))
+    assert breaker.trouble == Trouble.PROVIDER
+
+
+def test_a_fifth_that_passes_keeps_it_going() -> None:
+    breaker = Breaker()
+    passing = round(WINDOW * (1 - SHARE)) + 1
+    for number in range(WINDOW):
+        breaker.note(outcome(None if number < passing else ProviderUnavailable("503", 503)))
+    assert not breaker.closed
+    breaker.note(outcome(ProviderUnavailable("503", 503)))
+    assert breaker.closed  # the oldest success has left the window
+
+
+def test_the_same_refusal_of_many_numbers_is_the_accounts() -> None:
+    breaker = Breaker()
+    refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
+    for number in range(1, SAME_REFUSALS):
+        breaker.note(outcome(refusal, number))
+        breaker.note(outcome(refusal, number))  # the same number says nothing new
+    assert (breaker.closed, breaker.taken_back) == (False, [])
+    breaker.note(outcome(refusal, SAME_REFUSALS))
+    assert (breaker.trouble, breaker.reason) == (Trouble.ACCOUNT, str(refusal))
+    # Those whose end was written before it was understood go back to the queue.
+    assert breaker.taken_back == list(range(1, SAME_REFUSALS + 1))
+
+
+@pytest.mark.parametrize("between", [None, ProviderRejected("Something else (400).", 400)])
+def test_another_end_between_begins_the_count_anew(between: SmsError | None) -> None:
+    breaker = Breaker()
+    refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
+    for number in range(1, SAME_REFUSALS):
+        breaker.note(outcome(refusal, number))
+    breaker.note(outcome(between, 90))
+    breaker.note(outcome(refusal, 91))
+    assert not breaker.closed
+
+
+def test_a_probe_that_is_refused_alike_goes_back_too(clock: list[float]) -> None:
+    breaker = Breaker()
+    refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
+    for number in range(SAME_REFUSALS):
+        breaker.note(outcome(refusal, number))
+    breaker.taken_back.clear()
+    clock[0] += FIRST_PAUSE
+    breaker.note(outcome(refusal, 50))
+    assert (breaker.closed, breaker.taken_back) == (True, [50])
+    assert breaker.seconds_to_probe() == 2 * FIRST_PAUSE
+
+
+@pytest.mark.parametrize("reason", [NotDmarks("An answer that is not DMark's."), SmsError("Internal error.")])
+def test_what_says_nothing_of_the_others(reason: SmsError) -> None:
+    breaker = Breaker()
+    for number in range(2 * ENOUGH):
+        breaker.note(outcome(reason, number))
+    assert not breaker.closed
+
+
+def test_probes_come_after_growing_pauses(clock: list[float]) -> None:
+    breaker, pauses = Breaker(), []
+    for _ in range(8):
+        breaker.note(outcome(AuthenticationFailed("no", 401)))
+        pauses.append(breaker.seconds_to_probe())
+        # What was under way when it closed changes nothing.
+        breaker.note(outcome(AuthenticationFailed("no", 401)))
+        assert breaker.seconds_to_probe() == pauses[-1]
+        clock[0] += pauses[-1]
+    assert pauses == [2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    breaker.note(outcome())
+    breaker.note(outcome(AuthenticationFailed("no", 401)))
+    assert breaker.seconds_to_probe() == FIRST_PAUSE
