@@ -1,15 +1,27 @@
 # `make run` starts the whole system, `make test` runs the tests; each sets up what it needs first.
+# `make manage ARGS="…"` runs a command of manage.py with the settings of the running site.
 PYTHON ?= python3
 VENV := .venv
 PORT ?= 8000
 SANDBOX_PORT ?= 8025
 export PORT SANDBOX_PORT
 
-.PHONY: run test lint lock bench messages
+# What pip installs of the file $(1). Where it cannot reach its index it would speak of conflicting versions.
+define install
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r $(1) -c constraints.txt >$(VENV)/pip.log 2>&1 || { \
+	  if grep -q 'connection broken by' $(VENV)/pip.log; \
+	  then echo "pip could not reach its package index: is there a network, or does pip need a proxy or PIP_INDEX_URL? What it said: $(VENV)/pip.log"; \
+	  else cat $(VENV)/pip.log; fi; exit 1; }
+endef
+
+.PHONY: run manage test lint lock bench messages
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
 	@$(VENV)/bin/python -m playmatatu.devserver
+
+manage: $(VENV)/run-installed .env
+	@$(VENV)/bin/python -m playmatatu.devserver manage $(ARGS)
 
 test: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
@@ -44,12 +56,12 @@ $(VENV)/bin/python:
 
 $(VENV)/run-installed: requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the service needs (once)"
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(call install,requirements.txt)
 	@touch $@
 
 $(VENV)/test-installed: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing what the tests need (once)"
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/run-installed
 
 # Only where there is none: it is the operator's file.

@@ -1,7 +1,4 @@
-"""`make run`: the site, the sandbox and, with worker delivery, the worker, started and stopped together.
-
-What it sets wins over `.env`, and the environment wins over what it sets.
-"""
+"""`make run`: the site, the sandbox and the workers, together. `make manage`: a command beside them."""
 
 import ctypes
 import os
@@ -12,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+from playmatatu import devsettings
+from playmatatu.devsettings import ROOT
+
 STOP_SECONDS = 8
 _PR_SET_PDEATHSIG = 1
 
@@ -27,15 +26,19 @@ class Stop(Exception):
         super().__init__(message)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     try:
+        if arguments[:1] == ["manage"]:
+            manage(arguments[1:])
         site, sandbox = port("PORT", 8000), port("SANDBOX_PORT", 8025)
         if site == sandbox:
             raise Stop(f"PORT and SANDBOX_PORT are both {site}; give two different ports.", 2)
         check_free(site, "PORT")
         check_free(sandbox, "SANDBOX_PORT")
-        set_up(site, sandbox)
-        return run(site, sandbox)
+        settings = devsettings.prepare(site, sandbox)
+        set_up()
+        with devsettings.remembered(settings):
+            return run(site, sandbox)
     except Stop as stop:
         say(str(stop))
         return stop.code
@@ -62,24 +65,7 @@ def check_free(number: int, name: str) -> None:
             raise Stop(f"Port {number} is busy; choose another one: make run {name}=…", 1) from None
 
 
-def set_up(site: int, sandbox: int) -> None:
-    url = f"http://127.0.0.1:{site}"
-    for name, value in {
-        "DJANGO_RUNSERVER_HIDE_WARNING": "true",
-        "DEBUG": "true",
-        "MOMO_AUTO_APPROVE": "true",
-        "ALLOWED_HOSTS": "",
-        "DATABASE_URL": "",
-        "REDIS_URL": "",
-        "FRONTEND_URL": url,
-        "SITE_URL": url,
-        "SECURE_SSL_REDIRECT": "false",
-        "SMS_SERVICE_BASE_URL": f"http://127.0.0.1:{sandbox}",
-        "SMS_SERVICE_USERNAME": "sandbox",
-        "SMS_SERVICE_PASSWORD": "sandbox-password",
-    }.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
+def set_up() -> None:
     import django
     from django.core.management import call_command
 
@@ -87,11 +73,18 @@ def set_up(site: int, sandbox: int) -> None:
     call_command("migrate", verbosity=0, interactive=False)
 
 
+def manage(arguments: list[str]) -> NoReturn:
+    """A command of manage.py with the settings of the running site, or with those that it would have."""
+    if not devsettings.recall():
+        devsettings.prepare(port("PORT", 8000), port("SANDBOX_PORT", 8025))
+    os.execv(sys.executable, [sys.executable, str(ROOT / "manage.py"), *arguments])  # noqa: S606
+
+
 def admin_login() -> str:
     """The admin user's name and password; made at the first start, the password kept for the next ones."""
     from django.contrib.auth.models import User
 
-    kept = ROOT / "var" / "admin-password"
+    kept = devsettings.VAR / "admin-password"
     kept.parent.mkdir(mode=0o700, exist_ok=True)
     if not kept.exists():
         kept.touch(mode=0o600)
@@ -132,7 +125,7 @@ def run(site: int, sandbox: int) -> int:
         wait_until(lambda: bool(stopping) or (answers(site) and answers(sandbox)), children)
         if not stopping:
             say(f"\n  Play:   http://127.0.0.1:{site}/")
-            say(f"  Inbox:  http://127.0.0.1:{sandbox}/   every SMS, as the phones would show it")
+            say(f"  Phones: http://127.0.0.1:{sandbox}/   they ask for the money, and show every SMS")
             say(f"  Admin:  http://127.0.0.1:{site}/admin/   {login}")
             say(f"  API:    http://127.0.0.1:{site}/api/docs")
             say("  Ctrl-C stops everything.\n")
@@ -174,4 +167,4 @@ def stop(children: "list[subprocess.Popen[bytes]]") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -88,7 +88,26 @@ def runs(copy: Path) -> Iterator[list[Run]]:
         (copy / "var-log.txt").unlink(missing_ok=True)
 
 
-def test_a_match_from_start_to_end(copy: Path, runs: list[Run]) -> None:
+def pay(sandbox: str) -> None:
+    """As a tap on the phone that is asked for money."""
+    prompts = wait_for(lambda: requests.get(f"{sandbox}/prompts.json", timeout=5).json())
+    answer = requests.post(f"{sandbox}/prompts/{prompts[0]['sp_transaction_id']}", json={"answer": "pay"}, timeout=5)
+    assert answer.status_code == 200
+
+
+def texts_to(sandbox: str, number: str) -> list[str]:
+    inbox = requests.get(f"{sandbox}/inbox.json", timeout=5).json()
+    return [item["text"] for item in inbox if item["to"] == number]
+
+
+def manage(run: Run, arguments: str) -> "subprocess.CompletedProcess[str]":
+    clean = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+    return subprocess.run(
+        ["make", "manage", f"ARGS={arguments}"], cwd=run.copy, env=clean, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_newcomer_s_first_minute(copy: Path, runs: list[Run]) -> None:
     run = Run(copy)
     runs.append(run)
     run.ready()
@@ -99,23 +118,31 @@ def test_a_match_from_start_to_end(copy: Path, runs: list[Run]) -> None:
             "phone_number": "0772000001",
             "stake_amount": 1000,
             "create_private": True,
-            "invite_phone": "0772000002",
+            "invite_phone": "0752000002",
         },
         timeout=10,
     ).json()
-    assert created["sms_invite_sent"] is True
-    [invite] = requests.get(f"{sandbox}/inbox.json", timeout=5).json()
-    link = invite["text"].split()[-1]
-    assert link == f"{site}/join?match_code={created['match_code']}"
-    assert created["match_code"] in requests.get(link, timeout=5).text
+    assert created["status"] == "awaiting_payment"
+    pay(sandbox)
+    [invite] = wait_for(lambda: texts_to(sandbox, "0752000002"))
+    link = invite.split()[-1]
+    code = link.removeprefix(f"{site}/?match_code=")
+    wait_for(lambda: f"Payment of 1000 UGX received. Share your code: {code}" in texts_to(sandbox, "0772000001"))
+    assert code in requests.get(link, timeout=5).text
     joined = requests.post(
         f"{site}/api/v1/game/stake",
-        json={"phone_number": "0772000002", "stake_amount": 1000, "match_code": created["match_code"]},
+        json={"phone_number": "0752000002", "stake_amount": 1000, "match_code": code},
         timeout=10,
     ).json()
-    texts = [item["text"] for item in requests.get(f"{sandbox}/inbox.json", timeout=5).json()]
-    assert len(texts) == 3
-    assert requests.get(texts[0].split()[-1], timeout=5).status_code == 200
+    pay(sandbox)
+    for number in ("0772000001", "0752000002"):
+        texts = wait_for(lambda to=number: [text for text in texts_to(sandbox, to) if "Opponent found!" in text])
+        assert len(texts) == 1
+        assert requests.get(texts[0].split()[-1], timeout=5).status_code == 200
+    # A command on the running site: its ports, its database, its sandbox.
+    sent = manage(run, "send_test_sms 0772000009 --message 'Two words'")
+    assert sent.returncode == 0, sent.stderr
+    assert texts_to(sandbox, "0772000009") == ["Two words"]
     login = re.search(r"user (\S+), password (\S+)", run.output())
     assert login
     session = requests.Session()
@@ -125,7 +152,7 @@ def test_a_match_from_start_to_end(copy: Path, runs: list[Run]) -> None:
     answer = session.post(
         f"{site}/admin/login/?next=/admin/",
         {"username": login[1], "password": login[2], "csrfmiddlewaretoken": token[1]},
-        timeout=5,
+        timeout=10,
     )
     assert "Log out" in answer.text
     status = subprocess.run(["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True)
@@ -133,6 +160,25 @@ def test_a_match_from_start_to_end(copy: Path, runs: list[Run]) -> None:
     run.stop()
     for secret in (created["player_token"], created["queue_token"], joined["player_token"], joined["queue_token"]):
         assert secret not in run.output()
+
+
+def test_no_money_is_asked_for_where_every_stake_counts_as_paid(copy: Path, runs: list[Run]) -> None:
+    run = Run(copy, MOMO_AUTO_APPROVE="true")
+    runs.append(run)
+    run.ready()
+    created = requests.post(
+        f"http://127.0.0.1:{run.site}/api/v1/game/stake",
+        json={"phone_number": "0772000003", "stake_amount": 1000, "create_private": True},
+        timeout=10,
+    ).json()
+    assert created["status"] == "private_created"
+    counts = requests.get(f"http://127.0.0.1:{run.sandbox}/counts.json", timeout=5).json()
+    assert counts["money"]["asked"]["payin"] == {}
+    # The running site's settings are those of a command beside it; afterwards they are the usual ones again.
+    shown = 'shell -v 0 -c "from django.conf import settings as s; print(s.MOMO_AUTO_APPROVE, s.SITE_URL)"'
+    assert manage(run, shown).stdout == f"True http://127.0.0.1:{run.site}\n"
+    run.stop()
+    assert manage(run, shown).stdout == "False http://127.0.0.1:8000\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -171,6 +217,29 @@ def test_a_busy_port(copy: Path, runs: list[Run], name: str) -> None:
         assert run.process.wait(20) != 0
     lines = [line for line in run.output().splitlines() if str(number) in line]
     assert lines == [f"Port {number} is busy; choose another one: make run {name}=…"]
+
+
+@pytest.mark.parametrize("target", ["run", "test"])
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("WARNING: Retrying after connection broken by 'NewConnectionError'", "pip could not reach its package index"),
+        ("ERROR: ResolutionImpossible: something else", "ResolutionImpossible: something else"),
+    ],
+)
+def test_pip_fails(copy: Path, tmp_path: Path, target: str, said: str, words: str) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"pip install"*) echo "{said}"; echo more; exit 1;; esac\n')
+    python.chmod(0o755)
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    ended = subprocess.run(
+        ["make", target, f"VENV={tmp_path}"], cwd=copy, env=clean, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert len([line for line in ended.stdout.splitlines() if words in line]) == 1
+    assert ("more" in ended.stdout.splitlines()) is ("Impossible" in said)
+    assert not (tmp_path / f"{target}-installed").exists()
 
 
 @pytest.mark.parametrize(
