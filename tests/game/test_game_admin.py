@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from game.models import Entry, Session
-from payments.models import Callback, Payment
+from payments.models import Callback, Payment, Refund
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,6 +25,8 @@ def operator(client: Client, settings: Any) -> Client:
     old, new = stake(client, CAROL), stake(client, CAROL, 2000, create_private=True)
     paid(client, new, CAROL)
     paid(client, old, CAROL)
+    played = Payment.objects.get(transaction_id=new["transaction_id"])
+    Refund.objects.create(payment=played, amount=2000, how="payout", state="failed", actor="somebody")
     client.force_login(User.objects.create_superuser("operator", password="x"))
     return client
 
@@ -37,6 +39,7 @@ def test_every_model_is_there() -> None:
         "Session",
         "Payment",
         "Callback",
+        "Refund",
     }
 
 
@@ -68,13 +71,15 @@ def test_nothing_is_edited_by_hand(operator: Client) -> None:
 
 def test_the_refunds_are_one_filter_and_one_act_away(operator: Client) -> None:
     due = Payment.objects.get(refund_due=True)
-    page = operator.get("/admin/payments/payment/", {"refund_due__exact": "1"}).content.decode()
+    page = operator.get("/admin/payments/payment/", {"refund": "due"}).content.decode()
     assert due.transaction_id in page
     assert page.count("action-checkbox") == 2  # the one row, and the box above
     others = list(Payment.objects.exclude(pk=due.pk).values_list("pk", flat=True))
-    operator.post(
-        "/admin/payments/payment/", {"action": "mark_refunded", "_selected_action": [str(due.pk), *map(str, others)]}
-    )
+    act = {"action": "mark_refunded", "_selected_action": [str(due.pk), *map(str, others)]}
+    operator.post("/admin/payments/payment/", act)
+    due.refresh_from_db()
+    assert due.refunded_at is None  # it asks first
+    operator.post("/admin/payments/payment/", {**act, "post": "yes", "note": "in cash"})
     due.refresh_from_db()
     assert not due.refund_due
     assert due.refunded_at

@@ -1,0 +1,203 @@
+"""The operator's pages on payments: who sees what, and acts that are confirmed, done once and kept with a name."""
+
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from payments import refunding
+from payments.models import Payment, Refund
+from payments.settling import settle
+from sms.testing import Sandbox
+from tests.payments.helpers import PHONE, asked, fresh, pay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LIST = "/admin/payments/payment/"
+REFUNDS = "/admin/payments/refund/"
+
+
+@pytest.fixture(autouse=True)
+def provider(collection: Sandbox) -> None:
+    collection.faults(callback="never", hang_seconds=1.5)
+
+
+def staff(*permissions: str) -> Client:
+    """Somebody of the staff who may do just that."""
+    user = User.objects.create_user(f"user{User.objects.count()}", password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+VIEW = ("view_payment", "view_refund", "view_callback")
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("operator", password="x"))
+    return client
+
+
+def due(phone: str = PHONE) -> Payment:
+    """Money that came after the provider had said that it failed."""
+    payment = pay(phone)
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    assert refunding.due().filter(pk=payment.pk).exists()
+    return fresh(payment)
+
+
+def act(client: Client, action: str, *rows: Any, path: str = LIST, **more: str) -> str:
+    body = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
+    answer = client.post(path, body, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_a_refund_is_confirmed_done_once_and_logged(operator: Client, collection: Sandbox) -> None:
+    payment, other = due(), pay("+256701000002")
+    page = act(operator, "refund", payment, other)
+    assert "2 selected; <b>1</b> of them, 1000 UGX together" in page
+    assert PHONE not in page
+    assert not Refund.objects.exists()
+    for _ in range(2):
+        page = act(operator, "refund", payment, other, post="yes")
+    assert "Nothing to do: it was done already" in page
+    refund = Refund.objects.get()
+    assert (refund.state, refund.how, refund.actor, refund.amount) == ("succeeded", "payout", "operator", 1000)
+    assert asked(collection, "payout") == {refund.reference: 1}
+    payment = fresh(payment)
+    assert payment.refunded_at is not None
+    assert not payment.refund_due
+    entry = LogEntry.objects.get()
+    assert (entry.user.username, entry.object_id) == ("operator", str(payment.pk))
+    assert "Refund by payout ordered" in entry.change_message
+
+
+def test_by_hand_needs_a_note(operator: Client) -> None:
+    payment = due()
+    assert 'name="note"' in act(operator, "mark_refunded", payment)
+    page = act(operator, "mark_refunded", payment, post="yes", note="  ")
+    assert "Write how you know it" in page
+    assert not Refund.objects.exists()
+    act(operator, "mark_refunded", payment, post="yes", note="Airtel money, receipt 77\0")
+    refund = Refund.objects.get()
+    assert (refund.state, refund.how, refund.note) == ("succeeded", "by_hand", "Airtel money, receipt 77")
+    assert "receipt 77" in LogEntry.objects.get().change_message
+
+
+@pytest.mark.parametrize(
+    ("action", "permission"),
+    [
+        ("refund", "refund_payment"),
+        ("mark_refunded", "refund_payment"),
+        ("settle_paid", "settle_payment"),
+        ("settle_unpaid", "settle_payment"),
+        ("end_contest", "settle_payment"),
+    ],
+)
+def test_each_act_has_its_permission(action: str, permission: str) -> None:
+    payment = due()
+    looking = staff(*VIEW)
+    act(looking, action, payment, post="yes", note="x")
+    wrong = {"refund_payment": "settle_payment", "settle_payment": "refund_payment"}[permission]
+    act(staff(*VIEW, wrong), action, payment, post="yes", note="x")
+    assert not Refund.objects.exists()
+    assert not LogEntry.objects.exists()
+    page = staff(*VIEW, permission).get(LIST).content.decode()
+    assert f'value="{action}"' in page
+    assert f'value="{action}"' not in looking.get(LIST).content.decode()
+
+
+def test_an_end_by_an_operator(operator: Client, collection: Sandbox) -> None:
+    paid, unpaid = pay(), pay("+256701000002")
+    act(operator, "settle_paid", paid, post="yes", note="seen in the portal")
+    act(operator, "settle_unpaid", unpaid, post="yes", note="not in the portal")
+    assert [(fresh(one).status, fresh(one).settled_by) for one in (paid, unpaid)] == [
+        ("SUCCESS", "operator"),
+        ("FAILED", "operator"),
+    ]
+    assert fresh(paid).reason == "seen in the portal"
+    # An end is an end: the act is not for what has one.
+    act(operator, "settle_unpaid", paid, post="yes", note="no")
+    assert not fresh(paid).contested
+
+
+def test_a_contest_is_ended(operator: Client) -> None:
+    payment = pay()
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
+    assert "it may have taken the money back" in page
+    act(operator, "end_contest", payment, post="yes", note="it is in the account")
+    assert not fresh(payment).contested
+
+
+@pytest.mark.parametrize(("action", "state"), [("went_out", "succeeded"), ("stayed", "failed")])
+def test_a_payout_in_doubt_is_ended_by_hand(operator: Client, collection: Sandbox, action: str, state: str) -> None:
+    collection.faults(payout="taken_reset")
+    payment = due()
+    act(operator, "refund", payment, post="yes")
+    refund = Refund.objects.get()
+    assert refund.state == "in_doubt"
+    page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
+    assert f"Look the payout up at the provider as {refund.reference}" in page
+    act(operator, action, refund, path=REFUNDS, post="yes", note="looked it up")
+    refund.refresh_from_db()
+    assert (refund.state, refund.resolved_by) == (state, "operator")
+    assert (fresh(payment).refunded_at is not None) == (state == "succeeded")
+    assert refunding.due().exists() == (state == "failed")
+    # It was never repeated by itself, and can be anew once it surely did not go out.
+    assert asked(collection, "payout") == {refund.reference: 1}
+
+
+def test_numbers_are_masked_but_for_who_may_see_them() -> None:
+    payment = pay()
+    masked, full = staff(*VIEW), staff(*VIEW, "view_full_phone")
+    for path in (LIST, f"{LIST}{payment.pk}/change/"):
+        page = masked.get(path).content.decode()
+        assert PHONE not in page
+        assert "+25677****001" in page
+        assert PHONE in full.get(path).content.decode()
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["0772000001", "772000001", "+256 772-000-001", "00256772000001", " 256772000001 ", "transaction", "provider"],
+)
+def test_any_notation_finds_it(operator: Client, term: str) -> None:
+    payment, other = pay(), pay("+256701000002")
+    term = {"transaction": payment.transaction_id, "provider": payment.provider_id}.get(term, term)
+    page = operator.get(LIST, {"q": term}).content.decode()
+    assert payment.transaction_id in page
+    assert other.transaction_id not in page
+
+
+@pytest.mark.parametrize("path", [LIST, REFUNDS, "/admin/payments/callback/"])
+@pytest.mark.parametrize("name", ["q", "status__exact", "refund", "collection", "refused", "state__exact", "o", "p"])
+def test_odd_queries_are_no_server_error(operator: Client, path: str, name: str) -> None:
+    for value in ("\0", "x", "9" * 30):
+        assert operator.get(path, {name: value}).status_code < 500
+
+
+@pytest.mark.parametrize("refund", ["due", "under_way", "in_doubt", "failed", "done"])
+@pytest.mark.parametrize("collection_state", ["", "asked", "in_doubt", "unresolved"])
+def test_the_filters(operator: Client, refund: str, collection_state: str) -> None:
+    payment = due()
+    page = operator.get(
+        LIST, {"refund": refund, "collection": collection_state} if collection_state else {"refund": refund}
+    )
+    assert page.status_code == 200
+    assert (payment.transaction_id in page.content.decode()) == (refund == "due" and not collection_state)
+
+
+def test_the_page_of_one_tells_its_story(operator: Client, collection: Sandbox) -> None:
+    collection.faults(payin="html")
+    payment = pay()
+    page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
+    assert "Whether the payer was asked is in doubt" in page
+    assert f"look it up at the provider as {payment.transaction_id}" in page
+    assert "An answer that is not DMarkPay&#x27;s (200)" in page
