@@ -7,7 +7,7 @@ from sms.sandbox.server import Server
 
 
 class Command(BaseCommand):
-    help = "The stand-in for DMark, for development and tests: its endpoints, an inbox, a switch for each fault."
+    help = "The stand-in for DMark's texts and money, for development and tests: the phones, a switch for each fault."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         except OSError:
             raise CommandError(f"Port {port} is busy; give another one with --port.") from None
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        self.stdout.write(f"DMark sandbox: inbox at {server.url}/ (SMS_SERVICE_BASE_URL={server.url})")
+        self.stdout.write(f"DMark sandbox: the phones at {server.url}/ (SMS_SERVICE_BASE_URL and DMARK_PAY_BASE_URL)")
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import requests
 
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.sandbox.faults import USUAL, Faults
-from sms.sandbox.switches import GROUPS
+from sms.sandbox.faults import CHOICES, NAMES, USUAL, Faults
+from sms.sandbox.switches import GROUPS, LABELS
 from tests.conftest import Sandbox, wait_for
 
 database = pytest.mark.django_db(transaction=True)
@@ -291,3 +292,10 @@ def test_words_of_reports(sandbox: Sandbox, settings: Any, live_server: Any, wor
     queue_sms("0772000001", "hello")
     said = {"odd_word": "esme_rsubmitfail"}.get(word, word)
     wait_for(lambda: f"reported: {said}</span>" in page(sandbox))
+
+
+def test_every_switch_has_its_words() -> None:
+    words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()))
+    assert list(LABELS) == NAMES
+    assert {name for name in NAMES if not name.endswith(("_times", "_every"))} <= words
+    assert {choice for choices in CHOICES.values() for choice in choices if not choice.isdigit()} <= words
