@@ -15,3 +15,4 @@ class GameConfig(AppConfig):
         register("session", text_owner.of_session, text_owner.matches_worth_sending)
         register("payment", text_owner.of_payment)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
+        register("link", text_owner.of_link)

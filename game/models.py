@@ -130,6 +130,11 @@ class Entry(models.Model):
         return self.status
 
     @property
+    def is_live(self) -> bool:
+        """Whether it is still on its way: awaits its payment, waits, or is in a match that lasts."""
+        return self.state != self.Status.EXPIRED
+
+    @property
     def opponent(self) -> "Entry | None":
         if self.session is None:
             return None
@@ -157,3 +162,21 @@ class WrongCode(models.Model):
 
     def __str__(self) -> str:
         return f"Wrong code {self.pk}"
+
+
+class LinkRequest(models.Model):
+    """Somebody asked for the link of some number's stake, and from where. Kept for an hour, against asking for many."""
+
+    client_address = models.GenericIPAddressField(null=True)
+    client_site = models.GenericIPAddressField(null=True)
+    at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["client_address", "at"], name="link_request_from"),
+            models.Index(fields=["client_site", "at"], name="link_request_site"),
+            models.Index(fields=["at"], name="link_request_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Link request {self.pk}"

@@ -12,14 +12,18 @@ from django.conf import settings
 from django.db import transaction
 from django.dispatch import receiver
 from django.template.loader import render_to_string
+from django.utils import timezone
 from django.utils.translation import override
 
 from game import clock
-from game.models import Entry, Session
+from game.models import Entry, Player, Session
+from game.rules.links import WINDOW as LINK_WINDOW
+from game.rules.links import live_entry
 from game.signals import private_match_created, session_committed
-from game.tokens import game_link
+from game.tokens import game_link, stake_link
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated
+from sms.models import SmsMessage
 from sms.outbox import queue_sms
 
 logger = logging.getLogger("game.notifications")
@@ -97,6 +101,27 @@ def text_opened(payment: Payment) -> None:
     """The text of a payment whose entry was opened late, by a command."""
     with transaction.atomic():
         _text_success(payment)
+
+
+def text_own_link(phone: str) -> None:
+    """The way back to a player's open stake; nothing where they have none, or had enough of these in the hour."""
+    with transaction.atomic():
+        player = Player.objects.select_for_update().filter(phone=phone).first()
+        entry = live_entry(phone) if player is not None else None
+        if entry is None:
+            return
+        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=timezone.now() - LINK_WINDOW)
+        if recent.count() >= settings.LINKS_PER_PHONE_HOUR:
+            return
+        prefix = f"link:{entry.pk}:"
+        asked = SmsMessage.objects.filter(dedupe_key__startswith=prefix).count()
+        queue_sms(
+            phone,
+            render("own_link", entry.language, link=stake_link(entry)),
+            kind="own_link",
+            dedupe_key=f"{prefix}{asked + 1}",
+            expires_at=entry.session.expires_at if entry.session is not None else entry.expires_at,
+        )
 
 
 def _entry(payment: Payment) -> Entry | None:

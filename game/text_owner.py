@@ -12,7 +12,7 @@ from sms.owners import Link
 
 
 def _number(message: SmsMessage) -> int:
-    """The id in `session:12:34`, `payment:12:success`, `invite:12`; 0 where there is none."""
+    """The id in `session:12:34`, `payment:12:success`, `invite:12`, `link:12:1`; 0 where there is none."""
     parts = (message.dedupe_key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 
@@ -38,10 +38,18 @@ def of_payment(message: SmsMessage) -> list[Link]:
 
 
 def of_invite(message: SmsMessage) -> list[Link]:
+    return _of_entry(message, "private match")
+
+
+def of_link(message: SmsMessage) -> list[Link]:
+    return _of_entry(message, "stake")
+
+
+def _of_entry(message: SmsMessage, label: str) -> list[Link]:
     entry = Entry.objects.filter(pk=_number(message)).first()
     if entry is None:
         return []
-    found = [_link("entry", "private match", entry.pk)]
+    found = [_link("entry", label, entry.pk)]
     if entry.session_id:
         found.append(_link("session", "match", entry.session_id))
     return found

@@ -53,6 +53,14 @@ def game_link(entry: Entry) -> str:
     return f"{settings.FRONTEND_URL.rstrip('/')}/g/{entry.session.token}?pt={player_token(entry)}"
 
 
+def stake_link(entry: Entry) -> str:
+    """The player's own way back to their stake: the match, once there is one. On this service's address: a frontend
+    of another origin has no page for it. `pt`, so that it is hidden wherever players' links are."""
+    if entry.session is not None:
+        return game_link(entry)
+    return f"{settings.SITE_URL.rstrip('/')}/waiting?pt={queue_token(entry)}"
+
+
 def play_address(entry: Entry) -> str:
     """Where this player's match is played: GAME_URL with its tokens; "" where the game is not connected."""
     if entry.session is None:

@@ -9,7 +9,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
-from game.pages.sentences import translated
+from game.pages.fields import ERRORS, PhoneField, said
 from game.rules.amounts import payable, prize
 from game.rules.codes import read_code
 from game.rules.names import MAX_NAME, has_control
@@ -18,7 +18,6 @@ from game.templatetags.pages import commas
 from sms.text import mask_phone, to_e164, to_local
 
 _PRESETS = (1000, 2000, 5000, 10000)
-_ERRORS = {"required": _("Please fill this in."), "max_length": _("That is too long.")}
 
 
 def presets() -> list[int]:
@@ -28,24 +27,19 @@ def presets() -> list[int]:
 class StakeForm(forms.Form):
     """Who plays, for how much, and against whom."""
 
-    phone_number = forms.CharField(
-        label=_("Your mobile number"),
-        max_length=40,
-        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "placeholder": "0772123456"}),
-        error_messages=_ERRORS,
-    )
+    phone_number = PhoneField()
     display_name = forms.CharField(
         label=_("Your name (optional)"),
         max_length=MAX_NAME,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "nickname"}),
-        error_messages=_ERRORS,
+        error_messages=ERRORS,
     )
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=12,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-        error_messages=_ERRORS,
+        error_messages=ERRORS,
     )
     opponent = forms.ChoiceField(
         label=_("Who do you play against?"),
@@ -61,19 +55,16 @@ class StakeForm(forms.Form):
         max_length=40,
         required=False,
         widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
-        error_messages=_ERRORS,
+        error_messages=ERRORS,
     )
     match_code = forms.CharField(
         label=_("Match code"),
         max_length=20,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "characters"}),
-        error_messages=_ERRORS,
+        error_messages=ERRORS,
     )
     joining: Entry | None = None
-
-    def clean_phone_number(self) -> str:
-        return _said(to_e164, self.cleaned_data["phone_number"])
 
     def clean_display_name(self) -> str:
         if has_control(self.cleaned_data["display_name"]):
@@ -102,7 +93,7 @@ class StakeForm(forms.Form):
 
     def _read(self, name: str, read: Any) -> None:
         try:
-            self.cleaned_data[name] = _said(read, self.cleaned_data.get(name) or "")
+            self.cleaned_data[name] = said(read, self.cleaned_data.get(name) or "")
         except forms.ValidationError as error:
             self.add_error(name, error)
 
@@ -169,10 +160,3 @@ def _whole(text: str) -> int | None:
     """Whole UGX, with separators or without."""
     digits = text.replace(" ", "").replace(",", "")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None
-
-
-def _said(read: Any, value: str) -> str:
-    try:
-        return str(read(value))
-    except ValueError as error:
-        raise forms.ValidationError(translated(error)) from None

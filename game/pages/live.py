@@ -10,10 +10,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from game import clock
 from game.models import Session
 from game.pages.cookies import PLAYER_COOKIE, remember
+
+FOREIGN_LINK = _("This link is not yours, or it is not complete: open it from your own text message.")
 
 
 def page(request: HttpRequest, name: str, context: dict[str, Any], *, live: bool) -> HttpResponse:
@@ -36,3 +40,8 @@ def to_match(session: Session, token: str) -> HttpResponseRedirect:
     answer = HttpResponseRedirect(path)
     remember(answer, PLAYER_COOKIE, token, path=path)
     return answer
+
+
+def friendly(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
+    """A page that says why there is no other one, and leads to the start."""
+    return render(request, "game/sorry.html", {"message": gettext(sentence)}, status=status)

@@ -5,14 +5,14 @@ import logging
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
-from django.utils.translation import gettext
+from django.shortcuts import redirect
+from django.utils.translation import gettext_noop as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
-from game.pages.live import milliseconds, minutes_left, page, to_match
+from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.tokens import entry_in, play_address, session_of
 
 logger = logging.getLogger("game.progress")
@@ -26,15 +26,11 @@ def match(request: HttpRequest, game_token: str) -> HttpResponse:
     """The match. A right `pt` is exchanged for a cookie and taken off the address; a wrong one is refused."""
     session = session_of(game_token)
     if session is None:
-        return _friendly(request, 404, gettext("We know no such match."))
+        return friendly(request, 404, _("We know no such match."))
     given = request.GET.get("pt", "")
     if given:
         if entry_in(session, given) is None:
-            return _friendly(
-                request,
-                403,
-                gettext("This link is not yours, or it is not complete: open it from your own text message."),
-            )
+            return friendly(request, 403, FOREIGN_LINK)
         return to_match(session, given)
     entry = _player(request, session)
     if entry is not None:
@@ -67,10 +63,6 @@ def _player(request: HttpRequest, session: Session) -> Entry | None:
     """Whose browser this is, of the session's two."""
     token = remembered(request, PLAYER_COOKIE, f"/g/{session.token}")
     return entry_in(session, token) if token else None
-
-
-def _friendly(request: HttpRequest, status: int, message: str) -> HttpResponse:
-    return render(request, "game/sorry.html", {"message": message}, status=status)
 
 
 def _seen(entry: Entry) -> None:

@@ -17,8 +17,6 @@ from game.rules.guesses import count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
 
-_OPEN = (Entry.Status.AWAITING_PAYMENT, Entry.Status.OPEN, Entry.Status.MATCHED)
-
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -120,6 +118,6 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
         "notice": notice,
         "fee": settings.COMMISSION_FLAT,
         "minutes": f"{minutes:g}",
-        "own": own if own is not None and own.state in _OPEN else None,
+        "own": own if own is not None and own.is_live else None,
     }
     return render(request, "game/stake.html", context, status=status)

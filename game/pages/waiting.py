@@ -10,14 +10,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Entry
-from game.pages.cookies import own_stake
-from game.pages.live import milliseconds, minutes_left, page, to_match
+from game.pages.cookies import own_stake, remember_stake
+from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.pages.sentences import INVITE_WORDS
 from game.reasons import end_of
 from game.rules import ending
 from game.rules.amounts import prize
 from game.rules.invites import INVITE_REFUSALS
-from game.tokens import player_token
+from game.tokens import entry_of, player_token
 from sms.models import SmsMessage
 from sms.text import to_local
 
@@ -25,13 +25,27 @@ from sms.text import to_local
 @never_cache
 @require_safe
 def waiting(request: HttpRequest) -> HttpResponse:
-    """What happens to the stake of this browser; moves on to the match when there is one."""
+    """What happens to the stake of this browser; moves on to the match when there is one.
+
+    `pt`, from a text, is exchanged for the cookie and taken off the address.
+    """
+    if given := request.GET.get("pt", ""):
+        return _came_back(request, given)
     entry = own_stake(request)
     if entry is None:
         return redirect("stake")
     if entry.state == Entry.Status.MATCHED and entry.session is not None:
         return to_match(entry.session, player_token(entry))
     return page(request, "waiting", _waiting_context(entry), live=entry.state != Entry.Status.EXPIRED)
+
+
+def _came_back(request: HttpRequest, token: str) -> HttpResponse:
+    entry = entry_of(token)
+    if entry is None:
+        return friendly(request, 403, FOREIGN_LINK)
+    answer = redirect("waiting")
+    remember_stake(answer, entry)
+    return answer
 
 
 def _waiting_context(entry: Entry) -> dict[str, Any]:

@@ -75,6 +75,10 @@ def _wrong_link(client: Client) -> Any:
     return client.get(f"/g/{Session.objects.get().token}?pt=wrong")
 
 
+def _link(client: Client) -> Any:
+    return client.post("/link", {"phone_number": ALICE}, follow=True)
+
+
 def _no_match(client: Client) -> Any:
     return client.get("/g/unknown")
 
@@ -89,7 +93,7 @@ def _without_cookies(client: Client) -> Any:
 
 PAGES = [
     *(_start, _mistakes, _join, _used_code, _unknown_code, _waiting, _searching, _over, _retry, _match, _foreign_match),
-    *(_wrong_link, _no_match, _no_page, _without_cookies),
+    *(_wrong_link, _link, _no_match, _no_page, _without_cookies),
 ]
 every_page = pytest.mark.parametrize("visit", PAGES, ids=lambda visit: visit.__name__.strip("_"))
 

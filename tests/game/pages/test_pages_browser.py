@@ -131,6 +131,7 @@ def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
         "match-foreign": (match, {}),
         "match-over": (f"/g/{over['game_token']}", {}),
         "wrong-link": (f"{match}?pt=wrong", {}),
+        "link": ("/link?asked", {}),
         "no-page": ("/nowhere", {}),
     }
 

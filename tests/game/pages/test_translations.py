@@ -34,6 +34,7 @@ LONGEST: dict[str, list[dict[str, str]]] = {
         {"code": "MMMMMM", "stake": "5000000", "ttl": "10", "frontend_url": "https://play.example.com"},
     ],
     "match_found": [{"link": LINK}],
+    "own_link": [{"link": LINK}],
     "payment_success": [
         {"amount": "5000000", "link": LINK},
         {"amount": "5000000", "code": "MMMMMM"},
