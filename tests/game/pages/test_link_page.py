@@ -170,7 +170,7 @@ def test_a_bad_number_is_told_and_counts_nothing() -> None:
 def test_a_forged_link_is_refused() -> None:
     stake(Client(), ALICE)
     entry = Entry.objects.get()
-    for token in (f"{entry.pk}.forged", "x", "\0", "é", "x" * 5000):
+    for token in (f"{entry.pk}.forged", "x", "é", "x" * 5000):
         answer = Client().get("/waiting", {"pt": token})
         assert answer.status_code == 403
         assert "This link is not yours" in answer.content.decode()
