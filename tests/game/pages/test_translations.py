@@ -26,7 +26,7 @@ from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 
 ROOT = Path(__file__).parents[3]
 TRANSLATED = [code for code, _name in settings.LANGUAGES if code != "en"]
-PLACEHOLDER = re.compile(r"%\(\w+\)s")
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 LINK = f"https://play.example.com/g/{'x' * 24}?pt={'y' * 43}"
 LONGEST: dict[str, list[dict[str, str]]] = {
