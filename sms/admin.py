@@ -1,124 +1,45 @@
-"""The log views: every text and what became of it. Read-only, but for sending again what did not arrive."""
+"""The log views: every text and what became of it. Read-only, but for the operator's hands (`console/hands.py`)."""
 
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.paginator import Paginator
-from django.db import connection
+from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from sms import conf, outbox, owners
-from sms.console import export, timeline
+from sms.console import export, filters, timeline
+from sms.console.admin import HoldAdmin, NeverAdmin
+from sms.console.hands import Hands
 from sms.errors import SmsError
-from sms.figures import failures
 from sms.figures.wording import span
-from sms.models import OPEN, SmsMessage, Status
+from sms.models import OPEN, SmsHold, SmsMessage, SmsNever, Status
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
 
-_HOUR, _DAY = 3600, 86400
-# A list is for looking; who wants more than so many narrows it, or exports it.
-LONGEST_LIST = 10_000
-
-
-class BoundedPaginator(Paginator):
-    """Counts no further than LONGEST_LIST: the count of a large table would cost more than the page."""
-
-    object_list: "QuerySet[SmsMessage]"
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.order_by()[:LONGEST_LIST].count()
-
-
-class KindFilter(admin.SimpleListFilter):
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind or "-", kind or "plain") for kind in _kinds()]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        return queryset if value is None else queryset.filter(kind="" if value == "-" else value)
-
-
-def _kinds() -> list[str]:
-    """Each kind once, by one step through the index a kind: DISTINCT would read a million entries for the same."""
-    table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    sql = f"""
-        WITH RECURSIVE found(kind) AS (
-            SELECT MIN(kind) FROM {table}
-            UNION ALL SELECT (SELECT MIN(kind) FROM {table} WHERE kind > found.kind) FROM found WHERE kind IS NOT NULL
-        ) SELECT kind FROM found WHERE kind IS NOT NULL
-    """  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return [row[0] for row in cursor.fetchall()]
-
-
-class WhenFilter(admin.SimpleListFilter):
-    title = "time"
-    parameter_name = "within"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            (str(_HOUR), "the last hour"),
-            (str(_DAY), "the last day"),
-            (str(7 * _DAY), "the last week"),
-            (str(30 * _DAY), "the last month"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value() or ""
-        if value not in dict(self.lookup_choices):
-            return queryset
-        return queryset.filter(created_at__gte=timezone.now() - timedelta(seconds=int(value)))
-
-
-class ReasonFilter(admin.SimpleListFilter):
-    """By the reason of a failure, as the overview groups them; shown only where one is chosen."""
-
-    title = "reason"
-    parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        chosen = request.GET.get(self.parameter_name)
-        return [] if chosen is None else [(chosen, chosen or "none given")]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        return queryset if value is None else failures.with_reason(queryset, value)
-
 
 @admin.register(SmsMessage)
-class SmsMessageAdmin(admin.ModelAdmin):
+class SmsMessageAdmin(Hands):
     list_display = ("time", "state", "masked_phone", "kind", "cost", "tries", "provider_id", "open_for")
     list_display_links = ("time", "masked_phone")
-    list_filter = ("status", KindFilter, WhenFilter, ReasonFilter)
+    list_filter = ("status", filters.KindFilter, filters.WhenFilter, filters.ReasonFilter)
     list_per_page = 50
     list_max_show_all = 200
-    paginator = BoundedPaginator
+    paginator = filters.BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("phone",)
     search_help_text = "A phone number in any form, DMark's id, or the reference"
     ordering = ("-created_at", "-id")
     sortable_by = ("time",)
-    actions = ("resend",)
+    actions = ("resend", "cancel")
     fields = readonly_fields = (
         "state",
         "meaning",
@@ -209,7 +130,9 @@ class SmsMessageAdmin(admin.ModelAdmin):
                 self.has_resend_permission(request)
                 and outbox.resendable(SmsMessage.objects.filter(pk=message.pk)).exists()
             )
-            context |= {"timeline": timeline.lines(message), "can_resend": able, "message_id": message.pk}
+            waits = self.has_cancel_permission(request) and message.status == Status.QUEUED
+            context |= {"timeline": timeline.lines(message), "can_resend": able, "can_cancel": waits}
+            context["message_id"] = message.pk
         return super().change_view(request, object_id, form_url, context)
 
     # --- the list
@@ -228,7 +151,7 @@ class SmsMessageAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = request.GET.urlencode()
-        context = {"export_query": query, "longest_list": LONGEST_LIST, **(extra_context or {})}
+        context = {"export_query": query, "longest_list": filters.LONGEST_LIST, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_urls(self) -> list[URLPattern]:
@@ -258,36 +181,6 @@ class SmsMessageAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_resend_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("sms.resend_smsmessage")
 
-    @admin.action(description="Send again what did not arrive", permissions=["resend"])
-    def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Shows how many will be sent, then sends them."""
-        able = outbox.resendable(queryset)
-        if "post" not in request.POST:  # the field by which Django confirms its own delete action
-            worth = outbox.worth_resending(queryset)
-            context = {
-                **self.admin_site.each_context(request),
-                "title": "Send again",
-                "opts": self.model._meta,
-                "media": self.media,
-                "selected": queryset.count(),
-                "able": len(worth),
-                "left_out": able.count() - len(worth),
-                "ids": queryset.values_list("pk", flat=True),
-                "doubtful": SmsMessage.objects.filter(pk__in=worth, status=Status.UNKNOWN).count(),
-                "sample": SmsMessage.objects.filter(pk__in=worth[:10]),
-                "action_checkbox_name": ACTION_CHECKBOX_NAME,
-            }
-            return TemplateResponse(request, "admin/sms/resend.html", context)
-        try:
-            sent = outbox.resend(able, actor=request.user.get_username())
-        except SmsError as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return None
-        if sent:
-            self.message_user(request, f"Queued again: {len(sent)}.", messages.SUCCESS)
-        else:
-            self.message_user(request, "Nothing to send again: it was done already, or is over.", messages.WARNING)
-        return None
+admin.site.register(SmsHold, HoldAdmin)
+admin.site.register(SmsNever, NeverAdmin)

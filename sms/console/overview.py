@@ -15,7 +15,7 @@ from sms.console.banners import Banner, Now, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
 from sms.figures import counts, networks, pulse
 from sms.figures.wording import amount, span
-from sms.models import SmsWorker, Status
+from sms.models import SmsHold, SmsWorker, Status
 
 SERIES = (
     ("delivered", "delivered"),
@@ -58,6 +58,7 @@ class KindRow:
 @dataclass
 class Overview:
     banners: list[Banner]
+    holds: list[SmsHold]
     day_chart: SafeString
     month_chart: SafeString
     kinds: list[KindRow]
@@ -81,6 +82,7 @@ def gather(kind: str | None = None) -> Overview:
     reading, sample = read(now), networks.sample(day_start, _SAMPLE)
     return Overview(
         banners=raised(reading),
+        holds=reading.sending.holds,
         day_chart=_day_chart([cell for cell in recent if kind in (None, cell.kind)], now),
         month_chart=_month_chart(counted, kind, timezone.localdate(now)),
         kinds=kinds,

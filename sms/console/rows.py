@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import median
 from typing import NamedTuple
+from urllib.parse import urlencode
+
+from django.urls import reverse
 
 from sms.console.banners import failed_url
 from sms.figures import networks
@@ -14,7 +17,7 @@ from sms.models import UNSUCCESSFUL, Status
 
 
 class FailureRow(NamedTuple):
-    """`url`: the list of those texts."""
+    """`url`: the list of those texts; `again`: where they are sent again."""
 
     title: str
     texts: str
@@ -22,6 +25,7 @@ class FailureRow(NamedTuple):
     kinds: str
     over: bool
     url: str
+    again: str
 
 
 class NetworkRow(NamedTuple):
@@ -34,7 +38,9 @@ class NetworkRow(NamedTuple):
 
 def failure_row(group: Group) -> FailureRow:
     kinds = ", ".join(sorted({kind or "plain" for kind in group.kinds}))
-    return FailureRow(group.title, group.counted, group.last, kinds, group.over, failed_url(group))
+    query = urlencode({"status": group.status, "reason": group.reason})
+    again = f"{reverse('admin:sms_smsmessage_again')}?{query}"
+    return FailureRow(group.title, group.counted, group.last, kinds, group.over, failed_url(group), again)
 
 
 def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:

@@ -14,7 +14,7 @@ def sms_overview(context: template.Context) -> dict[str, Any]:
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
         return {}
-    return {"overview": overview.gather(request.GET.get("kind")), "path": request.path}
+    return {"overview": overview.gather(request.GET.get("kind")), "path": request.path, "perms": context["perms"]}
 
 
 @register.inclusion_tag("admin/sms/banners.html", takes_context=True)

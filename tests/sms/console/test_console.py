@@ -106,7 +106,7 @@ def test_the_list_needs_few_queries_however_long_it_is(operator: Client, django_
 
 
 def test_a_long_list_is_counted_no_further_than_it_is_shown(operator: Client, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sms.admin.LONGEST_LIST", 5)
+    monkeypatch.setattr("sms.console.filters.LONGEST_LIST", 5)
     for _ in range(8):
         text()
     html = page(operator)
@@ -278,7 +278,7 @@ def test_csv_holds_the_filtered_list(operator: Client, settings: Any) -> None:
 
 
 def test_csv_ends_not_where_the_list_does(operator: Client, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sms.admin.LONGEST_LIST", 3)
+    monkeypatch.setattr("sms.console.filters.LONGEST_LIST", 3)
     for _ in range(5):
         text()
     assert len(rows(operator)) == 5

@@ -1,0 +1,251 @@
+"""What an operator can do: pause and resume, cancel, send again by reason, list numbers that are never texted."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from sms.models import SmsEvent, SmsHold, SmsMessage, SmsNever
+from sms.outbox import queue_sms
+from tests.conftest import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/sms/smsmessage/"
+PHONE, OTHER = "+256772123456", "+256701123456"
+REFUSED = "DMark refuses the text (400): Invalid message format."
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("grace", password="x"))
+    return client
+
+
+def text(**values: Any) -> SmsMessage:
+    now = timezone.now()
+    fields: dict[str, Any] = {
+        "phone": PHONE,
+        "text": "hello",
+        "kind": "match_found",
+        "status": "failed",
+        "error": REFUSED,
+    }
+    fields |= {"created_at": now, "expires_at": now + timedelta(hours=1), "segments": 1}
+    return SmsMessage.objects.create(**{**fields, **values})
+
+
+def html(answer: Any) -> str:
+    assert answer.status_code == 200, answer
+    return str(answer.content.decode())
+
+
+def logged() -> list[tuple[str, str]]:
+    return [(entry.user.get_username(), entry.get_change_message()) for entry in LogEntry.objects.order_by("pk")]
+
+
+# --- pause and resume
+
+
+def test_pausing_and_resuming_in_the_admin(operator: Client, sandbox: Sandbox) -> None:
+    text(kind="private_invite")
+    form = html(operator.get("/admin/sms/smshold/add/"))
+    assert '<option value="private_invite">private_invite texts</option>' in form
+    operator.post("/admin/sms/smshold/add/", {"kind": "private_invite", "reason": ""})
+    assert not SmsHold.objects.exists()
+    operator.post("/admin/sms/smshold/add/", {"kind": "*", "reason": "Wrong amounts"})
+    hold = SmsHold.objects.get()
+    assert (hold.kind, hold.actor, hold.reason) == ("*", "grace", "Wrong amounts")
+    message = queue_sms(PHONE, "hello")
+    overview = html(operator.get("/admin/sms/"))
+    assert "Sending of all texts is paused by grace: Wrong amounts" in overview
+    assert f'href="/admin/sms/smshold/{hold.pk}/delete/">Resume all texts…</a>' in overview
+    assert "Resume sending" in html(operator.get(f"/admin/sms/smshold/{hold.pk}/delete/"))
+    answer = operator.post(f"/admin/sms/smshold/{hold.pk}/delete/", {"post": "yes"}, follow=True)
+    assert "sms_worker --once" in html(answer)
+    assert not SmsHold.objects.exists()
+    message.refresh_from_db()
+    assert message.status == "queued"
+    assert [name for name, _ in logged()] == ["grace", "grace"]
+
+
+def test_one_pause_of_a_kind_is_enough(operator: Client) -> None:
+    for _ in range(2):
+        answer = operator.post("/admin/sms/smshold/add/", {"kind": "*", "reason": "again"})
+    assert "already exists" in html(answer)
+    assert SmsHold.objects.count() == 1
+
+
+# --- cancel
+
+
+def act(client: Client, action: str, *messages: SmsMessage, path: str = LIST, **fields: Any) -> Any:
+    ids = [message.pk for message in messages]
+    return client.post(path, {"action": action, "_selected_action": ids, **fields}, follow=True)
+
+
+def test_cancelling_asks_why_and_says_how_many(operator: Client, sandbox: Sandbox) -> None:
+    waiting, sent = text(status="queued"), text(status="sent")
+    assert "2 selected; <b>1</b> of them wait" in html(act(operator, "cancel", waiting, sent))
+    assert "Say why" in html(act(operator, "cancel", waiting, sent, post="yes", reason=" \0"))
+    waiting.refresh_from_db()
+    assert waiting.status == "queued"
+    assert "Cancelled: 1." in html(act(operator, "cancel", waiting, sent, post="yes", reason="Wrong amount"))
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.error) == ("cancelled", "Wrong amount")
+    assert SmsEvent.objects.get(message=waiting).actor == "grace"
+    assert logged() == [("grace", "Cancelled: Wrong amount")]
+    page = html(operator.get(f"{LIST}{waiting.pk}/change/"))
+    assert "Cancelled by grace" in page
+    assert "Cancelled: Wrong amount" in html(operator.get(f"{LIST}{waiting.pk}/history/"))
+
+
+def test_one_waiting_text_has_its_button(operator: Client) -> None:
+    waiting, failed = text(status="queued"), text()
+    assert "Cancel…" in html(operator.get(f"{LIST}{waiting.pk}/change/"))
+    assert "Cancel…" not in html(operator.get(f"{LIST}{failed.pk}/change/"))
+
+
+def test_all_of_a_list_without_a_field_for_each(operator: Client, sandbox: Sandbox) -> None:
+    """Django takes no more than 1,000 fields of a form."""
+    now = timezone.now()
+    rows = [
+        SmsMessage(phone=PHONE, text="x", status="queued", kind="a", expires_at=now + timedelta(hours=1))
+        for _ in range(1100)
+    ]
+    SmsMessage.objects.bulk_create([*rows, SmsMessage(phone=PHONE, text="x", kind="b", expires_at=now)])
+    first, path = SmsMessage.objects.filter(kind="a").first(), f"{LIST}?kind=a"
+    assert first
+    asked = html(act(operator, "cancel", first, path=path, select_across="1"))
+    assert "1100 selected; <b>1100</b>" in asked
+    assert asked.count('name="_selected_action"') == 1
+    assert 'action="/admin/sms/smsmessage/?kind=a"' in asked
+    done = act(operator, "cancel", first, path=path, select_across="1", post="yes", reason="Wrong")
+    assert "Cancelled: 1100." in html(done)
+    assert SmsMessage.objects.exclude(status="cancelled").get().kind == "b"
+
+
+# --- send again by reason
+
+
+def again(client: Client, **order: str) -> Any:
+    method = client.post if "post" in order else client.get
+    return method(f"{LIST}again/", {"status": "failed", "reason": REFUSED, "since": "", **order}, follow=True)
+
+
+def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_SEGMENT_COST_UGX = 35
+    hour_ago = timezone.now() - timedelta(hours=1)
+    mine = [text(segments=2), text(phone=OTHER)]
+    text(error="DMark is in trouble (503).")
+    text(created_at=hour_ago)
+    text(status="undelivered")
+    SmsNever.objects.create(phone="+256752999999", reason="complained")
+    text(phone="+256752999999")
+    text(text="Play: http://x/g/t?pt=[redacted]")
+    since = f"{timezone.localtime(hour_ago) + timedelta(minutes=30):%Y-%m-%d %H:%M}"
+    shown = html(again(operator, since=since))
+    assert "4 found; <b>2</b> of them will be sent again. That is 3 SMS, 105 UGX." in shown
+    assert "<li>1 go to numbers that are never texted</li>" in shown
+    assert "<li>1 have no text any more, or a link that is over</li>" in shown
+    assert sandbox.sends == 0
+    assert "Queued again: 2." in html(again(operator, since=since, post="yes"))
+    assert {sms["to"] for sms in sandbox.inbox()} == {"0772123456", "0701123456"}
+    assert SmsEvent.objects.filter(what="resend", actor="grace", message__in=mine).count() == 2
+    assert logged() == [("grace", "Sent again.")] * 2
+
+
+def test_what_may_arrive_twice_is_said(operator: Client, sandbox: Sandbox) -> None:
+    text(status="unknown", error="DMark did not answer in time.")
+    shown = html(again(operator, status="unknown", reason="DMark did not answer in time."))
+    assert "1 of them may arrive twice:" in shown
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ({"since": "25:99"}, "Write the time like 14:05"),
+        ({"since": "yesterday"}, "Write the time like 14:05"),
+        ({"since": "2026-02-31 10:00"}, "Write the time like 14:05"),
+        ({"status": "delivered"}, "Choose a status"),
+        ({"status": "<script>"}, "Choose a status"),
+    ],
+)
+def test_an_order_that_cannot_be_read(operator: Client, order: dict[str, str], words: str) -> None:
+    shown = html(again(operator, **order))
+    assert words in shown
+    assert 'value="Send' not in shown
+    assert "<script>" not in shown[shown.index("sms-order") :]
+
+
+def test_a_clock_time_is_the_last_one(operator: Client, sandbox: Sandbox) -> None:
+    text()
+    ahead = f"{timezone.localtime() + timedelta(minutes=2):%H:%M}"
+    assert "1 found" in html(again(operator, since=ahead))
+    behind = f"{timezone.localtime() - timedelta(minutes=2):%H:%M}"
+    assert "1 found" in html(again(operator, since=behind))
+
+
+def test_inline_so_many_at_once_and_the_rest_later(operator: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sms.console.again._INLINE", 2)
+    for _ in range(5):
+        text()
+    assert "3 more are left for another go." in html(again(operator))
+    assert "Queued again: 2. 3 more" in html(again(operator, post="yes"))
+    assert SmsMessage.objects.filter(status="sent").count() == 2
+
+
+def test_the_overview_leads_there(operator: Client, sandbox: Sandbox) -> None:
+    text()
+    overview = html(operator.get("/admin/sms/"))
+    link = overview[overview.index("/admin/sms/smsmessage/again/?") :].split('"')[0].replace("&amp;", "&")
+    assert "1 found; <b>1</b>" in html(operator.get(link))
+
+
+# --- numbers that are never texted
+
+
+def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(operator: Client) -> None:
+    waiting = text(status="queued")
+    answer = operator.post("/admin/sms/smsnever/add/", {"phone": "0772 123-456", "reason": "complained"}, follow=True)
+    assert "they waited for it: 1." in html(answer)
+    listed = SmsNever.objects.get()
+    assert (listed.phone, listed.actor) == (PHONE, "grace")
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.error) == ("cancelled", "This number is never texted: complained")
+    for term in ("0772123456", "+256 772 123456", "772123456"):
+        assert PHONE in html(operator.get("/admin/sms/smsnever/", {"q": term}))
+    assert PHONE not in html(operator.get("/admin/sms/smsnever/", {"q": "0701123456"}))
+    assert "is not" in html(operator.post("/admin/sms/smsnever/add/", {"phone": "+254712345678", "reason": "x"}))
+    operator.post(f"/admin/sms/smsnever/{listed.pk}/delete/", {"post": "yes"})
+    assert not SmsNever.objects.exists()
+    assert len(logged()) == 2
+
+
+# --- who may
+
+
+def test_each_act_has_its_permission(client: Client, sandbox: Sandbox) -> None:
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_smsmessage"))
+    client.force_login(viewer)
+    waiting, failed = text(status="queued"), text()
+    act(client, "cancel", waiting, post="yes", reason="x")
+    assert again(client, post="yes").status_code == 403
+    for path in ("smshold/add/", "smsnever/add/", "smsnever/"):
+        assert client.get(f"/admin/sms/{path}").status_code == 403
+    overview = html(client.get("/admin/sms/"))
+    for words in ("Pause sending", "Send again all", "never texted", "send again…"):
+        assert words not in overview, words
+    waiting.refresh_from_db()
+    failed.refresh_from_db()
+    assert (waiting.status, failed.status) == ("queued", "failed")
+    for codename in ("cancel_smsmessage", "resend_smsmessage"):
+        viewer.user_permissions.add(Permission.objects.get(codename=codename))
+    act(client, "cancel", waiting, post="yes", reason="x")
+    again(client, post="yes")
+    assert sorted(SmsMessage.objects.values_list("status", flat=True)) == ["cancelled", "sent"]
