@@ -16,6 +16,7 @@ from sms.errors import InvalidPhone
 from sms.models import SmsHold, SmsNever
 from sms.sending import holds
 from sms.text.phone import to_e164
+from sms.text.redaction import mask_phone
 
 
 class HoldForm(forms.ModelForm):
@@ -91,14 +92,18 @@ class HoldAdmin(Ordered):
 
 class NeverAdmin(Ordered):
     form = NeverForm
-    list_display: Any = ("number", "reason", "actor", "since", "take_back")
+    list_display = ("masked", "reason", "actor", "since", "take_back")
     search_fields = ("phone",)
     search_help_text = "A phone number in any form"
     show_full_result_count = False
     undo = "Text it again…"
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return (shown(request), *self.list_display[1:])
+        return tuple(shown(request) if name == "masked" else name for name in self.list_display)
+
+    @admin.display(description="phone")
+    def masked(self, row: SmsNever) -> str:
+        return mask_phone(row.phone)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         try:

@@ -79,7 +79,7 @@ def test_search_by_id_and_reference(operator: Client) -> None:
     assert listed(operator, q="session:12") == {one.pk, two.pk}
     for nothing in ("dm-", "%", "'; DROP TABLE", "07", "9" * 300, "session:1"):
         assert listed(operator, q=nothing) == set()
-    assert "Null characters are not allowed." in page(operator, q="dm-1\0")
+    assert operator.get(LIST, {"q": "dm-1\0"}).status_code == 400
 
 
 def test_filters(operator: Client) -> None:
