@@ -1,6 +1,11 @@
 """`GET /api/v1/health`: by part; `down` only without a database."""
 
 import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LookTimeout  # the built-in one from Python 3.11
 from typing import Any
 
 from django.core.cache import cache
@@ -14,6 +19,8 @@ from sms import conf
 from sms.figures import pulse
 
 logger = logging.getLogger("playmatatu.health")
+# Whatever hangs, the answer is given by then.
+LOOK_SECONDS = 2.0
 # By what keeps DMark from taking texts.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
 router = Router(tags=["operation"])
@@ -22,37 +29,68 @@ router = Router(tags=["operation"])
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
 def health(request: HttpRequest) -> HttpResponse:
     """`outbox` is late when texts have been due for a minute; `worker` is none when one is needed and none lives."""
-    parts: dict[str, Any] = {"database": _database(), "cache": _cache()}
+    end = time.monotonic() + LOOK_SECONDS
+    # Both at once, and neither in this thread: what hangs must not keep the answer.
+    database, cached = _looks.submit(_database), _looks.submit(_cache)
+    parts: dict[str, Any] = {}
+    for name, look, silent in (("database", database, {"database": "down"}), ("cache", cached, {"cache": "down"})):
+        try:
+            parts |= look.result(max(0.0, end - time.monotonic()))
+        except LookTimeout:
+            logger.error("playmatatu.health: the %s does not answer within %g seconds", name, LOOK_SECONDS)
+            parts |= silent
     if parts["database"] != "ok":
-        return JsonResponse({"status": "down", "parts": parts}, status=503)
-    try:
-        parts |= _sms()
-    except (DatabaseError, InterfaceError):
-        logger.exception("The outbox cannot be read.")
-        parts["sms"] = "unknown"
+        return JsonResponse({"status": "down", "parts": parts}, status=503, headers={"Retry-After": "5"})
     states = [part["status"] if isinstance(part, dict) else part for part in parts.values()]
     well = all(state in ("ok", "inline", "unheard") for state in states)
     return JsonResponse({"status": "ok" if well else "degraded", "parts": parts})
 
 
-def _database() -> str:
+class Looks:
+    """Threads that look at what may hang. One look of a kind at a time: who asks meanwhile waits for the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
+        self._running: dict[Look, Future[dict[str, Any]]] = {}
+
+    def submit(self, look: "Look") -> "Future[dict[str, Any]]":
+        with self._lock:
+            running = self._running.get(look)
+            if running is None or running.done():
+                running = self._running[look] = self._threads.submit(look)
+            return running
+
+
+def _database() -> dict[str, Any]:
+    """The database and, where it answers, what it says of sending."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        try:
+            return {"database": "ok"} | _sms()
+        except (DatabaseError, InterfaceError):
+            logger.exception("playmatatu.health: the outbox cannot be read")
+            return {"database": "ok", "sms": "unknown"}
     # Whatever the driver raises, the answer must still be given.
     except Exception:
-        logger.exception("The database does not answer.")
-        return "down"
-    return "ok"
+        logger.exception("playmatatu.health: the database does not answer")
+        return {"database": "down"}
+    finally:
+        connection.close()
 
 
-def _cache() -> str:
+def _cache() -> dict[str, Any]:
     try:
         cache.set("playmatatu_health", 1, 5)
-        return "ok" if cache.get("playmatatu_health") == 1 else "down"
+        return {"cache": "ok" if cache.get("playmatatu_health") == 1 else "down"}
     except Exception:
-        logger.exception("The cache does not answer.")
-        return "down"
+        logger.exception("playmatatu.health: the cache does not answer")
+        return {"cache": "down"}
+
+
+Look = Callable[[], dict[str, Any]]
+_looks = Looks()
 
 
 def _sms() -> dict[str, Any]:

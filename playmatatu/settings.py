@@ -155,6 +155,13 @@ STORAGES = {
 }
 
 
+# Seconds. The last three hold for the site alone: see playmatatu/postgres.
+DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
+DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
+DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 3)
+DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
+
+
 def _database() -> dict[str, Any]:
     config = dict(env.db_url_config(text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")))
     options = config.setdefault("OPTIONS", {})
@@ -165,6 +172,9 @@ def _database() -> dict[str, Any]:
         options.setdefault("timeout", 20)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
     else:
+        if config["ENGINE"] == "django.db.backends.postgresql":
+            config["ENGINE"] = "playmatatu.postgres"
+            options.setdefault("connect_timeout", max(2, round(DATABASE_CONNECT_TIMEOUT)))
         config.setdefault("CONN_MAX_AGE", 60)
         config.setdefault("CONN_HEALTH_CHECKS", True)
     return config

@@ -1,0 +1,265 @@
+"""A site whose database is locked, full, stopped or gone: 503 in seconds, and health answers whatever hangs."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from django.db import connection
+from django.test import Client
+
+from tests.conftest import Postgres, RedisServer, free_port, missing, postgres_programs, wait_for
+from tests.playmatatu.test_api_server import environment
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+STAKE = {"phone_number": "0772000001", "stake_amount": 1000}
+# It shall be 3 seconds; a busy machine gets one more.
+SOON = 4
+# Each another, so that a test sees which of them ended the wait.
+LIMITS = {
+    "DATABASE_CONNECT_TIMEOUT": "2",
+    "DATABASE_STATEMENT_TIMEOUT": "2.5",
+    "DATABASE_LOCK_TIMEOUT": "0.7",
+    "DATABASE_IDLE_TIMEOUT": "9",
+}
+
+
+class Site:
+    def __init__(self, url: str, postgres: Postgres, redis: RedisServer, env: dict[str, str]) -> None:
+        self.url, self.postgres, self.redis, self.env = url, postgres, redis, env
+
+    def stake(self) -> requests.Response:
+        return requests.post(f"{self.url}/api/v1/game/stake", json=STAKE, timeout=30)
+
+    def health(self) -> tuple[float, requests.Response]:
+        started = time.monotonic()
+        answer = requests.get(f"{self.url}/api/v1/health", timeout=30)
+        return time.monotonic() - started, answer
+
+    def well(self) -> bool:
+        # 409: the stake of before still waits.
+        return self.stake().status_code in (200, 409) and self.health()[1].json()["parts"]["cache"] == "ok"
+
+    def sql(self) -> "psycopg.Connection[Any]":
+        """A connection of the superuser's own, whom no limit holds."""
+        return psycopg.connect(f"{self.postgres.url}/site")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[Site]:
+    programs = postgres_programs()
+    if programs is None:
+        missing("PostgreSQL")
+    assert programs
+    postgres = Postgres(programs)
+    postgres.create()
+    postgres.create_database("site")
+    with psycopg.connect(f"{postgres.url}/site") as sql:
+        sql.execute("CREATE ROLE site LOGIN")
+        sql.execute("GRANT ALL ON SCHEMA public TO site")
+    env = environment(
+        DEBUG="true",
+        DATABASE_URL=f"postgres://site@127.0.0.1:{postgres.port}/site",
+        REDIS_URL=redis_server_session.url,
+        WEB_CONCURRENCY="1",
+        **LIMITS,
+    )
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    port = free_port()
+    log = tmp_path_factory.mktemp("site") / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"], cwd=ROOT, env=env, stdout=out, stderr=out
+        )
+    site = Site(f"http://127.0.0.1:{port}", postgres, redis_server_session, env)
+
+    def up() -> bool:
+        try:
+            return site.well()
+        except requests.ConnectionError:
+            return False
+
+    try:
+        wait_for(up, 30)
+        yield site
+    finally:
+        postgres.go_on()
+        process.terminate()
+        process.wait(30)
+        postgres.stop()
+
+
+@pytest.fixture(autouse=True)
+def well_again(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "site" in request.fixturenames:
+        site = request.getfixturevalue("site")
+        wait_for(site.well, 30)
+
+
+def refused(answer: requests.Response) -> None:
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    code = (
+        "from django.db import connection as c; k = c.cursor()\n"
+        f"print([k.execute('SHOW ' + name).fetchone()[0] for name in {names}])"
+    )
+    alone = [sys.executable, "manage.py", "shell", "-v0", "-c"]
+    command = subprocess.run([*alone, code], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    assert command.stdout.strip() == "['0', '0', '0']"
+    wsgi = subprocess.run(
+        [*alone, f"import playmatatu.wsgi\n{code}"], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True
+    )
+    assert wsgi.stdout.strip() == "['2500ms', '700ms', '9s']"
+
+
+def test_a_locked_row(site: Site) -> None:
+    with site.sql() as sql:
+        sql.execute("SELECT FROM game_player FOR UPDATE")
+        sql.execute("LOCK TABLE game_entry IN ACCESS EXCLUSIVE MODE")
+        started = time.monotonic()
+        answer = site.stake()
+        assert time.monotonic() - started < 10
+        refused(answer)
+        assert answer.json()["error"].startswith("The database is out of reach")
+        with requests.Session() as browser:
+            browser.get(f"{site.url}/", timeout=10)
+            form = {"phone_number": "0772000001", "stake_amount": "1000", "opponent": "anyone"}
+            form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+            page = browser.post(f"{site.url}/", data=form, timeout=30)
+        refused(page)
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert "try again in a few seconds" in page.text
+        assert site.health()[1].json()["parts"]["database"] == "ok"
+
+
+def test_a_statement_that_takes_for_ever(site: Site) -> None:
+    with site.sql() as sql:
+        # Each row read costs a second.
+        sql.execute("CREATE FUNCTION slow() RETURNS boolean LANGUAGE sql AS 'SELECT true FROM pg_sleep(20)'")
+        sql.execute("ALTER TABLE game_player RENAME TO game_player_there")
+        sql.execute("CREATE VIEW game_player AS SELECT * FROM game_player_there WHERE slow()")
+        sql.execute("GRANT ALL ON game_player TO site")
+    try:
+        started = time.monotonic()
+        refused(site.stake())
+        assert 2 < time.monotonic() - started < 15
+    finally:
+        with site.sql() as sql:
+            sql.execute("DROP VIEW game_player")
+            sql.execute("ALTER TABLE game_player_there RENAME TO game_player")
+            sql.execute("DROP FUNCTION slow")
+
+
+def test_used_up_connections(site: Site) -> None:
+    with site.sql() as sql:
+        sql.autocommit = True
+        sql.execute("ALTER ROLE site CONNECTION LIMIT 0")
+        sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'site'")
+        try:
+            refused(site.stake())
+            refused(requests.get(f"{site.url}/admin/", cookies={"sessionid": "a" * 32}, timeout=30))
+            took, answer = site.health()
+            refused(answer)
+            assert answer.json()["status"] == "down"
+            assert took < SOON
+        finally:
+            sql.execute("ALTER ROLE site CONNECTION LIMIT -1")
+
+
+def test_a_database_that_is_gone(site: Site) -> None:
+    site.postgres.stop()
+    try:
+        refused(site.stake())
+        took, answer = site.health()
+        assert (answer.status_code, answer.json()["status"]) == (503, "down")
+        assert took < SOON
+    finally:
+        site.postgres.start()
+
+
+def test_a_database_that_hangs(site: Site) -> None:
+    site.postgres.hang()
+    try:
+        answers: list[requests.Response] = []
+        threads = [threading.Thread(target=lambda: answers.append(site.stake())) for _ in range(16)]
+        started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        # Among more requests than there are threads, as soon as the first of them have found out.
+        wait_for(lambda: answers, 15)
+        healths = [site.health() for _ in range(5)]
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - started < 25
+    finally:
+        site.postgres.go_on()
+    assert len(answers) == 16
+    for answer in answers:
+        refused(answer)
+    assert {answer.status_code for _, answer in healths} == {503}
+    assert max(took for took, _ in healths) < SOON
+
+
+def test_health_while_all_hangs(site: Site) -> None:
+    site.postgres.hang()
+    site.redis.hang()
+    try:
+        took, answer = site.health()
+    finally:
+        site.redis.go_on()
+        site.postgres.go_on()
+    assert took < SOON
+    assert answer.json() == {"status": "down", "parts": {"database": "down", "cache": "down"}}
+
+
+def test_health_while_redis_hangs(site: Site) -> None:
+    site.redis.hang()
+    try:
+        took, answer = site.health()
+    finally:
+        site.redis.go_on()
+    assert took < SOON
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["parts"]["cache"] == "down"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_sqlite(client: Client, tmp_path: Path) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's own")
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 200")
+    ready, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            ready.set()
+            done.wait(30)
+            cursor.execute("ROLLBACK")
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert ready.wait(10)
+    try:
+        answer = client.post("/api/v1/game/stake", STAKE, content_type="application/json")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    finally:
+        done.set()
+        holder.join()
+    assert client.post("/api/v1/game/stake", STAKE, content_type="application/json").status_code == 200
