@@ -83,6 +83,8 @@ class Entry(models.Model):
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
+    # Its payer has been texted that the money goes back, as its time ended without a match.
+    refund_told = models.BooleanField(default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -98,6 +100,11 @@ class Entry(models.Model):
                 fields=["stake_amount", "opened_at", "id"], condition=Q(status="queued"), name="entry_waiting"
             ),
             models.Index(fields=["status", "expires_at"], name="entry_status"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
+                name="entry_untold",
+            ),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
                 fields=["client_address", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
@@ -180,3 +187,18 @@ class LinkRequest(models.Model):
 
     def __str__(self) -> str:
         return f"Link request {self.pk}"
+
+
+class GameWorker(models.Model):
+    """A running `game_worker`, which says every few seconds that it lives."""
+
+    key = models.CharField(max_length=32, unique=True)
+    name = models.CharField("host and process", max_length=100)
+    started_at = models.DateTimeField(default=clock.now)
+    seen_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        verbose_name = "game worker"
+
+    def __str__(self) -> str:
+        return self.name

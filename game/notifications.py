@@ -1,10 +1,11 @@
-"""Every text of the product, and when it leaves: the receivers of the three signals.
+"""Every text of the product, and when it leaves: the receivers of the signals.
 
 Each works in a savepoint of its own, so that one that fails takes nothing else with it, on PostgreSQL too.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
@@ -19,12 +20,13 @@ from game import clock
 from game.models import Entry, Player, Session
 from game.rules.links import WINDOW as LINK_WINDOW
 from game.rules.links import live_entry
-from game.signals import private_match_created, session_committed
+from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
 from payments.models import Payment
-from payments.signals import momo_status_changed, momo_success_repeated
+from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_refunded
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
+from sms.text import count_segments
 
 logger = logging.getLogger("game.notifications")
 
@@ -34,8 +36,14 @@ def render(kind: str, language: str = "", **values: object) -> str:
 
     In the language of its reader, or the site's: who happens to ask for the page may be somebody else.
     """
+    contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):
-        return render_to_string(f"game/sms/{kind}.txt", values).strip()
+        for support in (contact, ""):
+            text = render_to_string(f"game/sms/{kind}.txt", {**values, "support": support}).strip()
+            # The contact is a help, not worth a second SMS.
+            if not support or count_segments(text).count == 1:
+                break
+    return text
 
 
 @receiver(private_match_created)
@@ -87,14 +95,35 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         if payment.status == Payment.Status.SUCCESS:
             _text_success(payment)
         elif payment.status == Payment.Status.FAILED:
-            _queue_payment_text(payment, "payment_failed", {}, _entry(payment))
+            _text_failure(payment)
 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """The dedupe key keeps this to payments whose text a crash has swallowed."""
+    """For payments whose text a crash has swallowed; what was told is not told anew."""
+    if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
+        with transaction.atomic():
+            _text_success(payment)
+
+
+@receiver(payment_contested)
+def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
+    """Money came after the provider had said that it would not. What it takes back an operator looks into."""
+    if said == Payment.Status.SUCCESS:
+        with transaction.atomic():
+            _queue_payment_text(payment, "payment_held", _entry(payment), key="held")
+
+
+@receiver(payment_refunded)
+def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
     with transaction.atomic():
-        _text_success(payment)
+        _queue_payment_text(payment, "refunded", _entry(payment), key="refunded")
+
+
+@receiver(refund_became_due)
+def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
+    with transaction.atomic():
+        _queue_payment_text(entry.payment, "refund_due", entry, key="refund_due")
 
 
 def text_opened(payment: Payment) -> None:
@@ -131,25 +160,45 @@ def _entry(payment: Payment) -> Entry | None:
 def _text_success(payment: Payment) -> None:
     entry = _entry(payment)
     if payment.refund_due:
-        _queue_payment_text(payment, "payment_held", {}, entry)
+        _queue_payment_text(payment, "payment_held", entry)
         return
     if entry is not None and entry.opened_at is None:
         return  # it could not be opened just now; who opens it will text
     values: dict[str, object] = {}
+    # The link of a text is good for as long as its match.
+    expires_at = None
     if entry is not None and entry.session is not None:
+        expires_at = entry.session.expires_at
         values["link"] = game_link(entry)
     elif entry is not None and entry.match_code:
         values["code"] = entry.match_code
-    _queue_payment_text(payment, "payment_success", values, entry)
+    _queue_payment_text(payment, "payment_success", entry, values, expires_at=expires_at)
 
 
-def _queue_payment_text(payment: Payment, kind: str, values: dict[str, object], entry: Entry | None) -> None:
-    # The link of a text is good for as long as its match.
-    expires_at = entry.session.expires_at if entry is not None and entry.session is not None else None
+def _text_failure(payment: Payment) -> None:
+    """At most so many a day to one phone: stakes of a stranger's number cost nothing. `receivers` holds its lock."""
+    today = SmsMessage.objects.filter(
+        phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)
+    )
+    if today.count() >= settings.FAILED_TEXTS_PER_PHONE_DAY:
+        logger.info("Payment %s failed; its phone has had as many texts of that as one gets in a day.", payment.pk)
+    else:
+        _queue_payment_text(payment, "payment_failed", _entry(payment))
+
+
+def _queue_payment_text(
+    payment: Payment,
+    kind: str,
+    entry: Entry | None,
+    values: Mapping[str, object] | None = None,
+    *,
+    key: str = "",
+    expires_at: datetime | None = None,
+) -> None:
     queue_sms(
         payment.phone,
-        render(kind, entry.language if entry else "", amount=str(payment.amount), **values),
+        render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),
         kind=kind,
-        dedupe_key=f"payment:{payment.pk}:{payment.status.lower()}",
+        dedupe_key=f"payment:{payment.pk}:{key or payment.status.lower()}",
         expires_at=expires_at,
     )

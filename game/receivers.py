@@ -7,6 +7,7 @@ from django.dispatch import receiver
 
 from game.models import Entry
 from game.rules.ending import give_up
+from game.rules.locks import locked_player
 from game.rules.opening import open_paid
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated
@@ -18,6 +19,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         if payment.status == Payment.Status.SUCCESS:
             open_paid(payment)
         elif payment.status == Payment.Status.FAILED:
+            # Also for the text that follows: two failures of one phone are counted one after the other.
+            locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:
                 give_up(entry, "payment_failed")

@@ -6,3 +6,5 @@ from django.dispatch import Signal
 private_match_created = Signal()
 # session; entries: its two, as the sender has them
 session_committed = Signal()
+# entry: its time ended, or it was left, without a match, and its money is with us
+refund_became_due = Signal()

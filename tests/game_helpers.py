@@ -3,10 +3,18 @@
 import hashlib
 import hmac
 import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry
+from sms.models import SmsMessage
 
 ALICE, BOB, CAROL, DAVE = "0772000001", "0772000002", "0772000003", "0772000004"
 CALLBACK = "/api/v1/momo/callback"
@@ -51,3 +59,43 @@ def paid(client: Client, stake: dict[str, Any], phone: str, status: str = "SUCCE
 
 def signature(raw: bytes) -> str:
     return "sha256=" + hmac.new(settings.MOMO_CALLBACK_SECRET.encode(), raw, hashlib.sha256).hexdigest()
+
+
+def age(**which: Any) -> None:
+    """Let the time of open entries run out."""
+    Entry.objects.filter(**{"status": "queued"} | which).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def kinds(phone: str = ALICE) -> list[str]:
+    return list(SmsMessage.objects.filter(phone=f"+256{phone[1:]}").order_by("pk").values_list("kind", flat=True))
+
+
+def paid_stake(client: Client, phone: str = ALICE, amount: int = 1000, **more: Any) -> Entry:
+    placed = stake(client, phone, amount, **more)
+    paid(client, placed, phone)
+    return Entry.objects.select_related("player", "payment", "session").get(pk=placed["queue_id"])
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Run the calls in a thread each, let go at one moment; their results in order."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(index: int) -> None:
+        try:
+            barrier.wait()
+            results[index] = calls[index]()
+        # Else a thread's error would only be printed.
+        except Exception as error:  # noqa: BLE001
+            results[index] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    errors = [result for result in results if isinstance(result, Exception)]
+    assert not errors, errors
+    return results

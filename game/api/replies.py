@@ -3,6 +3,7 @@
 from typing import Any
 
 from game.models import Entry
+from game.money import due_back
 from game.reasons import end_of
 from game.rules.invites import INVITE_REFUSALS
 from game.rules.placing import Placed
@@ -97,6 +98,14 @@ def _found(entry: Entry, opponent: Entry | None) -> str:
     return "Opponent found!"
 
 
+def _refund(entry: Entry) -> dict[str, Any] | None:
+    payment = entry.payment
+    if payment.refunded_at is None and not due_back(entry):
+        return None
+    status = "due" if payment.refunded_at is None else "refunded"
+    return {"status": status, "amount": payment.amount, "phone_number": payment.phone}
+
+
 def status_answer(entry: Entry) -> dict[str, Any]:
     """What the queue's status tells the owner of an entry."""
     state = entry.state
@@ -112,7 +121,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
         answer |= _match(entry)
     elif state == Entry.Status.EXPIRED:
         reason, sentences = end_of(entry)
-        answer |= {"reason": reason, "message": " ".join(sentences)}
+        answer |= {"reason": reason, "message": " ".join(map(str, sentences)), "refund": _refund(entry)}
     else:
         answer["expires_at"] = iso(entry.expires_at)
         answer["message"] = "Searching for an opponent."

@@ -154,12 +154,21 @@ class AwaitingPayment(Schema):
     message: str
 
 
+class Refund(Schema):
+    """Money that goes back to the payer, or has."""
+
+    status: Literal["due", "refunded"]
+    amount: int
+    phone_number: str
+
+
 class QueueStatus(Schema):
     """Which fields there are depends on the status."""
 
     status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
     message: str = ""
     reason: str | None = None
+    refund: Refund | None = None
     stake_amount: int | None = None
     total_amount: int | None = None
     display_name: str | None = None

@@ -68,7 +68,7 @@ def _match_of(code: str, address: str) -> Entry:
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
     """Where a code ends that nobody can join (any more): not in a form that stakes with a stranger."""
-    context = {"code": code.upper(), "message": refusal.translated(), "not_yet": refusal.sentence == CODE_NOT_OPEN}
+    context = {"code": code.upper(), "message": refusal.translated(), "not_yet": refusal.sentence.text == CODE_NOT_OPEN}
     return render(request, "game/gone.html", context, status=status)
 
 

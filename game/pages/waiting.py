@@ -56,7 +56,7 @@ def _waiting_context(entry: Entry) -> dict[str, Any]:
         "entry": entry,
         "state": state,
         "reason": reason,
-        "sentences": [gettext(sentence) for sentence in sentences],
+        "sentences": [sentence.translated() for sentence in sentences],
         "invite_status": invite.status if invite else "",
         "invite_words": _invite_words(entry, invite),
         "invite_number": to_local(entry.invite_phone) if entry.invite_phone else "",

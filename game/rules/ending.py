@@ -1,6 +1,7 @@
-"""An entry ends: left by its player, past its time, or never paid."""
+"""An entry ends: left by its player, past its time, or never paid. Who paid for nothing is told of the refund."""
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -8,17 +9,27 @@ from django.db.models import QuerySet
 from game import clock
 from game.models import Entry, Player
 from game.rules.locks import lock_level, locked_player
+from game.signals import refund_became_due
+from payments import collecting, refunding
 from payments.models import Payment
 
 # A stake that nobody paid for so long is given up. A payment that comes still later reopens it.
 UNPAID_LIFE = timedelta(days=1)
+# Of what ended longer ago nobody waits for the news any more.
+_TELL_FOR = timedelta(days=2)
+_AT_ONCE = 500
+
+
+class Told(NamedTuple):
+    told: int
+    failed: int
 
 
 def end_what_is_over(player: Player) -> None:
-    """Entries of this player that are past their time no longer stand in the way."""
-    Entry.objects.filter(player=player, status=Entry.Status.OPEN, expires_at__lte=clock.now()).update(
-        status=Entry.Status.EXPIRED, reason="timed_out"
-    )
+    """This player's entries that are past their time no longer stand in the way. The caller holds the player's lock."""
+    over = Entry.objects.filter(player=player, status=Entry.Status.OPEN, expires_at__lte=clock.now())
+    if over.update(status=Entry.Status.EXPIRED, reason="timed_out"):
+        tell_refunds(Entry.objects.filter(player=player))
 
 
 def give_up(entry: Entry, reason: str) -> None:
@@ -34,21 +45,14 @@ def leave(entry: Entry) -> bool:
         Payment.objects.select_for_update().get(pk=entry.payment_id)
         locked_player(entry.player.phone)
         lock_level(entry.stake_amount)
-        left = Entry.objects.filter(pk=entry.pk, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)).update(
+        mine = Entry.objects.filter(pk=entry.pk)
+        left = mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)).update(
             status=Entry.Status.EXPIRED, reason="left"
         )
-        _mark_refunds(Payment.objects.filter(pk=entry.payment_id))
+        if left:
+            collecting.withdraw(Payment.objects.filter(pk=entry.payment_id))
+            tell_refunds(mine)
     return bool(left)
-
-
-def _mark_refunds(payments: "QuerySet[Payment]") -> None:
-    """Money that was collected for an entry which ended without a match is the operator's to give back."""
-    unplayed = Entry.objects.filter(
-        status=Entry.Status.EXPIRED, opened_at__isnull=False, session=None, payment__callbacks__applied=True
-    )
-    payments.filter(entry__in=unplayed, status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None).update(
-        refund_due=True
-    )
 
 
 def expire_old() -> int:
@@ -60,17 +64,37 @@ def expire_old() -> int:
         created_at__lte=now - UNPAID_LIFE,
         payment__status=Payment.Status.PENDING,
     )
-    ended = _end(timed_out, "timed_out") + _end(unpaid, "not_paid")
-    # Payments are locked first everywhere, so this waits until the entries' locks are gone.
-    _mark_refunds(Payment.objects.all())
-    return ended
+    return _end(timed_out, "timed_out") + _end(unpaid, "not_paid")
 
 
 def _end(entries: "QuerySet[Entry]", reason: str) -> int:
     """Whoever holds one of these rows may hold another that we want; what is busy waits for the next time."""
     with transaction.atomic():
-        rows = entries.select_for_update(
-            of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked
-        )
-        keys = [entry.pk for entry in rows.only("pk")]
+        keys = [entry.pk for entry in _not_busy(entries).only("pk")]
         return Entry.objects.filter(pk__in=keys).update(status=Entry.Status.EXPIRED, reason=reason)
+
+
+def tell_refunds(among: "QuerySet[Entry] | None" = None) -> Told:
+    """Tell once of each entry that is over and whose money is due back. Those whose text fails stay to be told."""
+    over = (Entry.objects.all() if among is None else among).filter(
+        status=Entry.Status.EXPIRED,
+        opened_at__isnull=False,
+        session=None,
+        refund_told=False,
+        expires_at__gt=clock.now() - _TELL_FOR,
+    )
+    with transaction.atomic():
+        untold = _not_busy(over.filter(payment__in=refunding.due())).select_related("player", "payment")[:_AT_ONCE]
+        told, failed = [], 0
+        for entry in untold:
+            answers = refund_became_due.send_robust(Entry, entry=entry)
+            if any(isinstance(answer, Exception) for _receiver, answer in answers):
+                failed += 1
+            else:
+                told.append(entry.pk)
+        Entry.objects.filter(pk__in=told).update(refund_told=True)
+    return Told(len(told), failed)
+
+
+def _not_busy(entries: "QuerySet[Entry]") -> "QuerySet[Entry]":
+    return entries.select_for_update(of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked)

@@ -35,7 +35,7 @@ def open_paid(payment: Payment) -> Entry | None:
     holds the payment's lock and a transaction.
     """
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
-    if entry is None or payment.refund_due or payment.refunded_at:
+    if entry is None or payment.refund_due or payment.refunded_at or payment.contested:
         return entry
     locked_player(entry.player.phone)
     lock_level(entry.stake_amount)
@@ -58,6 +58,11 @@ def left_unopened() -> list[Payment]:
     """Paid entries that a crash or a failing receiver left unopened."""
     return list(
         Payment.objects.filter(
-            status=Payment.Status.SUCCESS, refund_due=False, refunded_at=None, entry__opened_at=None
-        ).exclude(entry=None)
+            status=Payment.Status.SUCCESS,
+            refund_due=False,
+            refunded_at=None,
+            contested=False,
+            entry__isnull=False,
+            entry__opened_at=None,
+        )
     )

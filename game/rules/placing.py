@@ -17,6 +17,8 @@ from game.rules.locks import lock_level, locked_player
 from game.rules.opening import has_open_entry, open_entry
 from game.rules.refused import Refused
 from game.rules.unpaid import refuse_unpaid
+from payments import collecting
+from payments.phones import network_of
 from payments.services import create_payment
 from sms.models import SmsMessage
 
@@ -48,6 +50,8 @@ def place(stake: Stake) -> Placed:
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
         raise Refused(400, _("You cannot invite yourself: give your friend's number."), "invite_phone")
+    if collecting.is_on() and not settings.MOMO_AUTO_APPROVE and not network_of(stake.phone):
+        raise Refused(400, _("We can collect from MTN and Airtel numbers only: give one of those."), "phone_number")
     if stake.match_code:
         refuse_code_guessing(stake.address)
     try:
@@ -74,13 +78,16 @@ def _place(stake: Stake) -> Entry:
         joinable(stake.match_code, player, stake.amount)
     approved = settings.MOMO_AUTO_APPROVE
     if not approved:
+        _refuse_ringing(stake.phone)
         refuse_unpaid(player, stake.address)
     Entry.objects.filter(player=player, status=Entry.Status.AWAITING_PAYMENT).update(
         status=Entry.Status.EXPIRED, reason="replaced"
     )
     entry = Entry(
         player=player,
-        payment=create_payment(stake.phone, payable(stake.amount), approved=approved),
+        payment=create_payment(
+            stake.phone, payable(stake.amount), approved=approved, description=f"PlayMatatu stake {stake.amount}"
+        ),
         stake_amount=stake.amount,
         display_name=stake.display_name,
         joins_code=stake.match_code,
@@ -99,6 +106,18 @@ def _place(stake: Stake) -> Entry:
         if stake.match_code and not _met_friend(entry):
             raise Refused(409, CODE_EXPIRED, "match_code")
     return entry
+
+
+def _refuse_ringing(phone: str) -> None:
+    """Nobody is asked for two stakes at once, or they may pay both."""
+    if wait := collecting.seconds_ringing(phone):
+        raise Refused(
+            409,
+            _("Your phone is still being asked to pay your last stake: answer there, or wait %(seconds)s seconds."),
+            "phone_number",
+            retry_after=wait,
+            seconds=wait,
+        )
 
 
 def _met_friend(entry: Entry) -> bool:

@@ -2,5 +2,6 @@
 
 from sms.text.phone import to_e164, to_local
 from sms.text.redaction import mask_phone, redact
+from sms.text.segments import segments as count_segments
 
-__all__ = ["mask_phone", "redact", "to_e164", "to_local"]
+__all__ = ["count_segments", "mask_phone", "redact", "to_e164", "to_local"]

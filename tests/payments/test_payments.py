@@ -79,12 +79,12 @@ def test_failed_payment(client: Client, sandbox: Sandbox) -> None:
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "payment_failed")
     assert texts() == ["Payment of 1000 UGX failed. Please retry or contact support."]
-    # A later contradiction is stored and ignored.
+    # A later contradiction moves no status; the money is due back.
     paid(client, placed, ALICE, "SUCCESS")
     assert status(client, placed["queue_token"])["status"] == "expired"
     assert Callback.objects.count() == 2
     assert Payment.objects.get().status == "FAILED"
-    assert len(texts()) == 1
+    assert texts()[1:] == ["Payment of 1000 UGX received too late to play. Please contact support."]
 
 
 def test_pending_moves_nothing(client: Client) -> None:

@@ -42,6 +42,8 @@ LONGEST: dict[str, list[dict[str, str]]] = {
     ],
     "payment_failed": [{"amount": "5000000"}],
     "payment_held": [{"amount": "5000000"}],
+    "refund_due": [{"amount": "5000000"}],
+    "refunded": [{"amount": "5000000"}],
 }
 
 

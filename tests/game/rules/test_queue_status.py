@@ -15,6 +15,7 @@ from django.utils import timezone as django_timezone
 from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.tokens import queue_token
+from payments import refunding
 from payments.models import Payment
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, status
 
@@ -121,22 +122,26 @@ def test_expire_queue_writes_it_down_and_prints_the_numbers(client: Client, caps
     stake(client, CAROL, 2000)
     age()
     call_command("expire_queue")
-    assert capsys.readouterr().out == "expired: 1, opened: 0\n"
+    assert capsys.readouterr().out.startswith("opened: 0, expired: 1, refunds told: 0, ")
     assert sorted(Entry.objects.values_list("status", flat=True)) == ["expired", "matched", "matched"]
     call_command("expire_queue")
-    assert capsys.readouterr().out == "expired: 0, opened: 0\n"
+    assert capsys.readouterr().out.startswith("opened: 0, expired: 0, ")
 
 
 def test_money_of_a_stake_that_met_nobody_is_due_back_and_the_player_told(client: Client, settings: Any) -> None:
     settings.MOMO_AUTO_APPROVE = False
     placed = stake(client, ALICE)
     paid(client, placed, ALICE)
+    assert not refunding.due().exists()
     age()
-    call_command("expire_queue")
+    # From that moment: nothing of ours has looked at it yet.
+    assert refunding.due().get().amount == 1000
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")
-    assert "refunded" in answer["message"]
-    assert Payment.objects.get().refund_due
+    assert "1000 UGX will be refunded to 0772000001" in answer["message"]
+    assert answer["refund"] == {"status": "due", "amount": 1000, "phone_number": "+256772000001"}
+    call_command("expire_queue")
+    assert status(client, placed["queue_token"]) == answer
 
 
 def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
@@ -150,7 +155,8 @@ def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
     assert answer["reason"] == "left"
     assert "refunded" in answer["message"]
     # Only what was collected is due back.
-    assert list(Payment.objects.filter(refund_due=True).values_list("amount", flat=True)) == [1000]
+    assert [payment.amount for payment in refunding.due()] == [1000]
+    assert status(client, other["queue_token"])["refund"] is None
 
 
 def test_a_refund_that_was_paid_back_is_not_played(client: Client, settings: Any) -> None:

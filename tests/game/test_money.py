@@ -1,0 +1,226 @@
+"""What becomes of a stake's money: when it is due back, who says so, and the texts about it."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry, Session
+from game.money import due_back
+from game.notifications import render
+from game.rules.ending import leave, tell_refunds
+from game.signals import refund_became_due
+from payments import books, refunding
+from payments.models import Payment
+from payments.settling import settle
+from sms.models import SmsMessage
+from sms.text.segments import segments
+from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _paid_for(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, 100
+
+
+# --- due back, from that very moment
+
+
+def test_a_stake_that_nobody_joined(client: Client) -> None:
+    entry = paid_stake(client)
+    assert not refunding.due().exists()
+    assert not due_back(entry)
+    age()
+    entry.refresh_from_db()
+    assert refunding.due().get().amount == 1100
+    assert due_back(entry)
+    assert tell_refunds().told == 0  # it is not written down yet
+    call_command("expire_queue")
+    call_command("expire_queue")
+    assert kinds() == ["payment_success", "refund_due"]
+    text = SmsMessage.objects.get(kind="refund_due")
+    assert text.text == "Nobody joined your match. Your 1100 UGX will be refunded."
+    assert text.dedupe_key == f"payment:{entry.payment_id}:refund_due"
+
+
+def test_one_who_leaves_is_told_at_once(client: Client) -> None:
+    entry = paid_stake(client)
+    assert leave(entry)
+    assert kinds() == ["payment_success", "refund_due"]
+    call_command("expire_queue")
+    assert kinds() == ["payment_success", "refund_due"]
+
+
+def test_one_who_stakes_again_is_told_of_the_last_one(client: Client) -> None:
+    paid_stake(client)
+    age()
+    again = stake(client, ALICE, 2000)
+    assert again["status"] == "awaiting_payment"
+    assert kinds() == ["payment_success", "refund_due"]
+
+
+def test_what_was_not_collected_is_not_given_back(client: Client, settings: Any) -> None:
+    unpaid = Entry.objects.select_related("player").get(pk=stake(client, ALICE)["queue_id"])
+    leave(unpaid)
+    settings.MOMO_AUTO_APPROVE = True
+    stake(client, BOB)
+    age()
+    call_command("expire_queue")
+    assert not refunding.due().exists()
+    assert SmsMessage.objects.count() == 0
+
+
+def test_a_match_is_played_and_not_given_back(client: Client) -> None:
+    paid_stake(client)
+    entry = paid_stake(client, BOB)
+    assert entry.session is not None
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    call_command("expire_queue")
+    assert not refunding.due().exists()
+    assert books.since(timezone.now() - timedelta(hours=1)).in_matches.ugx == 2200
+
+
+def test_old_ends_are_not_told_of_now(client: Client) -> None:
+    entry = paid_stake(client)
+    Entry.objects.update(status="expired", expires_at=timezone.now() - timedelta(days=3))
+    assert tell_refunds() == (0, 0)
+    assert refunding.due().get().pk == entry.payment_id
+
+
+def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
+    entry = paid_stake(client)
+
+    def broken(**kwargs: Any) -> None:
+        raise RuntimeError("broken receiver")
+
+    refund_became_due.connect(broken, weak=False)
+    try:
+        assert leave(entry)
+        assert tell_refunds() == (0, 1)
+    finally:
+        refund_became_due.disconnect(broken)
+    assert tell_refunds() == (1, 0)
+    assert kinds() == ["payment_success", "refund_due"]
+
+
+def test_refunded_is_told_once_and_shown(client: Client) -> None:
+    entry = paid_stake(client)
+    leave(entry)
+    assert len(refunding.record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
+    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+    assert kinds() == ["payment_success", "refund_due", "refunded"]
+    assert SmsMessage.objects.get(kind="refunded").text == "Your 1100 UGX from PlayMatatu was refunded."
+    answer = status(client, _token(entry))
+    assert answer["refund"] == {"status": "refunded", "amount": 1100, "phone_number": "+256772000001"}
+    assert "1100 UGX have been sent back to 0772000001." in answer["message"]
+
+
+def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) -> None:
+    paid_stake(client)
+    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+
+
+def _token(entry: Entry) -> str:
+    from game.tokens import queue_token
+
+    return queue_token(entry)
+
+
+# --- contradictions
+
+
+def test_success_after_failed(client: Client) -> None:
+    placed = stake(client, ALICE)
+    paid(client, placed, ALICE, "FAILED")
+    for _ in range(3):
+        paid(client, placed, ALICE, "SUCCESS")
+    assert kinds() == ["payment_failed", "payment_held"]
+    assert SmsMessage.objects.get(kind="payment_held").text == (
+        "Payment of 1100 UGX received too late to play. Please contact support."
+    )
+    answer = status(client, placed["queue_token"])
+    assert (answer["status"], answer["reason"]) == ("expired", "refund_due")
+    assert "1100 UGX will be refunded to 0772000001" in answer["message"]
+    assert refunding.due().get().status == "FAILED"
+    # An operator's look at it opens nothing.
+    call_command("expire_queue")
+    assert status(client, placed["queue_token"])["status"] == "expired"
+
+
+def test_a_reversal_is_nothing_to_give_back(client: Client) -> None:
+    entry = paid_stake(client)
+    settle(entry.payment_id, Payment.Status.FAILED, by="callback")
+    age()
+    call_command("expire_queue")
+    assert not refunding.due().exists()
+    assert kinds() == ["payment_success"]
+    assert status(client, _token(entry))["refund"] is None
+
+
+def test_a_payment_after_the_stake_was_left_reopens_it(client: Client) -> None:
+    placed = stake(client, ALICE)
+    leave(Entry.objects.select_related("player").get())
+    paid(client, placed, ALICE)
+    assert status(client, placed["queue_token"])["status"] == "queued"
+    assert kinds() == ["payment_success"]
+
+
+# --- texts
+
+
+@pytest.mark.parametrize("kind", ["payment_failed", "payment_held"])
+@pytest.mark.parametrize(
+    ("language", "word"), [("en", "ontact support"), ("lg", "uukirira abayambi"), ("sw", "na huduma")]
+)
+def test_the_contact_follows_support(settings: Any, kind: str, language: str, word: str) -> None:
+    settings.SUPPORT_CONTACT = "0800 100 100"
+    assert render(kind, language, amount="5000000").endswith(f"{word} 0800 100 100.")
+    assert segments(render(kind, language, amount="5000000")).count == 1
+    # Where it would make a second SMS of it, as too long or not of the GSM alphabet, it is left out.
+    for contact in ("x" * 140, "“ŋ”" * 12):
+        settings.SUPPORT_CONTACT = contact
+        assert render(kind, language, amount="5000000").endswith(f"{word}.")
+
+
+def test_three_failures_a_day_are_texted(client: Client, settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_PHONE_HOUR = 100
+    for _ in range(5):
+        paid(client, stake(client, ALICE), ALICE, "FAILED")
+    assert kinds() == ["payment_failed"] * 3
+    paid(client, stake(client, BOB), BOB, "FAILED")
+    assert kinds(BOB) == ["payment_failed"]
+    SmsMessage.objects.filter(kind="payment_failed").update(created_at=timezone.now() - timedelta(hours=25))
+    paid(client, stake(client, ALICE), ALICE, "FAILED")
+    assert kinds() == ["payment_failed"] * 4
+
+
+def test_failures_that_come_together_are_counted(settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_PHONE_HOUR = 100
+    placed = [stake(Client(), ALICE) for _ in range(8)]
+    together(*(partial(paid, Client(), one, ALICE, "FAILED") for one in placed))
+    assert kinds() == ["payment_failed"] * 3
+
+
+# --- asking once
+
+
+def test_a_phone_that_may_still_ring_is_not_asked_again(client: Client, settings: Any) -> None:
+    placed = stake(client, ALICE)
+    payment = Payment.objects.get()
+    asked = timezone.now() - timedelta(seconds=60)
+    Payment.objects.update(collection=Payment.Collection.ASKED, asked_at=asked)
+    answer = post(client, phone_number=ALICE, stake_amount=2000)
+    assert answer.status_code == 409
+    assert 115 <= int(answer["Retry-After"]) <= 121
+    assert f"wait {answer['Retry-After']} seconds" in answer.json()["error"]
+    assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
+    assert post(client, phone_number=BOB, stake_amount=2000).status_code == 200
+    # Until it has an end, or three minutes from the request.
+    settle(payment.pk, Payment.Status.FAILED, by="asking")
+    assert post(client, phone_number=ALICE, stake_amount=2000).status_code == 200
