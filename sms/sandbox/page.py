@@ -69,6 +69,7 @@ def inbox(state: State) -> str:
                 # A phone keeps its place while texts come.
                 "phones": [phone for phone in phones if phone.number in chosen],
                 "more": len(phones) - len(chosen),
+                "asking": sum(bool(phone.prompts) for phone in phones),
                 "lost": lost,
                 "version": version,
                 "groups": switches.buttons(faults),

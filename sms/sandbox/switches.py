@@ -178,4 +178,6 @@ def controls(faults: Faults) -> list[Control]:
 
 
 def word(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

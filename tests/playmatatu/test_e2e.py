@@ -5,46 +5,19 @@ from typing import Any
 import pytest
 import requests
 from django.db.models.signals import post_save
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from payments.models import Payment
 from tests.conftest import Sandbox
+from tests.players import Player
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture
 def site(live_server: Any, sandbox: Sandbox, settings: Any) -> str:
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
     return str(live_server.url)
-
-
-class Player:
-    """A phone with a browser of its own; what the console complains of fails the test."""
-
-    def __init__(self, browser: Browser, site: str, number: str, name: str, javascript: bool = True) -> None:
-        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
-        context.set_default_timeout(15_000)
-        self.page: Page = context.new_page()
-        self.site, self.number, self.name = site, number, name
-        self.complaints: list[str] = []
-        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
-
-    def fill(self, path: str = "/", amount: str = "") -> None:
-        self.page.goto(self.site + path)
-        self.page.get_by_label("Your mobile number").fill(self.number)
-        self.page.get_by_label("Your name").fill(self.name)
-        if amount:
-            self.page.get_by_label("Your stake in UGX").fill(amount)
-
-    def stake(self) -> None:
-        self.page.get_by_role("button", name="Pay").click()
-
-    def fits(self) -> None:
-        """Nothing stands beyond the edge of a small phone."""
-        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def last_link(sandbox: Sandbox, number: str) -> str:

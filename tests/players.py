@@ -1,0 +1,31 @@
+"""Players in a real browser."""
+
+from playwright.sync_api import Browser, Page
+
+PHONE = {"width": 360, "height": 740}
+
+
+class Player:
+    """A phone with a browser of its own; what the console complains of fails the test."""
+
+    def __init__(self, browser: Browser, site: str, number: str, name: str, javascript: bool = True) -> None:
+        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
+        context.set_default_timeout(15_000)
+        self.page: Page = context.new_page()
+        self.site, self.number, self.name = site, number, name
+        self.complaints: list[str] = []
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+
+    def fill(self, path: str = "/", amount: str = "") -> None:
+        self.page.goto(self.site + path)
+        self.page.get_by_label("Your mobile number").fill(self.number)
+        self.page.get_by_label("Your name").fill(self.name)
+        if amount:
+            self.page.get_by_label("Your stake in UGX").fill(amount)
+
+    def stake(self) -> None:
+        self.page.get_by_role("button", name="Pay").click()
+
+    def fits(self) -> None:
+        """Nothing stands beyond the edge of a small phone."""
+        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
