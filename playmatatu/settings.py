@@ -216,8 +216,8 @@ SMS_DLR_PATH = text("SMS_DLR_PATH", "/v3/api/dlr/")
 SMS_CONNECT_TIMEOUT = number("SMS_CONNECT_TIMEOUT", 3)
 SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
 SMS_DELIVERY = text("SMS_DELIVERY", "inline").lower()
-if SMS_DELIVERY not in {"inline", "worker"}:
-    raise ImproperlyConfigured(f"SMS_DELIVERY must be inline or worker, not {SMS_DELIVERY!r}.")
+if SMS_DELIVERY not in {"inline", "worker", "tasks"}:
+    raise ImproperlyConfigured(f"SMS_DELIVERY must be inline, worker or tasks, not {SMS_DELIVERY!r}.")
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
 # Credentials of the game and of its money that no log line, page or old text may hold.

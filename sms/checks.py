@@ -1,6 +1,7 @@
 """System checks of the settings and the database: what would cost texts, money or trust in production."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from sms.dmark.report_address import dlr_url
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")
+_NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
 # What a writer waits for others on SQLite, at least. Seconds.
@@ -26,7 +28,8 @@ _PATIENCE = 5
 def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found = [*_database(), *_times()]
     try:
-        return [*found, *_credentials(conf.current())]
+        config = conf.current()
+        return [*found, *_credentials(config), *_tasks_framework(config)]
     except ImproperlyConfigured as error:
         return [*found, Error(str(error), hint="Mend it, or leave it out: there is a default.", id="sms.E004")]
 
@@ -137,6 +140,26 @@ def _delivery(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Set SMS_DELIVERY to worker and run manage.py sms_worker.",
             id="sms.W003",
         )
+    if config.delivery == "tasks" and any(name in _tasks_backend() for name in _NO_QUEUE):
+        yield checks.Warning(
+            "SMS_DELIVERY is tasks, but the tasks framework runs them at once or not at all: there is no queue.",
+            hint="Set TASKS to a backend with a queue, or SMS_DELIVERY to worker.",
+            id="sms.W008",
+        )
+
+
+def _tasks_framework(config: conf.Config) -> Iterator[CheckMessage]:
+    if config.delivery == "tasks" and not any(map(find_spec, ("django.tasks", "django_tasks"))):
+        yield Error(
+            "SMS_DELIVERY is tasks, but this Django has no tasks framework, so no text can be handed over.",
+            hint="Install django-tasks (playmatatu-sms[tasks]), or use Django 6.",
+            id="sms.E007",
+        )
+
+
+def _tasks_backend() -> str:
+    given = getattr(settings, "TASKS", None) or {"default": {"BACKEND": "ImmediateBackend"}}
+    return str(given.get("default", {}).get("BACKEND", ""))
 
 
 def _reports(config: conf.Config) -> Iterator[CheckMessage]:

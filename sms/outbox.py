@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
@@ -34,7 +35,7 @@ _HANDFUL = 500
 def queue_sms(
     phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
-    """Write one text to the outbox; it leaves after commit, inline or by the worker.
+    """Write one text to the outbox; it leaves after commit, inline, by the worker or by a task.
 
     With a `dedupe_key` that exists already: that message, and nothing is sent; an empty one is none. One to a number
     that is never texted is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
@@ -204,8 +205,12 @@ def _set_off(message_ids: list[int]) -> None:
         if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
             transaction.on_commit(_notify, robust=True)
         return
+    send = deliver
+    if conf.current().delivery == "tasks":
+        # Not before it is asked for: on Django 5.2 it needs a package of its own.
+        from sms.tasks import hand_over as send
     for message_id in message_ids:
-        transaction.on_commit(lambda message_id=message_id: deliver(message_id), robust=True)  # type: ignore[misc]
+        transaction.on_commit(partial(send, message_id), robust=True)
 
 
 def _notify() -> None:

@@ -43,7 +43,7 @@ def test_a_missing_key_is_a_clear_error() -> None:
     [
         ("SMS_RATE_LIMIT_SECONDS", "soon", "SMS_RATE_LIMIT_SECONDS must be a whole number"),
         ("QUEUE_EXPIRY_MINUTES", "x", "QUEUE_EXPIRY_MINUTES must be a number"),
-        ("SMS_DELIVERY", "pigeon", "SMS_DELIVERY must be inline or worker"),
+        ("SMS_DELIVERY", "pigeon", "SMS_DELIVERY must be inline, worker or tasks"),
         ("LOG_FORMAT", "xml", "LOG_FORMAT must be console or json"),
         ("LANGUAGE_CODE", "fr", "LANGUAGE_CODE must be one of en, lg, sw"),
     ],

@@ -1,0 +1,142 @@
+"""`SMS_DELIVERY=tasks`: Django's tasks framework carries the texts, and the rows keep it honest."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+from redis import Redis
+
+from sms.models import SmsMessage
+from sms.outbox import queue_sms
+from sms.testing import Sandbox
+from tests.conftest import Postgres, RedisServer, wait_for
+
+ROOT = Path(__file__).parents[3]
+TEXTS = 300
+
+
+@pytest.fixture
+def by_tasks(sandbox: Sandbox, settings: Any) -> Sandbox:
+    """Without TASKS in the settings: Django's immediate backend."""
+    settings.SMS_DELIVERY = "tasks"
+    return sandbox
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_text_is_handed_over_after_commit(by_tasks: Sandbox) -> None:
+    with transaction.atomic():
+        message = queue_sms("0772123456", "by a task")
+        assert by_tasks.sends == 0
+    message.refresh_from_db()
+    assert (message.status, by_tasks.sends) == ("sent", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_may_pass_later_waits_in_its_row(by_tasks: Sandbox) -> None:
+    by_tasks.faults(send="503")
+    message = queue_sms("0772123456", "later")
+    message.refresh_from_db()
+    assert message.status == "queued"
+    assert message.due_at > message.created_at
+    assert SmsMessage.objects.get(pk=message.pk).retries == 1
+
+
+class Project:
+    """The commands of a project that uses RQ, each in a process of its own."""
+
+    def __init__(self, database_url: str, redis: RedisServer, sandbox: Sandbox) -> None:
+        self.environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "tests.sms.tasks.project",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis.url,
+            "SANDBOX_URL": sandbox.url,
+            "PYTHONPATH": str(ROOT),
+        }
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *arguments: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def work(self) -> "subprocess.Popen[bytes]":
+        """RQ's worker, as quick as it gets: without a fork for each job."""
+        options = ("--job-class", "django_tasks_rq.Job", "--worker-class", "rq.SimpleWorker")
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "django", "rqworker", *options],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.workers.append(worker)
+        return worker
+
+    def kill(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+
+
+@pytest.fixture
+def project(postgres: Postgres, redis_server: RedisServer, sandbox: Sandbox) -> Iterator[Project]:
+    made = Project(postgres.create_database(f"tasks_{uuid.uuid4().hex[:8]}"), redis_server, sandbox)
+    made.run("migrate", "-v0")
+    # Jobs that were left name rows of another database.
+    Redis.from_url(redis_server.url).flushdb()
+    yield made
+    made.kill()
+
+
+def queue(count: int) -> str:
+    """Code that queues so many texts in transactions of ten, and says what became of the rows."""
+    return f"""
+from django.db import transaction
+from sms.outbox import queue_sms
+for start in range(0, {count}, 10):
+    with transaction.atomic():
+        for number in range(start, start + 10):
+            queue_sms(f"0772{{number:06}}", f"text {{number}}")
+"""
+
+
+STATES = """
+from collections import Counter
+from sms.models import SmsMessage
+print(sorted(Counter(SmsMessage.objects.values_list("status", flat=True)).items()))
+"""
+
+
+@pytest.mark.slow
+def test_workers_killed_amid_the_texts_lose_none(project: Project, sandbox: Sandbox) -> None:
+    sandbox.faults(latency_ms=10)
+    project.run("shell", "-v0", "-c", queue(TEXTS))
+    for _ in range(2):
+        project.work()
+    wait_for(lambda: len(sandbox.inbox()) > TEXTS // 3, seconds=60)
+    project.kill()
+    got = len(sandbox.inbox())
+    assert got < TEXTS
+    # Nobody takes the queue up again: the outbox alone has to do.
+    wait_for(lambda: project.run("sms_worker", "--once") and _all_arrived(sandbox), seconds=90, every=1.0)
+    copies = Counter(item["text"] for item in sandbox.inbox())
+    assert len(copies) == TEXTS
+    assert sum(copies.values()) - TEXTS <= len(project.workers)
+    assert project.run("shell", "-v0", "-c", STATES).strip() == f"[('sent', {TEXTS})]"
+
+
+def _all_arrived(sandbox: Sandbox) -> bool:
+    return len({item["text"] for item in sandbox.inbox()}) == TEXTS
