@@ -12,9 +12,11 @@ class GameConfig(AppConfig):
         from game import checks, text_owner  # noqa: F401
         from game.money import USE
         from payments import uses
+        from sms.openings import watch
         from sms.owners import register
 
         uses.register(USE)
+        watch("match_found", "private_invite")
         register("session", text_owner.of_session, text_owner.matches_worth_sending)
         register("payment", text_owner.of_payment)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)

@@ -129,6 +129,11 @@ class Entry(models.Model):
         return f"invite:{self.pk}"
 
     @property
+    def link_keys(self) -> tuple[str, str]:
+        """The dedupe keys of the texts that may carry its player's link to the match, the likelier first."""
+        return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
+
+    @property
     def state(self) -> str:
         """The status as of now: what is past its time reads `expired` at once."""
         ends = self.session.expires_at if self.session else self.expires_at

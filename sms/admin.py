@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from sms import conf, outbox, owners
-from sms.console import export, filters, timeline
+from sms.console import export, filters, full_phone, timeline
 from sms.console.admin import HoldAdmin, NeverAdmin
 from sms.console.hands import Hands
 from sms.errors import SmsError
@@ -27,8 +27,7 @@ from sms.text.segments import segments
 
 @admin.register(SmsMessage)
 class SmsMessageAdmin(Hands):
-    list_display = ("time", "state", "masked_phone", "kind", "cost", "tries", "provider_id", "open_for")
-    list_display_links = ("time", "masked_phone")
+    list_display = ("time", "state", "masked_phone", "kind", "cost", "tries", "provider_id", "open_for", "age")
     list_filter = ("status", filters.KindFilter, filters.WhenFilter, filters.ReasonFilter)
     list_per_page = 50
     list_max_show_all = 200
@@ -40,10 +39,10 @@ class SmsMessageAdmin(Hands):
     ordering = ("-created_at", "-id")
     sortable_by = ("time",)
     actions = ("resend", "cancel")
-    fields = readonly_fields = (
+    fields = (
         "state",
         "meaning",
-        "phone",
+        "masked_phone",
         "shown_text",
         "shown_segments",
         "kind",
@@ -60,6 +59,8 @@ class SmsMessageAdmin(Hands):
         "delivered_at",
     )
 
+    readonly_fields = (*fields, "phone")
+
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
 
@@ -69,9 +70,22 @@ class SmsMessageAdmin(Hands):
     def time(self, message: SmsMessage) -> str:
         return f"{timezone.localtime(message.created_at):%d.%m.%y %H:%M:%S}"
 
-    @admin.display(description="phone")
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return full_phone.columns(request, self.list_display)
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
+        return [name for name in list_display if name in ("time", "phone", "masked_phone")]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return full_phone.columns(request, self.fields)
+
+    @admin.display(description="phone", ordering="phone")
     def masked_phone(self, message: SmsMessage) -> str:
         return mask_phone(message.phone)
+
+    @admin.display(description="age")
+    def age(self, message: SmsMessage) -> str:
+        return f"{span((timezone.now() - message.created_at).total_seconds())} ago"
 
     @admin.display(description="status")
     def state(self, message: SmsMessage) -> SafeString:

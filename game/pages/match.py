@@ -14,6 +14,7 @@ from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.tokens import entry_in, play_address, session_of
+from sms.openings import opened
 
 logger = logging.getLogger("game.progress")
 
@@ -29,8 +30,11 @@ def match(request: HttpRequest, game_token: str) -> HttpResponse:
         return friendly(request, 404, _("We know no such match."))
     given = request.GET.get("pt", "")
     if given:
-        if entry_in(session, given) is None:
+        entry = entry_in(session, given)
+        if entry is None:
             return friendly(request, 403, FOREIGN_LINK)
+        if request.method == "GET":
+            opened(*entry.link_keys)
         return to_match(session, given)
     entry = _player(request, session)
     if entry is not None:

@@ -16,6 +16,7 @@ from game.rules.codes import CODE_NOT_OPEN, open_match, read_code
 from game.rules.guesses import count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
+from sms.openings import opened
 
 
 @never_cache
@@ -43,13 +44,16 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
     if not code:
         return _form_page(request, form)
     try:
-        form.join(_match_of(code, client_address(request)))
+        match = _match_of(code, client_address(request))
+        form.join(match)
     except Refused as refusal:
         if refusal.status == 409:
             return _gone(request, code, refusal, status=200)
         if refusal.status in (400, 404):  # a slip of the finger: what was typed stays, to be mended
             form.initial.update(opponent="code", match_code=code[:20])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
+    if request.method == "GET":
+        opened(match.invite_key)
     return _form_page(request, form)
 
 

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from sms import conf
 from sms.console.filters import kinds
-from sms.console.full_phone import shown
+from sms.console.full_phone import columns
 from sms.errors import InvalidPhone
 from sms.models import SmsHold, SmsNever
 from sms.sending import holds
@@ -92,17 +92,17 @@ class HoldAdmin(Ordered):
 
 class NeverAdmin(Ordered):
     form = NeverForm
-    list_display = ("masked", "reason", "actor", "since", "take_back")
+    list_display = ("masked_phone", "reason", "actor", "since", "take_back")
     search_fields = ("phone",)
     search_help_text = "A phone number in any form"
     show_full_result_count = False
     undo = "Text it again…"
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return tuple(shown(request) if name == "masked" else name for name in self.list_display)
+        return columns(request, self.list_display)
 
     @admin.display(description="phone")
-    def masked(self, row: SmsNever) -> str:
+    def masked_phone(self, row: SmsNever) -> str:
         return mask_phone(row.phone)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

@@ -9,7 +9,7 @@ from statistics import median
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sms import conf
+from sms import conf, openings
 from sms.console import chart
 from sms.console.banners import Banner, Now, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
@@ -45,10 +45,19 @@ class KindRow:
     groups: "Counter[str]" = field(default_factory=Counter)
     segments: int = 0
     cost: float = 0.0
+    taken: int = 0
+    opened_texts: int = 0
 
     @property
     def total(self) -> int:
         return sum(self.groups.values())
+
+    @property
+    def opened(self) -> str:
+        """The share of those that DMark took whose link was opened; "" where nobody looks."""
+        if not self.opened_texts and self.kind not in openings.watched():
+            return ""
+        return f"{self.opened_texts / self.taken:.0%}" if self.taken else "none yet"
 
     @property
     def cells(self) -> list[int]:
@@ -110,6 +119,8 @@ def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
             # DMark charges for what it took.
             if cell.status in (Status.SENT, Status.DELIVERED, Status.UNDELIVERED):
                 row.segments += cell.segments
+                row.taken += cell.messages
+                row.opened_texts += cell.opened
                 row.cost = row.segments * price
     return sorted(rows.values(), key=lambda row: -row.total), total
 

@@ -30,6 +30,7 @@ class Cell(NamedTuple):
     status: str
     messages: int
     segments: int
+    opened: int
 
 
 class Counts(NamedTuple):
@@ -104,5 +105,6 @@ def _hours(since: datetime, until: datetime | None) -> Iterable[Cell]:
     if until is not None:
         rows = rows.filter(created_at__lt=until)
     grouped = rows.order_by().annotate(hour=TruncHour("created_at")).values_list("hour", "kind", "status")
-    for hour, kind, status, messages, segments in grouped.annotate(Count("pk"), Sum("segments")):
-        yield Cell(hour, kind, status, messages, segments)
+    counted = grouped.annotate(Count("pk"), Sum("segments"), Count("opened_at"))
+    for hour, kind, status, messages, segments, opened in counted:
+        yield Cell(hour, kind, status, messages, segments, opened)

@@ -18,7 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "figures": {"models"},
     # Beside what these two share, below.
     "worker": {"alerts"},
-    "console": set(),
+    "console": {"openings"},
 }
 for _room in ("worker", "console"):
     ROOMS[_room] |= {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"}

@@ -53,7 +53,7 @@ def test_a_complaint_is_answered(
     page.get_by_label("A customer complains?").fill("0772 123 451")
     page.locator(".sms-search").get_by_role("button", name="Search").click()
     page.get_by_text("1 result", exact=False).first.wait_for()
-    page.get_by_role("link", name="+25677****451").click()
+    page.get_by_role("link", name="+256772123451").click()
     page.get_by_role("heading", name="What happened to it").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Send again…").click()
@@ -63,6 +63,6 @@ def test_a_complaint_is_answered(
     page.get_by_text("Queued again: 1.").wait_for()
     assert [sms["to"] for sms in sandbox.inbox()] == ["0772123451"]
     page.goto(f"{live_server.url}/admin/sms/smsmessage/?q=0772123451")
-    page.get_by_role("link", name="+25677****451").click()
+    page.get_by_role("link", name="+256772123451").click()
     page.get_by_text("Sent again by operator").wait_for()
     assert complaints == []

@@ -1,0 +1,84 @@
+"""The first opening of a text's link."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from sms.console import overview
+from sms.models import SmsEvent, SmsMessage
+from sms.openings import opened
+from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def sms(**values: Any) -> SmsMessage:
+    at = timezone.now()
+    fields: dict[str, Any] = {"phone": "+256772123456", "text": "x", "status": "sent", "expires_at": at}
+    return SmsMessage.objects.create(**fields | values)
+
+
+def openings() -> list[str | None]:
+    return [event.message.dedupe_key for event in SmsEvent.objects.filter(what="opened")]
+
+
+def test_the_first_time_is_kept() -> None:
+    message = sms(dedupe_key="session:1:2")
+    for _ in range(3):
+        opened("session:1:2", "payment:1:success")
+    message.refresh_from_db()
+    assert message.opened_at
+    assert openings() == ["session:1:2"]
+
+
+def test_the_first_of_those_that_there_is() -> None:
+    other = sms(dedupe_key="payment:1:success")
+    opened("nothing")
+    assert openings() == []
+    opened("session:1:2", "payment:1:success")
+    assert openings() == [other.dedupe_key]
+
+
+def test_the_match_link_and_the_invite(client: Client, sandbox: Sandbox) -> None:
+    stake(client, ALICE)
+    link = stake(client, BOB)["game_link"]
+    private = stake(client, CAROL, 2000, create_private=True, invite_phone="0772999999")
+    path = link.partition("://")[2].partition("/")[2]
+    client.head(f"/{path}")
+    client.get(f"/{path}x")
+    client.head("/", {"match_code": private["match_code"]})
+    client.get("/", {"match_code": "AAAAAA"})
+    assert openings() == []
+    for _ in range(2):
+        assert Client().get(f"/{path}").status_code == 302
+        assert Client().get("/", {"match_code": private["match_code"]}).status_code == 200
+    kinds = SmsMessage.objects.filter(opened_at__isnull=False).values_list("kind", "phone")
+    assert set(kinds) == {("match_found", "+256" + BOB[-9:]), ("private_invite", "+256772999999")}
+    assert len(openings()) == 2
+    rows = {row.kind: row.opened for row in overview.gather().kinds}
+    assert rows == {"match_found": "50%", "private_invite": "100%"}
+
+
+def test_the_share_a_kind(client: Client, sandbox: Sandbox) -> None:
+    for kind, status, times in (
+        ("match_found", "sent", 3),
+        ("match_found", "failed", 4),
+        ("payment_failed", "sent", 2),
+    ):
+        for _ in range(times):
+            sms(kind=kind, status=status)
+    first = SmsMessage.objects.filter(kind="match_found", status="sent").first()
+    assert first
+    first.opened_at = timezone.now() + timedelta(seconds=1)
+    first.save()
+    assert {row.kind: row.opened for row in overview.gather().kinds} == {"match_found": "33%", "payment_failed": ""}
+    client.force_login(User.objects.create_superuser("operator"))
+    SmsEvent.objects.create(message=first, what="opened")
+    assert "<td>33%</td>" in client.get("/admin/sms/").content.decode()
+    page = client.get(f"/admin/sms/smsmessage/{first.pk}/change/").content.decode()
+    assert "Its link was opened for the first time" in page
