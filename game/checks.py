@@ -6,6 +6,19 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+# None of these may be negative; 0 lets nothing of the kind pass.
+_LIMITS = (
+    "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
+    "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "
+    "UNPAID_STAKES_PER_ADDRESS_HOUR FAILED_TEXTS_PER_PHONE_DAY MIN_AGE"
+).split()
+# The first may not be above the second.
+_PAIRS = (
+    ("MIN_STAKE_AMOUNT", "MAX_STAKE_AMOUNT"),
+    ("LINKS_PER_PHONE_HOUR", "LINKS_PER_ADDRESS_HOUR"),
+    ("UNPAID_STAKES_PER_PHONE_HOUR", "UNPAID_STAKES_PER_ADDRESS_HOUR"),
+)
+
 
 @register
 def game_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -21,3 +34,16 @@ def game_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             id="game.E001",
         )
     ]
+
+
+@register
+def limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    wrong = [f"{name} is negative" for name in _LIMITS if getattr(settings, name) < 0]
+    wrong += [
+        f"{name} must be more than 0"
+        for name in ("MIN_STAKE_AMOUNT", "QUEUE_EXPIRY_MINUTES")
+        if getattr(settings, name) <= 0
+    ]
+    wrong += [f"{low} is above {high}" for low, high in _PAIRS if getattr(settings, low) > getattr(settings, high)]
+    hint = "Mend it, or leave it out: the defaults in .env.example fit together."
+    return [Error(f"{what}.", hint=hint, id="game.E002") for what in wrong]

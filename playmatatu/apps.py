@@ -7,6 +7,9 @@ class PlayMatatuConfig(AppConfig):
     default = True
     default_auto_field = "django.db.models.BigAutoField"
 
+    def ready(self) -> None:
+        from playmatatu import checks  # noqa: F401
+
 
 class AdminConfig(apps.AdminConfig):
     default = False

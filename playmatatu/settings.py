@@ -1,5 +1,6 @@
 """Settings, read from the environment or `.env`; `.env.example` lists every one with its default."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ def text(name: str, default: str = "") -> str:
 def number(name: str, default: float) -> float:
     value = text(name)
     try:
-        return float(value) if value else default
+        read = float(value) if value else default
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from None
+        read = math.nan
+    if not math.isfinite(read):
+        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.")
+    return read
 
 
 def whole(name: str, default: int) -> int:

@@ -1,0 +1,81 @@
+"""System checks of what every app leans on: addresses, the database's limits, and the ways to Redis and PostgreSQL."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
+
+_TLS = ("require", "verify-ca", "verify-full")
+
+
+@register
+def database_limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    names = [f"DATABASE_{what}_TIMEOUT" for what in ("CONNECT", "STATEMENT", "LOCK", "IDLE")]
+    wrong = [name for name in names if getattr(settings, name) <= 0]
+    if not wrong:
+        return []
+    hint = "Give seconds, more than 0; what shall have no limit runs as a command, not in the site."
+    return [Error(f"{' and '.join(wrong)} must be more than 0.", hint=hint, id="playmatatu.E001")]
+
+
+@register(deploy=True)
+def production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return [*_addresses(), *_redis(), *_postgres()]
+
+
+def _addresses() -> Iterator[CheckMessage]:
+    if "*" in settings.ALLOWED_HOSTS:
+        yield checks.Warning(
+            "ALLOWED_HOSTS holds *: whoever sends a request chooses the host that the pages believe to be.",
+            hint="Name the hosts of the site.",
+            id="playmatatu.W001",
+        )
+    front = urlsplit(settings.FRONTEND_URL)
+    if front.scheme != "https" or _is_here(front.hostname or ""):
+        yield checks.Warning(
+            f"FRONTEND_URL is {settings.FRONTEND_URL}: the links in texts lead no player here, or in plain text.",
+            hint="Set it to the public https address of the site.",
+            id="playmatatu.W002",
+        )
+
+
+def _redis() -> Iterator[CheckMessage]:
+    given = settings.CACHES["default"].get("LOCATION", "")
+    for location in given if isinstance(given, list | tuple) else str(given).split(","):
+        url = urlsplit(location.strip())
+        if url.scheme not in ("redis", "rediss") or _is_here(url.hostname or ""):
+            continue
+        if url.scheme != "rediss" or not url.password:
+            yield checks.Warning(
+                f"Redis on {url.hostname} is reached without {'TLS' if url.password else 'a password'}: who can read "
+                "or write there sends texts as this account and lifts every limit.",
+                hint="REDIS_URL=rediss://:password@host:port/0, or a Redis on this machine.",
+                id="playmatatu.W003",
+            )
+
+
+def _postgres() -> Iterator[CheckMessage]:
+    database = settings.DATABASES["default"]
+    if "postgres" not in database["ENGINE"] or _is_here(database.get("HOST", "")):
+        return
+    if database.get("OPTIONS", {}).get("sslmode") not in _TLS or not database.get("PASSWORD"):
+        lacks = "TLS" if database.get("PASSWORD") else "a password"
+        yield checks.Warning(
+            f"PostgreSQL on {database['HOST']} is reached without {lacks}: numbers, links and money can be read there.",
+            hint="DATABASE_URL=postgres://user:password@host/name?sslmode=verify-full, or one on this machine.",
+            id="playmatatu.W004",
+        )
+
+
+def _is_here(host: str) -> bool:
+    """This machine, or a socket on it."""
+    if host in ("", "localhost") or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
