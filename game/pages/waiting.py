@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from game.models import Entry
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
+from game.pages.paying import may_still_ring, paying, why_not_paid
 from game.pages.sentences import INVITE_WORDS
 from game.reasons import end_of
 from game.rules import ending
@@ -60,6 +61,12 @@ def _waiting_context(entry: Entry) -> dict[str, Any]:
         "invite_status": invite.status if invite else "",
         "invite_words": _invite_words(entry, invite),
         "invite_number": to_local(entry.invite_phone) if entry.invite_phone else "",
+        "paying": paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None,
+        "paid": entry.payment.collected_at is not None,
+        "own_number": to_local(entry.phone),
+        "why_not_paid": why_not_paid(entry.payment),
+        "may_still_ring": state == Entry.Status.EXPIRED and may_still_ring(entry),
+        "refunded": entry.payment.refunded_at is not None,
         "prize": prize(entry.stake_amount),
         "minutes": minutes_left(entry.expires_at),
         "ends": milliseconds(entry.expires_at),
