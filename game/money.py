@@ -45,3 +45,8 @@ def due_back(entry: Entry) -> bool:
         return False  # the provider took it back itself, or says so
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     return payment.refund_due or unplayed
+
+
+def concerns_its_player(entry: Entry) -> bool:
+    """Whether there is anything yet to look at: it is on its way, or its money is due back."""
+    return entry.is_live or due_back(entry)

@@ -19,7 +19,7 @@ from django.utils.translation import override
 from game import clock
 from game.models import Entry, Player, Session
 from game.rules.links import WINDOW as LINK_WINDOW
-from game.rules.links import live_entry
+from game.rules.links import entry_to_find
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
 from payments.models import Payment
@@ -136,7 +136,7 @@ def text_own_link(phone: str) -> None:
     """The way back to a player's open stake; nothing where they have none, or had enough of these in the hour."""
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
-        entry = live_entry(phone) if player is not None else None
+        entry = entry_to_find(phone) if player is not None else None
         if entry is None:
             return
         recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=timezone.now() - LINK_WINDOW)
@@ -149,8 +149,12 @@ def text_own_link(phone: str) -> None:
             render("own_link", entry.language, link=stake_link(entry)),
             kind="own_link",
             dedupe_key=f"{prefix}{asked + 1}",
-            expires_at=entry.session.expires_at if entry.session is not None else entry.expires_at,
+            expires_at=_ends(entry) if entry.is_live else None,
         )
+
+
+def _ends(entry: Entry) -> datetime | None:
+    return entry.session.expires_at if entry.session is not None else entry.expires_at
 
 
 def _entry(payment: Payment) -> Entry | None:

@@ -1,4 +1,4 @@
-"""What a player is told: English for the API, the page's language for a page."""
+"""What a player is told: English for the API; on a page its language, and separators in amounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,4 +18,5 @@ class Sentence:
 
     def translated(self) -> str:
         text = gettext(self.text)
-        return text % self.values if self.values else text
+        shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in self.values.items()}
+        return text % shown if shown else text

@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from game.models import Entry
+from game.money import concerns_its_player
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.forms import StakeForm, initial_of, presets
 from game.rules.addresses import client_address
@@ -122,6 +123,6 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
         "notice": notice,
         "fee": settings.COMMISSION_FLAT,
         "minutes": f"{minutes:g}",
-        "own": own if own is not None and own.is_live else None,
+        "own": own if own is not None and concerns_its_player(own) else None,
     }
     return render(request, "game/stake.html", context, status=status)

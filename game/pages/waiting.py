@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Entry
+from game.money import due_back
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.pages.paying import may_still_ring, paying, why_not_paid
@@ -66,6 +67,7 @@ def _waiting_context(entry: Entry) -> dict[str, Any]:
         "own_number": to_local(entry.phone),
         "why_not_paid": why_not_paid(entry.payment),
         "may_still_ring": state == Entry.Status.EXPIRED and may_still_ring(entry),
+        "due_back": due_back(entry),
         "refunded": entry.payment.refunded_at is not None,
         "prize": prize(entry.stake_amount),
         "minutes": minutes_left(entry.expires_at),

@@ -10,10 +10,13 @@ from django.utils.translation import gettext_noop as _
 
 from game import clock
 from game.models import Entry, LinkRequest
+from game.money import due_back
 from game.rules.addresses import buckets, site_of
 from game.rules.refused import Refused
 
 WINDOW = timedelta(hours=1)
+# So many stakes back money is looked for that is due back.
+_LOOK_BACK = 10
 
 
 def count_request(address: str) -> None:
@@ -31,8 +34,10 @@ def count_request(address: str) -> None:
     LinkRequest.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-def live_entry(phone: str) -> Entry | None:
-    """The newest stake of a phone that is still on its way."""
-    newest = Entry.objects.filter(player__phone=phone).exclude(status=Entry.Status.EXPIRED)
-    found = newest.select_related("player", "session", "payment").order_by("-pk").first()
-    return found if found is not None and found.is_live else None
+def entry_to_find(phone: str) -> Entry | None:
+    """The stake of a phone that is still on its way, else the newest whose money is due back."""
+    newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
+    for found in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
+        if found.is_live:
+            return found
+    return next((entry for entry in newest[:_LOOK_BACK] if due_back(entry)), None)

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.pages.paying import why_not_paid
-from payments import asking
+from payments import asking, refunding
 from payments.models import Payment
 from sms.testing import Sandbox
-from tests.game_helpers import ALICE
+from tests.game_helpers import ALICE, age
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -195,3 +195,42 @@ def test_where_somebody_else_collects_nothing_is_promised(client: Client, settin
     client.post("/waiting/leave")
     assert "may still be on your phone" not in page(client)
     assert Entry.objects.get().status == "expired"
+
+
+# --- where the money is when nothing came of the stake
+
+
+def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) -> None:
+    """Due from the moment its time ended; then sent back. With amount and number, found again from the start."""
+    settings.COMMISSION_FLAT = 500
+    payment = fill(client)
+    tap(phones, payment, "pay")
+    assert "will be refunded" not in page(client)
+    age()
+    text = page(client)
+    for words in ("Nobody joined in time.", f"5,500 UGX will be refunded to {ALICE}.", "Look again whether"):
+        assert words in text
+    assert "5,500 UGX will be refunded to you." in page(client, "/")
+    assert "Your last stake" in page(client, "/")
+    found = Client()
+    found.post("/link", {"phone_number": ALICE})
+    link = next(item["text"] for item in phones.inbox() if item["text"].startswith("Your PlayMatatu stake")).split()[-1]
+    assert f"refunded to {ALICE}" in str(found.get(link.removeprefix(settings.SITE_URL), follow=True).content.decode())
+
+    assert refunding.order_payouts(Payment.objects.all(), "olive")
+    payment.refresh_from_db()
+    assert payment.refunded_at
+    text = page(client)
+    assert f"5,500 UGX have been sent back to {ALICE}." in text
+    assert "Look again whether" not in text
+    assert "Your last stake" not in page(client, "/")
+    Client().post("/link", {"phone_number": ALICE})
+    assert sum(item["text"].startswith("Your PlayMatatu stake") for item in phones.inbox()) == 1
+
+
+def test_money_of_who_left(client: Client, phones: Sandbox) -> None:
+    tap(phones, fill(client), "pay")
+    client.post("/waiting/leave")
+    text = page(client)
+    assert "You left the queue." in text
+    assert f"5,000 UGX will be refunded to {ALICE}." in text

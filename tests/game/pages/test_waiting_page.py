@@ -213,4 +213,4 @@ def test_a_payment_too_late_is_told_of(client: Client, settings: Any) -> None:
     paid(Client(), other, ALICE)
     entry = Entry.objects.earliest("pk")
     paid(Client(), {"transaction_id": entry.payment.transaction_id, "stake_amount": 1000}, ALICE)
-    assert "1000 UGX will be refunded to" in page(client)
+    assert "1,000 UGX will be refunded to" in page(client)
