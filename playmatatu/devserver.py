@@ -118,9 +118,10 @@ def run(site: int, sandbox: int) -> int:
     children = {
         "sandbox": start("dmark_sandbox", "--port", str(sandbox)),
         "site": start("runserver", "--noreload", "--skip-checks", f"127.0.0.1:{site}"),
+        "game worker": start("game_worker"),
     }
     if os.environ.get("SMS_DELIVERY") == "worker":
-        children["worker"] = start("sms_worker")
+        children["SMS worker"] = start("sms_worker")
     try:
         wait_until(lambda: bool(stopping) or (answers(site) and answers(sandbox)), children)
         if not stopping:

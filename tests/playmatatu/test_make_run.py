@@ -181,12 +181,34 @@ def test_no_money_is_asked_for_where_every_stake_counts_as_paid(copy: Path, runs
     assert manage(run, shown).stdout == "False http://127.0.0.1:8000\n"
 
 
+def test_the_workers_do_what_time_brings(copy: Path, runs: list[Run]) -> None:
+    """Without a callback the payment is asked about; nobody comes, so the money is due back, and the payer is told."""
+    run = Run(copy, SMS_DELIVERY="worker", QUEUE_EXPIRY_MINUTES="0.05")
+    runs.append(run)
+    run.ready()
+    sandbox = f"http://127.0.0.1:{run.sandbox}"
+    requests.post(f"{sandbox}/faults", json={"phones": "pay", "callback": "never"}, timeout=5)
+    staked = requests.post(
+        f"http://127.0.0.1:{run.site}/api/v1/game/stake",
+        json={"phone_number": "0772000005", "stake_amount": 2000},
+        timeout=10,
+    ).json()
+    assert staked["status"] == "awaiting_payment"
+    refund = "Nobody joined your match. Your 2000 UGX will be refunded."
+    wait_for(lambda: refund in texts_to(sandbox, "0772000005"), 30, 0.2)
+    counts = requests.get(f"{sandbox}/counts.json", timeout=5).json()
+    assert counts["texts"]["repeated"] == []
+    assert list(counts["money"]["taken"]["payin"].values()) == [1]
+    run.stop()
+    assert "Traceback" not in run.output()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind(copy: Path, runs: list[Run], number: int) -> None:
     run = Run(copy, SMS_DELIVERY="worker")
     runs.append(run)
     run.ready()
-    assert len(run.members()) >= 5
+    assert len(run.members()) >= 6
     run.stop(number)
     for port in (run.site, run.sandbox):
         with socket.socket() as probe:
