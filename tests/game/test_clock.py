@@ -1,0 +1,59 @@
+"""A machine whose clock is wrong decides nothing: what is over, the database's clock says."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from game import clock
+from game.models import Entry
+from game.rules.ending import expire_old
+from tests.game_helpers import ALICE, BOB, age, stake, status
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor == 'sqlite'", reason="a database that is a file has the machine's clock"),
+]
+
+
+@pytest.fixture(params=[1, -1], ids=["ahead", "behind"])
+def wrong_by_an_hour(request: Any, monkeypatch: Any) -> None:
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + timedelta(hours=request.param))
+    assert connection.vendor == "postgresql"
+
+
+def test_a_cron_host_with_a_wrong_clock(client: Client, wrong_by_an_hour: None) -> None:
+    placed = stake(client, ALICE)
+    assert status(client, placed["queue_token"])["status"] == "queued"
+    assert expire_old() == 0
+    call_command("expire_queue")
+    assert Entry.objects.get().status == "queued"
+    assert stake(client, BOB)["status"] == "matched"
+    match = Entry.objects.earliest("pk").session
+    assert match is not None
+    assert match.status == "active"
+
+
+def test_what_is_over_is_over_everywhere(client: Client, monkeypatch: Any) -> None:
+    placed = stake(client, ALICE)
+    age()
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() - timedelta(hours=1))
+    assert status(client, placed["queue_token"])["status"] == "expired"
+    assert stake(client, BOB)["status"] == "queued"
+    assert expire_old() == 1
+
+
+def test_it_is_read_now_and_then_and_never_runs_backwards(monkeypatch: Any, django_assert_num_queries: Any) -> None:
+    clock.now()
+    with django_assert_num_queries(0):
+        moments = [clock.now() for _ in range(1000)]
+    assert moments == sorted(moments)
+    monkeypatch.setattr(clock, "_KEEP_SECONDS", 0.0)
+    with django_assert_num_queries(1):
+        assert abs((clock.now() - timezone.now()).total_seconds()) < 5

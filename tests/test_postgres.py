@@ -1,0 +1,54 @@
+"""The tests whose subject is the database, once more on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Postgres
+
+ROOT = Path(__file__).parents[1]
+# By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
+SUBJECTS = {
+    "game": {
+        "": "clock lives money notifications",
+        "rules": "invites matching pruning queue_status races session stake unpaid",
+    },
+    "payments": {"": "payments asking collecting"},
+    "sms": {
+        "": "outbox clock owners",
+        "sending": "in_doubt throttle",
+        "reports": "reports",
+        "console": "console overview",
+    },
+}
+
+
+def paths(app: str) -> list[Path]:
+    return [
+        ROOT / "tests" / app / folder / f"test_{subject}.py"
+        for folder, subjects in SUBJECTS[app].items()
+        for subject in subjects.split()
+    ]
+
+
+@pytest.mark.parametrize("app", SUBJECTS)
+def test_each_is_there(app: str) -> None:
+    assert [path for path in paths(app) if not path.exists()] == []
+
+
+@pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="this is the second run already")
+@pytest.mark.parametrize("app", SUBJECTS)
+def test_on_postgresql(postgres: Postgres, app: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", *map(str, paths(app))],
+        cwd=ROOT,
+        env={**os.environ, "TEST_DATABASE_URL": postgres.create_database(f"suite_{app}")},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
