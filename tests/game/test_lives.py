@@ -1,0 +1,211 @@
+"""Lives of stakes at random: whatever happens to them, every shilling that came is in exactly one place."""
+
+import random
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from game import chores
+from game.models import Entry
+from game.rules.ending import leave
+from game.rules.placing import Stake, place
+from game.rules.refused import Refused
+from payments import books, refunding
+from payments.models import Payment
+from payments.settling import end_contest, settle
+from sms.models import SmsMessage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AMOUNTS = (1000, 2000, 5000)
+COMMISSION = 150
+PAID, FAILED = Payment.Status.SUCCESS, Payment.Status.FAILED
+
+
+@dataclass
+class Money:
+    """What the provider and the operator did, as they know it: the books of the test, kept apart from the service's."""
+
+    amount: int
+    came: bool = False
+    taken_back: bool = False
+    given_back: bool = False
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+class World:
+    def __init__(self, seed: int, monkeypatch: Any) -> None:
+        self.dice, self.monkeypatch = random.Random(seed), monkeypatch
+        self.money: dict[int, Money] = {}
+        self.acts: Counter[str] = Counter()
+        self.codes: list[str] = []
+
+    def live(self, lives: int) -> None:
+        placed = 0
+        while placed < lives:
+            act = self.dice.choice(
+                (*[self.stake] * 3, *[self.pay] * 4, self.decline, self.leave, self.expire, self.tidy, self.rest)
+            )
+            if act():
+                self.acts[act.__name__] += 1
+                placed += act == self.stake
+
+    # --- what can happen
+
+    def stake(self) -> bool:
+        phone = f"+25677{self.dice.randrange(60):07}"
+        code = self.dice.choice(self.codes) if self.codes and self.dice.random() < 0.3 else ""
+        private = not code and self.dice.random() < 0.3
+        amount = self.dice.choice(AMOUNTS)
+        if code:
+            amount = Entry.objects.get(match_code=code).stake_amount
+        try:
+            entry = place(Stake(phone, amount, create_private=private, match_code=code)).entry
+        except Refused:
+            return False
+        self.money[entry.payment_id] = Money(amount + COMMISSION)
+        if entry.match_code:
+            self.codes = [*self.codes[-5:], entry.match_code]
+        return True
+
+    def pay(self) -> bool:
+        """The payer pays; the word may come twice, or to a process that dies of it, or to one whose receiver fails."""
+        payment = self._payment()
+        if payment is None or self.money[payment].came:
+            return False
+        self.money[payment].came = True
+        fate = self.dice.random()
+        if fate < 0.15:
+            self.acts["crash"] += 1
+            with suppress(Crash), transaction.atomic():
+                settle(payment, PAID, by="callback")
+                raise Crash
+        elif fate < 0.3:
+            self.acts["broken receiver"] += 1
+            with self.monkeypatch.context() as patch:
+                patch.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+                settle(payment, PAID, by="callback")
+            if self.dice.random() < 0.5:
+                return True  # nobody says it again: the chores have to find it
+        for _ in range(self.dice.randint(1, 2)):
+            settle(payment, PAID, by="callback")
+        return True
+
+    def decline(self) -> bool:
+        """The provider says that it failed: mostly right, sometimes of money that had come or will come yet."""
+        payment = self._payment()
+        if payment is None:
+            return False
+        money = self.money[payment]
+        if money.came and (money.given_back or self.dice.random() < 0.8):
+            return False
+        settle(payment, FAILED, by="callback")
+        if money.came and Payment.objects.get(pk=payment).status == PAID:
+            money.taken_back = True
+            if self.dice.random() < 0.3:
+                # The operator finds that it was with us all the time.
+                assert end_contest(payment)
+                money.taken_back = False
+        return True
+
+    def leave(self) -> bool:
+        entry = self._entry()
+        return entry is not None and leave(entry)
+
+    def expire(self) -> bool:
+        entry = self._entry()
+        if entry is None or entry.expires_at is None:
+            return False
+        Entry.objects.filter(pk=entry.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+        return True
+
+    def tidy(self) -> bool:
+        """The worker, or cron, comes by."""
+        assert [chore.look().failed for chore in chores.CHORES] == [0] * len(chores.CHORES)
+        return True
+
+    def rest(self) -> bool:
+        """An operator gives back by hand a part of what is due."""
+        due = list(refunding.due().values_list("pk", flat=True))
+        chosen = Payment.objects.filter(pk__in=self.dice.sample(due, len(due) // 2))
+        for refund in refunding.record_by_hand(chosen, "operator", "by hand"):
+            assert not self.money[refund.payment_id].given_back
+            self.money[refund.payment_id].given_back = True
+        return bool(due)
+
+    def _payment(self) -> int | None:
+        newest = list(self.money)[-40:]
+        return self.dice.choice(newest) if newest else None
+
+    def _entry(self) -> Entry | None:
+        live = Entry.objects.filter(status__in=("queued", "awaiting_payment")).select_related("player").order_by("pk")
+        return self.dice.choice(list(live)) if live else None
+
+    # --- what must be true, whenever one looks
+
+    def check_sums(self) -> books.Sums:
+        sums = books.since(timezone.now() - timedelta(days=1))
+        places = [getattr(sums, name) for name in books.Place.values]
+        assert sum(place.ugx for place in places) == sums.collected.ugx
+        assert sum(place.payments for place in places) == sums.collected.payments
+        came = [money.amount for money in self.money.values() if money.came]
+        assert sums.collected == (len(came), sum(came))
+        return sums
+
+
+@pytest.fixture(autouse=True)
+def _all_is_allowed(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, COMMISSION
+    settings.UNPAID_STAKES_PER_PHONE_HOUR = settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 10**6
+    settings.FAILED_TEXTS_PER_PHONE_DAY = settings.WRONG_CODES_PER_ADDRESS = 10**6
+
+
+@pytest.mark.parametrize(
+    ("lives", "seed"), [(200, 1), pytest.param(2000, 2, marks=pytest.mark.slow)], ids=["200", "2000"]
+)
+def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int) -> None:
+    world = World(seed, monkeypatch)
+    for _ in range(4):
+        world.live(lives // 4)
+        world.check_sums()
+    # Everything's time ends, and everybody who repeats a word has done so.
+    Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
+    sums = world.check_sums()
+    world.tidy()
+    # What the chores opened just now ends too.
+    Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
+    world.tidy()
+    sums = world.check_sums()
+    assert (sums.waiting.payments, sums.unplaced.payments, sums.in_doubt.payments) == (0, 0, 0)
+    placed = dict(
+        Payment.objects.filter(collected_at__isnull=False).annotate(where=books.place()).values_list("pk", "where")
+    )
+    matched = set(Entry.objects.exclude(session=None).values_list("payment_id", flat=True))
+    texts = Counter(SmsMessage.objects.values_list("dedupe_key", flat=True))
+    for payment, money in world.money.items():
+        expected = None
+        if money.given_back:
+            expected = books.Place.REFUNDED
+        elif money.came and money.taken_back:
+            expected = books.Place.CONTESTED
+        elif money.came:
+            expected = books.Place.IN_MATCHES if payment in matched else books.Place.DUE_BACK
+        assert placed.get(payment) == expected, (payment, money)
+        assert texts[f"payment:{payment}:refunded"] == money.given_back
+        if expected == books.Place.DUE_BACK:
+            told = [texts[f"payment:{payment}:{word}"] for word in ("refund_due", "held")]
+            held = SmsMessage.objects.filter(dedupe_key=f"payment:{payment}:success", kind="payment_held").count()
+            assert sum(told) + held == 1, (payment, told, held)
+    # The dice threw everything that can be thrown.
+    wanted = {"stake", "pay", "decline", "leave", "expire", "tidy", "rest", "crash", "broken receiver"}
+    assert {act for act, times in world.acts.items() if times} == wanted
+    assert min(len(matched), sums.due_back.payments, sums.refunded.payments, sums.contested.payments) > 0
