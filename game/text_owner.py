@@ -8,10 +8,10 @@ from game import clock
 from game.models import Entry, Session
 from payments.models import Payment
 from sms.models import SmsMessage
-from sms.owners import Link
+from sms.owners import Link, Referenced
 
 
-def _number(message: SmsMessage) -> int:
+def _number(message: Referenced) -> int:
     """The id in `session:12:34`, `payment:12:success`, `invite:12`, `link:12:1`; 0 where there is none."""
     parts = (message.dedupe_key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
@@ -55,17 +55,17 @@ def _of_entry(message: SmsMessage, label: str) -> list[Link]:
     return found
 
 
-def invites_worth_sending(messages: Collection[SmsMessage]) -> set[int]:
+def invites_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Of invites those whose match can still be joined."""
     joinable = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__gt=clock.now())
     return _whose(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
-def matches_worth_sending(messages: Collection[SmsMessage]) -> set[int]:
+def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Of links to matches those that can still be played."""
     active = Session.objects.filter(expires_at__gt=clock.now())
     return _whose(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
-def _whose(messages: Collection[SmsMessage], numbers: set[int]) -> set[int]:
+def _whose(messages: Collection[Referenced], numbers: set[int]) -> set[int]:
     return {message.pk for message in messages if _number(message) in numbers}

@@ -18,8 +18,7 @@ from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
 from sms.errors import InDoubt, NeverTexted, SmsDisabled, SmsError
 from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
-from sms.sending import holds
-from sms.sending.claims import claim
+from sms.sending import claims, holds
 from sms.sending.inline import attempt
 from sms.sending.outcomes import record
 from sms.text.phone import to_e164
@@ -74,7 +73,7 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
     message.lease_until = clock.now() + timedelta(seconds=config.lease + config.longest_send)
     _keep(message)
-    outcome = attempt(message)
+    outcome = attempt(claims.of(message))
     record([outcome])
     message.refresh_from_db()
     if message.status in ACCEPTED:  # also where a report has come meanwhile
@@ -119,7 +118,7 @@ def _first_of(message: SmsMessage) -> SmsMessage:
 def deliver(message_id: int) -> None:
     """Claim one queued text and send it in this process; nothing happens if another has it already."""
     config = conf.current()
-    for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
+    for message in claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([attempt(message)])
 
 

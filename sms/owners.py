@@ -6,7 +6,7 @@ It tells where a text's subject is shown, and whether a text that has not left y
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sms.models import SmsMessage
 
@@ -18,9 +18,16 @@ class Link(NamedTuple):
     url: str
 
 
+class Referenced(Protocol):
+    """A text, as far as what stands behind it goes."""
+
+    pk: int
+    dedupe_key: str | None
+
+
 Resolver = Callable[[SmsMessage], list[Link]]
 # Of texts with one prefix the ids that are still worth sending; asked for a whole claim at once, so one query at most.
-Judge = Callable[[Collection[SmsMessage]], set[int]]
+Judge = Callable[[Collection[Referenced]], set[int]]
 
 _resolvers: dict[str, Resolver] = {}
 _judges: dict[str, Judge] = {}
@@ -43,14 +50,14 @@ def links(message: SmsMessage) -> list[Link]:
     return resolver(message) if resolver else []
 
 
-def worth_sending(messages: Collection[SmsMessage]) -> set[int]:
+def worth_sending(messages: Collection[Referenced]) -> set[int]:
     """The ids of those that may still leave. Call it outside a transaction.
 
     One question a prefix, and none for texts that nobody judges. Where a judge fails its texts leave: late news is
     better than none.
     """
     worth = set()
-    asked: defaultdict[str, list[SmsMessage]] = defaultdict(list)
+    asked: defaultdict[str, list[Referenced]] = defaultdict(list)
     for message in messages:
         prefix = _prefix(message)
         if prefix in _judges:
@@ -66,5 +73,5 @@ def worth_sending(messages: Collection[SmsMessage]) -> set[int]:
     return worth
 
 
-def _prefix(message: SmsMessage) -> str:
+def _prefix(message: Referenced) -> str:
     return (message.dedupe_key or "").partition(":")[0]

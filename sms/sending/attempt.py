@@ -10,7 +10,8 @@ from sms.dmark.conversation import Budget, Note, Talk
 from sms.dmark.exchange import Exchange, facts, fields
 from sms.dmark.report_address import dlr_url
 from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
-from sms.models import SmsMessage, Status
+from sms.models import Status
+from sms.sending.claims import Claimed
 from sms.text.phone import to_local
 
 logger = logging.getLogger("sms.delivery")
@@ -20,7 +21,7 @@ logger = logging.getLogger("sms.delivery")
 class Outcome:
     """What came of one try. `reason` is why it did not go out, `due_at` when to try again, if at all."""
 
-    message: SmsMessage
+    message: Claimed
     status: Status
     at: datetime
     reason: SmsError | None = None
@@ -52,7 +53,7 @@ class Outcome:
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.doubts
 
 
-def opening(message: SmsMessage, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
+def opening(message: Claimed, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
     """The conversation that hands this text to DMark."""
     return conversation.send(
         config,
@@ -65,7 +66,7 @@ def opening(message: SmsMessage, config: conf.Config, note: Note, budget: Budget
     )
 
 
-def conclude(message: SmsMessage, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
+def conclude(message: Claimed, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
     """What a conversation's end means: DMark's id, or what it raised. A failure is the end that it is where nobody
     tries later. Asks no database."""
     at = clock.now(ask=False)

@@ -1,24 +1,49 @@
 """Who sends a text: claiming what is due under a lease, and freeing what a crash left behind."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models.functions import Now
 
 from sms import clock
 from sms.models import SmsMessage, Status
 from sms.sending.holds import may_leave
 
 
-def claim(claimer: str, limit: int, lease: float, message_id: int | None = None) -> list[SmsMessage]:
+@dataclass(slots=True)
+class Claimed:
+    """Of a text in hand what sending needs: a model for each would cost more than its row in the database does."""
+
+    pk: int
+    phone: str
+    text: str
+    kind: str
+    dedupe_key: str | None
+    expires_at: datetime
+    error: str
+    attempts: int
+    retries: int
+    doubts: int
+    claim: str
+
+
+_COLUMNS = ("id", *(name for name in Claimed.__slots__ if name != "pk"))
+
+
+def of(message: SmsMessage) -> Claimed:
+    """A text whose row is this process' already."""
+    return Claimed(*(getattr(message, name) for name in Claimed.__slots__))
+
+
+def claim(claimer: str, limit: int, lease: float, message_id: int | None = None) -> list[Claimed]:
     """Up to `limit` due texts, now `sending` for `claimer`; the one that expires first comes first.
 
     One statement, so one trip to the database and one commit stand between a text and DMark. `message_id`: only this.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    columns = ", ".join(f'{table}."{field.column}"' for field in SmsMessage._meta.concrete_fields)
     only = "" if message_id is None else "AND id = %s"
+    postgresql = connection.vendor == "postgresql"
     # Where rows cannot be locked one by one, as in SQLite, only one statement writes at a time.
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     now, (lease_end, value) = clock.sql_now(), _after(lease)
@@ -29,27 +54,45 @@ def claim(claimer: str, limit: int, lease: float, message_id: int | None = None)
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {lease_end}
         FROM due WHERE {table}.id = due.id
-        RETURNING {columns}
+        RETURNING {", ".join(f"{table}.{column}" for column in (_COLUMNS if postgresql else ("id",)))}
     """  # noqa: S608
     which = [] if message_id is None else [message_id]
-    messages = SmsMessage.objects.using(connection.alias).raw(sql, [*which, limit, claimer, value])
-    return sorted(messages, key=lambda message: (message.expires_at, message.pk))
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*which, limit, claimer, value])
+        rows = cursor.fetchall()
+    if not postgresql:
+        # Django reads the columns, since not every database gives them as what they are.
+        rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_COLUMNS))
+    return sorted((Claimed(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
 
 
-def renew_leases(claimer: str, ids: Collection[int], lease: float) -> None:
-    """Hold on to what is in hand. By id: a claim whose answer was lost is nobody's, and its lease must run out."""
-    rows = SmsMessage.objects.filter(pk__in=ids, status=Status.SENDING, claim=claimer)
-    rows.update(lease_until=Now() + timedelta(seconds=lease))
+def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
+    """Hold on to what is in hand. Returns the ids that are still this claimer's.
+
+    By id: a claim whose answer was lost is nobody's, and its lease must run out.
+    """
+    if not ids:
+        return set()
+    table = connection.ops.quote_name(SmsMessage._meta.db_table)
+    lease_end, value = _after(lease)
+    sql = f"""
+        UPDATE {table} SET lease_until = {lease_end}
+        WHERE id IN ({", ".join(["%s"] * len(ids))}) AND status = 'sending' AND claim = %s RETURNING id
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value, *ids, claimer])
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def free_expired_leases() -> int:
     """Put back what a crash left in `sending`. Returns how many."""
-    over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=Now())
+    # The time is taken before the question is asked: a database that hangs meanwhile must not judge by a later one.
+    over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=clock.now())
     return over.update(status=Status.QUEUED, claim="", lease_until=None)
 
 
-def _after(seconds: float) -> tuple[str, object]:
+def _after(seconds: float) -> tuple[str, float | str]:
     """The database's time in so many seconds, as SQL with one parameter."""
     if connection.vendor == "postgresql":
         return "clock_timestamp() + make_interval(secs => %s)", seconds
-    return "%s", connection.ops.adapt_datetimefield_value(clock.now() + timedelta(seconds=seconds))
+    return "%s", str(connection.ops.adapt_datetimefield_value(clock.now() + timedelta(seconds=seconds)))

@@ -10,9 +10,10 @@ from sms.errors import InDoubt, SmsError
 from sms.models import SmsMessage, Status
 from sms.sending import permit, throttle
 from sms.sending.attempt import Outcome, conclude, opening
+from sms.sending.claims import Claimed
 
 
-def attempt(message: SmsMessage) -> Outcome:
+def attempt(message: Claimed) -> Outcome:
     """Send a text that this process has claimed. The outcome is its end: nobody tries later."""
     config = conf.current()
     if not_now := permit.refused([message], config).get(message.pk):
@@ -40,7 +41,7 @@ def attempt(message: SmsMessage) -> Outcome:
 
 
 def _once(
-    message: SmsMessage, config: conf.Config, note: conversation.Note, budget: conversation.Budget
+    message: Claimed, config: conf.Config, note: conversation.Note, budget: conversation.Budget
 ) -> str | Exception:
     try:
         return blocking.run(opening(message, config, note, budget), config, note)
@@ -51,6 +52,6 @@ def _once(
         return error
 
 
-def _still_ours(message: SmsMessage) -> bool:
+def _still_ours(message: Claimed) -> bool:
     """False once DMark has reported on it, which proves that it has the text."""
     return SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).exists()

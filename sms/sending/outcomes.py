@@ -1,10 +1,16 @@
-"""Writing outcomes: one by one or in batches, in one transaction, with the signals after it."""
+"""Writing outcomes: one or many in one statement, with the signals after it.
 
+All that is to be written is one JSON parameter: drivers quote each value of a statement by itself, in Python, which
+costs a text more than the database does.
+"""
+
+import json
 from collections.abc import Collection, Sequence
-from datetime import timedelta
-from itertools import chain
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.dispatch import Signal
 
 from sms import clock
 from sms.errors import ProviderUnavailable, RateLimited
@@ -13,125 +19,158 @@ from sms.sending.attempt import Outcome
 from sms.signals import sms_failed, sms_sent
 from sms.text.redaction import blank_link
 
+_ROW = {
+    "id": "bigint", "claim": "text", "status": "text", "provider_id": "text", "at": "timestamptz", "sends": "integer",
+    "doubts": "integer", "error": "text", "due_at": "timestamptz", "retries": "integer", "text": "text",
+}  # fmt: skip
+_EVENT = {
+    "message_id": "bigint", "at": "timestamptz", "what": "text", "step": "text", "attempt": "smallint",
+    "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
+    "actor": "text", "trouble": "text",
+}  # fmt: skip
+# DMark has the accepted ones, whoever may have claimed the rows since: only a report is further along. A failure, or a
+# way back to the queue, counts if the row is still this claimer's.
+_UPDATE = """
+    UPDATE {table} SET
+        status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
+            THEN {table}.status ELSE it.status END,
+        provider_id = CASE WHEN {table}.provider_id = '' THEN it.provider_id ELSE {table}.provider_id END,
+        sent_at = CASE WHEN it.status = 'sent' THEN COALESCE(sent_at, it.at) ELSE sent_at END,
+        attempts = attempts + it.sends, doubts = it.doubts, error = it.error, claim = '', lease_until = NULL,
+        due_at = COALESCE(it.due_at, {table}.due_at), retries = COALESCE(it.retries, {table}.retries),
+        text = COALESCE(it.text, {table}.text),
+        holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE {false} END
+    FROM {rows}
+    WHERE {table}.id = it.id AND (it.status = 'sent' OR ({table}.status = 'sending' AND {table}.claim = it.claim))
+    RETURNING {table}.id
+"""
+_INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
+
+
+class News(NamedTuple):
+    """A signal, and the ids of the texts that it is to tell of."""
+
+    signal: Signal
+    ids: list[int]
+
 
 def record(outcomes: Sequence[Outcome]) -> None:
     """Store what came of each try, then tell the signals."""
-    with transaction.atomic():
-        accepted = [outcome for outcome in outcomes if outcome.status == Status.SENT]
-        if accepted:
-            _record_accepted(accepted)
-        changed = [outcome for outcome in outcomes if outcome.status != Status.SENT and _record_other(outcome)]
-        _store_events([event for outcome in outcomes for event in _events(outcome)])
-    _tell(accepted, changed)
+    tell(store(outcomes))
 
 
-def _record_accepted(outcomes: list[Outcome]) -> None:
-    """DMark has these texts, whoever may have claimed the rows since: only a report is further along.
-
-    One statement for all rows, in plain SQL: compiling the ORM's for each would cost more than the rest together.
-    """
-    table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    at = connection.ops.adapt_datetimefield_value
-    sql = f"""
-        UPDATE {table} SET
-            status = CASE WHEN status IN ('sent', 'undelivered', 'delivered') THEN status ELSE 'sent' END,
-            provider_id = CASE WHEN provider_id = '' THEN taken.column2 ELSE provider_id END,
-            sent_at = COALESCE(sent_at, taken.column3), attempts = attempts + taken.column4,
-            error = '', claim = '', lease_until = NULL
-        FROM (VALUES {_places(4, len(outcomes))}) AS taken
-        WHERE {table}.id = taken.column1
-    """  # noqa: S608
-    values = [(outcome.message.pk, outcome.provider_id, at(outcome.at), outcome.sends) for outcome in outcomes]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, list(chain.from_iterable(values)))
-
-
-def _store_events(events: list[SmsEvent]) -> None:
-    """As `bulk_create`, at a third of its cost."""
-    if not events:
-        return
-    at = connection.ops.adapt_datetimefield_value
-    table = connection.ops.quote_name(SmsEvent._meta.db_table)
-    values = [
-        (
-            event.message_id, at(event.at), event.what, event.step, event.attempt, event.http_status,
-            event.provider_id, event.answer, event.error, event.ms, event.actor, event.trouble,
-        )
-        for event in events
-    ]  # fmt: skip
-    sql = f"""
-        INSERT INTO {table}
-            (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor, trouble)
-        VALUES {_places(12, len(events))}
-    """  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, list(chain.from_iterable(values)))
-
-
-def _places(columns: int, rows: int) -> str:
-    return ", ".join(["(" + ", ".join(["%s"] * columns) + ")"] * rows)
-
-
-def _record_other(outcome: Outcome) -> bool:
-    """A failure, or a way back to the queue, if the row is still this claimer's."""
-    message = outcome.message
-    values: dict[str, object] = {
-        "status": outcome.status,
-        "error": outcome.error,
-        "attempts": message.attempts + outcome.sends,
-        "doubts": outcome.doubts,
-        "claim": "",
-        "lease_until": None,
+def store(outcomes: Sequence[Outcome]) -> list[News]:
+    """Store what came of each try, all or nothing. Returns what is to be told, if anybody listens."""
+    rows = json.dumps([_row(outcome) for outcome in outcomes])
+    events = json.dumps([event for outcome in outcomes for event in _events(outcome)])
+    changed = _store_at_once(rows, events) if connection.vendor == "postgresql" else _store(rows, events)
+    told = {
+        sms_sent: [outcome.message.pk for outcome in outcomes if outcome.status == Status.SENT],
+        sms_failed: [
+            outcome.message.pk
+            for outcome in outcomes
+            if outcome.status in UNSUCCESSFUL and outcome.message.pk in changed
+        ],
     }
-    if outcome.due_at:
-        values["due_at"] = outcome.due_at
-        values["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
+    return [News(signal, ids) for signal, ids in told.items() if ids and signal.has_listeners(SmsMessage)]
+
+
+def tell(news: Sequence[News]) -> None:
+    for signal, ids in news:
+        stored = SmsMessage.objects.in_bulk(ids)
+        for message in stored.values():
+            signal.send_robust(SmsMessage, message=message)
+
+
+def _store_at_once(rows: str, events: str) -> set[int]:
+    """Both in one statement, so one trip to the database and one commit."""
+    sql = f"""
+        WITH changed AS ({_update(_records(_ROW))}), noted AS ({_insert(_records(_EVENT))})
+        SELECT id FROM changed
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [rows, events])
+        return {pk for (pk,) in cursor.fetchall()}
+
+
+def _store(rows: str, events: str) -> set[int]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_update(_values(_ROW)), [rows])
+        changed = {pk for (pk,) in cursor.fetchall()}
+        cursor.execute(_insert(_values(_EVENT)), [events])
+    return changed
+
+
+def _update(rows: str) -> str:
+    false = "false" if connection.vendor == "postgresql" else "0"
+    return _UPDATE.format(table=connection.ops.quote_name(SmsMessage._meta.db_table), rows=rows, false=false)
+
+
+def _insert(rows: str) -> str:
+    table = connection.ops.quote_name(SmsEvent._meta.db_table)
+    return _INSERT.format(table=table, columns=", ".join(_EVENT), rows=rows)
+
+
+def _records(columns: dict[str, str]) -> str:
+    """A JSON parameter as rows, in PostgreSQL's words."""
+    return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
+
+
+def _values(columns: dict[str, str]) -> str:
+    """The same in SQLite's."""
+    read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+    return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    message, due_at = outcome.message, outcome.due_at
+    row: dict[str, object] = {
+        "id": message.pk,
+        "claim": message.claim,
+        "status": outcome.status.value,
+        "provider_id": outcome.provider_id,
+        "at": _time(outcome.at),
+        "sends": outcome.sends,
+        "doubts": outcome.doubts,
+        "error": "" if outcome.status == Status.SENT else outcome.error,
+    }
+    if due_at:
+        row["due_at"] = _time(due_at)
+        row["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
     if outcome.status == Status.EXPIRED:
-        values |= {"text": blank_link(message.text), "holds_link": False}
-    return bool(SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).update(**values))
+        row["text"] = blank_link(message.text)
+    return row
+
+
+def _events(outcome: Outcome) -> list[dict[str, object]]:
+    of = {"message_id": outcome.message.pk, "at": _time(outcome.at), "what": SmsEvent.What.ATTEMPT.value, "actor": ""}
+    events = [
+        of
+        | {
+            "step": exchange.step,
+            "attempt": exchange.attempt,
+            "http_status": exchange.status,
+            "provider_id": exchange.provider_id,
+            "answer": exchange.answer,
+            "error": exchange.error,
+            "ms": exchange.ms,
+            "trouble": exchange.trouble,
+        }
+        for exchange in outcome.exchanges
+        if exchange.step != "token" or exchange.error
+    ]
+    if outcome.reason and not events:
+        step = "throttle" if isinstance(outcome.reason, RateLimited) else ""
+        nothing = {"attempt": 0, "http_status": None, "provider_id": "", "answer": "", "ms": 0, "trouble": ""}
+        events = [of | nothing | {"step": step, "error": str(outcome.reason)}]
+    return events
+
+
+def _time(at: datetime) -> str:
+    return str(connection.ops.adapt_datetimefield_value(at))
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
     """Queue again texts whose refusal turned out to be the account's; due in so many seconds, so that others probe."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))
-
-
-def _events(outcome: Outcome) -> list[SmsEvent]:
-    events = [
-        SmsEvent(
-            message_id=outcome.message.pk,
-            at=outcome.at,
-            what=SmsEvent.What.ATTEMPT,
-            step=exchange.step,
-            attempt=exchange.attempt,
-            http_status=exchange.status,
-            provider_id=exchange.provider_id,
-            answer=exchange.answer,
-            error=exchange.error,
-            ms=exchange.ms,
-            trouble=exchange.trouble,
-        )
-        for exchange in outcome.exchanges
-        if exchange.step != "token" or exchange.error
-    ]
-    if outcome.reason and not events:
-        events = [
-            SmsEvent(
-                message_id=outcome.message.pk,
-                at=outcome.at,
-                what=SmsEvent.What.ATTEMPT,
-                step="throttle" if isinstance(outcome.reason, RateLimited) else "",
-                error=str(outcome.reason),
-            )
-        ]
-    return events
-
-
-def _tell(accepted: list[Outcome], changed: list[Outcome]) -> None:
-    failed = [outcome for outcome in changed if outcome.status in UNSUCCESSFUL]
-    for signal, outcomes in ((sms_sent, accepted), (sms_failed, failed)):
-        if outcomes and signal.has_listeners(SmsMessage):
-            stored = SmsMessage.objects.in_bulk([outcome.message.pk for outcome in outcomes])
-            for message in stored.values():
-                signal.send_robust(SmsMessage, message=message)

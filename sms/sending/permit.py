@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
 from sms.errors import RateLimited, SmsError
-from sms.models import SmsMessage, Status
+from sms.models import Status
 from sms.sending import throttle
 from sms.sending.attempt import Outcome
+from sms.sending.claims import Claimed
 
 logger = logging.getLogger("sms.delivery")
 
 
-def refused(messages: Sequence[SmsMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Outcome]:
+def refused(messages: Sequence[Claimed], config: conf.Config, *, by_table: bool = False) -> dict[int, Outcome]:
     """Those that may not, by id, each with its outcome; the throttle's key of the others is taken.
 
     `by_table`: where the cache is out of reach the table tells who had a text a moment ago. Asks the cache and the
@@ -33,22 +34,22 @@ def refused(messages: Sequence[SmsMessage], config: conf.Config, *, by_table: bo
     return found
 
 
-def _expired(message: SmsMessage) -> Outcome:
+def _expired(message: Claimed) -> Outcome:
     _log(logging.ERROR, message, "sms.expired")
     return _over(message, "It expired before it could be sent.")
 
 
-def _worthless(message: SmsMessage) -> Outcome:
+def _worthless(message: Claimed) -> Outcome:
     _log(logging.WARNING, message, "sms.not_worth_sending")
     return _over(message, "What it told of was over before it could be sent.")
 
 
-def _over(message: SmsMessage, why: str) -> Outcome:
+def _over(message: Claimed, why: str) -> Outcome:
     last = f" Last reason: {message.error}" if message.error else ""
     status = Status.UNKNOWN if message.doubts else Status.EXPIRED
     return Outcome(message, status, clock.now(), SmsError(f"{why}{last}"))
 
 
-def _log(level: int, message: SmsMessage, event: str) -> None:
+def _log(level: int, message: Claimed, event: str) -> None:
     values = fields(message, event)
     logger.log(level, "%s: %s", event, facts(values), extra=values)

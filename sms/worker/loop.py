@@ -14,14 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import NamedTuple
 
 import pycurl
 
 from sms.dmark.answers import Reply
+from sms.dmark.conversation import Given, Lost, Note, Pause, Request, Talk
+from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError
+from sms.sending.claims import Claimed
 from sms.worker.bell import Bell
-from sms.worker.protocol import Conversation, Lost, Pause, Request
 from sms.worker.transfer import Transfer
 
 logger = logging.getLogger("sms.worker")
@@ -29,27 +31,34 @@ logger = logging.getLogger("sms.worker")
 # So long the token in hand is used without a look at the cache; after half of it the look is asked for.
 _TOKEN_SECONDS = 1.0
 _LONGEST_SLEEP = 1.0
-
-M = TypeVar("M")
-
-
-class Drained(Exception):
-    """The worker ends: what would have been tried once more is not."""
+# Where a job is, in words.
+WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
+UNANSWERED = "send: no answer yet"
 
 
-class Talk(Generic[M]):
-    """A text's conversation, on its way. `until` (monotonic): it is handed back, not begun, after that."""
+class Answer(NamedTuple):
+    """What came of asking for a token that is not `rejected`, and the requests to DMark that it took."""
 
-    __slots__ = ("about", "begun", "conversation", "result", "since", "step", "until")
+    rejected: str
+    token: str | ProviderError
+    exchanges: list[Exchange]
 
-    def __init__(self, about: M, conversation: Conversation, until: float) -> None:
-        self.about, self.conversation, self.until = about, conversation, until
-        self.step, self.since, self.begun = "waiting", time.monotonic(), False
+
+class Job:
+    """A text's conversation on its way; `until` (monotonic): it is handed back, not begun, after that."""
+
+    __slots__ = ("begun", "exchanges", "message", "open", "result", "since", "step", "talk", "until")
+
+    def __init__(self, message: Claimed, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
+        self.message, self.open, self.until = message, open_talk, until
+        self.talk: Talk[str] | None = None
+        self.exchanges: list[Exchange] = []
+        self.step, self.since, self.begun = WAITING, time.monotonic(), False
         # What the conversation returned, or the exception that it ended with.
         self.result: str | Exception = ""
 
 
-class Loop(Generic[M]):
+class Loop:
     """`ask_token` is called with a token that was refused, or ""; the answer comes by `give_token`. `ring` is called
     when there is something to take."""
 
@@ -67,9 +76,9 @@ class Loop(Generic[M]):
         self.in_flight, self.unwritten, self.batch = in_flight, unwritten, batch
         self._timeouts, self._ask_token, self._ring = (connect_timeout, read_timeout), ask_token, ring
         # The other threads' side.
-        self.inbox: deque[Talk[M]] = deque()
-        self._ended: deque[Talk[M]] = deque()
-        self._answers: deque[tuple[str, str | ProviderError]] = deque()
+        self.inbox: deque[Job] = deque()
+        self._ended: deque[Job] = deque()
+        self._answers: deque[Answer] = deque()
         # Nothing is begun after that (monotonic): the leases may have run out.
         self.leases_hold_until = 0.0
         self.recorded = 0
@@ -77,16 +86,16 @@ class Loop(Generic[M]):
         self.draining = self._told = self._quit = False
         self._bell = Bell()
         # The loop's own.
-        self.begun: set[Talk[M]] = set()
+        self.begun: set[Job] = set()
         self._count_ended = 0
         self._free: list[Transfer] = []
         self._transfers: dict[pycurl.Curl, Transfer] = {}
-        self._running: dict[Transfer, Talk[M]] = {}
-        self._unanswered: deque[tuple[float, Transfer, Talk[M], float]] = deque()
-        self._pauses: list[tuple[float, int, Talk[M]]] = []
+        self._running: dict[Transfer, Job] = {}
+        self._unanswered: deque[tuple[float, Transfer, Job, float]] = deque()
+        self._pauses: list[tuple[float, int, Job]] = []
         self._pause_number = 0
         self._token, self._token_until, self._asking = "", 0.0, False
-        self._waiters: list[tuple[Talk[M], str]] = []
+        self._waiters: list[tuple[Job, str]] = []
         self._curl_due: float | None = None
         self._thread = threading.Thread(target=self._run, name="sms-loop", daemon=True)
 
@@ -95,29 +104,29 @@ class Loop(Generic[M]):
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, talks: Iterable[Talk[M]]) -> None:
-        self.inbox.extend(talks)
+    def submit(self, jobs: Iterable[Job]) -> None:
+        self.inbox.extend(jobs)
         self._bell.ring()
 
     def wake(self) -> None:
         self._bell.ring()
 
-    def give_token(self, rejected: str, answer: str | ProviderError) -> None:
-        """The answer to `ask_token(rejected)`."""
-        self._answers.append((rejected, answer))
+    def give_token(self, answer: Answer) -> None:
+        """What `ask_token` asked for."""
+        self._answers.append(answer)
         self._bell.ring()
 
-    def take(self, most: int) -> list[Talk[M]]:
+    def take(self, most: int) -> list[Job]:
         """What has ended, or was handed back without being begun."""
         self._told = False
-        taken: list[Talk[M]] = []
+        taken: list[Job] = []
         while self._ended and len(taken) < most:
             taken.append(self._ended.popleft())
         return taken
 
-    def take_back(self) -> list[Talk[M]]:
+    def take_back(self) -> list[Job]:
         """All that is not begun."""
-        taken: list[Talk[M]] = []
+        taken: list[Job] = []
         try:
             while True:
                 taken.append(self.inbox.popleft())
@@ -220,11 +229,11 @@ class Loop(Generic[M]):
 
     # --- requests
 
-    def _request(self, talk: Talk[M], request: Request) -> None:
+    def _request(self, job: Job, request: Request) -> None:
         transfer = self._free.pop() if self._free else self._new_transfer()
         transfer.prepare(request)
-        self._mark(talk, f"{request.step}: connecting")
-        self._running[transfer] = talk
+        self._mark(job, f"{request.step}: connecting")
+        self._running[transfer] = job
         self._multi.add_handle(transfer.curl)
 
     def _new_transfer(self) -> Transfer:
@@ -233,9 +242,9 @@ class Loop(Generic[M]):
         return transfer
 
     def _on_written(self, transfer: Transfer) -> None:
-        talk, now = self._running[transfer], time.monotonic()
-        talk.step, talk.since = "send: no answer yet", now
-        self._unanswered.append((now + self._timeouts[1], transfer, talk, transfer.started))
+        job, now = self._running[transfer], time.monotonic()
+        job.step, job.since = UNANSWERED, now
+        self._unanswered.append((now + self._timeouts[1], transfer, job, transfer.started))
 
     def _collect(self) -> None:
         while True:
@@ -248,7 +257,7 @@ class Loop(Generic[M]):
                 return
 
     def _came(self, transfer: Transfer, code: int) -> None:
-        talk = self._running.pop(transfer)
+        job = self._running.pop(transfer)
         self._multi.remove_handle(transfer.curl)
         if transfer.answered(code):
             said: Reply | Lost = transfer.reply()
@@ -256,60 +265,62 @@ class Loop(Generic[M]):
             said = transfer.lost(code)
         self._free.append(transfer)
         if isinstance(said, Lost):
-            self._go_on(talk, error=said)
+            self._go_on(job, error=said)
         else:
-            self._go_on(talk, said)
+            self._go_on(job, said)
 
     def _cut_unanswered(self, now: float) -> None:
         while self._unanswered and self._unanswered[0][0] <= now:
-            _, transfer, talk, started = self._unanswered.popleft()
-            if self._running.get(transfer) is talk and transfer.started == started:
+            _, transfer, job, started = self._unanswered.popleft()
+            if self._running.get(transfer) is job and transfer.started == started:
                 self._came(transfer, pycurl.E_OPERATION_TIMEDOUT)
 
     # --- conversations
 
-    def _go_on(self, talk: Talk[M], value: Reply | str | None = None, error: Exception | None = None) -> None:
+    def _go_on(self, job: Job, value: object = None, error: Exception | None = None) -> None:
         try:
-            wanted = talk.conversation.send(value) if error is None else talk.conversation.throw(error)
+            if job.talk is None:
+                job.talk = job.open(job.exchanges.append)
+            wanted = job.talk.throw(error) if error else job.talk.send(value)
             if isinstance(wanted, Request):
-                return self._request(talk, wanted)
+                return self._request(job, wanted)
         except StopIteration as end:
-            return self._end(talk, end.value)
+            return self._end(job, end.value)
         except Exception as ended:  # noqa: BLE001 - whoever takes it tells what it is
-            return self._end(talk, ended)
+            return self._end(job, ended)
         if isinstance(wanted, Pause):
-            self._mark(talk, "pause")
+            self._mark(job, "send: pause before one more try")
             self._pause_number += 1
-            heapq.heappush(self._pauses, (time.monotonic() + wanted.seconds, self._pause_number, talk))
+            heapq.heappush(self._pauses, (time.monotonic() + wanted.seconds, self._pause_number, job))
             return None
-        return self._want_token(talk, wanted.rejected)
+        return self._want_token(job, wanted.rejected)
 
-    def _end(self, talk: Talk[M], result: str | Exception) -> None:
-        talk.result = result
-        self._mark(talk, "unwritten")
-        self.begun.discard(talk)
+    def _end(self, job: Job, result: str | Exception) -> None:
+        job.result = result
+        self._mark(job, ENDED)
+        self.begun.discard(job)
         self._count_ended += 1
-        self._ended.append(talk)
+        self._ended.append(job)
 
     @staticmethod
-    def _mark(talk: Talk[M], step: str) -> None:
-        talk.step, talk.since = step, time.monotonic()
+    def _mark(job: Job, step: str) -> None:
+        job.step, job.since = step, time.monotonic()
 
     def _end_pauses(self, now: float) -> None:
         while self._pauses and (self.draining or self._pauses[0][0] <= now):
-            _, _, talk = heapq.heappop(self._pauses)
-            self._go_on(talk, error=Drained()) if self.draining else self._go_on(talk)
+            _, _, job = heapq.heappop(self._pauses)
+            self._go_on(job, False if self.draining else None)
 
     # --- the token
 
-    def _want_token(self, talk: Talk[M], rejected: str) -> None:
+    def _want_token(self, job: Job, rejected: str) -> None:
         now = time.monotonic()
         if self._token and self._token != rejected and (now < self._token_until or self._asking):
             if not self._asking and now > self._token_until - _TOKEN_SECONDS / 2:
                 self._ask("")
-            return self._go_on(talk, self._token)
-        self._mark(talk, "token")
-        self._waiters.append((talk, rejected))
+            return self._go_on(job, Given(self._token))
+        self._mark(job, "token: waiting for it")
+        self._waiters.append((job, rejected))
         if not self._asking:
             self._ask(rejected)
         return None
@@ -320,21 +331,22 @@ class Loop(Generic[M]):
 
     def _take_token(self) -> None:
         while self._answers:
-            asked, answer = self._answers.popleft()
+            asked, token, exchanges = self._answers.popleft()
             self._asking = False
-            good = isinstance(answer, str)
-            self._token = answer if isinstance(answer, str) else ""
+            self._token = token if isinstance(token, str) else ""
             self._token_until = time.monotonic() + _TOKEN_SECONDS
             waiters, self._waiters = self._waiters, []
-            for talk, rejected in waiters:
-                if isinstance(answer, ProviderError):
+            if waiters:
+                waiters[0][0].exchanges.extend(exchanges)
+            for job, rejected in waiters:
+                if isinstance(token, ProviderError):
                     # One exception raised by many would collect the tracebacks of all.
-                    self._go_on(talk, error=copy.copy(answer))
-                elif answer == rejected != asked:
-                    self._waiters.append((talk, rejected))
+                    self._go_on(job, error=copy.copy(token))
+                elif token == rejected != asked:
+                    self._waiters.append((job, rejected))
                 else:
-                    self._go_on(talk, answer)
-            if good and self._waiters and not self._asking:
+                    self._go_on(job, Given(token, round((time.monotonic() - job.since) * 1000)))
+            if self._waiters and not self._asking:
                 self._ask(self._waiters[0][1])
 
     # --- what is begun, and what is told
@@ -349,15 +361,15 @@ class Loop(Generic[M]):
     def _begin(self) -> None:
         while self._may_begin():
             try:
-                talk = self.inbox.popleft()
+                job = self.inbox.popleft()
             except IndexError:  # taken back at this very moment
                 return
-            if time.monotonic() >= talk.until:
-                self._ended.append(talk)
+            if time.monotonic() >= job.until:
+                self._ended.append(job)
                 continue
-            talk.begun = True
-            self.begun.add(talk)
-            self._go_on(talk)
+            job.begun = True
+            self.begun.add(job)
+            self._go_on(job)
 
     def _tell(self) -> None:
         ended = len(self._ended)

@@ -13,20 +13,14 @@ import pycurl
 
 from sms.dmark import answers
 from sms.dmark.answers import Reply
-from sms.worker.protocol import Lost, Request
+from sms.dmark.blocking import HEADERS
+from sms.dmark.conversation import Lost, Request
 
-MAX_BODY = 64 * 1024
 # A connection idle for longer is not used again: some servers close theirs after five seconds, and a request that
 # meets one that is being closed is in doubt.
 _MAX_IDLE = 4
-_HEADERS = [
-    "Content-Type: application/json",
-    "Accept: application/json",
-    "Accept-Encoding: identity",
-    "User-Agent: playmatatu-sms",
-    "Expect:",
-]
-# Over MAX_BODY: an answer all the same, and none of DMark's.
+_HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
+# Over the longest body: an answer all the same, and none of DMark's.
 _ANSWERED = (0, pycurl.E_FILESIZE_EXCEEDED)
 _CAUSES = {
     0: "the answer was cut short",
@@ -63,7 +57,7 @@ class Transfer:
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.NOPROXY, "*")
         curl.setopt(pycurl.CAINFO, certifi.where())
-        curl.setopt(pycurl.MAXFILESIZE, MAX_BODY)
+        curl.setopt(pycurl.MAXFILESIZE, answers.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
         # The loop watches what is written and not answered; this one is for what hangs before.
@@ -90,15 +84,16 @@ class Transfer:
     def reply(self) -> Reply:
         """The answer, whole or as much of it as is read of any."""
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(pycurl.RETRY_AFTER)
-        return answers.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None)
+        return answers.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
 
     def lost(self, code: int) -> Lost:
         """Why there is no whole answer. What was written decides what DMark may have."""
         written = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         late = code == pycurl.E_OPERATION_TIMEDOUT
-        return Lost(written, late, _CAUSES.get(code, f"libcurl's error {code}"), self.ms())
+        cause = _CAUSES.get(code, f"libcurl's error {code}")
+        return Lost(cause, written=written, late=late, ms=self._ms())
 
-    def ms(self) -> int:
+    def _ms(self) -> int:
         return round((time.monotonic() - self.started) * 1000)
 
     def answered(self, code: int) -> bool:

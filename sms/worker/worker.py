@@ -1,54 +1,66 @@
-"""The worker: claims what is due, sends it from a pool of threads, writes outcomes in batches.
+"""The worker: claims what is due, gives it to the loop, writes what came of it.
 
-    claim (main thread) → tasks → senders → outcomes → writer        (beside them: background.py)
+    claim → permit → loop (one thread, all of HTTP) → recorder          (beside them: background.py)
 
-Only the main thread and the writer use the database; a sender touches the cache and the network. The queue of outcomes
-is bounded, so that a `kill -9` leaves at most what is in flight plus UNWRITTEN texts that will be sent twice. A claim
-holds while the main thread renews its lease; when this process dies the lease runs out and others claim again.
+This, the main thread, owns one connection to the database, and alone decides. A claim holds while its lease is renewed;
+when this process dies the lease runs out and others claim again. What a `kill -9` may send twice is what is in flight
+plus UNWRITTEN, since the loop begins nothing beyond that.
 """
 
 import gc
 import logging
-import os
-import queue
+import selectors
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
-from sms import conf
-from sms.dmark import blocking
-from sms.dmark.exchange import Exchange, log_exchange
+from sms import clock, conf
 from sms.figures import pulse
 from sms.models import SmsMessage, Status
-from sms.sending import permit, throttle
-from sms.sending.attempt import Outcome, conclude, opening
-from sms.sending.claims import claim, free_expired_leases, renew_leases
-from sms.sending.outcomes import record, take_back
-from sms.sending.retries import settle
-from sms.worker import background, heartbeat
-from sms.worker.breaker import FIRST_PAUSE, Breaker
+from sms.sending import permit
+from sms.sending.attempt import opening
+from sms.sending.claims import claim
+from sms.text.redaction import mask_phone
+from sms.worker import heartbeat
+from sms.worker.background import Tokens, keep_house
+from sms.worker.bell import Bell
+from sms.worker.breaker import Breaker
+from sms.worker.leases import Leases
+from sms.worker.listening import Ear
+from sms.worker.loop import ENDED, WAITING, Job, Loop
+from sms.worker.recording import Recorder
 
 logger = logging.getLogger("sms.worker")
 
-# Outcomes that wait, and outcomes being written: together the UNWRITTEN that a crash may send twice.
+# Outcomes are written when so many wait, or the first has waited for so long.
 BATCH_OUTCOMES = 25
 UNWRITTEN = 2 * BATCH_OUTCOMES
 _GATHER_SECONDS = 0.04
+# A claim that came back full is followed by larger ones.
+_LARGEST_CLAIM = 256
+# A permit is asked again for what waits longer than that: with a throttle its key may have ended meanwhile.
+_PERMIT_HOLDS, _THROTTLE_HOLDS = 10.0, 1.0
+# A process tells of new texts once in 10 ms at most, so after each NOTIFY there is a second look.
+_LOOK_AGAIN = 0.015
+_DEAF_POLL = 0.2
+_MOST_UNTOLD = 200
 _STOP_SECONDS = 26.0
 _PROGRESS_SECONDS = 5.0
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`lease`, `poll` and `housekeeping` in seconds; `batch`: rows a claim."""
+    """`in_flight`: texts with DMark at once; `batch`: rows a claim; `lease`, `poll` and `housekeeping` in seconds."""
 
-    threads: int = 64
+    in_flight: int = 64
     batch: int = 48
     lease: float = 15.0
     poll: float = 1.0
@@ -63,39 +75,39 @@ class Worker:
         self.options, self.say = options, say
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
-        self.gate = Breaker()
-        self.tasks: queue.SimpleQueue[SmsMessage | None] = queue.SimpleQueue()
-        # Bounded by a semaphore: `SimpleQueue` costs a third of a `Queue` with a size.
-        self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(BATCH_OUTCOMES)
-        self.stop_requested = False
-        self.stopping = threading.Event()
-        self.wake = threading.Event()
-        self.probe = 0
-        self._lock = threading.Lock()
-        self._in_hand: dict[int, SmsMessage] = {}
-        self._more = False
-        self._sent = self._other = self._total = 0
-        self._next_renewal = self._next_reclaim = self._next_progress = self._next_beat = 0.0
         self.started_at = timezone.now()
-
-    # --- the main thread
+        self.breaker, self.bell = Breaker(), Bell()
+        self.leases, self.ear = Leases(self.claimer, options.lease), Ear(self.claimer)
+        self.tokens = Tokens(self.config)
+        self.loop = Loop(
+            in_flight=options.in_flight,
+            unwritten=UNWRITTEN,
+            batch=BATCH_OUTCOMES,
+            connect_timeout=self.config.connect_timeout,
+            read_timeout=self.config.read_timeout,
+            ask_token=self.tokens.ask,
+            ring=self.bell.ring,
+        )
+        self.recorder = Recorder(self.loop, self.breaker)
+        self._stop_requested = False
+        self._stopping = threading.Event()
+        # In hand, and still to be asked whether they may leave.
+        self._to_offer: list[Job] = []
+        self._first_ended: float | None = None
+        self._claim_size, self._more = options.batch, False
+        self._next_look = self._next_progress = self._next_beat = 0.0
+        self._told = (0, 0)
 
     def run(self) -> bool:
         """Work until `stop`, or with `once` until nothing is due. True when sending was not paused at the end."""
         # What is loaded by now lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        senders = [
-            threading.Thread(target=self._send, name=f"sms-sender-{number}", daemon=True)
-            for number in range(self.options.threads)
-        ]
-        writer = threading.Thread(target=self._write, name="sms-writer", daemon=True)
-        for thread in (*senders, writer):
-            thread.start()
+        self.tokens.start(self.loop.give_token)
+        self.loop.start()
         if not self.options.once:
-            background.start(self.gate, self.wake, self.stopping, self.options.housekeeping)
-        while not self.stop_requested:
+            keep_house(self.breaker, self.ear, self._stopping, self.options.housekeeping)
+        while not self._stop_requested:
             try:
                 if self._turn():
                     break
@@ -105,211 +117,236 @@ class Worker:
             except Exception:
                 logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
                 time.sleep(1.0)
-        self._finish(senders, writer)
-        return not self.gate.closed
+        self._finish()
+        return not self.breaker.closed
 
     def stop(self) -> None:
-        """End soon: nothing new is begun, what is in flight is finished.
-
-        For a signal handler, so it takes no lock: the thread it interrupts may hold that very one.
-        """
-        self.stop_requested = True
+        """End soon: nothing new is begun, what is in flight is finished. For a signal handler."""
+        self._stop_requested = True
+        self.bell.ring()
 
     def _turn(self) -> bool:
-        """One round: keep the leases, claim, wait. True when `once` is done."""
-        now = time.monotonic()
-        self._keep_leases(now)
-        self._beat(now)
-        self._progress(now)
-        claimed, room = self._claim()
-        # As many as there was room for: there may be more.
-        if claimed and claimed == room:
-            return False
-        if self.options.once and not claimed and not self._in_hand:
+        """One round: keep the leases, write, claim, wait. True when `once` is done."""
+        self._keep_leases()
+        self.leases.judge()
+        if not self.options.once:
+            self.ear.open()
+            self.ear.check()
+            self._beat()
+        self._progress()
+        self._take_ended()
+        self.recorder.write()
+        found = self._claim()
+        self._offer()
+        if self.options.once and not found and not self.recorder.in_hand:
             return True
-        end = now + (0.05 if self.options.once else self.options.poll)
-        while not self.stop_requested and (left := end - time.monotonic()) > 0:
-            if self.wake.wait(min(left, 0.5)):
-                break
-        self.wake.clear()
-        close_old_connections()
+        self.leases.notice_stall()
+        self._wait()
         return False
 
-    def _claim(self) -> tuple[int, int]:
-        """How many texts were claimed, and how many there was room for."""
-        if self.gate.closed:
-            if self.options.once or self._in_hand or self.gate.seconds_to_probe() > 0:
-                return 0, 0
-            room = 1
-        else:
-            room = self.options.batch if self.tasks.qsize() <= self.options.batch // 2 else 0
-        if not room:
-            return 0, 0
+    # --- what is ours
+
+    def _keep_leases(self) -> None:
+        in_hand = self.recorder.in_hand
+        lost = self.leases.renew(in_hand.keys())
+        if lost:
+            # Another has them by now, or a report has come. What has begun is finished, and counts if DMark took it.
+            kept = [*self.loop.take_back(), *self._to_offer]
+            self._to_offer = [job for job in kept if job.message.pk not in lost]
+            for job in kept:
+                if job.message.pk in lost:
+                    del in_hand[job.message.pk]
+            logger.warning("sms.lease_lost", extra={"event": "sms.lease_lost", "messages": len(lost)})
+        self._hold()
+
+    def _hold(self) -> None:
+        if self.loop.leases_hold_until != self.leases.hold_until:
+            self.loop.leases_hold_until = self.leases.hold_until
+            self.loop.wake()
+
+    def _claim(self) -> bool:
+        """Claim what there is room for, if it is time to look; True when something was found."""
+        now, room = time.monotonic(), self._room()
+        due = self.options.once or self.ear.heard or now >= self._next_look or self._hungry()
+        if not room or not due:
+            # There will be room when the loop has begun what it has.
+            self.loop.low_water = self._low_water() if due and not self.breaker.closed else self.loop.low_water
+            return False
+        self._next_look = now + (_LOOK_AGAIN if self.ear.heard else self._poll())
+        self.ear.heard = False
         messages = claim(self.claimer, room, self.options.lease)
-        self._more = len(messages) == self.options.batch
-        if self.gate.closed and messages:
-            self.probe = messages[0].pk
-        with self._lock:
-            self._in_hand.update((message.pk, message) for message in messages)
-        refused = permit.refused(messages, self.config, by_table=True)
+        self.leases.claimed(now, first=not self.recorder.in_hand)
+        self._hold()
+        # As many as there was room for: there may be more.
+        self._more = len(messages) == room and not self.breaker.closed
+        self._claim_size = min(2 * self._claim_size, _LARGEST_CLAIM) if self._more else self.options.batch
         for message in messages:
-            if message.pk in refused:
-                self._room.acquire()
-                self.outcomes.put(settle(refused[message.pk]))
+            job = Job(message, partial(opening, message, self.config))
+            self.recorder.in_hand[message.pk] = job
+            self._to_offer.append(job)
+        return bool(messages)
+
+    def _room(self) -> int:
+        if self.breaker.closed:
+            probe = not self.options.once and not self.recorder.in_hand and self.breaker.seconds_to_probe() <= 0
+            return 1 if probe else 0
+        waits = len(self.loop.inbox) > self._low_water() or self.recorder.pending or self._to_offer
+        return 0 if waits or self.recorder.teller.behind() > _MOST_UNTOLD else self._claim_size
+
+    def _low_water(self) -> int:
+        return self._claim_size // 2
+
+    def _hungry(self) -> bool:
+        return self._more and self._room() > 0
+
+    def _poll(self) -> float:
+        return min(self.options.poll, _DEAF_POLL) if self.ear.deaf else self.options.poll
+
+    def _offer(self) -> None:
+        """To the loop, those that may leave now; the others have their end, or wait."""
+        if not self._to_offer:
+            return
+        asked_at = time.monotonic()
+        refused = permit.refused([job.message for job in self._to_offer], self.config, by_table=True)
+        now = clock.now()
+        jobs, self._to_offer = self._to_offer, []
+        holds = _THROTTLE_HOLDS if self.config.rate_limit > 0 else _PERMIT_HOLDS
+        for job in jobs:
+            job.until = asked_at + min(holds, (job.message.expires_at - now).total_seconds())
+            if job.message.pk in refused:
+                self.recorder.end(job, refused[job.message.pk])
+        self.loop.low_water = self._low_water() if self._more else -1
+        self.loop.submit(job for job in jobs if job.message.pk not in refused)
+
+    # --- what came of it
+
+    def _take_ended(self) -> None:
+        """Conclude what has ended, once there is a batch of it."""
+        waiting, now = self.loop.waiting(), time.monotonic()
+        if not waiting or self.recorder.pending:
+            return
+        self._first_ended = self._first_ended or now
+        hurry = self.breaker.closed or self._stop_requested
+        if waiting < BATCH_OUTCOMES and now < self._first_ended + _GATHER_SECONDS and not hurry:
+            return
+        self._first_ended = None
+        closed = self.breaker.closed
+        for job in self.loop.take(UNWRITTEN):
+            if job.begun:
+                self.recorder.conclude(job)
             else:
-                self.tasks.put(message)
-        return len(messages), room
+                self._to_offer.append(job)
+        if self.breaker.closed and not closed:
+            self._hand_back()
 
-    def _keep_leases(self, now: float) -> None:
-        if now >= self._next_renewal:
-            self._next_renewal = now + self.options.lease / 3
-            # By id: a claim whose answer was lost on the way is nobody's, and its lease must run out.
-            with self._lock:
-                in_hand = list(self._in_hand)
-            if in_hand:
-                renew_leases(self.claimer, in_hand, self.options.lease)
-        if now >= self._next_reclaim:
-            self._next_reclaim = now + max(1.0, self.options.lease / 3)
-            if freed := free_expired_leases():
-                logger.warning("sms.reclaimed", extra={"event": "sms.reclaimed", "messages": freed})
+    def _hand_back(self) -> None:
+        self.recorder.hand_back([*self.loop.take_back(), *self._to_offer])
+        self._to_offer = []
 
-    def _beat(self, now: float) -> None:
-        if now >= self._next_beat and not self.options.once:
+    # --- waiting
+
+    def _wait(self) -> None:
+        end = min(self._next_look, self.leases.next_turn(bool(self.recorder.in_hand)))
+        if self._first_ended is not None:
+            end = min(end, self._first_ended + _GATHER_SECONDS)
+        if self.breaker.closed:
+            end = min(end, time.monotonic() + 0.5)
+        if not self.options.once:
+            end = min(end, self._next_beat)
+        self._sleep(end)
+        with connection.wrap_database_errors:
+            self.ear.take()
+        self.leases.turn_begins(min(end, time.monotonic()))
+
+    def _sleep(self, end: float) -> None:
+        """Until `end` (monotonic), or until there is something to do."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.bell, selectors.EVENT_READ)
+            line = self.ear.fileno()
+            if line is not None:
+                selector.register(line, selectors.EVENT_READ)
+            with self.bell.asleep():
+                if not self._has_work():
+                    selector.select(max(0.0, end - time.monotonic()))
+        self.bell.clear()
+
+    def _has_work(self) -> bool:
+        waiting = self.loop.waiting()
+        ended = waiting >= BATCH_OUTCOMES or (waiting > 0 and self._first_ended is None)
+        return ended or bool(self.recorder.pending) or self._hungry() or self._stop_requested != self._stopping.is_set()
+
+    # --- signs of life
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_beat:
             self._next_beat = now + pulse.BEAT_SECONDS
-            heartbeat.beat(self.claimer, self.started_at, self._total, self.gate.trouble, self.gate.reason)
+            heartbeat.beat(self.claimer, self.started_at, self.recorder.sent, self.breaker.trouble, self.breaker.reason)
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now < self._next_progress:
+            return
+        (sent, other), self._told = self._told, (self.recorder.sent, self.recorder.other)
+        sent, other = self._told[0] - sent, self._told[1] - other
+        if self._next_progress and (sent or other):
+            in_hand = len(self.recorder.in_hand)
+            self.say(f"{timezone.localtime():%H:%M:%S} sent {sent}, not sent {other}, in hand {in_hand}")
+        self._next_progress = now + _PROGRESS_SECONDS
+
+    def describe(self) -> str:
+        """What is in hand, the longest under way first: which text, at which step, for how long. For people."""
+        now = time.monotonic()
+        jobs = sorted(self.recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
+        lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]
+        for job in jobs[:_SHOWN]:
+            of = job.message
+            who = f"{of.pk} ({of.kind or 'plain'}) to {mask_phone(of.phone)}"
+            lines.append(f"  {who}: {job.step}, for {now - job.since:.1f} s")
+        return "\n".join(lines) + "\n"
+
+    # --- trouble and the end
 
     def _database_lost(self, error: Exception) -> None:
         logger.error("sms.database_lost (%s); trying again", type(error).__name__, extra={"event": "sms.database_lost"})
         connection.close()
         # Whoever else lost it holds outcomes to write: give them a lease's time before anything is claimed again.
-        self._next_reclaim = time.monotonic() + self.options.lease
-        self._next_renewal = 0.0
+        self.leases.put_off()
         time.sleep(0.5)
 
-    def _progress(self, now: float) -> None:
-        if now < self._next_progress:
-            return
-        sent, other = self._sent, self._other
-        if self._next_progress and (sent or other):
-            self.say(f"{timezone.localtime():%H:%M:%S} sent {sent}, not sent {other}, in hand {len(self._in_hand)}")
-            self._sent -= sent
-            self._other -= other
-        self._next_progress = now + _PROGRESS_SECONDS
-
-    def _finish(self, senders: list[threading.Thread], writer: threading.Thread) -> None:
+    def _finish(self) -> None:
         """Hand back what is not begun, wait for what is in flight, write all of it."""
         end = time.monotonic() + _STOP_SECONDS
-        self.stopping.set()
-        for _ in senders:
-            self.tasks.put(None)
-        for thread in senders:
-            thread.join(max(0.0, end - time.monotonic()))
-        late = sum(thread.is_alive() for thread in senders)
-        self.outcomes.put(None)
-        writer.join(max(1.0, end + 2 - time.monotonic()))
-        if late:
-            logger.error("sms.cut_off", extra={"event": "sms.cut_off", "messages": late})
-        self._say_goodbye(hand_back=bool(late) or not writer.is_alive())
-        if late or writer.is_alive():
-            os._exit(0)  # a thread that hangs in a request would keep the process
+        self._stopping.set()
+        self.loop.drain()
+        self._hand_back()
+        while self.recorder.in_hand and time.monotonic() < end:
+            try:
+                self._keep_leases()
+                self._take_ended()
+                self._hand_back()
+                self.recorder.write()
+                if self.recorder.in_hand:
+                    self._sleep(min(end, time.monotonic() + 0.5))
+            except (OperationalError, InterfaceError) as error:
+                self._database_lost(error)
+        self.loop.quit(1.0)
+        self._say_goodbye()
+        self.recorder.teller.finish(max(1.0, end - time.monotonic()))
 
-    def _say_goodbye(self, hand_back: bool) -> None:
-        """Leave nothing behind: a text cut off (better twice than not at all), or claimed without knowing it."""
+    def _say_goodbye(self) -> None:
+        """Leave nothing behind: what was cut off, or claimed without knowing it (better twice than not at all)."""
+        late = [job for job in self.recorder.in_hand.values() if job.begun and job.step != ENDED]
+        if late:
+            logger.error("sms.cut_off", extra={"event": "sms.cut_off", "messages": len(late)})
         try:
-            if hand_back:
-                SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
-                    status=Status.QUEUED, claim="", lease_until=None
-                )
+            for job in late:
+                self.recorder.cut_off(job)
+            self.recorder.write()
+            SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer).update(
+                status=Status.QUEUED, claim="", lease_until=None
+            )
             if not self.options.once:
                 heartbeat.stop_beating(self.claimer)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("sms.database_lost (%s); this worker's rows stay until they expire", type(error).__name__)
-
-    # --- the senders
-
-    def _send(self) -> None:
-        while (message := self.tasks.get()) is not None:
-            if self._more and self.tasks.qsize() <= self.options.batch // 2:
-                self.wake.set()
-            if self.stopping.is_set() or (self.gate.closed and message.pk != self.probe):
-                outcome = Outcome(message, Status.QUEUED, timezone.now())
-            else:
-                exchanges: list[Exchange] = []
-                talk = opening(message, self.config, exchanges.append)
-                result: str | Exception
-                try:
-                    result = blocking.run(
-                        talk, self.config, exchanges.append, lambda pause: not self.stopping.wait(pause)
-                    )
-                except Exception as error:  # noqa: BLE001  # whatever it was, the text needs an end
-                    result = error
-                outcome = conclude(message, result, exchanges)
-                with self._lock:
-                    self.gate.note(outcome)
-            if outcome.frees_throttle:
-                throttle.release(message.phone, message.kind, message.pk)
-            self._room.acquire()
-            self.outcomes.put(settle(outcome))
-
-    def _pause(self, seconds: float) -> bool:
-        return not self.stopping.wait(seconds)
-
-    # --- the writer
-
-    def _write(self) -> None:
-        while batch := self._gather():
-            for outcome in batch:
-                for exchange in outcome.exchanges:
-                    log_exchange(outcome.message, exchange)
-            while not self._written(batch):
-                time.sleep(0.5)
-            if self.gate.taken_back:
-                ids, self.gate.taken_back = self.gate.taken_back, []
-                take_back(ids, FIRST_PAUSE)
-            with self._lock:
-                for outcome in batch:
-                    self._in_hand.pop(outcome.message.pk, None)
-            sent = sum(outcome.status == Status.SENT for outcome in batch)
-            self._sent += sent
-            self._total += sent
-            self._other += len(batch) - sent
-            if self.gate.closed or self.options.once:
-                self.wake.set()
-        connection.close()
-
-    def _gather(self) -> list[Outcome]:
-        """The next outcomes: what comes within a moment of the first; empty at the end."""
-        first = self.outcomes.get()
-        if first is None:
-            return []
-        self._room.release()
-        batch = [first]
-        end = time.monotonic() + _GATHER_SECONDS
-        while len(batch) < BATCH_OUTCOMES:
-            try:
-                following = self.outcomes.get(timeout=max(0.0, end - time.monotonic()))
-            except queue.Empty:
-                break
-            if following is None:
-                self.outcomes.put(None)  # for the next call
-                break
-            self._room.release()
-            batch.append(following)
-        return batch
-
-    def _written(self, batch: list[Outcome]) -> bool:
-        """Record the batch; False when the database is away and it must be tried again."""
-        try:
-            record(batch)
-        except (OperationalError, InterfaceError) as error:
-            logger.error("sms.database_lost (%s); outcomes wait", type(error).__name__)
-            connection.close()
-            return False
-        except DatabaseError:
-            logger.exception("sms.record_failed", extra={"event": "sms.record_failed"})
-            if len(batch) > 1:
-                # Each alone: one that cannot be stored must not keep the others.
-                return not [outcome for outcome in batch if not self._written([outcome])]
-            # What DMark said cannot be stored; that it took the text, or not, must be.
-            return not batch[0].exchanges or self._written([replace(batch[0], exchanges=[], provider_id="")])
-        return True

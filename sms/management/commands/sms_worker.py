@@ -1,11 +1,14 @@
+import os
 import signal
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
 from django.db import connection
 
 from sms import conf
-from sms.worker.worker import Options, Worker
+from sms.models import SmsMessage
 
 
 class Command(BaseCommand):
@@ -14,7 +17,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--threads", type=int, default=64, help="texts in flight at once (default 64)")
+        parser.add_argument(
+            "--in-flight", "--threads", type=int, default=64, metavar="N", help="texts with DMark at once (default 64)"
+        )
         parser.add_argument("--batch", type=int, default=48, help="rows a claim (default 48)")
         parser.add_argument("--lease", type=float, help="seconds a claim holds unrenewed (SMS_LEASE_SECONDS)")
         parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.2 without LISTEN)")
@@ -29,28 +34,63 @@ class Command(BaseCommand):
             raise CommandError(
                 "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
             )
+        try:
+            from sms.worker.worker import Options, Worker
+        except ImportError as error:
+            raise CommandError(f"The worker needs pycurl: pip install pycurl ({error}).") from None
         listens = connection.vendor == "postgresql"
         options = Options(
-            threads=max(1, given["threads"]),
+            in_flight=max(1, given["in_flight"]),
             batch=max(1, given["batch"]),
             lease=given["lease"] or config.lease,
             poll=given["poll"] or (1.0 if listens else 0.2),
             once=given["once"],
             housekeeping=max(0.1, given["housekeeping"]),
         )
+        _need_descriptors(options.in_flight)
+        if options.once:
+            _need_table()
         worker = Worker(options, self._say)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: worker.stop())
+        if hasattr(signal, "SIGUSR1"):
+            # Not through a buffer: the signal may come in the midst of a line.
+            signal.signal(signal.SIGUSR1, lambda _number, _frame: os.write(2, worker.describe().encode()))
         self._say(
-            f"sms_worker: {connection.vendor}, {options.threads} threads, {options.batch} rows a claim, "
+            f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
             f"lease {options.lease:g} s, {'LISTEN and ' if listens else ''}poll every {options.poll:g} s, "
             f"provider {config.base_url}"
         )
         well = worker.run()
         if options.once and not well:
-            raise CommandError(f"Sending is paused: {worker.gate.reason}")
+            raise CommandError(f"Sending is paused: {worker.breaker.reason}")
         self._say("sms_worker: done" if options.once else "sms_worker: stopped")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _need_table() -> None:
+    """Nobody looks at a cron job that waits for ever."""
+    table = SmsMessage._meta.db_table
+    try:
+        found = table in connection.introspection.table_names()
+    except DatabaseError as error:
+        raise CommandError(f"The database is out of reach ({type(error).__name__}).") from None
+    if not found:
+        raise CommandError(f"The table {table} is missing: run manage.py migrate.")
+
+
+def _need_descriptors(in_flight: int) -> None:
+    """Each text in flight has a connection; many systems allow a process 1,024 files until it asks for more."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = in_flight + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise CommandError(f"--in-flight {in_flight} needs {needed} open files, the system allows {hard}.")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

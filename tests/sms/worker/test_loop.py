@@ -5,13 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from sms.dmark.conversation import Given, Lost, NeedToken, Pause, Request, Talk
 from sms.errors import ProviderUnavailable
-from sms.worker.loop import Drained, Loop, Talk
-from sms.worker.protocol import Conversation, Lost, NeedToken, Pause, Request
+from sms.sending.claims import Claimed
+from sms.worker.loop import ENDED, WAITING, Answer, Job, Loop
 from tests.conftest import wait_for
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'
@@ -69,13 +71,18 @@ def host(serve: Callable[[Host, socket.socket, int], None]) -> Iterator[Host]:
         one.close()
 
 
+def text(number: int) -> Claimed:
+    soon = datetime(2030, 1, 1, tzinfo=timezone.utc)
+    return Claimed(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
+
+
 class Driver:
     """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
 
     def __init__(self, in_flight: int = 64, unwritten: int = 50) -> None:
         self.asked: list[str] = []
         self.answer: Callable[[str], Any] = lambda rejected: "token"
-        self.loop: Loop[str] = Loop(
+        self.loop: Loop = Loop(
             in_flight=in_flight,
             unwritten=unwritten,
             batch=25,
@@ -90,18 +97,18 @@ class Driver:
     def _ask(self, rejected: str) -> None:
         self.asked.append(rejected)
         if (answer := self.answer(rejected)) is not None:
-            self.loop.give_token(rejected, answer)
+            self.loop.give_token(Answer(rejected, answer, []))
 
-    def submit(self, *conversations: Conversation, until: float = float("inf")) -> list[Talk[str]]:
-        talks = [Talk(str(number), conversation, until) for number, conversation in enumerate(conversations)]
-        self.loop.submit(talks)
-        return talks
+    def submit(self, *talks: Talk[str], until: float = float("inf")) -> list[Job]:
+        jobs = [Job(text(number), lambda note, talk=talk: talk, until) for number, talk in enumerate(talks)]
+        self.loop.submit(jobs)
+        return jobs
 
-    def results(self, *conversations: Conversation) -> list[Any]:
-        talks = self.submit(*conversations)
-        wait_for(lambda: all(talk.step == "unwritten" for talk in talks))
-        self.loop.written(len(self.loop.take(len(talks))))
-        return [talk.result for talk in talks]
+    def results(self, *talks: Talk[str]) -> list[Any]:
+        jobs = self.submit(*talks)
+        wait_for(lambda: all(job.step == ENDED for job in jobs))
+        self.loop.written(len(self.loop.take(len(jobs))))
+        return [job.result for job in jobs]
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ def driver() -> Iterator[Driver]:
     assert driver.loop.quit(5)
 
 
-def once(url: str, payload: bytes = b"{}") -> Conversation:
+def once(url: str, payload: bytes = b"{}") -> Talk[str]:
     """One request; what was said, or that it was lost."""
     reply = yield Request("send", url, payload, "token")
     return f"{reply.status} {reply.text}"  # type: ignore[union-attr]
@@ -282,14 +289,14 @@ def test_no_more_is_begun_than_a_crash_may_double() -> None:
     """alphagov/notifications-api#474 and hypothesis/lms#5346: what a crash sends again has a bound."""
     driver = Driver(in_flight=4, unwritten=6)
     with host(answering(ANSWER, delay=0.02)) as one:
-        talks = driver.submit(*(once(one.url) for _ in range(30)))
+        jobs = driver.submit(*(once(one.url) for _ in range(30)))
         wait_for(lambda: driver.loop.waiting() == 10)
         time.sleep(0.2)
         assert len(one.requests) == 10
         assert not driver.loop.begun
         driver.loop.written(len(driver.loop.take(3)))
         wait_for(lambda: len(one.requests) == 13)
-        while any(talk.step != "unwritten" for talk in talks):
+        while any(job.step != ENDED for job in jobs):
             driver.loop.written(len(driver.loop.take(50)))
             time.sleep(0.01)
         assert len(one.requests) == 30
@@ -300,19 +307,19 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
     """cds-snc/notification-api#1912, hexpm/hexpm#1825: a stalled worker does not go on with what another has by now."""
     driver.loop.leases_hold_until = time.monotonic() - 0.01
     with host(answering(ANSWER)) as one:
-        [talk] = driver.submit(once(one.url))
+        [job] = driver.submit(once(one.url))
         time.sleep(0.2)
-        assert (talk.step, one.requests) == ("waiting", [])
+        assert (job.step, one.requests) == (WAITING, [])
         driver.loop.leases_hold_until = time.monotonic() + 10
         driver.loop.wake()
-        wait_for(lambda: talk.step == "unwritten")
+        wait_for(lambda: job.step == ENDED)
 
 
 def test_too_late_to_begin_is_handed_back(driver: Driver) -> None:
-    [talk] = driver.submit(once("http://127.0.0.1:9/"), until=time.monotonic() - 1)
+    [job] = driver.submit(once("http://127.0.0.1:9/"), until=time.monotonic() - 1)
     wait_for(lambda: driver.loop.waiting() == 1)
-    assert driver.loop.take(5) == [talk]
-    assert not talk.begun
+    assert driver.loop.take(5) == [job]
+    assert not job.begun
 
 
 def test_what_is_not_begun_is_taken_back() -> None:
@@ -321,17 +328,17 @@ def test_what_is_not_begun_is_taken_back() -> None:
         first, *others = driver.submit(*(once(one.url) for _ in range(4)))
         wait_for(lambda: len(one.requests) == 1)
         assert driver.loop.take_back() == others
-        wait_for(lambda: first.step == "unwritten")
+        wait_for(lambda: first.step == ENDED)
         assert len(one.requests) == 1
     assert driver.loop.quit(5)
 
 
 def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
-    def broken() -> Conversation:
+    def broken() -> Talk[str]:
         yield Pause(0.01)
         raise KeyError("a defect")
 
-    def unsendable(url: str) -> Conversation:
+    def unsendable(url: str) -> Talk[str]:
         yield Request("send", url, b"{}", "a\ud800token")
         return "never"
 
@@ -348,7 +355,7 @@ def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
 def test_pauses_end_in_their_order(driver: Driver) -> None:
     order = []
 
-    def pausing(name: str, seconds: float) -> Conversation:
+    def pausing(name: str, seconds: float) -> Talk[str]:
         yield Pause(seconds)
         order.append(name)
         return name
@@ -358,34 +365,30 @@ def test_pauses_end_in_their_order(driver: Driver) -> None:
 
 
 def test_draining_cuts_pauses_short(driver: Driver) -> None:
-    def patient() -> Conversation:
-        try:
-            yield Pause(60)
-        except Drained:
-            return "gave up"
-        return "never"
+    def patient() -> Talk[str]:
+        return "gave up" if (yield Pause(60)) is False else "never"
 
     [before] = driver.submit(patient())
-    wait_for(lambda: before.step == "pause")
+    wait_for(lambda: "pause" in before.step)
     driver.loop.drain()
     [after] = driver.submit(patient())
     wait_for(lambda: {before.result, after.result} == {"gave up"})
 
 
-def with_token(got: list[str], rejects: str = "") -> Conversation:
-    token = yield NeedToken("")
-    if token == rejects:
-        token = yield NeedToken(rejects)
-    got.append(str(token))
-    return str(token)
+def with_token(got: list[str], rejects: str = "") -> Talk[str]:
+    given: Given = yield NeedToken("")
+    if given.token == rejects:
+        given = yield NeedToken(rejects)
+    got.append(given.token)
+    return given.token
 
 
 def test_many_who_need_a_token_ask_once(driver: Driver) -> None:
     got: list[str] = []
     driver.answer = lambda rejected: None
-    talks = driver.submit(*(with_token(got) for _ in range(20)))
-    wait_for(lambda: all(talk.step == "token" for talk in talks))
-    driver.loop.give_token("", "one")
+    jobs = driver.submit(*(with_token(got) for _ in range(20)))
+    wait_for(lambda: all(job.step.startswith("token") for job in jobs))
+    driver.loop.give_token(Answer("", "one", []))
     wait_for(lambda: len(got) == 20)
     assert set(got) == {"one"}
     assert driver.asked == [""]
