@@ -73,7 +73,7 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
     message.lease_until = clock.now() + timedelta(seconds=config.lease + config.longest_send)
     _keep(message)
-    outcome = attempt(claims.of(message))
+    outcome = attempt(message)
     record([outcome])
     message.refresh_from_db()
     if message.status in ACCEPTED:  # also where a report has come meanwhile

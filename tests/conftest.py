@@ -260,8 +260,9 @@ class Postgres:
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def create_database(self, name: str) -> str:
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", name)
+    def create_database(self, name: str, template: str = "template1") -> str:
+        place = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        self._run("createdb", *place, "-T", template, name)
         return f"{self.url}/{name}"
 
 

@@ -11,7 +11,7 @@ from sms.dmark.exchange import Exchange, facts, fields
 from sms.dmark.report_address import dlr_url
 from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
 from sms.models import Status
-from sms.sending.claims import Claimed
+from sms.sending.claims import Text
 from sms.text.phone import to_local
 
 logger = logging.getLogger("sms.delivery")
@@ -21,7 +21,7 @@ logger = logging.getLogger("sms.delivery")
 class Outcome:
     """What came of one try. `reason` is why it did not go out, `due_at` when to try again, if at all."""
 
-    message: Claimed
+    message: Text
     status: Status
     at: datetime
     reason: SmsError | None = None
@@ -53,7 +53,7 @@ class Outcome:
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.doubts
 
 
-def opening(message: Claimed, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
+def opening(message: Text, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
     """The conversation that hands this text to DMark."""
     return conversation.send(
         config,
@@ -66,7 +66,7 @@ def opening(message: Claimed, config: conf.Config, note: Note, budget: Budget | 
     )
 
 
-def conclude(message: Claimed, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
+def conclude(message: Text, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
     """What a conversation's end means: DMark's id, or what it raised. A failure is the end that it is where nobody
     tries later. Asks no database."""
     at = clock.now(ask=False)

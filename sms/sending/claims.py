@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from django.db import connection
 
@@ -11,9 +12,25 @@ from sms.models import SmsMessage, Status
 from sms.sending.holds import may_leave
 
 
+class Text(Protocol):
+    """Of a text in hand what sending needs."""
+
+    pk: int
+    phone: str
+    text: str
+    kind: str
+    dedupe_key: str | None
+    expires_at: datetime
+    error: str
+    attempts: int
+    retries: int
+    doubts: int
+    claim: str
+
+
 @dataclass(slots=True)
 class Claimed:
-    """Of a text in hand what sending needs: a model for each would cost more than its row in the database does."""
+    """The same without a model, which would cost more than its row in the database does."""
 
     pk: int
     phone: str
@@ -29,11 +46,6 @@ class Claimed:
 
 
 _COLUMNS = ("id", *(name for name in Claimed.__slots__ if name != "pk"))
-
-
-def of(message: SmsMessage) -> Claimed:
-    """A text whose row is this process' already."""
-    return Claimed(*(getattr(message, name) for name in Claimed.__slots__))
 
 
 def claim(claimer: str, limit: int, lease: float, message_id: int | None = None) -> list[Claimed]:

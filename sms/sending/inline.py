@@ -10,10 +10,10 @@ from sms.errors import InDoubt, SmsError
 from sms.models import SmsMessage, Status
 from sms.sending import permit, throttle
 from sms.sending.attempt import Outcome, conclude, opening
-from sms.sending.claims import Claimed
+from sms.sending.claims import Text
 
 
-def attempt(message: Claimed) -> Outcome:
+def attempt(message: Text) -> Outcome:
     """Send a text that this process has claimed. The outcome is its end: nobody tries later."""
     config = conf.current()
     if not_now := permit.refused([message], config).get(message.pk):
@@ -40,9 +40,7 @@ def attempt(message: Claimed) -> Outcome:
     return outcome
 
 
-def _once(
-    message: Claimed, config: conf.Config, note: conversation.Note, budget: conversation.Budget
-) -> str | Exception:
+def _once(message: Text, config: conf.Config, note: conversation.Note, budget: conversation.Budget) -> str | Exception:
     try:
         return blocking.run(opening(message, config, note, budget), config, note)
     except SmsError as error:
@@ -52,6 +50,6 @@ def _once(
         return error
 
 
-def _still_ours(message: Claimed) -> bool:
+def _still_ours(message: Text) -> bool:
     """False once DMark has reported on it, which proves that it has the text."""
     return SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).exists()

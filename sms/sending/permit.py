@@ -9,12 +9,12 @@ from sms.errors import RateLimited, SmsError
 from sms.models import Status
 from sms.sending import throttle
 from sms.sending.attempt import Outcome
-from sms.sending.claims import Claimed
+from sms.sending.claims import Text
 
 logger = logging.getLogger("sms.delivery")
 
 
-def refused(messages: Sequence[Claimed], config: conf.Config, *, by_table: bool = False) -> dict[int, Outcome]:
+def refused(messages: Sequence[Text], config: conf.Config, *, by_table: bool = False) -> dict[int, Outcome]:
     """Those that may not, by id, each with its outcome; the throttle's key of the others is taken.
 
     `by_table`: where the cache is out of reach the table tells who had a text a moment ago. Asks the cache and the
@@ -34,22 +34,22 @@ def refused(messages: Sequence[Claimed], config: conf.Config, *, by_table: bool 
     return found
 
 
-def _expired(message: Claimed) -> Outcome:
+def _expired(message: Text) -> Outcome:
     _log(logging.ERROR, message, "sms.expired")
     return _over(message, "It expired before it could be sent.")
 
 
-def _worthless(message: Claimed) -> Outcome:
+def _worthless(message: Text) -> Outcome:
     _log(logging.WARNING, message, "sms.not_worth_sending")
     return _over(message, "What it told of was over before it could be sent.")
 
 
-def _over(message: Claimed, why: str) -> Outcome:
+def _over(message: Text, why: str) -> Outcome:
     last = f" Last reason: {message.error}" if message.error else ""
     status = Status.UNKNOWN if message.doubts else Status.EXPIRED
     return Outcome(message, status, clock.now(), SmsError(f"{why}{last}"))
 
 
-def _log(level: int, message: Claimed, event: str) -> None:
+def _log(level: int, message: Text, event: str) -> None:
     values = fields(message, event)
     logger.log(level, "%s: %s", event, facts(values), extra=values)

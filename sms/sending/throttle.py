@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from sms import cache, clock, conf
 from sms.models import SmsMessage, Status
-from sms.sending.claims import Claimed
+from sms.sending.claims import Text
 
 
 def key(phone: str, kind: str) -> str:
@@ -26,7 +26,7 @@ def acquire(phone: str, kind: str, message_id: int, window: int | None = None) -
     return _left(phone, kind, message_id, window)
 
 
-def acquire_many(messages: Sequence[Claimed], window: int, *, by_table: bool = False) -> list[float]:
+def acquire_many(messages: Sequence[Text], window: int, *, by_table: bool = False) -> list[float]:
     """`acquire` for each, in one trip where the cache allows: alone each costs a third of what its text does.
 
     `by_table`: where the cache is out of reach the table tells who had a text of that kind within the window.
@@ -43,7 +43,7 @@ def acquire_many(messages: Sequence[Claimed], window: int, *, by_table: bool = F
     ]
 
 
-def _held_by_table(messages: Sequence[Claimed], window: int) -> dict[int, float]:
+def _held_by_table(messages: Sequence[Text], window: int) -> dict[int, float]:
     """Seconds that each has to wait for a text of its phone and kind that left within the window, or is under way."""
     now = clock.now()
     mine = {message.pk for message in messages}

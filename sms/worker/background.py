@@ -29,7 +29,7 @@ class Tokens:
 
     def __init__(self, config: conf.Config) -> None:
         self._config = config
-        self._asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def start(self, answer: Callable[[Answer], None]) -> None:
         threading.Thread(target=self._run, args=(answer,), name="sms-tokens", daemon=True).start()
@@ -37,9 +37,11 @@ class Tokens:
     def ask(self, rejected: str) -> None:
         self._asked.put(rejected)
 
+    def finish(self) -> None:
+        self._asked.put(None)
+
     def _run(self, answer: Callable[[Answer], None]) -> None:
-        while True:
-            rejected = self._asked.get()
+        while (rejected := self._asked.get()) is not None:
             exchanges: list[Exchange] = []
             token: str | ProviderError
             try:

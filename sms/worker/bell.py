@@ -9,13 +9,15 @@ class Bell:
     """Rung from any thread or signal handler; registered with a selector by the one that sleeps."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
+        self._sockets: tuple[socket.socket, socket.socket] | None = None
         self._asleep = False
 
     def fileno(self) -> int:
-        return self._reader.fileno()
+        if self._sockets is None:
+            self._sockets = socket.socketpair()
+            for one in self._sockets:
+                one.setblocking(False)
+        return self._sockets[0].fileno()
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
@@ -27,20 +29,20 @@ class Bell:
             self._asleep = False
 
     def ring(self) -> None:
-        if self._asleep:
+        if self._asleep and self._sockets:
             try:
-                self._writer.send(b"!")
+                self._sockets[1].send(b"!")
             except BlockingIOError:
                 return  # it rings already
 
     def clear(self) -> None:
         try:
-            while self._reader.recv(4096):
+            while self._sockets and self._sockets[0].recv(4096):
                 pass
         except BlockingIOError:
             return
 
     def close(self) -> None:
         """By the thread that slept; nobody rings after that."""
-        self._reader.close()
-        self._writer.close()
+        for one in self._sockets or ():
+            one.close()

@@ -14,7 +14,7 @@ from sms.outbox import CHANNEL
 logger = logging.getLogger("sms.worker")
 
 PROBE_SECONDS = 15.0
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 
 
 class Ear:
@@ -83,7 +83,9 @@ class Ear:
         started = time.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        self._probe = started, time.monotonic()
+        # One that has not come back is still waited for.
+        if self._probe is None or self._came_back_at >= self._probe[0]:
+            self._probe = started, time.monotonic()
 
     def check(self) -> None:
         """Connect anew where the probe did not come back; the second time say so, and leave it at the poll."""

@@ -22,7 +22,7 @@ from sms.dmark.answers import Reply
 from sms.dmark.conversation import Given, Lost, Note, Pause, Request, Talk
 from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError
-from sms.sending.claims import Claimed
+from sms.sending.claims import Text
 from sms.worker.bell import Bell
 from sms.worker.transfer import Transfer
 
@@ -49,7 +49,7 @@ class Job:
 
     __slots__ = ("begun", "exchanges", "message", "open", "result", "since", "step", "talk", "until")
 
-    def __init__(self, message: Claimed, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
+    def __init__(self, message: Text, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
         self.message, self.open, self.until = message, open_talk, until
         self.talk: Talk[str] | None = None
         self.exchanges: list[Exchange] = []

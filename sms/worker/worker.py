@@ -333,6 +333,8 @@ class Worker:
         self.loop.quit(1.0)
         self._say_goodbye()
         self.recorder.teller.finish(max(1.0, end - time.monotonic()))
+        self.tokens.finish()
+        self.bell.close()
 
     def _say_goodbye(self) -> None:
         """Leave nothing behind: what was cut off, or claimed without knowing it (better twice than not at all)."""

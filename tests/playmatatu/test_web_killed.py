@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import Postgres, Sandbox, free_port, wait_for
-from tests.sms.worker.test_worker import System
+from tests.system import System, postgres_database
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,7 +90,7 @@ class Load:
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
 @pytest.mark.parametrize("paid", [False, True])
 def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandbox, delivery: str, paid: bool) -> None:
-    system = System(postgres.create_database(f"web_{time.time_ns()}"), sandbox)
+    system = System(postgres_database(postgres), sandbox)
     system.environment |= {
         "SMS_DELIVERY": delivery,
         "SMS_LEASE_SECONDS": "1",

@@ -25,7 +25,7 @@ def asked() -> Iterator[list[list[str]]]:
     """References of which a judge was asked, by call; those of `news:` that end in an odd number are over."""
     calls: list[list[str]] = []
 
-    def worth(messages: Collection[SmsMessage]) -> set[int]:
+    def worth(messages: Collection[owners.Referenced]) -> set[int]:
         calls.append([message.dedupe_key or "" for message in messages])
         return {message.pk for message in messages if int((message.dedupe_key or "").split(":")[1]) % 2 == 0}
 
@@ -54,7 +54,7 @@ def test_what_nobody_judges_asks_nobody(asked: list[list[str]]) -> None:
 
 
 def test_an_app_that_fails_loses_no_text(caplog: Any) -> None:
-    def broken(messages: Collection[SmsMessage]) -> set[int]:
+    def broken(messages: Collection[owners.Referenced]) -> set[int]:
         raise RuntimeError("no answer")
 
     owners.register("news", no_links, broken)

@@ -11,6 +11,8 @@ from sms.errors import ProviderRejected, RateLimited
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending import inline, throttle
+from sms.sending.attempt import opening
+from sms.worker.loop import Job
 from sms.worker.worker import Options, Worker
 from tests.conftest import RedisServer, Sandbox
 
@@ -83,10 +85,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     message = queue_sms(PHONE, "x")
     worker = Worker(Options(), print)
     assert throttle.acquire_many([message], 30) == [0.0]
-    worker.stopping.set()
-    worker.tasks.put(message)
-    worker.tasks.put(None)
-    worker._send()
+    worker.recorder.hand_back([Job(message, lambda note: opening(message, worker.config, note))])
     assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Sandbox, wait_for
-from tests.sms.worker.test_worker import System, database, system  # noqa: F401
+from tests.system import System
 
 OLDER = """
 from datetime import timedelta
@@ -28,12 +28,12 @@ print("LOOK", json.dumps({
 """
 
 
-def look(system: System) -> dict[str, Any]:  # noqa: F811
+def look(system: System) -> dict[str, Any]:
     out = system.manage("shell", "-v0", "-c", LOOK).stdout
     return dict(json.loads(out[out.index("LOOK") + 5 :]))
 
 
-def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:
     sandbox.faults(report="never")
     system.queue(3)
     worker = system.worker("--housekeeping", "0.5")
@@ -51,7 +51,7 @@ def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:  # noqa
     assert look(system)["workers"] == []
 
 
-def test_a_paused_worker_says_why(system: System, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_paused_worker_says_why(system: System, sandbox: Sandbox) -> None:
     sandbox.faults(token="401")
     system.queue(1)
     system.worker()
@@ -61,7 +61,7 @@ def test_a_paused_worker_says_why(system: System, sandbox: Sandbox) -> None:  # 
 
 @pytest.mark.parametrize("fault", ["503", "401"])
 def test_a_provider_that_gives_no_reports_does_not_hinder_sending(
-    system: System,  # noqa: F811
+    system: System,
     sandbox: Sandbox,
     fault: str,
 ) -> None:

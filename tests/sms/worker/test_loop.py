@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
 
-from sms.dmark.conversation import Given, Lost, NeedToken, Pause, Request, Talk
+from sms.dmark.conversation import Given, Lost, NeedToken, Note, Pause, Request, Talk
 from sms.errors import ProviderUnavailable
 from sms.sending.claims import Claimed
 from sms.worker.loop import ENDED, WAITING, Answer, Job, Loop
@@ -76,6 +77,10 @@ def text(number: int) -> Claimed:
     return Claimed(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
 
 
+def opened(talk: Talk[str], note: Note) -> Talk[str]:
+    return talk
+
+
 class Driver:
     """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
 
@@ -100,7 +105,7 @@ class Driver:
             self.loop.give_token(Answer(rejected, answer, []))
 
     def submit(self, *talks: Talk[str], until: float = float("inf")) -> list[Job]:
-        jobs = [Job(text(number), lambda note, talk=talk: talk, until) for number, talk in enumerate(talks)]
+        jobs = [Job(text(number), partial(opened, talk), until) for number, talk in enumerate(talks)]
         self.loop.submit(jobs)
         return jobs
 
@@ -121,7 +126,7 @@ def driver() -> Iterator[Driver]:
 def once(url: str, payload: bytes = b"{}") -> Talk[str]:
     """One request; what was said, or that it was lost."""
     reply = yield Request("send", url, payload, "token")
-    return f"{reply.status} {reply.text}"  # type: ignore[union-attr]
+    return f"{reply.status} {reply.text}"
 
 
 def answering(body: bytes, *, close: bool = False, delay: float = 0.0) -> Callable[[Host, socket.socket, int], None]:

@@ -1,0 +1,142 @@
+"""Whose a text is while machines and databases stand still: nobody's lease is judged by who stood still himself."""
+
+import signal
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from sms.models import SmsMessage
+from sms.outbox import queue_sms
+from sms.sending.attempt import opening
+from sms.sending.claims import claim, free_expired_leases, renew_leases
+from sms.worker.leases import Leases
+from sms.worker.loop import Job
+from sms.worker.worker import Options, Worker
+from tests.conftest import Postgres, Sandbox, wait_for
+from tests.system import IN_FLIGHT, System
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    known, lost = queue_sms("0772123456", "known"), queue_sms("0772123457", "lost")
+    worker = Worker(Options(), print)
+    claim(worker.claimer, 2, -1.0)
+    worker.recorder.in_hand[known.pk] = Job(known, lambda note: opening(known, worker.config, note))
+    worker._keep_leases()
+    worker.leases.judge()
+    rows = dict(SmsMessage.objects.values_list("text", "status"))
+    assert rows == {"known": "sending", "lost": "queued"}
+    claim(worker.claimer, 1, 60.0, lost.pk)
+    worker._say_goodbye()
+    assert not SmsMessage.objects.filter(status="sending").exists()
+
+
+@pytest.mark.django_db
+def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
+    """cds-snc/notification-api#1912: measured from the last progress, a slow one that lives is not taken for stuck."""
+    settings.SMS_DELIVERY = "worker"
+    mine, taken, reported = (queue_sms(f"077212345{number}", "x") for number in range(3))
+    worker = Worker(Options(lease=5.0), print)
+    for message in claim(worker.claimer, 3, 60.0):
+        worker.recorder.in_hand[message.pk] = job = Job(message, lambda note: opening(mine, worker.config, note))
+        worker.loop.inbox.append(job)
+    SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
+    SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
+    worker._keep_leases()
+    assert [job.message.pk for job in worker._to_offer] == [mine.pk]
+    assert set(worker.recorder.in_hand) == {mine.pk}
+    assert worker.loop.leases_hold_until > time.monotonic() + 4
+
+
+@pytest.mark.django_db
+def test_only_what_is_still_ours_is_renewed() -> None:
+    assert renew_leases("me", [], 5.0) == set()
+    row = SmsMessage.objects.create(
+        phone="+256772123456", text="x", status="sending", claim="me", expires_at=timezone.now() + timedelta(hours=1)
+    )
+    assert renew_leases("me", [row.pk, row.pk + 1], 5.0) == {row.pk}
+    assert renew_leases("you", [row.pk], 5.0) == set()
+
+
+@pytest.mark.django_db
+def test_ten_thousand_leases_are_all_freed() -> None:
+    """riverqueue/river#1318: a page full of long jobs starved those behind it."""
+    past = timezone.now() - timedelta(minutes=1)
+    SmsMessage.objects.bulk_create(
+        SmsMessage(phone="+256772123456", text="x", status="sending", claim="dead", lease_until=past, expires_at=past)
+        for _ in range(10_000)
+    )
+    assert free_expired_leases() == 10_000
+
+
+@pytest.mark.django_db
+def test_a_crash_frees_its_reference(sandbox: Sandbox, settings: Any) -> None:
+    """oban-bg/oban#424, #364: a unique job whose process died was never run again."""
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms("0772123456", "x", dedupe_key="session:1:2")
+    claim("dead", 1, -1.0)
+    assert queue_sms("0772123456", "x", dedupe_key="session:1:2").pk == message.pk
+    free_expired_leases()
+    assert [claimed.pk for claimed in claim("next", 1, 5.0)] == [message.pk]
+
+
+@pytest.mark.django_db
+def test_after_a_stall_nobody_is_judged_for_a_leases_time(monkeypatch: Any) -> None:
+    judged: list[int] = []
+
+    def judge() -> int:
+        judged.append(1)
+        return 0
+
+    monkeypatch.setattr("sms.worker.leases.free_expired_leases", judge)
+    leases = Leases("me", 9.0)
+    leases.judge()
+    assert judged == [1]
+    for asleep, stalled in ((2.0, False), (4.0, True)):
+        judged.clear()
+        leases._next_judgement = 0.0
+        # The sleep was to end so long ago.
+        leases.turn_begins(time.monotonic() - asleep)
+        leases.judge()
+        assert judged == ([] if stalled else [1])
+    assert leases.next_turn(busy=False) > time.monotonic() + 8
+
+
+def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postgres) -> None:
+    """hexpm/hexpm#1825: what rescues by time ran live jobs again, a few a night."""
+    on_postgres.sandbox.faults(latency_ms=150)
+    on_postgres.queue(400)
+    for _ in range(2):
+        on_postgres.worker("--in-flight", "16")
+    wait_for(lambda: on_postgres.arrived() >= 50, 60)
+    postgres.hang()
+    try:
+        time.sleep(6)  # three leases
+    finally:
+        postgres.go_on()
+    wait_for(lambda: on_postgres.counts() == {"sent": 400}, 60, every=0.2)
+    assert set(on_postgres.texts().values()) == {1}
+
+
+def test_a_worker_that_stands_still(on_postgres: System) -> None:
+    """hexpm/hexpm#1825, cds-snc/notification-api#1912. What it had begun another sends too; what it had only claimed
+    it leaves alone when it goes on."""
+    on_postgres.sandbox.faults(latency_ms=150)
+    on_postgres.queue(500)
+    still = on_postgres.worker("--in-flight", "8", "--batch", "200")
+    wait_for(lambda: on_postgres.arrived() >= 20, 60)
+    other = on_postgres.worker()
+    wait_for(lambda: on_postgres.sql("SELECT 1 FROM sms_smsworker HAVING count(*) = 2"), 60)
+    still.send_signal(signal.SIGSTOP)
+    wait_for(lambda: on_postgres.arrived() == 500, 60)
+    still.send_signal(signal.SIGCONT)
+    wait_for(lambda: on_postgres.counts() == {"sent": 500}, 60, every=0.2)
+    time.sleep(1)
+    assert sum(on_postgres.texts().values()) - 500 <= 8 + 50 < IN_FLIGHT
+    for worker in (still, other):
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0

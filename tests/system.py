@@ -1,0 +1,145 @@
+"""A whole system for the tests of processes: a database of its own, the sandbox, and workers that may be killed."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.conftest import Postgres, Sandbox
+
+ROOT = Path(__file__).parents[1]
+# What a crash may send twice: what is in flight, and what is not written yet.
+IN_FLIGHT, UNWRITTEN = 64, 50
+_SETTINGS = {
+    "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+    "DEBUG": "true",
+    "SECRET_KEY": "k" * 50,
+    "SMS_SERVICE_USERNAME": "u",
+    "SMS_SERVICE_PASSWORD": "p",
+    "SMS_RATE_LIMIT_SECONDS": "0",
+    "SMS_DELIVERY": "worker",
+    "SMS_LEASE_SECONDS": "2",
+    "SMS_CONNECT_TIMEOUT": "1",
+    "SMS_READ_TIMEOUT": "2",
+    "LOG_LEVEL": "WARNING",
+}
+
+
+def migrate(database: str) -> None:
+    environment = {**os.environ, **_SETTINGS, "DATABASE_URL": database}
+    command = [sys.executable, "manage.py", "migrate", "-v0", "--skip-checks"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+@lru_cache(maxsize=1)
+def _sqlite_template() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="playmatatu-template-")) / "template.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@lru_cache(maxsize=1)
+def _postgres_template(postgres: Postgres) -> str:
+    migrate(postgres.create_database("template_migrated"))
+    return "template_migrated"
+
+
+def sqlite_database(path: Path) -> str:
+    """A migrated database of its own: a copy, since migrating takes seconds."""
+    for one in _sqlite_template().parent.iterdir():
+        shutil.copy(one, path.with_name(one.name.replace("template.sqlite3", path.name)))
+    return f"sqlite:///{path}"
+
+
+def postgres_database(postgres: Postgres) -> str:
+    return postgres.create_database(f"system_{time.time_ns()}", _postgres_template(postgres))
+
+
+class System:
+    """`database`: migrated already."""
+
+    def __init__(self, database: str, sandbox: Sandbox, **settings: str) -> None:
+        self.database, self.sandbox = database, sandbox
+        given = {"DATABASE_URL": database, "SMS_SERVICE_BASE_URL": sandbox.url}
+        self.environment = {**os.environ, **_SETTINGS, **given, **settings}
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def manage(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=check,
+        )
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Straight to the database; places are `?`."""
+        if self.database.startswith("sqlite"):
+            with sqlite3.connect(self.database.removeprefix("sqlite:///"), timeout=20) as lite:
+                rows = lite.execute(statement, values).fetchall()
+            lite.close()
+            return rows
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            cursor = connection.execute(statement.replace("?", "%s").encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def queue(self, count: int, start: int = 0, life: float = 3600, kind: str = "") -> None:
+        """As `queue_sms` does: texts `text <number>` to numbers of their own, and a NOTIFY."""
+        now = datetime.now(timezone.utc)
+        times: list[object] = [now, now, now + timedelta(seconds=life)]
+        if self.database.startswith("sqlite"):
+            times = [at.strftime("%Y-%m-%d %H:%M:%S.%f") for at in (now, now, now + timedelta(seconds=life))]
+        names = (
+            "phone, text, kind, status, provider_id, attempts, retries, error, claim, created_at, due_at, expires_at"
+        )
+        for first in range(0, count, 500):
+            numbers = range(start + first, start + min(first + 500, count))
+            values: list[object] = []
+            for number in numbers:
+                values += [f"+256772{number:06}", f"text {number}", kind, "queued", "", 0, 0, "", "", *times]
+            places = ", ".join(["(" + ", ".join(["?"] * 12) + ")"] * len(numbers))
+            self.sql(f"INSERT INTO sms_smsmessage ({names}) VALUES {places}", *values)
+        if not self.database.startswith("sqlite"):
+            self.sql("NOTIFY sms_outbox")
+
+    def counts(self) -> Counter[str]:
+        return Counter(dict(self.sql("SELECT status, count(*) FROM sms_smsmessage GROUP BY status")))
+
+    def worker(self, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "sms_worker", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            **{"stdout": subprocess.DEVNULL, **options},
+        )
+        self.workers.append(process)
+        return process
+
+    def texts(self) -> Counter[str]:
+        """How often each text has come to the phones."""
+        return Counter(item["text"] for item in self.sandbox.inbox())
+
+    def arrived(self) -> int:
+        """How many texts have come, however often: without reading the inbox."""
+        return len({message.text for message in self.sandbox.server.state.messages})
+
+    def close(self) -> None:
+        for process in self.workers:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
