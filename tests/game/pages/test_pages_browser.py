@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
-from tests.conftest import Sandbox
-from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, stake
+from payments.models import Payment
+from payments.settling import settle
+from tests.conftest import Sandbox, wait_for
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,9 +95,12 @@ def placed(**fields: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture
-def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
+def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
     """Every page in every state: its address and the cookies that lead to it. Made before the browser starts."""
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
+    settings.SUPPORT_CONTACT, settings.TERMS_URL, settings.MIN_AGE = "0800 100 100", "https://example.com/terms", 25
+    settings.COMMISSION_FLAT, settings.MOMO_AUTO_APPROVE = 500, True
+    collection.faults(callback="never")
     private = stake(Client(), "0772000010", 3000, create_private=True, display_name="Alice")
     gone = stake(Client(), "0772000014", 3000, create_private=True)
     Entry.objects.filter(match_code=gone["match_code"]).update(expires_at="2026-01-01T00:00:00Z")
@@ -111,10 +117,16 @@ def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
     ended.expires_at -= timedelta(days=1)
     ended.save()
     settings.MOMO_AUTO_APPROVE = False
-    unpaid = placed(phone_number=CAROL)
+    ringing = placed(phone_number=CAROL)
+    silent = placed(phone_number="0772000030")
+    Payment.objects.filter(phone="+256772000030").update(asked_at=timezone.now() - timedelta(minutes=4))
     failed = placed(phone_number=DAVE)
-    entry = Entry.objects.latest("pk")
-    paid(Client(), {"transaction_id": entry.payment.transaction_id, "stake_amount": 2000}, DAVE, "FAILED")
+    settle(Payment.objects.latest("pk").pk, Payment.Status.FAILED, by="asking", reason="Payer declined")
+    due = placed(phone_number="0772000031")
+    settle(Payment.objects.latest("pk").pk, Payment.Status.SUCCESS, by="asking")
+    age(player__phone="+256772000031")
+    paid = placed(phone_number="0752000032", stake_amount="7000", opponent="friend")
+    settle(Payment.objects.latest("pk").pk, Payment.Status.SUCCESS, by="asking")
     settings.MOMO_AUTO_APPROVE = True
     return {
         "start": ("/", {}),
@@ -124,7 +136,11 @@ def visits(live_server: Any, sandbox: Sandbox, settings: Any) -> Visits:
         "join-unknown": ("/join?match_code=ABC234", {}),
         "waiting": ("/waiting", waiting),
         "searching": ("/waiting", queue),
-        "unpaid": ("/waiting", unpaid),
+        "ringing": ("/waiting", ringing),
+        "silent": ("/waiting", silent),
+        "due": ("/waiting", due),
+        "start-due": ("/", due),
+        "paid": ("/waiting", paid),
         "failed": ("/waiting", failed),
         "retry": ("/waiting/retry", failed),
         "match": (match, cookies_of(player)),
@@ -291,6 +307,51 @@ def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server:
     page.get_by_label("Your mobile number").fill("0772000055")
     page.get_by_role("button", name="5,000").click()
     page.locator("input[value=anyone]").check()
-    page.get_by_role("button", name="Pay 5,000 UGX").dblclick()
+    page.get_by_role("button", name="Pay 5,500 UGX").dblclick()
     page.get_by_role("heading", name="Searching for an opponent").wait_for()
     assert page.get_by_text("5,000 UGX").is_visible()
+
+
+def test_a_lost_connection_is_told_after_two_missed_polls(visits: Visits, browser: Browser, live_server: Any) -> None:
+    """One missed poll is no news on a phone; of two the player hears, and of the end of it too."""
+    context = browser.new_context(viewport=SMALL)
+    page = visit(context, live_server.url, visits["waiting"])
+    missed = []
+    page.on("requestfailed", lambda request: missed.append(request.url))
+    told = page.get_by_text("No connection, still trying")
+    context.set_offline(True)
+    told.wait_for()
+    assert len(missed) >= 2
+    assert page.locator("#offline").get_attribute("role") == "status"
+    context.set_offline(False)
+    told.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_player_finds_the_way_back(
+    visits: Visits, browser: Browser, live_server: Any, collection: Sandbox, javascript: bool
+) -> None:
+    """At 360 px, from another browser: the stake is found by its number, and the money is where the page says."""
+    context = browser.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=javascript)
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    page.goto(live_server.url)
+    assert page.get_by_text("Your open stake").count() == 0
+    page.get_by_role("link", name="Text me my link").click()
+    page.get_by_label("Your mobile number").fill("+256 752 000 032")
+    page.get_by_role("button", name="Text me my link").click()
+    page.get_by_text("its link is on its way by SMS").wait_for()
+    text = wait_for(lambda: [one for one in collection.inbox() if one["text"].startswith("Your PlayMatatu stake: ")])
+    assert text[0]["to"] == "0752000032"
+    page.goto(text[0]["text"].split()[-1])
+    page.get_by_role("heading", name="Waiting for your friend").wait_for()
+    assert page.url == f"{live_server.url}/waiting"
+    page.get_by_text("Paid: 7,500 UGX from 0752000032.").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.goto(live_server.url)
+    page.get_by_role("heading", name="Your open stake").wait_for()
+    page.get_by_role("link", name="Open it").click()
+    page.get_by_role("button", name="Leave the queue").click()
+    page.get_by_text("7,500 UGX will be refunded to 0752000032.").wait_for()
+    page.goto(live_server.url)
+    page.get_by_text("7,500 UGX will be refunded to you.").wait_for()

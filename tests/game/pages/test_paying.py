@@ -208,7 +208,12 @@ def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) ->
     assert "will be refunded" not in page(client)
     age()
     text = page(client)
-    for words in ("Nobody joined in time.", f"5,500 UGX will be refunded to {ALICE}.", "Look again whether"):
+    for words in (
+        "Nobody joined in time.",
+        f"5,500 UGX will be refunded to {ALICE}.",
+        "Look again whether",
+        "<h1>Your money goes back to you</h1>",
+    ):
         assert words in text
     assert "5,500 UGX will be refunded to you." in page(client, "/")
     assert "Your last stake" in page(client, "/")
@@ -222,6 +227,7 @@ def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) ->
     assert payment.refunded_at
     text = page(client)
     assert f"5,500 UGX have been sent back to {ALICE}." in text
+    assert "<h1>Your money is back</h1>" in text
     assert "Look again whether" not in text
     assert "Your last stake" not in page(client, "/")
     Client().post("/link", {"phone_number": ALICE})
