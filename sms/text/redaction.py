@@ -62,7 +62,8 @@ def rules() -> Rules:
         ),
         hints=tuple(hints),
         short=re.compile("|".join(map(_whole, short))) if short else None,
-        link=re.compile(rf"\b({'|'.join(map(re.escape, links))})=[^\s&]+") if links else None,
+        # PostgreSQL reads this one too, and has no \b.
+        link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, links))})=[^\s&]+") if links else None,
     )
 
 

@@ -1,15 +1,19 @@
 """What is deleted, what is emptied, and what must stay."""
 
+import threading
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sms import outbox
 from sms.models import SmsDay, SmsEvent, SmsMessage
+from sms.text.redaction import blank_link
 from sms.worker import housekeeping
 from tests.conftest import Sandbox
 
@@ -110,6 +114,68 @@ def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:
         message.refresh_from_db()
         assert message.text == live
     assert housekeeping.blank_links() == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "http://x/g/t?pt=tok",
+        "http://x/g/t?pt=tok&a=1 and pt=two",
+        "pt=tok\nnext line pt=two\tthree",
+        "apt=kept pt=gone",
+        "(pt=a-b_c.d)",
+        "pt=\u014b\u2019s pt= kept",
+        "PT=kept ept=kept 7pt=kept _pt=kept",
+        "pt=[redacted]",
+        r"pt=\1\\ pt=$1",
+    ],
+    ids=ascii,
+)
+def test_the_database_blanks_as_we_do(written: str) -> None:
+    message = text(0.5, status="sent", text=written, holds_link=True)
+    assert housekeeping.blank_links() == 1
+    message.refresh_from_db()
+    assert message.text == blank_link(written)
+    assert "tok" not in message.text
+
+
+def test_links_are_blanked_by_one_statement_a_batch(monkeypatch: Any) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 4)
+    for _ in range(10):
+        text(0.5, status="sent", text="pt=a-live-token", holds_link=True)
+    with CaptureQueriesContext(connection) as queries:
+        assert housekeeping.blank_links() == 10
+    said = [query["sql"].split()[0] for query in queries]
+    assert [word for word in said if word not in ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")] == ["UPDATE"] * 3
+
+
+def test_a_project_without_links_of_its_own(settings: Any) -> None:
+    settings.SMS_REDACT = {}
+    message = text(0.5, status="sent", text="pt=no-credential-here", holds_link=True)
+    assert housekeeping.blank_links() == 1
+    message.refresh_from_db()
+    assert (message.text, message.holds_link) == ("pt=no-credential-here", False)
+
+
+def test_a_text_that_somebody_holds_waits_for_the_next_time() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("needs row locks")
+    held, free = (text(0.5, status="sent", text="pt=a-live-token", holds_link=True) for _ in range(2))
+    done: list[int] = []
+
+    def blank() -> None:
+        done.append(housekeeping.blank_links())
+        connection.close()
+
+    with transaction.atomic():
+        SmsMessage.objects.select_for_update().get(pk=held.pk)
+        other = threading.Thread(target=blank)
+        other.start()
+        other.join(20)
+    assert done == [1]
+    free.refresh_from_db()
+    held.refresh_from_db()
+    assert (free.holds_link, held.holds_link) == (False, True)
 
 
 def test_queue_sms_marks_what_holds_a_link_and_counts_its_segments(sandbox: Sandbox) -> None:
