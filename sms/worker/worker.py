@@ -24,6 +24,7 @@ from django.utils import timezone
 from sms import clock, conf
 from sms.figures import pulse
 from sms.models import SmsMessage, Status
+from sms.outbox import NOTIFY_EVERY
 from sms.sending import permit
 from sms.sending.attempt import opening
 from sms.sending.claims import claim
@@ -47,8 +48,8 @@ _GATHER_SECONDS = 0.04
 _LARGEST_CLAIM = 256
 # A permit is asked again for what waits longer than that: with a throttle its key may have ended meanwhile.
 _PERMIT_HOLDS, _THROTTLE_HOLDS = 10.0, 1.0
-# A process tells of new texts once in 10 ms at most, so after each NOTIFY there is a second look.
-_LOOK_AGAIN = 0.015
+# A process tells of new texts only so often, so after each NOTIFY there is a second look.
+_LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _DEAF_POLL = 0.2
 _MOST_UNTOLD = 200
 _STOP_SECONDS = 26.0
@@ -282,6 +283,13 @@ class Worker:
         if now >= self._next_beat:
             self._next_beat = now + pulse.BEAT_SECONDS
             heartbeat.beat(self.claimer, self.started_at, self.recorder.sent, self.breaker.trouble, self.breaker.reason)
+
+    def _flight(self, now: float) -> heartbeat.Flight:
+        begun = [job for job in self.recorder.in_hand.values() if job.begun and job.step != ENDED]
+        if not begun:
+            return heartbeat.Flight()
+        longest = min(begun, key=lambda job: job.begun_at)
+        return heartbeat.Flight(len(begun), now - longest.begun_at, longest.step)
 
     def _progress(self) -> None:
         now = time.monotonic()
