@@ -96,7 +96,8 @@ class Worker:
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         self._claim_size, self._more = options.batch, False
-        self._next_look = self._next_progress = self._next_beat = 0.0
+        self._last_look = self._next_progress = self._next_beat = 0.0
+        self._look_again = False
         self._told = (0, 0)
 
     def run(self) -> bool:
@@ -168,13 +169,12 @@ class Worker:
     def _claim(self) -> bool:
         """Claim what there is room for, if it is time to look; True when something was found."""
         now, room = time.monotonic(), self._room()
-        due = self.options.once or self.ear.heard or now >= self._next_look or self._hungry()
+        due = self.options.once or self.ear.heard or now >= self._next_look() or self._hungry()
         if not room or not due:
             # There will be room when the loop has begun what it has.
             self.loop.low_water = self._low_water() if due and not self.breaker.closed else self.loop.low_water
             return False
-        self._next_look = now + (_LOOK_AGAIN if self.ear.heard else self._poll())
-        self.ear.heard = False
+        self._last_look, self._look_again, self.ear.heard = now, self.ear.heard, False
         messages = claim(self.claimer, room, self.options.lease)
         self.leases.claimed(now, first=not self.recorder.in_hand)
         self._hold()
@@ -200,8 +200,9 @@ class Worker:
     def _hungry(self) -> bool:
         return self._more and self._room() > 0
 
-    def _poll(self) -> float:
-        return min(self.options.poll, _DEAF_POLL) if self.ear.deaf else self.options.poll
+    def _next_look(self) -> float:
+        poll = min(self.options.poll, _DEAF_POLL) if self.ear.deaf else self.options.poll
+        return self._last_look + (_LOOK_AGAIN if self._look_again else poll)
 
     def _offer(self) -> None:
         """To the loop, those that may leave now; the others have their end, or wait."""
@@ -247,7 +248,7 @@ class Worker:
     # --- waiting
 
     def _wait(self) -> None:
-        end = min(self._next_look, self.leases.next_turn(bool(self.recorder.in_hand)))
+        end = min(self._next_look(), self.leases.next_turn(bool(self.recorder.in_hand)))
         if self._first_ended is not None:
             end = min(end, self._first_ended + _GATHER_SECONDS)
         if self.breaker.closed:
