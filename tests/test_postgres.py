@@ -22,6 +22,7 @@ SUBJECTS = {
         "sending": "in_doubt throttle",
         "reports": "reports",
         "console": "console overview",
+        "worker": "large_ids",
     },
 }
 
