@@ -72,7 +72,7 @@ def _waiting_context(entry: Entry) -> dict[str, Any]:
         "prize": prize(entry.stake_amount),
         "minutes": minutes_left(entry.expires_at),
         "ends": milliseconds(entry.expires_at),
-        "join_url": f"{settings.FRONTEND_URL.rstrip('/')}/join?match_code={entry.match_code or ''}",
+        "join_url": f"{settings.FRONTEND_URL.rstrip('/')}/?match_code={entry.match_code or ''}",
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,8 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Entry, Session
+from payments.models import Payment
 from tests.game_helpers import ALICE, BOB, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +58,30 @@ def _over(client: Client) -> Any:
     return client.get("/waiting")
 
 
+def _ringing(client: Client) -> Any:
+    """The longest of the payment's states."""
+    _unpaid(client, asked_at=timezone.now(), collection="in_doubt")
+    return client.get("/waiting")
+
+
+def _silent(client: Client) -> Any:
+    _unpaid(client, asked_at=timezone.now() - timedelta(minutes=4), collection="asked")
+    return client.get("/waiting")
+
+
+def _unpaid(client: Client, **order: Any) -> None:
+    _searching(client)
+    Entry.objects.update(status="awaiting_payment", opened_at=None, expires_at=None)
+    Payment.objects.update(status="PENDING", network="airtel", **order)
+
+
+def _refund_due(client: Client) -> Any:
+    _searching(client)
+    Entry.objects.update(status="expired", reason="timed_out")
+    Payment.objects.update(collected_at=timezone.now())
+    return client.get("/waiting")
+
+
 def _retry(client: Client) -> Any:
     _over(client)
     return client.get("/waiting/retry")
@@ -92,7 +119,22 @@ def _without_cookies(client: Client) -> Any:
 
 
 PAGES = [
-    *(_start, _mistakes, _join, _used_code, _unknown_code, _waiting, _searching, _over, _retry, _match, _foreign_match),
+    *(
+        _start,
+        _mistakes,
+        _join,
+        _used_code,
+        _unknown_code,
+        _waiting,
+        _searching,
+        _over,
+        _ringing,
+        _silent,
+        _refund_due,
+        _retry,
+        _match,
+        _foreign_match,
+    ),
     *(_wrong_link, _link, _no_match, _no_page, _without_cookies),
 ]
 every_page = pytest.mark.parametrize("visit", PAGES, ids=lambda visit: visit.__name__.strip("_"))

@@ -72,6 +72,17 @@ def test_the_phone_rings(client: Client, phones: Sandbox, settings: Any, phone: 
     assert "Confirm 5,500 UGX" in page(client, **{"X-Part": "1"})
 
 
+def test_nobody_is_asked_twice_at_once(client: Client, phones: Sandbox) -> None:
+    """A second stake, from this page or any other, waits until the first request has an end."""
+    payment = fill(client)
+    for browser in (client, Client()):
+        again = browser.post("/", {"phone_number": ALICE, "stake_amount": "5000", "opponent": "anyone"})
+        assert again.status_code == 409
+        assert "Your phone is still being asked to pay your last stake" in again.content.decode()
+    assert [prompt["sp_transaction_id"] for prompt in phones.prompts()] == [payment.transaction_id]
+    assert "Your open stake" in page(client, "/")
+
+
 def test_before_the_phone_is_asked(client: Client, phones: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     fill(client)

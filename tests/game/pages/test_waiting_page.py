@@ -102,7 +102,7 @@ def test_it_says_what_happens_next(client: Client, settings: Any) -> None:
     fill(client, opponent="friend")
     text = page(client)
     assert "Your friend follows the link" in text
-    assert f"/join?match_code={Entry.objects.latest('pk').match_code}" in text
+    assert f"/?match_code={Entry.objects.latest('pk').match_code}" in text
     assert 'id="share"' in text
 
 
