@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from game import clock
 from payments.models import Payment
-from sms.text import mask_phone
 
 
 def life() -> timedelta:
@@ -25,7 +24,7 @@ class Player(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
-        return mask_phone(self.phone)
+        return f"Player {self.pk}"
 
 
 class StakeLevel(models.Model):
@@ -47,12 +46,10 @@ class Session(models.Model):
     expires_at = models.DateTimeField()
 
     class Meta:
-        verbose_name = "match"
-        verbose_name_plural = "matches"
         ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return f"Match {self.pk} for {self.stake_amount:,} UGX"
+        return f"Session {self.pk} for {self.stake_amount} UGX"
 
     @property
     def status(self) -> str:
@@ -93,7 +90,7 @@ class Entry(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "stake"
+        verbose_name_plural = "entries"
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["player"], condition=Q(status="queued"), name="one_open_entry"),
@@ -120,7 +117,7 @@ class Entry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Stake {self.pk} of {self.stake_amount:,} UGX"
+        return f"Entry {self.pk} for {self.stake_amount} UGX ({self.state})"
 
     @property
     def phone(self) -> str:

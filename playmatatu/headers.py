@@ -4,7 +4,6 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
-from django.middleware.security import SecurityMiddleware
 
 # No inline script, no other host. The admin's own pages need styles set by their scripts.
 POLICY = (
@@ -22,20 +21,23 @@ PERMISSIONS = (
 _CREDENTIALS = ("pt", "queue_token")
 
 
-class Https(SecurityMiddleware):
-    """Django's own, but that its redirect to https repeats no player's credential that came in plain text.
+class Https:
+    """Middleware before Django's own: its redirect to https repeats no player's credential that came in plain text.
 
     Such a link shows the match without names: whoever got it by SMS has the https one.
     """
 
-    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        answer = super().process_request(request)
-        if isinstance(answer, HttpResponsePermanentRedirect):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = self.get_response(request)
+        if isinstance(answer, HttpResponsePermanentRedirect) and not request.is_secure():
             parts = urlsplit(answer.url)
             query = parse_qsl(parts.query, keep_blank_values=True)
             kept = [(name, value) for name, value in query if name not in _CREDENTIALS]
             if len(kept) < len(query):
-                return HttpResponsePermanentRedirect(urlunsplit(parts._replace(query=urlencode(kept))))
+                answer.headers["Location"] = urlunsplit(parts._replace(query=urlencode(kept)))
         return answer
 
 

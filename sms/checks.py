@@ -144,7 +144,7 @@ def _delivery(config: conf.Config) -> Iterator[CheckMessage]:
         yield checks.Warning(
             "SMS_DELIVERY is tasks, but the tasks framework runs them at once or not at all: there is no queue.",
             hint="Set TASKS to a backend with a queue, or SMS_DELIVERY to worker.",
-            id="sms.W008",
+            id="sms.W009",
         )
 
 

@@ -43,7 +43,7 @@ def found(*, deploy: bool = True, **changes: Any) -> set[str]:
         ({"SMS_SERVICE_BASE_URL": "http://127.0.0.1:8025"}, set()),
         ({"CACHES": LOCMEM}, {"sms.W002"}),
         ({"SMS_DELIVERY": "inline"}, {"sms.W003"}),
-        ({"SMS_DELIVERY": "tasks"}, {"sms.W008"}),
+        ({"SMS_DELIVERY": "tasks"}, {"sms.W009"}),
         ({"SMS_DELIVERY": "tasks", "TASKS": {"default": {"BACKEND": "a.queue.Backend"}}}, set()),
         ({"SITE_URL": ""}, {"sms.W004"}),
         ({"ROOT_URLCONF": "game.urls"}, {"sms.W004"}),
