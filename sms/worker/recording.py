@@ -1,6 +1,7 @@
 """What came of the texts in hand: concluded, stored in batches, told."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +37,8 @@ class Recorder:
         self._refused: list[tuple[Job, Outcome]] = []
         self._refused_again = 0.0
         self.sent = self.other = 0
+        # When the next of what was put back is due, as far as that is known here (monotonic).
+        self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
         """A conversation has ended."""
@@ -88,6 +91,9 @@ class Recorder:
         for job, outcome in batch:
             self.sent += outcome.status == Status.SENT
             self.other += outcome.status != Status.SENT
+            if outcome.due_at:
+                wait = (outcome.due_at - clock.now(ask=False)).total_seconds()
+                self.due_again = min(self.due_again, time.monotonic() + wait)
             # The lease may have been lost meanwhile, and the same text be in hand once more.
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]

@@ -9,6 +9,7 @@ plus UNWRITTEN, since the loop begins nothing beyond that.
 
 import gc
 import logging
+import math
 import selectors
 import threading
 import time
@@ -167,13 +168,14 @@ class Worker:
     def _claim(self) -> bool:
         """Claim what there is room for, if it is time to look; True when something was found."""
         now, room = time.monotonic(), self._room()
-        due = self.options.once or self.ear.heard or now >= self._next_look or self._hungry()
+        looks = min(self._next_look, self.recorder.due_again)
+        due = self.options.once or self.ear.heard or now >= looks or self._hungry()
         if not room or not due:
             # There will be room when the loop has begun what it has.
             self.loop.low_water = self._low_water() if due and not self.breaker.closed else self.loop.low_water
             return False
         self._next_look = now + (_LOOK_AGAIN if self.ear.heard else self._poll())
-        self.ear.heard = False
+        self.ear.heard, self.recorder.due_again = False, math.inf
         messages = claim(self.claimer, room, self.options.lease)
         self.leases.claimed(now, first=not self.recorder.in_hand)
         self._hold()
@@ -246,7 +248,7 @@ class Worker:
     # --- waiting
 
     def _wait(self) -> None:
-        end = min(self._next_look, self.leases.next_turn(bool(self.recorder.in_hand)))
+        end = min(self._next_look, self.recorder.due_again, self.leases.next_turn(bool(self.recorder.in_hand)))
         if self._first_ended is not None:
             end = min(end, self._first_ended + _GATHER_SECONDS)
         if self.breaker.closed:

@@ -151,7 +151,7 @@ def test_a_slow_provider_is_asked_at_most_four_times(on_postgres: System) -> Non
     """jookies/jasmin#657: one message left 28 times while the next hop was slow; alphagov/notifications-api#802: a send
     that timed out had arrived."""
     on_postgres.environment |= {"SMS_CONNECT_TIMEOUT": "0.3", "SMS_READ_TIMEOUT": "0.6"}
-    on_postgres.sandbox.faults(latency_ms=1500)
+    on_postgres.sandbox.faults(send="hang", hang_seconds=1.5)
     on_postgres.queue(3)
     on_postgres.worker()
     wait_for(lambda: on_postgres.sandbox.sends == 6, 30)
@@ -159,6 +159,39 @@ def test_a_slow_provider_is_asked_at_most_four_times(on_postgres: System) -> Non
     time.sleep(2)
     assert on_postgres.sandbox.sends == 6
     assert [row[0] for row in on_postgres.sql("SELECT doubts FROM sms_smsmessage")] == [2, 2, 2]
+    # The minute, and the five after it, pass; a report has come for one.
+    (reported,) = on_postgres.sql("SELECT id FROM sms_smsmessage ORDER BY id LIMIT 1")[0]
+    on_postgres.sql("UPDATE sms_smsmessage SET status = 'sent' WHERE id = ?", reported)
+    for doubts in (3, 4):
+        on_postgres.sql("UPDATE sms_smsmessage SET due_at = now() WHERE status = 'queued'")
+        done = [(doubts,)] * 2
+        wait_for(
+            lambda done=done: on_postgres.sql("SELECT doubts FROM sms_smsmessage WHERE status <> 'sent'") == done, 20
+        )
+    wait_for(lambda: on_postgres.counts() == {"unknown": 2, "sent": 1}, 20, every=0.2)
+    assert on_postgres.sandbox.sends == 10
+
+
+def test_an_answer_later_than_the_connect_timeout_is_waited_for(system: System) -> None:
+    """Each time-out as it is named: taken for one another they sent a text thirteen times."""
+    system.environment |= {"SMS_CONNECT_TIMEOUT": "0.3", "SMS_READ_TIMEOUT": "4"}
+    system.sandbox.faults(latency_ms=1000)
+    system.queue(5)
+    system.worker()
+    wait_for(lambda: system.counts() == {"sent": 5}, 30, every=0.2)
+    assert system.sandbox.sends == 5
+
+
+def test_a_refused_account_costs_no_text(on_postgres: System) -> None:
+    """The balance is spent: ten texts are refused in the same words before it is understood."""
+    on_postgres.sandbox.faults(send="400")
+    on_postgres.queue(40)
+    on_postgres.worker("--in-flight", "4")
+    wait_for(lambda: on_postgres.sql("SELECT trouble FROM sms_smsworker") == [("account",)], 30)
+    wait_for(lambda: on_postgres.counts() == {"queued": 40}, 30, every=0.1)
+    on_postgres.sandbox.faults(send="ok")
+    wait_for(lambda: on_postgres.counts() == {"sent": 40}, 60, every=0.2)
+    assert set(on_postgres.texts().values()) == {1}
 
 
 @pytest.mark.parametrize("cache", ["local memory", "redis"])
