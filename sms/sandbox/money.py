@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -43,6 +43,7 @@ class Money:
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
+        self._named: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
         # Requests by `sp_transaction_id`, whatever became of them.
         self.asked: dict[str, Counter[str]] = {"payin": Counter(), "payout": Counter(), "status": Counter()}
 
@@ -63,12 +64,12 @@ class Money:
             given("payment_method"),
         )
         self.transactions[number] = transaction
+        self._named[transaction.sp_transaction_id, kind].append(transaction)
         return transaction
 
     def named(self, sp_transaction_id: str, kind: str) -> list[Transaction]:
         """Oldest first; more than one only where it was taken more than once."""
-        found = self.transactions.values()
-        return [each for each in found if each.sp_transaction_id == sp_transaction_id and each.kind == kind]
+        return list(self._named.get((sp_transaction_id, kind), []))
 
     def prompts(self) -> list[dict[str, str]]:
         """What the phones ask now, newest first."""
