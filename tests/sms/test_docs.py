@@ -1,0 +1,132 @@
+"""docs/sms-app.md: its code runs, its commands and settings exist, and its picture of the statuses is the truth."""
+
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from django.utils import timezone
+
+from sms import conf, outbox
+from sms.errors import SmsError
+from sms.models import SmsMessage, SmsNever, Status
+from sms.reports import moves
+from sms.sending import holds
+from sms.sending.attempt import Outcome
+from sms.sending.claims import claim, free_expired_leases
+from sms.sending.outcomes import record
+from sms.testing import Sandbox
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "sms-app.md").read_text()
+
+
+def test_the_code_runs_as_a_project(tmp_path: Path) -> None:
+    files: dict[str, str] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        name = block.splitlines()[0].removeprefix("# ")
+        files[name] = files.get(name, "") + block
+    assert set(files) == {"settings.py", "urls.py", "orders/texts.py", "orders/apps.py", "test_orders.py"}
+    files["pytest.ini"] = (
+        "[pytest]\nDJANGO_SETTINGS_MODULE = settings\naddopts = -p sms.pytest_plugin -p no:cacheprovider\n"
+    )
+    files["orders/__init__.py"] = ""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_each_command_is_one() -> None:
+    named = set(re.findall(r"manage\.py (\w+)((?: --?[\w-]+(?: [\d]+)?)*)", PAGE))
+    assert {name for name, _ in named} >= {"sms_worker", "poll_dlr", "prune_sms", "send_test_sms", "dmark_sandbox"}
+    for name, options in named:
+        app = get_commands()[name]
+        parser = load_command_class(app, name).create_parser("manage.py", name) if isinstance(app, str) else None
+        assert parser is not None
+        for option in re.findall(r"--[\w-]+", options):
+            assert option in parser._option_string_actions, f"{name} {option}"
+
+
+def test_each_setting_is_in_the_table() -> None:
+    source = "".join((ROOT / "sms" / name).read_text() for name in ("conf.py", "text/redaction.py"))
+    read = set(re.findall(r'"(SMS_[A-Z_]+|SITE_URL)"', source))
+    table = PAGE[PAGE.index("## Settings") : PAGE.index("## Test")]
+    assert read == set(re.findall(r"^\|.*$", table, re.MULTILINE) and re.findall(r"`(SMS_[A-Z_]+|SITE_URL)`", table))
+
+
+# --- the statuses
+
+NEW = "[*]"
+ANSWERS = (
+    Status.SENT, Status.QUEUED, Status.FAILED, Status.RATE_LIMITED, Status.EXPIRED, Status.DISABLED, Status.UNKNOWN,
+)  # fmt: skip
+WORDS = ("DELIVERED", "FAILED", "PENDING", "")
+
+
+def answered(status: Status) -> Callable[[SmsMessage], object]:
+    def act(message: SmsMessage) -> None:
+        reason = None if status == Status.SENT else SmsError("why")
+        record([Outcome(message, status, timezone.now(), reason)])
+
+    return act
+
+
+def reported(word: str) -> Callable[[SmsMessage], object]:
+    return lambda message: moves.take(message.pk, word, "push")
+
+
+ACTS: list[Callable[[SmsMessage], object]] = [
+    lambda message: claim(uuid.uuid4().hex, 10, 15.0, message.pk),
+    lambda message: free_expired_leases(),
+    lambda message: holds.cancel(message.pk, "operator", "no longer true"),
+    lambda message: outbox.resend(SmsMessage.objects.filter(pk=message.pk), "operator"),
+    *map(answered, ANSWERS),
+    *map(reported, WORDS),
+]
+
+
+@pytest.mark.django_db
+def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
+    """Each act on a text in each status, asked for before or not, in doubt or not."""
+    drawn = set(re.findall(r"^    (\S+) --> (\w+)", PAGE, re.MULTILINE))
+    seen = {(NEW, str(Status.SENDING))}  # by send_sms, which goes on at once
+    for status in Status:
+        for attempts in (0, 1):
+            for act in ACTS:
+                message = SmsMessage.objects.create(
+                    phone="+256772123456",
+                    text="x",
+                    status=status,
+                    attempts=attempts,
+                    doubts=attempts,
+                    claim="mine" if status == Status.SENDING else "",
+                    lease_until=timezone.now() - timedelta(seconds=1) if status == Status.SENDING else None,
+                    expires_at=timezone.now() + timedelta(seconds=conf.current().life),
+                )
+                act(message)
+                became = SmsMessage.objects.get(pk=message.pk).status
+                if became != status:
+                    seen.add((str(status), became))
+    seen |= {(NEW, outbox.queue_sms("0772123456", "x").status)}
+    SmsNever.objects.create(phone="+256772123457", reason="complained")
+    seen |= {(NEW, outbox.queue_sms("0772123457", "x").status)}
+    assert drawn - {(NEW, "disabled")} == seen
+
+
+@pytest.mark.django_db
+def test_a_text_queued_while_sms_is_off_is_disabled() -> None:
+    assert outbox.queue_sms("0772123456", "x").status == "disabled"
