@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from tests.conftest import Postgres, postgres_programs
+from tests.servers import Postgres, postgres_programs
 
 ROWS = 1_000_000
 RUNS = 7

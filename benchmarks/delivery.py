@@ -19,7 +19,7 @@ import psycopg
 import redis
 import requests
 
-from tests.conftest import Postgres, RedisServer, free_port, postgres_programs, redis_program
+from tests.servers import Postgres, RedisServer, free_port, postgres_programs, redis_program
 
 ROOT = Path(__file__).parent.parent
 THREADS = 64

