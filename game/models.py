@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from game import clock
 from payments.models import Payment
+from sms.text import mask_phone
 
 
 def life() -> timedelta:
@@ -24,7 +25,7 @@ class Player(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
-        return f"Player {self.pk}"
+        return mask_phone(self.phone)
 
 
 class StakeLevel(models.Model):
@@ -46,10 +47,12 @@ class Session(models.Model):
     expires_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "match"
+        verbose_name_plural = "matches"
         ordering: ClassVar = ["-id"]
 
     def __str__(self) -> str:
-        return f"Session {self.pk} for {self.stake_amount} UGX"
+        return f"Match {self.pk} for {self.stake_amount:,} UGX"
 
     @property
     def status(self) -> str:
@@ -90,7 +93,7 @@ class Entry(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "entries"
+        verbose_name = "stake"
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["player"], condition=Q(status="queued"), name="one_open_entry"),
@@ -117,7 +120,7 @@ class Entry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Entry {self.pk} for {self.stake_amount} UGX ({self.state})"
+        return f"Stake {self.pk} of {self.stake_amount:,} UGX"
 
     @property
     def phone(self) -> str:

@@ -8,9 +8,10 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.functional import cached_property
 
-from payments import acts, phones, refunding, wording
+from payments import acts, books, phones, refunding, wording
 from payments.models import Callback, Exchange, Payment, Refund
 
 # A list is for looking; who wants more than so many narrows it.
@@ -110,11 +111,28 @@ class CollectionFilter(admin.SimpleListFilter):
         return queryset.filter(collection=value) if value in Payment.Collection.values else queryset
 
 
+class TodayFilter(admin.SimpleListFilter):
+    """Where the money is that was collected today."""
+
+    title = "today's money"
+    parameter_name = "today"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("collected", "all of it"), *books.Place.choices]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        if value not in dict(self.lookup_choices):
+            return queryset
+        today = books.collected_on(timezone.localdate(), queryset)
+        return today if value == "collected" else today.annotate(place=books.place()).filter(place=value)
+
+
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "masked_phone", "amount", "state", "transaction_id", "contested", "settled_at")
     list_display_links = ("created_at", "transaction_id")
-    list_filter = ("status", CollectionFilter, RefundFilter, "contested", "network")
+    list_filter = ("status", CollectionFilter, RefundFilter, TodayFilter, "contested", "network")
     search_fields = ("phone",)
     search_help_text = "A phone number in any form, a transaction id, or the provider's id"
     sortable_by = ("created_at",)
@@ -145,10 +163,10 @@ class PaymentAdmin(ReadOnlyAdmin):
     readonly_fields = (*fields, "phone")
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return _for_whom(request, self.list_display)
+        return for_whom(request, self.list_display)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return _for_whom(request, self.fields)
+        return for_whom(request, self.fields)
 
     # --- columns
 
@@ -211,7 +229,7 @@ class PaymentAdmin(ReadOnlyAdmin):
         return acts.confirmed(acts.END_CONTEST, self, request, queryset)
 
 
-def _for_whom(request: HttpRequest, names: Sequence[str]) -> list[Any]:
+def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
     """The columns, with the number in full for who may see it."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["phone" if name == "masked_phone" and in_full else name for name in names]

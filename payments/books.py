@@ -61,12 +61,21 @@ def place() -> Case:
 
 def day(on: date) -> Sums:
     """The sums of what was collected on a day of the site's time zone. Two queries."""
-    start = timezone.make_aware(datetime.combine(on, time.min))
-    end = timezone.make_aware(datetime.combine(on + timedelta(days=1), time.min))
+    start, end = _bounds(on)
     return sums(
-        Payment.objects.filter(collected_at__gte=start, collected_at__lt=end),
-        Payment.objects.filter(created_at__gte=start, created_at__lt=end),
+        collected_on(on, Payment.objects.all()), Payment.objects.filter(created_at__gte=start, created_at__lt=end)
     )
+
+
+def collected_on(on: date, payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
+    """Those of `payments` that were collected on a day of the site's time zone."""
+    start, end = _bounds(on)
+    return payments.filter(collected_at__gte=start, collected_at__lt=end)
+
+
+def _bounds(on: date) -> tuple[datetime, datetime]:
+    start = timezone.make_aware(datetime.combine(on, time.min))
+    return start, timezone.make_aware(datetime.combine(on + timedelta(days=1), time.min))
 
 
 def since(start: datetime) -> Sums:

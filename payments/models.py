@@ -82,7 +82,7 @@ class Payment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Payment {self.pk} of {self.amount} UGX ({self.status})"
+        return f"Payment {self.pk} of {self.amount:,} UGX ({self.get_status_display()})"
 
 
 class Callback(models.Model):
@@ -158,7 +158,7 @@ class Refund(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Refund {self.pk} of {self.amount} UGX ({self.state})"
+        return f"Refund {self.pk} of {self.amount:,} UGX ({self.get_state_display()})"
 
 
 class Exchange(models.Model):

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext
 
 from game.rules.addresses import client_address
@@ -33,8 +35,18 @@ class LoginForm(AdminAuthenticationForm):
 
 class Site(admin.AdminSite):
     site_header = site_title = "PlayMatatu"
-    index_title = "What players and texts are up to"
+    index_title = "The state of the house"
     login_form = LoginForm
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        from playmatatu.operator.views import find  # once every app is loaded
+
+        return [path("find/", self.admin_view(find), name="find"), *super().get_urls()]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from playmatatu.operator import house
+
+        return super().index(request, {"house": house.gather(request), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         answer = super().login(request, extra_context)

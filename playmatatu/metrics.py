@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from payments import figures
 from sms.figures import counts, networks, pulse
 
 logger = logging.getLogger("playmatatu.metrics")
@@ -69,6 +70,28 @@ class SmsCollector(Collector):
         yield from _by_network(now)
 
 
+class PaymentsCollector(Collector):
+    def collect(self) -> Iterator[Metric]:
+        now, money = timezone.now(), figures.current()
+        waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0
+        singles: tuple[tuple[str, str, float], ...] = (
+            ("to_ask", "Payments that nobody was asked for yet.", money.to_ask),
+            ("oldest_to_ask_seconds", "How long the oldest of them waits.", waits),
+            ("asked", "Payments whose payer was asked and has not answered.", money.asked),
+            ("in_doubt", "Payments in doubt whether they were asked for.", money.in_doubt),
+            ("unresolved", "Payments without an end after a day: an operator's.", money.unresolved),
+            ("contested", "Payments whose end the provider contradicted.", money.contested),
+            ("refund_due", "Payments to be given back.", money.refund_due),
+            ("refund_due_ugx", "What they come to, in UGX.", money.refund_due_ugx),
+            ("refunds_under_way", "Refunds ordered or being paid out.", money.refunds_under_way),
+            ("refunds_in_doubt", "Refunds in doubt whether they were paid out.", money.refunds_in_doubt),
+            ("callbacks_refused", "Callbacks of 24 hours that fit no payment.", money.refused),
+            ("callbacks_unreadable", "Callbacks of 24 hours that could not be read.", money.unreadable),
+        )
+        for name, about, number in singles:
+            yield GaugeMetricFamily(f"playmatatu_payments_{name}", about, value=float(number))
+
+
 def _by_network(now: datetime) -> Iterator[Metric]:
     """Two histograms of the texts queued within the last hour: they look back, so they need no `rate`."""
     accept = HistogramMetricFamily(
@@ -110,6 +133,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SmsCollector())
+    registry.register(PaymentsCollector())
     try:
         text = generate_latest(registry)
     except (DatabaseError, InterfaceError):

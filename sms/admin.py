@@ -13,8 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from sms import conf, outbox, owners
-from sms.console import export, filters, full_phone, timeline
+from sms import conf, outbox, owners, timeline
+from sms.console import export, filters, full_phone
 from sms.console.admin import HoldAdmin, NeverAdmin
 from sms.console.hands import Hands
 from sms.errors import SmsError

@@ -140,6 +140,10 @@ class SmsWorker(models.Model):
     # Why it does not send: a value of `sms.errors.Trouble`, and DMark's words; empty while it does.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
+    # What is with DMark at this moment: how many texts, since when the longest of them, and at which step that is.
+    in_flight = models.PositiveIntegerField(default=0, db_default=0)
+    longest_since = models.DateTimeField(null=True, blank=True)
+    longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = "worker"

@@ -5,6 +5,7 @@ A text's way: a row `queued` → claimed, `sending` with a lease → asked wheth
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ from sms.text.segments import segments
 logger = logging.getLogger("sms.outbox")
 
 CHANNEL = "sms_outbox"
+NOTIFY_EVERY = 0.01
+_last_notify = 0.0
 _HANDFUL = 500
 
 
@@ -213,5 +216,14 @@ def _set_off(message_ids: list[int]) -> None:
 
 
 def _notify() -> None:
+    """Wake the workers; at most once in NOTIFY_EVERY, since PostgreSQL lets one transaction at a time commit a NOTIFY.
+
+    A worker looks a second time after each, so that what is not told of is not left to its poll.
+    """
+    global _last_notify
+    now = time.monotonic()
+    if now < _last_notify + NOTIFY_EVERY:
+        return
+    _last_notify = now
     with connection.cursor() as cursor:
         cursor.execute(f"NOTIFY {CHANNEL}")

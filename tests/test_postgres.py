@@ -16,12 +16,13 @@ SUBJECTS = {
         "": "clock lives money notifications",
         "rules": "invites matching pruning queue_status races session stake unpaid",
     },
-    "payments": {"": "payments asking collecting"},
+    "payments": {"": "payments asking collecting money_races payments_admin"},
     "sms": {
         "": "outbox clock owners",
         "sending": "in_doubt throttle",
         "reports": "reports",
         "console": "console overview",
+        "worker": "large_ids",
     },
 }
 

@@ -180,4 +180,8 @@ def _facts(reading: Now, total: KindRow, sample: list[networks.Sample]) -> Itera
 
 def _worker(worker: SmsWorker, now: datetime) -> str:
     state = f"paused: {worker.paused}" if worker.paused else f"sent {worker.sent}"
-    return f"{worker.name}, up {span((now - worker.started_at).total_seconds())}, {state}"
+    flight = ""
+    if worker.in_flight and worker.longest_since:
+        longest = span((now - worker.longest_since).total_seconds())
+        flight = f", {worker.in_flight} in flight, the longest for {longest} ({worker.longest_step})"
+    return f"{worker.name}, up {span((now - worker.started_at).total_seconds())}, {state}{flight}"

@@ -47,13 +47,13 @@ class Answer(NamedTuple):
 class Job:
     """A text's conversation on its way; `until` (monotonic): it is handed back, not begun, after that."""
 
-    __slots__ = ("begun", "exchanges", "message", "open", "result", "since", "step", "talk", "until")
+    __slots__ = ("begun", "begun_at", "exchanges", "message", "open", "result", "since", "step", "talk", "until")
 
     def __init__(self, message: Text, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
         self.message, self.open, self.until = message, open_talk, until
         self.talk: Talk[str] | None = None
         self.exchanges: list[Exchange] = []
-        self.step, self.since, self.begun = WAITING, time.monotonic(), False
+        self.step, self.since, self.begun, self.begun_at = WAITING, time.monotonic(), False, 0.0
         # What the conversation returned, or the exception that it ended with.
         self.result: str | Exception = ""
 
@@ -364,10 +364,11 @@ class Loop:
                 job = self.inbox.popleft()
             except IndexError:  # taken back at this very moment
                 return
-            if time.monotonic() >= job.until:
+            now = time.monotonic()
+            if now >= job.until:
                 self._ended.append(job)
                 continue
-            job.begun = True
+            job.begun, job.begun_at = True, now
             self.begun.add(job)
             self._go_on(job)
 

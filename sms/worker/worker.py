@@ -25,6 +25,7 @@ from django.utils import timezone
 from sms import clock, conf
 from sms.figures import pulse
 from sms.models import SmsMessage, Status
+from sms.outbox import NOTIFY_EVERY
 from sms.sending import permit
 from sms.sending.attempt import opening
 from sms.sending.claims import claim
@@ -48,8 +49,8 @@ _GATHER_SECONDS = 0.04
 _LARGEST_CLAIM = 256
 # A permit is asked again for what waits longer than that: with a throttle its key may have ended meanwhile.
 _PERMIT_HOLDS, _THROTTLE_HOLDS = 10.0, 1.0
-# A process tells of new texts once in 10 ms at most, so after each NOTIFY there is a second look.
-_LOOK_AGAIN = 0.015
+# A process tells of new texts only so often, so after each NOTIFY there is a second look.
+_LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _DEAF_POLL = 0.2
 _MOST_UNTOLD = 200
 _STOP_SECONDS = 26.0
@@ -96,7 +97,8 @@ class Worker:
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         self._claim_size, self._more = options.batch, False
-        self._next_look = self._next_progress = self._next_beat = 0.0
+        self._last_look = self._next_progress = self._next_beat = 0.0
+        self._look_again = False
         self._told = (0, 0)
 
     def run(self) -> bool:
@@ -168,13 +170,13 @@ class Worker:
     def _claim(self) -> bool:
         """Claim what there is room for, if it is time to look; True when something was found."""
         now, room = time.monotonic(), self._room()
-        looks = min(self._next_look, self.recorder.due_again)
+        looks = min(self._next_look(), self.recorder.due_again)
         due = self.options.once or self.ear.heard or now >= looks or self._hungry()
         if not room or not due:
             # There will be room when the loop has begun what it has.
             self.loop.low_water = self._low_water() if due and not self.breaker.closed else self.loop.low_water
             return False
-        self._next_look = now + (_LOOK_AGAIN if self.ear.heard else self._poll())
+        self._last_look, self._look_again = now, self.ear.heard
         self.ear.heard, self.recorder.due_again = False, math.inf
         messages = claim(self.claimer, room, self.options.lease)
         self.leases.claimed(now, first=not self.recorder.in_hand)
@@ -201,8 +203,9 @@ class Worker:
     def _hungry(self) -> bool:
         return self._more and self._room() > 0
 
-    def _poll(self) -> float:
-        return min(self.options.poll, _DEAF_POLL) if self.ear.deaf else self.options.poll
+    def _next_look(self) -> float:
+        poll = min(self.options.poll, _DEAF_POLL) if self.ear.deaf else self.options.poll
+        return self._last_look + (_LOOK_AGAIN if self._look_again else poll)
 
     def _offer(self) -> None:
         """To the loop, those that may leave now; the others have their end, or wait."""
@@ -248,7 +251,7 @@ class Worker:
     # --- waiting
 
     def _wait(self) -> None:
-        end = min(self._next_look, self.recorder.due_again, self.leases.next_turn(bool(self.recorder.in_hand)))
+        end = min(self._next_look(), self.recorder.due_again, self.leases.next_turn(bool(self.recorder.in_hand)))
         if self._first_ended is not None:
             end = min(end, self._first_ended + _GATHER_SECONDS)
         if self.breaker.closed:
@@ -284,6 +287,13 @@ class Worker:
         if now >= self._next_beat:
             self._next_beat = now + pulse.BEAT_SECONDS
             heartbeat.beat(self.claimer, self.started_at, self.recorder.sent, self.breaker.trouble, self.breaker.reason)
+
+    def _flight(self, now: float) -> heartbeat.Flight:
+        begun = [job for job in self.recorder.in_hand.values() if job.begun and job.step != ENDED]
+        if not begun:
+            return heartbeat.Flight()
+        longest = min(begun, key=lambda job: job.begun_at)
+        return heartbeat.Flight(len(begun), now - longest.begun_at, longest.step)
 
     def _progress(self) -> None:
         now = time.monotonic()

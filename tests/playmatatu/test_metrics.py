@@ -8,10 +8,14 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from payments.models import Payment
+from payments.settling import settle
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
 from tests.conftest import Sandbox
+from tests.game_helpers import callback
+from tests.payments.helpers import pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "a-token-for-the-scraper"
@@ -86,5 +90,22 @@ def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_ass
     for number in range(5):
         queue_sms(f"077212345{number}", "x")
     scrape(client)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(15):
         scrape(client)
+
+
+def test_money_that_needs_a_person(client: Client, settings: Any, collection: Sandbox) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    collection.faults(callback="never", payin="500", payin_times=1)
+    doubtful, late, gone = pay("+256772000001"), pay("+256772000002", 2000), pay("+256772000003", 4000)
+    for payment, first, second in ((late, "FAILED", "SUCCESS"), (gone, "SUCCESS", "FAILED")):
+        settle(payment.pk, Payment.Status(first), by="callback")
+        settle(payment.pk, Payment.Status(second), by="callback")
+    Payment.objects.create(phone="+256772000004", amount=1000, collection="unresolved")
+    for raw in ("{", '{"transaction_id": "x", "phone_number": "0772000001", "amount": 1, "status": "SUCCESS"}'):
+        callback(client, raw.encode())
+    told = {name.removeprefix("playmatatu_payments_"): value for name, value in scrape(client).items()}
+    assert doubtful.collection == "in_doubt"
+    expected = {"in_doubt": 1, "unresolved": 1, "contested": 2, "refund_due": 1, "refund_due_ugx": 2000}
+    expected |= {"to_ask": 0, "asked": 0, "refunds_in_doubt": 0, "callbacks_refused": 1, "callbacks_unreadable": 1}
+    assert {name: told[name] for name in expected} == expected

@@ -11,8 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from sms import owners
-from sms.console import timeline
+from sms import owners, timeline
 from sms.models import SmsEvent, SmsMessage, Status
 from sms.outbox import queue_sms
 from sms.reports.moves import take

@@ -2,13 +2,15 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sms.dmark import answers, blocking
+from sms import conf
+from sms.dmark import answers, blocking, conversation
 from sms.dmark.answers import Reply
 from sms.dmark.exchange import Exchange
 from sms.errors import (
@@ -22,6 +24,7 @@ from sms.errors import (
     ProviderUnavailable,
 )
 from tests.conftest import Sandbox
+from tests.loop_driver import over_loop
 from tests.raw_host import PATHS, raw_host
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
@@ -222,17 +225,30 @@ FAULTS_ON_TOKEN = [
 ]
 
 
-def attempt() -> tuple[list[Exchange], Any]:
-    exchanges: list[Exchange] = []
-    try:
-        return exchanges, blocking.send("0772123456", "hello", "", exchanges.append)
-    except ProviderError as error:
-        return exchanges, error
+Attempt = Callable[[], tuple[list[Exchange], Any]]
+
+
+@pytest.fixture(params=["blocking", "loop"])
+def attempt(request: Any) -> Attempt:
+    """Sends one text, by either driver: the requests that were made, and the id or the error."""
+
+    def one() -> tuple[list[Exchange], Any]:
+        exchanges: list[Exchange] = []
+        config = conf.current()
+        talk = conversation.send(config, "0772123456", "hello", "", exchanges.append)
+        if request.param == "loop":
+            return exchanges, over_loop(talk, config, exchanges)
+        try:
+            return exchanges, blocking.run(talk, config, exchanges.append)
+        except ProviderError as error:
+            return exchanges, error
+
+    return one
 
 
 @pytest.mark.parametrize(("fault", "error", "tokens", "sends"), FAULTS_ON_SEND)
 def test_faults_on_send(
-    sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int, sends: int
+    sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int, sends: int, attempt: Attempt
 ) -> None:
     settings.SMS_READ_TIMEOUT = 0.3
     sandbox.faults(send=fault, retry_after=0, hang_seconds=0.6)
@@ -248,7 +264,9 @@ def test_faults_on_send(
 
 
 @pytest.mark.parametrize(("fault", "error", "tokens"), FAULTS_ON_TOKEN)
-def test_faults_on_token(sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int) -> None:
+def test_faults_on_token(
+    sandbox: Sandbox, settings: Any, fault: str, error: type[Exception], tokens: int, attempt: Attempt
+) -> None:
     settings.SMS_READ_TIMEOUT = 0.3
     sandbox.faults(token=fault, retry_after=0, hang_seconds=0.6)
     _, outcome = attempt()
@@ -256,7 +274,7 @@ def test_faults_on_token(sandbox: Sandbox, settings: Any, fault: str, error: typ
     assert (sandbox.token_requests, sandbox.sends) == (tokens, 0)
 
 
-def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox) -> None:
+def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox, attempt: Attempt) -> None:
     sandbox.faults(send="503", send_times=2, token="500", token_times=1)
     exchanges, outcome = attempt()
     assert isinstance(outcome, str)
@@ -265,7 +283,7 @@ def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox) -> None:
     assert [exchange.status for exchange in exchanges] == [500, 201, 503, 503, 200]
 
 
-def test_a_long_retry_after_is_given_up_at_once(sandbox: Sandbox) -> None:
+def test_a_long_retry_after_is_given_up_at_once(sandbox: Sandbox, attempt: Attempt) -> None:
     sandbox.faults(send="429", retry_after=30)
     _, outcome = attempt()
     assert isinstance(outcome, ProviderUnavailable)
@@ -273,7 +291,7 @@ def test_a_long_retry_after_is_given_up_at_once(sandbox: Sandbox) -> None:
     assert sandbox.sends == 1
 
 
-def test_a_stale_token_is_replaced_once(sandbox: Sandbox) -> None:
+def test_a_stale_token_is_replaced_once(sandbox: Sandbox, attempt: Attempt) -> None:
     attempt()
     sandbox.faults(send="401", send_times=1)
     _, outcome = attempt()
@@ -298,7 +316,7 @@ def test_what_is_sent(sandbox: Sandbox) -> None:
     ("body", "outcome"),
     [(gzip.compress(b'{"msg_id": 7}'), "7"), (b"\x1f\x8b not gzip at all", None), (b"nor this", None)],
 )
-def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None) -> None:
+def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None, attempt: Attempt) -> None:
     with raw_host(body, {"Content-Encoding": "gzip"}) as host:
         settings.SMS_SERVICE_BASE_URL = host.url
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
@@ -311,7 +329,7 @@ def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str |
     assert host.asked == PATHS
 
 
-def test_a_password_in_the_address_goes_along(settings: Any) -> None:
+def test_a_password_in_the_address_goes_along(settings: Any, attempt: Attempt) -> None:
     with raw_host(b'{"msg_id": 7}', {}) as host:
         settings.SMS_SERVICE_BASE_URL = f"  {host.url.replace('//', '//gate:way@')}/ "
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
@@ -320,7 +338,7 @@ def test_a_password_in_the_address_goes_along(settings: Any) -> None:
     assert set(host.authorizations) == {"Basic Z2F0ZTp3YXk="}
 
 
-def test_nobody_there(sandbox: Sandbox, settings: Any) -> None:
+def test_nobody_there(sandbox: Sandbox, settings: Any, attempt: Attempt) -> None:
     settings.SMS_SERVICE_BASE_URL = "http://127.0.0.1:9"
     exchanges, outcome = attempt()
     assert isinstance(outcome, ProviderUnavailable)
@@ -329,7 +347,7 @@ def test_nobody_there(sandbox: Sandbox, settings: Any) -> None:
 
 
 @pytest.mark.parametrize("base", ["nonsense", "ftp://x", "http://"])
-def test_a_base_url_that_is_none(sandbox: Sandbox, settings: Any, base: str) -> None:
+def test_a_base_url_that_is_none(sandbox: Sandbox, settings: Any, base: str, attempt: Attempt) -> None:
     settings.SMS_SERVICE_BASE_URL = base
     _, outcome = attempt()
     assert isinstance(outcome, ProviderError)

@@ -143,6 +143,11 @@ def test_a_phone_that_is_tapped_from_all_sides_ends_once(shop: Shop, sandbox: Sa
     assert sorted(answers) == [200] + [409] * 15
     wait_for(lambda: receiver.heard)
     assert len(receiver.heard) == 1
+    # Also where both had looked before either wrote.
+    phones, [transaction] = sandbox.server.dmarkpay.phones, sandbox.server.state.money.named("S-1", "payin")
+    assert phones.end(transaction, "Failed", "too late") is False
+    assert transaction.status in ("Successful", "Failed")
+    assert transaction.message != "too late"
 
 
 @pytest.mark.parametrize(
@@ -359,10 +364,10 @@ def test_a_late_answer_is_a_right_one(shop: Shop, sandbox: Sandbox) -> None:
 
 
 def test_a_reset_forgets_what_was_planned(shop: Shop, sandbox: Sandbox, receiver: Receiver) -> None:
-    sandbox.faults(phones="pay", phones_after=0.3)
+    sandbox.faults(phones="pay", phones_after=0.2)
     shop.order()
     requests.post(f"{sandbox.url}/reset", timeout=5)
-    sandbox.faults(phones="pay", callback_after=0.4)
+    sandbox.faults(phones="pay", phones_after=0.5, callback_after=0)
     shop.order("S-2")
     wait_for(lambda: receiver.heard)
     assert [body["sp_transaction_id"] for _, _, body in receiver.heard] == ["S-2"]

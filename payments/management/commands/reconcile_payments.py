@@ -1,0 +1,39 @@
+from argparse import ArgumentTypeError
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+
+from payments import providers
+from payments.reconciling import differences
+
+
+def _day(text: str) -> datetime:
+    try:
+        day = parse_date(text)
+    except ValueError:
+        day = None
+    if day is None:
+        raise ArgumentTypeError(f"{text!r} is no day; write it like 2026-01-31.")
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+class Command(BaseCommand):
+    help = "Ask the provider about each payment of a span and list every difference; exit 1 if there is one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--since", type=_day, metavar="DATE", help="first day; default: yesterday")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        since = options["since"] or _day(str(timezone.localdate() - timedelta(days=1)))
+        if providers.current() is None:
+            self.stdout.write("No provider is set up: only our own books are compared.")
+        found = 0
+        for difference in differences(since):
+            found += 1
+            self.stdout.write(str(difference))
+        if found:
+            raise CommandError(f"{found} differences since {timezone.localtime(since):%Y-%m-%d}.")
+        self.stdout.write(f"No difference since {timezone.localtime(since):%Y-%m-%d}.")

@@ -1,0 +1,123 @@
+"""Our books against the provider's: every payment of a span asked about, every difference told, nothing changed."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+
+from payments import asking, clock, providers, refunding, uses
+from payments.books import Place, place
+from payments.models import Payment, Refund
+from payments.providers import Answer, Provider, Said
+
+Collection, Status = Payment.Collection, Payment.Status
+
+_BATCH, _THREADS = 200, 8
+# An end takes its time; what is younger and open is no difference.
+_IN_TIME = timedelta(hours=1)
+
+
+class Difference(NamedTuple):
+    """One thing that does not fit, in words for an operator."""
+
+    payment: Payment
+    what: str
+
+    def __str__(self) -> str:
+        return (
+            f"payment {self.payment.pk} ({self.payment.transaction_id}, {self.payment.amount} UGX, "
+            f"{self.payment.created_at:%Y-%m-%d %H:%M} UTC): {self.what}"
+        )
+
+
+class _Compared(NamedTuple):
+    """A payment or its payout, by what the provider knows it, and its answer."""
+
+    payment: Payment
+    refund: Refund | None
+    answer: Answer
+
+
+def differences(since: datetime) -> Iterator[Difference]:
+    """Of the payments created since then, in their order; the provider is asked where one is set up."""
+    provider = providers.current()
+    rows = Payment.objects.filter(created_at__gte=since).order_by("pk").annotate(place=place())
+    payments = rows.prefetch_related("refunds").iterator(chunk_size=_BATCH)
+    due = refunding.due()
+    played = Payment.objects.filter(uses.current().played(), collected_at=None)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while batch := list(islice(payments, _BATCH)):
+            keys = [payment.pk for payment in batch]
+            owed = set(due.filter(pk__in=keys).values_list("pk", flat=True))
+            moneyless = set(played.filter(pk__in=keys).values_list("pk", flat=True))
+            answers = _ask(pool, provider, batch) if provider is not None else {}
+            for payment in batch:
+                found = [_compare(one) for one in answers.get(payment.pk, ())]
+                found.append(_in_the_books(payment, payment.pk in owed, payment.pk in moneyless))
+                if provider is not None and payment.pk not in answers:
+                    found.append(_never_named(payment))
+                yield from (Difference(payment, what) for what in found if what)
+
+
+def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment]) -> dict[int, list[_Compared]]:
+    asked: list[tuple[Payment, Refund | None, str]] = []
+    for payment in batch:
+        if payment.provider == provider.name and (ids := asking.ids_of(payment)):
+            asked.append((payment, None, ids[0]))
+        asked += [
+            (payment, refund, refund.provider_id)
+            for refund in payment.refunds.all()
+            if refund.provider == provider.name and refund.provider_id
+        ]
+    answers = pool.map(provider.status, [provider_id for *_, provider_id in asked])
+    compared: dict[int, list[_Compared]] = {}
+    for (payment, refund, _), answer in zip(asked, answers, strict=True):
+        compared.setdefault(payment.pk, []).append(_Compared(payment, refund, answer))
+    return compared
+
+
+def _compare(one: _Compared) -> str:
+    """What the provider's word has against ours; "" where they agree."""
+    payment, refund, answer = one
+    ours = refund.reference if refund else payment.transaction_id
+    of = "The payout" if refund else "The payment"
+    if answer.said is Said.IN_DOUBT:
+        return f"{of} could not be compared: {answer.words}"
+    if answer.said is Said.UNKNOWN:
+        return f"{of} is not known at the provider."
+    if answer.ours not in ("", ours):
+        return f"{of} is another transaction at the provider, under the id that we have."
+    done = refund.state == Refund.State.SUCCEEDED if refund else payment.collected_at is not None
+    kept = refund.get_state_display() if refund else payment.get_status_display()
+    if answer.said is Said.SUCCESS:
+        return "" if done else f"{of} went through at the provider; here it is: {kept}."
+    if answer.said is Said.FAILED:
+        failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
+        # A contested one is told of as such.
+        return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
+    if done:
+        return f"{of} is pending at the provider; here it is: {kept}."
+    return f"{of} has no end at the provider." if clock.now() - payment.created_at > _IN_TIME else ""
+
+
+def _in_the_books(payment: Payment, due: bool, moneyless: bool) -> str:
+    where = getattr(payment, "place", "") if payment.collected_at else ""
+    if payment.contested:
+        return "Contested: the provider contradicted its own end."
+    if where == Place.IN_DOUBT:
+        return "Its refund is under way, or in doubt."
+    if due:
+        return "Refund due, without a refund."
+    if where == Place.UNPLACED:
+        return "Money in, without a match or a place in a queue."
+    if moneyless:
+        return "In a match, without money."
+    return ""
+
+
+def _never_named(payment: Payment) -> str:
+    """Nobody knows an id to ask the provider by."""
+    if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
+        return "In doubt: the provider may have asked for it, and has named no id."
+    return ""

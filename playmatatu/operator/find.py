@@ -1,0 +1,64 @@
+"""Whose story a search means: a number in any notation, a match code or link, or the id of a payment or a text."""
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
+
+from django.db.models import Q
+
+from game.models import Entry, Player
+from payments.models import Payment, Refund
+from sms.errors import InvalidPhone
+from sms.models import SmsMessage
+from sms.text import to_e164
+
+# So many players are offered to choose from.
+MOST = 20
+_LONGEST = 200
+_CODE = re.compile(r"[A-Za-z0-9]{6}")
+_MATCH_LINK = re.compile(r"/g/([\w-]+)")
+_CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
+
+
+def phones(term: str) -> list[str]:
+    """The numbers (E.164) that the term means, each once; by whole values, so that an index answers each question."""
+    term = term.strip().replace("\0", "")[:_LONGEST]
+    if not term:
+        return []
+    try:
+        return [to_e164(term)]
+    except InvalidPhone:
+        return list(dict.fromkeys(_by_name(term)))[:MOST]
+
+
+def of_player(given: str) -> list[str]:
+    """The number of a player by its id: links lead by it, so that no address holds a number."""
+    if not (given.isascii() and given.isdigit() and len(given) < 19):
+        return []
+    return list(Player.objects.filter(pk=int(given)).values_list("phone", flat=True))
+
+
+def _by_name(term: str) -> Iterator[str]:
+    link = unquote(term)
+    token = found.group(1) if (found := _MATCH_LINK.search(link)) else term
+    code = found.group(1) if (found := _CODE_LINK.search(link)) else term
+    if _CODE.fullmatch(code):
+        yield from _of_matches(Q(match_code=code.upper()))
+    yield from _of_matches(Q(session__token=token))
+    yield from _some(Payment.objects.filter(Q(transaction_id=term)).values_list("phone", flat=True))
+    yield from _some(Payment.objects.filter(provider_id=term).exclude(provider_id="").values_list("phone", flat=True))
+    yield from _some(Refund.objects.filter(reference=term).values_list("payment__phone", flat=True))
+    texts = SmsMessage.objects.filter(Q(provider_id=term) & ~Q(provider_id="") | Q(dedupe_key=term))
+    yield from _some(texts.values_list("phone", flat=True))
+
+
+def _of_matches(which: Q) -> Iterator[str]:
+    """Of an entry and whom it met."""
+    for entry in Entry.objects.filter(which).select_related("player", "session").order_by("pk")[:MOST]:
+        yield entry.phone
+        if entry.session is not None:
+            yield from (other.phone for other in entry.session.entries.select_related("player").order_by("pk"))
+
+
+def _some(rows: Iterable[str]) -> Iterator[str]:
+    yield from rows[:MOST]  # type: ignore[index]

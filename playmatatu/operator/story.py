@@ -1,0 +1,174 @@
+"""One number, one story: everything of a player in the order in which it happened, and what can be done now."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Prefetch, Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from game.models import Entry, Player
+from game.wording import state_words
+from payments import refunding, wording
+from payments.models import Payment, Refund
+from playmatatu.operator import steps
+from playmatatu.operator.steps import Link, Step, change_link, ugx
+from sms import outbox, timeline
+from sms.models import SmsMessage, SmsNever
+from sms.text import mask_phone
+
+# The newest of each; older ones are a list away.
+MOST_STAKES, MOST_TEXTS, MOST_ACTS = 30, 50, 100
+
+
+@dataclass
+class StakeRow:
+    """A stake and its money. `to_do`: what an operator can do about it now, and where."""
+
+    at: datetime
+    amount: str
+    state: str
+    money: str
+    to_do: str
+    links: list[Link]
+    needs: bool
+
+
+@dataclass
+class TextRow:
+    at: datetime
+    kind: str
+    status: str
+    words: str
+    meaning: str
+    link: Link
+    again: bool
+
+
+@dataclass
+class Story:
+    """`older`: what is not shown any more, with the lists that have it."""
+
+    phone: str
+    player: Player | None
+    stakes: list[StakeRow]
+    texts: list[TextRow]
+    steps: list[Step]
+    never: SmsNever | None
+    older: list[Link] = field(default_factory=list)
+
+    @property
+    def needs(self) -> list[StakeRow]:
+        return [row for row in self.stakes if row.needs]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.stakes or self.texts or self.steps or self.never)
+
+
+def tell(request: HttpRequest, phone: str) -> Story:
+    """Some twenty queries, however long the story. Only of what this user may see."""
+    may = request.user.has_perm
+    player = Player.objects.filter(phone=phone).first()
+    entries = _entries(player) if may("game.view_entry") else []
+    payments = _payments(phone) if may("payments.view_payment") else []
+    messages = _messages(phone) if may("sms.view_smsmessage") else []
+    never = SmsNever.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
+    told = [step for entry in entries for step in steps.of_entry(entry)]
+    told += [step for payment in payments for step in steps.of_payment(payment)]
+    told += [step for message in messages for step in steps.of_text(message)]
+    told += steps.of_acts(_acts([*payments, *messages, *([never] if never else [])]))
+    return Story(
+        phone=phone if may("sms.view_full_phone") else mask_phone(phone),
+        player=player,
+        stakes=_stake_rows(entries, payments),
+        texts=_text_rows(messages),
+        steps=sorted(told, key=lambda step: step.at),
+        never=never,
+        older=list(_older(phone if may("sms.view_full_phone") else "", entries, messages)),
+    )
+
+
+def _entries(player: Player | None) -> list[Entry]:
+    rows = Entry.objects.filter(player=player).select_related("player", "payment", "session").order_by("-pk")
+    met = Prefetch("session__entries", Entry.objects.select_related("player"))
+    return list(rows.prefetch_related(met)[:MOST_STAKES]) if player else []
+
+
+def _payments(phone: str) -> list[Payment]:
+    rows = Payment.objects.filter(phone=phone).order_by("-pk")
+    return list(rows.prefetch_related("callbacks", "refunds", "exchanges")[:MOST_STAKES])
+
+
+def _messages(phone: str) -> list[SmsMessage]:
+    return list(SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")[:MOST_TEXTS])
+
+
+def _acts(rows: list[Model]) -> list[LogEntry]:
+    """What operators did to any of these."""
+    which = Q(pk__in=())
+    by_model: dict[type[Model], list[str]] = {}
+    for row in rows:
+        by_model.setdefault(type(row), []).append(str(row.pk))
+    for model, keys in by_model.items():
+        which |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
+    return list(LogEntry.objects.filter(which).select_related("user", "content_type")[:MOST_ACTS])
+
+
+def _stake_rows(entries: list[Entry], payments: list[Payment]) -> list[StakeRow]:
+    """The newest first. The money's words come from the payment as it was read with all that belongs to it."""
+    by_id = {payment.pk: payment for payment in payments}
+    due = set(refunding.due().filter(pk__in=by_id).values_list("pk", flat=True))
+    rows = [_stake_row(entry, by_id.pop(entry.payment_id, None), due) for entry in entries]
+    rows += [_stake_row(None, payment, due) for payment in by_id.values()]
+    return sorted(rows, key=lambda row: row.at, reverse=True)
+
+
+def _stake_row(entry: Entry | None, payment: Payment | None, due: set[int]) -> StakeRow:
+    money = to_do = ""
+    links = [change_link(entry, f"stake {entry.pk}")] if entry else []
+    if entry and entry.session:
+        links.append(change_link(entry.session, f"match {entry.session_id}"))
+    if payment:
+        refund: Refund | None = next(iter(payment.refunds.all()), None)
+        money = wording.meaning(payment, refund, payment.pk in due)
+        to_do = wording.to_do(payment, refund, payment.pk in due)
+        links.append(change_link(payment, f"payment {payment.pk}"))
+    one = entry or payment
+    return StakeRow(
+        at=one.created_at if one else timezone.now(),
+        amount=ugx(entry.stake_amount if entry else payment.amount if payment else 0),
+        state=state_words(entry) if entry else "a payment without a stake",
+        money=money,
+        to_do=to_do,
+        links=links,
+        needs=bool(to_do),
+    )
+
+
+def _text_rows(messages: list[SmsMessage]) -> list[TextRow]:
+    shown = SmsMessage.objects.filter(pk__in=[message.pk for message in messages])
+    able = set(outbox.resendable(shown).values_list("pk", flat=True))
+    return [
+        TextRow(
+            at=message.created_at,
+            kind=message.kind or "plain",
+            status=message.status,
+            words=message.get_status_display(),
+            meaning=message.error or timeline.MEANINGS[message.status],
+            link=change_link(message, f"text {message.pk}"),
+            again=message.pk in able,
+        )
+        for message in messages
+    ]
+
+
+def _older(phone: str, entries: list[Entry], messages: list[SmsMessage]) -> Iterator[Link]:
+    if len(entries) == MOST_STAKES:
+        yield Link("all stakes", f"{reverse('admin:game_entry_changelist')}?player__id__exact={entries[0].player_id}")
+    if len(messages) == MOST_TEXTS and phone:
+        yield Link("all texts", f"{reverse('admin:sms_smsmessage_changelist')}?phone__exact={phone}")

@@ -1,0 +1,43 @@
+"""One box, one page: who is meant, and what happened to them."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from game.models import Player
+from playmatatu.operator import find as finding
+from playmatatu.operator import story
+from sms.text import mask_phone
+
+# Who may see one of these may search; what they see is what their permissions show.
+NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
+
+
+@require_safe
+def find(request: HttpRequest) -> HttpResponse:
+    """`?q=`: a number in any notation, a code, a link or an id; `?player=`: by the player's id."""
+    if not any(request.user.has_perm(name) for name in NEEDED):
+        return HttpResponse("You may not see players.", status=403, content_type="text/plain")
+    term = request.GET.get("q", "").strip()
+    phones = finding.of_player(request.GET.get("player", "")) or finding.phones(term)
+    if len(phones) == 1:
+        return _page(request, {"term": term, "story": story.tell(request, phones[0])})
+    players = Player.objects.filter(phone__in=phones)
+    by_phone = {player.phone: player for player in players}
+    if len(phones) > 1 and len(by_phone) == 1 == len(set(phones)):
+        return HttpResponseRedirect(f"{reverse('admin:find')}?{urlencode({'player': players[0].pk})}")
+    choices = [(mask_phone(phone), _address(by_phone.get(phone), phone)) for phone in phones]
+    return _page(request, {"term": term, "choices": choices, "asked": bool(term or request.GET.get("player"))})
+
+
+def _address(player: Player | None, phone: str) -> str:
+    query = {"player": player.pk} if player else {"q": phone}
+    return f"{reverse('admin:find')}?{urlencode(query)}"
+
+
+def _page(request: HttpRequest, context: dict[str, object]) -> HttpResponse:
+    title = f"Everything of {context['story'].phone}" if "story" in context else "Find a player"  # type: ignore[attr-defined]
+    return TemplateResponse(request, "admin/find.html", {**admin.site.each_context(request), "title": title, **context})

@@ -1,0 +1,41 @@
+"""One conversation over the worker's loop, as the worker drives it but for the database."""
+
+import threading
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from sms import conf
+from sms.dmark.conversation import Talk
+from sms.dmark.exchange import Exchange
+from sms.sending.claims import Claimed
+from sms.worker.background import Tokens
+from sms.worker.loop import Job, Loop
+
+
+def over_loop(talk: Talk[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
+    """What it returned, or the error that it ended with. `exchanges` takes the token's requests too."""
+    ended = threading.Event()
+    tokens = Tokens(config)
+    loop = Loop(
+        in_flight=1,
+        unwritten=1,
+        batch=1,
+        connect_timeout=config.connect_timeout,
+        read_timeout=config.read_timeout,
+        ask_token=tokens.ask,
+        ring=ended.set,
+    )
+    loop.leases_hold_until = time.monotonic() + 60
+    far = datetime(2099, 1, 1, tzinfo=timezone.utc)
+    job = Job(Claimed(1, "+256772123456", "x", "", None, far, "", 0, 0, 0, ""), lambda note: talk, float("inf"))
+    job.exchanges = exchanges
+    tokens.start(loop.give_token)
+    loop.start()
+    loop.submit([job])
+    try:
+        assert ended.wait(30)
+    finally:
+        tokens.finish()
+        assert loop.quit(5)
+    return job.result

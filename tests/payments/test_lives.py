@@ -1,0 +1,248 @@
+"""Random lives of stakes: whatever happens to them, in whatever order, every shilling is in exactly one place."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db.models import F
+from django.test import Client
+
+from game.models import Entry, Session
+from game.rules.ending import expire_old, leave
+from game.rules.placing import Stake, place
+from game.rules.refused import Refused
+from payments import background, books, collecting, refunding
+from payments.models import Payment, Refund
+from payments.settling import settle
+from sms.testing import Sandbox
+from tests.payments.helpers import notice
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AMOUNTS = (1000, 2000)
+# Faults of the order, most lives without one; each leaves the money somewhere else.
+PAYIN = ["ok"] * 6 + ["taken_reset", "taken_hang", "taken_500", "reset", "500", "400", "429", "taken_html"]
+PAYOUT = ["ok"] * 4 + ["taken_reset", "reset", "500", "400", "429"]
+
+
+class World:
+    """A few phones, the sandbox that holds their money, and time that passes when it is told to."""
+
+    def __init__(self, sandbox: Sandbox, seed: int) -> None:
+        self.sandbox, self.dice = sandbox, random.Random(seed)
+        self.client = Client()
+        self.phones = [f"+25677200{number:04}" for number in range(8)]
+        self.crashed = 0
+
+    def any_payment(self, **which: Any) -> Payment | None:
+        keys = list(Payment.objects.filter(**which).order_by("-pk").values_list("pk", flat=True)[:12])
+        return Payment.objects.get(pk=self.dice.choice(keys)) if keys else None
+
+    # --- what may happen
+
+    def stake(self) -> None:
+        code = ""
+        if self.dice.random() < 0.3:
+            code = self.dice.choice([entry.match_code or "" for entry in Entry.objects.filter(status="queued")] or [""])
+        amount = self.dice.choice(AMOUNTS)
+        self.sandbox.faults(payin=self.dice.choice(PAYIN))
+        private = not code and self.dice.random() < 0.2
+        try:
+            place(Stake(self.dice.choice(self.phones), amount, match_code=code, create_private=private))
+        except Refused:
+            return  # their phone rings, they wait already, or the friend's stake is another
+        finally:
+            self.sandbox.faults(payin="ok")
+
+    def tap(self) -> None:
+        prompts = self.sandbox.prompts()
+        if prompts:
+            prompt = self.dice.choice(prompts)
+            self.sandbox.tap(prompt["sp_transaction_id"], self.dice.choice(["pay", "pay", "pay", "decline"]))
+
+    def tell(self) -> None:
+        """A notice: true or not, with DMarkPay's id or without."""
+        payment = self.any_payment()
+        if payment is not None:
+            notice(
+                self.client,
+                payment,
+                transaction_id=self.dice.choice([self.their_id(payment), self.their_id(payment), "", "DPother"]),
+                status=self.dice.choice(["Successful", "Failed", "Pending", "?"]),
+            )
+
+    def time(self) -> None:
+        self.pass_time(self.dice.choice([3, 6, 30, 70, 200, 700, 3600]))
+
+    def work(self) -> None:
+        background.once()
+
+    def expire(self) -> None:
+        expire_old()
+
+    def leave(self) -> None:
+        entry = Entry.objects.filter(status__in=("queued", "awaiting_payment")).order_by("?").first()
+        if entry is not None:
+            leave(entry)
+
+    def crash(self) -> None:
+        """A process takes an order or a payout, and dies before or after it asked."""
+        orders, payouts = collecting._claim(1), refunding._claim(1)
+        for payment in orders:
+            self.crashed += 1
+            if self.dice.random() < 0.5:
+                collecting._ask(payment)
+        for refund in payouts:
+            self.crashed += 1
+            if self.dice.random() < 0.5:
+                refunding._ask(refund)
+
+    def refund(self) -> None:
+        payment = self.any_payment(collected_at__isnull=False)
+        if payment is None:
+            return
+        rows = Payment.objects.filter(pk=payment.pk)
+        self.sandbox.faults(payout=self.dice.choice(PAYOUT))
+        if self.dice.random() < 0.8:
+            refunding.order_payouts(rows, "an operator")
+            refunding.order_payouts(rows, "another")
+        else:
+            refunding.record_by_hand(rows, "an operator", "cash")
+        self.sandbox.faults(payout="ok")
+
+    def reverse(self) -> None:
+        """The provider takes back what it said."""
+        payment = self.any_payment(collected_at__isnull=False)
+        if payment is not None and self.dice.random() < 0.3:
+            settle(payment.pk, Payment.Status.FAILED, by="callback")
+
+    # --- the world itself
+
+    def their_id(self, payment: Payment) -> str:
+        found = self.sandbox.server.state.money.named(payment.transaction_id, "payin")
+        return found[0].transaction_id if found else ""
+
+    def pass_time(self, seconds: float) -> None:
+        span = timedelta(seconds=seconds)
+        for model, names in (
+            (Payment, "created_at asked_at start_at next_ask_at last_ask_at settled_at collected_at contested_at"),
+            (Refund, "ordered_at start_at"),
+            (Entry, "created_at opened_at expires_at"),
+            (Session, "created_at expires_at"),
+        ):
+            model.objects.update(**{name: F(name) - span for name in names.split()})
+
+    def settle_down(self) -> None:
+        """Nothing new happens, all that was lost is found: notices come, workers and operators work."""
+        for prompt in self.sandbox.prompts():
+            self.sandbox.tap(prompt["sp_transaction_id"], "decline")
+        for _ in range(3):
+            self.pass_time(1200)
+            background.once()
+            for payment in Payment.objects.filter(status="PENDING"):
+                notice(self.client, payment, transaction_id=self.their_id(payment))
+        call_command("expire_queue", stdout=StringIO())
+
+    def check_books(self) -> None:
+        """At any moment."""
+        collected = Payment.objects.filter(collected_at__isnull=False)
+        sums = books.sums(collected, Payment.objects.all())
+        parts = [getattr(sums, place) for place in books.Place.values]
+        assert sums.collected.payments == collected.count() == sum(part.payments for part in parts)
+        assert sums.collected.ugx == sum(payment.amount for payment in collected) == sum(part.ugx for part in parts)
+        # Nothing is both to be given back and played for, and the query that refunds sees what the books see.
+        due = {payment.pk for payment in refunding.due()}
+        assert due == set(collected.annotate(place=books.place()).filter(place="due_back").values_list("pk", flat=True))
+        assert not Entry.objects.filter(payment__in=due).exclude(session=None).exists()
+        assert (
+            not Entry.objects.filter(payment__refunds__state="succeeded")
+            .exclude(session=None)
+            .filter(payment__contested=False, payment__refunds__how="payout")
+            .exists()
+        )
+
+    def check_against_the_sandbox(self) -> None:
+        """Once all is settled: our books are those of who holds the money."""
+        transactions = list(self.sandbox.server.state.money.transactions.values())
+        # No order that may have arrived was repeated, and none was forgotten.
+        assert set(Counter(one.sp_transaction_id for one in transactions).values()) <= {1}
+        assert not Payment.objects.filter(collection__in=("due", "asking")).exists()
+        moved = {
+            kind: {one.sp_transaction_id for one in transactions if (one.kind, one.status) == (kind, "Successful")}
+            for kind in ("payin", "payout")
+        }
+        collected = Payment.objects.filter(collected_at__isnull=False)
+        assert moved["payin"] == set(collected.values_list("transaction_id", flat=True))
+        payouts = moved["payout"]
+        states = dict(Refund.objects.filter(how="payout").values_list("reference", "state"))
+        assert payouts <= set(states)
+        for reference, state in states.items():
+            if state == "succeeded":
+                assert reference in payouts
+            elif state == "failed":
+                assert reference not in payouts
+        sums = books.sums(Payment.objects.all(), Payment.objects.all())
+        assert sums.unplaced == books.Amount(0, 0)
+        assert sums.waiting == books.Amount(0, 0)
+
+
+@pytest.fixture
+def quiet(collection: Sandbox, settings: Any) -> Sandbox:
+    settings.DMARK_PAY_TIMEOUT = 0.3
+    settings.UNPAID_STAKES_PER_PHONE_HOUR = settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 10**6
+    settings.SMS_SERVICE_PASSWORD = ""  # texts are another test's
+    collection.faults(callback="never", hang_seconds=0.5, phones_seconds=10**6)
+    return collection
+
+
+MOVES: list[tuple[Callable[[World], None], int]] = [
+    (World.stake, 8),
+    (World.tap, 8),
+    (World.tell, 5),
+    (World.time, 4),
+    (World.work, 4),
+    (World.expire, 1),
+    (World.leave, 1),
+    (World.crash, 1),
+    (World.refund, 3),
+    (World.reverse, 1),
+]
+
+
+def live(world: World, lives: int) -> None:
+    """Until so many stakes were taken."""
+    moves, weights = zip(*MOVES, strict=True)
+    steps = 0
+    while Payment.objects.count() < lives:
+        world.dice.choices(moves, weights)[0](world)
+        steps += 1
+        if steps % 25 == 0:
+            world.check_books()
+
+
+@pytest.mark.parametrize(("seed", "delivery"), [(1, "inline"), (2, "worker")])
+def test_every_shilling_is_in_one_place(quiet: Sandbox, settings: Any, seed: int, delivery: str) -> None:
+    settings.SMS_DELIVERY = delivery
+    world = World(quiet, seed)
+    live(world, 60)
+    world.settle_down()
+    world.check_books()
+    world.check_against_the_sandbox()
+
+
+@pytest.mark.slow
+def test_two_thousand_lives(quiet: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    world = World(quiet, 7)
+    live(world, 2000)
+    world.settle_down()
+    world.check_books()
+    world.check_against_the_sandbox()
+    places = {row.place for row in Payment.objects.filter(collected_at__isnull=False).annotate(place=books.place())}
+    assert {"in_matches", "due_back", "refunded", "in_doubt", "contested"} <= places
+    assert world.crashed

@@ -1,0 +1,185 @@
+"""Everybody at the same moment: one order, one end, one refund. On PostgreSQL this runs in earnest."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection, connections
+from django.test import Client
+
+from payments import asking, collecting, refunding
+from payments.models import Callback, Payment, Refund
+from payments.settling import settle
+from payments.signals import momo_status_changed, payment_contested, payment_refunded
+from sms.testing import Sandbox
+from tests.payments.helpers import asked, fresh, later, notice, pay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+IN_EARNEST = connection.vendor == "postgresql"
+
+
+@pytest.fixture(autouse=True)
+def provider(collection: Sandbox, settings: Any) -> None:
+    settings.DMARK_PAY_TIMEOUT = 10
+    collection.faults(callback="never")
+
+
+@pytest.fixture
+def effects() -> Any:
+    """What each payment's signals amount to."""
+    told: Counter[tuple[str, int]] = Counter()
+
+    def changed(payment: Payment, **kwargs: Any) -> None:
+        told[payment.status, payment.pk] += 1
+
+    def contested(payment: Payment, **kwargs: Any) -> None:
+        told["contested", payment.pk] += 1
+
+    def refunded(payment: Payment, **kwargs: Any) -> None:
+        told["refunded", payment.pk] += 1
+
+    receivers = [(momo_status_changed, changed), (payment_contested, contested), (payment_refunded, refunded)]
+    for signal, receiver in receivers:
+        signal.connect(receiver)
+    yield told
+    for signal, receiver in receivers:
+        signal.disconnect(receiver)
+
+
+class Crowd:
+    """Threads, each with a connection of its own, whose calls are begun at the same moment."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = threading.Barrier(size)
+        self.pool = ThreadPoolExecutor(size)
+
+    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
+        """The calls' answers."""
+        return [future.result(60) for future in [self.pool.submit(self._run, call) for call in calls]]
+
+    def _run(self, call: Callable[[], Any]) -> Any:
+        self.barrier.wait(10)
+        return call()
+
+    def end(self) -> None:
+        self.at_once(*[connections.close_all] * self.barrier.parties)
+        self.pool.shutdown()
+
+
+@pytest.fixture
+def crowd() -> Iterator[Callable[[int], Crowd]]:
+    made: list[Crowd] = []
+
+    def make(size: int) -> Crowd:
+        made.append(Crowd(size))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def callback(payment: Payment, status: str) -> int:
+    body = {
+        "transaction_id": payment.transaction_id,
+        "phone_number": payment.phone,
+        "amount": payment.amount,
+        "status": status,
+    }
+    return (
+        Client()
+        .post(
+            "/api/v1/momo/callback",
+            json.dumps(body),
+            content_type="application/json",
+            headers={"X-Callback-Secret": settings.MOMO_CALLBACK_SECRET},
+        )
+        .status_code
+    )
+
+
+def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: Any, settings: Any, crowd: Any) -> None:
+    """A Go service credited twice: its checker and its callback called one function that looks before it locks."""
+    together = crowd(3)
+    times = 200 if IN_EARNEST else 15
+    settings.SMS_DELIVERY = "worker"
+    payments = [pay(f"+25677{number:07}") for number in range(times)]
+    assert collecting.start_due() == times
+    for payment in payments:
+        collection.tap(payment.transaction_id, "pay")
+        later(payment, 5)
+        payment.refresh_from_db()
+        answers = together.at_once(
+            partial(asking.ask, payment.pk),
+            partial(callback, payment, "SUCCESS"),
+            partial(notice, Client(), payment),
+        )
+        assert answers[1:] == [200, 200]
+    assert effects == {("SUCCESS", payment.pk): 1 for payment in payments}
+    assert Payment.objects.filter(status="SUCCESS", collected_at__isnull=False).count() == times
+
+
+def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
+    """PAYONE/magento-2#279: a 'paid' callback that came twice doubled the amount."""
+    workers = 16 if IN_EARNEST else 4
+    together = crowd(workers)
+    payment = pay()
+    assert together.at_once(*[partial(callback, payment, "SUCCESS")] * workers) == [200] * workers
+    assert effects == {("SUCCESS", payment.pk): 1}
+    assert Callback.objects.filter(applied=True).count() == 1
+    assert Callback.objects.count() == workers
+
+
+def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, crowd: Any) -> None:
+    """Whichever comes first is the end, the other is never lost."""
+    together = crowd(2)
+    for number in range(20 if IN_EARNEST else 4):
+        payment = pay(f"+25677100{number:04}")
+        together.at_once(partial(callback, payment, "SUCCESS"), partial(callback, payment, "FAILED"))
+        payment = fresh(payment)
+        assert payment.contested
+        assert payment.collected_at is not None
+        assert payment.refund_due == (payment.status == "FAILED")
+        assert effects[payment.status, payment.pk] == effects["contested", payment.pk] == 1
+
+
+def test_one_order_however_many_workers(collection: Sandbox, settings: Any, crowd: Any) -> None:
+    together = crowd(4)
+    settings.SMS_DELIVERY = "worker"
+    payments = [pay(f"+25677200{number:04}") for number in range(100 if IN_EARNEST else 12)]
+    started = together.at_once(*[collecting.start_due] * 4)
+    assert sum(started) == len(payments)
+    assert asked(collection) == {payment.transaction_id: 1 for payment in payments}
+
+
+def test_one_question_back_however_many_workers(collection: Sandbox, settings: Any, crowd: Any) -> None:
+    together = crowd(4)
+    payments = [pay(f"+25677300{number:04}") for number in range(40 if IN_EARNEST else 5)]
+    for payment in payments:
+        later(payment, 50)
+    assert sum(together.at_once(*[asking.ask_due] * 4)) == len(payments)
+    assert asked(collection, "status") == {payment.transaction_id: 1 for payment in payments}
+
+
+def test_whoever_presses_at_the_same_moment_refunds_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
+    together = crowd(3)
+    for number in range(12 if IN_EARNEST else 3):
+        payment = pay(f"+25677400{number:04}")
+        settle(payment.pk, Payment.Status.FAILED, by="callback")
+        settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+        rows = Payment.objects.filter(pk=payment.pk)
+        ordered = together.at_once(
+            partial(refunding.order_payouts, rows, "one"),
+            partial(refunding.order_payouts, rows, "two"),
+            partial(refunding.record_by_hand, rows, "three", "cash"),
+        )
+        assert sum(map(len, ordered)) == 1
+        refund = Refund.objects.get(payment=payment)
+        assert asked(collection, "payout").get(refund.reference, 0) == (refund.how == "payout")
+        assert effects["refunded", payment.pk] == 1

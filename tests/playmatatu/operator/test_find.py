@@ -1,0 +1,203 @@
+"""One number, one story: who is meant, and everything of them in the order in which it happened."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from game.models import Entry, Player, Session
+from payments import refunding
+from payments.models import Payment
+from playmatatu.operator import find
+from sms.models import SmsMessage, SmsNever
+from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIND = "/admin/find/"
+
+
+def e164(phone: str) -> str:
+    return f"+256{phone[1:]}"
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("grace", password="x"))
+    return client
+
+
+@pytest.fixture
+def matched(sandbox: Sandbox, settings: Any) -> Entry:
+    """Carol made a private match and paid; Dave joined by its code and paid."""
+    settings.MOMO_AUTO_APPROVE = False
+    client = Client()
+    private = paid_stake(client, CAROL, 2000, create_private=True, invite_phone=DAVE)
+    paid_stake(client, DAVE, 2000, match_code=private.match_code)
+    return Entry.objects.select_related("payment", "session").get(pk=private.pk)
+
+
+def page(client: Client, **query: Any) -> str:
+    answer = client.get(FIND, query, follow=True)
+    assert answer.status_code == 200, answer
+    return str(answer.content.decode())
+
+
+@pytest.mark.parametrize("term", ["0772000003", "+256772000003", "256 772 000 003", "772000003", "0772-000-003"])
+def test_a_number_in_any_notation(operator: Client, matched: Entry, term: str) -> None:
+    assert f"Everything of {e164(CAROL)}" in page(operator, q=term)
+
+
+def test_whom_a_code_a_link_or_an_id_means(matched: Entry) -> None:
+    both = [e164(CAROL), e164(DAVE)]
+    session = Session.objects.get()
+    code = matched.match_code or ""
+    Payment.objects.filter(pk=matched.payment_id).update(provider_id="dmp-77")
+    SmsMessage.objects.filter(phone=e164(DAVE), kind="private_invite").update(provider_id="2047158")
+    for term in (
+        code,
+        code.lower(),
+        f"http://x/?match_code={code}",
+        session.token,
+        f"https://x/g/{session.token}?pt=x",
+    ):
+        assert find.phones(f" {term} ") == both, term
+    assert find.phones(matched.payment.transaction_id) == [e164(CAROL)]
+    assert find.phones("dmp-77") == [e164(CAROL)]
+    assert find.phones("2047158") == [e164(DAVE)]
+    assert find.phones(f"invite:{matched.pk}") == [e164(DAVE)]
+    for nothing in ("", " ", "%", "dmp-7", "AAAAAA", "'; DROP TABLE", "\0", "9" * 300, "x" * 5000):
+        assert find.phones(nothing) == [], nothing
+
+
+def test_everything_in_the_order_in_which_it_happened(operator: Client, matched: Entry) -> None:
+    html = page(operator, q=CAROL)
+    way = html[html.index("in the order in which it happened</h2>") :]
+    steps = (
+        "Staked 2,000 UGX",
+        "Callback: SUCCESS",
+        "payment_success: Queued",
+        "payment_success: DMark took it",
+        f"Matched: match {matched.session_id}",
+        "match_found: DMark took it",
+    )
+    places = [way.index(step) for step in steps]
+    assert places == sorted(places), list(zip(steps, places, strict=True))
+    assert f"A private match, code {matched.match_code}, +25677****004 invited." in way
+    assert "Against +25677****004, for 4,000 UGX." in way
+    for url in (
+        f"/admin/game/entry/{matched.pk}/change/",
+        f"/admin/payments/payment/{matched.payment_id}/change/",
+        f"/admin/game/session/{matched.session_id}/change/",
+        f"{FIND}?player={Player.objects.get(phone=e164(DAVE)).pk}",
+    ):
+        assert f'href="{url}"' in html
+        assert operator.get(url).status_code == 200
+    assert "pt=" not in html.replace("pt=[redacted]", "")
+
+
+def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    """The money, what it means and what can be done, without a second search."""
+    settings.MOMO_AUTO_APPROVE = False
+    entry = paid_stake(operator, ALICE, 5000)
+    html = page(operator, q=ALICE)
+    assert "waits for an opponent · Paid." in html
+    assert "No money of this player needs you." in html
+    age()
+    html = page(operator, q=ALICE)
+    assert "nobody joined in time · The money is to be given back." in html
+    assert "Refund it by payout, or record that it went back by another way." in html
+    assert "No money of this player needs you." not in html
+    refunding.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
+    html = page(operator, q=ALICE)
+    assert "The money is back with the payer." in html
+    assert "Refund of 5,000 UGX by hand, by grace" in html
+    assert "in cash at the shop" in html
+
+
+def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) -> None:
+    message = SmsMessage.objects.create(
+        phone=e164(BOB), text="x", kind="match_found", status="failed", expires_at="2030-01-01T00:00:00Z"
+    )
+    operator.post("/admin/sms/smsmessage/", {"action": "resend", "_selected_action": [message.pk], "post": "yes"})
+    operator.post("/admin/sms/smsnever/add/", {"phone": BOB, "reason": "complained loudly"})
+    html = page(operator, q=BOB)
+    assert "match_found: Sent again by grace" in html
+    assert "By grace" in html
+    assert "This number is never texted:</b> complained loudly" in html
+
+
+def test_a_code_of_a_match_offers_both(operator: Client, matched: Entry) -> None:
+    html = page(operator, q=matched.match_code)
+    assert "Several players are meant:" in html
+    for phone in (CAROL, DAVE):
+        player = Player.objects.get(phone=e164(phone))
+        assert f'<a href="{FIND}?player={player.pk}">+25677****{phone[-3:]}</a>' in html
+
+
+def test_nothing_found(operator: Client) -> None:
+    assert "Nothing is found for that." in page(operator, q="nonsense")
+    assert "Nothing is known of +256772999999:" in page(operator, q="0772999999")
+    assert "Nothing is found for that." in page(operator, player="99999")
+    for odd in ("x", "-1", "9" * 30, "²"):
+        assert "Nothing is found for that." in page(operator, player=odd)
+    assert operator.get(FIND, {"q": "a\0"}).status_code == 400
+    assert "<script>alert" not in page(operator, q="<script>alert(1)</script>")
+    assert operator.post(FIND, {"q": "x"}).status_code == 405
+
+
+def test_each_sees_what_they_may(client: Client, matched: Entry) -> None:
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    client.force_login(viewer)
+    assert client.get(FIND, {"q": CAROL}).status_code == 403
+    viewer.user_permissions.add(Permission.objects.get(codename="view_smsmessage"))
+    html = page(client, q=CAROL)
+    assert "match_found: DMark took it" in html
+    assert "Staked" not in html
+    assert "Callback" not in html
+    assert e164(CAROL) not in html.replace(f'value="{CAROL}"', "")
+    viewer.user_permissions.add(Permission.objects.get(codename="view_payment"))
+    html = page(client, q=CAROL)
+    assert "Callback: SUCCESS" in html
+    assert e164(CAROL) not in html
+    viewer.user_permissions.add(Permission.objects.get(codename="view_full_phone"))
+    assert f"Everything of {e164(CAROL)}" in page(client, q=CAROL)
+    client.logout()
+    assert client.get(FIND, {"q": CAROL}).status_code == 302
+
+
+def test_few_queries_however_long_the_story(
+    operator: Client, sandbox: Sandbox, settings: Any, django_assert_max_num_queries: Any
+) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    for _ in range(5):
+        paid_stake(operator, ALICE)
+        paid_stake(operator, BOB)
+    placed = stake(operator, ALICE)
+    paid(operator, placed, ALICE, "FAILED")
+    SmsNever.objects.create(phone=e164(ALICE), reason="x")
+    page(operator, q=ALICE)
+    with django_assert_max_num_queries(30):
+        page(operator, q=ALICE)
+
+
+# --- the lists take every notation too
+
+
+@pytest.mark.parametrize("path", ["game/player", "game/entry", "game/session", "payments/payment", "sms/smsmessage"])
+@pytest.mark.parametrize("term", ["0772000003", "772000003", "+256 772 000003"])
+def test_every_list_takes_every_notation(operator: Client, matched: Entry, path: str, term: str) -> None:
+    stake(operator, ALICE)
+    answer = operator.get(f"/admin/{path}/", {"q": term})
+    found = answer.context["cl"].result_list
+    assert found
+    assert {getattr(row, "phone", e164(CAROL)) for row in found} == {e164(CAROL)}
+    assert not operator.get(f"/admin/{path}/", {"q": "0772999998"}).context["cl"].result_list
+
+
+def test_lists_take_codes_and_ids(operator: Client, matched: Entry) -> None:
+    code, token = matched.match_code or "", Session.objects.get().token
+    for path, term in (("entry", code.lower()), ("entry", matched.payment.transaction_id), ("session", token)):
+        assert len(operator.get(f"/admin/game/{path}/", {"q": term}).context["cl"].result_list) == 1, term

@@ -1,0 +1,124 @@
+"""The admin's first page: the state of the house, each number with its list."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry, Player, Session
+from payments.models import Callback, Payment
+from sms.models import SmsMessage
+from tests.conftest import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, age, paid_stake, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("grace", password="x"))
+    return client
+
+
+def house(client: Client) -> dict[str, tuple[str, str]]:
+    """By label: the number and the link."""
+    answer = client.get("/admin/")
+    assert answer.status_code == 200
+    html = answer.content.decode()
+    found = re.findall(r'<li class="\w*">(?:<a href="([^"]*)">)?<b>([^<]*)</b> <span>([^<]*)</span>', html)
+    return {label: (number, url.replace("&amp;", "&")) for url, number, label in found}
+
+
+def listed(client: Client, url: str) -> int:
+    answer = client.get(url)
+    assert answer.status_code == 200, url
+    assert "e=1" not in url
+    return int(answer.context["cl"].result_count)
+
+
+def test_every_number_leads_to_what_it_counts(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    client = Client()
+    paid_stake(client, ALICE, 5000)
+    age()
+    paid_stake(client, BOB, 2000)
+    paid_stake(client, CAROL, 2000)
+    paid_stake(client, ALICE, 3000)
+    contested = paid_stake(client, BOB, 1000)
+    Payment.objects.filter(pk=contested.payment_id).update(contested=True, contested_at=timezone.now())
+    Callback.objects.create(body="{", refusal="It could not be read.", answered=400)
+    SmsMessage.objects.filter(kind="match_found").update(status="failed", error="x")
+    shown = house(operator)
+    numbers = {label: number for label, (number, _) in shown.items()}
+    assert numbers["collected"] == "13,000 UGX · 5"
+    assert numbers["in matches"] == "4,000 UGX · 2"
+    assert numbers["due back"] == "5,000 UGX · 1"
+    assert numbers["waiting for an opponent"] == "3,000 UGX · 1"
+    assert numbers["refunds due"] == "1 · 5,000 UGX"
+    assert numbers["contested payments"] == numbers["callbacks that could not be read"] == "1"
+    assert numbers["stakes that wait"] == "2"
+    assert numbers["matches in the last day"] == "1"
+    assert numbers["failed in the last hour"] == "1"
+    assert "payments in doubt: asked or not" not in numbers
+    for label, (number, url) in shown.items():
+        if url and not label.startswith("numbers"):
+            count = int(number.replace(",", "").split(" · ")[0].split()[0]) if "UGX ·" not in number else None
+            expected = count if count is not None else int(number.rsplit("· ", 1)[1])
+            assert listed(operator, url) == expected, (label, url)
+
+
+def test_who_sees_what(client: Client, sandbox: Sandbox) -> None:
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    client.force_login(viewer)
+    assert house(client) == {}
+    assert "A player complains?" not in client.get("/admin/").content.decode()
+    viewer.user_permissions.add(Permission.objects.get(codename="view_entry"))
+    assert set(house(client)) == {"stakes that wait", "stakes that await their payment", "matches in the last day"}
+    assert "A player complains?" in client.get("/admin/").content.decode()
+
+
+def test_words_of_the_trade(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    entry = paid_stake(Client(), ALICE, 5000)
+    paid_stake(Client(), BOB, 5000)
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    entry.refresh_from_db()
+    page = operator.get(f"/admin/game/entry/{entry.pk}/change/").content.decode()
+    assert f"Stake {entry.pk} of 5,000 UGX" in page
+    assert "the match is over" in page
+    assert "the match is over" in operator.get("/admin/game/entry/").content.decode()
+    assert str(Player.objects.get(phone="+256" + ALICE[1:])) == "+25677****001"
+    assert str(Session.objects.get()) == f"Match {entry.session_id} for 5,000 UGX"
+    first = operator.get("/admin/").content.decode()
+    assert "Stakes" in first
+    assert "Entries" not in first
+    assert "playmatatu/admin.css" in first
+
+
+def test_numbers_are_masked_for_who_may_not_see_them(client: Client, sandbox: Sandbox) -> None:
+    stake(Client(), ALICE, create_private=True, invite_phone=BOB)
+    viewer = User.objects.create_user("viewer", password="x", is_staff=True)
+    shown = ("view_entry", "view_player", "view_session", "view_payment")
+    mine = Permission.objects.filter(codename__in=shown, content_type__app_label__in=("game", "payments"))
+    viewer.user_permissions.add(*mine)
+    client.force_login(viewer)
+    rows: list[Any] = [Entry.objects.get(), Player.objects.get(), Payment.objects.get()]
+    paths = [f"/admin/{row._meta.app_label}/{row._meta.model_name}/" for row in rows]
+    paths += [f"{path}{row.pk}/change/" for path, row in zip(paths, rows, strict=True)]
+    for path in paths:
+        html = client.get(path).content.decode()
+        assert "77200000" not in html, path
+        assert "+25677****001" in html, path
+    viewer.user_permissions.add(Permission.objects.get(codename="view_full_phone"))
+    for path in paths:
+        assert "+256772000001" in client.get(path).content.decode(), path
+
+
+def test_few_queries(operator: Client, sandbox: Sandbox, django_assert_max_num_queries: Any) -> None:
+    operator.get("/admin/")
+    with django_assert_max_num_queries(40):
+        operator.get("/admin/")

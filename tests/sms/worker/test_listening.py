@@ -1,0 +1,129 @@
+"""New texts are noticed at once: LISTEN on the worker's own connection, which watches itself."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Postgres, Sandbox, wait_for
+from tests.system import ROOT, System, postgres_database
+
+IDLE = "SELECT 1 FROM sms_smsworker"
+BURST = """
+from sms.outbox import queue_sms
+for number in range(150):
+    queue_sms(f"0772{number:06}", f"text {number}")
+"""
+
+
+def test_notify_wakes_an_idle_worker(on_postgres: System) -> None:
+    on_postgres.worker("--poll", "60")
+    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    on_postgres.queue(1)
+    wait_for(lambda: on_postgres.arrived() == 1, 5)
+
+
+def test_the_listener_is_back_after_its_connection_was_cut(on_postgres: System) -> None:
+    """graphile/worker#541: LISTEN was lost for good after trouble with the database."""
+    on_postgres.worker("--poll", "60")
+    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
+    on_postgres.sql(cut, on_postgres.database.rpartition("/")[2])
+    listens = "SELECT 1 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
+    wait_for(lambda: on_postgres.sql(listens, on_postgres.database.rpartition("/")[2]), 20)
+    on_postgres.queue(1)
+    wait_for(lambda: on_postgres.arrived() == 1, 10)
+
+
+def test_a_burst_of_commits_is_noticed_to_the_last(on_postgres: System) -> None:
+    """The process tells of the first in 10 ms alone; the worker's second look finds the others."""
+    on_postgres.worker("--poll", "60")
+    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", BURST]
+    subprocess.run(command, cwd=ROOT, env=on_postgres.environment, check=True)
+    wait_for(lambda: on_postgres.arrived() == 150, 10)
+
+
+class DeafProxy:
+    """Between a worker and PostgreSQL: passes everything on but notifications, as a transaction pooler does."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._pass_on_but_notifications, args=(server, client), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, to: socket.socket) -> None:
+        with source, to:
+            try:
+                while data := source.recv(65536):
+                    to.sendall(data)
+                to.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    @staticmethod
+    def _pass_on_but_notifications(source: socket.socket, to: socket.socket) -> None:
+        """A message: its kind in a byte, and its length, which counts itself, in four."""
+        stream = source.makefile("rb")
+        try:
+            while head := stream.read(5):
+                body = stream.read(int.from_bytes(head[1:], "big") - 4)
+                if head[:1] != b"A":
+                    to.sendall(head + body)
+        except OSError:
+            return
+        finally:
+            stream.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def deaf(postgres: Postgres) -> Iterator[DeafProxy]:
+    proxy = DeafProxy(postgres.port)
+    yield proxy
+    proxy.close()
+
+
+def test_a_pooler_in_the_way_is_said_once(
+    postgres: Postgres, sandbox: Sandbox, deaf: DeafProxy, tmp_path: Path
+) -> None:
+    """zoolutions/pgbus#236, OCA/queue#539: a transaction pooler swallows LISTEN without a word; timgit/pg-boss#850: a
+    listener that heard nothing looked healthy."""
+    system = System(postgres_database(postgres), sandbox)
+    straight = system.environment["DATABASE_URL"]
+    through = straight.replace(str(postgres.port), str(deaf.port)) + "?sslmode=disable&gssencmode=disable"
+    system.environment["DATABASE_URL"] = through
+    heard = tmp_path / "stderr"
+    try:
+        with heard.open("wb") as file:
+            system.worker("--poll", "60", "--housekeeping", "0.3", stderr=file)
+            wait_for(lambda: "sms.not_listening" in heard.read_text(), 60)
+            # From then on it looks more often than it was told to.
+            for number in range(3):
+                system.queue(1, start=number)
+                wait_for(lambda sent=number + 1: system.arrived() == sent, 5)
+            time.sleep(4)
+    finally:
+        system.close()
+    said = heard.read_text()
+    assert said.count("sms.not_listening") == said.count("sms.listen_lost") == 1
+    assert "straight to PostgreSQL" in said

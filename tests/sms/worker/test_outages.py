@@ -1,0 +1,118 @@
+"""What the worker needs goes away under it, refuses, or is slow; nothing is lost, nothing sent twice."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from sms.models import SmsMessage
+from sms.outbox import queue_sms
+from sms.signals import sms_failed, sms_sent
+from sms.worker.worker import Options, Worker
+from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
+from tests.system import System
+
+
+def test_postgresql_and_redis_restarted_under_the_worker(
+    on_postgres: System, postgres: Postgres, redis_server: RedisServer
+) -> None:
+    """graphile/worker v0.17.0: after a database outage the worker looked healthy, and a part of it had given up."""
+    on_postgres.environment |= {"REDIS_URL": redis_server.url, "SMS_RATE_LIMIT_SECONDS": "1"}
+    on_postgres.sandbox.faults(latency_ms=50)
+    on_postgres.queue(500)
+    worker = on_postgres.worker("--housekeeping", "0.5")
+    wait_for(lambda: on_postgres.arrived() >= 100, 30)
+    redis_server.stop()
+    wait_for(lambda: on_postgres.arrived() >= 200, 30)
+    postgres.stop()
+    time.sleep(1.5)
+    postgres.start()
+    redis_server.start()
+    wait_for(lambda: on_postgres.arrived() == 500, 60)
+    wait_for(lambda: on_postgres.counts() == {"sent": 500}, 30, every=0.2)
+    assert worker.poll() is None
+    # What was in flight or unwritten when the database went away was written when it came back.
+    assert set(on_postgres.texts().values()) == {1}
+    # The listener, the beat and the housekeeper are back too.
+    beat = on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker")
+    on_postgres.sql("UPDATE sms_smsmessage SET holds_link = true, expires_at = now() - interval '1 minute'")
+    on_postgres.queue(1, start=900)
+    wait_for(lambda: on_postgres.arrived() == 501, 10)
+    wait_for(lambda: on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker") > beat, 20)
+    wait_for(lambda: on_postgres.sql("SELECT count(*) FROM sms_smsmessage WHERE holds_link") == [(0,)], 20)
+
+
+def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
+    """One row cannot be written at all, one not with what DMark said: neither keeps the others, nor is sent again."""
+    on_postgres.sql("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.text = 'text 3' AND new.status = 'sent' OR new.text = 'text 5' AND new.provider_id <> ''
+            THEN RAISE 'refused'; END IF; RETURN new; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON sms_smsmessage FOR EACH ROW EXECUTE FUNCTION refuse()
+    """)
+    on_postgres.queue(60)
+    on_postgres.worker()
+    wait_for(lambda: on_postgres.counts() == {"sent": 59, "sending": 1}, 30, every=0.2)
+    # More than a lease: the one that is not written is still held.
+    time.sleep(3)
+    assert on_postgres.counts() == {"sent": 59, "sending": 1}
+    assert set(on_postgres.texts().values()) == {1}
+    events = "SELECT count(*) FROM sms_smsevent WHERE step = 'send'"
+    assert on_postgres.sql(events) == [(58,)]
+    assert on_postgres.sql("SELECT provider_id <> '' FROM sms_smsmessage WHERE text = 'text 5'") == [(False,)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_slow_receivers_keep_neither_the_sending_nor_the_leases_waiting(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    for number in range(30):
+        queue_sms(f"07721234{number:02}", "x")
+    told: list[tuple[str, int]] = []
+    go_on = threading.Event()
+
+    def slow(message: SmsMessage, **_: Any) -> None:
+        assert go_on.wait(20)
+        told.append((message.status, message.pk))
+
+    sms_sent.connect(slow)
+    worker = Worker(Options(poll=0.1), print)
+    thread = threading.Thread(target=run, args=(worker,))
+    thread.start()
+    try:
+        wait_for(lambda: SmsMessage.objects.filter(status="sent").count() == 30)
+        assert told == []
+        go_on.set()
+        wait_for(lambda: len(told) == 30)
+    finally:
+        go_on.set()
+        worker.stop()
+        thread.join(30)
+        sms_sent.disconnect(slow)
+    assert {status for status, _ in told} == {"sent"}
+    assert len(set(told)) == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receivers_are_told_before_once_ends(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    sandbox.faults(send="400")
+    queue_sms("0772123456", "x")
+    told: list[str] = []
+
+    def receiver(message: SmsMessage, **_: Any) -> None:
+        time.sleep(0.2)
+        told.append(message.status)
+
+    sms_failed.connect(receiver)
+    try:
+        assert Worker(Options(once=True), print).run()
+    finally:
+        sms_failed.disconnect(receiver)
+    assert told == ["failed"]
+
+
+def run(worker: Worker) -> None:
+    worker.run()
+    connection.close()
