@@ -67,6 +67,12 @@ BEYOND = """() => [...document.querySelectorAll("body *")]
   .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5)
   .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
 
+# What is pressed and is too small for a thumb.
+SMALL_TARGETS = """() => [...document.querySelectorAll("button, a.main, a.quiet, header a, input, .choice span")]
+  .filter((node) => node.checkVisibility() && !["hidden", "radio"].includes(node.type))
+  .filter((node) => node.getBoundingClientRect().height < 44)
+  .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
+
 # Where the keyboard is, how high that stands on the page, and whether it can be seen.
 FOCUS = """() => {
   const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
@@ -200,6 +206,7 @@ def test_every_page_can_be_read(
             faults += [f"{name}: {node} sticks out at {width}" for node in page.evaluate(BEYOND)]
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 faults.append(f"{name} scrolls sideways at {width}")
+            faults += [f"{name}: {node} is small at {width}" for node in page.evaluate(SMALL_TARGETS)]
             picture(page, f"{scheme}-{language}-{name}")
         texts = page.evaluate(CONTRAST)
         assert len(texts) > 5
