@@ -1,0 +1,183 @@
+"""`reconcile_payments` and the day's sums: what fits is not mentioned, what does not is."""
+
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry
+from payments import background, books, refunding
+from payments.books import Amount
+from payments.models import Payment
+from payments.settling import settle
+from sms.testing import Sandbox
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
+from tests.payments.helpers import fresh, later
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def provider(collection: Sandbox) -> None:
+    collection.faults(callback="never", hang_seconds=1.5)
+
+
+def reconcile(*arguments: str) -> list[str]:
+    """Its lines; an error's sentence is the last."""
+    out = StringIO()
+    try:
+        call_command("reconcile_payments", *arguments, stdout=out)
+    except CommandError as error:
+        return [*out.getvalue().splitlines(), str(error)]
+    return out.getvalue().splitlines()
+
+
+def placed(client: Client, phone: str, amount: int = 1000) -> Payment:
+    return Payment.objects.get(transaction_id=stake(client, phone, amount)["transaction_id"])
+
+
+def paid(client: Client, collection: Sandbox, phone: str, amount: int = 1000) -> Payment:
+    """A stake that was paid on its phone, and is known to be."""
+    payment = placed(client, phone, amount)
+    collection.tap(payment.transaction_id, "pay")
+    later(payment, 5)
+    background.once()
+    assert fresh(payment).status == "SUCCESS"
+    return fresh(payment)
+
+
+def declined(client: Client, collection: Sandbox, phone: str) -> Payment:
+    payment = placed(client, phone)
+    collection.tap(payment.transaction_id, "decline")
+    later(payment, 5)
+    background.once()
+    return fresh(payment)
+
+
+def test_what_fits_is_not_mentioned(client: Client, collection: Sandbox) -> None:
+    for phone in (ALICE, BOB, CAROL):  # a match, and one who waits
+        paid(client, collection, phone)
+    declined(client, collection, DAVE)
+    assert reconcile() == [f"No difference since {timezone.localdate() - timedelta(days=1)}."]
+
+
+def theirs(collection: Sandbox, payment: Payment) -> Any:
+    return collection.server.state.money.transactions[payment.provider_id]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("Successful", "The payment went through at the provider; here it is: failed."),
+        ("Pending", ""),
+    ],
+)
+def test_money_at_the_provider_alone(client: Client, collection: Sandbox, word: str, said: str) -> None:
+    payment = declined(client, collection, ALICE)
+    theirs(collection, payment).status = word
+    lines = reconcile()
+    if said:
+        assert lines[0].endswith(said)
+        assert f"payment {payment.pk} ({payment.transaction_id}, 1000 UGX, " in lines[0]
+        assert lines[1].startswith("1 differences since")
+        assert payment.phone not in lines[0]
+
+
+def test_money_here_alone(client: Client, collection: Sandbox) -> None:
+    theirs(collection, paid(client, collection, ALICE)).status = "Failed"
+    assert reconcile()[0].endswith("The payment failed at the provider; here it is: success.")
+
+
+def test_what_cannot_be_compared(client: Client, collection: Sandbox) -> None:
+    paid(client, collection, ALICE)
+    collection.faults(pay_status="500")
+    assert "could not be compared: DMarkPay gives no answer (500)" in reconcile()[0]
+    collection.faults(pay_status="404")
+    assert reconcile()[0].endswith("The payment is not known at the provider.")
+
+
+def test_an_order_in_doubt(client: Client, collection: Sandbox) -> None:
+    collection.faults(payin="taken_reset")
+    placed(client, ALICE)
+    assert "In doubt: the provider may have asked for it" in reconcile()[0]
+
+
+def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> None:
+    due, contested, lost = (paid(client, collection, phone, 1000 * n) for n, phone in enumerate((ALICE, BOB, CAROL), 1))
+    Entry.objects.filter(payment=due).update(expires_at=timezone.now() - timedelta(seconds=1))
+    settle(contested.pk, Payment.Status.FAILED, by="callback")
+    Entry.objects.filter(payment=lost).update(status="awaiting_payment", opened_at=None)
+    lines = reconcile()
+    assert [line.rpartition("UTC): ")[2] for line in lines[:3]] == [
+        "Refund due, without a refund.",
+        "Contested: the provider contradicted its own end.",
+        "Money in, without a match or a place in a queue.",
+    ]
+    # Without a provider our own books are compared all the same.
+    settings.DMARK_PAY_ACCOUNT_CODE = ""
+    assert reconcile() == ["No provider is set up: only our own books are compared.", *lines]
+
+
+def test_a_match_without_money(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = True
+    for phone in (ALICE, BOB):
+        placed(client, phone)
+    assert [line.rpartition("UTC): ")[2] for line in reconcile()[:2]] == ["In a match, without money."] * 2
+
+
+def test_a_payout_is_compared_too(client: Client, collection: Sandbox) -> None:
+    payment = paid(client, collection, ALICE)
+    Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    refunding.order_payouts(Payment.objects.all(), "an operator")
+    refund = payment.refunds.get()
+    assert (refund.state, len(reconcile())) == ("succeeded", 1)
+    collection.server.state.money.transactions[refund.provider_id].status = "Failed"
+    assert reconcile()[0].endswith("The payout failed at the provider; here it is: succeeded.")
+
+
+def test_the_span(client: Client, collection: Sandbox, capsys: Any) -> None:
+    collection.faults(payin="taken_reset")
+    later(placed(client, ALICE), 3 * 86400)
+    assert reconcile()[0].startswith("No difference")
+    since = timezone.localdate() - timedelta(days=4)
+    assert reconcile("--since", str(since))[-1] == f"1 differences since {since}."
+    with pytest.raises(CommandError, match="is no day"):
+        call_command("reconcile_payments", "--since", "yesterday")
+    with pytest.raises(CommandError, match="is no day"):
+        call_command("reconcile_payments", "--since", "2026-02-30")
+
+
+def test_the_days_sums_add_up(client: Client, collection: Sandbox) -> None:
+    one, two, three = (paid(client, collection, phone) for phone in (ALICE, BOB, CAROL))
+    due, back, gone = (paid(client, collection, f"077200001{n}", n * 1000) for n in (2, 3, 4))
+    declined(client, collection, "0772000019")
+    placed(client, "0772000020", 7000)
+    ended = Entry.objects.filter(payment__in=(due, back))
+    ended.update(expires_at=timezone.now() - timedelta(seconds=1))
+    refunding.record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
+    settle(gone.pk, Payment.Status.FAILED, by="callback")
+    sums = books.day(timezone.localdate())
+    assert sums == books.Sums(
+        collected=Amount(6, 12_000),
+        in_matches=Amount(2, 2000),
+        waiting=Amount(1, 1000),
+        due_back=Amount(1, 2000),
+        refunded=Amount(1, 3000),
+        in_doubt=Amount(0, 0),
+        contested=Amount(1, 4000),
+        unplaced=Amount(0, 0),
+        unanswered=Amount(1, 7000),
+    )
+    assert {one.pk, two.pk, three.pk} & {payment.pk for payment in refunding.due()} == set()
+    assert books.day(timezone.localdate() - timedelta(days=2)).collected == Amount(0, 0)
+
+
+def test_the_sums_cost_two_queries(client: Client, collection: Sandbox, django_assert_num_queries: Any) -> None:
+    for phone in (ALICE, BOB, CAROL):
+        paid(client, collection, phone)
+    with django_assert_num_queries(2):
+        books.day(timezone.localdate())
