@@ -16,7 +16,7 @@ SUBJECTS = {
         "": "clock lives money notifications",
         "rules": "invites matching pruning queue_status races session stake unpaid",
     },
-    "payments": {"": "payments asking collecting money_races payments_admin"},
+    "payments": {"": "payments asking collecting callbacks money_races payments_admin refunding"},
     "sms": {
         "": "outbox clock owners",
         "sending": "in_doubt throttle",

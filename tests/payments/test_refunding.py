@@ -1,0 +1,207 @@
+"""Money back: once, in doubt never again by itself, and never for what is played for or taken back."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from payments import background, refunding, rounds
+from payments.models import Exchange, Payment, Refund
+from payments.services import create_payment
+from payments.settling import end_contest, settle
+from payments.signals import payment_refunded
+from sms.testing import Sandbox
+from tests.payments.helpers import asked, fresh, pay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ALL = Payment.objects.all()
+
+
+@pytest.fixture(autouse=True)
+def provider(collection: Sandbox, settings: Any) -> None:
+    settings.DMARK_PAY_TIMEOUT = 0.6
+    collection.faults(callback="never", hang_seconds=1.5)
+
+
+@pytest.fixture
+def due(collection: Sandbox) -> Payment:
+    """Money that came after the provider had said that it failed."""
+    payment = pay()
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    return fresh(payment)
+
+
+def back_by(refund: Refund, seconds: float) -> None:
+    for name in ("ordered_at", "start_at"):
+        if value := getattr(refund, name):
+            Refund.objects.filter(pk=refund.pk).update(**{name: value - timedelta(seconds=seconds)})
+
+
+def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -> None:
+    told: list[tuple[int, str]] = []
+
+    def note(payment: Payment, refund: Refund, **kwargs: Any) -> None:
+        told.append((payment.pk, refund.state))
+
+    payment_refunded.connect(note)
+    try:
+        refund = refunding.order_payouts(ALL, "anna")[0]
+    finally:
+        payment_refunded.disconnect(note)
+    refund.refresh_from_db()
+    assert (refund.state, refund.actor, refund.provider) == ("succeeded", "anna", "dmarkpay")
+    assert refund.ended_at is not None
+    assert told == [(due.pk, "succeeded")]
+    body = next(each for each in collection.requests() if "payout" in each["path"])["body"]
+    assert (body["msisdn"], body["amount"]) == (due.phone[1:], "1000.00")
+    assert body["sp_transaction_id"] == refund.reference != due.transaction_id
+    payment = fresh(due)
+    assert payment.refunded_at is not None
+    assert not payment.contested  # the money that came late is back
+    assert not refunding.due().exists()
+    assert not refunding.order_payouts(ALL, "anna")
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        ("hang", "in_doubt"),
+        ("taken_reset", "in_doubt"),
+        ("500", "in_doubt"),
+        ("html", "in_doubt"),
+        ("400", "failed"),
+        ("429", "ordered"),
+    ],
+)
+def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -> None:
+    collection.faults(payout=fault)
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    refund.refresh_from_db()
+    assert refund.state == state
+    assert refund.reason
+    assert Exchange.objects.filter(step="payout").count() == 1
+    # In doubt: not due, so nobody can order it again, and no worker repeats it.
+    assert refunding.due().exists() == (state == "failed")
+    collection.faults(payout="ok")
+    back_by(refund, 120)
+    background.once()
+    refund.refresh_from_db()
+    assert refund.state == ("succeeded" if state == "ordered" else state)
+    assert asked(collection, "payout") == {refund.reference: 2 if state == "ordered" else 1}
+
+
+def test_pending_is_in_doubt(collection: Sandbox, due: Payment) -> None:
+    collection.faults(payout_kind="pending")
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    refund.refresh_from_db()
+    assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
+
+
+def test_a_refusal_can_be_tried_again_under_another_name(collection: Sandbox, due: Payment) -> None:
+    collection.faults(payout_kind="failed")
+    first = refunding.order_payouts(ALL, "anna")[0]
+    collection.faults(payout_kind="successful")
+    second = refunding.order_payouts(ALL, "anna")[0]
+    assert first.reference != second.reference
+    assert sorted(Refund.objects.values_list("state", flat=True)) == ["failed", "succeeded"]
+
+
+def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    assert asked(collection, "payout") == {}
+    assert not refunding.due().exists()
+    assert background.once() == 1
+    refund.refresh_from_db()
+    assert refund.state == "succeeded"
+
+
+def test_what_a_crash_left_is_in_doubt(collection: Sandbox, due: Payment, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    claimed = refunding._claim(1)[0]
+    assert refunding.pay_out_due() == 0
+    back_by(claimed, 3600)
+    assert refunding.pay_out_due() == 0
+    refund.refresh_from_db()
+    assert refund.state == "in_doubt"
+    assert asked(collection, "payout") == {}
+    # It was slow, not dead: what it knows ends the doubt.
+    refunding._record(claimed, refunding._ask(claimed))
+    refund.refresh_from_db()
+    assert refund.state == "succeeded"
+
+
+def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Payment) -> None:
+    collection.faults(pay_token="500")
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    back_by(refund, rounds.GIVE_UP.total_seconds())
+    background.once()
+    refund.refresh_from_db()
+    assert (refund.state, asked(collection, "payout")) == ("failed", {})
+    assert refunding.due().exists()
+
+
+def test_what_is_not_owed_is_not_refunded(collection: Sandbox) -> None:
+    pending, failed, free = (
+        pay("+256772000011"),
+        pay("+256772000012"),
+        create_payment("+256772000013", 5, approved=True),
+    )
+    settle(failed.pk, Payment.Status.FAILED, by="callback")
+    Payment.objects.update(refund_due=True)  # whatever is marked, there is no money behind it
+    assert not refunding.due().exists()
+    assert not refunding.order_payouts(ALL, "anna")
+    assert not refunding.record_by_hand(ALL, "anna", "cash")
+    assert {pending.pk, failed.pk, free.pk} == set(ALL.values_list("pk", flat=True))
+
+
+def test_what_the_provider_took_back_is_judged_first(collection: Sandbox) -> None:
+    payment = pay()
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    Payment.objects.update(refund_due=True)
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    assert not refunding.due().exists()
+    assert not refunding.order_payouts(ALL, "anna")
+    assert end_contest(payment.pk)
+    assert not end_contest(payment.pk)
+    assert refunding.due().exists()
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    refund = refunding.record_by_hand(ALL, "anna", "the provider reversed it")[0]
+    assert (refund.how, fresh(payment).contested) == ("by_hand", False)
+
+
+def test_without_a_provider_only_by_hand(due: Payment, settings: Any) -> None:
+    settings.DMARK_PAY_ACCOUNT_CODE = ""
+    assert not refunding.order_payouts(ALL, "anna")
+    assert refunding.record_by_hand(ALL, "anna", "cash")
+
+
+def test_the_database_refuses_a_second_one(due: Payment) -> None:
+    """Whatever the code believes."""
+    values = {"payment": due, "amount": 1000, "how": "payout", "actor": "x"}
+    Refund.objects.create(**values, state="failed")
+    Refund.objects.create(**values, state="in_doubt")
+    for state in ("ordered", "started", "succeeded", "in_doubt"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Refund.objects.create(**values, state=state)
+
+
+def test_a_doubt_is_ended_once(collection: Sandbox, due: Payment) -> None:
+    collection.faults(payout="500")
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    assert refunding.resolve(refund.pk, went_out=True, actor="boss")
+    assert not refunding.resolve(refund.pk, went_out=False, actor="boss")
+    assert not refunding.resolve(10**9, went_out=True, actor="boss")
+    assert fresh(due).refunded_at is not None
+
+
+def test_a_success_after_the_refund_changes_nothing(collection: Sandbox, due: Payment) -> None:
+    refunding.order_payouts(ALL, "anna")
+    settle(due.pk, Payment.Status.SUCCESS, by="callback")
+    payment = fresh(due)
+    assert not payment.contested
+    assert not payment.refund_due
+    assert not refunding.due().exists()
