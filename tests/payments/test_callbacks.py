@@ -28,7 +28,6 @@ def body(payment: Payment, **changes: Any) -> dict[str, Any]:
 
 UNREADABLE = [
     (b"{", "The body is not valid JSON."),
-    (b"", "The body is not valid JSON."),
     (b"[]", "The body must be a JSON object."),
     (b"\xff\xfe\x00", "The body is not valid JSON."),
     (b'{"amount": NaN}', "The body is not valid JSON."),

@@ -1,0 +1,106 @@
+"""`kill -9` of collecting workers amid many orders: nobody is asked twice, nobody is forgotten."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from payments import background, rounds
+from payments.models import Payment
+from sms.testing import Sandbox
+from tests.conftest import wait_for
+from tests.payments.helpers import asked, fresh, later, notice, pay
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+IN_EARNEST = connection.vendor == "postgresql"
+ORDERS = 1000 if IN_EARNEST else 120
+AFTER = 60 if IN_EARNEST else 20
+
+Workers = list["subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def workers(collection: Sandbox, settings: Any) -> Iterator[Workers]:
+    settings.SMS_DELIVERY = "worker"
+    collection.faults(callback="never", pay_latency_ms=60)
+    running: Workers = []
+    yield running
+    for worker in running:
+        worker.kill()
+        worker.wait()
+
+
+def start(workers: Workers, settings: Any) -> None:
+    """One more process, on this test's database and sandbox."""
+    database = connection.settings_dict
+    url = f"sqlite:///{database['NAME']}"
+    if IN_EARNEST:
+        url = f"postgres://{database['USER']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    names = ("BASE_URL", "TOKEN_URL", "USERNAME", "PASSWORD", "ACCOUNT_CODE", "TIMEOUT")
+    environment = {
+        **os.environ,
+        **{f"DMARK_PAY_{name}": str(getattr(settings, f"DMARK_PAY_{name}")) for name in names},
+        "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "DEBUG": "true",
+        "DATABASE_URL": url,
+        "SMS_DELIVERY": "worker",
+        "LOG_LEVEL": "WARNING",
+    }
+    command = [sys.executable, "manage.py", "game_worker", "--poll", "0.1"]
+    workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL))
+
+
+def due() -> bool:
+    return Payment.objects.filter(collection="due").exists()
+
+
+def _went_on(sandbox: Sandbox, before: int) -> bool:
+    return len(asked(sandbox)) >= before + AFTER or not due()
+
+
+def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers: Workers, settings: Any) -> None:
+    payments = [pay(f"+25677{number:07}") for number in range(ORDERS)]
+    start(workers, settings)
+    start(workers, settings)
+    kills = 0
+    while due():
+        before = len(asked(collection))
+        wait_for(partial(_went_on, collection, before), seconds=60)
+        oldest = workers.pop(0)
+        oldest.kill()
+        oldest.wait()
+        kills += 1
+        start(workers, settings)
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    assert kills >= 3
+    # Time passes: what the dead had claimed is in doubt, and stays so.
+    for payment in payments:
+        if fresh(payment).collection == "asking":
+            later(payment, 3600)
+    background.once()
+    counts = asked(collection)
+    assert set(counts.values()) == {1}
+    states = {payment.transaction_id: fresh(payment).collection for payment in payments}
+    assert set(states.values()) <= {"asked", "in_doubt"}
+    doubtful = [name for name, state in states.items() if state == "in_doubt"]
+    assert len(doubtful) <= (kills + 2) * rounds.THREADS
+    assert set(states) - set(doubtful) <= set(counts)
+    # What DMarkPay has all the same comes to light with its notice.
+    taken = {one.sp_transaction_id: one for one in collection.server.state.money.transactions.values()}
+    found = [payment for payment in payments if payment.transaction_id in taken and payment.transaction_id in doubtful]
+    settings.SMS_DELIVERY = "inline"
+    for payment in found[:10]:
+        collection.tap(payment.transaction_id, "pay")
+        notice(Client(), payment, transaction_id=taken[payment.transaction_id].transaction_id)
+        assert fresh(payment).status == "SUCCESS"
