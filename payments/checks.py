@@ -1,12 +1,18 @@
 """System checks of the payment settings."""
 
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
+from payments import conf
+from payments.notice_address import notice_url
+
 _SHORTEST_SECRET = 16
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @register
@@ -20,6 +26,67 @@ def callback_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             id="payments.E001",
         )
     ]
+
+
+@register
+def collection(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    config = conf.dmarkpay()
+    given = {
+        "DMARK_PAY_USERNAME": config.username,
+        "DMARK_PAY_PASSWORD": config.password,
+        "DMARK_PAY_ACCOUNT_CODE": config.account,
+    }
+    missing = [name for name, value in given.items() if not value]
+    found: list[CheckMessage] = []
+    if 0 < len(missing) < len(given):
+        found.append(
+            Error(
+                f"Collection is only half set up, so nobody is asked for money: {' and '.join(missing)} missing.",
+                hint="Set all three of DMARK_PAY_USERNAME, DMARK_PAY_PASSWORD and DMARK_PAY_ACCOUNT_CODE, or none.",
+                id="payments.E002",
+            )
+        )
+    if config.enabled and (not _host(config.base_url) or urlsplit(config.base_url).scheme not in ("http", "https")):
+        found.append(
+            Error(
+                "DMARK_PAY_BASE_URL is no address.",
+                hint="Write it like https://wallet.example.com.",
+                id="payments.E003",
+            )
+        )
+    return found
+
+
+def _collection_in_production() -> Iterator[CheckMessage]:
+    config = conf.dmarkpay()
+    if not config.enabled:
+        return
+    if _host(config.base_url) not in ("", *_LOOPBACK) and urlsplit(config.base_url).scheme == "http":
+        yield checks.Warning(
+            "DMARK_PAY_BASE_URL is plain HTTP: the password, and who pays how much, can be read on the way.",
+            hint="Use https://.",
+            id="payments.W003",
+        )
+    address = notice_url(1)
+    if _host(address) in ("", *_LOOPBACK):
+        yield checks.Warning(
+            "DMarkPay is told no address of ours that it can reach, so each payment is only known once we ask back.",
+            hint="Set SITE_URL to this service's public address, and include payments.urls in the URLconf.",
+            id="payments.W004",
+        )
+    if conf.inline():
+        yield checks.Warning(
+            "Players are asked for money inside their web request, and nothing is asked again later.",
+            hint="Set SMS_DELIVERY to worker, and run manage.py game_worker.",
+            id="payments.W005",
+        )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 @register(deploy=True)
@@ -42,4 +109,4 @@ def production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 id="payments.W002",
             )
         )
-    return found
+    return [*found, *_collection_in_production()]
