@@ -31,7 +31,7 @@ def open_left() -> Done:
         # One that cannot be opened must not keep the others waiting.
         except Exception:
             failed += 1
-            logger.exception("Payment %s could not be opened.", payment.pk)
+            logger.exception("game.not_opened: payment %s", payment.pk)
     return Done(opened, failed)
 
 

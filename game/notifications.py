@@ -86,7 +86,7 @@ def text_match(
                 )
             # One player's text must not fall with the other's. Its SQL error ends within `queue_sms`'s savepoint.
             except Exception:
-                logger.exception("The match text of entry %s could not be queued.", entry.pk)
+                logger.exception("game.text_not_queued: of the match, for entry %s", entry.pk)
 
 
 @receiver(momo_status_changed)
@@ -185,7 +185,10 @@ def _text_failure(payment: Payment) -> None:
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)
     )
     if today.count() >= settings.FAILED_TEXTS_PER_PHONE_DAY:
-        logger.info("Payment %s failed; its phone has had as many texts of that as one gets in a day.", payment.pk)
+        logger.info(
+            "game.enough_failed_texts: payment %s failed; its phone has had as many texts of that as one gets in a day",
+            payment.pk,
+        )
     else:
         _queue_payment_text(payment, "payment_failed", _entry(payment))
 

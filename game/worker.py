@@ -55,7 +55,7 @@ class Worker:
         ended = self.payments.stop(_STOP_SECONDS)
         housekeeper.join(max(0.0, end - time.monotonic()))
         if not ended or housekeeper.is_alive():
-            logger.error("game_worker: what hangs is left to the others.", extra={"event": "game.cut_off"})
+            logger.error("game.cut_off: what hangs is left to the others", extra={"event": "game.cut_off"})
             self.say("game_worker: stopped")
             os._exit(0)
 
@@ -71,7 +71,7 @@ class Worker:
                 lost = False
             except (OperationalError, InterfaceError) as error:
                 if not lost:
-                    logger.error("game_worker: the database is lost (%s); trying again.", type(error).__name__)
+                    logger.error("game.database_lost (%s); trying again", type(error).__name__)
                 lost = True
                 connection.close()
                 self.stopping.wait(1.0)
@@ -87,7 +87,7 @@ class Worker:
             raise
         # A worker that ends leaves everything lying; one that logs and goes on leaves this.
         except Exception:
-            logger.exception("game_worker: %s failed.", chore.name, extra={"event": "game.chore_failed"})
+            logger.exception("game.chore_failed: %s", chore.name, extra={"event": "game.chore_failed"})
             connection.close()
             return _PAUSE_SECONDS
         if done.done:
@@ -109,7 +109,7 @@ class Worker:
             # Their poll still finds everything; this thread only makes it sooner.
             except Exception as error:  # noqa: BLE001
                 if not lost:
-                    logger.warning("game_worker: cannot listen (%s); polling meanwhile.", type(error).__name__)
+                    logger.warning("game.listen_lost (%s); polling meanwhile", type(error).__name__)
                 lost = True
                 connection.close()
                 self.stopping.wait(2.0)
@@ -135,4 +135,4 @@ class _Life:
         try:
             GameWorker.objects.filter(key=self.key).delete()
         except (OperationalError, InterfaceError) as error:
-            logger.warning("game_worker: the database is lost (%s); its row stays for a day.", type(error).__name__)
+            logger.warning("game.database_lost (%s); this worker's row stays for a day", type(error).__name__)

@@ -64,7 +64,7 @@ class Background:
                 if turn():
                     continue
             except (OperationalError, InterfaceError) as error:
-                logger.error("payments: the database is lost (%s); trying again.", type(error).__name__)
+                logger.error("payments.database_lost (%s); trying again", type(error).__name__)
                 connection.close()
             # Whatever it was, it is tried again in a moment.
             except Exception:

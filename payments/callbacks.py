@@ -59,7 +59,7 @@ def notice(payment_id: int, body: bytes) -> bool:
             answered=200,
         )
     elif kept == MOST_NOTICES:
-        logger.warning("More than %s notices of payment %s; no more are kept.", kept, payment_id)
+        logger.warning("payments.too_many_notices: more than %s of payment %s; no more are kept", kept, payment_id)
     with transaction.atomic():
         at_once = asking.soon(payment_id)
         if not conf.inline():

@@ -28,7 +28,7 @@ def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
     except RequestDataTooBig:
         return _refused(413, "The body is too large: at most 64 KiB.")
     except UnreadablePostError:
-        logger.info("A notice was cut short.")
+        logger.info("payments.notice_cut_short")
         return _refused(400, "The body was cut short.")
     if not notice(payment_id, body):
         return _refused(404, "There is no such payment any more.")

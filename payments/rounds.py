@@ -55,7 +55,7 @@ def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
         return ask(one)
     # Whatever it was, the request may have left.
     except Exception:
-        logger.exception("Asking the provider about %s failed.", one)
+        logger.exception("payments.round_failed: about %s", one)
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")
 
 
@@ -65,7 +65,7 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
         try:
             record(one, answer)
         except (OperationalError, InterfaceError) as error:
-            logger.error("The database is lost (%s): the answer on %s waits.", type(error).__name__, one)
+            logger.error("payments.database_lost (%s): the answer on %s waits", type(error).__name__, one)
             connection.close()
             time.sleep(0.5)
             return answers[index:]

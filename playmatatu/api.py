@@ -194,7 +194,7 @@ def _drain(request: HttpRequest) -> None:
         while left > 0 and (chunk := request.read(65536)):
             left -= len(chunk)
     except UnreadablePostError:
-        logger.info("A caller hung up amid a body.")
+        logger.info("playmatatu.hung_up: amid a body")
 
 
 _DRAIN_BYTES = 8 * 1024 * 1024

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,6 +16,8 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
+# What a line of ours begins with; docs/logs.md lists them all.
+_EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
 # What the lines of `sms` say in words already.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
 # What would begin a line of its own, or move the cursor: a caller must not be able to write a log line.
@@ -53,6 +56,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
+        if (event := _EVENT.match(str(record.msg))) is not None:
+            line["event"] = event[0]
         for key, value in extras(record).items():
             line[key] = value if isinstance(value, int | float | bool | None) else redact(str(value))
         if record.exc_info:

@@ -137,6 +137,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
     try:
         text = generate_latest(registry)
     except (DatabaseError, InterfaceError):
-        logger.exception("The metrics cannot be read.")
+        logger.exception("playmatatu.no_metrics: they cannot be read")
         return HttpResponse("The database does not answer.\n", status=503, content_type="text/plain")
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)

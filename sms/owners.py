@@ -68,7 +68,9 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
         try:
             worth |= _judges[prefix](theirs)
         except Exception:
-            logger.exception("Whether texts of %s are still worth sending is not known; they leave.", prefix)
+            logger.exception(
+                "sms.judge_failed: whether texts of %s are still worth sending is not known; they leave", prefix
+            )
             worth |= {message.pk for message in theirs}
     return worth
 

@@ -37,7 +37,7 @@ class _AnswersFirst(HttpResponseRedirect):
                 work()
         # Nobody is there any more to be told.
         except Exception:
-            logger.exception("A player's link could not be queued.")
+            logger.exception("game.text_not_queued: a player's own link")
         finally:
             super().close()
 

@@ -74,12 +74,12 @@ def _seen(entry: Entry) -> None:
         cache.set(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
     # Who is here is a comfort; the match is worth more than it.
     except Exception:  # noqa: BLE001
-        logger.warning("The cache is down: nobody is seen on the match page.")
+        logger.warning("game.cache_down: nobody is seen on the match page")
 
 
 def _is_here(entry: Entry) -> bool:
     try:
         return bool(cache.get(f"game_seen:{entry.pk}"))
     except Exception:  # noqa: BLE001
-        logger.warning("The cache is down: nobody is seen on the match page.")
+        logger.warning("game.cache_down: nobody is seen on the match page")
         return False

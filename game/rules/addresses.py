@@ -30,7 +30,7 @@ def client_address(request: HttpRequest) -> str:
         address = ipaddress.ip_address(seen.partition("%")[0])
     except ValueError:
         # All of these share one bucket, so an operator should know.
-        logger.warning("A client's address cannot be read; TRUSTED_PROXY_COUNT is %s.", count)
+        logger.warning("game.no_address: a client's address cannot be read; TRUSTED_PROXY_COUNT is %s", count)
         return ""
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

@@ -189,5 +189,5 @@ def test_a_failure_after_the_answer_is_logged(
     with caplog.at_level(logging.ERROR, "game.link"):
         assert ask().status_code == 302
     assert [record.getMessage() for record in caplog.records if record.name == "game.link"] == [
-        "A player's link could not be queued."
+        "game.text_not_queued: a player's own link"
     ]
