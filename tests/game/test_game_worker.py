@@ -1,0 +1,247 @@
+"""`game_worker` as a process of its own: alone, among others, killed, stopped, and with each part failing under it."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
+from tests.sms.worker.test_worker import ROOT, System
+
+pytestmark = pytest.mark.slow
+
+# Stakes as the API takes them, in a process of its own; each prints its transaction id.
+STAKE = """
+from game.rules.placing import Stake, place
+for number in range({start}, {start} + {count}):
+    stake = Stake(f"+25677{{number:07}}", {amount} + number * {step})
+    print("PLACED", place(stake).entry.payment.transaction_id)
+"""
+# Paid by callback, at levels where nobody meets; over at once.
+OVER = """
+from datetime import timedelta
+from django.utils import timezone
+from game.models import Entry
+from game.rules.placing import Stake, place
+from payments.settling import settle
+for number in range({count}):
+    entry = place(Stake(f"+25677{{number:07}}", 1000 + number)).entry
+    settle(entry.payment_id, "SUCCESS", by="callback")
+Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+"""
+# What there is, asked over SQL: a process that loads Django for each look would cost more than what it looks at.
+LOOK = {
+    "entries": "SELECT status, COUNT(*) FROM game_entry GROUP BY status",
+    "collections": "SELECT collection, COUNT(*) FROM payments_payment GROUP BY collection",
+    "texts": "SELECT kind, COUNT(*) FROM sms_smsmessage GROUP BY kind",
+    "workers": "SELECT 'all', COUNT(*) FROM game_gameworker",
+}
+
+
+class Game(System):
+    """A database, the sandbox whose phones are asked for money, and game workers."""
+
+    def __init__(self, database: str, sandbox: Sandbox) -> None:
+        super().__init__(database, sandbox)
+        self.environment |= {
+            "MOMO_AUTO_APPROVE": "false",
+            "DMARK_PAY_BASE_URL": sandbox.url,
+            "DMARK_PAY_USERNAME": "collector",
+            "DMARK_PAY_PASSWORD": "collection-password-9152",
+            "DMARK_PAY_ACCOUNT_CODE": "ACC-77",
+            "DMARK_PAY_TIMEOUT": "2",
+            "UNPAID_STAKES_PER_ADDRESS_HOUR": "100000",
+        }
+        sandbox.faults(callback="never")
+
+    def start(self, *arguments: str, log: Path = Path(os.devnull)) -> "subprocess.Popen[bytes]":
+        with log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "game_worker", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        self.workers.append(process)
+        return process
+
+    def look(self, what: str) -> dict[str, int]:
+        url = self.environment["DATABASE_URL"]
+        if url.startswith("sqlite"):
+            connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"))
+        else:
+            connection = psycopg.connect(url)
+        with closing(connection):
+            return dict(connection.execute(LOOK[what]).fetchall())
+
+    def alive(self) -> None:
+        wait_for(lambda: self.look("workers")["all"] == 1, 60)
+
+    def stake(self, count: int, start: int = 0, step: int = 1) -> list[str]:
+        code = STAKE.format(start=start, count=count, amount=1000, step=step)
+        out = self.manage("shell", "-v0", "-c", code).stdout
+        return [line.split()[1] for line in out.splitlines() if line.startswith("PLACED")]
+
+    def asked(self) -> dict[str, int]:
+        return dict(self.sandbox.counts()["money"]["asked"]["payin"])
+
+
+@pytest.fixture
+def on_postgres(postgres: Postgres, sandbox: Sandbox) -> Iterator[Game]:
+    yield from _stopped(Game(postgres.create_database(f"game_{time.time_ns()}"), sandbox))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def game(request: Any, sandbox: Sandbox, tmp_path: Path) -> Iterator[Game]:
+    if request.param == "sqlite":
+        yield from _stopped(Game(f"sqlite:///{tmp_path / 'game.sqlite3'}", sandbox))
+    else:
+        yield request.getfixturevalue("on_postgres")
+
+
+def _stopped(game: Game) -> Iterator[Game]:
+    yield game
+    for process in game.workers:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_from_the_stake_to_the_match(game: Game) -> None:
+    """The phones ring, the players pay, nobody calls back: all by the worker alone. Then it is stopped."""
+    worker = game.start()
+    game.alive()
+    assert len(game.stake(2, step=0)) == 2
+    prompts = wait_for(lambda: len(found := game.sandbox.prompts()) == 2 and found, 10)
+    for prompt in prompts:
+        game.sandbox.tap(prompt["sp_transaction_id"], "pay")
+    wait_for(lambda: game.look("entries") == {"matched": 2}, 30)
+    assert game.look("texts") == {"payment_success": 2, "match_found": 1}
+    assert set(game.asked().values()) == {1}
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert game.look("workers") == {"all": 0}
+
+
+def test_an_idle_worker_hears_of_a_stake_at_once(on_postgres: Game) -> None:
+    """Its poll would come an hour later: it is told by NOTIFY, after the commit."""
+    on_postgres.start("--poll", "3600")
+    on_postgres.alive()
+    time.sleep(1)
+    on_postgres.stake(1)
+    wait_for(on_postgres.sandbox.prompts, 10)
+
+
+def test_three_share_the_work_and_each_is_told_once(on_postgres: Game) -> None:
+    on_postgres.manage("shell", "-v0", "-c", OVER.format(count=60))
+    for _ in range(3):
+        on_postgres.start()
+    wait_for(lambda: on_postgres.look("texts").get("refund_due") == 60, 60)
+    assert on_postgres.look("texts") == {"payment_success": 60, "refund_due": 60}
+    assert on_postgres.look("entries") == {"expired": 60}
+    assert [process.poll() for process in on_postgres.workers] == [None] * 3
+
+
+def test_killed_again_and_again_it_asks_nobody_twice(on_postgres: Game) -> None:
+    """What was written when it died is in doubt, shown as such, and not asked for again; nothing is forgotten."""
+    on_postgres.sandbox.faults(pay_latency_ms=150)
+    placed = on_postgres.stake(60)
+    for reached in (10, 25):
+        worker = on_postgres.start()
+        wait_for(lambda reached=reached: len(on_postgres.asked()) >= reached, 60, every=0.02)
+        worker.kill()
+        worker.wait()
+    on_postgres.start()
+    wait_for(lambda: "due" not in on_postgres.look("collections"), 60)
+    wait_for(lambda: on_postgres.look("collections")["asked"] >= len(placed) - 2 * 16, 20)
+    asked = on_postgres.asked()
+    asked.pop("", None)  # a request that the kill cut off before it named anything
+    assert set(asked.values()) == {1}
+    states = on_postgres.look("collections")
+    # What a kill left is `asking` until its lease has run out, then in doubt.
+    assert states["asked"] + states.get("asking", 0) + states.get("in_doubt", 0) == len(placed)
+    assert set(asked) <= set(placed)
+    assert len(asked) >= states["asked"]
+
+
+def test_stopped_while_a_request_hangs(on_postgres: Game) -> None:
+    on_postgres.environment["DMARK_PAY_TIMEOUT"] = "40"
+    on_postgres.sandbox.faults(payin="hang", hang_seconds=45)
+    worker = on_postgres.start()
+    on_postgres.stake(1)
+    wait_for(on_postgres.asked, 60)
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert time.monotonic() - began < 30
+    # The order is in nobody's hands now, and will be in doubt; it is not `due`.
+    assert on_postgres.look("collections") == {"asking": 1}
+
+
+def test_postgresql_and_redis_go_away_and_come_back(
+    on_postgres: Game, postgres: Postgres, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    on_postgres.environment |= {"REDIS_URL": redis_server.url}
+    worker = on_postgres.start(log=tmp_path / "log")
+    on_postgres.alive()
+    redis_server.stop()
+    on_postgres.stake(1)
+    wait_for(lambda: len(on_postgres.asked()) == 1, 20)
+    postgres.stop()
+    try:
+        time.sleep(2.5)
+    finally:
+        postgres.start()
+    on_postgres.stake(1, start=1)
+    wait_for(lambda: len(on_postgres.asked()) == 2, 20)
+    on_postgres.manage("shell", "-v0", "-c", OVER.format(count=1).replace("{number:07}", "9{number:06}"))
+    wait_for(lambda: on_postgres.look("entries").get("expired") == 3, 30)
+    assert worker.poll() is None
+    # Told of, but not each time that it looked.
+    log = (tmp_path / "log").read_text()
+    assert 1 <= log.count("game_worker: the database is lost") <= 3
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+
+
+def test_stopped_while_the_database_is_away(on_postgres: Game, postgres: Postgres) -> None:
+    worker = on_postgres.start()
+    on_postgres.alive()
+    postgres.stop()
+    try:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    finally:
+        postgres.start()
+
+
+def test_stopped_while_the_database_hangs(on_postgres: Game, postgres: Postgres) -> None:
+    """Every process of PostgreSQL is stopped for the time, as on a machine that swaps."""
+    worker = on_postgres.start()
+    on_postgres.alive()
+    pids = _postgres_processes(postgres)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(1.5)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _postgres_processes(postgres: Postgres) -> list[int]:
+    main = int((postgres.folder / "data" / "postmaster.pid").read_text().split()[0])
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(main)], capture_output=True, text=True, check=True)
+    return [main, *map(int, children.stdout.split())]
