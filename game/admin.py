@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from game.models import Entry, Player, Session, StakeLevel
+from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.wording import state_words
 from payments.admin import ReadOnly, ReadOnlyAdmin, for_whom
 from sms.errors import InvalidPhone
@@ -111,3 +111,12 @@ class SessionAdmin(Searched):
 
     def wanted(self, term: str) -> Q:
         return Q(token=term)
+
+
+@admin.register(GameWorker)
+class GameWorkerAdmin(ReadOnlyAdmin):
+    list_display = ("name", "alive", "started_at", "seen_at")
+
+    @admin.display(boolean=True)
+    def alive(self, worker: GameWorker) -> bool:
+        return worker.is_alive

@@ -198,7 +198,9 @@ class LinkRequest(models.Model):
 
 
 class GameWorker(models.Model):
-    """A running `game_worker`, which says every few seconds that it lives."""
+    """A running `game_worker`, which says every BEAT_SECONDS that it lives."""
+
+    BEAT_SECONDS = 5.0
 
     key = models.CharField(max_length=32, unique=True)
     name = models.CharField("host and process", max_length=100)
@@ -210,3 +212,16 @@ class GameWorker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_alive(self) -> bool:
+        return self.seen_at > self._silent_since()
+
+    @classmethod
+    def alive(cls) -> int:
+        """How many live."""
+        return cls.objects.filter(seen_at__gt=cls._silent_since()).count()
+
+    @classmethod
+    def _silent_since(cls) -> datetime:
+        return clock.now() - timedelta(seconds=4 * cls.BEAT_SECONDS)

@@ -21,7 +21,6 @@ from payments.background import Background
 
 logger = logging.getLogger("game.worker")
 
-BEAT_SECONDS = 5.0
 # A chore that failed, or whose work failed in part, is left alone for so long.
 _PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 26.0
@@ -126,7 +125,7 @@ class _Life:
     def beat(self) -> None:
         if time.monotonic() < self.next_beat:
             return
-        self.next_beat = time.monotonic() + BEAT_SECONDS
+        self.next_beat = time.monotonic() + GameWorker.BEAT_SECONDS
         now = clock.now()
         if not GameWorker.objects.filter(key=self.key).update(seen_at=now):
             GameWorker.objects.create(key=self.key, name=self.name, started_at=now, seen_at=now)

@@ -15,6 +15,8 @@ from django.utils import timezone
 from ninja import Router
 
 from game.api.schemas import Health
+from game.models import GameWorker
+from payments import collecting
 from sms import conf
 from sms.figures import pulse
 
@@ -68,7 +70,7 @@ def _database() -> dict[str, Any]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         try:
-            return {"database": "ok"} | _sms()
+            return {"database": "ok"} | _sms() | _game()
         except (DatabaseError, InterfaceError):
             logger.exception("playmatatu.health: the outbox cannot be read")
             return {"database": "ok", "sms": "unknown"}
@@ -78,6 +80,13 @@ def _database() -> dict[str, Any]:
         return {"database": "down"}
     finally:
         connection.close()
+
+
+def _game() -> dict[str, Any]:
+    """`none`: we collect, the site leaves that to a worker, and none lives."""
+    alive = GameWorker.alive()
+    needed = collecting.is_on() and conf.current().delivery != "inline"
+    return {"game_worker": {"status": "ok" if alive else "none" if needed else "inline", "alive": alive}}
 
 
 def _cache() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from game.models import GameWorker
 from payments import figures
 from sms.figures import counts, networks, pulse
 
@@ -90,6 +91,7 @@ class PaymentsCollector(Collector):
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_payments_{name}", about, value=float(number))
+        yield GaugeMetricFamily("playmatatu_game_workers", "Game workers that live.", value=float(GameWorker.alive()))
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:

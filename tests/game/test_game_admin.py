@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from game.models import Entry, Session
+from game.models import Entry, GameWorker, Session
 from payments.models import Callback, Payment, Refund
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 
@@ -25,6 +25,7 @@ def operator(client: Client, settings: Any) -> Client:
     old, new = stake(client, CAROL), stake(client, CAROL, 2000, create_private=True)
     paid(client, new, CAROL)
     paid(client, old, CAROL)
+    GameWorker.objects.create(key="k", name="host:1")
     played = Payment.objects.get(transaction_id=new["transaction_id"])
     Refund.objects.create(payment=played, amount=2000, how="payout", state="failed", actor="somebody")
     client.force_login(User.objects.create_superuser("operator", password="x"))
@@ -37,6 +38,7 @@ def test_every_model_is_there() -> None:
         "StakeLevel",
         "Entry",
         "Session",
+        "GameWorker",
         "Payment",
         "Callback",
         "Refund",

@@ -2,20 +2,17 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
-from tests.sms.worker.test_worker import ROOT, System
+from tests.system import ROOT, System, postgres_database, sqlite_database
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +35,6 @@ for number in range({count}):
     settle(entry.payment_id, "SUCCESS", by="callback")
 Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 """
-# What there is, asked over SQL: a process that loads Django for each look would cost more than what it looks at.
 LOOK = {
     "entries": "SELECT status, COUNT(*) FROM game_entry GROUP BY status",
     "collections": "SELECT collection, COUNT(*) FROM payments_payment GROUP BY collection",
@@ -51,16 +47,17 @@ class Game(System):
     """A database, the sandbox whose phones are asked for money, and game workers."""
 
     def __init__(self, database: str, sandbox: Sandbox) -> None:
-        super().__init__(database, sandbox)
-        self.environment |= {
-            "MOMO_AUTO_APPROVE": "false",
-            "DMARK_PAY_BASE_URL": sandbox.url,
-            "DMARK_PAY_USERNAME": "collector",
-            "DMARK_PAY_PASSWORD": "collection-password-9152",
-            "DMARK_PAY_ACCOUNT_CODE": "ACC-77",
-            "DMARK_PAY_TIMEOUT": "2",
-            "UNPAID_STAKES_PER_ADDRESS_HOUR": "100000",
-        }
+        super().__init__(
+            database,
+            sandbox,
+            MOMO_AUTO_APPROVE="false",
+            DMARK_PAY_BASE_URL=sandbox.url,
+            DMARK_PAY_USERNAME="collector",
+            DMARK_PAY_PASSWORD="collection-password-9152",
+            DMARK_PAY_ACCOUNT_CODE="ACC-77",
+            DMARK_PAY_TIMEOUT="2",
+            UNPAID_STAKES_PER_ADDRESS_HOUR="100000",
+        )
         sandbox.faults(callback="never")
 
     def start(self, *arguments: str, log: Path = Path(os.devnull)) -> "subprocess.Popen[bytes]":
@@ -76,13 +73,7 @@ class Game(System):
         return process
 
     def look(self, what: str) -> dict[str, int]:
-        url = self.environment["DATABASE_URL"]
-        if url.startswith("sqlite"):
-            connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"))
-        else:
-            connection = psycopg.connect(url)
-        with closing(connection):
-            return dict(connection.execute(LOOK[what]).fetchall())
+        return dict(self.sql(LOOK[what]))
 
     def alive(self) -> None:
         wait_for(lambda: self.look("workers")["all"] == 1, 60)
@@ -98,23 +89,19 @@ class Game(System):
 
 @pytest.fixture
 def on_postgres(postgres: Postgres, sandbox: Sandbox) -> Iterator[Game]:
-    yield from _stopped(Game(postgres.create_database(f"game_{time.time_ns()}"), sandbox))
+    game = Game(postgres_database(postgres), sandbox)
+    yield game
+    game.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def game(request: Any, sandbox: Sandbox, tmp_path: Path) -> Iterator[Game]:
-    if request.param == "sqlite":
-        yield from _stopped(Game(f"sqlite:///{tmp_path / 'game.sqlite3'}", sandbox))
-    else:
+    if request.param == "postgresql":
         yield request.getfixturevalue("on_postgres")
-
-
-def _stopped(game: Game) -> Iterator[Game]:
+        return
+    game = Game(sqlite_database(tmp_path / "game.sqlite3"), sandbox)
     yield game
-    for process in game.workers:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    game.close()
 
 
 def test_from_the_stake_to_the_match(game: Game) -> None:

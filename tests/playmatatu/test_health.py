@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from game.models import GameWorker
 from sms.errors import Trouble
 from sms.figures import pulse
 from sms.models import SmsEvent, SmsMessage, SmsWorker
@@ -113,3 +114,14 @@ def test_a_late_probe_of_the_token_is_no_refusal() -> None:
     assert pulse.trouble([], [event], now)[0] == "credentials"
     event.at = now - timedelta(hours=2)
     assert pulse.trouble([], [event], now) == ("", "")
+
+
+def test_a_game_worker_is_needed_where_it_collects(client: Client, collection: Sandbox, settings: Any) -> None:
+    assert health(client)[1]["game_worker"] == {"status": "inline", "alive": 0}
+    settings.SMS_DELIVERY = "worker"
+    assert health(client)[1]["game_worker"] == {"status": "none", "alive": 0}
+    dead = timezone.now() - timedelta(seconds=30)
+    GameWorker.objects.create(key="a", name="dead", seen_at=dead)
+    assert health(client)[1]["game_worker"]["status"] == "none"
+    GameWorker.objects.create(key="b", name="alive")
+    assert health(client)[1]["game_worker"] == {"status": "ok", "alive": 1}
