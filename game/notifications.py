@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import transaction
 from django.dispatch import receiver
 from django.template.loader import render_to_string
-from django.utils import timezone
 from django.utils.translation import override
 
 from game import clock
@@ -139,7 +138,7 @@ def text_own_link(phone: str) -> None:
         entry = entry_to_find(phone) if player is not None else None
         if entry is None:
             return
-        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=timezone.now() - LINK_WINDOW)
+        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - LINK_WINDOW)
         if recent.count() >= settings.LINKS_PER_PHONE_HOUR:
             return
         prefix = f"link:{entry.pk}:"

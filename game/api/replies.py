@@ -130,7 +130,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
             answer |= {
                 "match_code": entry.match_code,
                 "sms_invite": invite_answer(invite),
-                "message": "Waiting for your friend: share the code.",
+                "message": _with("Waiting for your friend: share the code.", _invite_refusal(entry)),
             }
         elif entry.joins_code:
             answer["message"] = "Your friend's match was taken meanwhile; searching for another opponent."

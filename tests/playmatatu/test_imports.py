@@ -78,3 +78,13 @@ def test_the_sandbox_is_imported_by_its_command_and_for_tests_alone() -> None:
         if "sandbox" not in path.parts and path.name not in ("dmark_sandbox.py", "testing.py", "pytest_plugin.py"):
             assert "sms.testing" not in path.read_text(), path
             assert "sms.sandbox" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"), [("rules", {"rules"}), ("api", {"rules", "api"}), ("pages", {"rules", "pages"})]
+)
+def test_pages_api_and_rules_of_the_game_are_apart(room: str, allowed: set[str]) -> None:
+    for path in (ROOT / "game" / room).rglob("*.py"):
+        for name in imports(path):
+            if name.startswith("game."):
+                assert name.split(".")[1] not in {"rules", "api", "pages"} - allowed, f"{path} imports {name}"
