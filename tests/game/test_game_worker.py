@@ -192,7 +192,7 @@ def test_postgresql_and_redis_go_away_and_come_back(
     on_postgres.stake(1, start=1)
     wait_for(lambda: len(on_postgres.asked()) == 2, 20)
     on_postgres.manage("shell", "-v0", "-c", OVER.format(count=1).replace("{number:07}", "9{number:06}"))
-    wait_for(lambda: on_postgres.look("entries").get("expired") == 3, 30)
+    wait_for(lambda: on_postgres.look("entries") == {"awaiting_payment": 2, "expired": 1}, 30)
     assert worker.poll() is None
     # Told of, but not each time that it looked.
     log = (tmp_path / "log").read_text()
