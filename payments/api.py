@@ -117,7 +117,7 @@ class Refusal(Schema):
 @router.post(
     "/momo/callback",
     auth=proof,
-    response={200: CallbackOut, **dict.fromkeys((400, 403, 404, 409, 413, 415), Refusal)},
+    response={200: CallbackOut, **dict.fromkeys((400, 403, 404, 409, 413, 415, 503), Refusal)},
     summary="What became of a payment",
 )
 @decorate_view(kept)

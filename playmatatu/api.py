@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
@@ -77,6 +78,7 @@ api = NinjaAPI(
     description="Stakes, matches and payment callbacks. Amounts are whole UGX, times ISO 8601.",
     parser=JsonParser(),
     docs_url="/docs",
+    docs_decorator=require_safe,
     openapi_url="/openapi.json",
 )
 

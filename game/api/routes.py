@@ -17,7 +17,7 @@ from game.tokens import entry_in, entry_of, session_of
 
 router = Router(tags=["game"])
 NO_CONTROL: dict[str, JsonValue] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
-ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429), schemas.Error)
+ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429, 503), schemas.Error)
 
 
 @router.post(

@@ -65,7 +65,13 @@ def test_a_method_that_a_get_address_does_not_take(client: Client, path: str, me
     assert set(answer["Allow"].split(", ")) == {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("path", [*READS, "/api/openapi.json"])
+@pytest.mark.parametrize("path", ["/api/docs", "/api/openapi.json"])
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
+def test_the_docs_are_read_alone(client: Client, path: str, method: str) -> None:
+    sentence(getattr(client, method)(path), 405)
+
+
+@pytest.mark.parametrize("path", [*READS, "/api/docs", "/api/openapi.json"])
 def test_head_answers_as_get_does(client: Client, path: str) -> None:
     head, get = client.head(path), client.get(path)
     assert head.status_code == get.status_code == 200

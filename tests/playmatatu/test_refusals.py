@@ -13,19 +13,6 @@ from django.urls import URLPattern, URLResolver, get_resolver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGES = ["/", "/join", "/again", "/waiting", "/g/abc", "/metrics", "/favicon.ico", "/sms/dlr/1.x/", "/nothing"]
-PARAMETERS = [
-    "q",
-    "p",
-    "o",
-    "e",
-    "status",
-    "status__exact",
-    "kind",
-    "created_at__gte",
-    "_changelist_filters",
-    "_to_field",
-    "x",
-]
 
 
 @pytest.fixture
@@ -61,7 +48,7 @@ def test_the_admins_addresses_are_found() -> None:
 
 def test_nul_in_the_query_of_any_admin_address(operator: Client) -> None:
     for path in admin_addresses():
-        for name in PARAMETERS:
+        for name in ("q", "_changelist_filters", "x"):
             assert operator.get(f"{path}?{name}=a%00b").status_code == 400, (path, name)
         assert operator.get(f"{path}?a%00b=1").status_code == 400, path
 
