@@ -19,11 +19,13 @@ logger = logging.getLogger("sms.banners")
 
 
 class Banner(NamedTuple):
-    """`level`: error or warning; `remedy`: what to do about it; `url`: where."""
+    """`level`: error or warning; `remedy`: what to do about it; `topic`: its paragraph in docs/troubleshooting.md;
+    `url`: where to do it."""
 
     level: str
     text: str
     remedy: str
+    topic: str = ""
     url: str = ""
 
 
@@ -73,7 +75,7 @@ def _token_state() -> str:
 
 def _banners(reading: Now) -> Iterable[Banner]:
     for concern in concerns.found(reading.sending):
-        yield Banner(concern.level, concern.text, concern.remedy)
+        yield Banner(concern.level, concern.text, concern.remedy, concern.name.partition(":")[0])
     if not reading.sending.config.enabled:
         return
     if reading.token == "cache down":  # noqa: S105
@@ -81,6 +83,7 @@ def _banners(reading: Now) -> Iterable[Banner]:
             "warning",
             "The cache does not answer: texts go out without a shared token and without the rate limit.",
             "Check REDIS_URL and the Redis server.",
+            "cache",
         )
     config = reading.sending.config
     if path := access_token.working_path(config):
@@ -88,12 +91,14 @@ def _banners(reading: Now) -> Iterable[Banner]:
             "warning",
             f"DMark gives its token at {path}, not at {config.token_path}, so each token takes two requests.",
             f"Set SMS_TOKEN_PATH={path}.",
+            "token_path",
         )
     for slow in reading.slow:
         head, _, remedy = slow.words.partition(". ")
-        yield Banner("warning", f"{head}.", remedy)
+        yield Banner("warning", f"{head}.", remedy, "network")
     for group in reading.failed:
         if not group.over:
             ago = span((reading.sending.time - group.last).total_seconds()) if group.last else ""
             words = f"{group.counted} × {group.title}"
-            yield Banner("warning", words, f"The newest {ago} ago. See them, and send them again.", failed_url(group))
+            remedy = f"The newest {ago} ago. See them, and send them again."
+            yield Banner("warning", words, remedy, "failed", failed_url(group))

@@ -1,0 +1,73 @@
+"""What the documents promise of the house: that every part is named where a reader looks for it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.core.management import get_commands
+
+from sms.errors import Trouble
+
+ROOT = Path(__file__).parents[1]
+OURS = ("sms", "payments", "game", "playmatatu")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def sources() -> str:
+    return "".join(path.read_text() for app in OURS for path in sorted((ROOT / app).rglob("*.py")))
+
+
+def test_contributing_names_files_that_exist() -> None:
+    named = re.findall(r"`([\w./-]+(?:/|\.\w+))`", read("CONTRIBUTING.md"))
+    assert len(named) > 25
+    for name in named:
+        assert (ROOT / name).exists() or name == "management/commands/", f"CONTRIBUTING.md names {name}"
+
+
+def test_each_command_is_in_the_readme() -> None:
+    ours = {name for name, app in get_commands().items() if app in OURS}
+    assert len(ours) >= 7
+    assert {name for name in ours if f"manage.py {name}" not in read("README.md")} == set()
+
+
+@pytest.mark.parametrize("page", ["docs/troubleshooting.md", "docs/production.md"])
+def test_each_check_is_in_the_documents(page: str) -> None:
+    ids = set(re.findall(r'id="((?:sms|payments|game|playmatatu)\.[EW]\d+)"', sources()))
+    assert len(ids) > 15
+    # Also as in `sms.W004, W005`.
+    told = set(re.findall(r"(?:\w+\.)?[EW]\d{3}", read(page)))
+    assert {one for one in ids if one not in told and one.split(".")[1] not in told} == set()
+
+
+def test_each_check_has_an_id_of_its_own() -> None:
+    ids = re.findall(r'id="(\w+\.[EW]\d+)"', sources())
+    assert sorted(ids) == sorted(set(ids))
+
+
+def test_each_banner_leads_to_its_paragraph() -> None:
+    paragraphs = set(re.findall(r'<a id="(\w+)">', read("docs/troubleshooting.md")))
+    # Those of DMark's trouble bear the name of what keeps it from taking texts; the others are the console's own.
+    concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/figures/concerns.py"))
+    own = re.findall(r'^ +"([a-z_]+)",$|, "([a-z]+)"[,)]', read("sms/console/banners.py"), re.MULTILINE)
+    named = [*concerns, *(trouble.value for trouble in Trouble if trouble), *("".join(pair) for pair in own)]
+    assert {"cache", "token_path", "network", "failed"} <= set(named)
+    named = [name for name in named if name != "warning"]
+    assert set(named) <= paragraphs
+    assert len(paragraphs) >= 12
+
+
+def test_each_text_has_its_kind_and_each_kind_its_text() -> None:
+    kinds = {path.stem for path in (ROOT / "game" / "templates" / "game" / "sms").glob("*.txt")}
+    used = set(re.findall(r'"([a-z_]+)"', sources()))
+    assert kinds
+    assert kinds <= used
+
+
+def test_each_app_is_named_in_the_readme() -> None:
+    for config in apps.get_app_configs():
+        if config.name in OURS:
+            assert f"{config.name}/" in read("README.md")
