@@ -1,5 +1,6 @@
 """Lives of stakes at random: whatever happens to them, every shilling that came is in exactly one place."""
 
+import os
 import random
 from collections import Counter
 from contextlib import suppress
@@ -169,9 +170,13 @@ def _all_is_allowed(settings: Any) -> None:
     settings.FAILED_TEXTS_PER_PHONE_DAY = settings.WRONG_CODES_PER_ADDRESS = 10**6
 
 
-@pytest.mark.parametrize(
-    ("lives", "seed"), [(200, 1), pytest.param(2000, 2, marks=pytest.mark.slow)], ids=["200", "2000"]
-)
+MANY = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="once is enough; these take minutes"),
+]
+
+
+@pytest.mark.parametrize(("lives", "seed"), [(200, 1), pytest.param(2000, 2, marks=MANY)], ids=["200", "2000"])
 def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int) -> None:
     world = World(seed, monkeypatch)
     for _ in range(4):
