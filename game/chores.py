@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from game.notifications import text_opened
-from game.rules.ending import expire_old, tell_refunds
+from game.rules.ending import expire_old, give_up_unpaid, tell_refunds
 from game.rules.opening import left_unopened, open_paid
 from game.rules.pruning import prune
 from payments.models import Payment
@@ -52,6 +52,10 @@ def end() -> Done:
     return Done(expire_old())
 
 
+def give_up() -> Done:
+    return Done(give_up_unpaid())
+
+
 def tell() -> Done:
     return Done(*tell_refunds())
 
@@ -69,8 +73,9 @@ class Chore(NamedTuple):
 
 
 CHORES = (
-    Chore("opened", open_left, 2.0),
+    Chore("opened", open_left, 10.0),
     Chore("expired", end, 1.0),
     Chore("refunds told", tell, 1.0),
+    Chore("given up", give_up, 60.0),
     Chore("pruned", forget, 600.0),
 )

@@ -57,14 +57,17 @@ def leave(entry: Entry) -> bool:
 
 def expire_old() -> int:
     """Write down what is past its time. Returns how many."""
-    now = clock.now()
-    timed_out = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=now)
+    return _end(Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=clock.now()), "timed_out")
+
+
+def give_up_unpaid() -> int:
+    """End what nobody has paid for a day. Returns how many."""
     unpaid = Entry.objects.filter(
         status=Entry.Status.AWAITING_PAYMENT,
-        created_at__lte=now - UNPAID_LIFE,
+        created_at__lte=clock.now() - UNPAID_LIFE,
         payment__status=Payment.Status.PENDING,
     )
-    return _end(timed_out, "timed_out") + _end(unpaid, "not_paid")
+    return _end(unpaid, "not_paid")
 
 
 def _end(entries: "QuerySet[Entry]", reason: str) -> int:
