@@ -196,7 +196,7 @@ def test_postgresql_and_redis_go_away_and_come_back(
     assert worker.poll() is None
     # Told of, but not each time that it looked.
     log = (tmp_path / "log").read_text()
-    assert 1 <= log.count("game_worker: the database is lost") <= 3, log
+    assert 1 <= log.count("game.database_lost") <= 3, log
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
 
