@@ -25,6 +25,10 @@ class DMarkPay:
     def connect_timeout(self) -> float:
         return min(5.0, self.timeout)
 
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        return self.connect_timeout, self.timeout
+
     def url(self, path: str) -> str:
         return f"{self.base_url}/{path.lstrip('/')}"
 

@@ -4,26 +4,22 @@ import hashlib
 import json
 import logging
 import math
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import requests
-import urllib3
 from django.core.cache import cache
 
 from payments import conf, words
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
+from payments.providers.http import NeverLeft, NoAnswer, request
 
 logger = logging.getLogger("payments.dmarkpay")
 
 NAME = "dmarkpay"
-MAX_BODY = 64 * 1024
+_WHO = "DMarkPay"
 MAX_KEPT = 500
 LONGEST_TTL = 30 * 86400
 
@@ -149,14 +145,6 @@ def kept(body: bytes) -> str:
 # --- HTTP
 
 
-class _NeverLeft(Exception):
-    """The request was surely not written."""
-
-
-class _NoAnswer(Exception):
-    """The request was written, and not answered in full."""
-
-
 class _NoToken(Exception):
     """There is no token to ask with, so nothing was asked."""
 
@@ -182,9 +170,9 @@ class DMarkPay:
         started = time.monotonic()
         try:
             status, raw = self._with_token("POST", self._transactions("payin/"), body)
-        except (_NoToken, _NeverLeft) as error:
+        except (_NoToken, NeverLeft) as error:
             return Answer(Said.NOT_TAKEN, words=str(error), ms=_ms(started))
-        except _NoAnswer as error:
+        except NoAnswer as error:
             return Answer(Said.IN_DOUBT, words=str(error), ms=_ms(started))
         return _timed(read_collect(status, raw, order.reference), started)
 
@@ -192,9 +180,9 @@ class DMarkPay:
         started = time.monotonic()
         try:
             status, raw = self._with_token("POST", self._transactions("payout/"), self._body(order))
-        except (_NoToken, _NeverLeft) as error:
+        except (_NoToken, NeverLeft) as error:
             return Answer(Said.NOT_TAKEN, words=str(error), ms=_ms(started))
-        except _NoAnswer as error:
+        except NoAnswer as error:
             return Answer(Said.IN_DOUBT, words=str(error), ms=_ms(started))
         return _timed(read_payout(status, raw, order.reference), started)
 
@@ -203,7 +191,7 @@ class DMarkPay:
         try:
             quoted = quote(provider_id, safe="")
             status, raw = self._with_token("GET", self._transactions(f"{quoted}/"), None)
-        except (_NoToken, _NeverLeft, _NoAnswer) as error:
+        except (_NoToken, NeverLeft, NoAnswer) as error:
             return Answer(Said.IN_DOUBT, words=str(error), ms=_ms(started))
         return _timed(read_status(status, raw), started)
 
@@ -251,14 +239,15 @@ class DMarkPay:
     def _fetch_token(self) -> Token:
         config = self.config
         try:
-            status, raw = _request(
+            status, raw = request(
+                _WHO,
                 "POST",
                 config.url(config.token_url),
-                config,
+                config.timeouts,
                 auth=(config.username.encode(), config.password.encode()),
                 data={"grant_type": "client_credentials"},
             )
-        except (_NeverLeft, _NoAnswer) as error:
+        except (NeverLeft, NoAnswer) as error:
             raise _NoToken(f"No token: {error}") from None
         token = read_token(status, raw)
         if isinstance(token, str):
@@ -268,80 +257,8 @@ class DMarkPay:
 
     def _exchange(self, method: str, url: str, token: str, body: dict[str, str] | None) -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {token}"}
-        return _request(method, url, self.config, headers=headers, **({} if body is None else {"json": body}))
-
-
-def _request(
-    method: str, url: str, config: conf.DMarkPay, headers: dict[str, str] | None = None, **more: Any
-) -> tuple[int, bytes]:
-    """One request over a connection of its own: on one that was kept, an answer that fails to come could be one to a
-    request that the other end never read, and nobody could tell. Raises _NeverLeft or _NoAnswer."""
-    deadline = time.monotonic() + config.connect_timeout + 2 * config.timeout
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"})
-        session.headers["User-Agent"] = "playmatatu-payments"
-        try:
-            response = session.request(
-                method,
-                url,
-                headers=headers,
-                timeout=(config.connect_timeout, config.timeout),
-                allow_redirects=False,
-                stream=True,
-                **more,
-            )
-            return response.status_code, b"".join(_chunks(response, deadline))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            if _never_left(error):
-                raise _NeverLeft(f"DMarkPay cannot be reached ({_name(error)}).") from None
-            raise _NoAnswer(f"DMarkPay did not answer in full ({_name(error)}).") from None
-
-
-def _chunks(response: requests.Response, deadline: float) -> Iterator[bytes]:
-    """The body to a bound in bytes and in time. Raises OSError where it passes one."""
-    left = MAX_BODY
-    while chunk := response.raw.read1(16 * 1024, decode_content=True):
-        left -= len(chunk)
-        if left < 0:
-            raise OSError("an answer that is too large")
-        if time.monotonic() > deadline:
-            raise TimeoutError("an answer that takes too long")
-        yield chunk
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it, however it was wrapped."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
-
-
-_BEFORE_WRITING = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidHeader,
-    urllib3.exceptions.NewConnectionError,  # refused, unreachable, an unknown host
-    urllib3.exceptions.ConnectTimeoutError,
-    ssl.SSLCertVerificationError,
-    socket.gaierror,
-)
-
-
-def _never_left(error: BaseException) -> bool:
-    return any(isinstance(cause, _BEFORE_WRITING) for cause in _causes(error))
-
-
-def _name(error: BaseException) -> str:
-    """The innermost cause that says most; never its text, which may hold an address with a token."""
-    return type(list(_causes(error))[-1]).__name__
+        more = {} if body is None else {"json": body}
+        return request(_WHO, method, url, self.config.timeouts, headers, **more)
 
 
 def _ms(started: float) -> int:
