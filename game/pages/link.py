@@ -15,6 +15,7 @@ from game.pages.fields import PhoneField
 from game.rules.addresses import client_address
 from game.rules.links import count_request
 from game.rules.refused import Refused
+from sms import conf
 
 logger = logging.getLogger("game.link")
 
@@ -47,8 +48,9 @@ class _AnswersFirst(HttpResponseRedirect):
 def link(request: HttpRequest) -> HttpResponse:
     """The form, and after it one answer for whatever number was given."""
     if request.method != "POST":
-        return render(request, "game/link.html", {"form": LinkForm(), "asked": "asked" in request.GET})
-    form, status = LinkForm(request.POST), 400
+        context = {"form": LinkForm(), "asked": "asked" in request.GET, "off": not conf.current().enabled}
+        return render(request, "game/link.html", context)
+    form = LinkForm(request.POST)
     if form.is_valid():
         phone = form.cleaned_data["phone_number"]
         try:
@@ -59,4 +61,4 @@ def link(request: HttpRequest) -> HttpResponse:
             answer["Retry-After"] = str(refusal.retry_after)
             return answer
         return _AnswersFirst(f"{reverse('link')}?asked", lambda: text_own_link(phone))
-    return render(request, "game/link.html", {"form": form}, status=status)
+    return render(request, "game/link.html", {"form": form}, status=400)

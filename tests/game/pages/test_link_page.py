@@ -191,3 +191,10 @@ def test_a_failure_after_the_answer_is_logged(
     assert [record.getMessage() for record in caplog.records if record.name == "game.link"] == [
         "game.text_not_queued: a player's own link"
     ]
+
+
+def test_nothing_is_promised_while_texts_are_off(client: Client, settings: Any) -> None:
+    settings.SMS_SERVICE_PASSWORD = ""
+    page = ask(client=client, follow=True).content.decode()
+    assert "Texts are switched off at the moment, so no link can be sent." in page
+    assert "on its way" not in page
