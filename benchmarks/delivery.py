@@ -43,6 +43,7 @@ class Bench:
         self.postgres, self.redis = postgres, cache
         self.database = postgres.create_database(f"bench_{time.time_ns()}")
         self.port = free_port()
+        self.threads = 0
         self.provider_url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **os.environ,
@@ -125,14 +126,17 @@ class Bench:
         stats = self.stats() or {}
         return stats["count"] / (stats["last"] - stats["first"]), used / (count - started) * 1000
 
-    def ours(self, count: int, workers: int = 1) -> tuple[float, float, float]:
+    def ours(self, count: int, workers: int = 1, in_flight: int = THREADS) -> tuple[float, float, float]:
+        """Messages/s, CPU ms a message, MB."""
         # Or the rate limit would hold this round's texts back for the last round's.
         redis.Redis.from_url(self.redis.url).flushall()
         self.fill(count)
-        processes = [self.start("manage.py", "sms_worker", "--threads", str(THREADS)) for _ in range(workers)]
+        command = ("manage.py", "sms_worker", "--in-flight", str(in_flight))
+        processes = [self.start(*command) for _ in range(workers)]
         try:
             rate, used = self.drained(count, *processes)
-            return rate, used, memory(processes[0].pid)
+            self.threads = int(status(processes[0].pid, "Threads"))
+            return rate, used, status(processes[0].pid, "VmHWM") / 1024
         finally:
             for process in processes:
                 process.terminate()
@@ -264,11 +268,11 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(pid: int) -> float:
-    """Resident MB of a process (Linux)."""
+def status(pid: int, name: str) -> float:
+    """A figure of a process' status (Linux); memory in KB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
+        if line.startswith(f"{name}:"):
+            return float(line.split()[1])
     return 0.0
 
 
@@ -301,6 +305,51 @@ def drains(bench: Bench) -> None:
     bench.environment["SMS_RATE_LIMIT_SECONDS"] = "0"
 
 
+def flights(bench: Bench) -> None:
+    """At 500 ms what counts is how much is in flight."""
+    with bench.provider(500):
+        for in_flight, count in ((512, 12_000), (1000, 24_000)):
+            runs = [bench.ours(count, in_flight=in_flight) for _ in range(ROUNDS)]
+            rate, used, megabytes = (statistics.median(run[place] for run in runs) for place in range(3))
+            say(
+                f"500 ms, {in_flight} in flight: {rate:.0f}/s, {rate / (2 * in_flight):.2f} of the limit, "
+                f"{used:.2f} ms CPU, {bench.threads} threads, {megabytes:.0f} MB"
+            )
+        one, two = bench.ours(10_000, in_flight=256)[0], bench.ours(20_000, 2, in_flight=256)[0]
+        say(f"two workers of 256 at 500 ms: {two:.0f}/s, {two / one:.2f} x of one ({one:.0f}/s)")
+
+
+def held_open(bench: Bench) -> None:
+    """While a transaction elsewhere is held open nothing that is dead can be cleared away."""
+    with bench.provider(20):
+        before = bench.ours(6000)[0]
+        with psycopg.connect(bench.database) as other:
+            other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            other.execute("SELECT count(*) FROM sms_smsmessage")
+            started, rates = time.monotonic(), []
+            while time.monotonic() < started + 60:
+                rates.append(bench.ours(6000)[0])
+        say(f"a transaction held open for 60 s: {rates[-1]:.0f}/s at its end, {rates[-1] / before:.2f} x of before")
+
+
+def blanking(bench: Bench, count: int = 60_000) -> None:
+    bench.sql(
+        "INSERT INTO sms_smsmessage (phone, text, kind, status, provider_id, attempts, retries, error, created_at,"
+        " due_at, expires_at, claim, holds_link) SELECT '+256772000000', 'Play here: http://x/g/t?pt=' || md5(n::text), 'm',"
+        " 'delivered', '', 1, 0, '', now(), now(), now() - interval '1 hour', '', true FROM generate_series(1, %s) n",
+        count,
+    )
+    bench.sql("ANALYZE sms_smsmessage")
+    code = (
+        "import time, django; django.setup()\nfrom sms.worker import housekeeping\n"
+        "started = time.perf_counter(); done = housekeeping.blank_links()\n"
+        "print(done / (time.perf_counter() - started))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bench.environment, capture_output=True, text=True)
+    say(f"links blanked: {float(run.stdout.split()[-1]):,.0f}/s")
+    bench.clear()
+
+
 def sizes(bench: Bench) -> None:
     with bench.provider(20):
         results = {}
@@ -327,7 +376,7 @@ def main() -> None:
     cache.start()
     try:
         bench = Bench(postgres, cache)
-        wanted = sys.argv[1:] or ["provider", "drains", "two", "latency", "sizes", "stake"]
+        wanted = sys.argv[1:] or "provider drains flights held latency sizes blanking stake".split()
         if "provider" in wanted:
             with bench.provider(0):
                 command = [sys.executable, "-m", "benchmarks.provider", str(bench.port), "load"]
@@ -335,10 +384,12 @@ def main() -> None:
                 say(f"the provider itself: at least {rate} requests/s")
         if "drains" in wanted:
             drains(bench)
-        if "two" in wanted:
-            with bench.provider(100):
-                one, two = bench.ours(4000)[0], bench.ours(8000, workers=2)[0]
-                say(f"two workers at 100 ms: {two:.0f}/s, {two / one:.2f} x of one ({one:.0f}/s)")
+        if "flights" in wanted:
+            flights(bench)
+        if "held" in wanted:
+            held_open(bench)
+        if "blanking" in wanted:
+            blanking(bench)
         if "latency" in wanted:
             with bench.provider(0):
                 say(f"commit to provider, idle, median: {bench.latency():.1f} ms")

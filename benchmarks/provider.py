@@ -59,7 +59,7 @@ class Provider(asyncio.Protocol):
 
 async def main(port: int, milliseconds: float) -> None:
     Provider.latency = milliseconds / 1000
-    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=512)
+    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=2048)
     await server.serve_forever()
 
 

@@ -177,7 +177,9 @@ class Worker:
             self.loop.low_water = self._low_water() if due and not self.breaker.closed else self.loop.low_water
             return False
         self._last_look, self._look_again = now, self.ear.heard
-        self.ear.heard, self.recorder.due_again = False, math.inf
+        self.ear.heard = False
+        if now >= self.recorder.due_again:
+            self.recorder.due_again = math.inf
         messages = claim(self.claimer, room, self.options.lease)
         self.leases.claimed(now, first=not self.recorder.in_hand)
         self._hold()
