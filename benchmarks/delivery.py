@@ -335,7 +335,7 @@ def held_open(bench: Bench) -> None:
 def blanking(bench: Bench, count: int = 60_000) -> None:
     bench.sql(
         "INSERT INTO sms_smsmessage (phone, text, kind, status, provider_id, attempts, retries, error, created_at,"
-        " due_at, expires_at, claim, holds_link) SELECT '+256772000000', 'Play here: http://x/g/t?pt=' || md5(n::text), 'm',"
+        " due_at, expires_at, claim, holds_link) SELECT '+256772000000', 'Play: http://x/g/t?pt=' || md5(n::text), '',"
         " 'delivered', '', 1, 0, '', now(), now(), now() - interval '1 hour', '', true FROM generate_series(1, %s) n",
         count,
     )

@@ -23,6 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from sms import clock, conf
+from sms.dmark.exchange import logger as deliveries
 from sms.figures import pulse
 from sms.models import SmsMessage, Status
 from sms.outbox import NOTIFY_EVERY
@@ -37,6 +38,7 @@ from sms.worker.breaker import Breaker
 from sms.worker.leases import Leases
 from sms.worker.listening import Ear
 from sms.worker.loop import ENDED, WAITING, Job, Loop
+from sms.worker.one_write import one_write
 from sms.worker.recording import Recorder
 
 logger = logging.getLogger("sms.worker")
@@ -238,11 +240,12 @@ class Worker:
             return
         self._first_ended = None
         closed = self.breaker.closed
-        for job in self.loop.take(UNWRITTEN):
-            if job.begun:
-                self.recorder.conclude(job)
-            else:
-                self._to_offer.append(job)
+        with one_write(deliveries):
+            for job in self.loop.take(UNWRITTEN):
+                if job.begun:
+                    self.recorder.conclude(job)
+                else:
+                    self._to_offer.append(job)
         if self.breaker.closed and not closed:
             self._hand_back()
 

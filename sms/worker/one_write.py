@@ -1,0 +1,41 @@
+"""Many log lines in one write: each write lets go of the interpreter's lock, and waits for the loop to give it back."""
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def one_write(logger: logging.Logger) -> Iterator[None]:
+    """What `logger` says inside is gathered, stream by stream, and written at the end; other threads wait meanwhile."""
+    handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
+    streams = [(handler, handler.stream) for handler in handlers]
+    for handler in handlers:
+        handler.acquire()
+        handler.stream = io.StringIO()
+    try:
+        yield
+    finally:
+        for handler, stream in streams:
+            lines = handler.stream.getvalue()
+            handler.stream = stream
+            handler.release()
+            if lines:
+                _write(handler, lines)
+
+
+def _write(handler: logging.StreamHandler[io.StringIO], lines: str) -> None:
+    try:
+        handler.stream.write(lines)
+        handler.flush()
+    # As logging does: a log that cannot be written stops nothing.
+    except Exception:  # noqa: BLE001
+        handler.handleError(logging.makeLogRecord({"msg": lines[:500]}))
+
+
+def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
+    at: logging.Logger | None = logger
+    while at is not None:
+        yield from at.handlers
+        at = at.parent if at.propagate else None

@@ -1,0 +1,43 @@
+"""Many log lines in one write."""
+
+import io
+import logging
+
+from sms.worker.one_write import one_write
+
+
+class Stream(io.StringIO):
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError("no space left")
+
+
+def test_lines_are_written_at_once_and_in_order() -> None:
+    parent, logger = logging.Logger("parent"), logging.Logger("child")
+    logger.parent = parent
+    outer, inner = Stream(), Stream()
+    parent.addHandler(logging.StreamHandler(outer))
+    logger.addHandler(logging.StreamHandler(inner))
+    with one_write(logger):
+        for number in range(3):
+            logger.warning("line %d", number)
+        assert outer.getvalue() == inner.getvalue() == ""
+    logger.warning("after")
+    assert outer.getvalue() == inner.getvalue() == "line 0\nline 1\nline 2\nafter\n"
+    assert outer.writes == inner.writes == 2
+
+
+def test_what_cannot_be_written_stops_nothing() -> None:
+    logger = logging.Logger("alone")
+    logger.addHandler(logging.StreamHandler(Full()))
+    with one_write(logger):
+        logger.warning("lost")
+    with one_write(logger):
+        pass
