@@ -47,6 +47,11 @@ def get(key: str) -> Any:
     return guarded(lambda: cache.get(key), None)
 
 
+def get_many(keys: Sequence[str]) -> dict[str, Any]:
+    """What is stored under these keys; in one trip where the cache allows."""
+    return guarded(lambda: cache.get_many(keys), {}) if keys else {}
+
+
 def put(key: str, value: object, seconds: float) -> None:
     guarded(lambda: cache.set(key, value, int(seconds)), None)
 

@@ -23,7 +23,7 @@ def acquire(phone: str, kind: str, message_id: int, window: int | None = None) -
         return 0.0
     if cache.add(key(phone, kind), _value(message_id, window), window) is not False:
         return 0.0
-    return _left(phone, kind, message_id, window)
+    return _left(cache.get(key(phone, kind)), message_id, window)
 
 
 def acquire_many(messages: Sequence[Text], window: int, *, by_table: bool = False) -> list[float]:
@@ -37,9 +37,10 @@ def acquire_many(messages: Sequence[Text], window: int, *, by_table: bool = Fals
     taken = cache.add_many(entries, window)
     unknown = [message for message, added in zip(messages, taken, strict=True) if added is None]
     held = _held_by_table(unknown, window) if by_table and unknown else {}
+    holders = cache.get_many([name for (name, _), added in zip(entries, taken, strict=True) if added is False])
     return [
-        _left(message.phone, message.kind, message.pk, window) if added is False else held.get(message.pk, 0.0)
-        for message, added in zip(messages, taken, strict=True)
+        _left(holders.get(name), message.pk, window) if added is False else held.get(message.pk, 0.0)
+        for message, (name, _), added in zip(messages, entries, taken, strict=True)
     ]
 
 
@@ -76,9 +77,9 @@ def _value(message_id: int, window: int) -> str:
     return f"{message_id}@{time.time() + window:.1f}"
 
 
-def _left(phone: str, kind: str, message_id: int, window: int) -> float:
+def _left(value: Any, message_id: int, window: int) -> float:
     """Seconds until the key that another text holds ends; 0 if it is this message's own, or gone."""
-    holder, until = _read(cache.get(key(phone, kind)))
+    holder, until = _read(value)
     if holder in ("", str(message_id)):
         return 0.0
     return min(max(until - time.time(), 1.0), window) if until else float(window)

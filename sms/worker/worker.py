@@ -47,8 +47,8 @@ logger = logging.getLogger("sms.worker")
 BATCH_OUTCOMES = 25
 UNWRITTEN = 2 * BATCH_OUTCOMES
 _GATHER_SECONDS = 0.04
-# A claim that came back full is followed by larger ones.
-_LARGEST_CLAIM = 256
+# A claim that came back full, and was begun within so many seconds, is followed by a larger one.
+_LARGEST_CLAIM, _QUICK = 256, 0.25
 # A permit is asked again for what waits longer than that: with a throttle its key may have ended meanwhile.
 _PERMIT_HOLDS, _THROTTLE_HOLDS = 10.0, 1.0
 # A process tells of new texts only so often, so after each NOTIFY there is a second look.
@@ -99,7 +99,7 @@ class Worker:
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         self._claim_size, self._more = options.batch, False
-        self._last_look = self._next_progress = self._next_beat = 0.0
+        self._last_claim = self._last_look = self._next_progress = self._next_beat = 0.0
         self._look_again = False
         self._told = (0, 0)
 
@@ -187,7 +187,10 @@ class Worker:
         self._hold()
         # As many as there was room for: there may be more.
         self._more = len(messages) == room and not self.breaker.closed
-        self._claim_size = min(2 * self._claim_size, _LARGEST_CLAIM) if self._more else self.options.batch
+        # What is claimed and cannot leave soon has to be asked again whether it may.
+        quick = now < self._last_claim + _QUICK
+        self._claim_size = min(2 * self._claim_size, _LARGEST_CLAIM) if self._more and quick else self.options.batch
+        self._last_claim = now
         for message in messages:
             job = Job(message, partial(opening, message, self.config))
             self.recorder.in_hand[message.pk] = job

@@ -2,6 +2,9 @@
 
 import io
 import logging
+from collections.abc import Iterator
+
+import pytest
 
 from sms.worker.one_write import one_write
 
@@ -19,9 +22,16 @@ class Full(io.StringIO):
         raise OSError("no space left")
 
 
+@pytest.fixture(autouse=True)
+def no_handlers() -> Iterator[None]:
+    yield
+    for name in ("tests.gather", "tests.gather.each", "tests.full"):
+        logging.getLogger(name).handlers.clear()
+
+
 def test_lines_are_written_at_once_and_in_order() -> None:
-    parent, logger = logging.Logger("parent"), logging.Logger("child")
-    logger.parent = parent
+    parent, logger = logging.getLogger("tests.gather"), logging.getLogger("tests.gather.each")
+    parent.propagate = False
     outer, inner = Stream(), Stream()
     parent.addHandler(logging.StreamHandler(outer))
     logger.addHandler(logging.StreamHandler(inner))
@@ -35,7 +45,8 @@ def test_lines_are_written_at_once_and_in_order() -> None:
 
 
 def test_what_cannot_be_written_stops_nothing() -> None:
-    logger = logging.Logger("alone")
+    logger = logging.getLogger("tests.full")
+    logger.propagate = False
     logger.addHandler(logging.StreamHandler(Full()))
     with one_write(logger):
         logger.warning("lost")
