@@ -23,7 +23,7 @@ for number in range(150):
 
 def test_notify_wakes_an_idle_worker(on_postgres: System) -> None:
     on_postgres.worker("--poll", "60")
-    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    wait_for(lambda: on_postgres.sql(IDLE), 60)
     on_postgres.queue(1)
     wait_for(lambda: on_postgres.arrived() == 1, 5)
 
@@ -31,11 +31,11 @@ def test_notify_wakes_an_idle_worker(on_postgres: System) -> None:
 def test_the_listener_is_back_after_its_connection_was_cut(on_postgres: System) -> None:
     """graphile/worker#541: LISTEN was lost for good after trouble with the database."""
     on_postgres.worker("--poll", "60")
-    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    wait_for(lambda: on_postgres.sql(IDLE), 60)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
     on_postgres.sql(cut, on_postgres.database.rpartition("/")[2])
     listens = "SELECT 1 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
-    wait_for(lambda: on_postgres.sql(listens, on_postgres.database.rpartition("/")[2]), 20)
+    wait_for(lambda: on_postgres.sql(listens, on_postgres.database.rpartition("/")[2]), 60)
     on_postgres.queue(1)
     wait_for(lambda: on_postgres.arrived() == 1, 10)
 
@@ -43,7 +43,7 @@ def test_the_listener_is_back_after_its_connection_was_cut(on_postgres: System) 
 def test_a_burst_of_commits_is_noticed_to_the_last(on_postgres: System) -> None:
     """The process tells of the first in 10 ms alone; the worker's second look finds the others."""
     on_postgres.worker("--poll", "60")
-    wait_for(lambda: on_postgres.sql(IDLE), 30)
+    wait_for(lambda: on_postgres.sql(IDLE), 60)
     command = [sys.executable, "manage.py", "shell", "-v0", "-c", BURST]
     subprocess.run(command, cwd=ROOT, env=on_postgres.environment, check=True)
     wait_for(lambda: on_postgres.arrived() == 150, 10)

@@ -23,15 +23,15 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     on_postgres.sandbox.faults(latency_ms=50)
     on_postgres.queue(500)
     worker = on_postgres.worker("--housekeeping", "0.5")
-    wait_for(lambda: on_postgres.arrived() >= 100, 30)
+    wait_for(lambda: on_postgres.arrived() >= 100, 60)
     redis_server.stop()
-    wait_for(lambda: on_postgres.arrived() >= 200, 30)
+    wait_for(lambda: on_postgres.arrived() >= 200, 60)
     postgres.stop()
     time.sleep(1.5)
     postgres.start()
     redis_server.start()
     wait_for(lambda: on_postgres.arrived() == 500, 60)
-    wait_for(lambda: on_postgres.counts() == {"sent": 500}, 30, every=0.2)
+    wait_for(lambda: on_postgres.counts() == {"sent": 500}, 60, every=0.2)
     assert worker.poll() is None
     # What was in flight or unwritten when the database went away was written when it came back.
     assert set(on_postgres.texts().values()) == {1}
@@ -40,8 +40,8 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     on_postgres.sql("UPDATE sms_smsmessage SET holds_link = true, expires_at = now() - interval '1 minute'")
     on_postgres.queue(1, start=900)
     wait_for(lambda: on_postgres.arrived() == 501, 10)
-    wait_for(lambda: on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker") > beat, 20)
-    wait_for(lambda: on_postgres.sql("SELECT count(*) FROM sms_smsmessage WHERE holds_link") == [(0,)], 20)
+    wait_for(lambda: on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker") > beat, 60)
+    wait_for(lambda: on_postgres.sql("SELECT count(*) FROM sms_smsmessage WHERE holds_link") == [(0,)], 60)
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
@@ -54,7 +54,7 @@ def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
     """)
     on_postgres.queue(60)
     on_postgres.worker()
-    wait_for(lambda: on_postgres.counts() == {"sent": 59, "sending": 1}, 30, every=0.2)
+    wait_for(lambda: on_postgres.counts() == {"sent": 59, "sending": 1}, 60, every=0.2)
     # More than a lease: the one that is not written is still held.
     time.sleep(3)
     assert on_postgres.counts() == {"sent": 59, "sending": 1}

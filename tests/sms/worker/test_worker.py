@@ -59,7 +59,7 @@ def test_sigterm_ends_what_is_in_flight_and_doubles_nothing(system: System) -> N
     system.sandbox.faults(latency_ms=100)
     system.queue(600)
     worker = system.worker()
-    wait_for(lambda: system.arrived() >= 100, 30)
+    wait_for(lambda: system.arrived() >= 100, 60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     counts = system.counts()
@@ -73,7 +73,7 @@ def test_sigterm_while_the_provider_hangs(system: System) -> None:
     system.sandbox.faults(send="hang", hang_seconds=8)
     system.queue(20)
     worker = system.worker()
-    wait_for(lambda: system.sandbox.sends > 0)
+    wait_for(lambda: system.sandbox.sends > 0, 60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert system.counts()["sending"] == 0
@@ -83,7 +83,7 @@ def test_sigterm_between_two_tries(system: System) -> None:
     system.sandbox.faults(send="429", retry_after=2)
     system.queue(1)
     worker = system.worker()
-    wait_for(lambda: system.sandbox.sends > 0)
+    wait_for(lambda: system.sandbox.sends > 0, 60)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert system.counts() == {"queued": 1}
@@ -113,7 +113,7 @@ def test_a_provider_that_is_down_is_not_hammered_and_comes_back(system: System) 
     system.sandbox.faults(send="503")
     system.queue(300)
     system.worker()
-    wait_for(lambda: system.sandbox.sends > 60)
+    wait_for(lambda: system.sandbox.sends > 60, 60)
     time.sleep(4)
     # Every text begun when it closed had three tries; after that there are only probes.
     assert system.sandbox.sends <= 3 * (IN_FLIGHT + UNWRITTEN + 5)
@@ -127,22 +127,22 @@ def test_refused_credentials_do_not_burn_the_queue(system: System) -> None:
     system.sandbox.faults(token="401")
     system.queue(200)
     system.worker()
-    wait_for(lambda: system.sandbox.token_requests >= 2, 20)
+    wait_for(lambda: system.sandbox.token_requests >= 2, 60)
     assert system.sandbox.token_requests < 80
-    wait_for(lambda: system.counts() == {"queued": 200}, 10, every=0.3)
+    wait_for(lambda: system.counts() == {"queued": 200}, 60, every=0.3)
     assert system.sandbox.sends == 0
     once = system.manage("sms_worker", "--once", check=False)
     assert once.returncode == 1
     assert "credentials" in once.stderr
     system.sandbox.faults(token="ok")
-    wait_for(lambda: system.arrived() == 200, 40)
+    wait_for(lambda: system.arrived() == 200, 60)
 
 
 def test_expired_while_it_waited(system: System) -> None:
     system.sandbox.faults(send="503")
     system.queue(2, life=4)
     system.worker()
-    wait_for(lambda: system.counts() == {"expired": 2}, 30, every=0.5)
+    wait_for(lambda: system.counts() == {"expired": 2}, 60, every=0.5)
     system.sandbox.faults(send="ok")
     assert system.texts() == {}
 
@@ -154,7 +154,7 @@ def test_a_slow_provider_is_asked_at_most_four_times(on_postgres: System) -> Non
     on_postgres.sandbox.faults(send="hang", hang_seconds=1.5)
     on_postgres.queue(3)
     on_postgres.worker()
-    wait_for(lambda: on_postgres.sandbox.sends == 6, 30)
+    wait_for(lambda: on_postgres.sandbox.sends == 6, 60)
     # Twice at once; the next time is in a minute.
     time.sleep(2)
     assert on_postgres.sandbox.sends == 6
@@ -178,7 +178,7 @@ def test_an_answer_later_than_the_connect_timeout_is_waited_for(system: System) 
     system.sandbox.faults(latency_ms=1000)
     system.queue(5)
     system.worker()
-    wait_for(lambda: system.counts() == {"sent": 5}, 30, every=0.2)
+    wait_for(lambda: system.counts() == {"sent": 5}, 60, every=0.2)
     assert system.sandbox.sends == 5
 
 
@@ -187,8 +187,8 @@ def test_a_refused_account_costs_no_text(on_postgres: System) -> None:
     on_postgres.sandbox.faults(send="400")
     on_postgres.queue(40)
     on_postgres.worker("--in-flight", "4")
-    wait_for(lambda: on_postgres.sql("SELECT trouble FROM sms_smsworker") == [("account",)], 30)
-    wait_for(lambda: on_postgres.counts() == {"queued": 40}, 30, every=0.1)
+    wait_for(lambda: on_postgres.sql("SELECT trouble FROM sms_smsworker") == [("account",)], 60)
+    wait_for(lambda: on_postgres.counts() == {"queued": 40}, 60, every=0.1)
     on_postgres.sandbox.faults(send="ok")
     wait_for(lambda: on_postgres.counts() == {"sent": 40}, 60, every=0.2)
     assert set(on_postgres.texts().values()) == {1}
@@ -208,8 +208,8 @@ def test_the_rate_limit_holds_back_and_loses_nothing(
     assert system.counts() == {"sent": 20, "queued": 20}
     system.worker("--poll", "0.2")
     try:
-        wait_for(lambda: len(sandbox.inbox()) == 40, 20)
-        wait_for(lambda: system.counts() == {"sent": 40}, 10, every=0.5)
+        wait_for(lambda: len(sandbox.inbox()) == 40, 60)
+        wait_for(lambda: system.counts() == {"sent": 40}, 60, every=0.5)
     finally:
         system.close()
 
@@ -222,7 +222,7 @@ def test_what_waits_behind_a_slow_provider_asks_the_throttle_again(
     on_postgres.sandbox.faults(latency_ms=600)
     on_postgres.queue(12)
     on_postgres.worker("--in-flight", "2")
-    wait_for(lambda: on_postgres.counts() == {"sent": 12}, 30, every=0.2)
+    wait_for(lambda: on_postgres.counts() == {"sent": 12}, 60, every=0.2)
     assert set(on_postgres.texts().values()) == {1}
 
 
@@ -254,7 +254,7 @@ def test_what_is_in_flight_can_be_seen(on_postgres: System, tmp_path: Path) -> N
     heard = tmp_path / "stderr"
     with heard.open("wb") as file:
         worker = on_postgres.worker("--in-flight", "2", stderr=file)
-        wait_for(lambda: on_postgres.sandbox.sends == 2, 30)
+        wait_for(lambda: on_postgres.sandbox.sends == 2, 60)
         worker.send_signal(signal.SIGUSR1)
         wait_for(lambda: "in hand" in heard.read_text())
     said = heard.read_text()
