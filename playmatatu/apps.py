@@ -9,6 +9,10 @@ class PlayMatatuConfig(AppConfig):
 
     def ready(self) -> None:
         from playmatatu import checks  # noqa: F401
+        from playmatatu.operator.alerting import contested
+        from sms.alerts import register
+
+        register(contested)
 
 
 class AdminConfig(apps.AdminConfig):

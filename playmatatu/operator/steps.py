@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
+from django.utils import timezone
 
 from game.models import Entry
 from game.wording import state_words
@@ -44,7 +45,7 @@ def of_entry(entry: Entry) -> Iterator[Step]:
     link = change_link(entry, f"stake {entry.pk}")
     yield Step(entry.created_at, "plain", f"Staked {ugx(entry.stake_amount)}", _how(entry), link)
     if entry.opened_at:
-        until = f"It may be matched until {entry.expires_at:%H:%M} UTC." if entry.expires_at else ""
+        until = f"It may be matched until {timezone.localtime(entry.expires_at):%H:%M}." if entry.expires_at else ""
         yield Step(entry.opened_at, "good", "The stake is open", f"Paid. {until}".strip(), link)
     session, opponent = entry.session, entry.opponent
     if session is not None:

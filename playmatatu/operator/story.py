@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -13,21 +14,30 @@ from django.utils import timezone
 
 from game.models import Entry, Player
 from game.wording import state_words
-from payments import refunding, wording
+from payments import providers, refunding, wording
 from payments.models import Payment, Refund
 from playmatatu.operator import steps
 from playmatatu.operator.steps import Link, Step, change_link, ugx
 from sms import outbox, timeline
-from sms.models import SmsMessage, SmsNever
+from sms.models import SmsMessage, SmsNever, Status
 from sms.text import mask_phone
 
 # The newest of each; older ones are a list away.
 MOST_STAKES, MOST_TEXTS, MOST_ACTS = 30, 50, 100
 
 
+class Act(NamedTuple):
+    """A button that leads to the page which asks before anything is done. `action`: the admin's name of it."""
+
+    label: str
+    url: str
+    action: str
+    pk: int
+
+
 @dataclass
 class StakeRow:
-    """A stake and its money. `to_do`: what an operator can do about it now, and where."""
+    """A stake and its money. `to_do`: what needs a person now, and `acts`: the buttons for it."""
 
     at: datetime
     amount: str
@@ -35,7 +45,7 @@ class StakeRow:
     money: str
     to_do: str
     links: list[Link]
-    needs: bool
+    acts: list[Act]
 
 
 @dataclass
@@ -46,7 +56,7 @@ class TextRow:
     words: str
     meaning: str
     link: Link
-    again: bool
+    acts: list[Act]
 
 
 @dataclass
@@ -63,7 +73,7 @@ class Story:
 
     @property
     def needs(self) -> list[StakeRow]:
-        return [row for row in self.stakes if row.needs]
+        return [row for row in self.stakes if row.to_do]
 
     @property
     def empty(self) -> bool:
@@ -85,8 +95,8 @@ def tell(request: HttpRequest, phone: str) -> Story:
     return Story(
         phone=phone if may("sms.view_full_phone") else mask_phone(phone),
         player=player,
-        stakes=_stake_rows(entries, payments),
-        texts=_text_rows(messages),
+        stakes=_stake_rows(request, entries, payments),
+        texts=_text_rows(request, messages),
         steps=sorted(told, key=lambda step: step.at),
         never=never,
         older=list(_older(phone if may("sms.view_full_phone") else "", entries, messages)),
@@ -119,17 +129,18 @@ def _acts(rows: list[Model]) -> list[LogEntry]:
     return list(LogEntry.objects.filter(which).select_related("user", "content_type")[:MOST_ACTS])
 
 
-def _stake_rows(entries: list[Entry], payments: list[Payment]) -> list[StakeRow]:
+def _stake_rows(request: HttpRequest, entries: list[Entry], payments: list[Payment]) -> list[StakeRow]:
     """The newest first. The money's words come from the payment as it was read with all that belongs to it."""
     by_id = {payment.pk: payment for payment in payments}
     due = set(refunding.due().filter(pk__in=by_id).values_list("pk", flat=True))
-    rows = [_stake_row(entry, by_id.pop(entry.payment_id, None), due) for entry in entries]
-    rows += [_stake_row(None, payment, due) for payment in by_id.values()]
+    rows = [_stake_row(request, entry, by_id.pop(entry.payment_id, None), due) for entry in entries]
+    rows += [_stake_row(request, None, payment, due) for payment in by_id.values()]
     return sorted(rows, key=lambda row: row.at, reverse=True)
 
 
-def _stake_row(entry: Entry | None, payment: Payment | None, due: set[int]) -> StakeRow:
+def _stake_row(request: HttpRequest, entry: Entry | None, payment: Payment | None, due: set[int]) -> StakeRow:
     money = to_do = ""
+    acts: list[Act] = []
     links = [change_link(entry, f"stake {entry.pk}")] if entry else []
     if entry and entry.session:
         links.append(change_link(entry.session, f"match {entry.session_id}"))
@@ -137,6 +148,7 @@ def _stake_row(entry: Entry | None, payment: Payment | None, due: set[int]) -> S
         refund: Refund | None = next(iter(payment.refunds.all()), None)
         money = wording.meaning(payment, refund, payment.pk in due)
         to_do = wording.to_do(payment, refund, payment.pk in due)
+        acts = list(_money_acts(request, payment, refund, payment.pk in due))
         links.append(change_link(payment, f"payment {payment.pk}"))
     one = entry or payment
     return StakeRow(
@@ -146,11 +158,29 @@ def _stake_row(entry: Entry | None, payment: Payment | None, due: set[int]) -> S
         money=money,
         to_do=to_do,
         links=links,
-        needs=bool(to_do),
+        acts=acts,
     )
 
 
-def _text_rows(messages: list[SmsMessage]) -> list[TextRow]:
+def _money_acts(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Act]:
+    """What can be done about the money now, by who may do it."""
+    url, may = reverse("admin:payments_payment_changelist"), request.user.has_perm
+    taken_back = payment.contested and payment.status == Payment.Status.SUCCESS
+    begun = refund is not None and refund.state != Refund.State.FAILED
+    if may("payments.refund_payment") and not begun:
+        if due and providers.current() is not None:
+            yield Act("Refund by payout…", url, "refund", payment.pk)
+        if due or taken_back:
+            yield Act("Given back by hand…", url, "mark_refunded", payment.pk)
+    if may("payments.settle_payment"):
+        if taken_back:
+            yield Act("The money is with us…", url, "end_contest", payment.pk)
+        if payment.collection in (Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED):
+            yield Act("It was paid…", url, "settle_paid", payment.pk)
+            yield Act("It was not paid…", url, "settle_unpaid", payment.pk)
+
+
+def _text_rows(request: HttpRequest, messages: list[SmsMessage]) -> list[TextRow]:
     shown = SmsMessage.objects.filter(pk__in=[message.pk for message in messages])
     able = set(outbox.resendable(shown).values_list("pk", flat=True))
     return [
@@ -161,10 +191,18 @@ def _text_rows(messages: list[SmsMessage]) -> list[TextRow]:
             words=message.get_status_display(),
             meaning=message.error or timeline.MEANINGS[message.status],
             link=change_link(message, f"text {message.pk}"),
-            again=message.pk in able,
+            acts=list(_text_acts(request, message, message.pk in able)),
         )
         for message in messages
     ]
+
+
+def _text_acts(request: HttpRequest, message: SmsMessage, able: bool) -> Iterator[Act]:
+    url = reverse("admin:sms_smsmessage_changelist")
+    if able and request.user.has_perm("sms.resend_smsmessage"):
+        yield Act("Send again…", url, "resend", message.pk)
+    if message.status == Status.QUEUED and request.user.has_perm("sms.cancel_smsmessage"):
+        yield Act("Cancel…", url, "cancel", message.pk)
 
 
 def _older(phone: str, entries: list[Entry], messages: list[SmsMessage]) -> Iterator[Link]:

@@ -1,5 +1,6 @@
 """One number, one story: who is meant, and everything of them in the order in which it happened."""
 
+import re
 from typing import Any
 
 import pytest
@@ -110,6 +111,12 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     assert "nobody joined in time · The money is to be given back." in html
     assert "Refund it by payout, or record that it went back by another way." in html
     assert "No money of this player needs you." not in html
+    acts = re.findall(r'name="action" value="(\w+)"><input type="hidden" name="_selected_action" value="(\d+)"', html)
+    assert acts == [("mark_refunded", str(entry.payment_id))]
+    asked = operator.post(
+        "/admin/payments/payment/", {"action": "mark_refunded", "_selected_action": [entry.payment_id]}
+    )
+    assert "given back" in asked.content.decode().lower()
     refunding.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
     assert "The money is back with the payer." in html
