@@ -1,4 +1,5 @@
-"""The console with 1,000,000 texts on PostgreSQL: milliseconds and queries of each page, against one of 1,000.
+"""The console with 1,000,000 texts and 300,000 payments on PostgreSQL: milliseconds and queries of each page, against
+one with a thousandth of that.
 
 make bench-console        # starts PostgreSQL itself; a minute or two
 """
@@ -11,7 +12,7 @@ from typing import Any
 
 from tests.servers import Postgres, postgres_programs
 
-ROWS = 1_000_000
+ROWS, PAYMENTS = 1_000_000, 300_000
 RUNS = 7
 FILL = """
 INSERT INTO sms_smsmessage (phone, text, kind, status, dedupe_key, provider_id, attempts, retries, error, created_at,
@@ -20,7 +21,8 @@ SELECT '+25677' || lpad((n::bigint * 7919 %% 2000000)::text, 7, '0'), 'Opponent 
     (array['match_found', 'payment_success', 'private_invite', 'payment_failed'])[1 + n %% 4],
     CASE WHEN n %% 50 = 0 THEN 'failed' WHEN n %% 51 = 0 THEN 'undelivered' WHEN n %% 20 = 0 THEN 'sent'
         WHEN n < 200 THEN 'queued' ELSE 'delivered' END,
-    'session:' || n || ':1', 'dm' || n, 1, 0, '', at, at, at + interval '1 hour', at + interval '200 ms',
+    'session:' || n || ':1', 'dm' || n, 1, 0,
+    CASE WHEN n %% 50 = 0 THEN 'DMark refuses the text (400).' ELSE '' END, at, at, at + interval '1 hour', at + interval '200 ms',
     at + interval '3 s', '', 1, false
 FROM (SELECT n, now() - n * interval '1 second' * %(step)s AS at FROM generate_series(1, %(rows)s) n) series
 """
@@ -28,8 +30,53 @@ EVENTS = """
 INSERT INTO sms_smsevent (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor)
 SELECT id, created_at, 'attempt', 'send', 1, 200, provider_id, '{}', '', 120, '' FROM sms_smsmessage ORDER BY id DESC
 """
+# Of ten stakes eight are in matches; of the others one failed to be paid, one nobody joined, and most of those are
+# refunded. A player stakes some six times.
+MONEY = """
+INSERT INTO game_player (phone, created_at) SELECT '+25677' || lpad(n::text, 7, '0'), now() - interval '40 days'
+    FROM generate_series(0, %(payments)s / 6) n;
+INSERT INTO payments_payment (transaction_id, phone, amount, status, refund_due, refunded_at, created_at, settled_at,
+    settled_by, reason, collected_at, contested, collection, provider, network, description, provider_id,
+    asked_at, asks)
+SELECT 'tx' || n, '+25677' || lpad((n %% (%(payments)s / 6))::text, 7, '0'), 5000,
+    CASE WHEN n %% 10 = 8 THEN 'FAILED' ELSE 'SUCCESS' END, n %% 3000 = 9,
+    CASE WHEN n %% 10 = 9 AND n %% 1000 > 9 THEN at + interval '1 hour' END, at, at + interval '20 s', 'asking', '',
+    CASE WHEN n %% 10 = 8 THEN NULL ELSE at + interval '20 s' END, n %% 30000 = 0, 'over', 'dmarkpay', 'mtn', '',
+    'dmp' || n, at + interval '1 s', 2
+FROM (SELECT n, now() - n * interval '1 second' * %(step)s AS at FROM generate_series(1, %(payments)s) n) series;
+INSERT INTO game_session (token, stake_amount, prize_amount, created_at, expires_at)
+SELECT 'token' || n, 5000, 10000, at, at + interval '10 minutes'
+FROM (SELECT n, now() - n * interval '2 seconds' * %(step)s AS at FROM generate_series(1, %(payments)s / 2) n) series;
+INSERT INTO game_entry (player_id, payment_id, stake_amount, display_name, status, reason, match_code, joins_code,
+    invite_phone, invite_refused, language, session_id, created_at, opened_at, expires_at, refund_told)
+SELECT player.id, payment.id, 5000, '', CASE WHEN payment.id %% 10 < 8 THEN 'matched' ELSE 'expired' END, '', NULL, '',
+    '', '', '', CASE WHEN payment.id %% 10 < 8 THEN (payment.id + 1) / 2 END, payment.created_at,
+    CASE WHEN payment.id %% 10 <> 8 THEN payment.created_at END, payment.created_at + interval '10 minutes', true
+FROM payments_payment payment JOIN game_player player ON player.phone = payment.phone;
+INSERT INTO payments_callback (payment_id, source, received_at, status, provider_id, body, answered, applied, refusal)
+SELECT id, 'dmarkpay', settled_at, 'Successful', provider_id, '{}', 200, true,
+    CASE WHEN id %% 5000 = 0 THEN 'The amount is another.' ELSE '' END FROM payments_payment;
+INSERT INTO payments_exchange (payment_id, at, step, outcome, http_status, answer, words, ms)
+SELECT id, created_at, 'collect', 'pending', 200, '{}', '', 300 FROM payments_payment;
+"""
 LIST = "/admin/sms/smsmessage/"
 PAGES = {
+    "first page": "/admin/",
+    "a player by number": "/admin/find/?q=0770007919",
+    "a player by transaction id": "/admin/find/?q=tx4711",
+    "a player by DMark's id": "/admin/find/?q=dm777",
+    "nobody": "/admin/find/?q=nonsense",
+    "send again, by reason": f"{LIST}again/?status=failed&reason=DMark+refuses+the+text+(400).",
+    "texts of a reason": f"{LIST}?status__exact=failed&reason=DMark+refuses+the+text+(400).&within=86400",
+    "payments": "/admin/payments/payment/",
+    "payments due back": "/admin/payments/payment/?refund=due",
+    "payments of today in matches": "/admin/payments/payment/?today=in_matches",
+    "payments by number": "/admin/payments/payment/?q=0770007919",
+    "stakes": "/admin/game/entry/",
+    "stakes by number": "/admin/game/entry/?q=0770007919",
+    "players": "/admin/game/player/",
+    "matches": "/admin/game/session/",
+    "matches by number": "/admin/game/session/?q=0770007919",
     "overview": "/admin/sms/",
     "overview of a kind": "/admin/sms/?kind=match_found",
     "list": LIST,
@@ -90,9 +137,12 @@ def main() -> None:
         for rows in (1_000, ROWS):
             with connection.cursor() as cursor:
                 cursor.execute("TRUNCATE sms_smsmessage, sms_smsevent, sms_smsday RESTART IDENTITY CASCADE")
+                cursor.execute("TRUNCATE payments_payment, game_player, game_session RESTART IDENTITY CASCADE")
                 # A month's worth, whatever the number.
                 cursor.execute(FILL, {"rows": rows, "step": 30 * 86400 / rows})
                 cursor.execute(EVENTS)
+                payments = rows * PAYMENTS // ROWS
+                cursor.execute(MONEY, {"payments": payments, "step": 30 * 86400 / payments})
                 cursor.execute("VACUUM ANALYZE")
             results[rows] = {name: measure(client, path) for name, path in PAGES.items()}
         print(f"{'page':32} {'1,000 texts':>12} {f'{ROWS:,} texts':>16} {'first look':>12} {'queries':>8}")
