@@ -22,8 +22,8 @@ SELECT '+25677' || lpad((n::bigint * 7919 %% 2000000)::text, 7, '0'), 'Opponent 
     CASE WHEN n %% 50 = 0 THEN 'failed' WHEN n %% 51 = 0 THEN 'undelivered' WHEN n %% 20 = 0 THEN 'sent'
         WHEN n < 200 THEN 'queued' ELSE 'delivered' END,
     'session:' || n || ':1', 'dm' || n, 1, 0,
-    CASE WHEN n %% 50 = 0 THEN 'DMark refuses the text (400).' ELSE '' END, at, at, at + interval '1 hour', at + interval '200 ms',
-    at + interval '3 s', '', 1, false
+    CASE WHEN n %% 50 = 0 THEN 'DMark refuses the text (400).' ELSE '' END, at, at,
+    at + interval '1 hour', at + interval '200 ms', at + interval '3 s', '', 1, false
 FROM (SELECT n, now() - n * interval '1 second' * %(step)s AS at FROM generate_series(1, %(rows)s) n) series
 """
 EVENTS = """

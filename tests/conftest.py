@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
+from playmatatu.settings import caches
 from sms import cache as sms_cache
 from sms.sandbox.server import Server
 from sms.testing import Sandbox as Sandbox  # for the tests that name it
@@ -125,9 +126,6 @@ def redis_server(redis_server_session: RedisServer) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_cache(redis_server: RedisServer, settings: Any) -> RedisServer:
     """Django's cache on a real Redis."""
-    # Not above: the benchmarks take the parts of this file before they have chosen their settings.
-    from playmatatu.settings import caches
-
     settings.CACHES = caches(redis_server.url)
     cache.clear()
     return redis_server
