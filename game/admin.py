@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
-from game.wording import state_words
+from game.wording import ENDS, state_words
 from payments.admin import ReadOnly, ReadOnlyAdmin, for_whom
 from sms.errors import InvalidPhone
 from sms.text import mask_phone, to_e164
@@ -21,8 +21,9 @@ class Searched(ReadOnlyAdmin):
     sortable_by = ()
     wanted_by_phone = ""
 
-    def wanted(self, term: str) -> Q:
-        return Q(pk__in=())
+    def wanted(self, term: str) -> list[Q]:
+        """Each is asked alone, by its own index."""
+        return []
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return for_whom(request, self.list_display)
@@ -42,9 +43,9 @@ class Searched(ReadOnlyAdmin):
             return queryset, False
         wanted = self.wanted(term)
         with suppress(InvalidPhone):  # no number, so one of the others
-            wanted |= Q(**{self.wanted_by_phone: to_e164(term)})
-        # A list of keys: each question has an index of its own, and the list is sorted by another.
-        keys = list(self.model._default_manager.filter(wanted).values_list("pk", flat=True)[:1000])
+            wanted.append(Q(**{self.wanted_by_phone: to_e164(term)}))
+        rows = self.model._default_manager.order_by()
+        keys = [pk for one in wanted for pk in rows.filter(one).values_list("pk", flat=True)[:1000]]
         return queryset.filter(pk__in=keys), False
 
 
@@ -63,18 +64,31 @@ class StakeLevelAdmin(ReadOnlyAdmin):
     list_display = ("amount",)
 
 
+class ReasonFilter(admin.SimpleListFilter):
+    """By the reasons that there are: asking the table for them would read all of it."""
+
+    title = "why it is over"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(ENDS.items())
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(reason=self.value()) if self.value() in ENDS else queryset
+
+
 @admin.register(Entry)
 class EntryAdmin(Searched):
     list_display = ("created_at", "masked_phone", "stake_amount", "now", "display_name", "match_code", "session")
     list_display_links = ("created_at", "masked_phone", "phone")
-    list_filter = ("status", "reason")
+    list_filter = ("status", ReasonFilter)
     list_select_related = ("player", "session")
     readonly_fields = ("masked_phone", "phone", "now")
     search_help_text = "A phone number in any form, a match code, or a transaction id"
     wanted_by_phone = "player__phone"
 
-    def wanted(self, term: str) -> Q:
-        return Q(match_code=term.upper()) | Q(payment__transaction_id=term)
+    def wanted(self, term: str) -> list[Q]:
+        return [Q(match_code=term.upper()), Q(payment__transaction_id=term)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """All, but numbers for who may see them alone."""
@@ -109,8 +123,8 @@ class SessionAdmin(Searched):
     search_help_text = "A phone number in any form, or the token of the match's link"
     wanted_by_phone = "entries__player__phone"
 
-    def wanted(self, term: str) -> Q:
-        return Q(token=term)
+    def wanted(self, term: str) -> list[Q]:
+        return [Q(token=term)]
 
 
 @admin.register(GameWorker)

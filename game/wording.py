@@ -7,7 +7,7 @@ _WAITS = {
     Entry.Status.OPEN: "waits for an opponent",
     Entry.Status.MATCHED: "in a match",
 }
-_ENDS = {
+ENDS = {
     "timed_out": "nobody joined in time",
     "payment_failed": "over: the payment failed",
     "replaced": "over: a newer stake took its place",
@@ -24,4 +24,4 @@ def state_words(entry: Entry) -> str:
     if state != Entry.Status.EXPIRED:
         return _WAITS[Entry.Status(state)]
     reason = entry.reason or ("session_expired" if entry.session_id else "timed_out")
-    return _ENDS.get(reason, f"over: {reason}")
+    return ENDS.get(reason, f"over: {reason}")

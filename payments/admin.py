@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
 from payments import acts, phones, refunding, wording
-from payments.filters import CollectionFilter, RefundFilter, RefusedFilter, TodayFilter
+from payments.filters import CollectionFilter, NetworkFilter, RefundFilter, RefusedFilter, TodayFilter
 from payments.models import Callback, Exchange, Payment, Refund
 
 # A list is for looking; who wants more than so many narrows it.
@@ -78,7 +78,7 @@ class RefundInline(ReadOnly, admin.TabularInline):
 class PaymentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "masked_phone", "amount", "state", "transaction_id", "contested", "settled_at")
     list_display_links = ("created_at", "transaction_id")
-    list_filter = ("status", CollectionFilter, RefundFilter, TodayFilter, "contested", "network")
+    list_filter = ("status", CollectionFilter, RefundFilter, TodayFilter, "contested", NetworkFilter)
     search_fields = ("phone",)
     search_help_text = "A phone number in any form, a transaction id, or the provider's id"
     sortable_by = ("created_at",)
