@@ -115,6 +115,7 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
     page.get_by_label("Password").fill("secret-of-grace")
     page.get_by_role("button", name="Log in").click()
     rows = page.locator("#result_list tbody tr")
+    rows.first.wait_for()
     assert rows.count() == texts
     failed = rows.filter(has_text="payment_failed")
     for words in ("+256772000001", "failed", "payment_failed", "DMark refuses the text (400)", "ago"):
