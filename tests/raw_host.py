@@ -1,12 +1,17 @@
 """A provider with one answer, for what the sandbox cannot do: TLS, an encoding that nobody asked for."""
 
+import shutil
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
+
+from tests.conftest import missing
 
 PATHS = ["/api/get_token/", "/v3/api/send_sms/"]
 TOKEN = b'{"access_token": "opaque"}'
@@ -51,3 +56,18 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def tls_host(folder: Path, name: str) -> Iterator[RawHost]:
+    """Behind a certificate made out to `name`, which vouches for itself: `certificate.pem` in the folder."""
+    if shutil.which("openssl") is None:
+        missing("openssl")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    options = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name}"
+    options += f" -addext subjectAltName=DNS:{name} -keyout {key} -out {certificate}"
+    subprocess.run(["openssl", *options.split()], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with raw_host(b'{"msg_id": "7"}', {}, context) as host:
+        yield host

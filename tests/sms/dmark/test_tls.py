@@ -1,8 +1,5 @@
 """The texts of players and the credentials go only to a host that proves its name."""
 
-import shutil
-import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,7 @@ from sms import conf
 from sms.dmark import blocking
 from sms.dmark.conversation import Lost, Request
 from sms.errors import ProviderUnavailable
-from tests.conftest import missing
-from tests.raw_host import PATHS, RawHost, raw_host
+from tests.raw_host import PATHS, RawHost, tls_host
 
 
 @pytest.fixture
@@ -23,17 +19,9 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["localhost"])
-def host(request: Any, tmp_path: Path, certificate: Path, settings: Any) -> Iterator[RawHost]:
+def host(request: Any, tmp_path: Path, settings: Any) -> Iterator[RawHost]:
     """A provider whose certificate, which vouches for itself, is made out to the parameter."""
-    if shutil.which("openssl") is None:
-        missing("openssl")
-    key = tmp_path / "key.pem"
-    options = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={request.param}"
-    options += f" -addext subjectAltName=DNS:{request.param} -keyout {key} -out {certificate}"
-    subprocess.run(["openssl", *options.split()], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with raw_host(b'{"msg_id": "7"}', {}, context) as host:
+    with tls_host(tmp_path, request.param) as host:
         settings.SMS_SERVICE_BASE_URL = host.url
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
         yield host

@@ -84,15 +84,15 @@ def opened(talk: Talk[str], note: Note) -> Talk[str]:
 class Driver:
     """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
 
-    def __init__(self, in_flight: int = 64, unwritten: int = 50) -> None:
+    def __init__(self, in_flight: int = 64, unwritten: int = 50, connect: float = CONNECT, read: float = READ) -> None:
         self.asked: list[str] = []
         self.answer: Callable[[str], Any] = lambda rejected: "token"
         self.loop: Loop = Loop(
             in_flight=in_flight,
             unwritten=unwritten,
             batch=25,
-            connect_timeout=CONNECT,
-            read_timeout=READ,
+            connect_timeout=connect,
+            read_timeout=read,
             ask_token=self._ask,
             ring=lambda: None,
         )
