@@ -83,7 +83,6 @@ class SmsMessage(models.Model):
         indexes: ClassVar = [
             # Partial, so that a claim costs the same with a million old rows as with none.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
-            models.Index(fields=["lease_until"], condition=Q(status="sending"), name="sms_leased"),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="sms_provider_id"),

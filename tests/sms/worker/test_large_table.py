@@ -1,0 +1,26 @@
+"""With many old rows the worker's questions cost what they cost with none: an index answers each of them."""
+
+from tests.system import System
+
+OLD = """
+INSERT INTO sms_smsmessage (phone, text, kind, status, provider_id, attempts, retries, error, claim,
+    created_at, due_at, expires_at, sent_at)
+SELECT '+25677' || lpad(n::text, 7, '0'), 'old', 'match_found', 'delivered', 'dm' || n, 1, 0, '', '',
+    now() - n * interval '20 seconds', now(), now() - interval '1 hour', now() FROM generate_series(1, 30000) n
+"""
+# Rows that were read without an index.
+READ = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'sms_smsmessage'"
+
+
+def test_no_question_of_the_workers_reads_the_whole_table(on_postgres: System) -> None:
+    """procrastinate-org/procrastinate#1242: fetching was slow after a feature had added a column."""
+    on_postgres.sql(OLD)
+    on_postgres.sql("ANALYZE sms_smsmessage")
+    on_postgres.queue(60)
+    dead = "UPDATE sms_smsmessage SET status = 'sending', claim = 'dead', lease_until = now() WHERE id = ?"
+    for pk in range(30001, 30006):
+        on_postgres.sql(dead, pk)
+    before = on_postgres.sql(READ)
+    on_postgres.manage("sms_worker", "--once")
+    assert on_postgres.sql(READ) == before
+    assert on_postgres.counts() == {"delivered": 30000, "sent": 60}
