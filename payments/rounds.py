@@ -37,7 +37,7 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
-            claimed = claim(room) if room else []
+            claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
                 flying[pool.submit(ask_guarded, ask, one, time.monotonic())] = one
             begun += len(claimed)
@@ -45,6 +45,18 @@ def run(
                 return begun
             done, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
             unwritten = _written(record, [*unwritten, *((flying.pop(future), future.result()) for future in done)])
+
+
+def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
+    """What was claimed. A database that is lost must not take along the answers that are on their way."""
+    try:
+        return claim(room)
+    except (OperationalError, InterfaceError) as error:
+        if not in_hand:
+            raise
+        logger.error("payments.database_lost (%s): nothing new is begun.", type(error).__name__)
+        connection.close()
+        return []
 
 
 def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
