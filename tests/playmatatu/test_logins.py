@@ -66,6 +66,7 @@ def test_what_is_refused_does_not_prolong_the_wait() -> None:
     assert [login("wrong") for _ in range(5)] == [200] * 5
     FailedLogin.objects.update(at=timezone.now() - timedelta(seconds=logins.WINDOW_SECONDS - 1))
     assert [login("wrong") for _ in range(3)] == [429] * 3
+    assert FailedLogin.objects.count() == 5
     FailedLogin.objects.update(at=timezone.now() - timedelta(seconds=logins.WINDOW_SECONDS + 1))
     assert login("right") == 302
 
