@@ -64,6 +64,8 @@ def _private_message(placed: Placed) -> str:
         return "Your private match is open, and the invite is on its way."
     if placed.invite.status in ("queued", "sending"):
         return "Your private match is open; the invite is being sent."
+    if placed.invite.status == "unknown":
+        return "Your private match is open; the invite may have been sent, but that is not certain: share the code too."
     return "Your private match is open, but the invite could not be sent: share the code with your friend."
 
 
