@@ -6,7 +6,6 @@ make bench-console        # starts PostgreSQL itself; a minute or two
 
 import os
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -154,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

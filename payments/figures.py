@@ -30,19 +30,17 @@ class Figures(NamedTuple):
 
 
 def current() -> Figures:
-    """Five queries."""
-    open_orders = Payment.objects.filter(
-        collection__in=(
-            Collection.DUE,
-            Collection.ASKING,
-            Collection.ASKED,
-            Collection.IN_DOUBT,
-            Collection.UNRESOLVED,
-        )
-    ).aggregate(
+    """Seven queries."""
+    # By three partial indexes: one condition over all of it would read every payment there is.
+    rows = Payment.objects.order_by()
+    to_start = rows.filter(collection__in=(Collection.DUE, Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Collection.DUE)),
         oldest=Min("created_at", filter=Q(collection=Collection.DUE)),
-        asked=Count("pk", filter=Q(collection__in=(Collection.ASKING, Collection.ASKED))),
+        asking=Count("pk", filter=Q(collection=Collection.ASKING)),
+    )
+    # What was asked and is not over always has a time at which it is asked back.
+    asked = rows.filter(collection=Collection.ASKED, next_ask_at__isnull=False).count()
+    doubts = rows.filter(collection__in=(Collection.IN_DOUBT, Collection.UNRESOLVED)).aggregate(
         in_doubt=Count("pk", filter=Q(collection=Collection.IN_DOUBT)),
         unresolved=Count("pk", filter=Q(collection=Collection.UNRESOLVED)),
     )
@@ -59,11 +57,11 @@ def current() -> Figures:
         .aggregate(refused=Count("pk", filter=~Q(answered=400)), unreadable=Count("pk", filter=Q(answered=400)))
     )
     return Figures(
-        to_ask=open_orders["to_ask"],
-        oldest_to_ask=open_orders["oldest"],
-        asked=open_orders["asked"],
-        in_doubt=open_orders["in_doubt"],
-        unresolved=open_orders["unresolved"],
+        to_ask=to_start["to_ask"],
+        oldest_to_ask=to_start["oldest"],
+        asked=to_start["asking"] + asked,
+        in_doubt=doubts["in_doubt"],
+        unresolved=doubts["unresolved"],
         contested=Payment.objects.filter(contested=True).count(),
         refund_due=due["payments"],
         refund_due_ugx=due["ugx"] or 0,
