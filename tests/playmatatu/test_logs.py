@@ -173,15 +173,15 @@ def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
         )
     try:
         site = f"http://127.0.0.1:{port}"
-        wait_for(lambda: "Booting worker" in log.read_text(), 20)
+        wait_for(lambda: "Booting worker" in log.read_text(), 60)
         stakes = [
             requests.post(
-                f"{site}/api/v1/game/stake", json={"phone_number": phone, "stake_amount": 1000}, timeout=10
+                f"{site}/api/v1/game/stake", json={"phone_number": phone, "stake_amount": 1000}, timeout=60
             ).json()
             for phone in ("0772000001", "+256772000002")
         ]
-        requests.get(f"{site}/api/v1/game/queue/status?queue_token={stakes[0]['queue_token']}", timeout=5)
-        assert requests.get(stakes[1]["game_link"].replace("http://127.0.0.1:8000", site), timeout=5).ok
+        requests.get(f"{site}/api/v1/game/queue/status?queue_token={stakes[0]['queue_token']}", timeout=60)
+        assert requests.get(stakes[1]["game_link"].replace("http://127.0.0.1:8000", site), timeout=60).ok
     finally:
         server.terminate()
         server.wait(20)
