@@ -47,8 +47,9 @@ logger = logging.getLogger("sms.worker")
 BATCH_OUTCOMES = 25
 UNWRITTEN = 2 * BATCH_OUTCOMES
 _GATHER_SECONDS = 0.04
-# A claim that came back full, and was begun within so many seconds, is followed by a larger one.
-_LARGEST_CLAIM, _QUICK = 256, 0.25
+# Claims grow while they come back full and the loop has begun all before the next; what cannot leave soon has to be
+# asked again whether it may, so they are small again when something waited too long.
+_LARGEST_CLAIM = 256
 # A permit is asked again for what waits longer than that: with a throttle its key may have ended meanwhile.
 _PERMIT_HOLDS, _THROTTLE_HOLDS = 10.0, 1.0
 # A process tells of new texts only so often, so after each NOTIFY there is a second look.
@@ -99,7 +100,7 @@ class Worker:
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         self._claim_size, self._more = options.batch, False
-        self._last_claim = self._last_look = self._next_progress = self._next_beat = 0.0
+        self._last_look = self._next_progress = self._next_beat = 0.0
         self._look_again = False
         self._told = (0, 0)
 
@@ -182,15 +183,16 @@ class Worker:
         self.ear.heard = False
         if now >= self.recorder.due_again:
             self.recorder.due_again = math.inf
+        starved = not self.loop.inbox
         messages = claim(self.claimer, room, self.options.lease)
         self.leases.claimed(now, first=not self.recorder.in_hand)
         self._hold()
         # As many as there was room for: there may be more.
         self._more = len(messages) == room and not self.breaker.closed
-        # What is claimed and cannot leave soon has to be asked again whether it may.
-        quick = now < self._last_claim + _QUICK
-        self._claim_size = min(2 * self._claim_size, _LARGEST_CLAIM) if self._more and quick else self.options.batch
-        self._last_claim = now
+        if not self._more:
+            self._claim_size = self.options.batch
+        elif starved:
+            self._claim_size = min(2 * self._claim_size, max(_LARGEST_CLAIM, self.options.in_flight))
         for message in messages:
             job = Job(message, partial(opening, message, self.config))
             self.recorder.in_hand[message.pk] = job
@@ -244,11 +246,13 @@ class Worker:
         self._first_ended = None
         closed = self.breaker.closed
         with one_write(deliveries):
-            for job in self.loop.take(UNWRITTEN):
+            # All of it: the slower the database, the larger the batches. The loop bounds how much it can be.
+            for job in self.loop.take(self.options.in_flight + UNWRITTEN):
                 if job.begun:
                     self.recorder.conclude(job)
                 else:
                     self._to_offer.append(job)
+                    self._claim_size = self.options.batch
         if self.breaker.closed and not closed:
             self._hand_back()
 
