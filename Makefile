@@ -14,7 +14,7 @@ define install
 	  else cat $(VENV)/pip.log; fi; exit 1; }
 endef
 
-.PHONY: run manage test lint lock bench messages
+.PHONY: quick others run manage test lint lock bench messages
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
@@ -25,6 +25,14 @@ manage: $(VENV)/run-installed .env
 
 test: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
+
+# What a change is tried with meanwhile: no process is started or killed, nothing is installed, no browser.
+quick: $(VENV)/test-installed
+	@$(VENV)/bin/python -m pytest -q -n auto -m "not slow" tests/sms/text tests/sms/dmark tests/sms/sending tests/sms/reports tests/sms/console tests/game/rules tests/game/pages tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_settings.py tests/test_house.py
+
+# The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, where they are installed.
+others: $(VENV)/test-installed
+	@.ci/others 3.13 'django>=6' 3.10 'django==5.2'
 
 lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .

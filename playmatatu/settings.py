@@ -282,10 +282,23 @@ try:
     _email = env.email_url_config(text("EMAIL_URL", "smtp://localhost:25"))
 except (ImproperlyConfigured, KeyError, ValueError):
     raise ImproperlyConfigured("EMAIL_URL must be written like smtp+tls://user:password@mail.example.com.") from None
-EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email["EMAIL_BACKEND"], _email["EMAIL_HOST"], _email["EMAIL_PORT"] or 25
-EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_USER"] or "", _email["EMAIL_HOST_PASSWORD"] or ""
-EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_TLS")), bool(_email.get("EMAIL_USE_SSL"))
-EMAIL_TIMEOUT = 10
+_smtp: dict[str, Any] = {
+    "host": _email["EMAIL_HOST"],
+    "port": _email["EMAIL_PORT"] or 25,
+    "username": _email["EMAIL_HOST_USER"] or "",
+    "password": _email["EMAIL_HOST_PASSWORD"] or "",
+    "use_tls": bool(_email.get("EMAIL_USE_TLS")),
+    "use_ssl": bool(_email.get("EMAIL_USE_SSL")),
+    "timeout": 10,
+}
+# Before Django 6.1 each is a setting of its own, and from then on none may be.
+if DJANGO >= (6, 1):
+    _smtp = _smtp if _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {}
+    MAILERS = {"default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp}}
+else:
+    EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email["EMAIL_BACKEND"], _smtp["host"], _smtp["port"]
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp["username"], _smtp["password"]
+    EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _smtp["use_tls"], _smtp["use_ssl"], _smtp["timeout"]
 
 LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = text("LOG_FORMAT", "console").lower()

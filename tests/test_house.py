@@ -1,6 +1,7 @@
 """What the documents promise of the house: that every part is named where a reader looks for it."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,14 @@ def test_each_app_is_named_in_the_readme() -> None:
     for config in apps.get_app_configs():
         if config.name in OURS:
             assert f"{config.name}/" in read("README.md")
+
+
+def test_the_picture_of_the_imports_is_current() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
+    assert script["draw"]() == read("docs/architecture.svg"), "run python docs/architecture.py"
+
+
+@pytest.mark.parametrize("page", ["architecture", "production", "troubleshooting", "sms-app"])
+def test_files_that_a_document_names_exist(page: str) -> None:
+    for name in re.findall(r"`((?:sms|game|payments|playmatatu|tests|deploy)/[\w./-]+)`", read(f"docs/{page}.md")):
+        assert (ROOT / name).exists(), name

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import django
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -123,8 +124,13 @@ def test_what_could_not_be_told_is_told_a_minute_later(
 
 
 def test_a_mail_server_that_is_away_keeps_no_post(paused: SmsHold, hook: Hook, someone: None, settings: Any) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", free_port(), 1
+    backend, nobody = "django.core.mail.backends.smtp.EmailBackend", free_port()
+    if django.VERSION >= (6, 1):
+        options = {"host": "127.0.0.1", "port": nobody, "timeout": 1}
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+    else:
+        settings.EMAIL_BACKEND = backend
+        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", nobody, 1
     alerts.check(later(0))
     alerts.check(later(1))
     assert len(hook.bodies) == 1

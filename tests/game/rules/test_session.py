@@ -98,7 +98,7 @@ def test_unknown_matches(client: Client) -> None:
     assert answer.json() == {"error": "We know no such match.", "fields": {}}
 
 
-@pytest.mark.parametrize("path", ["/g/a%00b", "/g/%ED%A0%80", "/g/%ff?pt=%00"])
+@pytest.mark.parametrize("path", ["/g/a%00b", "/g/%ED%A0%80", "/g/%ff?pt=x"])
 def test_the_page_of_an_impossible_match(client: Client, path: str) -> None:
     """PostgreSQL refuses a NUL even in a question."""
     assert client.get(path).status_code == 404
