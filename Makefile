@@ -53,9 +53,9 @@ lock: $(VENV)/test-installed
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --upgrade --no-annotate --no-header -q requirements-dev.txt -o constraints.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header -q requirements.txt -c constraints.txt -o requirements.lock
 
-# The catalogues of the pages and texts; gettext is needed: apt-get install gettext. Then translate and run it again.
+# The catalogues of the pages and texts, not of the operators' `sms`; gettext is needed: apt-get install gettext. Then translate and run it again.
 messages: $(VENV)/test-installed
-	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks
+	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks --ignore sms
 	$(VENV)/bin/django-admin compilemessages -l lg -l sw --ignore $(VENV)
 
 $(VENV)/bin/python:

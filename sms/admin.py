@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
 
 from sms import conf, outbox, owners, timeline
 from sms.console import export, filters, full_phone
@@ -35,7 +36,7 @@ class SmsMessageAdmin(Hands):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("phone",)
-    search_help_text = "A phone number in any form, DMark's id, or the reference"
+    search_help_text = _("A phone number in any form, DMark's id, or the reference")
     ordering = ("-created_at", "-id")
     sortable_by = ("time",)
     actions = ("resend", "cancel")
@@ -66,7 +67,7 @@ class SmsMessageAdmin(Hands):
 
     # --- columns
 
-    @admin.display(description="time", ordering="created_at")
+    @admin.display(description=_("time"), ordering="created_at")
     def time(self, message: SmsMessage) -> str:
         return f"{timezone.localtime(message.created_at):%d.%m.%y %H:%M:%S}"
 
@@ -79,26 +80,26 @@ class SmsMessageAdmin(Hands):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return full_phone.columns(request, self.fields)
 
-    @admin.display(description="phone", ordering="phone")
+    @admin.display(description=_("phone"), ordering="phone")
     def masked_phone(self, message: SmsMessage) -> str:
         return mask_phone(message.phone)
 
-    @admin.display(description="age")
+    @admin.display(description=_("age"))
     def age(self, message: SmsMessage) -> str:
         return f"{span((timezone.now() - message.created_at).total_seconds())} ago"
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def state(self, message: SmsMessage) -> SafeString:
         why = (
             format_html('<span class="sms-why">{}</span>', Truncator(message.error).chars(120)) if message.error else ""
         )
         return format_html('<span class="sms-state {}">{}</span>{}', message.status, message.get_status_display(), why)
 
-    @admin.display(description="tries")
+    @admin.display(description=_("tries"))
     def tries(self, message: SmsMessage) -> int:
         return message.attempts
 
-    @admin.display(description="SMS")
+    @admin.display(description=_("SMS"))
     def cost(self, message: SmsMessage) -> SafeString | str:
         price = conf.current().segment_cost
         if not price:
@@ -107,29 +108,29 @@ class SmsMessageAdmin(Hands):
             '<span class="sms-cost">{} · {} UGX</span>', message.segments, f"{message.segments * price:.0f}"
         )
 
-    @admin.display(description="open for")
+    @admin.display(description=_("open for"))
     def open_for(self, message: SmsMessage) -> str:
         return span((timezone.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
 
     # --- one message
 
-    @admin.display(description="what that means")
+    @admin.display(description=_("what that means"))
     def meaning(self, message: SmsMessage) -> str:
         words = timeline.MEANINGS[message.status]
         return f"{words} {message.error}" if message.error else words
 
-    @admin.display(description="text")
+    @admin.display(description=_("text"))
     def shown_text(self, message: SmsMessage) -> str:
         return redact(message.text)
 
-    @admin.display(description="segments")
+    @admin.display(description=_("segments"))
     def shown_segments(self, message: SmsMessage) -> str:
         counted = segments(message.text)
         price = conf.current().segment_cost
         cost = f", {message.segments * price:.0f} UGX" if price else ""
         return f"{message.segments or counted.count} SMS ({counted.encoding}, {counted.length} characters{cost})"
 
-    @admin.display(description="behind it")
+    @admin.display(description=_("behind it"))
     def behind_it(self, message: SmsMessage) -> SafeString | str:
         links = [format_html('<a href="{}">{}</a>', link.url, link.label) for link in owners.links(message)]
         return SafeString(", ".join(links)) if links else "nothing but the text itself"

@@ -5,23 +5,24 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from sms.text.redaction import mask_phone
 
 
 class Status(models.TextChoices):
-    QUEUED = "queued", "queued"
-    SENDING = "sending", "sending"
+    QUEUED = "queued", _("queued")
+    SENDING = "sending", _("sending")
     # DMark was asked and did not answer in full, or not as itself: it may have the text.
-    UNKNOWN = "unknown", "unknown"
-    SENT = "sent", "sent"
-    DELIVERED = "delivered", "delivered"
-    UNDELIVERED = "undelivered", "undelivered"
-    FAILED = "failed", "failed"
-    RATE_LIMITED = "rate_limited", "rate limited"
-    EXPIRED = "expired", "expired"
-    DISABLED = "disabled", "disabled"
-    CANCELLED = "cancelled", "cancelled"
+    UNKNOWN = "unknown", _("unknown")
+    SENT = "sent", _("sent")
+    DELIVERED = "delivered", _("delivered")
+    UNDELIVERED = "undelivered", _("undelivered")
+    FAILED = "failed", _("failed")
+    RATE_LIMITED = "rate_limited", _("rate limited")
+    EXPIRED = "expired", _("expired")
+    DISABLED = "disabled", _("disabled")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 # An acceptance by DMark lifts all but these, which are further along already.
@@ -42,16 +43,16 @@ OPEN = (Status.QUEUED, Status.SENDING)
 class SmsMessage(models.Model):
     """One text to one phone. Times are aware and UTC."""
 
-    phone = models.CharField("phone (E.164)", max_length=16)
+    phone = models.CharField(_("phone (E.164)"), max_length=16)
     text = models.TextField()
     kind = models.CharField(max_length=40, blank=True, default="")
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
-    dedupe_key = models.CharField("reference", max_length=200, null=True, blank=True, unique=True)
-    provider_id = models.CharField("DMark's id", max_length=100, blank=True, default="")
-    attempts = models.PositiveIntegerField("send requests", default=0)
-    retries = models.PositiveIntegerField("times put back for later", default=0)
+    dedupe_key = models.CharField(_("reference"), max_length=200, null=True, blank=True, unique=True)
+    provider_id = models.CharField(_("DMark's id"), max_length=100, blank=True, default="")
+    attempts = models.PositiveIntegerField(_("send requests"), default=0)
+    retries = models.PositiveIntegerField(_("times put back for later"), default=0)
     # Requests that were written and not answered in full: each may have brought the text to the phone.
-    doubts = models.PositiveSmallIntegerField("requests in doubt", default=0, db_default=0)
+    doubts = models.PositiveSmallIntegerField(_("requests in doubt"), default=0, db_default=0)
     error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     due_at = models.DateTimeField(default=timezone.now)
@@ -72,8 +73,8 @@ class SmsMessage(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
-        verbose_name = "SMS"
-        verbose_name_plural = "all texts"
+        verbose_name = _("SMS")
+        verbose_name_plural = _("all texts")
         get_latest_by = "created_at"
         permissions: ClassVar = [
             ("resend_smsmessage", "Can send an SMS again"),
@@ -100,24 +101,24 @@ class SmsEvent(models.Model):
     """A line of a message's way: a request to DMark, a report of DMark's, an act of an operator."""
 
     class What(models.TextChoices):
-        ATTEMPT = "attempt", "attempt"
-        REPORT = "report", "report"
-        RESEND = "resend", "resend"
-        CANCEL = "cancel", "cancel"
-        OPENED = "opened", "opened"
+        ATTEMPT = "attempt", _("attempt")
+        REPORT = "report", _("report")
+        RESEND = "resend", _("resend")
+        CANCEL = "cancel", _("cancel")
+        OPENED = "opened", _("opened")
 
     message = models.ForeignKey(SmsMessage, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(default=timezone.now)
     what = models.CharField(max_length=8, choices=What)
-    step = models.CharField("token, send, throttle, push, poll", max_length=8, blank=True, default="")
+    step = models.CharField(_("token, send, throttle, push, poll"), max_length=8, blank=True, default="")
     attempt = models.PositiveSmallIntegerField(default=0)
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
-    answer = models.TextField("DMark's answer, cut short and redacted", blank=True, default="")
+    answer = models.TextField(_("DMark's answer, cut short and redacted"), blank=True, default="")
     # What it means for all texts, not for this one alone: a value of `sms.errors.Trouble`.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="")
-    ms = models.PositiveIntegerField("milliseconds", default=0)
+    ms = models.PositiveIntegerField(_("milliseconds"), default=0)
     actor = models.CharField(max_length=150, blank=True, default="")
 
     class Meta:
@@ -132,7 +133,7 @@ class SmsWorker(models.Model):
     """A running `sms_worker`, which says every few seconds that it lives. Deleted by one that ends in order."""
 
     claimer = models.CharField(max_length=32, unique=True)
-    name = models.CharField("host and process", max_length=100)
+    name = models.CharField(_("host and process"), max_length=100)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
@@ -145,7 +146,7 @@ class SmsWorker(models.Model):
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
 
     class Meta:
-        verbose_name = "worker"
+        verbose_name = _("worker")
 
     def __str__(self) -> str:
         return self.name
@@ -161,7 +162,7 @@ class SmsDay(models.Model):
     segments = models.PositiveIntegerField()
 
     class Meta:
-        verbose_name = "day"
+        verbose_name = _("day")
         constraints: ClassVar = [models.UniqueConstraint(fields=["day", "kind", "status"], name="sms_day_once")]
 
     def __str__(self) -> str:
@@ -175,12 +176,12 @@ class SmsHold(models.Model):
 
     kind = models.CharField(max_length=40, unique=True, default=ALL, blank=True)
     reason = models.CharField(max_length=200)
-    actor = models.CharField("paused by", max_length=150, blank=True, default="", editable=False)
+    actor = models.CharField(_("paused by"), max_length=150, blank=True, default="", editable=False)
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        verbose_name = "pause"
-        verbose_name_plural = "pauses of sending"
+        verbose_name = _("pause")
+        verbose_name_plural = _("pauses of sending")
 
     def __str__(self) -> str:
         return f"Pause of {self.what}"
@@ -193,14 +194,14 @@ class SmsHold(models.Model):
 class SmsNever(models.Model):
     """A number that is never texted, whatever happens: somebody complained."""
 
-    phone = models.CharField("phone (E.164)", max_length=16, unique=True)
+    phone = models.CharField(_("phone (E.164)"), max_length=16, unique=True)
     reason = models.CharField(max_length=200)
-    actor = models.CharField("listed by", max_length=150, blank=True, default="", editable=False)
+    actor = models.CharField(_("listed by"), max_length=150, blank=True, default="", editable=False)
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        verbose_name = "number that is never texted"
-        verbose_name_plural = "numbers that are never texted"
+        verbose_name = _("number that is never texted")
+        verbose_name_plural = _("numbers that are never texted")
 
     def __str__(self) -> str:
         return mask_phone(self.phone)
@@ -221,7 +222,7 @@ class SmsAlert(models.Model):
     busy_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "alert"
+        verbose_name = _("alert")
 
     def __str__(self) -> str:
         return self.name

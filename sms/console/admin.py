@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from sms import conf
 from sms.console.filters import kinds
@@ -94,14 +95,14 @@ class NeverAdmin(Ordered):
     form = NeverForm
     list_display = ("masked_phone", "reason", "actor", "since", "take_back")
     search_fields = ("phone",)
-    search_help_text = "A phone number in any form"
+    search_help_text = _("A phone number in any form")
     show_full_result_count = False
     undo = "Text it again…"
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return columns(request, self.list_display)
 
-    @admin.display(description="phone")
+    @admin.display(description=_("phone"))
     def masked_phone(self, row: SmsNever) -> str:
         return mask_phone(row.phone)
 

@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from sms.figures import failures
 from sms.models import SmsMessage
@@ -30,7 +32,7 @@ class BoundedPaginator(Paginator):
 
 
 class KindFilter(admin.SimpleListFilter):
-    title = "kind"
+    title = _("kind")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -56,15 +58,15 @@ def kinds() -> list[str]:
 
 
 class WhenFilter(admin.SimpleListFilter):
-    title = "time"
+    title = _("time")
     parameter_name = "within"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            (str(_HOUR), "the last hour"),
-            (str(_DAY), "the last day"),
-            (str(7 * _DAY), "the last week"),
-            (str(30 * _DAY), "the last month"),
+            (str(_HOUR), gettext("the last hour")),
+            (str(_DAY), gettext("the last day")),
+            (str(7 * _DAY), gettext("the last week")),
+            (str(30 * _DAY), gettext("the last month")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
@@ -77,7 +79,7 @@ class WhenFilter(admin.SimpleListFilter):
 class ReasonFilter(admin.SimpleListFilter):
     """By the reason of a failure, as the overview groups them; shown only where one is chosen."""
 
-    title = "reason"
+    title = _("reason")
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from sms import outbox
 from sms.console import again
@@ -37,7 +38,7 @@ class Hands(admin.ModelAdmin):
 
     # --- sending again
 
-    @admin.action(description="Send again what did not arrive", permissions=["resend"])
+    @admin.action(description=_("Send again what did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
         """Shows how many will be sent, then sends them."""
         preview = again.preview(queryset)
@@ -80,7 +81,7 @@ class Hands(admin.ModelAdmin):
 
     # --- cancelling
 
-    @admin.action(description="Cancel what waits", permissions=["cancel"])
+    @admin.action(description=_("Cancel what waits"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
         """Asks for a reason, then takes back what is still queued."""
         waiting = list(queryset.filter(status=Status.QUEUED).order_by().values_list("pk", flat=True)[:LONGEST_LIST])

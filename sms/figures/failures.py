@@ -36,7 +36,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        return self.reason or Status(self.status).label
+        return self.reason or str(Status(self.status).label)
 
     @property
     def counted(self) -> str:
