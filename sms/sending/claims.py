@@ -48,21 +48,25 @@ class Claimed:
 _COLUMNS = ("id", *(name for name in Claimed.__slots__ if name != "pk"))
 
 
-def claim(claimer: str, limit: int, lease: float, message_id: int | None = None) -> list[Claimed]:
+def claim(
+    claimer: str, limit: int, lease: float, message_id: int | None = None, *, probe: bool = False
+) -> list[Claimed]:
     """Up to `limit` due texts, now `sending` for `claimer`; the one that expires first comes first.
 
     One statement, so one trip to the database and one commit stand between a text and DMark. `message_id`: only this.
+    `probe`: the one that was sent least often comes first, lest a text that never passes be every probe.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     only = "" if message_id is None else "AND id = %s"
     postgresql = connection.vendor == "postgresql"
     # Where rows cannot be locked one by one, as in SQLite, only one statement writes at a time.
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+    order = "attempts, expires_at, id" if probe else "expires_at, id"
     now, (lease_end, value) = clock.sql_now(), _after(lease)
     sql = f"""
         WITH due AS (
             SELECT id FROM {table} WHERE status = 'queued' AND due_at <= {now} AND {may_leave(now)} {only}
-            ORDER BY expires_at, id LIMIT %s {lock}
+            ORDER BY {order} LIMIT %s {lock}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {lease_end}
         FROM due WHERE {table}.id = due.id

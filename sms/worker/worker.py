@@ -184,7 +184,7 @@ class Worker:
         if now >= self.recorder.due_again:
             self.recorder.due_again = math.inf
         starved = not self.loop.inbox
-        messages = claim(self.claimer, room, self.options.lease)
+        messages = claim(self.claimer, room, self.options.lease, probe=self.breaker.closed)
         self.leases.claimed(now, first=not self.recorder.in_hand)
         self._hold()
         # As many as there was room for: there may be more.

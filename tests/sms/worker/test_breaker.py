@@ -18,8 +18,11 @@ from sms.errors import (
     Trouble,
 )
 from sms.models import SmsMessage, Status
+from sms.outbox import queue_sms
 from sms.sending.attempt import Outcome
 from sms.worker.breaker import ENOUGH, FIRST_PAUSE, LONGEST_PAUSE, SAME_REFUSALS, SHARE, WINDOW, Breaker
+from sms.worker.worker import Options, Worker
+from tests.conftest import Sandbox
 
 NOW = timezone.now()
 
@@ -129,3 +132,16 @@ def test_probes_come_after_growing_pauses(clock: list[float]) -> None:
     breaker.note(outcome())
     breaker.note(outcome(AuthenticationFailed("no", 401)))
     assert breaker.seconds_to_probe() == FIRST_PAUSE
+
+
+@pytest.mark.django_db
+def test_a_text_that_never_passes_is_not_every_probe(sandbox: Sandbox, settings: Any) -> None:
+    """Ten wrong numbers read as a refused account: the others, which expire later, must not wait until those expire."""
+    settings.SMS_DELIVERY = "worker"
+    refused, fresh = queue_sms("0772000001", "x"), queue_sms("0772000002", "x")
+    SmsMessage.objects.filter(pk=refused.pk).update(attempts=1)
+    worker = Worker(Options(), print)
+    worker.breaker.note(outcome(AccountRefused("DMark refuses the account: No.", 400)))
+    worker.breaker._next_probe = 0.0
+    assert worker._claim()
+    assert list(worker.recorder.in_hand) == [fresh.pk]
