@@ -24,7 +24,7 @@ manage: $(VENV)/run-installed .env
 	@$(VENV)/bin/python -m playmatatu.devserver manage $(ARGS)
 
 test: $(VENV)/test-installed
-	@$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered
+	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 # What a change is tried with meanwhile: no process is started or killed, nothing is installed, no browser.
 quick: $(VENV)/test-installed
