@@ -99,7 +99,10 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """For payments whose text a crash has swallowed; what was told is not told anew."""
+    """For payments whose text a crash has swallowed; what was told is not told anew, nor what is over by now."""
+    entry = _entry(payment)
+    if entry is not None and entry.opened_at is not None and not entry.is_live:
+        return
     if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
         with transaction.atomic():
             _text_success(payment)

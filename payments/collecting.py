@@ -24,6 +24,7 @@ logger = logging.getLogger("payments")
 CHANNEL = "payments_work"
 # How long a phone may ring for one order, counted from the request.
 RINGING = timedelta(minutes=3)
+_AT_ONCE = 500
 
 Collection = Payment.Collection
 _OPEN = (Collection.DUE, Collection.ASKING, Collection.ASKED, Collection.IN_DOUBT)
@@ -67,7 +68,7 @@ def order(payment: Payment, description: str) -> None:
     withdraw(Payment.objects.filter(phone=payment.phone))
     payment.collection, payment.provider = Collection.DUE, provider.name
     payment.description = description[:100]
-    payment.start_at = clock.now()
+    payment.start_at = payment.created_at
 
 
 def set_off(payment: Payment) -> None:
@@ -96,14 +97,29 @@ def _notify() -> None:
 
 def start(payment_id: int) -> None:
     """Carry out one order in this process; nothing happens if another has it already."""
+    before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
-        _record(payment, rounds.ask_guarded(_ask, payment, time.monotonic()))
+        _record(payment, rounds.ask_guarded(_ask, payment, before))
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """Carry out every order that is due, until none is left. Returns how many. `stopping`: begin no more."""
     sweep()
-    return rounds.run(_claim, _ask, _record, stopping)
+    return give_up_late() + rounds.run(_claim, _ask, _record, stopping)
+
+
+def give_up_late() -> int:
+    """Orders that nobody could carry out in time, as no worker ran or collection was turned off, are not carried out
+    any more: whoever is rung out of the blue pays for a stake that they have forgotten. Returns how many."""
+    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - rounds.GIVE_UP)
+    given_up = 0
+    for key in late.values_list("pk", flat=True)[:_AT_ONCE]:
+        skip = connection.features.has_select_for_update_skip_locked
+        with transaction.atomic():
+            if late.select_for_update(skip_locked=skip).filter(pk=key).first() is not None:
+                settle(key, Payment.Status.FAILED, by="answer", reason="The payer could not be asked in time.")
+                given_up += 1
+    return given_up
 
 
 def sweep() -> int:
@@ -160,7 +176,7 @@ def _record(asked: Payment, answer: Answer) -> None:
             payment.provider_id = answer.provider_id
             payment.save(update_fields=["provider_id"])
         if payment.collection in (Collection.ASKING, Collection.IN_DOUBT):
-            _move(payment, answer)
+            _move(payment, answer, asked)
         if answer.said in (Said.SUCCESS, Said.FAILED):
             said = Payment.Status.SUCCESS if answer.said is Said.SUCCESS else Payment.Status.FAILED
             settle(payment.pk, said, by="answer", reason=answer.words)
@@ -175,7 +191,9 @@ def _record(asked: Payment, answer: Answer) -> None:
     )
 
 
-def _move(payment: Payment, answer: Answer) -> None:
+def _move(payment: Payment, answer: Answer, asked: Payment) -> None:
+    if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
+        return  # it was written down before, in a commit whose end was lost; by now somebody else asks
     now, asked_at = clock.now(), payment.asked_at or payment.created_at
     payment.start_at = None
     if answer.said is Said.NOT_TAKEN:

@@ -102,20 +102,40 @@ def _network(payment: Payment) -> str:
 
 def pay_out(refund_id: int) -> None:
     """Carry out one payout in this process; nothing happens if another has it already."""
+    before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
-        _record(refund, rounds.ask_guarded(_ask, refund, time.monotonic()))
+        _record(refund, rounds.ask_guarded(_ask, refund, before))
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """Carry out every payout that is ordered. Returns how many. `stopping`: begin no more."""
     sweep()
-    return rounds.run(_claim, _ask, _record, stopping)
+    return give_up_stranded() + rounds.run(_claim, _ask, _record, stopping)
+
+
+def give_up_stranded() -> int:
+    """Payouts that were ordered of a provider who is not set up any more are due back again, by another way. Returns
+    how many."""
+    provider = providers.current()
+    stranded = Refund.objects.filter(state=State.ORDERED, start_at__lte=clock.now() - rounds.GIVE_UP)
+    if provider is not None:
+        stranded = stranded.exclude(provider=provider.name)
+    given_up = 0
+    for refund_id, payment_id in stranded.values_list("pk", "payment_id"):
+        with transaction.atomic():
+            payment = Payment.objects.select_for_update().get(pk=payment_id)
+            refund = stranded.select_for_update().filter(pk=refund_id).first()
+            if refund is not None:
+                refund.payment = payment
+                _end(refund, State.FAILED, "Its provider is not set up any more.")
+                given_up += 1
+    return given_up
 
 
 def sweep() -> int:
-    """What a crash left in `started` is in doubt. Returns how many."""
+    """What a crash left in `started` is in doubt; `start_at` says yet whose claim that was. Returns how many."""
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=clock.now())
-    swept = late.update(state=State.IN_DOUBT, start_at=None, reason="The process ended before the answer came.")
+    swept = late.update(state=State.IN_DOUBT, reason="The process ended before the answer came.")
     if swept:
         logger.warning("In doubt whether they were paid out: %s refunds.", swept, extra={"event": "payments.swept"})
     return swept
@@ -159,7 +179,11 @@ def _record(asked: Refund, answer: Answer) -> None:
         refund.provider_id = refund.provider_id or answer.provider_id
         if refund.state not in (State.STARTED, State.IN_DOUBT):
             refund.save(update_fields=["provider_id"])
+            if answer.said is Said.SUCCESS and refund.state == State.FAILED:
+                _went_out_after_all(refund, answer)
             return
+        if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
+            return  # it was written down before, in a commit whose end was lost; by now somebody else pays it out
         if answer.said is Said.NOT_TAKEN and (age := clock.now() - refund.ordered_at) < rounds.GIVE_UP:
             refund.state, refund.start_at = State.ORDERED, clock.now() + rounds.pause(age)
             refund.reason = answer.words[:200]
@@ -169,6 +193,19 @@ def _record(asked: Refund, answer: Answer) -> None:
 
 
 _STATES = {Said.SUCCESS: State.SUCCEEDED, Said.FAILED: State.FAILED, Said.NOT_TAKEN: State.FAILED}
+
+
+def _went_out_after_all(refund: Refund, answer: Answer) -> None:
+    """An operator said that it stayed, and then the provider's late answer came."""
+    if not refund.payment.refunds.exclude(state=State.FAILED).exists():
+        _end(refund, State.SUCCEEDED, answer.words)
+        return
+    logger.error(
+        "Refund %s was said not to have gone out, and it did: payment %s may be given back twice.",
+        refund.pk,
+        refund.payment_id,
+        extra={"event": "payments.refunded_twice", "refund": refund.pk, "payment": refund.payment_id},
+    )
 
 
 def _end(refund: Refund, state: Refund.State, reason: str) -> None:

@@ -37,9 +37,10 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
+            before = time.monotonic()  # whoever is stopped while it claims has been held up too
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
-                flying[pool.submit(ask_guarded, ask, one, time.monotonic())] = one
+                flying[pool.submit(ask_guarded, ask, one, before)] = one
             begun += len(claimed)
             if not flying and not unwritten:
                 return begun

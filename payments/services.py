@@ -13,9 +13,9 @@ def create_payment(phone: str, amount: int, *, approved: bool, description: str 
     (`collecting.is_on()`), with `description` on the payer's phone; else somebody else collects and calls back.
     Raises ValueError where collection is on and the number's network is unknown (`phones.network_of`).
     """
-    payment = Payment(phone=phone, amount=amount)
+    payment = Payment(phone=phone, amount=amount, created_at=clock.now())
     if approved:
-        payment.status, payment.settled_at = Payment.Status.SUCCESS, clock.now()
+        payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at
         payment.save()
         return payment
     with transaction.atomic():

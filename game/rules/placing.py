@@ -18,6 +18,7 @@ from game.rules.opening import has_open_entry, open_entry
 from game.rules.refused import Refused
 from game.rules.unpaid import refuse_unpaid
 from payments import collecting
+from payments.models import Payment
 from payments.phones import network_of
 from payments.services import create_payment
 from sms.models import SmsMessage
@@ -110,6 +111,8 @@ def _place(stake: Stake) -> Entry:
 
 def _refuse_ringing(phone: str) -> None:
     """Nobody is asked for two stakes at once, or they may pay both."""
+    # First, so that an order which a worker is just claiming is waited for, and seen as ringing.
+    collecting.withdraw(Payment.objects.filter(phone=phone))
     if wait := collecting.seconds_ringing(phone):
         raise Refused(
             409,

@@ -58,9 +58,10 @@ def read_token(status: int, body: bytes) -> Token | str:
     expires = data.get("expires_in")
     if isinstance(expires, str) and expires.strip().isascii() and expires.strip().isdigit():
         expires = int(expires.strip()[:12])
-    if isinstance(expires, bool) or not isinstance(expires, int | float) or not math.isfinite(expires):
+    # Compared, not converted: a whole number in JSON may be larger than any float.
+    if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 < expires < 10**18:
         expires = 0
-    return Token(str(token), max(0, min(math.floor(0.9 * expires), LONGEST_TTL)))
+    return Token(str(token), min(math.floor(0.9 * expires), LONGEST_TTL))
 
 
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
@@ -213,11 +214,21 @@ class DMarkPay:
     # --- the token
 
     def _with_token(self, method: str, url: str, body: dict[str, str] | None) -> tuple[int, bytes]:
+        started = time.monotonic()
         token = self._token(rejected="")
+        self._check_time(started)
         answer = self._exchange(method, url, token, body)
         if answer[0] != 403:
             return answer
-        return self._exchange(method, url, self._token(rejected=token), body)
+        fresh = self._token(rejected=token)
+        self._check_time(started)
+        return self._exchange(method, url, fresh, body)
+
+    def _check_time(self, started: float) -> None:
+        """Whoever waited too long, for other threads' tokens or stopped, asks no more: `longest` could not be kept, and
+        by then others may have judged the order."""
+        if time.monotonic() - started > 0.75 * self.longest:
+            raise _NoToken("No token came in time.")
 
     def _token(self, rejected: str) -> str:
         config = self.config

@@ -126,6 +126,28 @@ def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) ->
     assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
 
 
+def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
+    """Not even by a process that read the clock a moment earlier than the one that began the refund."""
+    entry = paid_stake(client)
+    age()
+    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash")
+    Entry.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
+    assert paid_stake(client, BOB).session is None
+    entry.refresh_from_db()
+    assert entry.session is None
+
+
+def test_what_is_over_is_not_told_as_if_it_began(client: Client) -> None:
+    """A repeated SUCCESS, after the text of the first was lost or pruned."""
+    placed = stake(client, ALICE)
+    paid(client, placed, ALICE)
+    age()
+    call_command("expire_queue")
+    SmsMessage.objects.filter(kind="payment_success").delete()
+    paid(client, placed, ALICE)
+    assert kinds() == ["refund_due"]
+
+
 def _token(entry: Entry) -> str:
     from game.tokens import queue_token
 

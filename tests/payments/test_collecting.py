@@ -1,5 +1,6 @@
 """Asking for the money: once, after the commit, whatever the provider answers and whoever dies."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import background, collecting, rounds
+from payments import background, clock, collecting, rounds
 from payments.models import Exchange, Payment
 from payments.services import create_payment
 from payments.settling import settle
@@ -146,6 +147,59 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, settings: A
     assert (payment.status, payment.collection, payment.collected_at) == ("FAILED", "over", None)
     assert ends == ["FAILED"]
     assert asked(collection) == {}
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_who_was_not_asked_in_time_is_told_and_rung_no_more(
+    collection: Sandbox, worker: None, settings: Any, off: bool
+) -> None:
+    """No worker ran, or collection was turned off: nobody's phone rings for a stake of the day before."""
+    old, new = pay(), pay(OTHER)
+    later(old, 86400)
+    if off:
+        settings.DMARK_PAY_ACCOUNT_CODE = ""
+    background.once()
+    assert (fresh(old).status, fresh(old).collection) == ("FAILED", "over")
+    assert asked(collection) == ({} if off else {new.transaction_id: 1})
+
+
+def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collection: Sandbox, worker: None) -> None:
+    """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
+    payment = pay()
+    claimed = collecting._claim(1)[0]
+    answer = rounds.ask_guarded(collecting._ask, claimed, -1e9)
+    collecting._record(claimed, answer)
+    later(payment, 60)
+    again = collecting._claim(1)[0]
+    collecting._record(claimed, answer)
+    assert fresh(payment).collection == "asking"
+    assert collecting._claim(1) == []
+    collecting._record(again, collecting._ask(again))
+    assert asked(collection) == {payment.transaction_id: 1}
+
+
+def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
+    collection: Sandbox, worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = pay()
+    monkeypatch.setattr(rounds, "_LONGEST_HOLD_UP", 0.2)
+
+    def slow(limit: int) -> list[Payment]:
+        claimed = collecting._claim(limit)
+        time.sleep(0.3 if claimed else 0)
+        return claimed
+
+    assert rounds.run(slow, collecting._ask, collecting._record, lambda: False) == 1
+    assert asked(collection) == {}
+    assert fresh(payment).collection == "due"
+
+
+def test_an_order_is_as_old_as_the_database_says(worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web machine whose clock is wrong makes no order that is given up at once, or never."""
+    there = timezone.now() - timedelta(hours=2)
+    monkeypatch.setattr(clock, "now", lambda: there)
+    payment = pay()
+    assert payment.created_at == payment.start_at == there
 
 
 def test_the_pause_grows() -> None:

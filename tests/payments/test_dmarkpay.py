@@ -5,7 +5,9 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from django.core.cache import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.providers import Answer, Order, Said
+from payments.providers import Answer, Order, Said, dmarkpay
 from payments.providers.dmarkpay import DMarkPay, Token, read_collect, read_payout, read_status, read_token
 from sms.testing import Sandbox
 from tests.conftest import free_port
@@ -140,6 +142,8 @@ def test_what_became_of_it(status: int, raw: bytes, said: Said, ours: str) -> No
         (200, b'{"access_token": "t", "expires_in": 1}', Token("t", 0)),
         (200, b'{"access_token": "t", "expires_in": 1e400}', Token("t", 0)),
         (200, b'{"access_token": "t", "expires_in": -5}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": NaN}', Token("t", 0)),
+        (200, b'{"access_token": "t", "expires_in": 1' + b"0" * 400 + b"}", Token("t", 0)),
         (200, b'{"access_token": "t", "expires_in": true}', Token("t", 0)),
         (200, b'{"access_token": "t"}', Token("t", 0)),
         (200, b'{"access_token": "t", "expires_in": 99999999999}', Token("t", 30 * 86400)),
@@ -281,6 +285,23 @@ def test_without_a_token_nothing_is_asked(client: DMarkPay, collection: Sandbox,
     answer = client.collect(order())
     assert (answer.said, asked(collection)) == (Said.NOT_TAKEN, {})
     assert answer.words
+
+
+@pytest.mark.parametrize("payout", [False, True])
+def test_who_waited_too_long_for_a_token_asks_no_more(
+    client: DMarkPay, collection: Sandbox, settings: Any, payout: bool
+) -> None:
+    """Behind other threads, say: its lease may be over, and an operator may have paid by another way."""
+    settings.DMARK_PAY_TIMEOUT = 0.1
+    late = DMarkPay()
+    assert late.longest == pytest.approx(1.2)
+    asking = late.payout if payout else late.collect
+    with ThreadPoolExecutor(1) as pool:
+        with dmarkpay._fetching:
+            answer = pool.submit(asking, order())
+            time.sleep(1)
+        assert answer.result().said is Said.NOT_TAKEN
+    assert asked(collection, "payout" if payout else "payin") == {}
 
 
 def test_nobody_listens(client: DMarkPay, settings: Any) -> None:

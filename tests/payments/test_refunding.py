@@ -146,6 +146,62 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Paymen
     assert refunding.due().exists()
 
 
+def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
+    collection: Sandbox, due: Payment, settings: Any
+) -> None:
+    """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
+    settings.SMS_DELIVERY = "worker"
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    claimed = refunding._claim(1)[0]
+    answer = rounds.ask_guarded(refunding._ask, claimed, -1e9)
+    refunding._record(claimed, answer)
+    back_by(refund, 60)
+    again = refunding._claim(1)[0]
+    refunding._record(claimed, answer)
+    assert refunding._claim(1) == []
+    back_by(again, 3600)
+    refunding.sweep()
+    refunding._record(claimed, answer)
+    refund.refresh_from_db()
+    assert refund.state == "in_doubt"
+
+
+def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: Payment, settings: Any) -> None:
+    """Or it could be neither paid out nor recorded by hand."""
+    settings.SMS_DELIVERY = "worker"
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    settings.DMARK_PAY_ACCOUNT_CODE = ""
+    background.once()
+    assert not refunding.due().exists()  # the setting may come back in a moment
+    back_by(refund, rounds.GIVE_UP.total_seconds())
+    assert background.once() == 1
+    refund.refresh_from_db()
+    assert (refund.state, refund.start_at) == ("failed", None)
+    assert refunding.record_by_hand(ALL, "anna", "cash")
+    assert asked(collection, "payout") == {}
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_payout_went_out_after_all(
+    collection: Sandbox, due: Payment, settings: Any, caplog: pytest.LogCaptureFixture, anew: bool
+) -> None:
+    """An operator ended the doubt too early, and then its answer came: never silently."""
+    settings.SMS_DELIVERY = "worker"
+    refund = refunding.order_payouts(ALL, "anna")[0]
+    claimed = refunding._claim(1)[0]
+    back_by(claimed, 3600)
+    refunding.sweep()
+    assert refunding.resolve(refund.pk, went_out=False, actor="boss")
+    if anew:
+        refunding.order_payouts(ALL, "anna")
+    refunding._record(claimed, refunding._ask(claimed))
+    refund.refresh_from_db()
+    assert refund.state == ("failed" if anew else "succeeded")
+    assert ("may be given back twice" in caplog.text) == anew
+    assert (fresh(due).refunded_at is None) == anew
+    assert not refunding.due().exists()
+
+
 def test_what_is_not_owed_is_not_refunded(collection: Sandbox) -> None:
     pending, failed, free = (
         pay("+256772000011"),
