@@ -6,12 +6,16 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from game.rules.amounts import payable, prize
+
 # None of these may be negative; 0 lets nothing of the kind pass.
 _LIMITS = (
     "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
     "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "
     "UNPAID_STAKES_PER_ADDRESS_HOUR FAILED_TEXTS_PER_PHONE_DAY MIN_AGE"
 ).split()
+# What a column of amounts holds on every database.
+_MOST_UGX = 2**31 - 1
 # The first may not be above the second.
 _PAIRS = (
     ("MIN_STAKE_AMOUNT", "MAX_STAKE_AMOUNT"),
@@ -44,6 +48,8 @@ def limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         for name in ("MIN_STAKE_AMOUNT", "QUEUE_EXPIRY_MINUTES")
         if getattr(settings, name) <= 0
     ]
+    if payable(settings.MAX_STAKE_AMOUNT) > _MOST_UGX or prize(settings.MAX_STAKE_AMOUNT) > _MOST_UGX:
+        wrong.append("MAX_STAKE_AMOUNT is more than the database can hold")
     wrong += [f"{low} is above {high}" for low, high in _PAIRS if getattr(settings, low) > getattr(settings, high)]
     hint = "Mend it, or leave it out: the defaults in .env.example fit together."
     return [Error(f"{what}.", hint=hint, id="game.E002") for what in wrong]

@@ -70,6 +70,7 @@ def found(*, deploy: bool = True, **changes: Any) -> set[str]:
         ({"QUEUE_EXPIRY_MINUTES": 0}, {"game.E002"}),
         ({"MIN_STAKE_AMOUNT": 0}, {"game.E002"}),
         ({"MIN_STAKE_AMOUNT": 2000, "MAX_STAKE_AMOUNT": 1999}, {"game.E002"}),
+        ({"MAX_STAKE_AMOUNT": 2**30}, {"game.E002"}),
         ({"UNPAID_STAKES_PER_PHONE_HOUR": 301}, {"game.E002"}),
     ],
 )

@@ -1,6 +1,7 @@
 """What the database decides when players arrive together: real threads, on SQLite and on PostgreSQL."""
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -8,14 +9,15 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import expire_old, leave
-from payments import refunding
+from payments import collecting, refunding
 from payments.models import Payment
 from sms.models import SmsMessage
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,6 +127,33 @@ def test_a_success_and_a_failure_at_once(settings: Any) -> None:
         texts = SmsMessage.objects.filter(phone=f"+256{phone[1:]}").order_by("pk")
         assert [row.kind for row in texts] == kinds
         assert refunding.due().filter(pk=payment.pk).exists() == (payment.status == "FAILED")
+
+
+def test_an_order_that_a_worker_is_just_claiming_rings(collection: Sandbox, settings: Any) -> None:
+    """A second stake waits for that claim to be written, and is refused: nobody is asked for two at once."""
+    settings.SMS_DELIVERY = "worker"
+    first = stake(Client(), ALICE)
+    claimed = threading.Event()
+
+    def claim() -> None:
+        with transaction.atomic():
+            assert len(collecting._claim(1)) == 1
+            claimed.set()
+            if connection.vendor == "postgresql":
+                wait_for(_somebody_waits_for_a_lock, 20)
+
+    def again() -> None:
+        assert claimed.wait(20)
+        assert post(Client(), phone_number=ALICE, stake_amount=2000).status_code == 409
+
+    together(claim, again)
+    assert Payment.objects.get().transaction_id == first["transaction_id"]
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_leaving_while_the_provider_repeats_itself(settings: Any) -> None:
