@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 
 from payments import refunding
 from payments.models import Payment, Refund
-from payments.settling import end_contest, settle
+from payments.settling import end_contest, settle_open
 
 # So many at once: each has a lock and a log entry of its own.
 AT_ONCE = 500
@@ -42,7 +42,8 @@ def _by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payme
 
 def _settled(said: Payment.Status) -> "Callable[[QuerySet[Payment], str, str], list[Payment]]":
     def carry(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-        return [settle(payment.pk, said, by="operator", reason=note) for payment in payments]
+        ended = (settle_open(payment.pk, said, reason=note) for payment in payments)
+        return [payment for payment in ended if payment is not None]
 
     return carry
 

@@ -38,6 +38,15 @@ def settle(
         return payment
 
 
+def settle_open(payment_id: int, said: Payment.Status, *, reason: str) -> Payment | None:
+    """What an operator has found about a payment without an end. None: it has one by now, which stands."""
+    with transaction.atomic():
+        payment = Payment.objects.select_for_update().get(pk=payment_id)
+        if payment.status != Status.PENDING:
+            return None
+        return settle(payment_id, said, by="operator", reason=reason)
+
+
 def _end(payment: Payment, said: Payment.Status, by: str, reason: str) -> None:
     now = clock.now()
     payment.status, payment.settled_at, payment.settled_by, payment.reason = said, now, by, reason[:200]
@@ -45,7 +54,10 @@ def _end(payment: Payment, said: Payment.Status, by: str, reason: str) -> None:
         payment.collected_at = now
     if payment.collection:
         payment.collection = Payment.Collection.OVER
-    payment.start_at = payment.next_ask_at = None
+    payment.start_at = None
+    # While we ask or order, only a notice plans another look, and it may say the contrary.
+    if by not in ("asking", "answer"):
+        payment.next_ask_at = None
     payment.save(
         update_fields=[
             "status",

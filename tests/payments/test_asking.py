@@ -276,6 +276,23 @@ def test_a_notice_before_the_answer_to_the_order(client: Client, collection: San
 # --- contradictions
 
 
+def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collection: Sandbox) -> None:
+    """They contradict each other, and the second comes before the answer about the first: it is asked about too."""
+    payment = pay()
+    collection.tap(payment.transaction_id, "decline")
+    later(payment, 5)
+    claimed = asking._claim(Payment.objects.all())
+    assert claimed is not None
+    notice(client, payment)
+    asking._ask(claimed)
+    assert fresh(payment).status == "FAILED"
+    collection.server.state.money.transactions[payment.provider_id].status = "Successful"
+    later(payment, 5)
+    background.once()
+    payment = fresh(payment)
+    assert (payment.contested, payment.refund_due, payment.next_ask_at) == (True, True, None)
+
+
 @pytest.mark.parametrize(("first", "second"), [("pay", "Failed"), ("decline", "Successful")])
 def test_dmarkpay_takes_back_its_end(client: Client, collection: Sandbox, caplog: Any, first: str, second: str) -> None:
     told: list[str] = []

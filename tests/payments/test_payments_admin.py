@@ -7,7 +7,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from payments import refunding
+from payments import acts, refunding
 from payments.models import Payment, Refund
 from payments.settling import settle
 from sms.testing import Sandbox
@@ -124,6 +124,16 @@ def test_an_end_by_an_operator(operator: Client, collection: Sandbox) -> None:
     # An end is an end: the act is not for what has one.
     act(operator, "settle_unpaid", paid, post="yes", note="no")
     assert not fresh(paid).contested
+
+
+def test_an_end_that_comes_while_an_operator_says_so_stands(collection: Sandbox) -> None:
+    """The provider was faster: nobody has contradicted themselves."""
+    payment = pay()
+    looked_up = Payment.objects.all()
+    assert len(looked_up) == 1  # read before its end
+    settle(payment.pk, Payment.Status.SUCCESS, by="asking")
+    assert acts.UNPAID.carry(looked_up, "anna", "not in the portal") == []
+    assert (fresh(payment).status, fresh(payment).contested) == ("SUCCESS", False)
 
 
 def test_a_contest_is_ended(operator: Client) -> None:
