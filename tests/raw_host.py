@@ -5,9 +5,9 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,38 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
     try:
         yield host
     finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
+    """Its address. It gives a token; to anything else it says `at_once`, and then for 5 s only drops."""
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == PATHS[0]:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(TOKEN), TOKEN))
+                return
+            with suppress(OSError):  # who asked is gone
+                self.wfile.write(at_once)
+                for _ in range(50):
+                    self.wfile.write(drop)
+                    if over.wait(0.1):
+                        return
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()

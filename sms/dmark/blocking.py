@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from sms import __version__, conf
-from sms.dmark import access_token, answers, conversation
+from sms.dmark import access_token, answers, conversation, whole_answer
 from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Note, Pause, Request, Talk, Token
 from sms.errors import Misdirected, ProviderError
 
@@ -108,7 +108,7 @@ class _Body(io.BytesIO):
 
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
-    session = requests.Session()
+    session = whole_answer.session()
     # No proxy, netrc or certificate bundle of the environment; no cookie kept.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -134,8 +134,7 @@ def post(request: Request, config: conf.Config) -> answers.Reply:
             stream=True,
         )
         with response:
-            deadline = started + config.connect_timeout + config.read_timeout
-            answer = _read_body(response.raw, deadline)
+            answer = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, ValueError):  # requests' InvalidURL and MissingSchema among them
             raise Misdirected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
@@ -144,16 +143,14 @@ def post(request: Request, config: conf.Config) -> answers.Reply:
     return answers.read(response.status_code, answer, response.headers.get("Retry-After"), _ms(started))
 
 
-def _read_body(raw: Any, deadline: float) -> bytes:
-    """At most 64 KiB of the body; what comes drop by drop counts as a time-out."""
+def _read_body(raw: Any) -> bytes:
+    """At most 64 KiB of the body."""
     body = b""
     # As it came: what is compressed unasked is an answer all the same, if one that cannot be read.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > answers.MAX_BODY:
             break
-        if time.monotonic() > deadline:
-            raise TimeoutError
     return body[: answers.MAX_BODY]
 
 

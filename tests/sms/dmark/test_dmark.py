@@ -25,7 +25,7 @@ from sms.errors import (
 )
 from tests.conftest import Sandbox
 from tests.loop_driver import over_loop
-from tests.raw_host import PATHS, raw_host
+from tests.raw_host import PATHS, dripping_host, raw_host
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
 
@@ -327,6 +327,32 @@ def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str |
         assert isinstance(result, ProviderRejected)
         assert "not DMark's" in str(result)
     assert host.asked == PATHS
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "drop"),
+    [
+        (HEAD, b"X-More: x\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+        (HEAD + b"Content-Length: 900\r\n\r\n", b" "),
+    ],
+    ids=["head", "length of a chunk", "body"],
+)
+def test_an_answer_drop_by_drop_is_one_that_is_late(
+    settings: Any, at_once: bytes, drop: bytes, attempt: Attempt
+) -> None:
+    """A time-out that begins anew with each byte would hold whoever sends inline for as long as the other end likes."""
+    settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 0.4, 0.6
+    settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
+    with dripping_host(at_once, drop) as url:
+        settings.SMS_SERVICE_BASE_URL = url
+        exchanges, result = attempt()
+    assert isinstance(result, InDoubt)
+    assert str(result) == "DMark did not answer in time."
+    assert [exchange.step for exchange in exchanges if exchange.step == "send"] == ["send"]
 
 
 def test_a_password_in_the_address_goes_along(settings: Any, attempt: Attempt) -> None:
