@@ -25,7 +25,7 @@ def one_write(logger: logging.Logger) -> Iterator[None]:
                 _write(handler, lines)
 
 
-def _write(handler: logging.StreamHandler[io.StringIO], lines: str) -> None:
+def _write(handler: "logging.StreamHandler[io.StringIO]", lines: str) -> None:
     try:
         handler.stream.write(lines)
         handler.flush()
