@@ -206,7 +206,8 @@ def _move(payment: Payment, answer: Answer, asked: Payment) -> None:
         payment.start_at = now + rounds.pause(now - payment.created_at)
     else:
         payment.collection = Collection.IN_DOUBT if answer.said is Said.IN_DOUBT else Collection.ASKED
-        payment.next_ask_at = _sooner(payment.next_ask_at, asking.first_ask(payment, asked_at, now))
+        if answer.said not in (Said.SUCCESS, Said.FAILED):  # an end leaves nothing to ask
+            payment.next_ask_at = _sooner(payment.next_ask_at, asking.first_ask(payment, asked_at, now))
     payment.save(update_fields=["collection", "start_at", "asked_at", "next_ask_at"])
 
 
