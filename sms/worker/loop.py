@@ -45,13 +45,27 @@ class Answer(NamedTuple):
 
 
 class Job:
-    """A text's conversation on its way; `until` (monotonic): it is handed back, not begun, after that."""
+    """A text's conversation on its way; `until` (monotonic): it is handed back, not begun, after that; `lost`: another
+    has the text by now, or a report has come."""
 
-    __slots__ = ("begun", "begun_at", "exchanges", "message", "open", "result", "since", "step", "talk", "until")
+    __slots__ = (
+        "begun",
+        "begun_at",
+        "exchanges",
+        "lost",
+        "message",
+        "open",
+        "result",
+        "since",
+        "step",
+        "talk",
+        "until",
+    )
 
     def __init__(self, message: Text, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
         self.message, self.open, self.until = message, open_talk, until
         self.talk: Talk[str] | None = None
+        self.lost = False
         self.exchanges: list[Exchange] = []
         self.step, self.since, self.begun, self.begun_at = WAITING, time.monotonic(), False, 0.0
         # What the conversation returned, or the exception that it ended with.

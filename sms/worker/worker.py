@@ -162,6 +162,8 @@ class Worker:
             for job in kept:
                 if job.message.pk in lost:
                     del in_hand[job.message.pk]
+            for pk in lost & in_hand.keys():
+                in_hand[pk].lost = True
             logger.warning("sms.lease_lost", extra={"event": "sms.lease_lost", "messages": len(lost)})
         self._hold()
 
@@ -250,6 +252,10 @@ class Worker:
             for job in self.loop.take(self.options.in_flight + UNWRITTEN):
                 if job.begun:
                     self.recorder.conclude(job)
+                elif job.lost:
+                    # It may have been claimed anew.
+                    if self.recorder.in_hand.get(job.message.pk) is job:
+                        del self.recorder.in_hand[job.message.pk]
                 else:
                     self._to_offer.append(job)
                     self._claim_size = self.options.batch

@@ -53,6 +53,23 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_what_was_lost_while_it_was_handed_back_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    mine, taken = (queue_sms(f"077212345{number}", "x") for number in range(2))
+    worker = Worker(Options(lease=5.0), print)
+    for message in claim(worker.claimer, 2, 60.0):
+        worker.recorder.in_hand[message.pk] = job = Job(message, lambda note: opening(mine, worker.config, note))
+        # Its permit ran out before it could begin.
+        worker.loop._ended.append(job)
+    SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
+    worker._keep_leases()
+    worker._stop_requested = True  # it does not wait for more
+    worker._take_ended()
+    assert [job.message.pk for job in worker._to_offer] == [mine.pk]
+    assert set(worker.recorder.in_hand) == {mine.pk}
+
+
+@pytest.mark.django_db
 def test_only_what_is_still_ours_is_renewed() -> None:
     assert renew_leases("me", [], 5.0) == set()
     row = SmsMessage.objects.create(
