@@ -11,6 +11,7 @@ from sms.models import SmsMessage, Status
 from sms.sending import permit, throttle
 from sms.sending.attempt import Outcome, conclude, opening
 from sms.sending.claims import Text
+from sms.sending.retries import DOUBT_DELAYS
 
 
 def attempt(message: Text) -> Outcome:
@@ -28,7 +29,8 @@ def attempt(message: Text) -> Outcome:
 
     budget = conversation.Budget(config.send_budget)
     result = _once(message, config, note, budget)
-    if isinstance(result, InDoubt):
+    # A text that was put back, and whose task comes once more, may have been asked for often enough.
+    if isinstance(result, InDoubt) and message.doubts < len(DOUBT_DELAYS):
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         time.sleep(wait)
         budget.spent += wait

@@ -9,7 +9,7 @@ from django.db import connection
 
 from sms.errors import InDoubt
 from sms.models import SmsMessage
-from sms.outbox import queue_sms, send_sms
+from sms.outbox import deliver, queue_sms, send_sms
 from sms.reports.moves import take
 from sms.sending import throttle
 from tests.conftest import Sandbox, wait_for
@@ -96,3 +96,14 @@ def test_an_answer_that_is_not_dmarks_is_never_asked_for_again(sandbox: Sandbox)
     queue_sms(PHONE, "x")
     assert (row().status, row().attempts, sandbox.sends) == ("unknown", 1, 1)
     assert "unknown" in row().error
+
+
+def test_the_fourth_request_is_the_last_whoever_makes_it(sandbox: Sandbox, settings: Any) -> None:
+    """A task that its queue runs twice finds a text that was asked for three times already."""
+    settings.SMS_DELIVERY = "worker"
+    sandbox.faults(send="reset")
+    message = queue_sms("0772123456", "hello")
+    SmsMessage.objects.update(doubts=3)
+    deliver(message.pk)
+    message.refresh_from_db()
+    assert (message.status, message.doubts, message.attempts) == ("unknown", 4, 1)
