@@ -28,7 +28,7 @@ test: $(VENV)/test-installed
 
 # What a change is tried with meanwhile: no process is started or killed, nothing is installed, no browser.
 quick: $(VENV)/test-installed
-	@$(VENV)/bin/python -m pytest -q -n auto -m "not slow" tests/sms/text tests/sms/dmark tests/sms/sending tests/sms/reports tests/sms/console tests/game/rules tests/game/pages tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_settings.py tests/test_house.py
+	@$(VENV)/bin/python -m pytest -q -n auto -m "not slow" tests/sms/text tests/sms/dmark tests/sms/sending tests/sms/reports tests/sms/console tests/game/rules tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_settings.py tests/test_house.py
 
 # The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, where they are installed.
 others: $(VENV)/test-installed
