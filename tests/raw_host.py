@@ -67,7 +67,9 @@ def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == PATHS[0]:
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(TOKEN), TOKEN))
+                # The connection ends with it, so nothing must be asked over it: that it does is said.
+                said = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+                self.wfile.write(said % (len(TOKEN), TOKEN))
                 return
             with suppress(OSError):  # who asked is gone
                 self.wfile.write(at_once)
