@@ -54,6 +54,7 @@ class Ordered(admin.ModelAdmin):
     sortable_by = ()
     ordering = ("-since",)
     undo = ""
+    actions = None  # one at a time, each with its own confirmation
 
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
@@ -64,9 +65,6 @@ class Ordered(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.actor = request.user.get_username()
         super().save_model(request, obj, form, change)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        return {}  # one at a time, each with its own confirmation
 
     @admin.display(description="")
     def take_back(self, row: Any) -> SafeString:
