@@ -92,7 +92,7 @@ class DMark:
         if faults.report == "before":
             self.reporter.at_once(message)
             return reply
-        return Reply(reply.status, reply.body, lambda: self.reporter.plan(message))
+        return Reply(reply.status, reply.body, self.reporter.plan(message))
 
     def _dlr(self, body: dict[str, Any]) -> Reply:
         message = self.state.find(body.get("msg_id", body.get("msgId")))

@@ -1,5 +1,7 @@
 """Delivery reports, pushed to the `dlr_url` of each message, as the switches say."""
 
+from collections.abc import Callable
+
 from sms.sandbox.later import push
 from sms.sandbox.money import now
 from sms.sandbox.state import Received, State
@@ -13,7 +15,8 @@ class Reporter:
     def __init__(self, state: State) -> None:
         self.state = state
 
-    def plan(self, message: Received) -> None:
+    def plan(self, message: Received) -> Callable[[], None]:
+        """What a poll is told stands at once; what is to be called when the caller has its answer pushes the rest."""
         faults = self.state.faults
         after = faults.report_after
         words = {
@@ -26,8 +29,12 @@ class Reporter:
             "never": [],
         }.get(faults.report, [(faults.report.upper(), after)])
         message.status = words[0][0] if words else "PENDING"
-        for word, delay in words:
-            self._put(delay, message, word)
+
+        def push_later() -> None:
+            for word, delay in words:
+                self._put(delay, message, word)
+
+        return push_later
 
     def at_once(self, message: Received) -> None:
         """Before the caller has its answer."""

@@ -66,7 +66,11 @@ def test_the_page_carried_out_ends_in_a_match_through_nginx_with_tls() -> None:
         missing("PostgreSQL, Redis or nginx")
     # pytest's own folders let nobody else pass, and PostgreSQL runs as somebody else.
     folder = Path(tempfile.mkdtemp(prefix="playmatatu-trial-"))
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG") or "PIP" in name}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG") or "PIP" in name or "SSL" in name
+    }
     try:
         ended = subprocess.run(
             [DEPLOY / "trial.sh", folder],
