@@ -3,7 +3,7 @@
 import io
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -25,13 +25,6 @@ HEADERS: Mapping[str, str] = {
 }
 
 T = TypeVar("T")
-# Whether a pause may be taken: waits for so many seconds, and answers False when the process is about to end.
-Wait = Callable[[float], bool]
-
-
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return True
 
 
 def send(
@@ -63,7 +56,7 @@ def token(config: conf.Config, note: Note, rejected: str = "") -> str:
     return access_token.get(fetch, config, rejected=rejected)
 
 
-def run(talk: Talk[T], config: conf.Config, note: Note, wait: Wait = _sleep) -> T:
+def run(talk: Talk[T], config: conf.Config, note: Note) -> T:
     """Drive one conversation to its end. Raises what it raises."""
     answer: object = None
     error: Exception | None = None
@@ -77,7 +70,7 @@ def run(talk: Talk[T], config: conf.Config, note: Note, wait: Wait = _sleep) -> 
             if isinstance(wish, Request):
                 answer = post(wish, config)
             elif isinstance(wish, Pause):
-                answer = wait(wish.seconds)
+                time.sleep(wish.seconds)
             else:
                 answer = _give(wish, config, note)
         except (Lost, ProviderError) as caught:
