@@ -32,7 +32,7 @@ quick: $(VENV)/test-installed
 
 # The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, where they are installed.
 others: $(VENV)/test-installed
-	@.ci/others 3.13 'django>=6' 3.10 'django==5.2'
+	@.ci/others 3.13 'django>=6' 3.10 'django==5.2 pycurl==7.48'
 
 lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .

@@ -273,10 +273,12 @@ class Loop:
     def _came(self, transfer: Transfer, code: int) -> None:
         job = self._running.pop(transfer)
         self._multi.remove_handle(transfer.curl)
-        if transfer.answered(code):
-            said: Reply | Lost = transfer.reply()
-        else:
-            said = transfer.lost(code)
+        try:
+            said: Reply | Lost = transfer.reply() if transfer.answered(code) else transfer.lost(code)
+        except Exception:
+            # The text would stay in hand for ever; DMark may have it.
+            logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
+            said = Lost("its answer could not be read", written=True)
         self._free.append(transfer)
         if isinstance(said, Lost):
             self._go_on(job, error=said)

@@ -11,6 +11,9 @@ from io import BytesIO
 import certifi
 import pycurl
 
+# Since 7.48: named here, so that an older one is refused at the start and not at the first answer.
+from pycurl import RETRY_AFTER
+
 from sms.dmark import answers
 from sms.dmark.answers import Reply
 from sms.dmark.blocking import HEADERS
@@ -83,7 +86,7 @@ class Transfer:
 
     def reply(self) -> Reply:
         """The answer, whole or as much of it as is read of any."""
-        status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(pycurl.RETRY_AFTER)
+        status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
         return answers.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
 
     def lost(self, code: int) -> Lost:

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         try:
             from sms.worker.worker import Options, Worker
         except ImportError as error:
-            raise CommandError(f"The worker needs pycurl: pip install pycurl ({error}).") from None
+            raise CommandError(f"The worker needs pycurl 7.48 or newer: pip install -U pycurl ({error}).") from None
         listens = connection.vendor == "postgresql"
         options = Options(
             in_flight=max(1, given["in_flight"]),

@@ -15,6 +15,7 @@ from sms.dmark.conversation import Given, Lost, NeedToken, Note, Pause, Request,
 from sms.errors import ProviderUnavailable
 from sms.sending.claims import Claimed
 from sms.worker.loop import ENDED, WAITING, Answer, Job, Loop
+from sms.worker.transfer import Transfer
 from tests.conftest import wait_for
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'
@@ -138,6 +139,20 @@ def answering(body: bytes, *, close: bool = False, delay: float = 0.0) -> Callab
                 return
 
     return serve
+
+
+def test_an_answer_that_cannot_be_read_is_in_doubt(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(transfer: Transfer) -> None:
+        raise ValueError("unreadable")
+
+    monkeypatch.setattr(Transfer, "reply", broken)
+    with host(answering(ANSWER)) as one:
+        [result] = driver.results(once(one.url))
+    assert isinstance(result, Lost)
+    assert result.written
+    assert "sms.worker_error" in caplog.text
 
 
 def test_a_kept_connection_that_dies_unanswered_is_not_asked_again() -> None:

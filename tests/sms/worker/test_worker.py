@@ -244,7 +244,7 @@ def test_without_pycurl_it_says_so(system: System) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert "pip install pycurl" in ended.stderr
+    assert "pip install -U pycurl" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
