@@ -5,9 +5,9 @@ costs a text more than the database does.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db import connection, transaction
 from django.dispatch import Signal
@@ -47,6 +47,10 @@ _UPDATE = """
 _INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 
 
+# A time as the database's driver takes it.
+Adapt: TypeAlias = Callable[[datetime], Any]
+
+
 class News(NamedTuple):
     """A signal, and the ids of the texts that it is to tell of."""
 
@@ -61,8 +65,9 @@ def record(outcomes: Sequence[Outcome]) -> None:
 
 def store(outcomes: Sequence[Outcome]) -> list[News]:
     """Store what came of each try, all or nothing. Returns what is to be told, if anybody listens."""
-    rows = json.dumps([_row(outcome) for outcome in outcomes])
-    events = json.dumps([event for outcome in outcomes for event in _events(outcome)])
+    adapt = connection.ops.adapt_datetimefield_value
+    rows = json.dumps([_row(outcome, adapt) for outcome in outcomes])
+    events = json.dumps([event for outcome in outcomes for event in _events(outcome, adapt)])
     changed = _store_at_once(rows, events) if connection.vendor == "postgresql" else _store(rows, events)
     told = {
         sms_sent: [outcome.message.pk for outcome in outcomes if outcome.status == Status.SENT],
@@ -122,28 +127,33 @@ def _values(columns: dict[str, str]) -> str:
     return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
 
 
-def _row(outcome: Outcome) -> dict[str, object]:
+def _row(outcome: Outcome, adapt: Adapt) -> dict[str, object]:
     message, due_at = outcome.message, outcome.due_at
     row: dict[str, object] = {
         "id": message.pk,
         "claim": message.claim,
         "status": outcome.status.value,
         "provider_id": outcome.provider_id,
-        "at": _time(outcome.at),
+        "at": str(adapt(outcome.at)),
         "sends": outcome.sends,
         "doubts": outcome.doubts,
         "error": "" if outcome.status == Status.SENT else outcome.error,
     }
     if due_at:
-        row["due_at"] = _time(due_at)
+        row["due_at"] = str(adapt(due_at))
         row["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
     if outcome.status == Status.EXPIRED:
         row["text"] = blank_link(message.text)
     return row
 
 
-def _events(outcome: Outcome) -> list[dict[str, object]]:
-    of = {"message_id": outcome.message.pk, "at": _time(outcome.at), "what": SmsEvent.What.ATTEMPT.value, "actor": ""}
+def _events(outcome: Outcome, adapt: Adapt) -> list[dict[str, object]]:
+    of = {
+        "message_id": outcome.message.pk,
+        "at": str(adapt(outcome.at)),
+        "what": SmsEvent.What.ATTEMPT.value,
+        "actor": "",
+    }
     events = [
         of
         | {
@@ -164,10 +174,6 @@ def _events(outcome: Outcome) -> list[dict[str, object]]:
         nothing = {"attempt": 0, "http_status": None, "provider_id": "", "answer": "", "ms": 0, "trouble": ""}
         events = [of | nothing | {"step": step, "error": str(outcome.reason)}]
     return events
-
-
-def _time(at: datetime) -> str:
-    return str(connection.ops.adapt_datetimefield_value(at))
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:

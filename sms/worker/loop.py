@@ -110,6 +110,7 @@ class Loop:
         self._pause_number = 0
         self._token, self._token_until, self._asking = "", 0.0, False
         self._waiters: list[tuple[Job, str]] = []
+        self._watched: set[int] = set()
         self._curl_due: float | None = None
         self._thread = threading.Thread(target=self._run, name="sms-loop", daemon=True)
 
@@ -201,15 +202,16 @@ class Loop:
                     events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
                 )
                 self._multi.socket_action(key.fd, flags)
-        now = time.monotonic()
-        if self._curl_due is not None and now >= self._curl_due:
-            self._curl_due = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._run_timer()
         self._collect()
+        now = time.monotonic()
         self._cut_unanswered(now)
         self._take_token()
         self._end_pauses(now)
         self._begin()
+        # What was begun is written now, and not after what the next sleep brings; it may have failed already.
+        self._run_timer()
+        self._collect()
         self._tell()
 
     def _sleep(self) -> list[tuple[selectors.SelectorKey, int]]:
@@ -227,16 +229,23 @@ class Loop:
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:
+            self._watched.discard(fd)
             try:
                 self._selector.unregister(fd)
             except (KeyError, ValueError, OSError):
                 return  # closed and forgotten already
             return
         events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
-        if fd in self._selector.get_map():
+        if fd in self._watched:
             self._selector.modify(fd, events)
         else:
             self._selector.register(fd, events)
+            self._watched.add(fd)
+
+    def _run_timer(self) -> None:
+        if self._curl_due is not None and time.monotonic() >= self._curl_due:
+            self._curl_due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
 
     def _set_timer(self, milliseconds: int) -> None:
         self._curl_due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
