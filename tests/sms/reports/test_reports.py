@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sms.dmark.report_address import dlr_url
+from sms.dmark.report_address import dlr_url, signer
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
 from sms.reports.moves import take
@@ -168,6 +168,14 @@ def test_no_report_address_where_reports_are_off(message: SmsMessage, settings: 
     settings.SITE_URL = "http://testserver"
     settings.ROOT_URLCONF = "tests.urls_empty"
     assert dlr_url(1) == ""
+
+
+@pytest.mark.parametrize("secret", ["k" * 50, b"bytes, as Django allows", "another"])
+def test_the_address_is_signed_as_django_signs(settings: Any, secret: "str | bytes") -> None:
+    settings.SITE_URL, settings.SECRET_KEY = "http://testserver", secret
+    for message_id in (1, 2**63 - 1):
+        signed = dlr_url(message_id).rstrip("/").rsplit("/", 1)[1]
+        assert signed == signer().sign(str(message_id))
 
 
 @pytest.mark.parametrize("method", ["json", "form", "get"])
