@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from sms import conf
 from sms.dmark import access_token
-from sms.figures import concerns, failures, networks
+from sms.figures import concerns, failures, networks, pulse
 from sms.figures.wording import span
 
 logger = logging.getLogger("sms.banners")
@@ -36,6 +36,7 @@ class Now(NamedTuple):
     token: str
     failed: list[failures.Group]
     slow: list[networks.Slow]
+    held: pulse.HeldOpen | None = None
 
 
 def raised(reading: Now | None = None) -> list[Banner]:
@@ -44,7 +45,7 @@ def raised(reading: Now | None = None) -> list[Banner]:
 
 
 def read(now: datetime) -> Now:
-    return Now(concerns.read(now), _token_state(), failures.groups(now), networks.in_trouble(now))
+    return Now(concerns.read(now), _token_state(), failures.groups(now), networks.in_trouble(now), pulse.held_open())
 
 
 def failed_url(group: failures.Group) -> str:
@@ -92,6 +93,14 @@ def _banners(reading: Now) -> Iterable[Banner]:
             f"DMark gives its token at {path}, not at {config.token_path}, so each token takes two requests.",
             f"Set SMS_TOKEN_PATH={path}.",
             "token_path",
+        )
+    if held := reading.held:
+        yield Banner(
+            "warning",
+            f"A transaction is open for {span(held.seconds)}: process {held.pid} of {held.user} "
+            f"({', '.join(filter(None, (held.application, held.state))) or 'no name'}). Sending slows while it is.",
+            f"A back-up ends by itself; what was forgotten is ended by SELECT pg_terminate_backend({held.pid}).",
+            "held_open",
         )
     for slow in reading.slow:
         head, _, remedy = slow.words.partition(". ")

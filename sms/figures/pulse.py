@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from django.db import connection
 from django.db.models import Min
 
 from sms.errors import Trouble
@@ -17,6 +19,17 @@ ALIVE_SECONDS = 30
 # Texts that have been due for longer than that are late.
 LATE_SECONDS = 60
 MANY = 10_000
+# While a transaction is open nothing that died since can be cleared away, and each claim has to step over it.
+HELD_OPEN_SECONDS = 60.0
+_HELD_OPEN = """
+    SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
+        EXTRACT(EPOCH FROM clock_timestamp() - xact_start)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+        AND xact_start < clock_timestamp() - make_interval(secs => %s)
+    ORDER BY xact_start LIMIT 1
+"""
 
 
 def workers(now: datetime) -> list[SmsWorker]:
@@ -62,6 +75,30 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     if len(fresh) >= 3 and failed >= 0.8 * len(fresh):
         return Trouble.PROVIDER, newest.error
     return Trouble.NONE, ""
+
+
+class HeldOpen(NamedTuple):
+    """A transaction that is open for long, by whom, and for how many seconds."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    seconds: float
+
+
+def held_open() -> HeldOpen | None:
+    """The oldest transaction of this database over HELD_OPEN_SECONDS; of other users only where the role may see
+    them (`pg_read_all_stats`). None on SQLite."""
+    if connection.vendor != "postgresql":
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD_OPEN, [HELD_OPEN_SECONDS])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    pid, user, application, state, seconds = row
+    return HeldOpen(pid, user or "somebody", application, state, float(seconds))
 
 
 def throttled(now: datetime) -> int:

@@ -8,17 +8,18 @@ import jwt
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from sms import conf
 from sms.console import banners, chart, overview
 from sms.dmark import access_token
-from sms.figures import counts
+from sms.figures import counts, pulse
 from sms.figures.wording import span
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
-from tests.conftest import RedisServer, Sandbox
+from tests.conftest import RedisServer, Sandbox, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -270,6 +271,29 @@ def test_the_cache_down(sandbox: Sandbox, redis_cache: RedisServer) -> None:
 
 
 # --- the page
+
+
+def test_a_transaction_that_is_held_open_is_named(operator: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
+    if connection.vendor != "postgresql":
+        assert pulse.held_open() is None
+        return
+    monkeypatch.setattr(pulse, "HELD_OPEN_SECONDS", 0.3)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SET application_name TO 'a forgotten shell'")
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT count(*), pg_backend_pid() FROM sms_smsmessage")
+            pid = cursor.fetchone()[1]
+            assert pulse.held_open() is None
+            wait_for(pulse.held_open)
+            page = operator.get(PAGE).content.decode()
+            assert f"process {pid} of" in page
+            assert "a forgotten shell, idle in transaction" in page
+            cursor.execute("ROLLBACK")
+            assert pulse.held_open() is None
+    finally:
+        other.close()
 
 
 def test_the_page(operator: Client, sandbox: Sandbox, django_assert_max_num_queries: Any) -> None:
