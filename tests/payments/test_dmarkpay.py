@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from payments.providers import Answer, Order, Said, dmarkpay
 from payments.providers.dmarkpay import DMarkPay, Token, read_collect, read_payout, read_status, read_token
 from sms.testing import Sandbox
 from tests.conftest import free_port
+from tests.raw_host import dripping_host
 
 OURS = "sp-1"
 PHONE = "+256772123456"
@@ -35,6 +35,7 @@ def body(**changes: Any) -> bytes:
     return json.dumps({key: value for key, value in {**said, **changes}.items() if value is not ...}).encode()
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 
 COLLECTED = [
@@ -350,32 +351,26 @@ def test_a_connect_time_out_never_left(full_backlog: str, settings: Any, collect
     assert "imeout" in answer.words
 
 
-def test_an_answer_that_never_ends_is_given_up(settings: Any, collection: Sandbox) -> None:
+@pytest.mark.parametrize(
+    ("at_once", "drop"),
+    [
+        (HEAD, b"X-More: x\r\n"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+        (HEAD + b"Content-Length: 900\r\n\r\n", b" "),
+    ],
+    ids=["head", "length of a chunk", "body"],
+)
+def test_an_answer_that_never_ends_is_given_up(settings: Any, collection: Sandbox, at_once: bytes, drop: bytes) -> None:
     """A byte now and then keeps each time-out of the socket from running out."""
     settings.DMARK_PAY_TIMEOUT = 0.4
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def dribble() -> None:
-            peer, _ = listener.accept()
-            with peer:
-                peer.recv(65536)
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-                while not stop.wait(0.1):
-                    try:
-                        peer.sendall(b" ")
-                    except OSError:
-                        return
-
-        thread = threading.Thread(target=dribble)
-        thread.start()
-        settings.DMARK_PAY_BASE_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with dripping_host(at_once, drop) as url:
+        settings.DMARK_PAY_BASE_URL = url
         client = DMarkPay()
         client._token = lambda rejected: "a token"  # type: ignore[method-assign]
         answer = client.collect(order())
-        stop.set()
-        thread.join()
     assert answer.said is Said.IN_DOUBT
+    # Not that the other end closed, which it does after 5 s.
+    assert "TimeoutError" in answer.words
 
 
 def test_the_token_is_kept_and_a_stale_one_replaced(client: DMarkPay, collection: Sandbox) -> None:
