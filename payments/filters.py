@@ -31,8 +31,9 @@ class RefundFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         state, value = Refund.State, self.value()
         if value == "due":
-            # The keys once: the count and the page would each look through all money that is with us.
-            return queryset.filter(pk__in=list(refunding.due().values_list("pk", flat=True)[:_MOST]))
+            # The keys once: the count and the page would each look for them anew.
+            keys = [key for part in refunding.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
+            return queryset.filter(pk__in=keys)
         chosen = {
             "under_way": _with_refund(state.ORDERED, state.STARTED),
             "in_doubt": _with_refund(state.IN_DOUBT),

@@ -34,6 +34,13 @@ def due() -> "QuerySet[Payment]":
     return Payment.objects.filter(refundable(), owed())
 
 
+def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
+    """All of `due()` in two parts that share nothing: each is found by an index, while one condition over both would
+    look through all money that is with us."""
+    ours = Payment.objects.filter(refundable(), owed())
+    return ours.filter(refund_due=True), ours.filter(uses.current().over(), refund_due=False)
+
+
 def order_payouts(payments: "QuerySet[Payment]", actor: str) -> list[Refund]:
     """Order the payout of those of `payments` that are due; it leaves after commit, inline or by the worker.
 
