@@ -1,9 +1,12 @@
 """The admin as a site: its names, and its guarded login."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -11,7 +14,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext
 
 from game.rules.addresses import client_address
-from playmatatu import logins
+from playmatatu import logins, refusals
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -43,6 +46,16 @@ class Site(admin.AdminSite):
 
         return [path("find/", self.admin_view(find), name="find"), *super().get_urls()]
 
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        @functools.wraps(view)
+        def if_readable(request: HttpRequest, *arguments: Any, **more: Any) -> Any:
+            if not _readable(request):
+                sentence = gettext("That holds a number or a year that cannot be: nothing was done.")
+                return refusals.page(request, 400, sentence)
+            return view(request, *arguments, **more)
+
+        return super().admin_view(if_readable, cacheable)
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from playmatatu.operator import house
 
@@ -55,3 +68,18 @@ class Site(admin.AdminSite):
             answer.status_code = 429
             answer["Retry-After"] = str(logins.WINDOW_SECONDS)
         return answer
+
+
+# The keys of every table here are whole numbers of 64 bits.
+_LARGEST_KEY = 2**63 - 1
+
+
+def _readable(request: HttpRequest) -> bool:
+    """False for what no page of ours sends, and Django's lists would fail on."""
+    keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    years = [year for name, values in request.GET.lists() if name.endswith("__year") for year in values]
+    return all(_is_number(key, _LARGEST_KEY) for key in keys) and all(_is_number(year, 9999) for year in years)
+
+
+def _is_number(text: str, largest: int) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) <= largest

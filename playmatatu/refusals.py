@@ -26,9 +26,9 @@ class Refusals:
         if not _is_api(request):
             # PostgreSQL takes no NUL, wherever it comes from.
             if any("\0" in text for text in _given(request)):
-                return _page(request, 400, gettext("The address holds a character that none may hold."))
+                return page(request, 400, gettext("The address holds a character that none may hold."))
             if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-                return _page(request, 413, gettext("That is too much to send at once."))
+                return page(request, 413, gettext("That is too much to send at once."))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -47,14 +47,15 @@ def _without_database(request: HttpRequest, error: BaseException) -> HttpRespons
     if _is_api(request):
         return unavailable(request, error)
     logger.error("playmatatu.no_database: %s %s", request.method, request.path, exc_info=error)
-    answer = _page(
+    answer = page(
         request, 503, gettext("We cannot get at our records for the moment. Please try again in a few seconds.")
     )
     answer["Retry-After"] = str(RETRY_SECONDS)
     return answer
 
 
-def _page(request: HttpRequest, status: int, message: str) -> HttpResponse:
+def page(request: HttpRequest, status: int, message: str) -> HttpResponse:
+    """One sentence, as a page of the site."""
     return render(request, "game/sorry.html", {"message": message}, status=status)
 
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -177,7 +178,10 @@ class SmsMessageAdmin(Hands):
         """The filtered list as CSV, all of it."""
         if not self.has_view_permission(request):
             return HttpResponse("You may not see the texts.", status=403, content_type="text/plain")
-        rows = self.get_changelist_instance(request).get_queryset(request)
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponse("A filter in the address cannot be read.", status=400, content_type="text/plain")
         name = f"sms-{timezone.localtime():%Y%m%d-%H%M}.csv"
         return StreamingHttpResponse(
             export.lines(rows),
