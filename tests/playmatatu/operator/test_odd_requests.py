@@ -77,7 +77,7 @@ def lists() -> dict[str, list[str]]:
 
 
 def test_no_address_is_too_odd(operator: Client) -> None:
-    said = {}
+    said: dict[tuple[str, ...], int] = {}
     for place in lists():
         for query in ADDRESSES:
             said[place, query] = operator.get(f"{place}?{query}").status_code
