@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from django.db import transaction
 
-from payments import asking, collecting, conf, words
+from payments import asking, clock, collecting, conf, words
 from payments.models import Callback, Payment
 from payments.providers import dmarkpay
 from payments.settling import settle
@@ -24,7 +24,7 @@ def text_of(body: bytes) -> str:
 
 def store(body: bytes) -> Callback:
     """A callback with a valid proof, before anything is read in it."""
-    return Callback.objects.create(body=text_of(body))
+    return Callback.objects.create(received_at=clock.now(), body=text_of(body))
 
 
 def take(callback: Callback, payment: Payment, said: Payment.Status) -> None:
@@ -53,6 +53,7 @@ def notice(payment_id: int, body: bytes) -> bool:
         Callback.objects.create(
             payment_id=payment_id,
             source=Callback.Source.DMARKPAY,
+            received_at=clock.now(),
             status=status,
             provider_id=provider_id,
             body=text_of(body),

@@ -1,5 +1,6 @@
 """Requests to the provider, kept for the operator."""
 
+from payments import clock
 from payments.models import Exchange, Payment
 from payments.providers import Answer
 
@@ -8,6 +9,7 @@ def keep(payment: Payment, step: str, answer: Answer) -> None:
     """Store what came back; an answer equal to the last one of its step leaves no new row."""
     new = Exchange(
         payment=payment,
+        at=clock.now(),
         step=step,
         outcome=answer.said.value,
         http_status=answer.http_status,

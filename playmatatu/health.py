@@ -11,13 +11,12 @@ from typing import Any
 from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from ninja import Router
 
 from game.api.schemas import Health
 from game.models import GameWorker
 from payments import collecting
-from sms import conf
+from sms import clock, conf
 from sms.figures import pulse
 
 logger = logging.getLogger("playmatatu.health")
@@ -106,7 +105,7 @@ def _sms() -> dict[str, Any]:
     config = conf.current()
     if not config.enabled:
         return {"sms": "disabled"}
-    now = timezone.now()
+    now = clock.now()
     alive, attempts = pulse.workers(now), pulse.last_attempts()
     oldest = pulse.oldest_due(now)
     age = max(0, round((now - oldest).total_seconds())) if oldest else 0

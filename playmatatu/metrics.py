@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -22,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from game.models import GameWorker
 from payments import figures
+from sms import clock
 from sms.figures import counts, networks, pulse
 
 logger = logging.getLogger("playmatatu.metrics")
@@ -32,7 +32,7 @@ BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 class SmsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
-        now = timezone.now()
+        now = clock.now()
         messages = GaugeMetricFamily(
             "playmatatu_sms_messages", "Texts queued within the last 24 hours.", labels=["kind", "status"]
         )
@@ -73,7 +73,7 @@ class SmsCollector(Collector):
 
 class PaymentsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
-        now, money = timezone.now(), figures.current()
+        now, money = clock.now(), figures.current()
         waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
             ("to_ask", "Payments that nobody was asked for yet.", money.to_ask),

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from sms import conf, outbox, owners, timeline
+from sms import clock, conf, outbox, owners, timeline
 from sms.console import export, filters, full_phone
 from sms.console.admin import HoldAdmin, NeverAdmin
 from sms.console.hands import Hands
@@ -87,7 +87,7 @@ class SmsMessageAdmin(Hands):
 
     @admin.display(description=_("age"))
     def age(self, message: SmsMessage) -> str:
-        return f"{span((timezone.now() - message.created_at).total_seconds())} ago"
+        return f"{span((clock.now() - message.created_at).total_seconds())} ago"
 
     @admin.display(description=_("status"))
     def state(self, message: SmsMessage) -> SafeString:
@@ -111,7 +111,7 @@ class SmsMessageAdmin(Hands):
 
     @admin.display(description=_("open for"))
     def open_for(self, message: SmsMessage) -> str:
-        return span((timezone.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
+        return span((clock.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
 
     # --- one message
 

@@ -14,6 +14,7 @@ from django.core.mail import mail_admins
 from django.db.models import Q
 from django.utils import timezone
 
+from sms import clock
 from sms.figures import concerns, networks
 from sms.models import SmsAlert
 from sms.text.redaction import redact
@@ -45,7 +46,7 @@ def register(source: Source) -> None:
 
 def check(now: datetime | None = None) -> None:
     """Look what is wrong, and tell what has begun or ended. Each minute, by any number of processes."""
-    now = now or timezone.now()
+    now = now or clock.now()
     present, complete = _present(now)
     for condition in present.values():
         _seen(condition, now)

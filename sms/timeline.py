@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from django.utils import timezone
-
+from sms import clock
 from sms.models import SmsEvent, SmsMessage, Status
 from sms.reports.words import end_of
 
@@ -42,7 +41,7 @@ def lines(message: SmsMessage) -> list[Line]:
     start = "SMS was off: not sent." if message.status == Status.DISABLED else "It leaves at once."
     found = [Line(message.created_at, "plain", "Queued", start)]
     found += [_line(event) for event in message.events.all()]
-    if message.status == Status.QUEUED and message.due_at > timezone.now():
+    if message.status == Status.QUEUED and message.due_at > clock.now():
         found.append(Line(message.due_at, "plain", "Next try", message.error or "It was put back for later."))
     if message.status in (Status.QUEUED, Status.SENDING, Status.RATE_LIMITED):
         found.append(Line(message.expires_at, "plain", "Expires", "It is not sent after this."))

@@ -19,8 +19,6 @@ import psycopg
 from tests.conftest import Postgres, Sandbox
 
 ROOT = Path(__file__).parents[1]
-# What a crash may send twice: what is in flight, and what is not written yet.
-IN_FLIGHT, UNWRITTEN = 64, 50
 _SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
     "DEBUG": "true",
@@ -128,6 +126,16 @@ class System:
         )
         self.workers.append(process)
         return process
+
+    def worker_of_money(self) -> "subprocess.Popen[bytes]":
+        """In a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "game_worker", "--poll", "0.1"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def texts(self) -> Counter[str]:
         """How often each text has come to the phones."""

@@ -68,8 +68,11 @@ def place(stake: Stake) -> Placed:
 
 
 def _place(stake: Stake) -> Entry:
+    approved = settings.MOMO_AUTO_APPROVE
     player = locked_player(stake.phone)
-    lock_level(stake.amount)
+    if approved:
+        # What waits for its payment opens, and is met, under this lock when that comes: until then it is nobody's turn.
+        lock_level(stake.amount)
     end_what_is_over(player)
     if has_open_entry(player):
         raise Refused(
@@ -77,7 +80,6 @@ def _place(stake: Stake) -> Entry:
         )
     if stake.match_code:
         joinable(stake.match_code, player, stake.amount)
-    approved = settings.MOMO_AUTO_APPROVE
     if not approved:
         _refuse_ringing(stake.phone)
         refuse_unpaid(player, stake.address)

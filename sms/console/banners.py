@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
-from sms import conf
+from sms import clock, conf
 from sms.dmark import access_token
 from sms.figures import concerns, failures, networks, pulse
 from sms.figures.wording import span
@@ -41,7 +41,7 @@ class Now(NamedTuple):
 
 def raised(reading: Now | None = None) -> list[Banner]:
     """What an operator must know, the gravest first; empty when all is well."""
-    return list(_banners(reading or read(timezone.now())))
+    return list(_banners(reading or read(clock.now())))
 
 
 def read(now: datetime) -> Now:

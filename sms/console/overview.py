@@ -9,7 +9,7 @@ from statistics import median
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sms import conf, openings
+from sms import clock, conf, openings
 from sms.console import chart
 from sms.console.banners import Banner, Now, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
@@ -83,7 +83,7 @@ class Overview:
 
 def gather(kind: str | None = None) -> Overview:
     """All of the overview; kind: the charts of one kind alone. Some twenty queries, however large the table."""
-    now = timezone.now()
+    now = clock.now()
     counted = counts.current()
     day_start = now - timedelta(hours=24)
     recent = [cell for cell in counted.hours if cell.at + timedelta(hours=1) > day_start]

@@ -8,42 +8,20 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from tests.audit import AUDIT
 from tests.conftest import Postgres, Sandbox, free_port, wait_for
 from tests.system import System, postgres_database
 
 ROOT = Path(__file__).parents[2]
-
-# For each committed session two match texts or payment texts, for each invite one, for each payment that moved one.
-AUDIT = """
-import json
-from django.db.models import Count
-from game.models import Entry, Session
-from payments.models import Payment
-from sms.models import SmsMessage
-keys = set(SmsMessage.objects.values_list("dedupe_key", flat=True))
-missing = []
-sessions = 0
-for session in Session.objects.prefetch_related("entries"):
-    sessions += 1
-    for entry in session.entries.all():
-        told = f"session:{session.pk}:{entry.player_id}" in keys
-        paid = f"payment:{entry.payment_id}:success" in keys
-        if not told and not paid:
-            missing.append(f"session {session.pk} entry {entry.pk}")
-for entry in Entry.objects.exclude(invite_phone="").exclude(opened_at=None):
-    if entry.invite_key not in keys:
-        missing.append(f"invite of {entry.pk}")
-for payment in Payment.objects.exclude(status="PENDING"):
-    if payment.callbacks.filter(applied=True).exists() and f"payment:{payment.pk}:{payment.status.lower()}" not in keys:
-        missing.append(f"payment {payment.pk}")
-print("AUDIT", json.dumps({"sessions": sessions, "texts": len(keys), "missing": missing}))
-"""
+# STAKES=1000 for a long look; that many take some minutes.
+STAKES = int(os.environ.get("STAKES", "150"))
 
 
 class Load:
@@ -87,6 +65,22 @@ class Load:
             thread.join(15)
 
 
+def serve(system: System, port: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "critical"],
+        cwd=ROOT,
+        env=system.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
 @pytest.mark.parametrize("paid", [False, True])
 def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandbox, delivery: str, paid: bool) -> None:
@@ -107,21 +101,13 @@ def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandb
     try:
         for _ in range(2):
             before = sandbox.sends
-            server = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "critical"],
-                cwd=ROOT,
-                env=system.environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            server = serve(system, port)
             if delivery == "inline":
                 wait_for(lambda reached=before + 40: sandbox.sends >= reached, 30)
             else:
                 wait_for(lambda: _alive(port), 30)
                 time.sleep(2)
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+            kill(server)
     finally:
         load.stop()
     # A payment whose text a crash kept back would be told by this, as cron does.
@@ -139,6 +125,85 @@ def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandb
     # Twice at most what one kill can leave in flight: a request in each of the threads.
     doubles = Counter((item["to"], item["text"]) for item in sandbox.inbox())
     assert sum(doubles.values()) - len(doubles) <= 2 * 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delivery", ["inline", "worker"])
+def test_no_stake_is_asked_for_twice_and_none_forgotten(postgres: Postgres, sandbox: Sandbox, delivery: str) -> None:
+    port = free_port()
+    system = System(
+        postgres_database(postgres),
+        sandbox,
+        SMS_DELIVERY=delivery,
+        MOMO_AUTO_APPROVE="false",
+        DMARK_PAY_BASE_URL=sandbox.url,
+        DMARK_PAY_USERNAME="collector",
+        DMARK_PAY_PASSWORD="collection-password-9152",
+        DMARK_PAY_ACCOUNT_CODE="ACC-77",
+        DMARK_PAY_TIMEOUT="2",
+        SITE_URL=f"http://127.0.0.1:{port}",
+        WEB_CONCURRENCY="2",
+        INVITES_PER_ADDRESS_HOUR="100000",
+        UNPAID_STAKES_PER_ADDRESS_HOUR="100000",
+    )
+    sandbox.faults(pay_latency_ms=30, phones_seconds=10**6)
+    load = Load(f"http://127.0.0.1:{port}", paid=False)
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> None:
+        processes.append(serve(system, port))
+        if delivery == "worker":
+            processes.append(system.worker_of_money())
+
+    def end() -> None:
+        while processes:
+            kill(processes.pop())
+
+    kills = 0
+    try:
+        while stored(system) < STAKES:
+            enough = stored(system) + max(10, STAKES // 8)
+            begin()
+            wait_for(partial(reached, system, enough), 60)
+            end()
+            kills += 1
+    finally:
+        load.stop()
+        end()
+    assert kills >= 4
+    # Time passes: what the dead had begun is in doubt, and what they had not is asked for by whoever comes next.
+    system.sql("UPDATE payments_payment SET start_at = start_at - interval '1 hour' WHERE collection = 'asking'")
+    system.manage("expire_queue")
+    states = dict(system.sql("SELECT transaction_id, collection FROM payments_payment"))
+    asked = dict(sandbox.counts()["money"]["asked"]["payin"])
+    assert set(states.values()) <= {"asked", "in_doubt"}
+    assert set(asked.values()) == {1}
+    assert set(asked) <= set(states)
+    doubtful = {name for name, state in states.items() if state == "in_doubt"}
+    assert set(states) - doubtful <= set(asked)
+    # A request in each thread of the site, or of the worker, at each kill.
+    assert len(doubtful) <= kills * 2 * 16
+    # The players pay: what was in doubt and had arrived after all comes to light by the provider's notice.
+    begin()
+    try:
+        wait_for(lambda: _alive(port), 30)
+        arrived = sorted(doubtful & set(asked))[:20] + sorted(set(states) - doubtful)[:5]
+        for name in arrived:
+            assert sandbox.tap(name, "pay") == 200
+        places = ", ".join("?" * len(arrived))
+        paid = f"SELECT count(*) FROM payments_payment WHERE status = 'SUCCESS' AND transaction_id IN ({places})"
+        wait_for(lambda: system.sql(paid, *arrived) == [(len(arrived),)], 60)
+    finally:
+        end()
+    assert set(sandbox.counts()["money"]["asked"]["payin"].values()) == {1}
+
+
+def reached(system: System, count: int) -> bool:
+    return stored(system) >= count
+
+
+def stored(system: System) -> int:
+    return int(system.sql("SELECT count(*) FROM payments_payment")[0][0])
 
 
 def _alive(port: int) -> bool:

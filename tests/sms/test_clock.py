@@ -8,10 +8,12 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from sms import clock
+from sms import alerts, clock
+from sms.console import banners
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending.claims import claim, free_expired_leases, renew_leases
+from sms.worker import heartbeat
 from tests.conftest import Sandbox
 
 pytestmark = [
@@ -76,3 +78,14 @@ def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
     assert message.status == "sent"
     assert message.sent_at
     assert off(message.sent_at) < 5
+
+
+def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox: Sandbox, settings: Any) -> None:
+    """Its sign of life bears the database's time, and so does the look for it: nobody is alarmed for nothing."""
+    settings.SMS_DELIVERY = "worker"
+    heartbeat.beat("me", TRUE_NOW(), 0)
+    queue_sms(PHONE, "x")
+    reading = banners.read(clock.now()).sending
+    assert [worker.claimer for worker in reading.workers] == ["me"]
+    assert banners.raised() == []
+    assert alerts._present(clock.now()) == ({}, True)

@@ -1,8 +1,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
+from sms import clock
 from sms.figures import concerns
 from sms.figures.wording import amount
 
@@ -12,7 +12,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **given: Any) -> None:
-        reading = concerns.read(timezone.now())
+        reading = concerns.read(clock.now())
         found = list(concerns.found(reading))
         if found:
             raise CommandError("\n".join(f"{concern.text} {concern.remedy}" for concern in found))

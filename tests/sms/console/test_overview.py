@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from sms import conf
+from sms import clock, conf
 from sms.console import banners, chart, overview
 from sms.dmark import access_token
 from sms.figures import counts, pulse
@@ -37,6 +37,7 @@ def at_noon(monkeypatch: Any) -> Any:
     """A clock that stands still, far from midnight."""
     now = timezone.localtime().replace(hour=12, minute=30)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    monkeypatch.setattr(clock, "now", lambda *, ask=True: now)
     return now
 
 

@@ -15,8 +15,9 @@ from sms.sending.claims import claim, free_expired_leases, renew_leases
 from sms.worker.leases import Leases
 from sms.worker.loop import Job
 from sms.worker.worker import Options, Worker
+from tests.audit import IN_FLIGHT
 from tests.conftest import Postgres, Sandbox, wait_for
-from tests.system import IN_FLIGHT, System
+from tests.system import System
 
 
 @pytest.mark.django_db(transaction=True)

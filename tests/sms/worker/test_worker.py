@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit import IN_FLIGHT, UNWRITTEN
 from tests.conftest import RedisServer, Sandbox, wait_for
-from tests.system import IN_FLIGHT, ROOT, UNWRITTEN, System, sqlite_database
+from tests.system import ROOT, System, sqlite_database
 
 
 def test_once(system: System) -> None:
