@@ -19,6 +19,9 @@ A_DAY = 86400
 GAP = 3.0
 # So long after its order a payment that the provider does not know is none to wonder about.
 NOT_YET_KNOWN = 60.0
+# Whoever asks is given so long at most before another does: two questions do no harm, and a player who has paid must not
+# wait for minutes because a process died.
+_LEASE = 30.0
 _FIRST = (5.0, 10.0, 20.0, 40.0)
 
 Collection = Payment.Collection
@@ -84,10 +87,10 @@ def ask(payment_id: int) -> bool:
 
 
 def _claim(among: "QuerySet[Payment]") -> Payment | None:
-    """The payment that is due longest; others leave it alone until its answer should have come."""
+    """The payment that is due longest; others leave it alone while its answer may be on its way."""
     now = clock.now()
     provider = providers.current()
-    lease = timedelta(seconds=provider.longest + 5 if provider else 60)
+    lease = timedelta(seconds=min(_LEASE, provider.longest + 5) if provider else _LEASE)
     with transaction.atomic():
         due = among.filter(next_ask_at__lte=now).order_by("next_ask_at", "pk")
         skip = connection.features.has_select_for_update_skip_locked

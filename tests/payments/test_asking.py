@@ -47,6 +47,19 @@ def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
     assert payment.asks == 1
 
 
+def test_who_dies_while_it_asks_is_soon_followed_by_another(collection: Sandbox, settings: Any) -> None:
+    settings.DMARK_PAY_TIMEOUT = 30  # which makes minutes of all that one question may take
+    payment = pay()
+    collection.tap(payment.transaction_id, "pay")
+    later(payment, 5)
+    assert asking._claim(Payment.objects.all())
+    later(payment, 25)
+    assert background.once() == 0
+    later(payment, 6)
+    assert background.once() == 1
+    assert fresh(payment).status == "SUCCESS"
+
+
 def test_a_decline_is_told_with_its_words(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "decline")
