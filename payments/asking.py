@@ -19,8 +19,8 @@ A_DAY = 86400
 GAP = 3.0
 # So long after its order a payment that the provider does not know is none to wonder about.
 NOT_YET_KNOWN = 60.0
-# Whoever asks is given so long at most before another does: two questions do no harm, and a player who has paid must not
-# wait for minutes because a process died.
+# Whoever asks is given so long at most before another does: two questions do no harm, and a player who has paid must
+# not wait for minutes because a process died.
 _LEASE = 30.0
 _FIRST = (5.0, 10.0, 20.0, 40.0)
 
