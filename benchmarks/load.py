@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,7 @@ class House:
             "INVITES_PER_ADDRESS_HOUR": "1000000",
             "LOG_LEVEL": "ERROR",
             "WEB_CONCURRENCY": "2",
+            "PYTHONWARNINGS": "ignore:No directory at",
         }
         if options.money == "dmarkpay":
             self.environment |= {
@@ -129,6 +131,30 @@ class House:
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database, autocommit=True) as connection:
             return connection.execute(statement.encode()).fetchall()
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of CPU that each sort of process has used, its children included (Linux)."""
+        used: dict[str, float] = defaultdict(float)
+        parents, spent, names = {}, {}, {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                head, _, tail = stat.read_text().rpartition(")")
+            except OSError:
+                continue  # it has just ended
+            fields = tail.split()
+            pid = int(stat.parent.name)
+            parents[pid], names[pid] = int(fields[1]), head.partition("(")[2]
+            spent[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        ours = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
+        for pid, seconds in spent.items():
+            root = pid
+            while root not in ours and root in parents:
+                root = parents[root]
+            if root in ours:
+                used[ours[root]] += seconds
+            elif names[pid].startswith(("postgres", "redis")):
+                used[names[pid].partition("-")[0]] += seconds
+        return used
 
     def counts(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.sandbox}/counts.json", timeout=30).json())
@@ -233,6 +259,7 @@ class Players:
 
 
 def run(house: House) -> Players:
+    before = house.cpu()
     players = Players(house, house.options.players)
     began, next_line, next_kill = time.monotonic(), 10.0, house.options.kill_every or float("inf")
     while any(thread.is_alive() for thread in players.threads):
@@ -245,6 +272,10 @@ def run(house: House) -> Players:
         if passed >= next_kill and time.monotonic() < players.until:
             house.kill_one()
             next_kill += house.options.kill_every
+    stakes = len(players.took["stake"])
+    if stakes and not house.options.kill_every:
+        shares = (f"{name} {(after - before[name]) / stakes * 1000:.1f}" for name, after in house.cpu().items())
+        say("CPU a stake, ms:", ", ".join(shares))
     return players
 
 
@@ -298,9 +329,12 @@ def differences(house: House) -> list[str]:
         say(f"from the stake to the ringing phone, p50, p99, longest:{rang}")
         wrong += [f"asked twice: {name}" for name in twice[:20]]
         books = house.manage("reconcile_payments")
-        say("reconcile_payments:", books.stdout.strip().splitlines()[-1:] or books.stderr[-300:])
-        if books.returncode:
-            wrong.append("the books differ")
+        lines = (books.stdout or books.stderr).strip().splitlines()
+        # Who met nobody in time is owed the stake: an operator's work, and no mistake.
+        owed = [line for line in lines if "Refund due" in line]
+        say(f"reconcile_payments: {len(owed)} to be refunded, as nobody came")
+        if books.returncode and len(owed) < len(lines):
+            wrong += [line for line in lines if line not in owed][:20]
     return wrong
 
 
@@ -358,6 +392,7 @@ def main() -> None:
         house.stop()
         cache.stop()
         postgres.stop()
+        shutil.rmtree(postgres.folder, ignore_errors=True)
     sys.exit(bool(wrong))
 
 

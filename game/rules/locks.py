@@ -8,10 +8,10 @@ from game.models import Player, StakeLevel
 def locked_player(phone: str) -> Player:
     """Whose row two stakes of one phone queue up for."""
     while True:
-        Player.objects.get_or_create(phone=phone)
         player = Player.objects.select_for_update().filter(phone=phone).first()
-        if player is not None:  # else it was pruned between the two
+        if player is not None:
             return player
+        Player.objects.get_or_create(phone=phone)  # which may be pruned before the next look
 
 
 def lock_level(amount: int) -> None:
@@ -19,10 +19,8 @@ def lock_level(amount: int) -> None:
 
     Row locks on other rows would let both find nobody, and both wait.
     """
-    while True:
+    while StakeLevel.objects.select_for_update().filter(amount=amount).first() is None:
         StakeLevel.objects.get_or_create(amount=amount)
-        if StakeLevel.objects.select_for_update().filter(amount=amount).first() is not None:
-            return
 
 
 def lock_recipient(phone: str) -> None:
