@@ -50,7 +50,7 @@ class Site(admin.AdminSite):
         @functools.wraps(view)
         def if_readable(request: HttpRequest, *arguments: Any, **more: Any) -> Any:
             if not _readable(request):
-                sentence = gettext("That holds a number or a year that cannot be: nothing was done.")
+                sentence = "That holds a number or a year that cannot be: nothing was done."
                 return refusals.page(request, 400, sentence)
             return view(request, *arguments, **more)
 

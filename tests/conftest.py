@@ -29,6 +29,17 @@ hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.H
 hypothesis.settings.load_profile("busy")
 
 
+# What starts a process or a browser for a test.
+_SLOW = {"postgres", "on_postgres", "browser", "page", "system", "project", "game", "site", "proxy"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Server]:
     with serving() as server:

@@ -22,7 +22,7 @@ from payments.models import Payment
 from payments.settling import end_contest, settle
 from sms.models import SmsMessage
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 AMOUNTS = (1000, 2000, 5000)
 COMMISSION = 150
@@ -173,7 +173,6 @@ def _all_is_allowed(settings: Any) -> None:
 # LIVES=2000 for a long look; that many take a quarter of an hour.
 LIVES = int(os.environ.get("LIVES", "250"))
 MANY = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="once is enough; these take minutes"),
 ]
 

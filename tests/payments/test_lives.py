@@ -23,7 +23,7 @@ from payments.settling import settle
 from sms.testing import Sandbox
 from tests.payments.helpers import notice
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 AMOUNTS = (1000, 2000)
 # Faults of the order, most lives without one; each leaves the money somewhere else.
@@ -245,7 +245,6 @@ def test_every_shilling_is_in_one_place(quiet: Sandbox, settings: Any, seed: int
 LIVES = int(os.environ.get("LIVES", "250"))
 
 
-@pytest.mark.slow
 def test_many_lives(quiet: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     world = World(quiet, 7)

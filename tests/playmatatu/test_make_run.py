@@ -16,6 +16,7 @@ import requests
 
 from tests.conftest import free_port, wait_for
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 

@@ -209,7 +209,7 @@ def test_the_rate_limit_holds_back_and_loses_nothing(
     assert system.counts() == {"sent": 20, "queued": 20}
     system.worker("--poll", "0.2")
     try:
-        wait_for(lambda: len(sandbox.inbox()) == 40, 60)
+        wait_for(lambda: sandbox.counts()["texts"]["taken"] == 40, 60)
         wait_for(lambda: system.counts() == {"sent": 40}, 60, every=0.5)
     finally:
         system.close()
