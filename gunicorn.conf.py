@@ -10,10 +10,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
 class RedactedLogger(Logger):
     def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
-        from sms.text import redact
+        from playmatatu.logs import hidden
 
         atoms = super().atoms(resp, req, environ, request_time)
-        return {key: redact(value) if isinstance(value, str) else value for key, value in atoms.items()}
+        return {key: hidden(value) if isinstance(value, str) else value for key, value in atoms.items()}
 
 
 wsgi_app = "playmatatu.wsgi"

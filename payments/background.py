@@ -27,6 +27,7 @@ class Background:
     def __init__(self, poll: float = 1.0) -> None:
         """`poll`: seconds after which a thread looks even when nobody wakes it."""
         self.poll = poll
+        self._database_lost, self._said = False, threading.Lock()
         self.stopping = threading.Event()
         turns: list[Callable[[], int]] = [
             lambda: collecting.start_due(self.stopping.is_set),
@@ -57,14 +58,25 @@ class Background:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    def _database_is(self, *, there: bool, why: str = "") -> None:
+        """One line when it is lost and one when it is back, not one a thread and second."""
+        with self._said:
+            if there and self._database_lost:
+                logger.warning("payments.database_back")
+            elif not there and not self._database_lost:
+                logger.error("payments.database_lost (%s); trying again", why)
+            self._database_lost = not there
+
     def _repeat(self, turn: Callable[[], int], wake: threading.Event) -> None:
         while not self.stopping.is_set():
             wake.clear()
             try:
-                if turn():
+                done = turn()
+                self._database_is(there=True)
+                if done:
                     continue
             except (OperationalError, InterfaceError) as error:
-                logger.error("payments.database_lost (%s); trying again", type(error).__name__)
+                self._database_is(there=False, why=type(error).__name__)
                 connection.close()
             # Whatever it was, it is tried again in a moment.
             except Exception:

@@ -18,10 +18,11 @@ from game.models import GameWorker
 from payments import collecting
 from sms import clock, conf
 from sms.figures import pulse
+from sms.models import SmsHold
 
 logger = logging.getLogger("playmatatu.health")
 # Whatever hangs, the answer is given by then.
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.5
 # By what keeps DMark from taking texts.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
 router = Router(tags=["operation"])
@@ -107,11 +108,12 @@ def _sms() -> dict[str, Any]:
         return {"sms": "disabled"}
     now = clock.now()
     alive, attempts = pulse.workers(now), pulse.last_attempts()
-    oldest = pulse.oldest_due(now)
+    holds = list(SmsHold.objects.all())
+    oldest = pulse.oldest_due(now, holds)
     age = max(0, round((now - oldest).total_seconds())) if oldest else 0
     trouble, _ = pulse.trouble(alive, attempts, now)
     worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
-    if any(one.paused for one in alive):
+    if any(one.paused for one in alive) or any(hold.kind == SmsHold.ALL for hold in holds):
         worker = "paused"
     last = attempts[0] if attempts else None
     return {

@@ -197,6 +197,8 @@ def test_postgresql_and_redis_go_away_and_come_back(
     # Told of, but not each time that it looked.
     log = (tmp_path / "log").read_text()
     assert 1 <= log.count("game.database_lost") <= 3, log
+    assert 1 <= log.count("payments.database_lost") <= 4, log
+    assert log.count("payments.database_back") >= 1, log
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
 

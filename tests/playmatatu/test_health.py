@@ -11,7 +11,7 @@ from django.utils import timezone
 from game.models import GameWorker
 from sms.errors import Trouble
 from sms.figures import pulse
-from sms.models import SmsEvent, SmsMessage, SmsWorker
+from sms.models import SmsEvent, SmsHold, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
 from tests.conftest import RedisServer, Sandbox
@@ -58,6 +58,18 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
     assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
     SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))
     assert health(client)[1]["worker"]["status"] == "none"
+
+
+@pytest.mark.parametrize("delivery", ["inline", "worker"])
+def test_paused_by_a_hand(client: Client, sandbox: Sandbox, settings: Any, delivery: str) -> None:
+    settings.SMS_DELIVERY = delivery
+    heartbeat.beat("a", timezone.now(), 0)
+    waiting(3)
+    SmsHold.objects.create(kind="match_found", reason="x", actor="somebody")
+    assert health(client)[1]["worker"]["status"] != "paused"
+    SmsHold.objects.create(kind=SmsHold.ALL, reason="x", actor="somebody")
+    status, parts = health(client)
+    assert (status, parts["worker"]["status"], parts["outbox"]["status"]) == ("degraded", "paused", "ok")
 
 
 def test_a_late_outbox(client: Client, sandbox: Sandbox) -> None:

@@ -180,6 +180,7 @@ def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
             ).json()
             for phone in ("0772000001", "+256772000002")
         ]
+        requests.post(f"{site}/api/v1/momo/dmarkpay/7.a-signature_of-ours/", json={}, timeout=60)
         requests.get(f"{site}/api/v1/game/queue/status?queue_token={stakes[0]['queue_token']}", timeout=60)
         assert requests.get(stakes[1]["game_link"].replace("http://127.0.0.1:8000", site), timeout=60).ok
     finally:
@@ -187,6 +188,8 @@ def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
         server.wait(20)
     text = log.read_text()
     assert "GET /g/" in text
+    assert "POST /api/v1/momo/dmarkpay/7.[hidden]/" in text
+    assert "a-signature_of-ours" not in text
     assert "INSERT INTO" in text
     for secret in (
         "772000001",

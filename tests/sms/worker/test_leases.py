@@ -1,5 +1,6 @@
 """Whose a text is while machines and databases stand still: nobody's lease is judged by who stood still himself."""
 
+import os
 import signal
 import time
 from datetime import timedelta
@@ -138,6 +139,34 @@ def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postg
         postgres.go_on()
     wait_for(lambda: on_postgres.counts() == {"sent": 400}, 60, every=0.2)
     assert set(on_postgres.texts().values()) == {1}
+
+
+def test_who_comes_back_first_from_a_stall_leaves_the_other_its_texts(on_postgres: System) -> None:
+    """Both stood still for three leases, and neither could renew: the first one back must not judge the other."""
+    on_postgres.sandbox.faults(latency_ms=150)
+    on_postgres.queue(600)
+    backends: list[set[int]] = []
+    for count in (1, 2):
+        on_postgres.worker("--in-flight", "16")
+        wait_for(lambda count=count: on_postgres.sql(f"SELECT 1 FROM sms_smsworker HAVING count(*) = {count}"), 60)
+        known = set().union(*backends)
+        backends.append({pid for (pid,) in on_postgres.sql(BACKENDS)} - known)
+    wait_for(lambda: on_postgres.arrived() >= 100, 60)
+    signal_all(backends[0] | backends[1], signal.SIGSTOP)
+    time.sleep(6)
+    signal_all(backends[0], signal.SIGCONT)
+    time.sleep(1)  # less than a lease
+    signal_all(backends[1], signal.SIGCONT)
+    wait_for(lambda: on_postgres.counts() == {"sent": 600}, 90, every=0.2)
+    assert set(on_postgres.texts().values()) == {1}
+
+
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+def signal_all(pids: set[int], what: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, what)
 
 
 def test_a_worker_that_stands_still(on_postgres: System) -> None:
