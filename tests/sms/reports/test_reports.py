@@ -159,6 +159,16 @@ def test_forged_addresses(client: Client, message: SmsMessage) -> None:
     assert client.post(good, {"status": "DELIVERED"}).status_code == 404
 
 
+def test_a_report_to_an_address_of_before_a_rotation(client: Client, message: SmsMessage, settings: Any) -> None:
+    old, signed_with = path(message), settings.SECRET_KEY
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 10, [signed_with]
+    assert path(message) != old
+    assert client.post(old, {"status": "DELIVERED"}).status_code == 200
+    assert client.post(path(message), {"status": "DELIVERED"}).status_code == 200
+    settings.SECRET_KEY_FALLBACKS = []
+    assert client.post(old, {"status": "DELIVERED"}).status_code == 403
+
+
 def test_no_report_address_where_reports_are_off(message: SmsMessage, settings: Any) -> None:
     settings.SMS_DLR_ENABLED = False
     assert dlr_url(1) == ""
