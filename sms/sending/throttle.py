@@ -16,19 +16,10 @@ def key(phone: str, kind: str) -> str:
     return f"sms_rate:{phone}:{kind}" if kind else f"sms_rate:{phone}"
 
 
-def acquire(phone: str, kind: str, message_id: int, window: int | None = None) -> float:
-    """0 when the text may go; else the seconds until it may. Its own key lets a message pass again."""
-    window = conf.current().rate_limit if window is None else window
-    if window <= 0:
-        return 0.0
-    if cache.add(key(phone, kind), _value(message_id, window), window) is not False:
-        return 0.0
-    return _left(cache.get(key(phone, kind)), message_id, window)
-
-
 def acquire_many(messages: Sequence[Text], window: int, *, by_table: bool = False) -> list[float]:
-    """`acquire` for each, in one trip where the cache allows: alone each costs a third of what its text does.
+    """For each text 0 when it may go, else the seconds until it may; its own key lets a message pass again.
 
+    In one trip where the cache allows: alone each costs a third of what its text does.
     `by_table`: where the cache is out of reach the table tells who had a text of that kind within the window.
     """
     if window <= 0 or not messages:

@@ -11,8 +11,8 @@ from sms.errors import InDoubt
 from sms.models import SmsMessage
 from sms.outbox import deliver, queue_sms, send_sms
 from sms.reports.moves import take
-from sms.sending import throttle
 from tests.conftest import Sandbox, wait_for
+from tests.sms.sending.keys import acquire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +46,7 @@ def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -
     message = row()
     assert (message.status, message.doubts, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)
     # Its key stays: a copy may be on the phone.
-    assert throttle.acquire(PHONE, "", message.pk + 1) > 0
+    assert acquire(PHONE, "", message.pk + 1) > 0
     take(message.pk, "PENDING", "push")
     assert row().status == "sent"
 

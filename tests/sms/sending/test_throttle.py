@@ -15,6 +15,7 @@ from sms.sending.attempt import opening
 from sms.worker.loop import Job
 from sms.worker.worker import Options, Worker
 from tests.conftest import RedisServer, Sandbox
+from tests.sms.sending.keys import acquire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,7 +46,7 @@ def test_throttle(sandbox: Sandbox, settings: Any) -> None:
     assert send_sms(PHONE, "four", kind="payment_success").status == "sent"
     assert send_sms("0772000009", "five").status == "sent"
     # The same message passes its own key.
-    assert throttle.acquire(PHONE, "", first.pk) == 0.0
+    assert acquire(PHONE, "", first.pk) == 0.0
 
 
 def test_throttle_is_released_when_the_send_failed(sandbox: Sandbox, settings: Any) -> None:
@@ -66,8 +67,8 @@ def test_many_at_once() -> None:
         assert 28 < waits[1] <= 30
         assert [waits[0], *waits[2:]] == [0.0, 0.0, 0.0]
     # The same keys and holders as one by one.
-    assert throttle.acquire(PHONE, "", 1, 30) == 0.0
-    assert 28 < throttle.acquire(PHONE, "match_found", 9, 30) <= 30
+    assert acquire(PHONE, "", 1, 30) == 0.0
+    assert 28 < acquire(PHONE, "match_found", 9, 30) <= 30
     assert throttle.acquire_many([], 30) == []
     assert throttle.acquire_many(texts, 0) == [0.0] * 4
 
@@ -86,7 +87,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     worker = Worker(Options(), print)
     assert throttle.acquire_many([message], 30) == [0.0]
     worker.recorder.hand_back([Job(message, lambda note: opening(message, worker.config, note))])
-    assert throttle.acquire(PHONE, "", message.pk + 1) == 0.0
+    assert acquire(PHONE, "", message.pk + 1) == 0.0
 
 
 @pytest.mark.usefixtures("either_cache")
@@ -95,7 +96,7 @@ def test_what_expired_meanwhile_gives_its_key_back(settings: Any) -> None:
     old = text(1, life=-1)
     assert throttle.acquire_many([old], 30) == [0.0]
     assert inline.attempt(old).status == "expired"
-    assert throttle.acquire(PHONE, "", 2) == 0.0
+    assert acquire(PHONE, "", 2) == 0.0
 
 
 def row(phone: str, kind: str = "", **values: Any) -> SmsMessage:
