@@ -149,7 +149,7 @@ def main() -> None:
             small, (first, large, queries) = results[1_000][name], results[ROWS][name]
             print(f"{name:32} {small[1]:9.0f} ms {large:13.0f} ms {first:9.0f} ms {queries:8}")
     finally:
-        postgres.stop()
+        postgres.remove()
 
 
 if __name__ == "__main__":

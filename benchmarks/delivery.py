@@ -402,7 +402,7 @@ def main() -> None:
                 say(f"stake, two texts, {mode}: {took:.1f} ms, {took / medians['no receivers']:.2f} x")
     finally:
         cache.stop()
-        postgres.stop()
+        postgres.remove()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -391,8 +390,7 @@ def main() -> None:
     finally:
         house.stop()
         cache.stop()
-        postgres.stop()
-        shutil.rmtree(postgres.folder, ignore_errors=True)
+        postgres.remove()
     sys.exit(bool(wrong))
 
 

@@ -154,5 +154,4 @@ def postgres() -> Iterator[Postgres]:
     cluster = Postgres(programs)
     cluster.create()
     yield cluster
-    cluster.stop()
-    shutil.rmtree(cluster.folder, ignore_errors=True)
+    cluster.remove()

@@ -116,6 +116,11 @@ class Postgres:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
 
+    def remove(self) -> None:
+        """Stop it, and leave nothing of it."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _processes(self) -> list[int]:
         master = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         found = [master]
