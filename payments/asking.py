@@ -15,7 +15,9 @@ from payments.settling import settle
 logger = logging.getLogger("payments")
 
 A_DAY = 86400
-# A payment is asked about this many seconds apart at the least, however many notices come.
+# A payment's first notices are asked about at once: its money may just have come, and where there is no worker nobody
+# would ask before cron does. After them it is asked about this many seconds apart at the least, however many come.
+AT_ONCE = 3
 GAP = 3.0
 # So long after its order a payment that the provider does not know is none to wonder about.
 NOT_YET_KNOWN = 60.0
@@ -55,14 +57,16 @@ def ids_of(payment: Payment) -> list[str]:
     return list(dict.fromkeys(newest))
 
 
-def soon(payment_id: int) -> bool:
-    """Have a payment asked about as soon as GAP allows, as a notice of it came. True: at once."""
+def soon(payment_id: int, notices: int) -> bool:
+    """Have a payment asked about as soon as AT_ONCE and GAP allow, as the last of its notices came. True: at once."""
     with transaction.atomic():
         payment = Payment.objects.select_for_update().get(pk=payment_id)
         if not payment.provider or not ids_of(payment):
             return False
         now = clock.now()
-        earliest = now if payment.last_ask_at is None else max(now, payment.last_ask_at + timedelta(seconds=GAP))
+        earliest = now
+        if payment.last_ask_at is not None and notices > AT_ONCE:
+            earliest = max(now, payment.last_ask_at + timedelta(seconds=GAP))
         if payment.next_ask_at is None or payment.next_ask_at > earliest:
             payment.next_ask_at = earliest
             payment.save(update_fields=["next_ask_at"])

@@ -62,7 +62,7 @@ def notice(payment_id: int, body: bytes) -> bool:
     elif kept == MOST_NOTICES:
         logger.warning("payments.too_many_notices: more than %s of payment %s; no more are kept", kept, payment_id)
     with transaction.atomic():
-        at_once = asking.soon(payment_id)
+        at_once = asking.soon(payment_id, kept + 1)
         if not conf.inline():
             collecting.tell_workers()
     if at_once and conf.inline():

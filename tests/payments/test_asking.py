@@ -167,11 +167,21 @@ def test_a_lie_settles_nothing(client: Client, collection: Sandbox) -> None:
     assert fresh(payment).status == "PENDING"
 
 
-def test_one_question_every_few_seconds(client: Client, collection: Sandbox) -> None:
+def test_a_notice_just_after_a_question_is_asked_about_at_once(client: Client, collection: Sandbox) -> None:
+    payment = pay()
+    later(payment, 5)
+    assert background.once() == 1
+    assert fresh(payment).status == "PENDING"
+    collection.tap(payment.transaction_id, "pay")
+    assert notice(client, payment) == 200
+    assert fresh(payment).status == "SUCCESS"
+
+
+def test_after_the_first_notices_one_question_every_few_seconds(client: Client, collection: Sandbox) -> None:
     payment = pay()
     for _ in range(20):
         assert notice(client, payment) == 200
-    assert asked(collection, "status") == {payment.transaction_id: 1}
+    assert asked(collection, "status") == {payment.transaction_id: asking.AT_ONCE}
     assert Callback.objects.count() == 20
     # What came within those seconds is asked about after them.
     assert 0 < seconds_until(fresh(payment).next_ask_at) <= asking.GAP
@@ -289,9 +299,10 @@ def test_a_notice_before_the_answer_to_the_order(client: Client, collection: San
 # --- contradictions
 
 
-def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collection: Sandbox) -> None:
+def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collection: Sandbox, settings: Any) -> None:
     """They contradict each other, and the second comes before the answer about the first: it is asked about too."""
     payment = pay()
+    settings.SMS_DELIVERY = "worker"
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
     claimed = asking._claim(Payment.objects.all())
