@@ -212,6 +212,18 @@ def test_an_address_that_is_not_ours(client: Client, collection: Sandbox) -> Non
     assert client.post(good, b"{}", content_type="application/json").status_code == 404
 
 
+def test_an_address_outlives_the_change_of_the_secret_key(client: Client, collection: Sandbox, settings: Any) -> None:
+    payment = pay()
+    given, old = address(payment), settings.SECRET_KEY
+    collection.tap(payment.transaction_id, "pay")
+    settings.SECRET_KEY = "another" * 10
+    assert client.post(given, b"{}", content_type="application/json").status_code == 403
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert client.post(given, b"{}", content_type="application/json").status_code == 200
+    assert fresh(payment).status == "SUCCESS"
+    assert address(payment) != given
+
+
 def test_with_a_worker_a_notice_never_waits_for_dmarkpay(client: Client, collection: Sandbox, settings: Any) -> None:
     payment = pay()
     settings.SMS_DELIVERY = "worker"

@@ -1,13 +1,13 @@
 """Queue status: what the owner of a stake is told, and what becomes of it with time."""
 
 import re
-import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
@@ -93,15 +93,18 @@ def test_an_expired_entry_meets_nobody_without_any_clean_up(client: Client) -> N
 
 
 def test_the_minutes_may_be_a_fraction(client: Client, settings: Any) -> None:
-    settings.QUEUE_EXPIRY_MINUTES = 0.005
+    settings.QUEUE_EXPIRY_MINUTES = 0.5
     placed = stake(client, ALICE)
+    Entry.objects.update(expires_at=F("expires_at") - timedelta(seconds=20))
     assert status(client, placed["queue_token"])["status"] == "queued"
-    time.sleep(0.35)
+    Entry.objects.update(expires_at=F("expires_at") - timedelta(seconds=10))
     assert status(client, placed["queue_token"])["status"] == "expired"
     stake(client, ALICE)
     met = stake(client, BOB)
     assert met["status"] == "matched"
-    time.sleep(0.35)
+    Session.objects.update(expires_at=F("expires_at") - timedelta(seconds=20))
+    assert client.get(f"/api/v1/game/{met['game_token']}").json()["status"] != "expired"
+    Session.objects.update(expires_at=F("expires_at") - timedelta(seconds=10))
     assert client.get(f"/api/v1/game/{met['game_token']}").json()["status"] == "expired"
 
 
