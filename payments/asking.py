@@ -116,13 +116,17 @@ def _ask(claimed: Payment) -> None:
         payment = Payment.objects.select_for_update().get(pk=claimed.pk)
         if answer is not None:
             exchanges.keep(payment, "status", answer)
-            _take(payment, answer, known_by)
+            _take(payment, answer, known_by, overtaken=payment.last_ask_at != claimed.last_ask_at)
             payment.refresh_from_db()
         _schedule(payment, claimed.next_ask_at)
 
 
-def _take(payment: Payment, answer: Answer, known_by: str) -> None:
-    """Settle by the answer, if it is about this payment: one that a notice named has to bring our own reference."""
+def _take(payment: Payment, answer: Answer, known_by: str, *, overtaken: bool) -> None:
+    """Settle by the answer, if it is about this payment: one that a notice named has to bring our own reference.
+
+    `overtaken`: somebody has asked since. Against an end that is booked such an answer may be the older word, and proves
+    nothing: we ask again.
+    """
     by_notice = known_by != payment.provider_id
     if answer.ours != payment.transaction_id and (answer.ours or by_notice):
         if answer.said is Said.IN_DOUBT or (answer.said is Said.UNKNOWN and by_notice):
@@ -141,6 +145,9 @@ def _take(payment: Payment, answer: Answer, known_by: str) -> None:
         Payment.objects.filter(pk=payment.pk, collection=Collection.IN_DOUBT).update(collection=Collection.ASKED)
     if answer.said in (Said.SUCCESS, Said.FAILED):
         said = Payment.Status.SUCCESS if answer.said is Said.SUCCESS else Payment.Status.FAILED
+        if overtaken and payment.status not in (Payment.Status.PENDING, said):
+            Payment.objects.filter(pk=payment.pk).update(next_ask_at=clock.now())
+            return
         settle(payment.pk, said, by="asking", reason=answer.words)
 
 

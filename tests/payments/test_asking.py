@@ -2,6 +2,7 @@
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from payments import asking, background
 from payments.models import Callback, Exchange, Payment
 from payments.signals import momo_status_changed, payment_contested
 from sms.testing import Sandbox
+from tests.conftest import wait_for
 from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, seconds_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,7 +72,7 @@ def test_a_decline_is_told_with_its_words(collection: Sandbox) -> None:
     assert payment.reason
 
 
-@pytest.mark.parametrize("fault", ["ok", "404", "500", "hang", "html", "403", "reset"])
+@pytest.mark.parametrize("fault", ["ok", "404", "500", "hang", "late", "html", "403", "reset"])
 def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
     """comfortchambeshi/Wit-MTN-MOMO-API-Python-SDK#1: right after the order its status reads 'not found'."""
     payment = pay()
@@ -327,6 +329,53 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
     background.once()
     payment = fresh(payment)
     assert (payment.contested, payment.refund_due, payment.next_ask_at) == (True, True, None)
+
+
+@pytest.mark.parametrize("last", ["Successful", "Failed"])
+def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collection: Sandbox, last: str) -> None:
+    """It was asked for before the end that we have: we ask once more, and take that for DMarkPay's word."""
+    payment = pay()
+    collection.tap(payment.transaction_id, "decline")
+    later(payment, 5)
+    collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(asking.ask_due, 1)
+        wait_for(lambda: asked(collection, "status"))
+        known = collection.server.state.money.transactions[payment.provider_id]
+        known.status = "Successful"
+        assert notice(client, payment) == 200
+        assert fresh(payment).status == "SUCCESS"
+        known.status = "Failed"
+        assert slow.result() == 1
+    payment = fresh(payment)
+    assert (payment.status, payment.contested) == ("SUCCESS", False)
+    known.status = last
+    assert background.once() == 1
+    payment = fresh(payment)
+    assert (payment.status, payment.contested, payment.next_ask_at) == ("SUCCESS", last == "Failed", None)
+
+
+@pytest.mark.parametrize("meanwhile", ["Pending", "Successful"])
+def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
+    client: Client, collection: Sandbox, meanwhile: str
+) -> None:
+    """Whether the question after it found no end yet, or the same one."""
+    payment = pay()
+    later(payment, 5)
+    collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(asking.ask_due, 1)
+        wait_for(lambda: asked(collection, "status"))
+        known = collection.server.state.money.transactions[payment.provider_id]
+        known.status = meanwhile
+        assert notice(client, payment) == 200
+        assert (fresh(payment).status == "SUCCESS") == (meanwhile == "Successful")
+        known.status = "Successful"
+        slow.result()
+    payment = fresh(payment)
+    assert (payment.status, payment.contested, payment.asks) == ("SUCCESS", False, 2)
+    # What the question in between has planned stands; nothing more is asked for the same word's sake.
+    assert meanwhile == "Pending" or payment.next_ask_at is None
 
 
 @pytest.mark.parametrize(("first", "second"), [("pay", "Failed"), ("decline", "Successful")])
