@@ -19,9 +19,9 @@ import psycopg
 import redis
 import requests
 
-from tests.servers import Postgres, RedisServer, free_port, postgres_programs, redis_program
+from benchmarks.common import ROOT, alive, say, tidy_when_told_to_end
+from tests.servers import Postgres, RedisServer, free_port, postgres_programs, redis_program, wait_for
 
-ROOT = Path(__file__).parent.parent
 THREADS = 64
 # Single runs differ by a tenth and more on a machine of two cores.
 ROUNDS = 3
@@ -32,10 +32,6 @@ SELECT '+2567' || lpad((n %% 90000000)::text, 8, '0'), repeat('text ', 15), %s, 
     now() - n * interval '1 second' * %s, now() - interval '1 minute', now() + interval '1 hour', ''
 FROM generate_series(1, %s) n
 """
-
-
-def say(*words: Any) -> None:
-    print(*words, flush=True)
 
 
 class Bench:
@@ -99,12 +95,8 @@ class Bench:
             return None
 
     @staticmethod
-    def wait(condition: Any, seconds: float = 120.0) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise SystemExit("a part of the benchmark did not come up in time")
-            time.sleep(0.05)
+    def wait(condition: Any) -> None:
+        wait_for(condition, 120.0, every=0.05)
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
@@ -255,13 +247,6 @@ class Bench:
             self.sql("TRUNCATE game_entry, game_session, game_player CASCADE")
 
 
-def alive(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=1).ok
-    except requests.RequestException:
-        return False
-
-
 def cpu(pid: int) -> float:
     """Seconds of CPU that a process has used (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -371,6 +356,7 @@ def main() -> None:
     programs, redis_path = postgres_programs(), redis_program()
     if programs is None or redis_path is None:
         raise SystemExit("PostgreSQL's programs and redis-server are needed.")
+    tidy_when_told_to_end()
     postgres, cache = Postgres(programs, durable=True), RedisServer(redis_path)
     postgres.create()
     cache.start()

@@ -124,8 +124,8 @@ def _ask(claimed: Payment) -> None:
 def _take(payment: Payment, answer: Answer, known_by: str, *, overtaken: bool) -> None:
     """Settle by the answer, if it is about this payment: one that a notice named has to bring our own reference.
 
-    `overtaken`: somebody has asked since. Against an end that is booked such an answer may be the older word, and proves
-    nothing: we ask again.
+    `overtaken`: somebody has asked since. Against an end that is booked such an answer may be the older word: we ask
+    again.
     """
     by_notice = known_by != payment.provider_id
     if answer.ours != payment.transaction_id and (answer.ours or by_notice):

@@ -41,18 +41,21 @@ def callback(client: Client, body: Any, **headers: str) -> Any:
     return client.post(CALLBACK, raw, content_type="application/json", headers=headers)
 
 
+def callback_body(stake: dict[str, Any], phone: str, **changes: Any) -> dict[str, Any]:
+    """The collector's word on a stake; `...` leaves a field out."""
+    said = {
+        "transaction_id": stake["transaction_id"],
+        "phone_number": phone,
+        "amount": stake.get("total_amount", stake["stake_amount"]),
+        "status": "SUCCESS",
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    return {key: value for key, value in {**said, **changes}.items() if value is not ...}
+
+
 def paid(client: Client, stake: dict[str, Any], phone: str, status: str = "SUCCESS") -> Any:
     """The provider's word on a stake that awaits its payment."""
-    answer = callback(
-        client,
-        {
-            "transaction_id": stake["transaction_id"],
-            "phone_number": phone,
-            "amount": stake.get("total_amount", stake["stake_amount"]),
-            "status": status,
-            "timestamp": "2026-01-01T00:00:00Z",
-        },
-    )
+    answer = callback(client, callback_body(stake, phone, status=status))
     assert answer.status_code == 200, answer.content
     return answer
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Sandbox
+from tests.sms.worker.loop_host import Driver
 from tests.system import System, postgres_database, sqlite_database
 
 
@@ -29,3 +30,10 @@ def on_postgres(request: Any, sandbox: Sandbox) -> Iterator[System]:
     system = System(postgres_database(request.getfixturevalue("postgres")), sandbox)
     yield system
     system.close()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    assert driver.loop.quit(5)

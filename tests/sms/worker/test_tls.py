@@ -9,7 +9,7 @@ import pytest
 
 from sms.dmark.conversation import Lost
 from tests.raw_host import RawHost, tls_host
-from tests.sms.worker.test_loop import Driver, once
+from tests.sms.worker.loop_host import Driver, once
 
 
 @pytest.fixture(params=["localhost"])

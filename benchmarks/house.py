@@ -1,0 +1,144 @@
+"""The whole service as processes of one machine: sites, workers and the sandbox, which may be killed and begun anew."""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import requests
+
+from benchmarks.common import ROOT, alive
+from tests.servers import Postgres, RedisServer, free_port, wait_for
+
+SECRET = "a-secret-for-this-load"
+# Seconds by which the clocks of `--hosts` are wrong, in turn.
+CLOCKS = (0, 45, -45, 600, -600, 7, -3)
+
+
+class House:
+    """Its processes, by name."""
+
+    def __init__(self, options: argparse.Namespace, postgres: Postgres, cache: RedisServer) -> None:
+        self.options = options
+        self.database = postgres.create_database("load")
+        self.sandbox = f"http://127.0.0.1:{free_port()}"
+        self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+            "DEBUG": "false",
+            "SECRET_KEY": "k" * 50,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "SITE_URL": self.sites[0],
+            "FRONTEND_URL": self.sites[0],
+            "DATABASE_URL": self.database,
+            "REDIS_URL": cache.url,
+            "SMS_DELIVERY": "worker",
+            "SMS_SERVICE_BASE_URL": self.sandbox,
+            "SMS_SERVICE_USERNAME": "u",
+            "SMS_SERVICE_PASSWORD": "p",
+            "SMS_RATE_LIMIT_SECONDS": "0",
+            "SMS_LEASE_SECONDS": "5",
+            "MOMO_AUTO_APPROVE": "false",
+            "MOMO_CALLBACK_SECRET": SECRET,
+            "UNPAID_STAKES_PER_ADDRESS_HOUR": "1000000",
+            "INVITES_PER_ADDRESS_HOUR": "1000000",
+            "LOG_LEVEL": "ERROR",
+            "WEB_CONCURRENCY": "2",
+            "PYTHONWARNINGS": "ignore:No directory at",
+        }
+        if options.money == "dmarkpay":
+            self.environment |= {
+                "DMARK_PAY_BASE_URL": self.sandbox,
+                "DMARK_PAY_USERNAME": "collector",
+                "DMARK_PAY_PASSWORD": "a-password-for-this-load",
+                "DMARK_PAY_ACCOUNT_CODE": "ACC-77",
+            }
+        manage = [sys.executable, "manage.py"]
+        self.commands: dict[str, list[str]] = {
+            "sandbox": [*manage, "dmark_sandbox", "--port", self.sandbox.rpartition(":")[2]]
+        }
+        for number, site in enumerate(self.sites):
+            command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
+            self.commands[f"site-{number}"] = [*command, "--access-logfile", os.devnull]
+        for number in range(options.workers):
+            self.commands[f"sms-{number}"] = [*manage, "sms_worker"]
+        for number in range(options.game_workers):
+            self.commands[f"game-{number}"] = [*manage, "game_worker"]
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.kills: Counter[str] = Counter()
+        self.manage("migrate", "-v0")
+
+    def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=600
+        )
+
+    def start(self, name: str) -> None:
+        command, environment = self.commands[name], dict(self.environment)
+        if self.options.hosts and name != "sandbox":
+            offset = CLOCKS[list(self.commands).index(name) % len(CLOCKS)]
+            environment |= {"DJANGO_SETTINGS_MODULE": "benchmarks.wrong_clock", "CLOCK_OFFSET": str(offset)}
+            command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', f"host-{name}", *command]
+        self.processes[name] = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def start_all(self) -> None:
+        for name in self.commands:
+            self.start(name)
+        for url in (f"{self.sandbox}/counts.json", *(f"{site}/api/v1/config" for site in self.sites)):
+            wait_for(partial(alive, url), 60)
+
+    def kill(self, name: str) -> None:
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+    def kill_one(self) -> None:
+        name = random.choice([name for name in self.commands if name != "sandbox"])
+        self.kill(name)
+        self.kills[name] += 1
+        self.start(name)
+
+    def stop(self) -> None:
+        for name in self.processes:
+            self.kill(name)
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of CPU that each sort of process has used, its children included (Linux)."""
+        used: dict[str, float] = defaultdict(float)
+        parents, spent, names = {}, {}, {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                head, _, tail = stat.read_text().rpartition(")")
+            except OSError:
+                continue  # it has just ended
+            fields = tail.split()
+            pid = int(stat.parent.name)
+            parents[pid], names[pid] = int(fields[1]), head.partition("(")[2]
+            spent[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        ours = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
+        for pid, seconds in spent.items():
+            root = pid
+            while root not in ours and root in parents:
+                root = parents[root]
+            if root in ours:
+                used[ours[root]] += seconds
+            elif names[pid].startswith(("postgres", "redis")):
+                used[names[pid].partition("-")[0]] += seconds
+        return used
+
+    def counts(self) -> dict[str, Any]:
+        return dict(requests.get(f"{self.sandbox}/counts.json", timeout=30).json())

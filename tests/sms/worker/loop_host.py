@@ -1,0 +1,130 @@
+"""A host that does just one thing, and the worker's loop with conversations of a line."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from sms.dmark.conversation import Note, Request, Talk
+from sms.sending.claims import Claimed
+from sms.worker.loop import ENDED, Answer, Job, Loop
+from tests.conftest import wait_for
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'
+CONNECT, READ = 0.4, 1.2
+
+
+class Host:
+    """A TCP server; `serve` is given each connection and its number."""
+
+    def __init__(self, serve: Callable[["Host", socket.socket, int], None]) -> None:
+        self.requests: list[bytes] = []
+        self._serve, self._connections = serve, 0
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/send/"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._connections += 1
+            threading.Thread(target=self._handle, args=(connection, self._connections), daemon=True).start()
+
+    def _handle(self, connection: socket.socket, number: int) -> None:
+        with connection:
+            self._serve(self, connection, number)
+
+    def read(self, connection: socket.socket) -> bytes:
+        """One request, whole; b"" when the other side has closed."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            part = connection.recv(65536)
+            if not part:
+                return b""
+            data += part
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        while len(body) < length:
+            body += connection.recv(65536)
+        self.requests.append(head + b"\r\n\r\n" + body)
+        return data
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@contextmanager
+def host(serve: Callable[[Host, socket.socket, int], None]) -> Iterator[Host]:
+    one = Host(serve)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def text(number: int) -> Claimed:
+    soon = datetime(2030, 1, 1, tzinfo=timezone.utc)
+    return Claimed(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
+
+
+def opened(talk: Talk[str], note: Note) -> Talk[str]:
+    return talk
+
+
+class Driver:
+    """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
+
+    def __init__(self, in_flight: int = 64, unwritten: int = 50, connect: float = CONNECT, read: float = READ) -> None:
+        self.asked: list[str] = []
+        self.answer: Callable[[str], Any] = lambda rejected: "token"
+        self.loop: Loop = Loop(
+            in_flight=in_flight,
+            unwritten=unwritten,
+            batch=25,
+            connect_timeout=connect,
+            read_timeout=read,
+            ask_token=self._ask,
+            ring=lambda: None,
+        )
+        self.loop.leases_hold_until = time.monotonic() + 1000
+        self.loop.start()
+
+    def _ask(self, rejected: str) -> None:
+        self.asked.append(rejected)
+        if (answer := self.answer(rejected)) is not None:
+            self.loop.give_token(Answer(rejected, answer, []))
+
+    def submit(self, *talks: Talk[str], until: float = float("inf")) -> list[Job]:
+        jobs = [Job(text(number), partial(opened, talk), until) for number, talk in enumerate(talks)]
+        self.loop.submit(jobs)
+        return jobs
+
+    def results(self, *talks: Talk[str]) -> list[Any]:
+        jobs = self.submit(*talks)
+        wait_for(lambda: all(job.step == ENDED for job in jobs))
+        self.loop.written(len(self.loop.take(len(jobs))))
+        return [job.result for job in jobs]
+
+
+def once(url: str, payload: bytes = b"{}") -> Talk[str]:
+    """One request; what was said, or that it was lost."""
+    reply = yield Request("send", url, payload, "token")
+    return f"{reply.status} {reply.text}"
+
+
+def answering(body: bytes, *, close: bool = False, delay: float = 0.0) -> Callable[[Host, socket.socket, int], None]:
+    def serve(host: Host, connection: socket.socket, number: int) -> None:
+        while host.read(connection):
+            time.sleep(delay)
+            connection.sendall(body)
+            if close:
+                return
+
+    return serve

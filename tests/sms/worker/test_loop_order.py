@@ -1,0 +1,149 @@
+"""The loop's order: what is begun and what waits, pauses, and one question for a token."""
+
+import time
+
+from sms.dmark.conversation import Given, NeedToken, Pause, Request, Talk
+from sms.errors import ProviderUnavailable
+from sms.worker.loop import ENDED, WAITING, Answer
+from tests.conftest import wait_for
+from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
+
+# --- what is begun
+
+
+def test_no_more_is_begun_than_a_crash_may_double() -> None:
+    """alphagov/notifications-api#474 and hypothesis/lms#5346: what a crash sends again has a bound."""
+    driver = Driver(in_flight=4, unwritten=6)
+    with host(answering(ANSWER, delay=0.02)) as one:
+        jobs = driver.submit(*(once(one.url) for _ in range(30)))
+        wait_for(lambda: driver.loop.waiting() == 10)
+        time.sleep(0.2)
+        assert len(one.requests) == 10
+        assert not driver.loop.begun
+        driver.loop.written(len(driver.loop.take(3)))
+        wait_for(lambda: len(one.requests) == 13)
+        while any(job.step != ENDED for job in jobs):
+            driver.loop.written(len(driver.loop.take(50)))
+            time.sleep(0.01)
+        assert len(one.requests) == 30
+    assert driver.loop.quit(5)
+
+
+def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> None:
+    """cds-snc/notification-api#1912, hexpm/hexpm#1825: a stalled worker does not go on with what another has by now."""
+    driver.loop.leases_hold_until = time.monotonic() - 0.01
+    with host(answering(ANSWER)) as one:
+        [job] = driver.submit(once(one.url))
+        time.sleep(0.2)
+        assert (job.step, one.requests) == (WAITING, [])
+        driver.loop.leases_hold_until = time.monotonic() + 10
+        driver.loop.wake()
+        wait_for(lambda: job.step == ENDED)
+
+
+def test_too_late_to_begin_is_handed_back(driver: Driver) -> None:
+    [job] = driver.submit(once("http://127.0.0.1:9/"), until=time.monotonic() - 1)
+    wait_for(lambda: driver.loop.waiting() == 1)
+    assert driver.loop.take(5) == [job]
+    assert not job.begun
+
+
+def test_what_is_not_begun_is_taken_back() -> None:
+    driver = Driver(in_flight=1)
+    with host(answering(ANSWER, delay=0.5)) as one:
+        first, *others = driver.submit(*(once(one.url) for _ in range(4)))
+        wait_for(lambda: len(one.requests) == 1)
+        assert driver.loop.take_back() == others
+        wait_for(lambda: first.step == ENDED)
+        assert len(one.requests) == 1
+    assert driver.loop.quit(5)
+
+
+def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
+    def broken() -> Talk[str]:
+        yield Pause(0.01)
+        raise KeyError("a defect")
+
+    def unsendable(url: str) -> Talk[str]:
+        yield Request("send", url, b"{}", "a\ud800token")
+        return "never"
+
+    with host(answering(ANSWER)) as one:
+        bad, worse, good = driver.results(broken(), unsendable(one.url), once(one.url))
+    assert isinstance(bad, KeyError)
+    assert isinstance(worse, UnicodeError)
+    assert good.startswith("200")
+
+
+# --- pauses and tokens
+
+
+def test_pauses_end_in_their_order(driver: Driver) -> None:
+    order = []
+
+    def pausing(name: str, seconds: float) -> Talk[str]:
+        yield Pause(seconds)
+        order.append(name)
+        return name
+
+    driver.results(pausing("late", 0.3), pausing("soon", 0.05), pausing("between", 0.15))
+    assert order == ["soon", "between", "late"]
+
+
+def test_draining_cuts_pauses_short(driver: Driver) -> None:
+    def patient() -> Talk[str]:
+        return "gave up" if (yield Pause(60)) is False else "never"
+
+    [before] = driver.submit(patient())
+    wait_for(lambda: "pause" in before.step)
+    driver.loop.drain()
+    [after] = driver.submit(patient())
+    wait_for(lambda: {before.result, after.result} == {"gave up"})
+
+
+def with_token(got: list[str], rejects: str = "") -> Talk[str]:
+    given: Given = yield NeedToken("")
+    if given.token == rejects:
+        given = yield NeedToken(rejects)
+    got.append(given.token)
+    return given.token
+
+
+def test_many_who_need_a_token_ask_once(driver: Driver) -> None:
+    got: list[str] = []
+    driver.answer = lambda rejected: None
+    jobs = driver.submit(*(with_token(got) for _ in range(20)))
+    wait_for(lambda: all(job.step.startswith("token") for job in jobs))
+    driver.loop.give_token(Answer("", "one", []))
+    wait_for(lambda: len(got) == 20)
+    assert set(got) == {"one"}
+    assert driver.asked == [""]
+    # For a second it is used without a look at the cache.
+    driver.results(*(with_token(got) for _ in range(5)))
+    assert len(driver.asked) <= 2
+
+
+def test_a_refused_token_is_replaced_once_for_all(driver: Driver) -> None:
+    got: list[str] = []
+    driver.answer = lambda rejected: "fresh" if rejected == "stale" else "stale"
+    driver.results(*(with_token(got, rejects="stale") for _ in range(20)))
+    assert set(got) == {"fresh"}
+    assert [asked for asked in driver.asked if asked] == ["stale"]
+
+
+def test_dmark_may_give_the_refused_token_again(driver: Driver) -> None:
+    got: list[str] = []
+    driver.answer = lambda rejected: "stale"
+    driver.results(with_token(got, rejects="stale"))
+    assert got == ["stale"]
+    assert driver.asked == ["", "stale"]
+
+
+def test_a_token_that_cannot_be_had_fails_all_who_wait(driver: Driver) -> None:
+    got: list[str] = []
+    driver.answer = lambda rejected: ProviderUnavailable("DMark is in trouble (503).", 503)
+    results = driver.results(*(with_token(got) for _ in range(5)))
+    assert {str(result) for result in results} == {"DMark is in trouble (503)."}
+    assert len({id(result) for result in results}) == 5
+    driver.answer = lambda rejected: "again"
+    assert driver.results(with_token(got)) == ["again"]
