@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from payments import asking, background
@@ -331,6 +332,14 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
     assert (payment.contested, payment.refund_due, payment.next_ask_at) == (True, True, None)
 
 
+def ask_one() -> int:
+    """For a thread of its own."""
+    try:
+        return asking.ask_due(1)
+    finally:
+        connection.close()
+
+
 @pytest.mark.parametrize("last", ["Successful", "Failed"])
 def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collection: Sandbox, last: str) -> None:
     """It was asked for before the end that we have: we ask once more, and take that for DMarkPay's word."""
@@ -339,7 +348,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collec
     later(payment, 5)
     collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(asking.ask_due, 1)
+        slow = pool.submit(ask_one)
         wait_for(lambda: asked(collection, "status"))
         known = collection.server.state.money.transactions[payment.provider_id]
         known.status = "Successful"
@@ -364,7 +373,7 @@ def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
     later(payment, 5)
     collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(asking.ask_due, 1)
+        slow = pool.submit(ask_one)
         wait_for(lambda: asked(collection, "status"))
         known = collection.server.state.money.transactions[payment.provider_id]
         known.status = meanwhile
