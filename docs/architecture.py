@@ -31,7 +31,7 @@ Graph = dict[str, set[str]]
 
 
 def boxes(module: str) -> str:
-    """`sms.dmark.answers` → `sms.dmark`; `game.rules.codes` → `game.rules`; `playmatatu` is one."""
+    """`sms.dmark.responses` → `sms.dmark`; `game.rules.codes` → `game.rules`; `playmatatu` is one."""
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] != "playmatatu" else parts[0]
 

@@ -12,7 +12,7 @@ class GameConfig(AppConfig):
         from game import checks, text_owner  # noqa: F401
         from game.money import USE
         from payments import uses
-        from sms.openings import watch
+        from sms.clicks import watch
         from sms.owners import register
 
         uses.register(USE)

@@ -57,9 +57,9 @@ class Site(admin.AdminSite):
         return super().admin_view(if_readable, cacheable)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from playmatatu.operator import house
+        from playmatatu.operator import dashboard
 
-        return super().index(request, {"house": house.gather(request), **(extra_context or {})})
+        return super().index(request, {"house": dashboard.gather(request), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         answer = super().login(request, extra_context)

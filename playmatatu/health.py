@@ -17,8 +17,8 @@ from game.api.schemas import Health
 from game.models import GameWorker
 from payments import collecting
 from sms import clock, conf
-from sms.figures import pulse
-from sms.models import SmsHold
+from sms.models import SmsPause
+from sms.stats import pulse
 
 logger = logging.getLogger("playmatatu.health")
 # Whatever hangs, the answer is given by then.
@@ -108,12 +108,12 @@ def _sms() -> dict[str, Any]:
         return {"sms": "disabled"}
     now = clock.now()
     alive, attempts = pulse.workers(now), pulse.last_attempts()
-    holds = list(SmsHold.objects.all())
+    holds = list(SmsPause.objects.all())
     oldest = pulse.oldest_due(now, holds)
     age = max(0, round((now - oldest).total_seconds())) if oldest else 0
     trouble, _ = pulse.trouble(alive, attempts, now)
     worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
-    if any(one.paused for one in alive) or any(hold.kind == SmsHold.ALL for hold in holds):
+    if any(one.paused for one in alive) or any(hold.kind == SmsPause.ALL for hold in holds):
         worker = "paused"
     last = attempts[0] if attempts else None
     return {

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from game.models import GameWorker
 from payments import figures
 from sms import clock
-from sms.figures import counts, networks, pulse
+from sms.stats import counts, networks, pulse
 
 logger = logging.getLogger("playmatatu.metrics")
 

@@ -17,11 +17,11 @@ from django.utils.translation import gettext_lazy as _
 
 from sms import clock, conf, outbox, owners, timeline
 from sms.console import export, filters, full_phone
+from sms.console.actions import Hands
 from sms.console.admin import HoldAdmin, NeverAdmin
-from sms.console.hands import Hands
 from sms.errors import SmsError
-from sms.figures.wording import span
-from sms.models import OPEN, SmsHold, SmsMessage, SmsNever, Status
+from sms.models import OPEN, SmsMessage, SmsPause, SmsSuppression, Status
+from sms.stats.wording import span
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
@@ -201,5 +201,5 @@ class SmsMessageAdmin(Hands):
         return False
 
 
-admin.site.register(SmsHold, HoldAdmin)
-admin.site.register(SmsNever, NeverAdmin)
+admin.site.register(SmsPause, HoldAdmin)
+admin.site.register(SmsSuppression, NeverAdmin)

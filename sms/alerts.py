@@ -15,8 +15,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from sms import clock
-from sms.figures import concerns, networks
 from sms.models import SmsAlert
+from sms.stats import concerns, networks
 from sms.text.redaction import redact
 
 logger = logging.getLogger("sms.alerts")

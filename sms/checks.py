@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, router
 
 from sms import conf
-from sms.dmark.report_address import dlr_url
+from sms.dmark.dlr_url import dlr_url
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")

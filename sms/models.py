@@ -169,7 +169,7 @@ class SmsDay(models.Model):
         return f"{self.day} {self.kind or 'plain'} {self.status}: {self.messages}"
 
 
-class SmsHold(models.Model):
+class SmsPause(models.Model):
     """An operator's order that no text leaves for now, or none of a kind. Who resumes deletes it."""
 
     ALL = "*"
@@ -180,6 +180,7 @@ class SmsHold(models.Model):
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        db_table = "sms_smshold"  # its name before the model was renamed
         verbose_name = _("pause")
         verbose_name_plural = _("pauses of sending")
 
@@ -191,7 +192,7 @@ class SmsHold(models.Model):
         return "all texts" if self.kind == self.ALL else f"{self.kind or 'plain'} texts"
 
 
-class SmsNever(models.Model):
+class SmsSuppression(models.Model):
     """A number that is never texted, whatever happens: somebody complained."""
 
     phone = models.CharField(_("phone (E.164)"), max_length=16, unique=True)
@@ -200,6 +201,7 @@ class SmsNever(models.Model):
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        db_table = "sms_smsnever"  # its name before the model was renamed
         verbose_name = _("number that is never texted")
         verbose_name_plural = _("numbers that are never texted")
 

@@ -18,10 +18,10 @@ from django.db.models import QuerySet
 from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
 from sms.errors import InDoubt, NeverTexted, SmsDisabled, SmsError
-from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsNever, Status
-from sms.sending import claims, holds
+from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsSuppression, Status
+from sms.sending import claims, pauses
 from sms.sending.inline import attempt
-from sms.sending.outcomes import record
+from sms.sending.results import record
 from sms.text.phone import to_e164
 from sms.text.redaction import BLANKED, blank_link, has_link, redact
 from sms.text.segments import segments
@@ -43,7 +43,7 @@ def queue_sms(
     that is never texted is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
-    if message.status == Status.QUEUED and (never := holds.never_texted(message.phone)):
+    if message.status == Status.QUEUED and (never := pauses.never_texted(message.phone)):
         message.status, message.error = Status.CANCELLED, str(never)
     try:
         # In a savepoint: the unique key decides a race, and its error must not end the caller's transaction.
@@ -67,7 +67,7 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     if message.status == Status.DISABLED:
         _keep(message)
         raise SmsDisabled
-    if refusal := holds.refusal(message.phone, kind):
+    if refusal := pauses.refusal(message.phone, kind):
         message.status = Status.CANCELLED if isinstance(refusal, NeverTexted) else Status.FAILED
         message.error = str(refusal)
         _keep(message)
@@ -158,7 +158,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Those of `rows` that may be sent again."""
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
-    return able.exclude(phone__in=SmsNever.objects.values("phone"))
+    return able.exclude(phone__in=SmsSuppression.objects.values("phone"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:

@@ -11,7 +11,7 @@ import django
 from sms import conf
 from sms.sending.claims import claim
 from sms.sending.inline import attempt
-from sms.sending.outcomes import record
+from sms.sending.results import record
 from sms.sending.retries import settle
 
 if django.VERSION >= (6, 0):

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sms import clock
+from sms.dlr.words import end_of
 from sms.models import SmsEvent, SmsMessage, Status
-from sms.reports.words import end_of
 
 
 class Line(NamedTuple):

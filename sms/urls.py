@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sms.reports import view
+from sms.dlr import view
 
 app_name = "sms"
 urlpatterns = [path("dlr/<str:signed_id>/", view.delivery_report, name="dlr")]

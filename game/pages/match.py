@@ -14,7 +14,7 @@ from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.tokens import entry_in, play_address, session_of
-from sms.openings import opened
+from sms.clicks import opened
 
 logger = logging.getLogger("game.progress")
 

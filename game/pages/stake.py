@@ -17,7 +17,7 @@ from game.rules.codes import CODE_NOT_OPEN, open_match, read_code
 from game.rules.guesses import count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
-from sms.openings import opened
+from sms.clicks import opened
 
 
 @never_cache

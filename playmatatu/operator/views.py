@@ -8,8 +8,8 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from game.models import Player
+from playmatatu.operator import customer_timeline
 from playmatatu.operator import find as finding
-from playmatatu.operator import story
 from sms.text import mask_phone
 
 # Who may see one of these may search; what they see is what their permissions show.
@@ -24,7 +24,7 @@ def find(request: HttpRequest) -> HttpResponse:
     term = request.GET.get("q", "").strip()
     phones = finding.of_player(request.GET.get("player", "")) or finding.phones(term)
     if len(phones) == 1:
-        return _page(request, {"term": term, "story": story.tell(request, phones[0])})
+        return _page(request, {"term": term, "story": customer_timeline.tell(request, phones[0])})
     players = Player.objects.filter(phone__in=phones)
     by_phone = {player.phone: player for player in players}
     if len(phones) > 1 and len(by_phone) == 1 == len(set(phones)):

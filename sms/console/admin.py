@@ -14,8 +14,8 @@ from sms import conf
 from sms.console.filters import kinds
 from sms.console.full_phone import columns
 from sms.errors import InvalidPhone
-from sms.models import SmsHold, SmsNever
-from sms.sending import holds
+from sms.models import SmsPause, SmsSuppression
+from sms.sending import pauses
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone
 
@@ -24,21 +24,21 @@ class HoldForm(forms.ModelForm):
     kind = forms.ChoiceField(label="What is paused", required=False)
 
     class Meta:
-        model = SmsHold
+        model = SmsPause
         fields = ("kind", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = [(kind, f"{kind or 'plain'} texts") for kind in kinds()]
         if "kind" in self.fields:
-            self.fields["kind"].choices = [(SmsHold.ALL, "all texts"), *known]  # type: ignore[attr-defined]
+            self.fields["kind"].choices = [(SmsPause.ALL, "all texts"), *known]  # type: ignore[attr-defined]
 
 
 class NeverForm(forms.ModelForm):
     phone = forms.CharField(label="Number", max_length=60, help_text="In any notation.")
 
     class Meta:
-        model = SmsNever
+        model = SmsSuppression
         fields = ("phone", "reason")
 
     def clean_phone(self) -> str:
@@ -79,7 +79,7 @@ class HoldAdmin(Ordered):
     list_display = ("what", "reason", "actor", "since", "take_back")
     undo = "Resume…"
 
-    def delete_model(self, request: HttpRequest, obj: SmsHold) -> None:
+    def delete_model(self, request: HttpRequest, obj: SmsPause) -> None:
         super().delete_model(request, obj)
         if conf.current().delivery != "worker":
             self.message_user(
@@ -101,7 +101,7 @@ class NeverAdmin(Ordered):
         return columns(request, self.list_display)
 
     @admin.display(description=_("phone"))
-    def masked_phone(self, row: SmsNever) -> str:
+    def masked_phone(self, row: SmsSuppression) -> str:
         return mask_phone(row.phone)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -110,9 +110,9 @@ class NeverAdmin(Ordered):
         except InvalidPhone:
             return (queryset.none() if search_term.strip() else queryset), False
 
-    def save_model(self, request: HttpRequest, obj: SmsNever, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: SmsSuppression, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        cancelled = holds.end_never_texted(obj.actor)
+        cancelled = pauses.end_never_texted(obj.actor)
         if cancelled:
             self.message_user(request, f"Cancelled, because they waited for it: {cancelled}.", messages.SUCCESS)
 

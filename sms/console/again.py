@@ -10,8 +10,8 @@ from django.utils.dateparse import parse_datetime, parse_time
 
 from sms import conf, outbox
 from sms.console.filters import LONGEST_LIST
-from sms.figures import failures
-from sms.models import RESENDABLE, SmsMessage, SmsNever, Status
+from sms.models import RESENDABLE, SmsMessage, SmsSuppression, Status
+from sms.stats import failures
 
 # So many in one go: while they are sent, or only queued, somebody waits for the page.
 _INLINE, _QUEUED = 100, 2000
@@ -44,7 +44,7 @@ def preview(rows: "QuerySet[SmsMessage]") -> Preview:
     chosen = SmsMessage.objects.filter(pk__in=going)
     segments = chosen.aggregate(segments=Sum("segments"))["segments"] or 0
     selected, ended = rows.count(), rows.filter(status__in=RESENDABLE)
-    never = ended.filter(phone__in=SmsNever.objects.values("phone")).count()
+    never = ended.filter(phone__in=SmsSuppression.objects.values("phone")).count()
     reasons = [
         (selected - ended.count(), "arrived, are still on their way, or were cancelled"),
         (never, "go to numbers that are never texted"),

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from sms import clock, conf
 from sms.dmark import access_token
-from sms.figures import concerns, failures, networks, pulse
-from sms.figures.wording import span
+from sms.stats import concerns, failures, networks, pulse
+from sms.stats.wording import span
 
 logger = logging.getLogger("sms.banners")
 

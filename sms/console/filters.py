@@ -13,8 +13,8 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from sms.figures import failures
 from sms.models import SmsMessage
+from sms.stats import failures
 
 _HOUR, _DAY = 3600, 86400
 # A list is for looking; who wants more than so many narrows it, or exports it.

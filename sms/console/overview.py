@@ -9,13 +9,13 @@ from statistics import median
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sms import clock, conf, openings
+from sms import clicks, clock, conf
 from sms.console import chart
 from sms.console.banners import Banner, Now, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
-from sms.figures import counts, networks, pulse
-from sms.figures.wording import amount, span
-from sms.models import SmsHold, SmsWorker, Status
+from sms.models import SmsPause, SmsWorker, Status
+from sms.stats import counts, networks, pulse
+from sms.stats.wording import amount, span
 
 SERIES = (
     ("delivered", "delivered"),
@@ -55,7 +55,7 @@ class KindRow:
     @property
     def opened(self) -> str:
         """The share of those that DMark took whose link was opened; "" where nobody looks."""
-        if not self.opened_texts and self.kind not in openings.watched():
+        if not self.opened_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.opened_texts / self.taken:.0%}" if self.taken else "none yet"
 
@@ -67,7 +67,7 @@ class KindRow:
 @dataclass
 class Overview:
     banners: list[Banner]
-    holds: list[SmsHold]
+    holds: list[SmsPause]
     day_chart: SafeString
     month_chart: SafeString
     kinds: list[KindRow]

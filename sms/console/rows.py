@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from sms.console.banners import failed_url
-from sms.figures import networks
-from sms.figures.failures import Group
-from sms.figures.wording import span
 from sms.models import UNSUCCESSFUL, Status
+from sms.stats import networks
+from sms.stats.failures import Group
+from sms.stats.wording import span
 
 
 class FailureRow(NamedTuple):

@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from sms import __version__, conf
-from sms.dmark import access_token, answers, conversation, whole_answer
+from sms.dmark import access_token, conversation, responses, total_timeout
 from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Note, Pause, Request, Talk, Token
 from sms.errors import Misdirected, ProviderError
 
@@ -101,7 +101,7 @@ class _Body(io.BytesIO):
 
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
-    session = whole_answer.session()
+    session = total_timeout.session()
     # No proxy, netrc or certificate bundle of the environment; no cookie kept.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -112,7 +112,7 @@ def _session() -> requests.Session:
 os.register_at_fork(after_in_child=_session.cache_clear)
 
 
-def post(request: Request, config: conf.Config) -> answers.Reply:
+def post(request: Request, config: conf.Config) -> responses.Reply:
     """One POST, without redirects, its answer read to a bound. Raises Lost where no whole answer came."""
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
@@ -133,7 +133,7 @@ def post(request: Request, config: conf.Config) -> answers.Reply:
             raise Misdirected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
         late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         raise Lost(_cause(error), written=body.begun, late=late, ms=_ms(started)) from None
-    return answers.read(response.status_code, answer, response.headers.get("Retry-After"), _ms(started))
+    return responses.read(response.status_code, answer, response.headers.get("Retry-After"), _ms(started))
 
 
 def _read_body(raw: Any) -> bytes:
@@ -142,9 +142,9 @@ def _read_body(raw: Any) -> bytes:
     # As it came: what is compressed unasked is an answer all the same, if one that cannot be read.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
-        if len(body) > answers.MAX_BODY:
+        if len(body) > responses.MAX_BODY:
             break
-    return body[: answers.MAX_BODY]
+    return body[: responses.MAX_BODY]
 
 
 def _cause(error: BaseException) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sms.conf import Config
-from sms.dmark import answers
-from sms.dmark.answers import Reply
+from sms.dmark import responses
 from sms.dmark.exchange import Exchange
+from sms.dmark.responses import Reply
 from sms.errors import AuthenticationFailed, InDoubt, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
@@ -114,14 +114,14 @@ def send(
     body: dict[str, object] = {"msg": text, "numbers": number, "dlr_url": dlr_url, "scan_ip": False}
     if category := config.categories.get(kind):
         body["category"] = category
-    return _with_token(config, "send", config.send_path, body, answers.accepted_id, note, budget)
+    return _with_token(config, "send", config.send_path, body, responses.accepted_id, note, budget)
 
 
 def report(config: Config, provider_id: str, note: Note) -> Talk[str]:
     """DMark's word for what became of a text, in capitals; "" when it knows none."""
     # Programs send the one or the other.
     body = {"msg_id": provider_id, "msgId": provider_id}
-    return _with_token(config, "report", config.dlr_path, body, answers.report, note, None)
+    return _with_token(config, "report", config.dlr_path, body, responses.report, note, None)
 
 
 def fetch_token(config: Config, note: Note) -> Talk[Token]:
@@ -131,7 +131,7 @@ def fetch_token(config: Config, note: Note) -> Talk[Token]:
     budget = Budget(config.send_budget)
     first: ProviderError | None = None
     for path in (config.token_path, other):
-        question = Question("token", config.url(path), payload, answers.access_token, note, budget)
+        question = Question("token", config.url(path), payload, responses.access_token, note, budget)
         try:
             return Token((yield from _ask(question, "")), path)
         except ProviderError as error:
@@ -158,7 +158,7 @@ def _with_token(
     budget.spent += given.ms / 1000
     try:
         outcome: T = yield from _ask(question, given.token)
-    except answers.StaleToken as error:
+    except responses.StaleToken as error:
         if not budget.allows(0):
             raise ProviderUnavailable(str(error), error.status_code) from None
     else:
@@ -167,7 +167,7 @@ def _with_token(
     budget.spent += given.ms / 1000
     try:
         outcome = yield from _ask(question, given.token)
-    except answers.StaleToken as error:
+    except responses.StaleToken as error:
         raise AuthenticationFailed(
             f"DMark refuses a fresh token: {error} Check SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.",
             error.status_code,

@@ -7,8 +7,8 @@ from datetime import datetime
 from sms import clock, conf
 from sms.dmark import conversation
 from sms.dmark.conversation import Budget, Note, Talk
+from sms.dmark.dlr_url import dlr_url
 from sms.dmark.exchange import Exchange, facts, fields
-from sms.dmark.report_address import dlr_url
 from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
 from sms.models import Status
 from sms.sending.claims import Text

@@ -9,7 +9,7 @@ from django.db import connection
 
 from sms import clock
 from sms.models import SmsMessage, Status
-from sms.sending.holds import may_leave
+from sms.sending.pauses import may_leave
 
 
 class Text(Protocol):

@@ -8,7 +8,7 @@ from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
 from sms.models import SmsMessage, Status
-from sms.sending import permit, throttle
+from sms.sending import eligibility, rate_limit
 from sms.sending.attempt import Outcome, conclude, opening
 from sms.sending.claims import Text
 from sms.sending.retries import DOUBT_DELAYS
@@ -17,9 +17,9 @@ from sms.sending.retries import DOUBT_DELAYS
 def attempt(message: Text) -> Outcome:
     """Send a text that this process has claimed. The outcome is its end: nobody tries later."""
     config = conf.current()
-    if not_now := permit.refused([message], config).get(message.pk):
+    if not_now := eligibility.refused([message], config).get(message.pk):
         if not_now.frees_throttle:
-            throttle.release(message.phone, message.kind, message.pk)
+            rate_limit.release(message.phone, message.kind, message.pk)
         return not_now
     exchanges: list[Exchange] = []
 
@@ -38,7 +38,7 @@ def attempt(message: Text) -> Outcome:
             result = _once(message, config, note, budget)
     outcome = conclude(message, result, exchanges)
     if outcome.frees_throttle:
-        throttle.release(message.phone, message.kind, message.pk)
+        rate_limit.release(message.phone, message.kind, message.pk)
     return outcome
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from django.db import InterfaceError, OperationalError, connection
 
 from sms import conf
+from sms.dlr import polling
 from sms.dmark import blocking
 from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError, ProviderUnavailable
-from sms.reports import polling
-from sms.sending.outcomes import News, tell
-from sms.worker import housekeeping
+from sms.sending.results import News, tell
+from sms.worker import maintenance
 from sms.worker.breaker import Breaker
-from sms.worker.listening import PROBE_SECONDS, Ear
+from sms.worker.listener import PROBE_SECONDS, Listener
 from sms.worker.loop import Answer
 
 logger = logging.getLogger("sms.worker")
@@ -91,14 +91,14 @@ class Teller:
         connection.close()
 
 
-def keep_house(breaker: Breaker, ear: Ear, stopping: threading.Event, every: float) -> None:
+def keep_house(breaker: Breaker, ear: Listener, stopping: threading.Event, every: float) -> None:
     """Start the housekeeper: every so many seconds it tidies up and asks for the reports that never came."""
     threading.Thread(
         target=_keep_house, args=(breaker, ear, stopping, every), name="sms-housekeeper", daemon=True
     ).start()
 
 
-def _keep_house(breaker: Breaker, ear: Ear, stopping: threading.Event, every: float) -> None:
+def _keep_house(breaker: Breaker, ear: Listener, stopping: threading.Event, every: float) -> None:
     next_tidying, pause = time.monotonic() + every, min(every, 1.0)
     while not stopping.wait(pause):
         pause = min(every, PROBE_SECONDS)
@@ -106,7 +106,7 @@ def _keep_house(breaker: Breaker, ear: Ear, stopping: threading.Event, every: fl
             ear.probe()
             if time.monotonic() >= next_tidying:
                 next_tidying = time.monotonic() + every
-                housekeeping.tidy()
+                maintenance.tidy()
                 if not breaker.closed:
                     polling.poll(limit=_POLL_LIMIT, stopping=stopping.is_set)
         except ProviderError as error:

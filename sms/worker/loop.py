@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import pycurl
 
-from sms.dmark.answers import Reply
 from sms.dmark.conversation import Given, Lost, Note, Pause, Request, Talk
 from sms.dmark.exchange import Exchange
+from sms.dmark.responses import Reply
 from sms.errors import ProviderError
 from sms.sending.claims import Text
-from sms.worker.bell import Bell
 from sms.worker.transfer import Transfer
+from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
 
@@ -98,7 +98,7 @@ class Loop:
         self.recorded = 0
         self.low_water = -1
         self.draining = self._told = self._quit = False
-        self._bell = Bell()
+        self._bell = Waker()
         # The loop's own.
         self.begun: set[Job] = set()
         self._count_ended = 0

@@ -14,10 +14,10 @@ import pycurl
 # Since 7.48: named here, so that an older one is refused at the start and not at the first answer.
 from pycurl import RETRY_AFTER
 
-from sms.dmark import answers
-from sms.dmark.answers import Reply
+from sms.dmark import responses
 from sms.dmark.blocking import HEADERS
 from sms.dmark.conversation import Lost, Request
+from sms.dmark.responses import Reply
 
 # A connection idle for longer is not used again: some servers close theirs after five seconds, and a request that
 # meets one that is being closed is in doubt.
@@ -60,7 +60,7 @@ class Transfer:
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.NOPROXY, "*")
         curl.setopt(pycurl.CAINFO, certifi.where())
-        curl.setopt(pycurl.MAXFILESIZE, answers.MAX_BODY)
+        curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
         # The loop watches what is written and not answered; this one is for what hangs before.
@@ -87,7 +87,7 @@ class Transfer:
     def reply(self) -> Reply:
         """The answer, whole or as much of it as is read of any."""
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
-        return answers.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
+        return responses.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
 
     def lost(self, code: int) -> Lost:
         """Why there is no whole answer. What was written decides what DMark may have."""

@@ -24,22 +24,22 @@ from django.utils import timezone
 
 from sms import clock, conf
 from sms.dmark.exchange import logger as deliveries
-from sms.figures import pulse
 from sms.models import SmsMessage, Status
 from sms.outbox import NOTIFY_EVERY
-from sms.sending import permit
+from sms.sending import eligibility
 from sms.sending.attempt import opening
 from sms.sending.claims import claim
+from sms.stats import pulse
 from sms.text.redaction import mask_phone
 from sms.worker import heartbeat
 from sms.worker.background import Tokens, keep_house
-from sms.worker.bell import Bell
 from sms.worker.breaker import Breaker
 from sms.worker.leases import Leases
-from sms.worker.listening import Ear
+from sms.worker.listener import Listener
 from sms.worker.loop import ENDED, WAITING, Job, Loop
 from sms.worker.one_write import one_write
-from sms.worker.recording import Recorder
+from sms.worker.recorder import Recorder
+from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
 
@@ -81,8 +81,8 @@ class Worker:
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
         self.started_at = timezone.now()
-        self.breaker, self.bell = Breaker(), Bell()
-        self.leases, self.ear = Leases(self.claimer, options.lease), Ear(self.claimer)
+        self.breaker, self.bell = Breaker(), Waker()
+        self.leases, self.ear = Leases(self.claimer, options.lease), Listener(self.claimer)
         self.tokens = Tokens(self.config)
         self.loop = Loop(
             in_flight=options.in_flight,
@@ -223,7 +223,7 @@ class Worker:
         if not self._to_offer:
             return
         asked_at = time.monotonic()
-        refused = permit.refused([job.message for job in self._to_offer], self.config, by_table=True)
+        refused = eligibility.refused([job.message for job in self._to_offer], self.config, by_table=True)
         now = clock.now()
         jobs, self._to_offer = self._to_offer, []
         holds = _THROTTLE_HOLDS if self.config.rate_limit > 0 else _PERMIT_HOLDS

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from game.models import GameWorker
 from sms.errors import Trouble
-from sms.figures import pulse
-from sms.models import SmsEvent, SmsHold, SmsMessage, SmsWorker
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
+from sms.stats import pulse
 from sms.worker import heartbeat
 from tests.conftest import RedisServer, Sandbox
 
@@ -65,9 +65,9 @@ def test_paused_by_a_hand(client: Client, sandbox: Sandbox, settings: Any, deliv
     settings.SMS_DELIVERY = delivery
     heartbeat.beat("a", timezone.now(), 0)
     waiting(3)
-    SmsHold.objects.create(kind="match_found", reason="x", actor="somebody")
+    SmsPause.objects.create(kind="match_found", reason="x", actor="somebody")
     assert health(client)[1]["worker"]["status"] != "paused"
-    SmsHold.objects.create(kind=SmsHold.ALL, reason="x", actor="somebody")
+    SmsPause.objects.create(kind=SmsPause.ALL, reason="x", actor="somebody")
     status, parts = health(client)
     assert (status, parts["worker"]["status"], parts["outbox"]["status"]) == ("degraded", "paused", "ok")
 

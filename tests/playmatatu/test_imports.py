@@ -14,14 +14,14 @@ ROOMS: dict[str, set[str]] = {
     "text": set(),
     "dmark": {"text", "cache"},
     "sending": {"dmark", "text", "models", "signals", "cache", "owners"},
-    "reports": {"dmark", "text", "models", "signals"},
-    "figures": {"models"},
+    "dlr": {"dmark", "text", "models", "signals"},
+    "stats": {"models"},
     # Beside what these two share, below.
     "worker": {"alerts"},
-    "console": {"openings"},
+    "console": {"clicks"},
 }
 for _room in ("worker", "console"):
-    ROOMS[_room] |= {"sending", "reports", "figures", "dmark", "text", "models", "signals", "outbox", "cache", "owners"}
+    ROOMS[_room] |= {"sending", "dlr", "stats", "dmark", "text", "models", "signals", "outbox", "cache", "owners"}
 ALWAYS = {"conf", "errors", "clock", "__version__"}
 
 

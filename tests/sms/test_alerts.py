@@ -14,8 +14,8 @@ from django.db import connection
 from django.utils import timezone
 
 from sms import alerts
-from sms.models import SmsAlert, SmsHold, SmsMessage, SmsWorker
-from sms.worker import housekeeping
+from sms.models import SmsAlert, SmsMessage, SmsPause, SmsWorker
+from sms.worker import maintenance
 from tests.conftest import Sandbox, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,8 +71,8 @@ def _admins(address: str) -> list[Any]:
 
 
 @pytest.fixture
-def paused(sandbox: Sandbox) -> SmsHold:
-    return SmsHold.objects.create(reason="Wrong amounts, call 0772123456", actor="grace")
+def paused(sandbox: Sandbox) -> SmsPause:
+    return SmsPause.objects.create(reason="Wrong amounts, call 0772123456", actor="grace")
 
 
 def later(minutes: float) -> datetime:
@@ -80,7 +80,7 @@ def later(minutes: float) -> datetime:
 
 
 def test_once_when_it_begins_and_once_when_it_ends(
-    paused: SmsHold, hook: Hook, someone: None, mailoutbox: list[Any]
+    paused: SmsPause, hook: Hook, someone: None, mailoutbox: list[Any]
 ) -> None:
     for minute in range(3):
         alerts.check(later(minute))
@@ -100,18 +100,18 @@ def test_once_when_it_begins_and_once_when_it_ends(
     assert not SmsAlert.objects.exists()
 
 
-def test_what_is_back_within_two_minutes_wakes_nobody_again(paused: SmsHold, hook: Hook) -> None:
+def test_what_is_back_within_two_minutes_wakes_nobody_again(paused: SmsPause, hook: Hook) -> None:
     alerts.check(later(0))
-    SmsHold.objects.all().delete()
+    SmsPause.objects.all().delete()
     alerts.check(later(1))
-    SmsHold.objects.create(reason="again")
+    SmsPause.objects.create(reason="again")
     alerts.check(later(1.5))
     assert hook.told == [("begins", "sms:paused:*")]
 
 
 @pytest.mark.parametrize("status", [500, 302])
 def test_what_could_not_be_told_is_told_a_minute_later(
-    paused: SmsHold, hook: Hook, someone: None, mailoutbox: list[Any], status: int
+    paused: SmsPause, hook: Hook, someone: None, mailoutbox: list[Any], status: int
 ) -> None:
     hook.status = status
     alerts.check(later(0))
@@ -123,7 +123,7 @@ def test_what_could_not_be_told_is_told_a_minute_later(
     assert len(mailoutbox) == 1
 
 
-def test_a_mail_server_that_is_away_keeps_no_post(paused: SmsHold, hook: Hook, someone: None, settings: Any) -> None:
+def test_a_mail_server_that_is_away_keeps_no_post(paused: SmsPause, hook: Hook, someone: None, settings: Any) -> None:
     backend, nobody = "django.core.mail.backends.smtp.EmailBackend", free_port()
     if django.VERSION >= (6, 1):
         options = {"host": "127.0.0.1", "port": nobody, "timeout": 1}
@@ -137,7 +137,7 @@ def test_a_mail_server_that_is_away_keeps_no_post(paused: SmsHold, hook: Hook, s
     assert not SmsAlert.objects.get().mailed
 
 
-def test_two_workers_send_one(paused: SmsHold, hook: Hook) -> None:
+def test_two_workers_send_one(paused: SmsPause, hook: Hook) -> None:
     def work() -> None:
         try:
             alerts.check()
@@ -153,7 +153,7 @@ def test_two_workers_send_one(paused: SmsHold, hook: Hook) -> None:
     assert hook.told == [("begins", "sms:paused:*")]
 
 
-def test_one_that_died_while_telling_loses_its_turn(paused: SmsHold, hook: Hook) -> None:
+def test_one_that_died_while_telling_loses_its_turn(paused: SmsPause, hook: Hook) -> None:
     alerts.check(later(0))
     SmsAlert.objects.update(posted=False, busy_until=later(2))
     alerts.check(later(1))
@@ -173,7 +173,7 @@ def test_others_add_what_they_know(sandbox: Sandbox, hook: Hook, monkeypatch: An
     assert hook.told[1:] == [("ends", "payments:contested")]
 
 
-def test_a_source_that_fails_hides_nothing_and_ends_nothing(paused: SmsHold, hook: Hook, monkeypatch: Any) -> None:
+def test_a_source_that_fails_hides_nothing_and_ends_nothing(paused: SmsPause, hook: Hook, monkeypatch: Any) -> None:
     alerts.check(later(0))
     paused.delete()
     monkeypatch.setattr("sms.alerts._sources", [lambda now: 1 / 0])
@@ -186,8 +186,8 @@ def test_sms_that_is_off_is_no_news(hook: Hook) -> None:
     assert hook.bodies == []
 
 
-def test_the_worker_tells(paused: SmsHold, hook: Hook) -> None:
-    housekeeping.tidy()
+def test_the_worker_tells(paused: SmsPause, hook: Hook) -> None:
+    maintenance.tidy()
     assert hook.told == [("begins", "sms:paused:*")]
 
 
@@ -206,10 +206,10 @@ def test_check_sending(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
     SmsMessage.objects.create(phone="+256772123456", text="x", created_at=at, due_at=at, expires_at=later(60))
     with pytest.raises(CommandError, match="The queue is growing"):
         call_command("check_sending")
-    SmsHold.objects.create(reason="wrong", actor="grace")
+    SmsPause.objects.create(reason="wrong", actor="grace")
     with pytest.raises(CommandError, match="paused by grace"):
         call_command("check_sending")
-    SmsHold.objects.all().delete()
+    SmsPause.objects.all().delete()
     SmsMessage.objects.all().delete()
     SmsWorker.objects.all().delete()
     settings.SMS_SERVICE_BASE_URL = ""

@@ -13,13 +13,13 @@ from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
 from sms import conf, outbox
+from sms.dlr import moves
 from sms.errors import SmsError
-from sms.models import SmsMessage, SmsNever, Status
-from sms.reports import moves
-from sms.sending import holds
+from sms.models import SmsMessage, SmsSuppression, Status
+from sms.sending import pauses
 from sms.sending.attempt import Outcome
 from sms.sending.claims import claim, free_expired_leases
-from sms.sending.outcomes import record
+from sms.sending.results import record
 from sms.testing import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def reported(word: str) -> Callable[[SmsMessage], object]:
 ACTS: list[Callable[[SmsMessage], object]] = [
     lambda message: claim(uuid.uuid4().hex, 10, 15.0, message.pk),
     lambda message: free_expired_leases(),
-    lambda message: holds.cancel(message.pk, "operator", "no longer true"),
+    lambda message: pauses.cancel(message.pk, "operator", "no longer true"),
     lambda message: outbox.resend(SmsMessage.objects.filter(pk=message.pk), "operator"),
     *map(answered, ANSWERS),
     *map(reported, WORDS),
@@ -122,7 +122,7 @@ def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
                 if became != status:
                     seen.add((str(status), became))
     seen |= {(NEW, outbox.queue_sms("0772123456", "x").status)}
-    SmsNever.objects.create(phone="+256772123457", reason="complained")
+    SmsSuppression.objects.create(phone="+256772123457", reason="complained")
     seen |= {(NEW, outbox.queue_sms("0772123457", "x").status)}
     assert drawn - {(NEW, "disabled")} == seen
 

@@ -10,10 +10,10 @@ from django.db import connection
 from django.test import Client
 
 from sms import outbox
-from sms.dmark.report_address import dlr_url
+from sms.dlr import polling
+from sms.dmark.dlr_url import dlr_url
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.reports import polling
 from tests.conftest import Sandbox
 
 ROOT = Path(__file__).parents[2]

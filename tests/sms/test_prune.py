@@ -14,7 +14,7 @@ from django.utils import timezone
 from sms import outbox
 from sms.models import SmsDay, SmsEvent, SmsMessage
 from sms.text.redaction import blank_link
-from sms.worker import housekeeping
+from sms.worker import maintenance
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,7 +39,7 @@ def left() -> set[int]:
 
 
 def test_old_rows_go_and_the_counts_stay(monkeypatch: Any) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    monkeypatch.setattr(maintenance, "BATCH", 3)
     for _ in range(10):
         text(91)
     young = text(89)
@@ -58,7 +58,7 @@ def test_what_is_still_to_be_sent_stays() -> None:
 
 
 def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    monkeypatch.setattr(maintenance, "BATCH", 2)
     old = [text(31, status="failed", text="see http://x/g/t?pt=tok", holds_link=True) for _ in range(5)]
     young = text(29)
     assert "emptied 5 older than 30" in prune()
@@ -89,7 +89,7 @@ def test_nonsense_is_refused(arguments: list[str]) -> None:
 
 
 def test_progress(monkeypatch: Any) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 1)
+    monkeypatch.setattr(maintenance, "BATCH", 1)
     monkeypatch.setattr("sms.management.commands.prune_sms._PROGRESS_SECONDS", 0)
     for _ in range(3):
         text(91)
@@ -100,12 +100,12 @@ def test_progress(monkeypatch: Any) -> None:
 
 
 def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 2)
+    monkeypatch.setattr(maintenance, "BATCH", 2)
     live = "Play here: http://x/g/t?pt=a-live-token"
     over = [text(0.5, status=status, text=live, holds_link=True) for status in ("sent", "failed", "undelivered")]
     soon = text(0, status="failed", text=live, holds_link=True)
     waiting = text(0.5, status="queued", text=live, holds_link=True)
-    assert housekeeping.blank_links() == 3
+    assert maintenance.blank_links() == 3
     for message in over:
         message.refresh_from_db()
         assert message.text == "Play here: http://x/g/t?pt=[redacted]"
@@ -113,7 +113,7 @@ def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:
     for message in (soon, waiting):
         message.refresh_from_db()
         assert message.text == live
-    assert housekeeping.blank_links() == 0
+    assert maintenance.blank_links() == 0
 
 
 @pytest.mark.parametrize(
@@ -133,18 +133,18 @@ def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:
 )
 def test_the_database_blanks_as_we_do(written: str) -> None:
     message = text(0.5, status="sent", text=written, holds_link=True)
-    assert housekeeping.blank_links() == 1
+    assert maintenance.blank_links() == 1
     message.refresh_from_db()
     assert message.text == blank_link(written)
     assert "tok" not in message.text
 
 
 def test_links_are_blanked_by_one_update_a_batch(monkeypatch: Any) -> None:
-    monkeypatch.setattr(housekeeping, "BATCH", 4)
+    monkeypatch.setattr(maintenance, "BATCH", 4)
     for _ in range(10):
         text(0.5, status="sent", text="pt=a-live-token", holds_link=True)
     with CaptureQueriesContext(connection) as queries:
-        assert housekeeping.blank_links() == 10
+        assert maintenance.blank_links() == 10
     said = [query["sql"].split()[0] for query in queries]
     batch = ["WITH"] if connection.vendor == "postgresql" else ["SELECT", "UPDATE"]
     assert [word for word in said if word not in ("BEGIN", "COMMIT")] == batch * 3
@@ -153,7 +153,7 @@ def test_links_are_blanked_by_one_update_a_batch(monkeypatch: Any) -> None:
 def test_a_project_without_links_of_its_own(settings: Any) -> None:
     settings.SMS_REDACT = {}
     message = text(0.5, status="sent", text="pt=no-credential-here", holds_link=True)
-    assert housekeeping.blank_links() == 1
+    assert maintenance.blank_links() == 1
     message.refresh_from_db()
     assert (message.text, message.holds_link) == ("pt=no-credential-here", False)
 
@@ -165,7 +165,7 @@ def test_a_text_that_somebody_holds_waits_for_the_next_time() -> None:
     done: list[int] = []
 
     def blank() -> None:
-        done.append(housekeeping.blank_links())
+        done.append(maintenance.blank_links())
         connection.close()
 
     with transaction.atomic():

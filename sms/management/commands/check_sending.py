@@ -3,8 +3,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from sms import clock
-from sms.figures import concerns
-from sms.figures.wording import amount
+from sms.stats import concerns
+from sms.stats.wording import amount
 
 
 class Command(BaseCommand):

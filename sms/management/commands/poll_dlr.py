@@ -3,9 +3,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sms.dlr import polling
 from sms.errors import SmsError
 from sms.models import Status
-from sms.reports import polling
 
 _STEP = 50
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from sms.worker import housekeeping
+from sms.worker import maintenance
 
 _PROGRESS_SECONDS = 2.0
 
@@ -27,16 +27,16 @@ class Command(BaseCommand):
         now = timezone.now()
         old, stale = now - timedelta(days=days), now - timedelta(days=blank_days)
         if given["dry_run"]:
-            deleted = housekeeping.before(old).count()
-            blanked = housekeeping.before(stale).filter(created_at__gte=old).exclude(text="").count()
+            deleted = maintenance.before(old).count()
+            blanked = maintenance.before(stale).filter(created_at__gte=old).exclude(text="").count()
             self.stdout.write(f"Would delete {deleted} texts older than {days} days and empty {blanked} more.")
             return
-        deleted = housekeeping.delete(old, self._progress("deleted"))
-        blanked = housekeeping.blank(stale, self._progress("emptied"))
-        housekeeping.blank_links()
+        deleted = maintenance.delete(old, self._progress("deleted"))
+        blanked = maintenance.blank(stale, self._progress("emptied"))
+        maintenance.blank_links()
         self.stdout.write(f"Deleted {deleted} texts older than {days} days, emptied {blanked} older than {blank_days}.")
 
-    def _progress(self, did: str) -> housekeeping.Progress:
+    def _progress(self, did: str) -> maintenance.Progress:
         told = time.monotonic()
 
         def tell(done: int) -> None:

@@ -11,7 +11,7 @@ from game.models import Entry, Player, Session
 from payments import refunding
 from payments.models import Payment
 from playmatatu.operator import find
-from sms.models import SmsMessage, SmsNever
+from sms.models import SmsMessage, SmsSuppression
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, stake
 
@@ -129,7 +129,7 @@ def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) ->
         phone=e164(BOB), text="x", kind="match_found", status="failed", expires_at="2030-01-01T00:00:00Z"
     )
     operator.post("/admin/sms/smsmessage/", {"action": "resend", "_selected_action": [message.pk], "post": "yes"})
-    operator.post("/admin/sms/smsnever/add/", {"phone": BOB, "reason": "complained loudly"})
+    operator.post("/admin/sms/smssuppression/add/", {"phone": BOB, "reason": "complained loudly"})
     html = page(operator, q=BOB)
     assert "match_found: Sent again by grace" in html
     assert "By grace" in html
@@ -184,7 +184,7 @@ def test_few_queries_however_long_the_story(
         paid_stake(operator, BOB)
     placed = stake(operator, ALICE)
     paid(operator, placed, ALICE, "FAILED")
-    SmsNever.objects.create(phone=e164(ALICE), reason="x")
+    SmsSuppression.objects.create(phone=e164(ALICE), reason="x")
     page(operator, q=ALICE)
     with django_assert_max_num_queries(30):
         page(operator, q=ALICE)

@@ -16,9 +16,9 @@ from django.utils.translation.template import templatize
 
 import sms
 from sms import owners, timeline
+from sms.dlr.moves import take
 from sms.models import SmsEvent, SmsMessage, Status
 from sms.outbox import queue_sms
-from sms.reports.moves import take
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 

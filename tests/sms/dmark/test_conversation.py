@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from sms import conf
-from sms.dmark import answers, conversation
+from sms.dmark import conversation, responses
 from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Pause, Request, Talk
 from sms.dmark.exchange import Exchange
 from sms.errors import AuthenticationFailed, InDoubt, NotDmarks, ProviderRejected, ProviderUnavailable, SmsDisabled
@@ -55,7 +55,7 @@ def drive(talk: Talk[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
                 error = item
             else:
                 status, body, *rest = item
-                answer = answers.read(status, body.encode(), rest[0] if rest else None, 3)
+                answer = responses.read(status, body.encode(), rest[0] if rest else None, 3)
 
 
 def send(config: conf.Config, script: Sequence[Any], **options: Any) -> tuple[Any, list[Any], list[Exchange]]:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms import conf
-from sms.dmark import answers, blocking, conversation
-from sms.dmark.answers import Reply
+from sms.dmark import blocking, conversation, responses
 from sms.dmark.exchange import Exchange
+from sms.dmark.responses import Reply
 from sms.errors import (
     AccountRefused,
     AuthenticationFailed,
@@ -31,7 +31,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
 
 
 def reply(status: int, body: str | bytes) -> Reply:
-    return answers.read(status, body.encode() if isinstance(body, str) else body, None)
+    return responses.read(status, body.encode() if isinstance(body, str) else body, None)
 
 
 def read(reader: Any, status: int, body: str | bytes) -> Any:
@@ -78,7 +78,7 @@ def read(reader: Any, status: int, body: str | bytes) -> Any:
     ],
 )
 def test_token_answers(status: int, body: str, outcome: Any) -> None:
-    assert read(answers.access_token, status, body) == outcome
+    assert read(responses.access_token, status, body) == outcome
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
         (200, '{"Failed": 0, "Total": 1, "Submitted": 0, "Detail": []}', ProviderRejected),
         (400, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
         (200, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
-        (401, '{"msg_id": "", "status_code": "401", "description": "Invalid auth token"}', answers.StaleToken),
-        (200, '{"msg_id": "", "status_code": 401, "description": "Invalid auth token"}', answers.StaleToken),
+        (401, '{"msg_id": "", "status_code": "401", "description": "Invalid auth token"}', responses.StaleToken),
+        (200, '{"msg_id": "", "status_code": 401, "description": "Invalid auth token"}', responses.StaleToken),
         (
             403,
             '{"error": "unauthenticated", "description": "Invalid token type.", "status_code": "403"}',
-            answers.StaleToken,
+            responses.StaleToken,
         ),
         (404, "<html>", ProviderRejected),
         (302, "", Misdirected),
@@ -136,7 +136,7 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
     ],
 )
 def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
-    assert read(answers.accepted_id, status, body) == outcome
+    assert read(responses.accepted_id, status, body) == outcome
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
         (200, '{"msg_id": "x", "status": 1}', "1"),
         (200, '{"msg_id": "x"}', ""),
         (404, "{}", ""),
-        (401, "{}", answers.StaleToken),
+        (401, "{}", responses.StaleToken),
         (500, "", ProviderUnavailable),
         (200, "<html>", ProviderRejected),
     ],
 )
 def test_report_answers(status: int, body: str, outcome: Any) -> None:
-    assert read(answers.report, status, body) == outcome
+    assert read(responses.report, status, body) == outcome
 
 
 _JSON = st.recursive(
@@ -171,7 +171,7 @@ _KEYS = st.sampled_from(
     st.one_of(st.binary(max_size=200), st.dictionaries(_KEYS, _JSON).map(lambda data: json.dumps(data).encode())),
 )
 def test_no_answer_is_a_surprise(status: int, body: bytes) -> None:
-    for reader in (answers.access_token, answers.accepted_id, answers.report):
+    for reader in (responses.access_token, responses.accepted_id, responses.report):
         outcome = read(reader, status, body)
         if isinstance(outcome, str):
             assert "\0" not in outcome

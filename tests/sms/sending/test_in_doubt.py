@@ -7,10 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from sms.dlr.moves import take
 from sms.errors import InDoubt
 from sms.models import SmsMessage
 from sms.outbox import deliver, queue_sms, send_sms
-from sms.reports.moves import take
 from tests.conftest import Sandbox, wait_for
 from tests.sms.sending.keys import acquire
 

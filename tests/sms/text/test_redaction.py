@@ -20,9 +20,9 @@ from django.utils import timezone
 
 from playmatatu.logs import ConsoleFormatter, JsonFormatter
 from sms import outbox
-from sms.dmark.report_address import dlr_url
+from sms.dmark.dlr_url import dlr_url
 from sms.models import SmsEvent, SmsMessage
-from sms.worker import housekeeping
+from sms.worker import maintenance
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, callback, paid, stake
 
@@ -147,7 +147,7 @@ def test_nothing_stored_or_shown_holds_a_secret(client: Client, sandbox: Sandbox
         assert secret not in shown
     # What a resend may need is kept until it is delivered or over; then nothing is.
     SmsMessage.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    housekeeping.blank_links()
+    maintenance.blank_links()
     stored = json.dumps(
         [list(SmsMessage.objects.values("text", "error")), list(SmsEvent.objects.values("answer", "error", "actor"))]
     )

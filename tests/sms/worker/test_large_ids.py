@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from sms.dlr import polling
 from sms.models import SmsEvent, SmsMessage
 from sms.outbox import queue_sms, resend, send_sms
-from sms.reports import polling
-from sms.worker import housekeeping
+from sms.worker import maintenance
 from sms.worker.worker import Options, Worker
 from tests.conftest import Sandbox
 
@@ -58,5 +58,5 @@ def test_everywhere(sandbox: Sandbox, settings: Any) -> None:
     polling.poll()
     assert set(SmsMessage.objects.values_list("status", flat=True)) == {"delivered"}
     SmsMessage.objects.update(created_at=timezone.now() - timedelta(days=5))
-    assert housekeeping.delete(timezone.now(), lambda done: None) == 3
+    assert maintenance.delete(timezone.now(), lambda done: None) == 3
     assert not SmsEvent.objects.exists()

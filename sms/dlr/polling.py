@@ -8,12 +8,12 @@ from datetime import timedelta
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.utils import timezone
 
+from sms.dlr import moves
+from sms.dlr.words import end_of
 from sms.dmark import blocking
 from sms.dmark.exchange import log_exchange
 from sms.errors import ProviderRejected
 from sms.models import SmsMessage, Status
-from sms.reports import moves
-from sms.reports.words import end_of
 
 logger = logging.getLogger("sms.polling")
 

@@ -8,9 +8,9 @@ from django.db.models import F, Func, QuerySet, TextField
 from django.utils import timezone
 
 from sms import alerts
-from sms.figures import counts
 from sms.models import OPEN, SmsEvent, SmsMessage
-from sms.sending import holds
+from sms.sending import pauses
+from sms.stats import counts
 from sms.text.redaction import BLANKED, blank_link, rules
 from sms.worker import heartbeat
 
@@ -24,7 +24,7 @@ def tidy() -> None:
     """What the worker does from time to time."""
     alerts.check()
     blank_links()
-    holds.end_never_texted()
+    pauses.end_never_texted()
     heartbeat.forget_the_dead()
     counts.keep_days()
 

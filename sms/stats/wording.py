@@ -1,6 +1,6 @@
 """Amounts and spans of time, as an operator reads them."""
 
-from sms.figures import pulse
+from sms.stats import pulse
 
 
 def amount(number: int) -> str:

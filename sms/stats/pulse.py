@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Min
 
 from sms.errors import Trouble
-from sms.models import SmsEvent, SmsHold, SmsMessage, SmsWorker, Status
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 
 logger = logging.getLogger("sms.pulse")
 
@@ -42,13 +42,13 @@ def waiting() -> int:
     return SmsMessage.objects.filter(status=Status.QUEUED).order_by()[:MANY].count()
 
 
-def oldest_due(now: datetime, holds: Sequence[SmsHold] = ()) -> datetime | None:
+def oldest_due(now: datetime, holds: Sequence[SmsPause] = ()) -> datetime | None:
     """Since when the oldest text that could have gone waits. What was put back for a later try is not late.
 
     Nor is what an operator has paused, where the `holds` are given.
     """
     held = {hold.kind for hold in holds}
-    if SmsHold.ALL in held:
+    if SmsPause.ALL in held:
         return None
     due = SmsMessage.objects.filter(status=Status.QUEUED, due_at__lte=now, retries=0).exclude(kind__in=held)
     oldest: datetime | None = due.aggregate(oldest=Min("due_at"))["oldest"]

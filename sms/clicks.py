@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from sms.models import SmsEvent, SmsMessage
 
-logger = logging.getLogger("sms.openings")
+logger = logging.getLogger("sms.clicks")
 
 _watched: set[str] = set()
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from sms.models import SmsEvent, SmsHold, SmsMessage, SmsNever
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
 
@@ -53,21 +53,21 @@ def logged() -> list[tuple[str, str]]:
 
 def test_pausing_and_resuming_in_the_admin(operator: Client, sandbox: Sandbox) -> None:
     text(kind="private_invite")
-    form = html(operator.get("/admin/sms/smshold/add/"))
+    form = html(operator.get("/admin/sms/smspause/add/"))
     assert '<option value="private_invite">private_invite texts</option>' in form
-    operator.post("/admin/sms/smshold/add/", {"kind": "private_invite", "reason": ""})
-    assert not SmsHold.objects.exists()
-    operator.post("/admin/sms/smshold/add/", {"kind": "*", "reason": "Wrong amounts"})
-    hold = SmsHold.objects.get()
+    operator.post("/admin/sms/smspause/add/", {"kind": "private_invite", "reason": ""})
+    assert not SmsPause.objects.exists()
+    operator.post("/admin/sms/smspause/add/", {"kind": "*", "reason": "Wrong amounts"})
+    hold = SmsPause.objects.get()
     assert (hold.kind, hold.actor, hold.reason) == ("*", "grace", "Wrong amounts")
     message = queue_sms(PHONE, "hello")
     overview = html(operator.get("/admin/sms/"))
     assert "Sending of all texts is paused by grace: Wrong amounts" in overview
-    assert f'href="/admin/sms/smshold/{hold.pk}/delete/">Resume all texts…</a>' in overview
-    assert "Resume sending" in html(operator.get(f"/admin/sms/smshold/{hold.pk}/delete/"))
-    answer = operator.post(f"/admin/sms/smshold/{hold.pk}/delete/", {"post": "yes"}, follow=True)
+    assert f'href="/admin/sms/smspause/{hold.pk}/delete/">Resume all texts…</a>' in overview
+    assert "Resume sending" in html(operator.get(f"/admin/sms/smspause/{hold.pk}/delete/"))
+    answer = operator.post(f"/admin/sms/smspause/{hold.pk}/delete/", {"post": "yes"}, follow=True)
     assert "sms_worker --once" in html(answer)
-    assert not SmsHold.objects.exists()
+    assert not SmsPause.objects.exists()
     message.refresh_from_db()
     assert message.status == "queued"
     assert [name for name, _ in logged()] == ["grace", "grace"]
@@ -75,9 +75,9 @@ def test_pausing_and_resuming_in_the_admin(operator: Client, sandbox: Sandbox) -
 
 def test_one_pause_of_a_kind_is_enough(operator: Client) -> None:
     for _ in range(2):
-        answer = operator.post("/admin/sms/smshold/add/", {"kind": "*", "reason": "again"})
+        answer = operator.post("/admin/sms/smspause/add/", {"kind": "*", "reason": "again"})
     assert "already exists" in html(answer)
-    assert SmsHold.objects.count() == 1
+    assert SmsPause.objects.count() == 1
 
 
 # --- cancel
@@ -144,7 +144,7 @@ def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sa
     text(error="DMark is in trouble (503).")
     text(created_at=hour_ago)
     text(status="undelivered")
-    SmsNever.objects.create(phone="+256752999999", reason="complained")
+    SmsSuppression.objects.create(phone="+256752999999", reason="complained")
     text(phone="+256752999999")
     text(text="Play: http://x/g/t?pt=[redacted]")
     since = f"{timezone.localtime(hour_ago) + timedelta(minutes=30):%Y-%m-%d %H:%M}"
@@ -211,18 +211,20 @@ def test_the_overview_leads_there(operator: Client, sandbox: Sandbox) -> None:
 
 def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(operator: Client) -> None:
     waiting = text(status="queued")
-    answer = operator.post("/admin/sms/smsnever/add/", {"phone": "0772 123-456", "reason": "complained"}, follow=True)
+    answer = operator.post(
+        "/admin/sms/smssuppression/add/", {"phone": "0772 123-456", "reason": "complained"}, follow=True
+    )
     assert "they waited for it: 1." in html(answer)
-    listed = SmsNever.objects.get()
+    listed = SmsSuppression.objects.get()
     assert (listed.phone, listed.actor) == (PHONE, "grace")
     waiting.refresh_from_db()
     assert (waiting.status, waiting.error) == ("cancelled", "This number is never texted: complained")
     for term in ("0772123456", "+256 772 123456", "772123456"):
-        assert PHONE in html(operator.get("/admin/sms/smsnever/", {"q": term}))
-    assert PHONE not in html(operator.get("/admin/sms/smsnever/", {"q": "0701123456"}))
-    assert "is not" in html(operator.post("/admin/sms/smsnever/add/", {"phone": "+254712345678", "reason": "x"}))
-    operator.post(f"/admin/sms/smsnever/{listed.pk}/delete/", {"post": "yes"})
-    assert not SmsNever.objects.exists()
+        assert PHONE in html(operator.get("/admin/sms/smssuppression/", {"q": term}))
+    assert PHONE not in html(operator.get("/admin/sms/smssuppression/", {"q": "0701123456"}))
+    assert "is not" in html(operator.post("/admin/sms/smssuppression/add/", {"phone": "+254712345678", "reason": "x"}))
+    operator.post(f"/admin/sms/smssuppression/{listed.pk}/delete/", {"post": "yes"})
+    assert not SmsSuppression.objects.exists()
     assert len(logged()) == 2
 
 
@@ -236,7 +238,7 @@ def test_each_act_has_its_permission(client: Client, sandbox: Sandbox) -> None:
     waiting, failed = text(status="queued"), text()
     act(client, "cancel", waiting, post="yes", reason="x")
     assert again(client, post="yes").status_code == 403
-    for path in ("smshold/add/", "smsnever/add/", "smsnever/"):
+    for path in ("smspause/add/", "smssuppression/add/", "smssuppression/"):
         assert client.get(f"/admin/sms/{path}").status_code == 403
     overview = html(client.get("/admin/sms/"))
     for words in ("Pause sending", "Send again all", "never texted", "send again…"):

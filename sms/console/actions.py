@@ -17,7 +17,7 @@ from sms.console import again
 from sms.console.filters import LONGEST_LIST
 from sms.errors import SmsError
 from sms.models import RESENDABLE, SmsMessage, Status
-from sms.sending import holds
+from sms.sending import pauses
 
 # The field by which Django confirms its own delete action.
 _CONFIRMED = "post"
@@ -95,7 +95,7 @@ class Hands(admin.ModelAdmin):
             }
             return self._page(request, "cancel", "Cancel what waits", context | _chosen(request))
         actor = request.user.get_username()
-        done = [pk for pk in waiting if holds.cancel(pk, actor, reason)]
+        done = [pk for pk in waiting if pauses.cancel(pk, actor, reason)]
         self._log(request, done, f"Cancelled: {reason}")
         self.message_user(request, f"Cancelled: {len(done)}.", messages.SUCCESS if done else messages.WARNING)
         return None

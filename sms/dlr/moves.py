@@ -3,8 +3,8 @@
 from django.db import transaction
 
 from sms import clock
+from sms.dlr.words import end_of
 from sms.models import SmsEvent, SmsMessage, Status
-from sms.reports.words import end_of
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 

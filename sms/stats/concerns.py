@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from sms import conf
 from sms.errors import Trouble
-from sms.figures import pulse
-from sms.figures.wording import amount, span
-from sms.models import SmsEvent, SmsHold, SmsWorker
+from sms.models import SmsEvent, SmsPause, SmsWorker
+from sms.stats import pulse
+from sms.stats.wording import amount, span
 
 
 class Concern(NamedTuple):
@@ -25,7 +25,7 @@ class Reading(NamedTuple):
 
     config: conf.Config
     time: datetime
-    holds: list[SmsHold]
+    holds: list[SmsPause]
     workers: list[SmsWorker]
     waiting: int
     oldest: datetime | None
@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
 
 def read(now: datetime) -> Reading:
-    holds = list(SmsHold.objects.order_by("since"))
+    holds = list(SmsPause.objects.order_by("since"))
     return Reading(
         config=conf.current(),
         time=now,
@@ -88,10 +88,10 @@ def found(reading: Reading) -> Iterator[Concern]:
         )
 
 
-def _pause(hold: SmsHold) -> Concern:
+def _pause(hold: SmsPause) -> Concern:
     return Concern(
         f"paused:{hold.kind}",
-        "error" if hold.kind == SmsHold.ALL else "warning",
+        "error" if hold.kind == SmsPause.ALL else "warning",
         f"Sending of {hold.what} is paused by {hold.actor or 'somebody unknown'}: {hold.reason}",
         "Resume it when that is mended; what waits past its time is not sent any more.",
     )

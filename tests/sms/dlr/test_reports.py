@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sms.dmark.report_address import dlr_url, signer
+from sms.dlr.moves import take
+from sms.dmark.dlr_url import dlr_url, signer
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
-from sms.reports.moves import take
 from sms.sending.attempt import Outcome
-from sms.sending.outcomes import record
+from sms.sending.results import record
 from tests.conftest import Sandbox, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,9 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from sms.dlr import polling
 from sms.models import SmsEvent, SmsMessage
 from sms.outbox import queue_sms
-from sms.reports import polling
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

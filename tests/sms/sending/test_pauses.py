@@ -8,9 +8,9 @@ from django.db import connection
 from django.utils import timezone
 
 from sms.errors import NeverTexted, Paused
-from sms.models import SmsEvent, SmsHold, SmsMessage, SmsNever
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import deliver, queue_sms, resendable, send_sms
-from sms.sending import holds
+from sms.sending import pauses
 from sms.sending.claims import claim
 from tests.conftest import Sandbox
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PHONE, OTHER = "+256772123456", "+256772999999"
 
 
-def pause(kind: str = SmsHold.ALL) -> SmsHold:
-    return SmsHold.objects.create(kind=kind, reason="The texts are wrong", actor="grace")
+def pause(kind: str = SmsPause.ALL) -> SmsPause:
+    return SmsPause.objects.create(kind=kind, reason="The texts are wrong", actor="grace")
 
 
 def status(message: SmsMessage) -> str:
@@ -64,7 +64,7 @@ def test_send_now_says_who_paused_it_and_why(sandbox: Sandbox) -> None:
 
 
 def test_a_number_that_is_never_texted(sandbox: Sandbox) -> None:
-    SmsNever.objects.create(phone=PHONE, reason="complained", actor="grace")
+    SmsSuppression.objects.create(phone=PHONE, reason="complained", actor="grace")
     message = queue_sms("0772123456", "hello")
     assert (status(message), message.error) == ("cancelled", "This number is never texted: complained")
     with pytest.raises(NeverTexted, match="complained"):
@@ -79,9 +79,9 @@ def test_a_number_that_is_never_texted(sandbox: Sandbox) -> None:
 def test_a_number_listed_after_its_text_was_queued(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     message, other = queue_sms(PHONE, "hello"), queue_sms(OTHER, "hello")
-    SmsNever.objects.create(phone=PHONE, reason="complained")
+    SmsSuppression.objects.create(phone=PHONE, reason="complained")
     assert [claimed.pk for claimed in claim("me", 10, 5)] == [other.pk]
-    assert holds.end_never_texted() == 1
+    assert pauses.end_never_texted() == 1
     assert status(message) == "cancelled"
     event = SmsEvent.objects.get(message=message)
     assert (event.what, event.error) == ("cancel", "This number is never texted: complained")
@@ -90,8 +90,8 @@ def test_a_number_listed_after_its_text_was_queued(sandbox: Sandbox, settings: A
 def test_only_what_waits_can_be_cancelled(sandbox: Sandbox) -> None:
     pause()
     message = queue_sms(PHONE, "hello")
-    assert holds.cancel(message.pk, "grace", "Wrong amount")
-    assert not holds.cancel(message.pk, "grace", "Wrong amount")
+    assert pauses.cancel(message.pk, "grace", "Wrong amount")
+    assert not pauses.cancel(message.pk, "grace", "Wrong amount")
     assert status(message) == "cancelled"
     assert SmsEvent.objects.filter(message=message, what="cancel", actor="grace").count() == 1
 
@@ -110,7 +110,7 @@ def test_the_claim_still_reads_its_index_alone() -> None:
         cursor.execute("ANALYZE sms_smsmessage")
         cursor.execute(
             f"""EXPLAIN SELECT id FROM sms_smsmessage WHERE status = 'queued' AND due_at <= now()
-            AND {holds.may_leave("now()")} ORDER BY expires_at, id LIMIT 48 FOR UPDATE SKIP LOCKED"""
+            AND {pauses.may_leave("now()")} ORDER BY expires_at, id LIMIT 48 FOR UPDATE SKIP LOCKED"""
         )
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "sms_queued" in plan

@@ -17,7 +17,7 @@ PROBE_SECONDS = 15.0
 _PATIENCE = 3.0
 
 
-class Ear:
+class Listener:
     """`heard` is True after a NOTIFY, until whoever reads it resets it; `deaf` when only the poll is left."""
 
     def __init__(self, claimer: str) -> None:

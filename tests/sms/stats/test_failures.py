@@ -9,9 +9,9 @@ from django.test import Client
 from django.utils import timezone
 
 from sms.console import banners
-from sms.figures import failures
 from sms.models import SmsEvent, SmsMessage
 from sms.outbox import queue_sms, resend
+from sms.stats import failures
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from sms.console import banners
 from sms.console.rows import network_rows
-from sms.figures import networks
 from sms.models import SmsMessage
+from sms.stats import networks
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

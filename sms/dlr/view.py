@@ -9,9 +9,9 @@ from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from sms.dmark.answers import word_of
-from sms.dmark.report_address import signer
-from sms.reports import moves
+from sms.dlr import moves
+from sms.dmark.dlr_url import signer
+from sms.dmark.responses import word_of
 
 
 @login_not_required

@@ -8,9 +8,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from sms.clicks import opened
 from sms.console import overview
 from sms.models import SmsEvent, SmsMessage
-from sms.openings import opened
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, stake
 

@@ -16,10 +16,10 @@ from game.models import Entry, Player
 from game.wording import state_words
 from payments import providers, refunding, wording
 from payments.models import Payment, Refund
-from playmatatu.operator import steps
-from playmatatu.operator.steps import Link, Step, change_link, ugx
+from playmatatu.operator import timeline_steps
+from playmatatu.operator.timeline_steps import Link, Step, change_link, ugx
 from sms import outbox, timeline
-from sms.models import SmsMessage, SmsNever, Status
+from sms.models import SmsMessage, SmsSuppression, Status
 from sms.text import mask_phone
 
 # The newest of each; older ones are a list away.
@@ -68,7 +68,7 @@ class Story:
     stakes: list[StakeRow]
     texts: list[TextRow]
     steps: list[Step]
-    never: SmsNever | None
+    never: SmsSuppression | None
     older: list[Link] = field(default_factory=list)
 
     @property
@@ -87,11 +87,11 @@ def tell(request: HttpRequest, phone: str) -> Story:
     entries = _entries(player) if may("game.view_entry") else []
     payments = _payments(phone) if may("payments.view_payment") else []
     messages = _messages(phone) if may("sms.view_smsmessage") else []
-    never = SmsNever.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
-    told = [step for entry in entries for step in steps.of_entry(entry)]
-    told += [step for payment in payments for step in steps.of_payment(payment)]
-    told += [step for message in messages for step in steps.of_text(message)]
-    told += steps.of_acts(_acts([*payments, *messages, *([never] if never else [])]))
+    never = SmsSuppression.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
+    told = [step for entry in entries for step in timeline_steps.of_entry(entry)]
+    told += [step for payment in payments for step in timeline_steps.of_payment(payment)]
+    told += [step for message in messages for step in timeline_steps.of_text(message)]
+    told += timeline_steps.of_acts(_acts([*payments, *messages, *([never] if never else [])]))
     return Story(
         phone=phone if may("sms.view_full_phone") else mask_phone(phone),
         player=player,

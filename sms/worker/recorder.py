@@ -12,9 +12,9 @@ from sms import clock
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt
 from sms.models import Status
-from sms.sending import throttle
+from sms.sending import rate_limit
 from sms.sending.attempt import Outcome, conclude
-from sms.sending.outcomes import store, take_back
+from sms.sending.results import store, take_back
 from sms.sending.retries import settle
 from sms.worker.background import Teller
 from sms.worker.breaker import FIRST_PAUSE, Breaker
@@ -51,7 +51,7 @@ class Recorder:
     def end(self, job: Job, outcome: Outcome) -> None:
         """This became of a text, begun or not."""
         if outcome.frees_throttle:
-            throttle.release(job.message.phone, job.message.kind, job.message.pk)
+            rate_limit.release(job.message.phone, job.message.kind, job.message.pk)
         self.pending.append((job, settle(outcome)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from sms.errors import ProviderRejected, RateLimited
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
-from sms.sending import inline, throttle
+from sms.sending import inline, rate_limit
 from sms.sending.attempt import opening
 from sms.worker.loop import Job
 from sms.worker.worker import Options, Worker
@@ -63,20 +63,20 @@ def test_throttle_is_released_when_the_send_failed(sandbox: Sandbox, settings: A
 def test_many_at_once() -> None:
     texts = [text(1), text(2), text(3, kind="match_found"), text(4, OTHER)]
     for _ in range(2):  # the second time each passes its own key
-        waits = throttle.acquire_many(texts, 30)
+        waits = rate_limit.acquire_many(texts, 30)
         assert 28 < waits[1] <= 30
         assert [waits[0], *waits[2:]] == [0.0, 0.0, 0.0]
     # The same keys and holders as one by one.
     assert acquire(PHONE, "", 1, 30) == 0.0
     assert 28 < acquire(PHONE, "match_found", 9, 30) <= 30
-    assert throttle.acquire_many([], 30) == []
-    assert throttle.acquire_many(texts, 0) == [0.0] * 4
+    assert rate_limit.acquire_many([], 30) == []
+    assert rate_limit.acquire_many(texts, 0) == [0.0] * 4
 
 
 def test_many_at_once_without_the_cache(redis_cache: RedisServer, caplog: Any) -> None:
     redis_cache.stop()
-    assert throttle.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
-    assert throttle.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
+    assert rate_limit.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
+    assert rate_limit.acquire_many([text(1), text(2)], 30) == [0.0, 0.0]
     assert caplog.text.count("sms.cache_down") == 1
 
 
@@ -85,7 +85,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
     message = queue_sms(PHONE, "x")
     worker = Worker(Options(), print)
-    assert throttle.acquire_many([message], 30) == [0.0]
+    assert rate_limit.acquire_many([message], 30) == [0.0]
     worker.recorder.hand_back([Job(message, lambda note: opening(message, worker.config, note))])
     assert acquire(PHONE, "", message.pk + 1) == 0.0
 
@@ -94,7 +94,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
 def test_what_expired_meanwhile_gives_its_key_back(settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
     old = text(1, life=-1)
-    assert throttle.acquire_many([old], 30) == [0.0]
+    assert rate_limit.acquire_many([old], 30) == [0.0]
     assert inline.attempt(old).status == "expired"
     assert acquire(PHONE, "", 2) == 0.0
 
@@ -111,7 +111,7 @@ def test_without_the_cache_the_table_holds_back(redis_cache: RedisServer) -> Non
     row(OTHER, "a", status="sending")
     redis_cache.stop()
     due = [row(PHONE), row(PHONE, "old"), row(PHONE, "old"), row(OTHER, "a"), row(OTHER, "b")]
-    waits = throttle.acquire_many(due, 30, by_table=True)
+    waits = rate_limit.acquire_many(due, 30, by_table=True)
     assert 19 <= waits[0] <= 21
     assert waits[1] == 0
     assert 29 <= waits[2] <= 30  # the second of one handful waits for the first

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from sms.figures.pulse import MANY
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
+from sms.stats.pulse import MANY
 
 SPAN = timedelta(days=1)
 # More reasons than that at once are one: something else is wrong.

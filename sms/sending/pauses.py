@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from sms.errors import NeverTexted, Paused, SmsError
-from sms.models import SmsEvent, SmsHold, SmsMessage, SmsNever, Status
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression, Status
 
 
 def may_leave(now: str) -> str:
@@ -16,17 +16,17 @@ def may_leave(now: str) -> str:
     What is past its time passes: it is not sent any more, but needs its end.
     """
     name = connection.ops.quote_name
-    table, hold, never = (name(model._meta.db_table) for model in (SmsMessage, SmsHold, SmsNever))
+    table, hold, never = (name(model._meta.db_table) for model in (SmsMessage, SmsPause, SmsSuppression))
     return f"""({table}.expires_at <= {now} OR (
-        NOT EXISTS (SELECT 1 FROM {hold} WHERE kind = '{SmsHold.ALL}')
+        NOT EXISTS (SELECT 1 FROM {hold} WHERE kind = '{SmsPause.ALL}')
         AND {table}.kind NOT IN (SELECT kind FROM {hold})
         AND NOT EXISTS (SELECT 1 FROM {never} WHERE {never}.phone = {table}.phone)
     ))"""  # noqa: S608
 
 
-def current() -> list[SmsHold]:
+def current() -> list[SmsPause]:
     """The pauses of this moment, the longest first."""
-    return list(SmsHold.objects.order_by("since"))
+    return list(SmsPause.objects.order_by("since"))
 
 
 def refusal(phone: str, kind: str) -> SmsError | None:
@@ -35,18 +35,18 @@ def refusal(phone: str, kind: str) -> SmsError | None:
 
 
 def never_texted(phone: str) -> NeverTexted | None:
-    listed = SmsNever.objects.filter(phone=phone).first()
+    listed = SmsSuppression.objects.filter(phone=phone).first()
     return NeverTexted(listed.reason) if listed else None
 
 
 def paused(kind: str) -> Paused | None:
-    hold = SmsHold.objects.filter(kind__in=(SmsHold.ALL, kind)).order_by("since").first()
+    hold = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
     return Paused(hold.what, hold.actor, hold.reason) if hold else None
 
 
 def end_never_texted(actor: str = "") -> int:
     """Cancel what waits for numbers that are never texted. Returns how many."""
-    waiting = SmsMessage.objects.filter(status=Status.QUEUED, phone__in=SmsNever.objects.values("phone"))
+    waiting = SmsMessage.objects.filter(status=Status.QUEUED, phone__in=SmsSuppression.objects.values("phone"))
     done = 0
     for pk, phone in list(waiting.values_list("pk", "phone")):
         done += cancel(pk, actor, str(never_texted(phone) or ""))

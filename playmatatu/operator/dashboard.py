@@ -11,9 +11,9 @@ from django.utils import timezone
 from game.models import Entry, Session
 from payments import books, figures
 from payments.books import Place
-from playmatatu.operator.steps import ugx
-from sms.figures import pulse
-from sms.models import SmsMessage, SmsNever, Status
+from playmatatu.operator.timeline_steps import ugx
+from sms.models import SmsMessage, SmsSuppression, Status
+from sms.stats import pulse
 
 _MOST = pulse.MANY
 
@@ -69,8 +69,8 @@ def _sending() -> Iterator[Figure]:
         number = texts.filter(status=status)[:_MOST].count()
         url = _list("sms_smsmessage", status__exact=status.value, within=3600)
         yield Figure(f"{status.label} in the last hour", _many(number), url, "bad" if number else "plain")
-    never = SmsNever.objects.order_by()[:_MOST].count()
-    yield Figure("numbers never texted", _many(never), _list("sms_smsnever"))
+    never = SmsSuppression.objects.order_by()[:_MOST].count()
+    yield Figure("numbers never texted", _many(never), _list("sms_smssuppression"))
 
 
 def _money() -> Iterator[Figure]:

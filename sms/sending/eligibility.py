@@ -7,7 +7,7 @@ from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
 from sms.errors import RateLimited, SmsError
 from sms.models import Status
-from sms.sending import throttle
+from sms.sending import rate_limit
 from sms.sending.attempt import Outcome
 from sms.sending.claims import Text
 
@@ -26,7 +26,7 @@ def refused(messages: Sequence[Text], config: conf.Config, *, by_table: bool = F
     worth = owners.worth_sending(fresh)
     found |= {message.pk: _worthless(message) for message in fresh if message.pk not in worth}
     left = [message for message in fresh if message.pk in worth]
-    waits = throttle.acquire_many(left, config.rate_limit, by_table=by_table)
+    waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):
         if wait:
             _log(logging.WARNING, message, "sms.rate_limited")

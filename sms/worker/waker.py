@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Bell:
+class Waker:
     """Rung from any thread or signal handler; registered with a selector by the one that sleeps."""
 
     def __init__(self) -> None:
