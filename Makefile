@@ -29,8 +29,8 @@ test: $(VENV)/test-installed
 # What a change is tried with meanwhile, in a minute: no process is started or killed, nothing is installed, no browser.
 quick: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile -m "not slow" tests/sms/text tests/sms/sending tests/sms/dlr tests/sms/console \
-	  tests/sms/stats tests/sms/test_*.py tests/game/rules tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_house.py \
-	  tests/playmatatu/test_settings.py tests/test_house.py
+	  tests/sms/stats tests/sms/test_*.py tests/game/rules tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_completeness.py \
+	  tests/playmatatu/test_settings.py tests/test_documents.py
 
 # The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, where they are installed.
 others: $(VENV)/test-installed

@@ -269,7 +269,7 @@ def test_the_id_comes_with_the_notice(client: Client, collection: Sandbox, lost:
     assert fresh(lost).status == "SUCCESS"
 
 
-def test_anothers_id_is_not_believed(client: Client, collection: Sandbox, lost: Payment, caplog: Any) -> None:
+def test_others_id_is_not_believed(client: Client, collection: Sandbox, lost: Payment, caplog: Any) -> None:
     """Who knows the address could name a payment that succeeded, and play for its money."""
     rich = pay("+256701000009", 5000)
     collection.tap(rich.transaction_id, "pay")

@@ -1,4 +1,4 @@
-"""What the documents promise of the house: that every part is named where a reader looks for it."""
+"""The documents name every command, check, banner, app and file that a reader looks for."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""What holds of the whole house: addresses, settings, texts, commands and log lines, each known where it must be."""
+"""Every URL, setting, message kind, command and log event is registered in the place that documents it."""
 
 import ast
 import re
