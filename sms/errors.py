@@ -58,10 +58,10 @@ class Trouble(str, Enum):
 class ProviderError(SmsError):
     """DMark did not take the text. `status_code`: its HTTP status, None where there was none.
 
-    `in_doubt`: DMark may have taken it all the same. `trouble`: what it means for the other texts.
+    `ambiguous`: DMark may have taken it all the same. `trouble`: what it means for the other texts.
     """
 
-    in_doubt = False
+    ambiguous = False
     trouble = Trouble.NONE
 
     def __init__(self, message: str, status_code: int | None = None) -> None:
@@ -94,7 +94,7 @@ class AccountRefused(ProviderRejected):
 class NotDmarks(ProviderRejected):
     """A whole answer under 2xx that is not DMark's: never sent again by itself, since DMark may have the text."""
 
-    in_doubt = True
+    ambiguous = True
 
 
 class ProviderUnavailable(ProviderError):
@@ -111,4 +111,4 @@ class ProviderUnavailable(ProviderError):
 class InDoubt(ProviderUnavailable):
     """The request was written and not answered in full: a time-out, a reset, an answer cut short, a 504."""
 
-    in_doubt = True
+    ambiguous = True

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sms import clock
-from sms.dlr.words import end_of
+from sms.dlr.statuses import final_status
 from sms.models import SmsEvent, SmsMessage, Status
 
 
@@ -73,7 +73,7 @@ def _line(event: SmsEvent) -> Line:
 
 def _report(event: SmsEvent) -> Line:
     how = "DMark reported" if event.step == "push" else "DMark answered when asked"
-    end = end_of(event.answer)
+    end = final_status(event.answer)
     if end == Status.DELIVERED:
         return Line(event.at, "good", f"{how}: delivered", "The phone has it.", event.answer)
     if end == Status.UNDELIVERED:

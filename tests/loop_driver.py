@@ -6,14 +6,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sms import conf
-from sms.dmark.conversation import Talk
+from sms.dmark.conversation import Conversation
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import Claimed
 from sms.worker.background import Tokens
 from sms.worker.loop import Job, Loop
 
 
-def over_loop(talk: Talk[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
+def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
     """What it returned, or the error that it ended with. `exchanges` takes the token's requests too."""
     ended = threading.Event()
     tokens = Tokens(config)

@@ -8,8 +8,8 @@ from datetime import timedelta
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.utils import timezone
 
-from sms.dlr import moves
-from sms.dlr.words import end_of
+from sms.dlr import statuses
+from sms.dlr.statuses import final_status
 from sms.dmark import blocking
 from sms.dmark.exchange import log_exchange
 from sms.errors import ProviderRejected
@@ -53,6 +53,6 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]
         except ProviderRejected:
             word = ""  # logged; DMark has no report that can be read for this one
-        moves.take(message.pk, word, "poll")
-        became[str(end_of(word) or Status.SENT)] += 1
+        statuses.record_report(message.pk, word, "poll")
+        became[str(final_status(word) or Status.SENT)] += 1
     return became

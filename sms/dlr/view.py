@@ -9,7 +9,7 @@ from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from sms.dlr import moves
+from sms.dlr import statuses
 from sms.dmark.dlr_url import signer
 from sms.dmark.responses import word_of
 
@@ -27,7 +27,7 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
     except (BadSignature, ValueError):
         return JsonResponse({"error": "This address is not signed by us."}, status=403)
     word = "" if request.method == "HEAD" else _status(request)
-    if not moves.take(message_id, word, "push"):
+    if not statuses.record_report(message_id, word, "push"):
         return JsonResponse({"error": "There is no such message any more."}, status=404)
     return JsonResponse({"status": "received"})
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 import jwt
 
 from sms import cache, conf
-from sms.dmark.conversation import Token
+from sms.dmark.conversation import FetchedToken
 from sms.errors import ProviderError
 
 logger = logging.getLogger("sms.tokens")
@@ -24,7 +24,7 @@ logger = logging.getLogger("sms.tokens")
 LONGEST_TTL = 30 * 86400
 _PATH_SECONDS = 2 * 86400
 
-Fetch = Callable[[], Token]
+Fetch = Callable[[], FetchedToken]
 
 _flights: dict[str, "Future[str]"] = {}
 _flights_lock = threading.Lock()

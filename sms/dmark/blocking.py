@@ -13,7 +13,17 @@ import urllib3
 
 from sms import __version__, conf
 from sms.dmark import access_token, conversation, responses, total_timeout
-from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Note, Pause, Request, Talk, Token
+from sms.dmark.conversation import (
+    AccessToken,
+    Budget,
+    Conversation,
+    FetchedToken,
+    NeedToken,
+    NoResponse,
+    OnExchange,
+    Pause,
+    Request,
+)
 from sms.errors import Misdirected, ProviderError
 
 _CHUNK = 16 * 1024
@@ -31,55 +41,57 @@ def send(
     number: str,
     text: str,
     dlr_url: str,
-    note: Note,
+    on_exchange: OnExchange,
     *,
     kind: str = "",
     budget: Budget | None = None,
 ) -> str:
     """Hand one text to DMark; its id for it, or "" where it gave none. Raises ProviderError after the retries."""
     config = conf.current()
-    return run(conversation.send(config, number, text, dlr_url, note, kind=kind, budget=budget), config, note)
+    return run(
+        conversation.send(config, number, text, dlr_url, on_exchange, kind=kind, budget=budget), config, on_exchange
+    )
 
 
-def report(provider_id: str, note: Note) -> str:
+def report(provider_id: str, on_exchange: OnExchange) -> str:
     """DMark's word for what became of a text, in capitals; "" when it knows none. Raises ProviderError."""
     config = conf.current()
-    return run(conversation.report(config, provider_id, note), config, note)
+    return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)
 
 
-def token(config: conf.Config, note: Note, rejected: str = "") -> str:
+def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> str:
     """DMark's access token, not `rejected`: cached, or fetched by one caller for all who wait in this process."""
 
-    def fetch() -> Token:
-        return run(conversation.fetch_token(config, note), config, note)
+    def fetch() -> FetchedToken:
+        return run(conversation.fetch_token(config, on_exchange), config, on_exchange)
 
     return access_token.get(fetch, config, rejected=rejected)
 
 
-def run(talk: Talk[T], config: conf.Config, note: Note) -> T:
+def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
     """Drive one conversation to its end. Raises what it raises."""
     answer: object = None
     error: Exception | None = None
     while True:
         try:
-            wish = talk.throw(error) if error else talk.send(answer)
+            command = running.throw(error) if error else running.send(answer)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         answer = error = None
         try:
-            if isinstance(wish, Request):
-                answer = post(wish, config)
-            elif isinstance(wish, Pause):
-                time.sleep(wish.seconds)
+            if isinstance(command, Request):
+                answer = post(command, config)
+            elif isinstance(command, Pause):
+                time.sleep(command.seconds)
             else:
-                answer = _give(wish, config, note)
-        except (Lost, ProviderError) as caught:
+                answer = _get_token(command, config, on_exchange)
+        except (NoResponse, ProviderError) as caught:
             error = caught
 
 
-def _give(wish: NeedToken, config: conf.Config, note: Note) -> Given:
+def _get_token(command: NeedToken, config: conf.Config, on_exchange: OnExchange) -> AccessToken:
     started = time.monotonic()
-    return Given(token(config, note, wish.rejected), _ms(started))
+    return AccessToken(token(config, on_exchange, command.rejected), _ms(started))
 
 
 def _ms(started: float) -> int:
@@ -113,7 +125,7 @@ os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """One POST, without redirects, its answer read to a bound. Raises Lost where no whole answer came."""
+    """One POST, without redirects, its answer read to a bound. Raises NoResponse where no whole answer came."""
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
     started = time.monotonic()
@@ -131,8 +143,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, ValueError):  # requests' InvalidURL and MissingSchema among them
             raise Misdirected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
-        late = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
-        raise Lost(_cause(error), written=body.begun, late=late, ms=_ms(started)) from None
+        timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
+        raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None
     return responses.read(response.status_code, answer, response.headers.get("Retry-After"), _ms(started))
 
 

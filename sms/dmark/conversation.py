@@ -1,8 +1,8 @@
-"""The conversation with DMark, its retries included. Knows no HTTP library, no cache, no database and no clock.
+"""Conversations with DMark as sans-I/O state machines. This module imports no HTTP library, cache, database or clock.
 
-Each conversation is a generator: it yields what it needs (`Request`, `Pause`, `NeedToken`) and is sent the reply; its
-return value is the outcome, its exception the failure. A driver does the rest: `blocking` for one at a time, the
-worker's loop for many.
+A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`), and a driver sends the event that
+answers each command back in. The generator's return value is the result; its exception is the failure. Two drivers
+exist: `sms.dmark.blocking` runs one conversation, the worker's loop runs many.
 """
 
 import json
@@ -18,17 +18,20 @@ from sms.dmark.responses import Reply
 from sms.errors import AuthenticationFailed, InDoubt, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
-# The quick retries: pauses in seconds, drawn from these ranges.
+# Seconds before the first and the second immediate retry, drawn at random from these ranges.
 PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
-# DMark's token is asked for at one of these; a 404 at the one is answered by trying the other.
+# Both paths are in use at DMark. If a token request gets a 404 at one path, the other path is tried once.
 TOKEN_PATHS = ("/api/get_token/", "/v3/api/get_token/")
 
 T = TypeVar("T")
 
 
 class Request(NamedTuple):
-    """POST `payload` (JSON) to `url`, with the header `authToken: <token>` unless that is empty. Sent in: a Reply."""
+    """Command: POST `payload` (JSON) to `url`, with the header `authToken: <token>` unless `token` is empty.
+
+    Event: a Reply. A NoResponse is thrown in if no complete response came.
+    """
 
     step: str
     url: str
@@ -37,47 +40,53 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Sent in: False when there is no time for it, since the process is about to end; else None."""
+    """Command: wait. Event: False if the process is about to end and does not wait, otherwise None."""
 
     seconds: float
 
 
 class NeedToken(NamedTuple):
-    """An access token other than the one that DMark has refused. Sent in: a Given; thrown in: a ProviderError."""
+    """Command: get an access token other than `rejected`, which DMark has refused.
+
+    Event: an AccessToken. A ProviderError is thrown in if no token could be fetched.
+    """
 
     rejected: str
 
 
-class Given(NamedTuple):
-    """A token, and the milliseconds that it took to get."""
+class AccessToken(NamedTuple):
+    """Event: an access token, and the milliseconds that it took to get it."""
 
     token: str
     ms: int = 0
 
 
-class Lost(Exception):
-    """Thrown in for a Request that got no whole answer. `written`: DMark may have it; `late`: it was a time-out."""
+class NoResponse(Exception):
+    """Event: a request got no complete response.
 
-    def __init__(self, cause: str, *, written: bool, late: bool = False, ms: int = 0) -> None:
-        self.cause, self.written, self.late, self.ms = cause, written, late, ms
+    `request_written`: some of the body was written, so DMark may have the request. `timed_out`: the cause is a timeout.
+    """
+
+    def __init__(self, cause: str, *, request_written: bool, timed_out: bool = False, ms: int = 0) -> None:
+        self.cause, self.request_written, self.timed_out, self.ms = cause, request_written, timed_out, ms
         super().__init__(cause)
 
 
-class Token(NamedTuple):
-    """A fresh token, and the path that gave it."""
+class FetchedToken(NamedTuple):
+    """A fresh token, and the path at which DMark issued it."""
 
     token: str
     path: str
 
 
-Note = Callable[[Exchange], None]
-Wish: TypeAlias = Request | Pause | NeedToken
-Talk: TypeAlias = Generator[Wish, Any, T]
+OnExchange = Callable[[Exchange], None]
+Command: TypeAlias = Request | Pause | NeedToken
+Conversation: TypeAlias = Generator[Command, Any, T]
 
 
 @dataclass(slots=True)
 class Budget:
-    """Seconds that one text may take: no further request begins when they are spent."""
+    """Time for one message in seconds. No further request is started once it is spent."""
 
     seconds: float
     spent: float = 0.0
@@ -86,14 +95,14 @@ class Budget:
         return self.spent + pause < self.seconds
 
 
-class Question(NamedTuple):
-    """What is asked, whatever the token; `read` gives the answer's meaning or raises ProviderError."""
+class RequestSpec(NamedTuple):
+    """A request before it has a token. `read` returns the result that a reply means, or raises ProviderError."""
 
     step: str
     url: str
     payload: bytes
     read: Callable[[Reply], Any]
-    note: Note
+    on_exchange: OnExchange
     budget: Budget
 
 
@@ -102,38 +111,38 @@ def send(
     number: str,
     text: str,
     dlr_url: str,
-    note: Note,
+    on_exchange: OnExchange,
     *,
     kind: str = "",
     budget: Budget | None = None,
-) -> Talk[str]:
-    """Hand one text to DMark (`number`: 0XXXXXXXXX); returns its id for it, "" where it gave none.
+) -> Conversation[str]:
+    """Send one message (`number`: 0XXXXXXXXX). Returns DMark's id for it, or "" if the response has none.
 
-    A request that was written and not answered in full ends it with InDoubt: whether to ask again is the caller's.
+    Raises InDoubt after a single ambiguous send request. The caller decides if the message is sent again.
     """
     body: dict[str, object] = {"msg": text, "numbers": number, "dlr_url": dlr_url, "scan_ip": False}
     if category := config.categories.get(kind):
         body["category"] = category
-    return _with_token(config, "send", config.send_path, body, responses.accepted_id, note, budget)
+    return _with_token(config, "send", config.send_path, body, responses.accepted_id, on_exchange, budget)
 
 
-def report(config: Config, provider_id: str, note: Note) -> Talk[str]:
-    """DMark's word for what became of a text, in capitals; "" when it knows none."""
-    # Programs send the one or the other.
+def report(config: Config, provider_id: str, on_exchange: OnExchange) -> Conversation[str]:
+    """Poll the delivery report of a message. Returns DMark's status word in capitals, or "" if there is none."""
+    # Some callers of DMark send one of these keys, others the other one.
     body = {"msg_id": provider_id, "msgId": provider_id}
-    return _with_token(config, "report", config.dlr_path, body, responses.report, note, None)
+    return _with_token(config, "report", config.dlr_path, body, responses.report, on_exchange, None)
 
 
-def fetch_token(config: Config, note: Note) -> Talk[Token]:
-    """A fresh token. Where the path is not known to DMark (404) the other known one is tried once."""
+def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[FetchedToken]:
+    """Fetch a fresh token. If DMark answers 404 at the configured path, the other known path is tried once."""
     other = TOKEN_PATHS[0] if config.token_path == TOKEN_PATHS[1] else TOKEN_PATHS[1]
     payload = json.dumps({"username": config.username, "password": config.password}).encode()
     budget = Budget(config.send_budget)
     first: ProviderError | None = None
     for path in (config.token_path, other):
-        question = Question("token", config.url(path), payload, responses.access_token, note, budget)
+        spec = RequestSpec("token", config.url(path), payload, responses.access_token, on_exchange, budget)
         try:
-            return Token((yield from _ask(question, "")), path)
+            return FetchedToken((yield from _request(spec, "")), path)
         except ProviderError as error:
             if first or error.status_code != 404:
                 raise first if first and error.status_code == 404 else error from None
@@ -147,26 +156,26 @@ def _with_token(
     path: str,
     body: Mapping[str, object],
     read: Callable[[Reply], T],
-    note: Note,
+    on_exchange: OnExchange,
     budget: Budget | None,
-) -> Talk[T]:
+) -> Conversation[T]:
     if not config.enabled:
         raise SmsDisabled
     budget = budget or Budget(config.send_budget)
-    question = Question(step, config.url(path), json.dumps(body).encode(), read, note, budget)
-    given: Given = yield NeedToken("")
-    budget.spent += given.ms / 1000
+    spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget)
+    access: AccessToken = yield NeedToken("")
+    budget.spent += access.ms / 1000
     try:
-        outcome: T = yield from _ask(question, given.token)
+        outcome: T = yield from _request(spec, access.token)
     except responses.StaleToken as error:
         if not budget.allows(0):
             raise ProviderUnavailable(str(error), error.status_code) from None
     else:
         return outcome
-    given = yield NeedToken(given.token)
-    budget.spent += given.ms / 1000
+    access = yield NeedToken(access.token)
+    budget.spent += access.ms / 1000
     try:
-        outcome = yield from _ask(question, given.token)
+        outcome = yield from _request(spec, access.token)
     except responses.StaleToken as error:
         raise AuthenticationFailed(
             f"DMark refuses a fresh token: {error} Check SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.",
@@ -175,45 +184,45 @@ def _with_token(
     return outcome
 
 
-def _ask(question: Question, token: str) -> Talk[Any]:
-    """One question, with its quick retries."""
-    budget = question.budget
+def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
+    """Send one request, with its immediate retries."""
+    budget = spec.budget
     for attempt, pause in enumerate((*PAUSES, None), start=1):
         reply: Reply | None = None
         outcome = error = None
         ms = 0
         try:
-            reply = yield Request(question.step, question.url, question.payload, token)
+            reply = yield Request(spec.step, spec.url, spec.payload, token)
             ms = reply.ms
-            outcome = question.read(reply)
-        except Lost as lost:
-            ms, error = lost.ms, _meaning(lost, question.step)
+            outcome = spec.read(reply)
+        except NoResponse as failure:
+            ms, error = failure.ms, _error_for(failure, spec.step)
         except ProviderError as caught:
             error = caught
         budget.spent += ms / 1000
-        question.note(_exchange(question.step, attempt, reply, outcome, error, ms))
+        spec.on_exchange(_exchange(spec.step, attempt, reply, outcome, error, ms))
         if error is None:
             return outcome
         wait = _quick_pause(error, reply, pause)
         if wait is None or not budget.allows(wait) or (yield Pause(wait)) is False:
             raise error
         budget.spent += wait
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _meaning(lost: Lost, step: str) -> ProviderError:
-    words = "DMark did not answer in time." if lost.late else f"No whole answer from DMark ({lost.cause})."
-    # A token or a report that is asked for twice costs nothing; a text does.
-    return InDoubt(words) if step == "send" and lost.written else ProviderUnavailable(words)
+def _error_for(failure: NoResponse, step: str) -> ProviderError:
+    words = "DMark did not answer in time." if failure.timed_out else f"No whole answer from DMark ({failure.cause})."
+    # A repeated token or report request costs nothing. A repeated send request may be a second SMS.
+    return InDoubt(words) if step == "send" and failure.request_written else ProviderUnavailable(words)
 
 
 def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
-    """Seconds until the next quick try; None where there is none."""
-    if pause is None or error.in_doubt or not isinstance(error, ProviderUnavailable):
+    """Seconds until the next immediate retry, or None if there is none."""
+    if pause is None or error.ambiguous or not isinstance(error, ProviderUnavailable):
         return None
     wait = random.uniform(*pause)  # noqa: S311
     if reply is not None and 200 <= reply.status < 300:
-        return None  # complete, only unreadable: it would read the same again
+        return None  # The response is complete but unreadable; a repeat would read the same.
     if error.status_code == 429 and error.retry_after is not None:
         return max(wait, error.retry_after) if error.retry_after <= LONGEST_QUICK_RETRY_AFTER else None
     return wait
@@ -222,7 +231,7 @@ def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, 
 def _exchange(
     step: str, attempt: int, reply: Reply | None, outcome: object, error: ProviderError | None, ms: int
 ) -> Exchange:
-    # The answer to a token request holds the token: only its error is worth keeping.
+    # The response to a token request holds the token, so it is kept only if the request failed.
     shown = reply.text if reply and (step != "token" or error) else ""
     return Exchange(
         step=step,
@@ -233,5 +242,5 @@ def _exchange(
         error=str(error) if error else "",
         ms=ms,
         trouble=error.trouble.value if error else "",
-        in_doubt=bool(error and error.in_doubt),
+        ambiguous=bool(error and error.ambiguous),
     )

@@ -31,7 +31,7 @@ class Exchange:
     # What a failure means for the other texts: a value of `sms.errors.Trouble`.
     trouble: str = ""
     # It was written and not answered as DMark answers: the text may be on its way.
-    in_doubt: bool = False
+    ambiguous: bool = False
 
 
 def fields(message: Named, event: str) -> dict[str, object]:

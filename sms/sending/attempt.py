@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sms import clock, conf
 from sms.dmark import conversation
-from sms.dmark.conversation import Budget, Note, Talk
+from sms.dmark.conversation import Budget, Conversation, OnExchange
 from sms.dmark.dlr_url import dlr_url
 from sms.dmark.exchange import Exchange, facts, fields
 from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
@@ -36,7 +36,7 @@ class Outcome:
     @property
     def doubts(self) -> int:
         """The text's requests in doubt, former tries included."""
-        return self.message.doubts + sum(exchange.in_doubt for exchange in self.exchanges)
+        return self.message.doubts + sum(exchange.ambiguous for exchange in self.exchanges)
 
     @property
     def error(self) -> str:
@@ -53,7 +53,7 @@ class Outcome:
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.doubts
 
 
-def opening(message: Text, config: conf.Config, note: Note, budget: Budget | None = None) -> Talk[str]:
+def opening(message: Text, config: conf.Config, note: OnExchange, budget: Budget | None = None) -> Conversation[str]:
     """The conversation that hands this text to DMark."""
     return conversation.send(
         config,

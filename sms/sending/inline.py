@@ -42,7 +42,9 @@ def attempt(message: Text) -> Outcome:
     return outcome
 
 
-def _once(message: Text, config: conf.Config, note: conversation.Note, budget: conversation.Budget) -> str | Exception:
+def _once(
+    message: Text, config: conf.Config, note: conversation.OnExchange, budget: conversation.Budget
+) -> str | Exception:
     try:
         return blocking.run(opening(message, config, note, budget), config, note)
     except SmsError as error:

@@ -54,7 +54,7 @@ class Breaker:
             failed = self._recent.count(False)
             if self.closed or (len(self._recent) >= ENOUGH and failed >= SHARE * len(self._recent)):
                 self._close(reason.trouble, str(reason))
-        elif isinstance(reason, ProviderRejected) and not reason.in_doubt:
+        elif isinstance(reason, ProviderRejected) and not reason.ambiguous:
             self._note_refusal(outcome, str(reason))
 
     def _passed(self) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pycurl
 
-from sms.dmark.conversation import Given, Lost, Note, Pause, Request, Talk
+from sms.dmark.conversation import AccessToken, Conversation, NoResponse, OnExchange, Pause, Request
 from sms.dmark.exchange import Exchange
 from sms.dmark.responses import Reply
 from sms.errors import ProviderError
@@ -62,9 +62,9 @@ class Job:
         "until",
     )
 
-    def __init__(self, message: Text, open_talk: Callable[[Note], Talk[str]], until: float = 0.0) -> None:
+    def __init__(self, message: Text, open_talk: Callable[[OnExchange], Conversation[str]], until: float = 0.0) -> None:
         self.message, self.open, self.until = message, open_talk, until
-        self.talk: Talk[str] | None = None
+        self.talk: Conversation[str] | None = None
         self.lost = False
         self.exchanges: list[Exchange] = []
         self.step, self.since, self.begun, self.begun_at = WAITING, time.monotonic(), False, 0.0
@@ -283,13 +283,13 @@ class Loop:
         job = self._running.pop(transfer)
         self._multi.remove_handle(transfer.curl)
         try:
-            said: Reply | Lost = transfer.reply() if transfer.answered(code) else transfer.lost(code)
+            said: Reply | NoResponse = transfer.reply() if transfer.answered(code) else transfer.no_response(code)
         except Exception:
             # The text would stay in hand for ever; DMark may have it.
             logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
-            said = Lost("its answer could not be read", written=True)
+            said = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)
-        if isinstance(said, Lost):
+        if isinstance(said, NoResponse):
             self._go_on(job, error=said)
         else:
             self._go_on(job, said)
@@ -343,7 +343,7 @@ class Loop:
         if self._token and self._token != rejected and (now < self._token_until or self._asking):
             if not self._asking and now > self._token_until - _TOKEN_SECONDS / 2:
                 self._ask("")
-            return self._go_on(job, Given(self._token))
+            return self._go_on(job, AccessToken(self._token))
         self._mark(job, "token: waiting for it")
         self._waiters.append((job, rejected))
         if not self._asking:
@@ -370,7 +370,7 @@ class Loop:
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))
                 else:
-                    self._go_on(job, Given(token, round((time.monotonic() - job.since) * 1000)))
+                    self._go_on(job, AccessToken(token, round((time.monotonic() - job.since) * 1000)))
             if self._waiters and not self._asking:
                 self._ask(self._waiters[0][1])
 

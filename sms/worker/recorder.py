@@ -63,7 +63,7 @@ class Recorder:
         """The worker ends, and does not wait for DMark any longer."""
         error = InDoubt("The worker ended before DMark answered.")
         if job.step == UNANSWERED:
-            job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, in_doubt=True))
+            job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
         self.end(job, settle(conclude(job.message, error, job.exchanges)))
 
     def write(self) -> None:

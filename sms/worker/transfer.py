@@ -16,7 +16,7 @@ from pycurl import RETRY_AFTER
 
 from sms.dmark import responses
 from sms.dmark.blocking import HEADERS
-from sms.dmark.conversation import Lost, Request
+from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
 
 # A connection idle for longer is not used again: some servers close theirs after five seconds, and a request that
@@ -89,12 +89,12 @@ class Transfer:
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
         return responses.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
 
-    def lost(self, code: int) -> Lost:
+    def no_response(self, code: int) -> NoResponse:
         """Why there is no whole answer. What was written decides what DMark may have."""
         written = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
-        late = code == pycurl.E_OPERATION_TIMEDOUT
+        timed_out = code == pycurl.E_OPERATION_TIMEDOUT
         cause = _CAUSES.get(code, f"libcurl's error {code}")
-        return Lost(cause, written=written, late=late, ms=self._ms())
+        return NoResponse(cause, request_written=written, timed_out=timed_out, ms=self._ms())
 
     def _ms(self) -> int:
         return round((time.monotonic() - self.started) * 1000)

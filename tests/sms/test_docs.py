@@ -13,7 +13,7 @@ from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
 from sms import conf, outbox
-from sms.dlr import moves
+from sms.dlr import statuses
 from sms.errors import SmsError
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.sending import pauses
@@ -86,7 +86,7 @@ def answered(status: Status) -> Callable[[SmsMessage], object]:
 
 
 def reported(word: str) -> Callable[[SmsMessage], object]:
-    return lambda message: moves.take(message.pk, word, "push")
+    return lambda message: statuses.record_report(message.pk, word, "push")
 
 
 ACTS: list[Callable[[SmsMessage], object]] = [

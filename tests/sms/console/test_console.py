@@ -16,7 +16,7 @@ from django.utils.translation.template import templatize
 
 import sms
 from sms import owners, timeline
-from sms.dlr.moves import take
+from sms.dlr.statuses import record_report
 from sms.models import SmsEvent, SmsMessage, Status
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
@@ -135,8 +135,8 @@ def test_the_way_of_a_message_in_plain_words(operator: Client, sandbox: Sandbox,
     message = queue_sms(PHONE, "Play here: http://x/g/t?pt=a-live-token", kind="match_found")
     message.refresh_from_db()
     assert message.status == "sent"
-    take(message.pk, "PENDING", "push")
-    take(message.pk, "FAILED", "poll")
+    record_report(message.pk, "PENDING", "push")
+    record_report(message.pk, "FAILED", "poll")
     html = page(operator, f"{LIST}{message.pk}/change/")
     for words in (
         "DMark did not take it, request 1 (HTTP 503",
@@ -152,7 +152,7 @@ def test_the_way_of_a_message_in_plain_words(operator: Client, sandbox: Sandbox,
     way = html[html.index("What happened to it") :]
     assert way.index("request 1 (HTTP 503") < way.index("DMark took it") < way.index("not delivered</b>")
     assert "a-live-token" not in html
-    take(message.pk, "DELIVERED", "push")
+    record_report(message.pk, "DELIVERED", "push")
     html = page(operator, f"{LIST}{message.pk}/change/")
     assert "The phone has it." in html
     assert "Send again…" not in html

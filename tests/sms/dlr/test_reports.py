@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sms.dlr.moves import take
+from sms.dlr.statuses import record_report
 from sms.dmark.dlr_url import dlr_url, signer
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
@@ -75,16 +75,16 @@ def test_delivered(client: Client, message: SmsMessage, word: Any, how: str) -> 
 )
 def test_moves_only_go_forward(message: SmsMessage, words: list[str], end: str) -> None:
     for word in words:
-        assert take(message.pk, word, "push")
+        assert record_report(message.pk, word, "push")
     assert state(message) == end
 
 
 @pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "cancelled", "queued"])
 def test_a_late_delivered_lifts_any_end(message: SmsMessage, status: str) -> None:
     SmsMessage.objects.filter(pk=message.pk).update(status=status, attempts=0)
-    take(message.pk, "FAILED", "push")  # of what DMark was never asked for, or waits to be sent again
+    record_report(message.pk, "FAILED", "push")  # of what DMark was never asked for, or waits to be sent again
     assert state(message) == status
-    take(message.pk, "DELIVERED", "push")
+    record_report(message.pk, "DELIVERED", "push")
     assert state(message) == "delivered"
 
 
@@ -109,7 +109,7 @@ def test_a_report_of_any_word_proves_that_dmark_has_it(
     message: SmsMessage, status: str, doubts: int, word: str, end: str
 ) -> None:
     SmsMessage.objects.filter(pk=message.pk).update(status=status, doubts=doubts, sent_at=None)
-    take(message.pk, word, "push")
+    record_report(message.pk, word, "push")
     assert state(message) == end
 
 
@@ -119,15 +119,15 @@ WORDS = "FAILED EXPIRED REJECTED UNDELIV UNDELIVERABLE BLACKLISTED DELETED undel
 @pytest.mark.parametrize("word", WORDS)
 def test_every_word_that_ends_it(message: SmsMessage, word: str) -> None:
     """jookies/jasmin#447: only one word was understood, the others were lost."""
-    take(message.pk, word, "push")
+    record_report(message.pk, word, "push")
     assert state(message) == "undelivered"
-    assert take(message.pk, "DELIVRD", "push")
+    assert record_report(message.pk, "DELIVRD", "push")
     assert state(message) == "delivered"
 
 
 def test_an_equal_report_leaves_no_new_row(message: SmsMessage) -> None:
     for word in ("PENDING", "pending", "DELIVERED", "DELIVERED", "PENDING"):
-        take(message.pk, word, "push")
+        record_report(message.pk, word, "push")
     assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [
         "PENDING",
         "DELIVERED",
@@ -202,7 +202,7 @@ def test_a_report_before_our_own_post_has_returned(sandbox: Sandbox, settings: A
     settings.SMS_DELIVERY = "worker"
     message = queue_sms(PHONE, "x")
     SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me")
-    assert take(message.pk, "DELIVERED", "push")
+    assert record_report(message.pk, "DELIVERED", "push")
     message.refresh_from_db()
     record([Outcome(message, Status.SENT, message.created_at, provider_id="77")])
     message.refresh_from_db()

@@ -9,14 +9,14 @@ from django.test import override_settings
 
 from sms import conf
 from sms.dmark import conversation, responses
-from sms.dmark.conversation import Budget, Given, Lost, NeedToken, Pause, Request, Talk
+from sms.dmark.conversation import AccessToken, Budget, Conversation, NeedToken, NoResponse, Pause, Request
 from sms.dmark.exchange import Exchange
 from sms.errors import AuthenticationFailed, InDoubt, NotDmarks, ProviderRejected, ProviderUnavailable, SmsDisabled
 
 TAKEN = (200, '{"msg_id": 7}')
-UNSENT = Lost("ConnectionRefusedError", written=False)
-CUT = Lost("RemoteDisconnected", written=True)
-LATE = Lost("ReadTimeout", written=True, late=True, ms=2000)
+UNSENT = NoResponse("ConnectionRefusedError", request_written=False)
+CUT = NoResponse("RemoteDisconnected", request_written=True)
+LATE = NoResponse("ReadTimeout", request_written=True, timed_out=True, ms=2000)
 
 
 @pytest.fixture
@@ -30,26 +30,26 @@ def config() -> conf.Config:
         return conf.current()
 
 
-def drive(talk: Talk[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Answer each wish from the script; pauses and tokens by themselves. The end, and everything that was wished."""
-    wishes: list[Any] = []
+def drive(running: Conversation[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """Answer each command from the script; pauses and tokens by themselves. The end, and everything that was wished."""
+    commands: list[Any] = []
     answers_left = list(script)
     answer: Any = None
     error: BaseException | None = None
     while True:
         try:
-            wish = talk.throw(error) if error else talk.send(answer)
+            command = running.throw(error) if error else running.send(answer)
         except StopIteration as end:
             assert answers_left == []
-            return end.value, wishes
+            return end.value, commands
         except Exception as end:  # noqa: BLE001
             assert answers_left == []
-            return end, wishes
-        wishes.append(wish)
+            return end, commands
+        commands.append(command)
         answer = error = None
-        if isinstance(wish, NeedToken):
-            answer = Given(f"token-{sum(isinstance(one, NeedToken) for one in wishes)}", ms=5)
-        elif isinstance(wish, Request):
+        if isinstance(command, NeedToken):
+            answer = AccessToken(f"token-{sum(isinstance(one, NeedToken) for one in commands)}", ms=5)
+        elif isinstance(command, Request):
             item = answers_left.pop(0)
             if isinstance(item, BaseException):
                 error = item
@@ -60,12 +60,12 @@ def drive(talk: Talk[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
 
 def send(config: conf.Config, script: Sequence[Any], **options: Any) -> tuple[Any, list[Any], list[Exchange]]:
     noted: list[Exchange] = []
-    end, wishes = drive(conversation.send(config, "0772123456", "hello", "", noted.append, **options), script)
-    return end, wishes, noted
+    end, commands = drive(conversation.send(config, "0772123456", "hello", "", noted.append, **options), script)
+    return end, commands, noted
 
 
-def requests(wishes: list[Any]) -> int:
-    return sum(isinstance(wish, Request) for wish in wishes)
+def requests(commands: list[Any]) -> int:
+    return sum(isinstance(command, Request) for command in commands)
 
 
 @pytest.mark.parametrize(
@@ -96,56 +96,56 @@ def requests(wishes: list[Any]) -> int:
     ],
 )
 def test_sending(config: conf.Config, script: list[Any], end: Any, asked: int) -> None:
-    came, wishes, noted = send(config, script)
+    came, commands, noted = send(config, script)
     assert came == end if isinstance(end, str) else type(came) is end
-    assert requests(wishes) == len(noted) == asked
+    assert requests(commands) == len(noted) == asked
 
 
 def test_what_is_asked(config: conf.Config) -> None:
-    _, wishes, _ = send(config, [(401, "{}"), TAKEN], kind="match_found")
-    assert [type(wish) for wish in wishes] == [NeedToken, Request, NeedToken, Request]
-    assert (wishes[0].rejected, wishes[2].rejected, wishes[1].token, wishes[3].token) == (
+    _, commands, _ = send(config, [(401, "{}"), TAKEN], kind="match_found")
+    assert [type(command) for command in commands] == [NeedToken, Request, NeedToken, Request]
+    assert (commands[0].rejected, commands[2].rejected, commands[1].token, commands[3].token) == (
         "",
         "token-1",
         "token-1",
         "token-2",
     )
-    assert wishes[1].url == "https://sms.example.com/v3/api/send_sms/"
-    assert b'"category": "Transactional"' in wishes[1].payload
+    assert commands[1].url == "https://sms.example.com/v3/api/send_sms/"
+    assert b'"category": "Transactional"' in commands[1].payload
     assert b"category" not in send(config, [TAKEN], kind="plain")[1][1].payload
 
 
 def test_pauses_grow(config: conf.Config) -> None:
-    pauses = [wish.seconds for wish in send(config, [UNSENT, UNSENT, TAKEN])[1] if isinstance(wish, Pause)]
+    pauses = [command.seconds for command in send(config, [UNSENT, UNSENT, TAKEN])[1] if isinstance(command, Pause)]
     assert 0.10 <= pauses[0] <= 0.25
     assert 0.45 <= pauses[1] <= 0.55
-    [waited] = [wish.seconds for wish in send(config, [(429, "", "2"), TAKEN])[1] if isinstance(wish, Pause)]
+    [waited] = [command.seconds for command in send(config, [(429, "", "2"), TAKEN])[1] if isinstance(command, Pause)]
     assert waited == 2
 
 
 def test_what_an_exchange_keeps(config: conf.Config) -> None:
     _, _, [first, second] = send(config, [(503, "busy"), LATE])
-    assert (first.status, first.answer, first.trouble, first.in_doubt, first.ms) == (503, "busy", "provider", False, 3)
-    assert (second.status, second.trouble, second.in_doubt, second.ms) == (None, "provider", True, 2000)
+    assert (first.status, first.answer, first.trouble, first.ambiguous, first.ms) == (503, "busy", "provider", False, 3)
+    assert (second.status, second.trouble, second.ambiguous, second.ms) == (None, "provider", True, 2000)
 
 
 def test_no_further_request_once_the_budget_is_spent(config: conf.Config) -> None:
-    slow = Lost("ConnectTimeout", written=False, late=True, ms=3000)
-    end, wishes, _ = send(config, [slow, slow], budget=Budget(4.0))
+    slow = NoResponse("ConnectTimeout", request_written=False, timed_out=True, ms=3000)
+    end, commands, _ = send(config, [slow, slow], budget=Budget(4.0))
     assert type(end) is ProviderUnavailable
-    assert requests(wishes) == 2
-    end, wishes, _ = send(config, [(401, "{}")], budget=Budget(0.001))
+    assert requests(commands) == 2
+    end, commands, _ = send(config, [(401, "{}")], budget=Budget(0.001))
     assert type(end) is ProviderUnavailable
-    assert requests(wishes) == 1
+    assert requests(commands) == 1
 
 
 def test_a_process_that_ends_begins_no_further_request(config: conf.Config) -> None:
-    talk = conversation.send(config, "0772123456", "x", "", lambda exchange: None)
-    talk.send(None)
-    talk.send(Given("token"))
-    assert isinstance(talk.throw(UNSENT), Pause)
+    running = conversation.send(config, "0772123456", "x", "", lambda exchange: None)
+    running.send(None)
+    running.send(AccessToken("token"))
+    assert isinstance(running.throw(UNSENT), Pause)
     with pytest.raises(ProviderUnavailable):
-        talk.send(False)
+        running.send(False)
 
 
 GIVES = (200, '{"access_token": "opaque"}')
@@ -168,17 +168,21 @@ UNKNOWN = (404, '{"error": "Account Not Found", "status_code": 404}')
     ],
 )
 def test_the_token(config: conf.Config, path: str, script: list[Any], end: Any, asked: list[str]) -> None:
-    end_came, wishes = drive(conversation.fetch_token(replace(config, token_path=path), lambda exchange: None), script)
+    end_came, commands = drive(
+        conversation.fetch_token(replace(config, token_path=path), lambda exchange: None), script
+    )
     assert end_came == ("opaque", end) if isinstance(end, str) else type(end_came) is end
-    paths = [wish.url.removeprefix("https://sms.example.com") for wish in wishes if isinstance(wish, Request)]
+    paths = [
+        command.url.removeprefix("https://sms.example.com") for command in commands if isinstance(command, Request)
+    ]
     assert [found.removesuffix("get_token/") for found in paths] == asked
 
 
 def test_a_report_is_asked_for_by_both_keys_and_again_when_the_answer_is_lost(config: conf.Config) -> None:
     script = [LATE, (504, ""), (200, '{"status": "delivered"}')]
-    word, wishes = drive(conversation.report(config, "0913", lambda exchange: None), script)
+    word, commands = drive(conversation.report(config, "0913", lambda exchange: None), script)
     assert word == "DELIVERED"
-    assert wishes[1].payload == b'{"msg_id": "0913", "msgId": "0913"}'
+    assert commands[1].payload == b'{"msg_id": "0913", "msgId": "0913"}'
 
 
 def test_nothing_is_asked_while_sms_is_off(config: conf.Config) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sms import conf
 from sms.dmark import blocking
-from sms.dmark.conversation import Lost, Request
+from sms.dmark.conversation import NoResponse, Request
 from sms.errors import ProviderUnavailable
 from tests.raw_host import PATHS, RawHost, tls_host
 
@@ -42,7 +42,7 @@ def test_a_certificate_that_nobody_vouches_for(host: RawHost) -> None:
 
 
 def test_a_blank_before_the_address_trusts_nobody_either(host: RawHost) -> None:
-    with pytest.raises(Lost, match="SSLCertVerificationError"):
+    with pytest.raises(NoResponse, match="SSLCertVerificationError"):
         blocking.post(Request("send", f" {host.url}/v3/api/send_sms/", b"{}", ""), conf.current())
     assert host.asked == []
 

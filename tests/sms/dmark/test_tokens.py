@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sms import conf
 from sms.dmark import access_token
-from sms.dmark.conversation import Token
+from sms.dmark.conversation import FetchedToken
 from sms.errors import AuthenticationFailed, ProviderUnavailable
 from tests.conftest import RedisServer, Sandbox
 
@@ -26,7 +26,7 @@ PATH = "/api/get_token/"
 
 
 def get(fetch: Callable[[], str], rejected: str = "") -> str:
-    return access_token.get(lambda: Token(fetch(), PATH), conf.current(), rejected=rejected)
+    return access_token.get(lambda: FetchedToken(fetch(), PATH), conf.current(), rejected=rejected)
 
 
 def token(**claims: Any) -> str:

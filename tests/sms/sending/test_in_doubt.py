@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from sms.dlr.moves import take
+from sms.dlr.statuses import record_report
 from sms.errors import InDoubt
 from sms.models import SmsMessage
 from sms.outbox import deliver, queue_sms, send_sms
@@ -47,7 +47,7 @@ def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -
     assert (message.status, message.doubts, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)
     # Its key stays: a copy may be on the phone.
     assert acquire(PHONE, "", message.pk + 1) > 0
-    take(message.pk, "PENDING", "push")
+    record_report(message.pk, "PENDING", "push")
     assert row().status == "sent"
 
 
@@ -85,7 +85,7 @@ def test_a_report_of_any_word_ends_the_tries(sandbox: Sandbox, settings: Any, wo
     sender = threading.Thread(target=run)
     sender.start()
     wait_for(lambda: sandbox.sends == 1)
-    take(row().pk, word, "push")
+    record_report(row().pk, word, "push")
     sender.join()
     assert ended == ["delivered" if word == "DELIVERED" else "sent"]
     assert sandbox.sends == 1

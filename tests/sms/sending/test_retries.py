@@ -89,7 +89,7 @@ def test_an_end_is_an_end(reason: SmsError | None, status: Status) -> None:
     assert (settled.status, settled.due_at) == (status, None)
 
 
-DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5, in_doubt=True)
+DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5, ambiguous=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from sms.dmark.conversation import Note, Request, Talk
+from sms.dmark.conversation import Conversation, OnExchange, Request
 from sms.sending.claims import Claimed
 from sms.worker.loop import ENDED, Answer, Job, Loop
 from tests.conftest import wait_for
@@ -74,7 +74,7 @@ def text(number: int) -> Claimed:
     return Claimed(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
 
 
-def opened(talk: Talk[str], note: Note) -> Talk[str]:
+def opened(talk: Conversation[str], note: OnExchange) -> Conversation[str]:
     return talk
 
 
@@ -101,19 +101,19 @@ class Driver:
         if (answer := self.answer(rejected)) is not None:
             self.loop.give_token(Answer(rejected, answer, []))
 
-    def submit(self, *talks: Talk[str], until: float = float("inf")) -> list[Job]:
+    def submit(self, *talks: Conversation[str], until: float = float("inf")) -> list[Job]:
         jobs = [Job(text(number), partial(opened, talk), until) for number, talk in enumerate(talks)]
         self.loop.submit(jobs)
         return jobs
 
-    def results(self, *talks: Talk[str]) -> list[Any]:
+    def results(self, *talks: Conversation[str]) -> list[Any]:
         jobs = self.submit(*talks)
         wait_for(lambda: all(job.step == ENDED for job in jobs))
         self.loop.written(len(self.loop.take(len(jobs))))
         return [job.result for job in jobs]
 
 
-def once(url: str, payload: bytes = b"{}") -> Talk[str]:
+def once(url: str, payload: bytes = b"{}") -> Conversation[str]:
     """One request; what was said, or that it was lost."""
     reply = yield Request("send", url, payload, "token")
     return f"{reply.status} {reply.text}"

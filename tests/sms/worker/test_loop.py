@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sms.dmark.conversation import Lost
+from sms.dmark.conversation import NoResponse
 from sms.worker.transfer import Transfer
 from tests.sms.worker.loop_host import ANSWER, CONNECT, READ, Driver, Host, answering, host, once
 
@@ -20,8 +20,8 @@ def test_an_answer_that_cannot_be_read_is_in_doubt(
     monkeypatch.setattr(Transfer, "reply", broken)
     with host(answering(ANSWER)) as one:
         [result] = driver.results(once(one.url))
-    assert isinstance(result, Lost)
-    assert result.written
+    assert isinstance(result, NoResponse)
+    assert result.request_written
     assert "sms.worker_error" in caplog.text
 
 
@@ -37,8 +37,8 @@ def test_a_kept_connection_that_dies_unanswered_is_not_asked_again() -> None:
         driver = Driver()
         assert driver.results(once(one.url)) == ['200 {"msg_id": 7}']
         [lost] = driver.results(once(one.url, b'{"second": 1}'))
-        assert isinstance(lost, Lost)
-        assert (lost.written, lost.late) == (True, False)
+        assert isinstance(lost, NoResponse)
+        assert (lost.request_written, lost.timed_out) == (True, False)
         time.sleep(0.3)
         assert len(one.requests) == 2
         assert sum(b"second" in request for request in one.requests) == 1
@@ -54,8 +54,8 @@ def nothing_there() -> str:
 @pytest.mark.parametrize("url", ["", "http://no-such-host.invalid/", "ftp://127.0.0.1/", "http://"])
 def test_surely_nothing_left(driver: Driver, url: str) -> None:
     [lost] = driver.results(once(url or nothing_there()))
-    assert isinstance(lost, Lost)
-    assert not lost.written
+    assert isinstance(lost, NoResponse)
+    assert not lost.request_written
 
 
 def test_a_connection_that_is_not_taken_leaves_nothing(driver: Driver) -> None:
@@ -70,8 +70,8 @@ def test_a_connection_that_is_not_taken_leaves_nothing(driver: Driver) -> None:
         [lost] = driver.results(once(f"http://127.0.0.1:{port}/"))
         for one in held:
             one.close()
-    assert isinstance(lost, Lost)
-    assert (lost.written, lost.late) == (False, True)
+    assert isinstance(lost, NoResponse)
+    assert (lost.request_written, lost.timed_out) == (False, True)
     assert lost.ms < READ * 1000
 
 
@@ -82,8 +82,8 @@ def test_tls_with_one_that_speaks_none(driver: Driver) -> None:
 
     with host(serve) as one:
         [lost] = driver.results(once(one.url.replace("http:", "https:")))
-    assert isinstance(lost, Lost)
-    assert not lost.written
+    assert isinstance(lost, NoResponse)
+    assert not lost.request_written
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_tls_with_one_that_speaks_none(driver: Driver) -> None:
 def test_written_and_not_answered_in_full(driver: Driver, answer: bytes) -> None:
     with host(answering(answer, close=True)) as one:
         [lost] = driver.results(once(one.url))
-    assert isinstance(lost, Lost)
-    assert (lost.written, lost.late) == (True, False)
+    assert isinstance(lost, NoResponse)
+    assert (lost.request_written, lost.timed_out) == (True, False)
     assert len(one.requests) == 1
 
 
@@ -118,8 +118,8 @@ def test_an_answer_slower_than_reading_may_be_is_late(driver: Driver, first: byt
 
     with host(serve) as one:
         [lost] = driver.results(once(one.url))
-        assert isinstance(lost, Lost)
-        assert (lost.written, lost.late) == (True, True)
+        assert isinstance(lost, NoResponse)
+        assert (lost.request_written, lost.timed_out) == (True, True)
         assert lost.ms >= READ * 1000
         assert len(one.requests) == 1
 

@@ -2,7 +2,7 @@
 
 import time
 
-from sms.dmark.conversation import Given, NeedToken, Pause, Request, Talk
+from sms.dmark.conversation import AccessToken, Conversation, NeedToken, Pause, Request
 from sms.errors import ProviderUnavailable
 from sms.worker.loop import ENDED, WAITING, Answer
 from tests.conftest import wait_for
@@ -60,11 +60,11 @@ def test_what_is_not_begun_is_taken_back() -> None:
 
 
 def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
-    def broken() -> Talk[str]:
+    def broken() -> Conversation[str]:
         yield Pause(0.01)
         raise KeyError("a defect")
 
-    def unsendable(url: str) -> Talk[str]:
+    def unsendable(url: str) -> Conversation[str]:
         yield Request("send", url, b"{}", "a\ud800token")
         return "never"
 
@@ -81,7 +81,7 @@ def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
 def test_pauses_end_in_their_order(driver: Driver) -> None:
     order = []
 
-    def pausing(name: str, seconds: float) -> Talk[str]:
+    def pausing(name: str, seconds: float) -> Conversation[str]:
         yield Pause(seconds)
         order.append(name)
         return name
@@ -91,7 +91,7 @@ def test_pauses_end_in_their_order(driver: Driver) -> None:
 
 
 def test_draining_cuts_pauses_short(driver: Driver) -> None:
-    def patient() -> Talk[str]:
+    def patient() -> Conversation[str]:
         return "gave up" if (yield Pause(60)) is False else "never"
 
     [before] = driver.submit(patient())
@@ -101,8 +101,8 @@ def test_draining_cuts_pauses_short(driver: Driver) -> None:
     wait_for(lambda: {before.result, after.result} == {"gave up"})
 
 
-def with_token(got: list[str], rejects: str = "") -> Talk[str]:
-    given: Given = yield NeedToken("")
+def with_token(got: list[str], rejects: str = "") -> Conversation[str]:
+    given: AccessToken = yield NeedToken("")
     if given.token == rejects:
         given = yield NeedToken(rejects)
     got.append(given.token)

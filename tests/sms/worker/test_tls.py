@@ -7,7 +7,7 @@ from typing import Any
 import certifi
 import pytest
 
-from sms.dmark.conversation import Lost
+from sms.dmark.conversation import NoResponse
 from tests.raw_host import RawHost, tls_host
 from tests.sms.worker.loop_host import Driver, once
 
@@ -28,8 +28,8 @@ def driver() -> Iterator[Driver]:
 
 def test_a_certificate_that_nobody_vouches_for(host: RawHost, driver: Driver) -> None:
     [lost] = driver.results(once(f"{host.url}/v3/api/send_sms/"))
-    assert isinstance(lost, Lost)
-    assert not lost.written
+    assert isinstance(lost, NoResponse)
+    assert not lost.request_written
     assert "certificate" in lost.cause
     assert host.asked == []
 
@@ -44,14 +44,14 @@ def test_a_certificate_that_is_trusted(host: RawHost, driver: Driver, tmp_path: 
 def test_a_certificate_for_another_name(host: RawHost, driver: Driver, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "certificate.pem"))
     [lost] = driver.results(once(f"{host.url}/v3/api/send_sms/"))
-    assert isinstance(lost, Lost)
-    assert not lost.written
+    assert isinstance(lost, NoResponse)
+    assert not lost.request_written
     assert host.asked == []
 
 
 def test_without_the_trusted_certificates_nothing_leaves(host: RawHost, driver: Driver, monkeypatch: Any) -> None:
     monkeypatch.setattr(certifi, "where", lambda: "/nowhere/bundle.pem")
     [lost] = driver.results(once(f"{host.url}/v3/api/send_sms/"))
-    assert isinstance(lost, Lost)
-    assert not lost.written
+    assert isinstance(lost, NoResponse)
+    assert not lost.request_written
     assert host.asked == []
