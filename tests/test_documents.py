@@ -74,9 +74,9 @@ def test_each_app_is_named_in_the_readme() -> None:
             assert f"{config.name}/" in read("README.md")
 
 
-def test_the_picture_of_the_imports_is_current() -> None:
-    script = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
-    assert script["draw"]() == read("docs/architecture.svg"), "run python docs/architecture.py"
+def test_the_diagrams_are_current() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "diagrams.py"))
+    assert script["page"]() == read("docs/architecture.md"), "run python docs/diagrams.py"
 
 
 @pytest.mark.parametrize("page", ["architecture", "production", "troubleshooting", "sms-app"])
