@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -21,9 +21,10 @@ from game.api.routes import router as game_router
 from game.rules.refused import Refused
 from payments.api import router as payments_router
 from playmatatu.health import router as health_router
+from sms.database import close_if_unavailable
 
 logger = logging.getLogger("playmatatu.api")
-# When to ask again, where the database could not be asked.
+# Value of Retry-After if the database is unavailable.
 RETRY_SECONDS = 5
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -130,14 +131,32 @@ def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
     return error(exc.status_code, str(exc))
 
 
-@api.exception_handler(OperationalError)
-@api.exception_handler(InterfaceError)
+@api.exception_handler(AnyDatabaseError)
+def database_error(request: HttpRequest, exc: AnyDatabaseError) -> HttpResponse:
+    """Answer 503 if the database is unavailable. Any other database error is a defect: Django answers 500."""
+    if not close_if_unavailable(exc):
+        raise exc
+    return unavailable(request, exc)
+
+
 def unavailable(request: HttpRequest, exc: BaseException) -> HttpResponse:
-    """A database that is away, full, stopped, or holds a row that another holds: all of it passes."""
-    logger.error("playmatatu.no_database: %s %s", request.method, request.path, exc_info=exc)
+    log_unavailable(request, exc)
     answer = error(503, _SENTENCES[503])
     answer["Retry-After"] = str(RETRY_SECONDS)
     return answer
+
+
+def log_unavailable(request: HttpRequest, exc: BaseException) -> None:
+    """Log one line without a traceback: during an outage every request logs it."""
+    reason = next(iter(str(exc).splitlines()), "")
+    logger.error(
+        "playmatatu.no_database: %s %s was answered 503 (%s: %s)",
+        request.method,
+        request.path,
+        type(exc).__name__,
+        reason,
+        extra={"event": "playmatatu.no_database"},
+    )
 
 
 @api.exception_handler(Http404)

@@ -1,19 +1,16 @@
 """What is refused before any page sees it, and what is said when the database cannot be asked."""
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.defaults import server_error
 
-from playmatatu.api import RETRY_SECONDS, body_length, unavailable
-
-logger = logging.getLogger("playmatatu.refusals")
+from playmatatu.api import RETRY_SECONDS, body_length, log_unavailable, unavailable
+from sms.database import close_if_unavailable
 
 
 class Refusals:
@@ -32,13 +29,13 @@ class Refusals:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return _without_database(request, error) if isinstance(error, OperationalError | InterfaceError) else None
+        return _without_database(request, error) if close_if_unavailable(error) else None
 
 
 def on_error(request: HttpRequest) -> HttpResponse:
     """Django's `handler500`: for what fails beside the views, as the session of a page does."""
     error = sys.exc_info()[1]
-    if isinstance(error, OperationalError | InterfaceError):
+    if error is not None and close_if_unavailable(error):
         return _without_database(request, error)
     return server_error(request)
 
@@ -46,7 +43,7 @@ def on_error(request: HttpRequest) -> HttpResponse:
 def _without_database(request: HttpRequest, error: BaseException) -> HttpResponse:
     if _is_api(request):
         return unavailable(request, error)
-    logger.error("playmatatu.no_database: %s %s", request.method, request.path, exc_info=error)
+    log_unavailable(request, error)
     answer = page(
         request, 503, gettext("We cannot get at our records for the moment. Please try again in a few seconds.")
     )

@@ -164,6 +164,55 @@ def test_a_statement_that_takes_for_ever(site: Site) -> None:
             sql.execute("DROP FUNCTION slow")
 
 
+def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site: Site) -> None:
+    """After a failover the old primary stays up read-only: supabase/supabase#9824, zalando/postgres-operator#2354."""
+
+    def read_only(value: str) -> None:
+        with site.sql() as sql:
+            sql.autocommit = True
+            sql.execute("SET default_transaction_read_only = off")
+            sql.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}".encode())
+            sql.execute("SELECT pg_reload_conf()")
+
+    read_only("on")
+    try:
+        wait_for(lambda: site.stake().status_code == 503)
+        refused(site.stake())
+        with requests.Session() as browser:
+            browser.get(f"{site.url}/", timeout=10)
+            form = {"phone_number": "0772000001", "stake_amount": "1000", "opponent": "anyone"}
+            form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+            refused(browser.post(f"{site.url}/", data=form, timeout=30))
+    finally:
+        read_only("off")
+    wait_for(site.well, 2)
+
+
+def test_a_server_that_ends_an_idle_transaction_is_unavailable(site: Site) -> None:
+    with site.sql() as sql:
+        sql.autocommit = True
+        sql.execute("ALTER TABLE game_player RENAME TO game_player_there")
+        sql.execute("CREATE VIEW game_player AS SELECT * FROM game_player_there")
+        sql.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'terminating connection due to idle timeout' USING ERRCODE = '25P03'; END$$"
+        )
+        sql.execute(
+            "CREATE TRIGGER refuse INSTEAD OF INSERT OR UPDATE ON game_player FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        sql.execute("GRANT ALL ON game_player TO site")
+    try:
+        answer = requests.post(
+            f"{site.url}/api/v1/game/stake", json={**STAKE, "phone_number": "0772000009"}, timeout=30
+        )
+        refused(answer)
+    finally:
+        with site.sql() as sql:
+            sql.execute("DROP VIEW game_player")
+            sql.execute("ALTER TABLE game_player_there RENAME TO game_player")
+            sql.execute("DROP FUNCTION refuse")
+
+
 def test_used_up_connections(site: Site) -> None:
     with site.sql() as sql:
         sql.autocommit = True
