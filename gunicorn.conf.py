@@ -21,7 +21,8 @@ logger_class = RedactedLogger
 accesslog = "-"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
-threads = 4
+# Twice as many as the processor needs, so that stakes that wait for one locked row leave threads for other requests.
+threads = 8
 timeout = 60
 # Longer than a proxy keeps its idle connections (nginx: 60): else it sends a request on one that is just being closed.
 keepalive = 75

@@ -1,8 +1,16 @@
 """Row locks, taken in one order everywhere: payment, player, stake level, entries, recipient of an invite."""
 
-from django.db import connection
+import time
+
+from django.db import OperationalError, connection
 
 from game.models import Player, StakeLevel
+from sms.database import sqlstate
+
+_LOCK_TIMEOUT = "55P03"
+# Seconds for which stakes at a level fail at once after one of them ran into the lock timeout.
+_FAIL_FAST_SECONDS = 1.0
+_fail_until: dict[int, float] = {}
 
 
 def locked_player(phone: str) -> Player:
@@ -18,9 +26,20 @@ def lock_level(amount: int) -> None:
     """The stake level's row makes the second of two equal stakes see the first.
 
     Row locks on other rows would let both find nobody, and both wait.
+
+    After a lock timeout, raise OperationalError at once for a second: otherwise the stakes that wait for one locked
+    level would occupy every thread of the site, one lock timeout after the other.
     """
-    while StakeLevel.objects.select_for_update().filter(amount=amount).first() is None:
-        StakeLevel.objects.get_or_create(amount=amount)
+    if time.monotonic() < _fail_until.get(amount, 0.0):
+        raise OperationalError(f"Stake level {amount} was locked a moment ago.")
+    try:
+        while StakeLevel.objects.select_for_update().filter(amount=amount).first() is None:
+            StakeLevel.objects.get_or_create(amount=amount)
+    except OperationalError as error:
+        if sqlstate(error) == _LOCK_TIMEOUT:
+            _fail_until[amount] = time.monotonic() + _FAIL_FAST_SECONDS
+        raise
+    _fail_until.pop(amount, None)
 
 
 def lock_recipient(phone: str) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ SOON = 3
 LIMITS = {
     "DATABASE_CONNECT_TIMEOUT": "2",
     "DATABASE_STATEMENT_TIMEOUT": "2.5",
-    "DATABASE_LOCK_TIMEOUT": "0.7",
+    "DATABASE_LOCK_TIMEOUT": "0.9",
     "DATABASE_IDLE_TIMEOUT": "9",
 }
 
@@ -123,7 +124,7 @@ def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
     wsgi = subprocess.run(
         [*alone, f"import playmatatu.wsgi\n{code}"], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True
     )
-    assert wsgi.stdout.strip() == "['2500ms', '700ms', '9s']"
+    assert wsgi.stdout.strip() == "['2500ms', '900ms', '9s']"
 
 
 def test_a_locked_row(site: Site) -> None:
@@ -144,6 +145,24 @@ def test_a_locked_row(site: Site) -> None:
         assert page.headers["Content-Type"].startswith("text/html")
         assert "try again in a few seconds" in page.text
         assert site.health()[1].json()["parts"]["database"] == "ok"
+
+
+def test_one_locked_stake_level_leaves_the_rest_of_the_site_alone(site: Site) -> None:
+    def stake(amount: int, phone: str) -> tuple[float, int]:
+        started = time.monotonic()
+        body = {"phone_number": phone, "stake_amount": amount}
+        answer = requests.post(f"{site.url}/api/v1/game/stake", json=body, timeout=30)
+        return time.monotonic() - started, answer.status_code
+
+    stake(6000, "0772000900")
+    with site.sql() as sql, ThreadPoolExecutor(18) as players:
+        sql.execute("SELECT FROM game_stakelevel WHERE amount = 6000 FOR UPDATE")
+        stuck = [players.submit(stake, 6000, f"07720009{number}") for number in range(10, 26)]
+        time.sleep(0.2)
+        other, health = players.submit(stake, 7001, "0772000990"), players.submit(site.health)
+        assert (other.result()[1], health.result()[1].json()["parts"]["database"]) == (200, "ok")
+        assert max(other.result()[0], health.result()[0]) < 1.5
+        assert {one.result()[1] for one in stuck} == {503}
 
 
 def test_a_statement_that_takes_for_ever(site: Site) -> None:
