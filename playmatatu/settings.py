@@ -1,61 +1,17 @@
-"""Settings, read from the environment or `.env`; `.env.example` lists every one with its default."""
+"""Settings, read from the environment or `.env`. `.env.example` lists every setting with its default."""
 
-import math
 from pathlib import Path
 from typing import Any
 
-import environ
 from django import VERSION as DJANGO
 from django.core.exceptions import ImproperlyConfigured
 
+from playmatatu import environment
+from playmatatu.environment import choice, env, flag, items, lists, number, text, url, whole
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
-
-
-def text(name: str, default: str = "") -> str:
-    """The setting's value; an empty one counts as absent, as `.env.example` lists many so.
-
-    Read raw: `Env.str` takes a leading `$` for another variable's name, and a password may begin with one.
-    """
-    return str(env.ENVIRON.get(name, "")).strip() or default
-
-
-def number(name: str, default: float) -> float:
-    value = text(name)
-    try:
-        read = float(value) if value else default
-    except ValueError:
-        read = math.nan
-    if not math.isfinite(read):
-        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.")
-    return read
-
-
-def whole(name: str, default: int) -> int:
-    value = text(name)
-    try:
-        return int(value) if value else default
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
-
-
-def flag(name: str, default: bool) -> bool:
-    return env.bool(name) if text(name) else default
-
-
-def items(name: str) -> list[str]:
-    return [item.strip() for item in text(name).split(",") if item.strip()]
-
-
-def lists(name: str, default: str) -> dict[str, list[str]]:
-    """`one=a b,two=c` as {"one": ["a", "b"], "two": ["c"]}."""
-    pairs = [item.partition("=") for item in text(name, default).split(",") if item.strip()]
-    if any(not key.strip() or not values.split() for key, _, values in pairs):
-        raise ImproperlyConfigured(f"{name} must be written like {default!r}.")
-    return {key.strip(): values.split() for key, _, values in pairs}
-
+environment.read_file(BASE_DIR / ".env")
 
 DEBUG = flag("DEBUG", default=False)
 SECRET_KEY = text("SECRET_KEY", "insecure-key-for-development-only-never-for-real-money" if DEBUG else "")
@@ -142,9 +98,7 @@ AUTH_PASSWORD_VALIDATORS = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGES = [("en", "English"), ("lg", "Luganda"), ("sw", "Kiswahili")]
-LANGUAGE_CODE = text("LANGUAGE_CODE", "en")
-if LANGUAGE_CODE not in dict(LANGUAGES):
-    raise ImproperlyConfigured(f"LANGUAGE_CODE must be one of {', '.join(dict(LANGUAGES))}, not {LANGUAGE_CODE!r}.")
+LANGUAGE_CODE = choice("LANGUAGE_CODE", "en", tuple(dict(LANGUAGES)))
 LANGUAGE_COOKIE_AGE = 365 * 86400
 LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", SECURE_SSL_REDIRECT
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -170,7 +124,10 @@ DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
 
 
 def _database() -> dict[str, Any]:
-    config = dict(env.db_url_config(text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")))
+    default = f"sqlite:///{BASE_DIR / 'db.sqlite3'}"
+    config = dict(
+        env.db_url_config(url("DATABASE_URL", default, ("postgres", "postgresql", "psql", "pgsql", "sqlite")))
+    )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
         # A site, its worker and a few commands share one file only so: readers beside one writer, writers
@@ -202,7 +159,7 @@ def caches(redis_url: str) -> dict[str, Any]:
     return {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url, "OPTIONS": options}}
 
 
-CACHES = caches(text("REDIS_URL"))
+CACHES = caches(url("REDIS_URL", "", ("redis", "rediss", "unix")))
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
@@ -222,9 +179,7 @@ SMS_SEND_PATH = text("SMS_SEND_PATH", "/v3/api/send_sms/")
 SMS_DLR_PATH = text("SMS_DLR_PATH", "/v3/api/dlr/")
 SMS_CONNECT_TIMEOUT = number("SMS_CONNECT_TIMEOUT", 3)
 SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
-SMS_DELIVERY = text("SMS_DELIVERY", "inline").lower()
-if SMS_DELIVERY not in {"inline", "worker", "tasks"}:
-    raise ImproperlyConfigured(f"SMS_DELIVERY must be inline, worker or tasks, not {SMS_DELIVERY!r}.")
+SMS_DELIVERY = choice("SMS_DELIVERY", "inline", ("inline", "worker", "tasks"))
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
 # Credentials of the game and of its money that no log line, page or old text may hold.
@@ -278,10 +233,7 @@ ADMINS: list[Any] = items("ADMINS") if DJANGO >= (6, 0) else [(address, address)
 ALERT_WEBHOOK_URL = text("ALERT_WEBHOOK_URL")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL = text("SERVER_EMAIL", "root@localhost")
 EMAIL_SUBJECT_PREFIX = "[PlayMatatu] "
-try:
-    _email = env.email_url_config(text("EMAIL_URL", "smtp://localhost:25"))
-except (ImproperlyConfigured, KeyError, ValueError):
-    raise ImproperlyConfigured("EMAIL_URL must be written like smtp+tls://user:password@mail.example.com.") from None
+_email = env.email_url_config(url("EMAIL_URL", "smtp://localhost:25", tuple(env.EMAIL_SCHEMES)))
 _smtp: dict[str, Any] = {
     "host": _email["EMAIL_HOST"],
     "port": _email["EMAIL_PORT"] or 25,
@@ -300,10 +252,8 @@ else:
     EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _smtp["username"], _smtp["password"]
     EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _smtp["use_tls"], _smtp["use_ssl"], _smtp["timeout"]
 
-LOG_LEVEL = text("LOG_LEVEL", "INFO").upper()
-LOG_FORMAT = text("LOG_FORMAT", "console").lower()
-if LOG_FORMAT not in {"console", "json"}:
-    raise ImproperlyConfigured(f"LOG_FORMAT must be console or json, not {LOG_FORMAT!r}.")
+LOG_LEVEL = choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error", "critical")).upper()
+LOG_FORMAT = choice("LOG_FORMAT", "console", ("console", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

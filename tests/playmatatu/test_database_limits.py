@@ -68,7 +68,7 @@ def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[S
         sql.execute("GRANT ALL ON SCHEMA public TO site")
     env = environment(
         DEBUG="true",
-        DATABASE_URL=f"postgres://site@127.0.0.1:{postgres.port}/site",
+        DATABASE_URL=f"postgres://site@127.0.0.1:{postgres.port}/site?target_session_attrs=read-write",
         REDIS_URL=redis_server_session.url,
         WEB_CONCURRENCY="1",
         **LIMITS,
