@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from game.rules.amounts import payable, prize
+from game.rules.validation import payable, prize
 
 # None of these may be negative; 0 lets nothing of the kind pass.
 _LIMITS = (

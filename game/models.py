@@ -78,7 +78,7 @@ class Entry(models.Model):
     # The code this player wants to join; kept while the payment is under way, and told when it was too late.
     joins_code = models.CharField(max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
-    # Which limit kept the invite from leaving: a key of game.rules.invites.INVITE_REFUSALS.
+    # Which limit kept the invite from leaving: a key of game.rules.limits.INVITE_REFUSALS.
     invite_refused = models.CharField("why no invite left", max_length=16, blank=True, default="", db_default="")
     # The language of the page it was placed on; its player's texts are in it. "": the site's.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")

@@ -17,8 +17,8 @@ from django.utils.translation import override
 
 from game import clock
 from game.models import Entry, Player, Session
-from game.rules.links import WINDOW as LINK_WINDOW
-from game.rules.links import entry_to_find
+from game.money import due_back
+from game.rules.limits import LINKS_WINDOW
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
 from payments.models import Payment
@@ -28,6 +28,8 @@ from sms.outbox import queue_sms
 from sms.text import count_segments
 
 logger = logging.getLogger("game.notifications")
+
+_LOOK_BACK = 10
 
 
 def render(kind: str, language: str = "", **values: object) -> str:
@@ -138,10 +140,10 @@ def text_own_link(phone: str) -> None:
     """The way back to a player's open stake; nothing where they have none, or had enough of these in the hour."""
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
-        entry = entry_to_find(phone) if player is not None else None
+        entry = _entry_to_find(phone) if player is not None else None
         if entry is None:
             return
-        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - LINK_WINDOW)
+        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - LINKS_WINDOW)
         if recent.count() >= settings.LINKS_PER_PHONE_HOUR:
             return
         prefix = f"link:{entry.pk}:"
@@ -153,6 +155,15 @@ def text_own_link(phone: str) -> None:
             dedupe_key=f"{prefix}{asked + 1}",
             expires_at=_ends(entry) if entry.is_live else None,
         )
+
+
+def _entry_to_find(phone: str) -> Entry | None:
+    """Return the phone's live entry, or the newest of its last 10 whose money is due back."""
+    newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
+    for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
+        if entry.is_live:
+            return entry
+    return next((entry for entry in newest[:_LOOK_BACK] if due_back(entry)), None)
 
 
 def _ends(entry: Entry) -> datetime | None:

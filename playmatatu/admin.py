@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext
 
-from game.rules.addresses import client_address
+from game.rules.limits import client_address
 from playmatatu import logins, refusals
 
 

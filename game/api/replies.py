@@ -4,10 +4,10 @@ from typing import Any
 
 from game.models import Entry
 from game.money import due_back
-from game.reasons import end_of
-from game.rules.invites import INVITE_REFUSALS
+from game.rules.limits import INVITE_REFUSALS
 from game.rules.placing import Placed
 from game.tokens import game_link, player_token, queue_token
+from game.wording import end_of
 from sms.models import ACCEPTED, SmsMessage
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 
 from game.api import schemas
 from game.api.replies import iso, placed_answer, status_answer
-from game.rules.addresses import client_address
+from game.rules.limits import client_address
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
 from game.tokens import entry_in, entry_of, session_of

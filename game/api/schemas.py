@@ -6,7 +6,7 @@ from ninja import Schema
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from game.rules.codes import read_code
-from game.rules.names import MAX_NAME, has_control
+from game.rules.validation import MAX_NAME, has_control
 from sms.text import to_e164
 
 

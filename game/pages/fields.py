@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from game.pages.sentences import translated
+from game.wording import translated
 from sms.text import to_e164
 
 ERRORS = {"required": _("Please fill this in."), "max_length": _("That is too long.")}

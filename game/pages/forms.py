@@ -10,10 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
 from game.pages.fields import ERRORS, PhoneField, said
-from game.rules.amounts import payable, prize
 from game.rules.codes import read_code
-from game.rules.names import MAX_NAME, has_control
 from game.rules.placing import Stake
+from game.rules.validation import MAX_NAME, has_control, payable, prize
 from game.templatetags.pages import commas
 from sms.text import mask_phone, to_e164, to_local
 

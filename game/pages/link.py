@@ -12,8 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from game.notifications import text_own_link
 from game.pages.fields import PhoneField
-from game.rules.addresses import client_address
-from game.rules.links import count_request
+from game.rules.limits import client_address, count_link_request
 from game.rules.refused import Refused
 from sms import conf
 
@@ -54,7 +53,7 @@ def link(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         phone = form.cleaned_data["phone_number"]
         try:
-            count_request(client_address(request))
+            count_link_request(client_address(request))
         except Refused as refusal:
             form.add_error("phone_number", refusal.translated())
             answer = render(request, "game/link.html", {"form": form}, status=refusal.status)

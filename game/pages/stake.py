@@ -12,9 +12,8 @@ from game.models import Entry
 from game.money import concerns_its_player
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.forms import StakeForm, initial_of, presets
-from game.rules.addresses import client_address
 from game.rules.codes import CODE_NOT_OPEN, open_match, read_code
-from game.rules.guesses import count_wrong_code, refuse_code_guessing
+from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
 from sms.clicks import opened

@@ -14,12 +14,11 @@ from game.money import due_back
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.pages.paying import may_still_ring, paying, why_not_paid
-from game.pages.sentences import INVITE_WORDS
-from game.reasons import end_of
 from game.rules import ending
-from game.rules.amounts import prize
-from game.rules.invites import INVITE_REFUSALS
+from game.rules.limits import INVITE_REFUSALS
+from game.rules.validation import prize
 from game.tokens import entry_of, player_token
+from game.wording import INVITE_WORDS, end_of
 from sms.models import SmsMessage
 from sms.text import to_local
 

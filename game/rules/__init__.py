@@ -1,10 +1,10 @@
-"""What a stake goes through, in its order; pages and API ask here, and nothing here knows them.
+"""The rules of a stake, in the order in which it meets them. Pages and API call them; they import neither.
 
-    placing    a stake is taken: a new entry, which awaits its payment
-    opening    its payment succeeded: the entry opens, a private match's invite leaves
-    matching   two open entries of one stake make a session
-    ending     left, past its time, not paid: the entry is over, and what was paid for nothing is due back
-    pruning    what came to nothing is forgotten
+    placing    takes a stake: a new entry that awaits its payment
+    opening    activates the entry when its payment succeeds, and sends a private match's invite
+    matching   makes a session of two active entries of one stake
+    ending     ends an entry that was left, expired or never paid; its money is then due back
+    pruning    deletes stakes that nobody paid, and what only they needed
 
-Beside them: amounts, codes, invites, guesses (of codes), unpaid (stakes without money), addresses, names, locks.
+Beside them: validation (amounts, names), codes (of private matches), limits, locks, refused.
 """

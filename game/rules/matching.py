@@ -4,7 +4,7 @@ from django.utils.crypto import get_random_string
 
 from game import clock
 from game.models import Entry, Session, life
-from game.rules.amounts import prize
+from game.rules.validation import prize
 from game.signals import session_committed
 
 # Letters and digits alone: sites in front of us may take an address with others for another page's.

@@ -3,7 +3,7 @@
 from game import clock
 from game.models import Entry, Player
 from game.rules.ending import end_what_is_over
-from game.rules.invites import admit_invite
+from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.matching import match
 from game.signals import private_match_created

@@ -7,16 +7,13 @@ from django.db import transaction
 from django.utils.translation import gettext_noop as _
 
 from game.models import Entry
-from game.rules.addresses import site_of
-from game.rules.amounts import check_amount, payable
 from game.rules.codes import CODE_EXPIRED, give_code, joinable
 from game.rules.ending import end_what_is_over
-from game.rules.guesses import count_wrong_code, refuse_code_guessing
-from game.rules.invites import order_invite
+from game.rules.limits import count_wrong_code, order_invite, refuse_code_guessing, refuse_unpaid, site_of
 from game.rules.locks import lock_level, locked_player
 from game.rules.opening import has_open_entry, open_entry
 from game.rules.refused import Refused
-from game.rules.unpaid import refuse_unpaid
+from game.rules.validation import check_amount, payable
 from payments import collecting
 from payments.models import Payment
 from payments.phones import network_of

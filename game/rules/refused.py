@@ -1,6 +1,6 @@
 """What a player is told when a stake is refused."""
 
-from game.sentences import Sentence
+from game.wording import Sentence
 
 
 class Refused(Exception):

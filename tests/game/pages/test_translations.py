@@ -16,8 +16,8 @@ from django.utils.translation import override
 
 from game.models import Entry
 from game.notifications import render
-from game.pages.sentences import INVITE_WORDS, PHONE_SENTENCES
-from game.rules.invites import INVITE_REFUSALS
+from game.rules.limits import INVITE_REFUSALS
+from game.wording import INVITE_WORDS, PHONE_SENTENCES
 from sms.models import SmsMessage
 from sms.text.phone import to_e164
 from sms.text.segments import segments

@@ -10,8 +10,8 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from game.models import Entry, Player, Session, WrongCode
-from game.rules.addresses import client_address
 from game.rules.codes import joinable
+from game.rules.limits import client_address
 from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import RedisServer, Sandbox

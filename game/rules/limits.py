@@ -1,0 +1,194 @@
+"""Limits on what anybody can do to a stranger's number, or guess: invites, unpaid stakes, match codes, link requests.
+
+A limit counts rows of the database, so all processes count the same. Most limits count by client address: by the
+address itself and, for IPv6, by its /48 with SITE_FACTOR times the limit.
+"""
+
+import ipaddress
+import logging
+import re
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_noop as _
+
+from game import clock
+from game.models import Entry, LinkRequest, Player, WrongCode
+from game.rules.locks import lock_recipient
+from game.rules.refused import Refused
+from payments.models import Payment
+
+logger = logging.getLogger("game.limits")
+
+CODES_WINDOW = timedelta(minutes=10)
+LINKS_WINDOW = timedelta(hours=1)
+UNPAID_WINDOW = timedelta(hours=1)
+# A /48 belongs to a company or a hosting provider, not to one subscriber.
+SITE_FACTOR = 10
+
+# The limits that can keep an invite from being sent, and the sentence for its creator.
+INVITE_REFUSALS = {
+    "inviter": _("You have sent as many invites as one player may send in a day; share the code yourself."),
+    "recipient": _("This number has had as many invites as one may get in a day; share the code yourself."),
+    "address": _("Too many invites came from your network in the last hour; share the code yourself."),
+}
+
+
+# --- client addresses
+
+_WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the client's address as seen by the outermost of TRUSTED_PROXY_COUNT proxies, or "" if it is unreadable.
+
+    An IPv6 address is cut to its first 64 bits, because a subscriber may use any of the rest.
+    """
+    count = settings.TRUSTED_PROXY_COUNT
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    seen = hops[-count] if count > 0 and len(hops) >= count else str(request.META.get("REMOTE_ADDR", ""))
+    # Some proxies append a port: 192.0.2.1:5678 or [2001:db8::1]:5678.
+    if match := _WITH_PORT.fullmatch(seen):
+        seen = match[1] or match[2]
+    try:
+        address = ipaddress.ip_address(seen.partition("%")[0])
+    except ValueError:
+        # All unreadable addresses share one limit.
+        logger.warning(
+            "game.no_address: a client's address cannot be read; TRUSTED_PROXY_COUNT is %s",
+            count,
+            extra={"event": "game.no_address"},
+        )
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return _network(address, 64)
+
+
+def site_of(address: str) -> str | None:
+    """Return the /48 of an IPv6 address of `client_address`, None for other addresses."""
+    parsed = ipaddress.ip_address(address) if address else None
+    return _network(parsed, 48) if isinstance(parsed, ipaddress.IPv6Address) else None
+
+
+def _buckets(address: str) -> list[tuple[Q, int]]:
+    """Return conditions for the rows that count for this address, each with the factor on its limit."""
+    buckets = [(Q(client_address=address or None), 1)]
+    if site := site_of(address):
+        buckets.append((Q(client_site=site), SITE_FACTOR))
+    return buckets
+
+
+def _network(address: ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.ip_network((address, bits), strict=False).network_address)
+
+
+# --- match codes
+
+
+def refuse_code_guessing(address: str) -> None:
+    """Raise Refused (429) if this address gave too many wrong codes in the last 10 minutes."""
+    recent = WrongCode.objects.filter(at__gt=clock.now() - CODES_WINDOW)
+    for rows, factor in _buckets(address):
+        if recent.filter(rows).count() >= settings.WRONG_CODES_PER_ADDRESS * factor:
+            raise Refused(
+                429,
+                _("Too many wrong match codes came from your network; try again in 10 minutes."),
+                "match_code",
+                retry_after=int(CODES_WINDOW.total_seconds()),
+            )
+
+
+def count_wrong_code(address: str) -> None:
+    WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
+
+
+# --- unpaid stakes: each makes a phone show a payment prompt, and anybody can type in any number
+
+
+def refuse_unpaid(player: Player, address: str) -> None:
+    """Raise Refused (429) over a limit on unpaid stakes. The caller holds the player's lock."""
+    recent = Entry.objects.filter(opened_at=None, created_at__gt=clock.now() - UNPAID_WINDOW).exclude(
+        payment__status=Payment.Status.SUCCESS
+    )
+    if (wait := _wait(recent.filter(player=player), settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
+        raise Refused(
+            429,
+            _("This number has too many unpaid stakes; try again in %(minutes)s minutes."),
+            "phone_number",
+            retry_after=wait,
+            minutes=-(-wait // 60),
+        )
+    for rows, factor in _buckets(address):
+        if (wait := _wait(recent.filter(rows), settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
+            raise Refused(
+                429,
+                _("Too many unpaid stakes came from your network; try again in %(minutes)s minutes."),
+                retry_after=wait,
+                minutes=-(-wait // 60),
+            )
+
+
+def _wait(rows: "QuerySet[Entry]", limit: int) -> int | None:
+    """Return the seconds until fewer than `limit` rows are left in the window, or None if that is so now."""
+    # The end of this row makes room: the oldest of the newest `limit` rows.
+    moments = rows.order_by("-created_at").values_list("created_at", flat=True)[max(0, limit - 1) : limit or 1]
+    blocking = next(iter(moments), None)
+    if blocking is None:
+        return None if limit > 0 else int(UNPAID_WINDOW.total_seconds())
+    return max(1, int((blocking + UNPAID_WINDOW - clock.now()).total_seconds()) + 1)
+
+
+# --- invites: checked when the match is ordered, so that its creator knows, and again when the invite is sent
+
+
+def order_invite(entry: Entry, invite_phone: str) -> None:
+    """Set on an unsaved entry the number to invite, or the limit that forbids it."""
+    entry.invite_refused = _invite_refusal(entry, invite_phone)
+    entry.invite_phone = "" if entry.invite_refused else invite_phone
+
+
+def admit_invite(entry: Entry) -> None:
+    """Check the invite of an entry that is being activated again, under the recipient's lock. The caller saves."""
+    if entry.invite_phone:
+        lock_recipient(entry.invite_phone)
+        order_invite(entry, entry.invite_phone)
+
+
+def _invite_refusal(entry: Entry, invite_phone: str) -> str:
+    """Return the key of INVITE_REFUSALS for the limit that forbids this invite, "" if none does."""
+    now = clock.now()
+    # Only invites that were sent: an unpaid stake must not use up a stranger's limit.
+    sent = Entry.objects.exclude(invite_phone="").exclude(pk=entry.pk)
+    today = sent.filter(opened_at__gt=now - timedelta(days=1))
+    if today.filter(player_id=entry.player_id).count() >= settings.INVITES_PER_INVITER_DAY:
+        return "inviter"
+    if today.filter(invite_phone=invite_phone).count() >= settings.INVITES_PER_RECIPIENT_DAY:
+        return "recipient"
+    this_hour = sent.filter(opened_at__gt=now - timedelta(hours=1))
+    for rows, factor in _buckets(entry.client_address or ""):
+        if this_hour.filter(rows).count() >= settings.INVITES_PER_ADDRESS_HOUR * factor:
+            return "address"
+    return ""
+
+
+# --- "Text me my link": the address's limit is told; a number's own limit never is, as it would tell of its stakes
+
+
+def count_link_request(address: str) -> None:
+    """Count a request. Raise Refused (429) if this address made too many in the last hour, whatever the number."""
+    since = clock.now() - LINKS_WINDOW
+    LinkRequest.objects.filter(at__lte=since).delete()
+    for rows, factor in _buckets(address):
+        if LinkRequest.objects.filter(rows, at__gt=since).count() >= settings.LINKS_PER_ADDRESS_HOUR * factor:
+            raise Refused(
+                429,
+                _("Too many links were asked for from your network; try again in an hour."),
+                "phone_number",
+                retry_after=int(LINKS_WINDOW.total_seconds()),
+            )
+    LinkRequest.objects.create(client_address=address or None, client_site=site_of(address))
