@@ -1,0 +1,178 @@
+"""The rule of a match: which events its result, its prize and a change of one share bring to its two payments.
+
+Pure. The prize is the sum of the two shares, so its state follows from them; nothing else is stored but the result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from payments.rules import apply, may_pay_out
+from payments.states import Effect, Event, Kind, Outcome, Payout, Place, Posting, State
+
+
+class Result(str, Enum):
+    NONE, WIN, DRAW, VOID = "", "win", "draw", "void"
+
+
+class Prize(str, Enum):
+    NONE, HELD, PAYABLE, ORDERED = "", "held", "payable", "ordered"
+    SENDING, AMBIGUOUS, PAID = "sending", "ambiguous", "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """`shares`: the states of its two payments, in the order of their ids."""
+
+    shares: tuple[State, State]
+    result: Result = Result.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of one share, and what the rule made of it."""
+
+    share: int
+    event: Event
+    before: State
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class MatchOutcome:
+    """`refusal`: why nothing happened."""
+
+    match: Match
+    steps: tuple[Step, ...] = ()
+    refusal: str = ""
+
+    @property
+    def postings(self) -> tuple[Posting, ...]:
+        return tuple(posting for step in self.steps for posting in step.outcome.postings)
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        return tuple(effect for step in self.steps for effect in step.outcome.effects)
+
+
+_UNDER_WAY = {Payout.ORDERED: Prize.ORDERED, Payout.SENDING: Prize.SENDING, Payout.AMBIGUOUS: Prize.AMBIGUOUS}
+
+
+def prize_of(match: Match) -> Prize:
+    """The state of the prize: a function of the result and the shares."""
+    places = [share.place for share in match.shares]
+    if match.result is not Result.WIN or all(share.approved for share in match.shares):
+        return Prize.NONE
+    if Place.PRIZE_TRANSIT in places:
+        transit = next(share for share in match.shares if share.place is Place.PRIZE_TRANSIT)
+        return _UNDER_WAY[transit.payout]
+    if any(_is_out(share) for share in match.shares):
+        return Prize.PAID
+    return Prize.PAYABLE if all(place is Place.PRIZE for place in places) else Prize.HELD
+
+
+def _is_out(share: State) -> bool:
+    return share.place is Place.PRIZE_PAID or (share.place is Place.LOST and share.back is Place.PRIZE_PAID)
+
+
+def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
+    """An event of one payment, and what it brings to the other: an order that is taken back, a prize that resumes."""
+    return _run(match, [(share, event)], now)
+
+
+def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
+    """Store a result. A win makes the prize payable, or held if a share is missing; a draw or void gives back."""
+    if match.result is not Result.NONE:
+        return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
+    recorded = Match(match.shares, result)
+    events = [(index, Event(Kind.RESULT)) for index in (0, 1)]
+    if result is not Result.WIN:
+        events += _give_back(match)
+    return _run(recorded, events, now)
+
+
+def give_back(match: Match, now: datetime) -> MatchOutcome:
+    """Both stakes go back: a match without a result, or a prize that cannot be paid."""
+    if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
+        return MatchOutcome(match, refusal="Its prize is under way or paid.")
+    events = _give_back(match)
+    if not events:
+        return MatchOutcome(match, refusal="No stake is in the match.")
+    return _run(Match(match.shares, Result.VOID), events, now)
+
+
+def _give_back(match: Match) -> list[tuple[int, Event]]:
+    of_match = (Place.IN_MATCH, Place.PRIZE)
+    return [
+        (index, Event(Kind.GIVEN_BACK))
+        for index, share in enumerate(match.shares)
+        if share.place in of_match or (share.place is Place.CONTESTED and share.back in of_match)
+    ]
+
+
+def house_pays(match: Match, now: datetime) -> MatchOutcome:
+    """The house pays the share that is missing from a held prize."""
+    if prize_of(match) is not Prize.HELD or any(share.place is Place.CONTESTED for share in match.shares):
+        return MatchOutcome(match, refusal="No prize is held, or a payment is still contested.")
+    missing = [index for index, share in enumerate(match.shares) if share.place is Place.NONE]
+    if not missing or len(missing) == len(match.shares):
+        return MatchOutcome(match, refusal="No share is missing, or both are.")
+    return _run(match, [(index, Event(Kind.HOUSE_PAID)) for index in missing], now)
+
+
+def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
+    """Order the payout of a payable prize, or record it as paid by hand (`event`): both shares, or neither."""
+    if prize_of(match) is not Prize.PAYABLE:
+        return MatchOutcome(match, refusal="No prize is payable.")
+    return _both(match, event, now)
+
+
+def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
+    """A step of the payout that is on its way: both shares, or neither."""
+    return _both(match, event, now)
+
+
+def _both(match: Match, event: Event, now: datetime) -> MatchOutcome:
+    for share in match.shares:
+        refusal = apply(share, event, now).refusal
+        if refusal:
+            return MatchOutcome(match, refusal=refusal)
+    return _run(match, [(0, event), (1, event)], now)
+
+
+def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
+    """A late result or a payout that was returned: each share that it fits."""
+    fits = [(index, event) for index, share in enumerate(match.shares) if not apply(share, event, now).refusal]
+    return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
+
+
+def may_send(match: Match) -> bool:
+    """Whether polls since the order confirm both shares."""
+    return all(may_pay_out(share) for share in match.shares)
+
+
+def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> MatchOutcome:
+    shares, steps = list(match.shares), []
+    queue = list(events)
+    while queue:
+        index, event = queue.pop(0)
+        outcome = apply(shares[index], event, now)
+        steps.append(Step(index, event, shares[index], outcome))
+        shares[index] = outcome.state
+        if not queue:
+            queue = _follow_ups(Match((shares[0], shares[1]), match.result))
+    return MatchOutcome(Match((shares[0], shares[1]), match.result), tuple(steps))
+
+
+def _follow_ups(match: Match) -> list[tuple[int, Event]]:
+    """What the state of both shares asks for: an order with a share gone is taken back; a complete win is booked."""
+    places = [share.place for share in match.shares]
+    if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:
+        index = places.index(Place.PRIZE_TRANSIT)
+        if match.shares[index].payout is Payout.ORDERED:
+            return [(index, Event(Kind.ORDER_WITHDRAWN))]
+    complete = all(place in (Place.IN_MATCH, Place.PRIZE) for place in places)
+    if match.result is Result.WIN and complete:
+        return [(index, Event(Kind.WON)) for index, place in enumerate(places) if place is Place.IN_MATCH]
+    return []
