@@ -6,15 +6,15 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8025
 export PORT SANDBOX_PORT
 
-# What pip installs of the file $(1). Where it cannot reach its index it would speak of conflicting versions.
+# Install the requirements file $(1). If pip cannot reach its index, it reports conflicting versions; print the real reason.
 define install
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r $(1) -c constraints.txt >$(VENV)/pip.log 2>&1 || { \
 	  if grep -q 'connection broken by' $(VENV)/pip.log; \
-	  then echo "pip could not reach its package index: is there a network, or does pip need a proxy or PIP_INDEX_URL? What it said: $(VENV)/pip.log"; \
+	  then echo "pip could not reach its package index: check the network, the proxy or PIP_INDEX_URL. Its output: $(VENV)/pip.log"; \
 	  else cat $(VENV)/pip.log; fi; exit 1; }
 endef
 
-.PHONY: quick others run manage test lint lock bench messages
+.PHONY: quick others run manage test coverage lint lock bench messages
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
@@ -24,15 +24,19 @@ manage: $(VENV)/run-installed .env
 	@$(VENV)/bin/python -m playmatatu.devserver manage $(ARGS)
 
 test: $(VENV)/test-installed
+	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile -rs
+
+# Which lines the tests execute in their own process. Workers that tests start do not count.
+coverage: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
-# What a change is tried with meanwhile, in a minute: no process is started or killed, nothing is installed, no browser.
+# The fast tests, in a minute: they start no process and no browser, and install nothing.
 quick: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile -m "not slow" tests/sms/text tests/sms/sending tests/sms/dlr tests/sms/console \
 	  tests/sms/stats tests/sms/test_*.py tests/game/rules tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_completeness.py \
 	  tests/playmatatu/test_settings.py tests/test_documents.py
 
-# The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, where they are installed.
+# The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, if they are installed.
 others: $(VENV)/test-installed
 	@.ci/others 3.13 'django>=6' 3.10 'django==5.2 pycurl==7.48'
 
@@ -43,7 +47,7 @@ lint: $(VENV)/test-installed
 	$(VENV)/bin/hadolint deploy/Dockerfile
 	$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 
-# The peers are installed for this alone.
+# Installs the packages that the benchmarks compare with.
 bench: $(VENV)/test-installed
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
 	$(VENV)/bin/python -m benchmarks.delivery
@@ -55,7 +59,7 @@ lock: $(VENV)/test-installed
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --upgrade --no-annotate --no-header -q requirements-dev.txt -o constraints.txt
 	$(VENV)/bin/uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header -q requirements.txt -c constraints.txt -o requirements.lock
 
-# The catalogues of the pages and texts, not of the operators' `sms`; gettext is needed: apt-get install gettext. Then translate and run it again.
+# Update the translation catalogs (needs gettext). Translate the new entries, then run it again. The `sms` app's admin is not translated.
 messages: $(VENV)/test-installed
 	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks --ignore sms
 	$(VENV)/bin/django-admin compilemessages -l lg -l sw --ignore $(VENV)
@@ -76,6 +80,6 @@ $(VENV)/test-installed: requirements.txt requirements-dev.txt constraints.txt | 
 	$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/run-installed
 
-# Only where there is none: it is the operator's file.
+# Created once; after that the file belongs to the operator.
 .env: | .env.example $(VENV)/bin/python
 	@umask 077; key=$$($(VENV)/bin/python -c 'import secrets; print(secrets.token_urlsafe(50))'); sed "s/^SECRET_KEY=.*/SECRET_KEY=$$key/" .env.example > $@

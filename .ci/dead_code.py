@@ -29,6 +29,8 @@ FRAMEWORK = {
 # The public interface of the `sms` app: documented in docs/sms-app.md, called by other projects.
 PUBLIC_MODULES = ("sms/testing.py", "sms/pytest_plugin.py")
 PUBLIC = {"aqueue_sms", "asend_sms"}
+# Sentences that libraries format; listed so that makemessages finds them.
+PUBLIC |= {"PHONE_SENTENCES"}
 # Django calls these by a pattern of their name.
 BY_PATTERN = re.compile(
     r"clean_\w+|has_\w+_permission|get_list_\w+|process_\w+|\w+Config|parse_body|handle_error|on_error"

@@ -19,8 +19,8 @@ SUBJECTS = {
     "payments": {"": "payments asking collecting callbacks money_races payments_admin refunding"},
     "sms": {
         "": "outbox clock owners",
-        "sending": "in_doubt throttle",
-        "reports": "reports",
+        "sending": "in_doubt rate_limit",
+        "dlr": "reports",
         "console": "console overview",
         "worker": "large_ids",
     },
