@@ -1,16 +1,16 @@
-"""What can go wrong with a text. `str()` of each is one sentence for an operator and holds no secret."""
+"""Reasons why a message was not sent. `str()` of each is one sentence for an operator and holds no secret."""
 
 from enum import Enum
 
 
 class SmsError(Exception):
-    """Base of all. `transient` says whether the same text may go through later, by itself."""
+    """Base of all errors of this app. `transient`: the same message may go through later without any change."""
 
     transient = False
 
 
 class InvalidPhone(SmsError, ValueError):
-    """Not a Ugandan mobile number."""
+    """The number is not a Ugandan mobile number."""
 
 
 class SmsDisabled(SmsError):
@@ -21,7 +21,7 @@ class SmsDisabled(SmsError):
 
 
 class Paused(SmsError):
-    """An operator has paused the sending of all texts, or of this kind."""
+    """An operator has paused sending, of all messages or of this kind."""
 
     transient = True
 
@@ -30,24 +30,26 @@ class Paused(SmsError):
 
 
 class NeverTexted(SmsError):
-    """The number is on the list of those that are never texted."""
+    """The number is on the suppression list."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"This number is never texted: {reason}")
+        super().__init__(f"This number is on the suppression list: {reason}")
 
 
 class RateLimited(SmsError):
-    """This phone had a text of the same kind a moment ago. `retry_after`: seconds."""
+    """A message of the same kind was sent to this phone within the rate-limit window. `retry_after`: seconds."""
 
     transient = True
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
-        super().__init__(f"Rate limit: this phone had a text a moment ago; try again in {retry_after:.0f} s.")
+        super().__init__(
+            f"Rate limit: a message of this kind was just sent to this phone; try again in {retry_after:.0f} s."
+        )
 
 
 class Trouble(str, Enum):
-    """What keeps DMark from taking any text: the reason why sending pauses."""
+    """A reason why DMark accepts no message at all, so that sending pauses."""
 
     NONE = ""
     CREDENTIALS = "credentials"
@@ -56,9 +58,9 @@ class Trouble(str, Enum):
 
 
 class ProviderError(SmsError):
-    """DMark did not take the text. `status_code`: its HTTP status, None where there was none.
+    """DMark did not accept the message. `status_code`: the HTTP status, or None if there was no complete response.
 
-    `ambiguous`: DMark may have taken it all the same. `trouble`: what it means for the other texts.
+    `ambiguous`: DMark may have the message nevertheless. `trouble`: what the error means for all other messages.
     """
 
     ambiguous = False
@@ -70,35 +72,35 @@ class ProviderError(SmsError):
 
 
 class AuthenticationFailed(ProviderError):
-    """DMark refuses the credentials; no text is to blame, and none will pass until they are mended."""
+    """DMark refuses the credentials. Every message would be refused until they are corrected."""
 
     trouble = Trouble.CREDENTIALS
 
 
 class ProviderRejected(ProviderError):
-    """DMark refuses this text; the same request would end the same."""
+    """DMark refuses this message. The same request would be refused again."""
 
 
 class Misdirected(ProviderRejected):
-    """DMark redirects, or the settings make no address: nothing passes until they are mended."""
+    """DMark redirects, or the settings make no valid URL. Every message would fail until the settings are corrected."""
 
     trouble = Trouble.CREDENTIALS
 
 
 class AccountRefused(ProviderRejected):
-    """DMark refuses the whole account: no credit, suspended, sender not approved. No text is to blame."""
+    """DMark refuses the whole account: no credit, suspended, or sender not approved."""
 
     trouble = Trouble.ACCOUNT
 
 
 class NotDmarks(ProviderRejected):
-    """A whole answer under 2xx that is not DMark's: never sent again by itself, since DMark may have the text."""
+    """A complete 2xx response that is not DMark's. DMark may have the message, so it is never resent automatically."""
 
     ambiguous = True
 
 
 class ProviderUnavailable(ProviderError):
-    """DMark is out of order or out of reach, also after the quick retries. `retry_after`: seconds, where it said."""
+    """DMark is out of order or unreachable, also on the immediate retries. `retry_after`: seconds, if DMark gave it."""
 
     transient = True
     trouble = Trouble.PROVIDER
@@ -109,6 +111,11 @@ class ProviderUnavailable(ProviderError):
 
 
 class InDoubt(ProviderUnavailable):
-    """The request was written and not answered in full: a time-out, a reset, an answer cut short, a 504."""
+    """An ambiguous send request: it was written and got no complete response (timeout, reset, truncated, 504).
+
+    DMark may have the message and will deliver it. Do not send it again: the person may get it twice. A delivery
+    report, if one arrives, moves the stored message to its final status.
+    """
 
     ambiguous = True
+    transient = False

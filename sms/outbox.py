@@ -1,7 +1,7 @@
-"""The outbox: `queue_sms` joins the caller's transaction, `send_sms` sends now; and what both share with the worker.
+"""The outbox: `queue_sms` joins the caller's transaction, `send_sms` sends now.
 
-A text's way: a row `queued` → claimed, `sending` with a lease → asked whether it may go → the conversation with DMark
-→ `record` writes the outcome. Only a row that its claimer still holds takes a failure; an acceptance always counts.
+The steps of a message: `queued` → claimed (`sending`, with a lease) → eligibility → conversation with DMark → result
+recorded. A failure is recorded only if the row is still claimed by the same claimer. An acceptance always counts.
 """
 
 import logging
@@ -9,15 +9,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import partial
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, Func, QuerySet
 
 from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
-from sms.errors import InDoubt, NeverTexted, SmsDisabled, SmsError
+from sms.errors import InDoubt, NeverTexted, NotDmarks, SmsDisabled, SmsError
 from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsSuppression, Status
 from sms.sending import claims, pauses
 from sms.sending.inline import attempt
@@ -31,72 +31,89 @@ logger = logging.getLogger("sms.outbox")
 CHANNEL = "sms_outbox"
 NOTIFY_EVERY = 0.01
 _last_notify = 0.0
-_HANDFUL = 500
+_CHUNK = 500
+
+
+class _DatabaseNow(Func):
+    """The database's current time, in an INSERT or UPDATE."""
+
+    output_field = DateTimeField()
+
+    def as_sql(self, *arguments: Any, **more: Any) -> tuple[str, tuple[str | int, ...]]:
+        return clock.sql_now(), ()
 
 
 def queue_sms(
     phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
-    """Write one text to the outbox; it leaves after commit, inline, by the worker or by a task.
+    """Write one message to the outbox. It is sent after commit: inline, by the worker or by a task.
 
-    With a `dedupe_key` that exists already: that message, and nothing is sent; an empty one is none. One to a number
-    that is never texted is `cancelled` from the start. Raises InvalidPhone or ValueError before any row is written.
+    If `dedupe_key` exists already, the existing message is returned and nothing is sent. An empty key counts as none. A
+    message to a suppressed number is `cancelled` at once. Raises InvalidPhone or ValueError before a row is written.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
-    if message.status == Status.QUEUED and (never := pauses.never_texted(message.phone)):
-        message.status, message.error = Status.CANCELLED, str(never)
+    if message.status == Status.QUEUED and (refusal := pauses.never_texted(message.phone)):
+        message.status, message.error = Status.CANCELLED, str(refusal)
     try:
-        # In a savepoint: the unique key decides a race, and its error must not end the caller's transaction.
+        # The savepoint keeps the caller's transaction usable if another process has inserted the same dedupe key.
         with transaction.atomic():
-            message.save(force_insert=True)
+            _insert(message)
     except IntegrityError:
         if message.dedupe_key is None:
             raise
         return _first_of(message)
     if message.status == Status.QUEUED:
-        _set_off([message.pk])
+        _send_after_commit(message.pk)
     return message
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
-    """Send one text now, in either mode. Raises SmsError with the reason; the row keeps it too.
+    """Send one message now, whatever SMS_DELIVERY is. Raises SmsError with the reason, which the row keeps too.
 
-    Raises RuntimeError inside an atomic block: rolled back, it would leave a text that was sent and no row of it.
+    Raises InDoubt if DMark may have the message: do not send it again. Raises RuntimeError inside an atomic block,
+    since a rollback would delete the row of a message that was sent.
     """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
-        _keep(message)
+        _insert_durably(message)
         raise SmsDisabled
     if refusal := pauses.refusal(message.phone, kind):
         message.status = Status.CANCELLED if isinstance(refusal, NeverTexted) else Status.FAILED
         message.error = str(refusal)
-        _keep(message)
+        _insert_durably(message)
         raise refusal
     config = conf.current()
     message.status, message.claim = Status.SENDING, uuid.uuid4().hex
     message.lease_until = clock.now() + timedelta(seconds=config.lease + config.longest_send)
-    _keep(message)
+    _insert_durably(message)
     outcome = attempt(message)
     record([outcome])
     message.refresh_from_db()
-    if message.status in ACCEPTED:  # also where a report has come meanwhile
+    if message.status in ACCEPTED:  # A delivery report may have arrived before the result.
         return message
-    if message.status == Status.UNKNOWN:
-        raise InDoubt(message.error)
+    if message.status == Status.UNKNOWN and not isinstance(outcome.reason, NotDmarks):
+        raise InDoubt(message.error, getattr(outcome.reason, "status_code", None)) from outcome.reason
     raise outcome.reason or SmsError(message.error)
 
 
-# For async views: in the thread where Django keeps their database connection. A transaction cannot be open there, so
-# `aqueue_sms` commits by itself.
+# For async views. They run in the thread that holds Django's database connection. No transaction can be open there, so
+# `aqueue_sms` commits immediately.
 aqueue_sms = sync_to_async(queue_sms)
 asend_sms = sync_to_async(send_sms)
 
 
-def _keep(message: SmsMessage) -> None:
-    """Write the row for good. Raises RuntimeError where a transaction around it could take it back."""
+def _insert(message: SmsMessage) -> None:
+    """Insert the row with `due_at` from the database's own clock, which also decides if a message is due."""
+    message.due_at = _DatabaseNow()
+    message.save(force_insert=True)
+    message.due_at = message.created_at
+
+
+def _insert_durably(message: SmsMessage) -> None:
+    """Insert and commit the row. Raises RuntimeError if a surrounding transaction could roll it back."""
     try:
         with transaction.atomic(durable=True):
-            message.save(force_insert=True)
+            _insert(message)
     except RuntimeError as error:
         raise RuntimeError(
             "send_sms may not be called inside an atomic block, whose rollback would lose its row: "
@@ -105,31 +122,34 @@ def _keep(message: SmsMessage) -> None:
 
 
 def _first_of(message: SmsMessage) -> SmsMessage:
-    """The message that has this one's dedupe key already."""
+    """Return the existing message with the same dedupe key. Logs a warning if it is a different message."""
     first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
-    # A text that was emptied or lost its link since is no other text.
+    # The stored text may have been erased, or its link blanked. Neither makes it a different message.
     other = first.text and blank_link(first.text) != blank_link(message.text)
     if first.phone != message.phone or other:
         values = fields(first, "sms.dedupe_key_reused")
         key = redact(str(message.dedupe_key))
         logger.warning(
-            "sms.dedupe_key_reused: %s has %r already, so another text is dropped", facts(values), key, extra=values
+            "sms.dedupe_key_reused: message %s has %r already; a different message is not sent",
+            facts(values),
+            key,
+            extra=values,
         )
     return first
 
 
 def deliver(message_id: int) -> None:
-    """Claim one queued text and send it in this process; nothing happens if another has it already."""
+    """Claim one queued message and send it in this process. Does nothing if another process has claimed it."""
     config = conf.current()
-    for message in claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
+    for message in claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id, due_only=False):
         record([attempt(message)])
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
-    """Queue again what did not arrive; two orders at once send one. Returns the ids that this call queued.
+    """Queue messages again that did not arrive. Returns the ids queued by this call.
 
-    What is past its time gets a new hour, unless its link is blanked already, or its app says that it is no longer
-    worth sending: such a text is left alone.
+    Two calls at once queue a message once. An expired message gets a new lifetime of SMS_LIFE_SECONDS. Messages whose
+    link is blanked, and messages that their owner no longer wants sent, are skipped.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -140,40 +160,43 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
         with transaction.atomic():
             if not SmsMessage.objects.filter(pk=message.pk, status__in=RESENDABLE).update(
                 status=Status.QUEUED,
-                due_at=now,
+                due_at=_DatabaseNow(),
                 expires_at=expires_at,
                 retries=0,
                 doubts=0,
                 error="",
                 claim="",
                 lease_until=None,
+                # The former request's: polling by its id would end the new message with the former one's report.
+                provider_id="",
+                sent_at=None,
+                polled_at=None,
             ):
                 continue
             SmsEvent.objects.create(message_id=message.pk, what=SmsEvent.What.RESEND, actor=actor[:150])
-            _set_off([message.pk])
+            _send_after_commit(message.pk)
         queued.append(message.pk)
     return queued
 
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Those of `rows` that may be sent again."""
+    """Return the messages of `rows` that can be sent again."""
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(phone__in=SmsSuppression.objects.values("phone"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """The ids of those of `rows` that may be sent again, and are still worth it."""
+    """Return the ids of the messages of `rows` that can be sent again and that their owners still want sent."""
     return [message.pk for message in _worth_resending(rows)]
 
 
 def _worth_resending(rows: "QuerySet[SmsMessage]") -> Iterator[SmsMessage]:
-    """In handfuls: a whole day's texts may be ordered at once."""
     ids = list(resendable(rows).values_list("pk", flat=True))
-    for start in range(0, len(ids), _HANDFUL):
-        chosen = SmsMessage.objects.filter(pk__in=ids[start : start + _HANDFUL])
-        handful = list(chosen.only("pk", "dedupe_key", "expires_at"))
-        worth = owners.worth_sending(handful)
-        yield from (message for message in handful if message.pk in worth)
+    for start in range(0, len(ids), _CHUNK):
+        chosen = SmsMessage.objects.filter(pk__in=ids[start : start + _CHUNK])
+        chunk = list(chosen.only("pk", "dedupe_key", "expires_at"))
+        worth = owners.worth_sending(chunk)
+        yield from (message for message in chunk if message.pk in worth)
 
 
 def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires_at: datetime | None) -> SmsMessage:
@@ -200,25 +223,30 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
     )
 
 
-def _set_off(message_ids: list[int]) -> None:
-    """See to it that the texts leave after commit: here, or by a worker that is told of them."""
-    if conf.current().delivery == "worker":
-        # Once a transaction; what a crash keeps untold the worker's poll finds.
+def _send_after_commit(message_id: int) -> None:
+    """Arrange that the message is sent after commit: in this process, by a task, or by a worker that is notified."""
+    delivery = conf.current().delivery
+    if delivery == "worker":
+        # One NOTIFY a transaction is enough. If a crash loses it, the worker's polling finds the row.
         if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
             transaction.on_commit(_notify, robust=True)
         return
     send = deliver
-    if conf.current().delivery == "tasks":
-        # Not before it is asked for: on Django 5.2 it needs a package of its own.
+    if delivery == "tasks":
+        # Imported here, because on Django 5.2 the module needs the package django-tasks.
         from sms.tasks import hand_over as send
-    for message_id in message_ids:
-        transaction.on_commit(partial(send, message_id), robust=True)
+
+    # A function and not a partial: Django logs a failing robust callback by its `__qualname__`, which a partial lacks.
+    def send_committed() -> None:
+        send(message_id)
+
+    transaction.on_commit(send_committed, robust=True)
 
 
 def _notify() -> None:
-    """Wake the workers; at most once in NOTIFY_EVERY, since PostgreSQL lets one transaction at a time commit a NOTIFY.
+    """Wake the workers, at most once in NOTIFY_EVERY: PostgreSQL commits transactions with a NOTIFY one at a time.
 
-    A worker looks a second time after each, so that what is not told of is not left to its poll.
+    The worker looks a second time after each NOTIFY, so that a message whose NOTIFY was skipped does not wait.
     """
     global _last_notify
     now = time.monotonic()

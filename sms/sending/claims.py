@@ -49,12 +49,20 @@ _COLUMNS = ("id", *(name for name in Claimed.__slots__ if name != "pk"))
 
 
 def claim(
-    claimer: str, limit: int, lease: float, message_id: int | None = None, *, probe: bool = False
+    claimer: str,
+    limit: int,
+    lease: float,
+    message_id: int | None = None,
+    *,
+    probe: bool = False,
+    due_only: bool = True,
 ) -> list[Claimed]:
     """Up to `limit` due texts, now `sending` for `claimer`; the one that expires first comes first.
 
     One statement, so one trip to the database and one commit stand between a text and DMark. `message_id`: only this.
     `probe`: the one that was sent least often comes first, lest a text that never passes be every probe.
+    `due_only`: False claims a message whose `due_at` lies ahead too. Inline delivery right after commit uses it: a
+    database clock that steps back would leave the message queued.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     only = "" if message_id is None else "AND id = %s"
@@ -63,9 +71,10 @@ def claim(
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     order = "attempts, expires_at, id" if probe else "expires_at, id"
     now, (lease_end, value) = clock.sql_now(), _after(lease)
+    due = f"due_at <= {now} AND" if due_only else ""
     sql = f"""
         WITH due AS (
-            SELECT id FROM {table} WHERE status = 'queued' AND due_at <= {now} AND {may_leave(now)} {only}
+            SELECT id FROM {table} WHERE status = 'queued' AND {due} {may_leave(now)} {only}
             ORDER BY {order} LIMIT %s {lock}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {lease_end}

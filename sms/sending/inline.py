@@ -3,7 +3,10 @@
 import random
 import time
 
+from django.db import DatabaseError, InterfaceError, connection
+
 from sms import conf
+from sms.database import close_if_unavailable
 from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
@@ -55,5 +58,12 @@ def _once(
 
 
 def _still_ours(message: Text) -> bool:
-    """False once DMark has reported on it, which proves that it has the text."""
-    return SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim).exists()
+    """Return False if a delivery report has arrived, which proves that DMark has the message."""
+    row = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
+    try:
+        return row.exists()
+    except (DatabaseError, InterfaceError) as error:
+        # The connection may have been lost during the send.
+        if connection.in_atomic_block or not close_if_unavailable(error):
+            raise
+    return row.exists()

@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.dispatch import Signal
 
 from sms import clock
+from sms.database import close_if_unavailable
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
 from sms.sending.attempt import Outcome
@@ -59,8 +60,18 @@ class News(NamedTuple):
 
 
 def record(outcomes: Sequence[Outcome]) -> None:
-    """Store what came of each try, then tell the signals."""
-    tell(store(outcomes))
+    """Store results, then send the signals.
+
+    If the connection was lost while the message was being sent, the results are stored once more on a fresh one. They
+    would be lost otherwise, and a later `sms_worker --once` would send the message again.
+    """
+    try:
+        news = store(outcomes)
+    except (DatabaseError, InterfaceError) as error:
+        if connection.in_atomic_block or not close_if_unavailable(error):
+            raise
+        news = store(outcomes)
+    tell(news)
 
 
 def store(outcomes: Sequence[Outcome]) -> list[News]:

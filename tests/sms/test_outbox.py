@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 from typing import Any
@@ -13,10 +15,12 @@ from django.db import connection, transaction
 from django.test import TestCase
 from django.utils import timezone
 
-from sms import outbox
+from sms import clock, outbox
 from sms.errors import (
     AuthenticationFailed,
+    InDoubt,
     InvalidPhone,
+    ProviderError,
     ProviderRejected,
     ProviderUnavailable,
     SmsDisabled,
@@ -25,7 +29,8 @@ from sms.models import SmsEvent, SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending import claims
 from sms.signals import sms_failed, sms_sent
-from tests.conftest import RedisServer, Sandbox
+from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
+from tests.system import ROOT, System, postgres_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,7 +94,9 @@ def test_a_dedupe_key_of_another_text_is_told(
     told = [record.getMessage() for record in caplog.records if "dedupe_key_reused" in record.getMessage()]
     assert bool(told) is warned
     if warned:
-        assert told[0].startswith(f"sms.dedupe_key_reused: {first.pk} (hint) to +25677****456 has 'of 077****456'")
+        assert told[0].startswith(
+            f"sms.dedupe_key_reused: message {first.pk} (hint) to +25677****456 has 'of 077****456'"
+        )
     SmsMessage.objects.filter(pk=first.pk).update(text="")
     caplog.clear()
     queue_sms(PHONE, text, kind="hint", dedupe_key="of 0772123456")
@@ -304,4 +311,103 @@ def test_send_test_sms(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
         call_command("send_test_sms", "0772123456")
     settings.SMS_SERVICE_PASSWORD = ""
     with pytest.raises(CommandError, match="disabled"):
+        call_command("send_test_sms", "0772123456")
+
+
+def test_a_callback_that_fails_after_commit_does_not_stop_the_others(
+    sandbox: Sandbox, monkeypatch: Any, caplog: Any
+) -> None:
+    """Django logs a failing robust callback by its `__qualname__`; a partial has none, so the rest was dropped."""
+    deliver, calls = outbox.deliver, []
+
+    def fail_first(message_id: int) -> None:
+        calls.append(message_id)
+        if len(calls) == 1:
+            raise OSError("no file")
+        deliver(message_id)
+
+    monkeypatch.setattr(outbox, "deliver", fail_first)
+    with transaction.atomic():
+        for number in range(3):
+            queue_sms(PHONE, f"text {number}")
+    assert len(calls) == 3
+    assert SmsMessage.objects.filter(status="sent").count() == 2
+    assert "Error calling _send_after_commit.<locals>.send_committed in on_commit()" in caplog.text
+
+
+def test_a_clock_that_steps_back_does_not_leave_a_message_queued(sandbox: Sandbox, monkeypatch: Any) -> None:
+    with transaction.atomic():
+        message = queue_sms(PHONE, "x")
+        SmsMessage.objects.filter(pk=message.pk).update(due_at=timezone.now() + timedelta(seconds=30))
+    message.refresh_from_db()
+    assert message.status == "sent"
+
+
+def test_due_at_is_the_databases_time(sandbox: Sandbox, settings: Any, monkeypatch: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    ahead = timezone.now() + timedelta(seconds=20)
+    monkeypatch.setattr(clock, "now", lambda **options: ahead)
+    message = queue_sms(PHONE, "x")
+    assert message.due_at == message.created_at == ahead  # Python's value; the row has the database's
+    message.refresh_from_db()
+    assert message.due_at < ahead - timedelta(seconds=10)
+    assert [claimed.pk for claimed in claims.claim("me", 1, 10)] == [message.pk]
+
+
+def test_a_resend_forgets_the_former_request(sandbox: Sandbox, settings: Any) -> None:
+    """The poll would ask for the former id, and its report would end the new message."""
+    message = queue_sms(PHONE, "x")
+    first = SmsMessage.objects.get(pk=message.pk).provider_id
+    settings.SMS_DELIVERY = "worker"
+    SmsMessage.objects.filter(pk=message.pk).update(status="undelivered", polled_at=timezone.now())
+    assert outbox.resend(SmsMessage.objects.filter(pk=message.pk), "alice") == [message.pk]
+    message.refresh_from_db()
+    assert (message.provider_id, message.sent_at, message.polled_at) == ("", None, None)
+    outbox.deliver(message.pk)
+    message.refresh_from_db()
+    assert message.provider_id not in ("", first)
+    assert message.sent_at
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "status_code"),
+    [("html", ProviderRejected, 200), ("504", InDoubt, 504), ("reset", InDoubt, None)],
+)
+def test_send_sms_raises_the_original_error_of_an_ambiguous_request(
+    sandbox: Sandbox, fault: str, error: type[ProviderError], status_code: int | None
+) -> None:
+    sandbox.faults(send=fault)
+    with pytest.raises(error) as caught:
+        send_sms(PHONE, "x")
+    assert (caught.value.status_code, caught.value.ambiguous, caught.value.transient) == (status_code, True, False)
+    assert isinstance(caught.value, InDoubt) is (error is InDoubt)
+    assert SmsMessage.objects.get().status == "unknown"
+    with pytest.raises(CommandError, match=r"^Perhaps sent \(provider\): "):
+        call_command("send_test_sms", "0772123456")
+
+
+def test_a_connection_cut_during_the_send_loses_no_result(postgres: Postgres, sandbox: Sandbox) -> None:
+    sandbox.faults(send="late", hang_seconds=2)
+    system = System(postgres_database(postgres), sandbox, SMS_DELIVERY="inline", SMS_READ_TIMEOUT="10")
+    sender = subprocess.Popen(
+        [sys.executable, "manage.py", "send_test_sms", "0772123456"],
+        cwd=ROOT,
+        env=system.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: sandbox.sends == 1, 20)
+    system.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?",
+               system.database.rsplit("/", 1)[1].partition("?")[0])  # fmt: skip
+    out, _ = sender.communicate(timeout=30)
+    assert (sender.returncode, out.partition(":")[0]) == (0, "sent")
+    assert system.counts() == {"sent": 1}
+    system.manage("sms_worker", "--once")
+    assert len(sandbox.inbox()) == 1
+    system.close()
+
+
+def test_a_setting_that_cannot_be_read_is_one_sentence(settings: Any) -> None:
+    settings.SMS_RATE_LIMIT_SECONDS = "soon"
+    with pytest.raises(CommandError, match=r"^Not sent \(setting\): SMS_RATE_LIMIT_SECONDS must be a number"):
         call_command("send_test_sms", "0772123456")

@@ -1,37 +1,34 @@
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sms.errors import (
     AuthenticationFailed,
-    InDoubt,
     InvalidPhone,
     ProviderError,
-    ProviderUnavailable,
     RateLimited,
     SmsDisabled,
     SmsError,
 )
 from sms.outbox import send_sms
 
-# What to mend, by what went wrong; the first that fits.
-_CURES: tuple[tuple[type[SmsError], str], ...] = (
+# The part that needs fixing, by error class. The first class that matches counts.
+_CAUSES: tuple[tuple[type[SmsError], str], ...] = (
     (InvalidPhone, "bad number"),
     (SmsDisabled, "disabled"),
     (RateLimited, "rate limit"),
     (AuthenticationFailed, "credentials"),
-    (ProviderUnavailable, "provider"),
     (ProviderError, "provider"),
     (SmsError, "error"),
 )
 
-
-_TEXT = "Test message of playmatatu-sms: texts leave."
+_TEXT = "Test message of playmatatu-sms: messages are being sent."
 
 
 class Command(BaseCommand):
-    help = "Send one plain text now, and say what came of it."
-    # An operator needs one line here, and a text must not wait for a setting of something else.
+    help = "Send one message without a kind now, and print its status."
+    # The output is one line that says what to fix. A system check about another setting must not prevent it.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,11 +38,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, phone: str, message: str, **options: Any) -> None:
         try:
             sent = send_sms(phone, message)
-        except InDoubt as error:
-            raise CommandError(f"Perhaps sent (provider): {error} Look at the phone before you send again.") from None
         except SmsError as error:
-            cure = next(name for kind, name in _CURES if isinstance(error, kind))
-            raise CommandError(f"Not sent ({cure}): {error}") from None
+            if isinstance(error, ProviderError) and error.ambiguous:
+                raise CommandError(f"Perhaps sent (provider): {error} Look at the phone before you resend.") from None
+            cause = next(name for kind, name in _CAUSES if isinstance(error, kind))
+            raise CommandError(f"Not sent ({cause}): {error}") from None
+        except ImproperlyConfigured as error:
+            raise CommandError(f"Not sent (setting): {error}") from None
         except ValueError as error:
             raise CommandError(f"Not sent (bad text): {error}") from None
         self.stdout.write(f"{sent.status}: DMark's id {sent.provider_id or 'none given'} (message {sent.pk})")

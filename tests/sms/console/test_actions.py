@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/sms/smsmessage/"
 PHONE, OTHER = "+256772123456", "+256701123456"
-REFUSED = "DMark refuses the text (400): Invalid message format."
+REFUSED = "DMark refuses the message (400): Invalid message format."
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(o
     listed = SmsSuppression.objects.get()
     assert (listed.phone, listed.actor) == (PHONE, "grace")
     waiting.refresh_from_db()
-    assert (waiting.status, waiting.error) == ("cancelled", "This number is never texted: complained")
+    assert (waiting.status, waiting.error) == ("cancelled", "This number is on the suppression list: complained")
     for term in ("0772123456", "+256 772 123456", "772123456"):
         assert PHONE in html(operator.get("/admin/sms/smssuppression/", {"q": term}))
     assert PHONE not in html(operator.get("/admin/sms/smssuppression/", {"q": "0701123456"}))

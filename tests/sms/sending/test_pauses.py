@@ -66,7 +66,7 @@ def test_send_now_says_who_paused_it_and_why(sandbox: Sandbox) -> None:
 def test_a_number_that_is_never_texted(sandbox: Sandbox) -> None:
     SmsSuppression.objects.create(phone=PHONE, reason="complained", actor="grace")
     message = queue_sms("0772123456", "hello")
-    assert (status(message), message.error) == ("cancelled", "This number is never texted: complained")
+    assert (status(message), message.error) == ("cancelled", "This number is on the suppression list: complained")
     with pytest.raises(NeverTexted, match="complained"):
         send_sms(PHONE, "hello")
     assert SmsMessage.objects.filter(status="cancelled").count() == 2
@@ -84,7 +84,7 @@ def test_a_number_listed_after_its_text_was_queued(sandbox: Sandbox, settings: A
     assert pauses.end_never_texted() == 1
     assert status(message) == "cancelled"
     event = SmsEvent.objects.get(message=message)
-    assert (event.what, event.error) == ("cancel", "This number is never texted: complained")
+    assert (event.what, event.error) == ("cancel", "This number is on the suppression list: complained")
 
 
 def test_only_what_waits_can_be_cancelled(sandbox: Sandbox) -> None:
