@@ -27,11 +27,11 @@ _PATIENCE = 5
 @register
 def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found = [*_database(), *_times()]
-    try:
-        config = conf.current()
-        return [*found, *_credentials(config), *_tasks_framework(config)]
-    except ImproperlyConfigured as error:
-        return [*found, Error(str(error), hint="Mend it, or leave it out: there is a default.", id="sms.E004")]
+    if problems := conf.problems():
+        hint = "Correct the setting, or leave it out: it has a default."
+        return [*found, *(Error(problem, hint=hint, id="sms.E004") for problem in problems)]
+    config = conf.current()
+    return [*found, *_credentials(config), *_tasks_framework(config)]
 
 
 @register(deploy=True)
@@ -103,8 +103,9 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Set all three of SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD, or none.",
             id="sms.E001",
         )
-    if config.base_url and (not _host(config.base_url) or urlsplit(config.base_url).scheme not in ("http", "https")):
-        yield Error("SMS_SERVICE_BASE_URL is no address.", hint="Write it like https://sms.example.com.", id="sms.E002")
+    if config.base_url and config.base_url_problem:
+        problem, _, hint = config.base_url_problem.partition(". ")
+        yield Error(f"{problem}.", hint=hint, id="sms.E002")
     paths = (config.token_path, config.send_path, config.dlr_path)
     if config.base_url.endswith("/v3") and any(path.startswith("/v3/") for path in paths):
         yield checks.Warning(

@@ -1,8 +1,14 @@
-"""The `SMS_*` settings with their defaults, read at each use: a project may lack any, and tests override them."""
+"""The `SMS_*` settings: read, checked and given defaults in one place.
+
+They are read at each use, so a project may leave any out and tests may override them.
+"""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -12,8 +18,21 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
 @dataclass(frozen=True, slots=True)
+class Redact:
+    """SMS_REDACT: what logs, pages and old messages must not show.
+
+    `links`: query parameters of links in messages. `names`: names whose values are hidden. `settings`: settings whose
+    values are hidden.
+    """
+
+    links: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """What the app works with; times in seconds."""
+    """The values of all settings. Times are in seconds."""
 
     base_url: str
     username: str
@@ -25,15 +44,17 @@ class Config:
     read_timeout: float
     rate_limit: int
     token_fallback: int
-    # A text that names no expiry of its own is worth sending for so long.
     life: float
-    # By kind: what DMark is told as `category`.
     categories: Mapping[str, str]
     delivery: str
     lease: float
     dlr_enabled: bool
+    dlr_url_suffix: str
     site_url: str
+    extra_mobile_prefixes: tuple[str, ...]
+    inbound_secret: str
     segment_cost: float
+    redact: Redact
 
     @property
     def enabled(self) -> bool:
@@ -41,77 +62,129 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """No further request for one text begins later than this after the first."""
+        """Seconds after the first request in which further requests for the same message may start."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest that one delivery can take: its budget, and the last request begun in it."""
+        """The longest time that one message can take: its budget, and the last request started within it."""
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:
         return f"{self.base_url}/{path.lstrip('/')}"
 
+    @property
+    def base_url_problem(self) -> str:
+        """The reason why the base URL must not be used, or "". The URL is not repeated: it may hold a password."""
+        if "#" in self.base_url or "?" in self.base_url:
+            return (
+                "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
+                "Write it like https://sms.example.com; in a password write %23 for # and %3F for ?."
+            )
+        scheme, host = _scheme_and_host(self.base_url)
+        if scheme not in ("http", "https") or not host:
+            return "SMS_SERVICE_BASE_URL is not a valid URL. Write it like https://sms.example.com."
+        return ""
+
+    @property
+    def shown_base_url(self) -> str:
+        """The base URL without a user name and password, for output and logs."""
+        return re.sub(r"//[^/]*@", "//", self.base_url)
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme, parts.hostname or "") if parts.port != 0 else ("", "")
+    except ValueError:
+        return "", ""
+
 
 def current() -> Config:
-    """Raises ImproperlyConfigured, which names the setting that cannot be read."""
-    return Config(
-        base_url=_text("SMS_SERVICE_BASE_URL").strip().rstrip("/"),
-        username=_text("SMS_SERVICE_USERNAME"),
-        password=_text("SMS_SERVICE_PASSWORD"),
-        token_path=_text("SMS_TOKEN_PATH", "/api/get_token/"),
-        send_path=_text("SMS_SEND_PATH", "/v3/api/send_sms/"),
-        dlr_path=_text("SMS_DLR_PATH", "/v3/api/dlr/"),
-        connect_timeout=_seconds("SMS_CONNECT_TIMEOUT", 3),
-        read_timeout=_seconds("SMS_READ_TIMEOUT", 10),
-        rate_limit=_whole("SMS_RATE_LIMIT_SECONDS", 30),
-        token_fallback=_whole("SMS_TOKEN_FALLBACK_SECONDS", 3000),
-        life=_seconds("SMS_LIFE_SECONDS", 3600),
-        categories=_pairs("SMS_CATEGORIES"),
-        delivery=_delivery("SMS_DELIVERY"),
-        lease=_seconds("SMS_LEASE_SECONDS", 15),
-        dlr_enabled=_flag("SMS_DLR_ENABLED", default=True),
-        site_url=_text("SITE_URL").rstrip("/"),
-        segment_cost=_number("SMS_SEGMENT_COST_UGX", 0),
-    )
+    """Return all settings. Raises ImproperlyConfigured, naming the first setting that cannot be read."""
+    return Config(**{field: read(name) for field, (name, read) in _SETTINGS.items()})
 
 
-def _read(name: str, default: object) -> object:
+def problems() -> list[str]:
+    """Return one sentence for each setting that cannot be read."""
+    found = []
+    for name, read in _SETTINGS.values():
+        try:
+            read(name)
+        except ImproperlyConfigured as error:
+            found.append(str(error))
+    return found
+
+
+def redact() -> Redact:
+    """Return SMS_REDACT, or no rules if it cannot be read: logging must go on. `problems` reports it."""
+    try:
+        return _redact("SMS_REDACT")
+    except ImproperlyConfigured:
+        return Redact()
+
+
+# --- readers: each takes the name of a setting
+
+
+def _value(name: str, default: object) -> object:
     value = getattr(settings, name, None)
     return default if value is None else value
 
 
-def _text(name: str, default: str = "") -> str:
-    return str(_read(name, default))
+def _text(default: str = "", *, clean: Callable[[str], str] = str) -> Callable[[str], str]:
+    def read(name: str) -> str:
+        value = _value(name, default)
+        if not isinstance(value, str):
+            raise ImproperlyConfigured(f"{name} must be a string, not a {type(value).__name__}.")
+        return clean(value)
+
+    return read
 
 
-def _number(name: str, default: float) -> float:
-    value = _read(name, default)
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or number < 0:
-        raise ImproperlyConfigured(f"{name} must be a number, 0 or more, not {value!r}.")
-    return number
+def _path(default: str) -> Callable[[str], str]:
+    def read(name: str) -> str:
+        value = _text(default)(name).strip()
+        if "#" in value or "://" in value or any(char.isspace() for char in value):
+            raise ImproperlyConfigured(f"{name} must be a path like {default}.")
+        return value
+
+    return read
 
 
-def _seconds(name: str, default: float) -> float:
-    number = _number(name, default)
-    if not number:
-        raise ImproperlyConfigured(f"{name} must be more than 0 seconds.")
-    return number
+def _number(default: float, *, above_zero: bool = False) -> Callable[[str], float]:
+    def read(name: str) -> float:
+        value = _value(name, default)
+        try:
+            number = math.nan if isinstance(value, bool) else float(str(value))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < 0:
+            raise ImproperlyConfigured(f"{name} must be a number, 0 or more, not {value!r}.")
+        if above_zero and not number:
+            raise ImproperlyConfigured(f"{name} must be more than 0 seconds.")
+        return number
+
+    return read
 
 
-def _whole(name: str, default: int) -> int:
-    number = _number(name, default)
-    if not number.is_integer():
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {number:g}.")
-    return int(number)
+def _seconds(default: float) -> Callable[[str], float]:
+    return _number(default, above_zero=True)
 
 
-def _flag(name: str, *, default: bool) -> bool:
-    value = _read(name, default)
+def _whole(default: int) -> Callable[[str], int]:
+    def read(name: str) -> int:
+        number = _number(default)(name)
+        if not number.is_integer():
+            raise ImproperlyConfigured(f"{name} must be a whole number, not {number:g}.")
+        return int(number)
+
+    return read
+
+
+def _flag(name: str) -> bool:
+    """Read a switch that is on by default."""
+    value = _value(name, default=True)
     word = str(value).strip().lower()
     if word not in _YES + _NO:
         raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
@@ -119,18 +192,83 @@ def _flag(name: str, *, default: bool) -> bool:
 
 
 def _delivery(name: str) -> str:
-    value = _text(name, DELIVERIES[0]).strip().lower()
+    value = _text(DELIVERIES[0])(name).strip().lower()
     if value not in DELIVERIES:
         raise ImproperlyConfigured(f"{name} must be {' or '.join(DELIVERIES)}, not {value!r}.")
     return value
 
 
 def _pairs(name: str) -> Mapping[str, str]:
-    """`kind=Category,…`, or a mapping of one to the other."""
-    value = _read(name, "")
+    """Read `kind=Category,…`, or a mapping of kinds to categories."""
+    value = _value(name, "")
     if isinstance(value, Mapping):
         return {str(kind): str(category) for kind, category in value.items()}
     pairs = [[part.strip() for part in item.split("=", 1)] for item in str(value).split(",") if item.strip()]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise ImproperlyConfigured(f"{name} must be kind=Category, several of them comma separated, not {value!r}.")
     return {pair[0]: pair[1] for pair in pairs}
+
+
+def _suffix(name: str) -> str:
+    value = _text()(name).strip()
+    if value and (value[0] != "?" or "#" in value or any(char.isspace() for char in value)):
+        raise ImproperlyConfigured(f"{name} must begin with ? and hold no blank or #, like ?status=%s.")
+    return value
+
+
+def _prefixes(name: str) -> tuple[str, ...]:
+    """Read national prefixes: a comma-separated string, or a list or tuple of strings."""
+    value = _value(name, "")
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        parts = [value]
+    prefixes = tuple(str(part).strip() for part in parts if str(part).strip())
+    if not all(re.fullmatch(r"07[0-9]{1,7}", prefix) for prefix in prefixes):
+        raise ImproperlyConfigured(f"{name} must be national prefixes like 0725, comma separated, not {value!r}.")
+    return prefixes
+
+
+def _inbound_secret(name: str) -> str:
+    value = _text()(name).strip()
+    if value and not re.fullmatch(r"[\w-]{16,200}", value, re.ASCII):
+        raise ImproperlyConfigured(f"{name} must be 16 to 200 letters, digits, - or _, since it is part of a URL.")
+    return value
+
+
+def _redact(name: str) -> Redact:
+    value = _value(name, {})
+    known = tuple(Redact.__dataclass_fields__)
+    if not isinstance(value, Mapping):
+        raise ImproperlyConfigured(f"{name} must be a dict with the keys {', '.join(known)}, not {value!r}.")
+    if unknown := [str(key) for key in value if key not in known]:
+        raise ImproperlyConfigured(f"{name} knows the keys {', '.join(known)}, not {', '.join(unknown)}.")
+    for key, names in value.items():
+        if not isinstance(names, list | tuple | set) or not all(isinstance(one, str) and one for one in names):
+            raise ImproperlyConfigured(f"{name}[{key!r}] must be a list of strings, not {names!r}.")
+    return Redact(**{key: tuple(names) for key, names in value.items()})
+
+
+# By field of Config: the setting and its reader.
+_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "base_url": ("SMS_SERVICE_BASE_URL", _text(clean=lambda url: url.strip().rstrip("/"))),
+    "username": ("SMS_SERVICE_USERNAME", _text()),
+    "password": ("SMS_SERVICE_PASSWORD", _text()),
+    "token_path": ("SMS_TOKEN_PATH", _path("/api/get_token/")),
+    "send_path": ("SMS_SEND_PATH", _path("/v3/api/send_sms/")),
+    "dlr_path": ("SMS_DLR_PATH", _path("/v3/api/dlr/")),
+    "connect_timeout": ("SMS_CONNECT_TIMEOUT", _seconds(3)),
+    "read_timeout": ("SMS_READ_TIMEOUT", _seconds(10)),
+    "rate_limit": ("SMS_RATE_LIMIT_SECONDS", _whole(30)),
+    "token_fallback": ("SMS_TOKEN_FALLBACK_SECONDS", _whole(3000)),
+    "life": ("SMS_LIFE_SECONDS", _seconds(3600)),
+    "categories": ("SMS_CATEGORIES", _pairs),
+    "delivery": ("SMS_DELIVERY", _delivery),
+    "lease": ("SMS_LEASE_SECONDS", _seconds(15)),
+    "dlr_enabled": ("SMS_DLR_ENABLED", _flag),
+    "dlr_url_suffix": ("SMS_DLR_URL_SUFFIX", _suffix),
+    "site_url": ("SITE_URL", _text(clean=lambda url: url.rstrip("/"))),
+    "extra_mobile_prefixes": ("SMS_EXTRA_MOBILE_PREFIXES", _prefixes),
+    "inbound_secret": ("SMS_INBOUND_SECRET", _inbound_secret),
+    "segment_cost": ("SMS_SEGMENT_COST_UGX", _number(0)),
+    "redact": ("SMS_REDACT", _redact),
+}

@@ -1,44 +1,79 @@
-"""The delivery report's view. DMark's method and encoding are not documented: GET, form and JSON are all read."""
+"""View for delivery reports. DMark does not document method and encoding, so GET, form and JSON are all read."""
 
 import json
+import logging
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from sms import request_body
 from sms.dlr import statuses
 from sms.dmark.dlr_url import signer
-from sms.dmark.responses import word_of
+from sms.dmark.responses import clean, status_word
+
+logger = logging.getLogger("sms.delivery")
+
+# The shapes of reports without a status that this process has logged, at most 20.
+_MOST_SHAPES = 20
+_logged_shapes: set[tuple[str, ...]] = set()
 
 
 @login_not_required
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """200 when the message is known and the address well signed, with or without a status; else 403 or 404.
+    """Store a report. 200 if the message exists and the URL is signed by us, with or without a status.
 
-    The address says which message it is; a `msg_id` in the body does not.
+    The URL identifies the message. A `msg_id` in the body does not.
     """
     try:
         message_id = int(signer().unsign(signed_id))
     except (BadSignature, ValueError):
-        return JsonResponse({"error": "This address is not signed by us."}, status=403)
-    word = "" if request.method == "HEAD" else _status(request)
+        return JsonResponse({"error": "This URL is not signed by us."}, status=403)
+    try:
+        word = "" if request.method == "HEAD" else _status(request, message_id)
+    except request_body.Refused as refused:
+        return JsonResponse({"error": str(refused)}, status=refused.status)
     if not statuses.record_report(message_id, word, "push"):
-        return JsonResponse({"error": "There is no such message any more."}, status=404)
+        return JsonResponse({"error": "This message no longer exists."}, status=404)
     return JsonResponse({"status": "received"})
 
 
-def _status(request: HttpRequest) -> str:
-    """The report's `status`, wherever it stands; "" where there is none."""
-    value: object = request.GET.get("status")
+def _status(request: HttpRequest, message_id: int) -> str:
+    """Return the status word from the body, or from the query if the body has none, or "". Raises Refused."""
+    report: object = {}
     if request.method == "POST":
+        body = request_body.read(request)
         try:
-            body = json.loads(request.body)
-        except (ValueError, RecursionError, RawPostDataException):
-            body = None
-        value = body.get("status") if isinstance(body, dict) else request.POST.get("status", value)
-    return word_of(value)
+            report = json.loads(body)
+        except (ValueError, RecursionError):
+            report = None
+        if not isinstance(report, dict | list):
+            report = dict(request.POST.items())
+    word = status_word(report) or status_word(dict(request.GET.items()))
+    if not word:
+        _log_shape(message_id, sorted({*_names(report), *request.GET}))
+    return word
+
+
+def _names(report: object) -> list[str]:
+    while isinstance(report, list):
+        report = report[0] if report else None
+    return list(report) if isinstance(report, dict) else []
+
+
+def _log_shape(message_id: int, names: list[str]) -> None:
+    """Log a report without a status once for each set of names, so that an unknown shape is noticed."""
+    shape = tuple(clean(name)[:40] for name in names[:_MOST_SHAPES])
+    if shape in _logged_shapes or len(_logged_shapes) >= _MOST_SHAPES:
+        return
+    _logged_shapes.add(shape)
+    logger.warning(
+        "sms.dlr_without_status: a delivery report on message %s has no status; its fields are: %s",
+        message_id,
+        ", ".join(shape) or "none",
+        extra={"event": "sms.dlr_without_status", "message_id": message_id},
+    )

@@ -1,1 +1,1 @@
-"""What is said to DMark and what is heard: knows no database."""
+"""DMark's protocol: requests, responses and the access token. This package uses no database."""

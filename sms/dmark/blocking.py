@@ -1,4 +1,4 @@
-"""The conversation with DMark, one at a time, over requests: inline sends, commands, reports, tokens."""
+"""Blocking driver: runs one conversation with DMark over requests, for inline sends, commands, reports and tokens."""
 
 import io
 import os
@@ -14,6 +14,7 @@ import urllib3
 from sms import __version__, conf
 from sms.dmark import access_token, conversation, responses, total_timeout
 from sms.dmark.conversation import (
+    NO_URL,
     AccessToken,
     Budget,
     Conversation,
@@ -46,7 +47,7 @@ def send(
     kind: str = "",
     budget: Budget | None = None,
 ) -> str:
-    """Hand one text to DMark; its id for it, or "" where it gave none. Raises ProviderError after the retries."""
+    """Send one message. Returns DMark's id, or "" if the response has none. Raises ProviderError after the retries."""
     config = conf.current()
     return run(
         conversation.send(config, number, text, dlr_url, on_exchange, kind=kind, budget=budget), config, on_exchange
@@ -54,13 +55,13 @@ def send(
 
 
 def report(provider_id: str, on_exchange: OnExchange) -> str:
-    """DMark's word for what became of a text, in capitals; "" when it knows none. Raises ProviderError."""
+    """Poll a delivery report. Returns the status word in capitals, or "" if there is none. Raises ProviderError."""
     config = conf.current()
     return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)
 
 
 def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> str:
-    """DMark's access token, not `rejected`: cached, or fetched by one caller for all who wait in this process."""
+    """Return an access token other than `rejected`: the cached one, or one fetched once for all threads that wait."""
 
     def fetch() -> FetchedToken:
         return run(conversation.fetch_token(config, on_exchange), config, on_exchange)
@@ -69,22 +70,22 @@ def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> s
 
 
 def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
-    """Drive one conversation to its end. Raises what it raises."""
-    answer: object = None
+    """Run one conversation to its end. Returns its result, or raises its exception."""
+    event: object = None
     error: Exception | None = None
     while True:
         try:
-            command = running.throw(error) if error else running.send(answer)
+            command = running.throw(error) if error else running.send(event)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        answer = error = None
+        event = error = None
         try:
             if isinstance(command, Request):
-                answer = post(command, config)
+                event = post(command, config)
             elif isinstance(command, Pause):
                 time.sleep(command.seconds)
             else:
-                answer = _get_token(command, config, on_exchange)
+                event = _get_token(command, config, on_exchange)
         except (NoResponse, ProviderError) as caught:
             error = caught
 
@@ -102,7 +103,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request's body that knows whether anything of it was asked for: nothing of the text left before that."""
+    """A request body that records if any of it was read. Until then nothing of the message can have been written."""
 
     begun = False
 
@@ -114,18 +115,18 @@ class _Body(io.BytesIO):
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
     session = total_timeout.session()
-    # No proxy, netrc or certificate bundle of the environment; no cookie kept.
+    # Ignore proxies, netrc and certificate bundles of the environment, and keep no cookies.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
-# A child must not talk over its parent's sockets.
+# A forked child must not use its parent's sockets.
 os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """One POST, without redirects, its answer read to a bound. Raises NoResponse where no whole answer came."""
+    """Send one POST, without redirects, and read at most 64 KiB. Raises NoResponse without a complete response."""
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
     started = time.monotonic()
@@ -139,19 +140,22 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
             stream=True,
         )
         with response:
-            answer = _read_body(response.raw)
+            received = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        if isinstance(error, ValueError):  # requests' InvalidURL and MissingSchema among them
-            raise Misdirected(f"SMS_SERVICE_BASE_URL and its path make no address: {error}") from None
+        # A ValueError before anything was written is about the URL (requests' InvalidURL, MissingSchema). After that
+        # it is about the response's headers. The error's text is not shown, since a URL may hold a password.
+        if isinstance(error, ValueError) and not body.begun:
+            raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None
-    return responses.read(response.status_code, answer, response.headers.get("Retry-After"), _ms(started))
+    retry_after = responses.retry_after_seconds(response.headers.get("Retry-After"), time.time())
+    return responses.read(response.status_code, received, retry_after, _ms(started))
 
 
 def _read_body(raw: Any) -> bytes:
-    """At most 64 KiB of the body."""
+    """Read at most 64 KiB of the body."""
     body = b""
-    # As it came: what is compressed unasked is an answer all the same, if one that cannot be read.
+    # The body is not decompressed here: a broken compressed body is still a complete response.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > responses.MAX_BODY:
@@ -160,7 +164,7 @@ def _read_body(raw: Any) -> bytes:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason's name: `ConnectionRefusedError` tells more than `ConnectionError`."""
+    """Return the name of the innermost cause: `ConnectionRefusedError` says more than `ConnectionError`."""
     for _depth in range(8):
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):

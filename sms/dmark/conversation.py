@@ -15,7 +15,7 @@ from sms.conf import Config
 from sms.dmark import responses
 from sms.dmark.exchange import Exchange
 from sms.dmark.responses import Reply
-from sms.errors import AuthenticationFailed, InDoubt, ProviderError, ProviderUnavailable, SmsDisabled
+from sms.errors import AuthenticationFailed, InDoubt, Misdirected, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
 # Seconds before the first and the second immediate retry, drawn at random from these ranges.
@@ -23,6 +23,8 @@ PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
 # Both paths are in use at DMark. If a token request gets a 404 at one path, the other path is tried once.
 TOKEN_PATHS = ("/api/get_token/", "/v3/api/get_token/")
+
+NO_URL = "SMS_SERVICE_BASE_URL and its path make no valid URL. Write the setting like https://sms.example.com."
 
 T = TypeVar("T")
 
@@ -138,6 +140,7 @@ def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[Fetched
     other = TOKEN_PATHS[0] if config.token_path == TOKEN_PATHS[1] else TOKEN_PATHS[1]
     payload = json.dumps({"username": config.username, "password": config.password}).encode()
     budget = Budget(config.send_budget)
+    _refuse_bad_url(config)
     first: ProviderError | None = None
     for path in (config.token_path, other):
         spec = RequestSpec("token", config.url(path), payload, responses.access_token, on_exchange, budget)
@@ -161,6 +164,7 @@ def _with_token(
 ) -> Conversation[T]:
     if not config.enabled:
         raise SmsDisabled
+    _refuse_bad_url(config)
     budget = budget or Budget(config.send_budget)
     spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget)
     access: AccessToken = yield NeedToken("")
@@ -182,6 +186,12 @@ def _with_token(
             error.status_code,
         ) from None
     return outcome
+
+
+def _refuse_bad_url(config: Config) -> None:
+    """Raise before the credentials are sent to an address that is not the provider's."""
+    if config.base_url_problem:
+        raise Misdirected(config.base_url_problem)
 
 
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
@@ -211,7 +221,9 @@ def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
 
 
 def _error_for(failure: NoResponse, step: str) -> ProviderError:
-    words = "DMark did not answer in time." if failure.timed_out else f"No whole answer from DMark ({failure.cause})."
+    words = (
+        "DMark did not answer in time." if failure.timed_out else f"No complete response from DMark ({failure.cause})."
+    )
     # A repeated token or report request costs nothing. A repeated send request may be a second SMS.
     return InDoubt(words) if step == "send" and failure.request_written else ProviderUnavailable(words)
 

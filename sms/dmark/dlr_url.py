@@ -1,4 +1,4 @@
-"""Where DMark is to report on a message: an address of ours that names the message and is signed."""
+"""The `dlr_url` of a message: the signed URL of this service at which DMark reports on it."""
 
 import base64
 import hashlib
@@ -12,30 +12,29 @@ from django.utils.encoding import force_bytes
 
 from sms import conf
 
+_PLACEHOLDER = "SIGNED-ID"
+_SALT = "sms.dlr"
+
 
 def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
-    """Where DMark is to report on this message; "" where reports are off or have no address."""
+    """Return the URL for reports on this message, or "" if reports are off or `sms.urls` is not mounted."""
     config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
     urlconf = getattr(settings, "ROOT_URLCONF", "")
     path = _report_path(urlconf, get_script_prefix()) if urlconf else ""
-    return config.site_url + path.replace(_PLACE, _sign(str(message_id))) if path else ""
-
-
-_PLACE = "SIGNED-ID"
+    if not path:
+        return ""
+    return config.site_url + path.replace(_PLACEHOLDER, _sign(str(message_id))) + config.dlr_url_suffix
 
 
 @lru_cache(maxsize=8)
 def _report_path(urlconf: str, prefix: str) -> str:
-    """The report's path with a place for the signed id; "" where `sms.urls` is not mounted."""
+    """Return the report's path with a placeholder for the signed id, or "" if `sms.urls` is not mounted."""
     try:
-        return reverse("sms:dlr", urlconf=urlconf, args=[_PLACE])
+        return reverse("sms:dlr", urlconf=urlconf, args=[_PLACEHOLDER])
     except NoReverseMatch:
         return ""
-
-
-_SALT = "sms.dlr"
 
 
 def signer() -> Signer:
@@ -43,7 +42,7 @@ def signer() -> Signer:
 
 
 def _sign(value: str) -> str:
-    """As `signer().sign(value)`, which for each text looks up its settings and derives its key anew."""
+    """Do the same as `signer().sign(value)`, which would read its settings and derive its key for each message."""
     digest = hmac.digest(_key(settings.SECRET_KEY), value.encode(), "sha256")
     return f"{value}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 

@@ -1,4 +1,4 @@
-"""One request to DMark and what came back: as it is kept, and as it is logged."""
+"""One request to DMark with its response: the record that is stored and logged."""
 
 import logging
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ logger = logging.getLogger("sms.delivery")
 
 
 class Named(Protocol):
-    """What a log line says of a message."""
+    """The part of a message that a log line shows."""
 
     pk: int
     kind: str
@@ -19,7 +19,11 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came back. `step`: token, send or report; `status`: HTTP's, None without an answer."""
+    """One request and its response.
+
+    `step`: token, send or report. `status`: the HTTP status, or None without a complete response. `trouble`: a value of
+    `sms.errors.Trouble`. `ambiguous`: DMark may have the message although the request failed.
+    """
 
     step: str
     attempt: int
@@ -28,13 +32,12 @@ class Exchange:
     answer: str
     error: str
     ms: int
-    # What a failure means for the other texts: a value of `sms.errors.Trouble`.
     trouble: str = ""
-    # It was written and not answered as DMark answers: the text may be on its way.
     ambiguous: bool = False
 
 
 def fields(message: Named, event: str) -> dict[str, object]:
+    """Return the `extra` of a log record about a message."""
     return {
         "event": event,
         "message_id": message.pk,
@@ -44,12 +47,12 @@ def fields(message: Named, event: str) -> dict[str, object]:
 
 
 def facts(values: dict[str, object]) -> str:
-    """What `fields` hold, as words: a log line says them also where nothing shows a record's extra fields."""
+    """Return `fields` as text, for log formats that show no extra fields."""
     return f"{values['message_id']} ({values['kind'] or 'plain'}) to {values['phone']}"
 
 
 def log_exchange(message: Named, exchange: Exchange) -> None:
-    """One line a request: error where it failed, else info; none for a token that came."""
+    """Log one line: an error if the request failed, otherwise info. Nothing is logged for a fetched token."""
     if exchange.step == "token" and not exchange.error:
         return
     name = f"sms.{exchange.step}"
@@ -60,7 +63,7 @@ def log_exchange(message: Named, exchange: Exchange) -> None:
         "answer": exchange.answer,
         "ms": exchange.ms,
     }
-    status = exchange.status or "no answer"
+    status = exchange.status or "no response"
     if exchange.error:
         logger.error("%s: %s failed, %s: %s", name, facts(values), status, exchange.error, extra=values)
     else:

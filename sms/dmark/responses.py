@@ -1,9 +1,11 @@
-"""The reading of DMark's answers: what each means, whatever its shape. Knows no HTTP library and no database."""
+"""Read DMark's responses: what each one means, whatever its shape. This module imports no HTTP library or database."""
 
 import json
 import re
 import zlib
 from collections.abc import Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from sms.errors import (
@@ -19,14 +21,18 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
+# Characters of a response that are kept, and bytes of it that are read.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
+_LONGEST_RETRY_AFTER = 86400.0
+_LARGEST_STATUS = 999
 
 
 class Reply(NamedTuple):
-    """An answer as read: the status that counts, the body's object (None if it is no JSON object), the text kept.
+    """A complete response.
 
-    `ms`: milliseconds that it took.
+    `status`: the HTTP status, or the body's `status_code` if that is 400 or more. `data`: the body's JSON object, or
+    None. `text`: the first 500 characters of the body. `retry_after`: seconds. `ms`: milliseconds from the request.
     """
 
     status: int
@@ -37,14 +43,13 @@ class Reply(NamedTuple):
 
 
 class StaleToken(ProviderError):
-    """401 or 403 on anything but the token itself."""
+    """401 or 403 on a send or report request. The caller retries once with a fresh token."""
 
-    # Where a fresh one passes, that is the newer event.
     trouble = Trouble.CREDENTIALS
 
 
 def clean(text: str) -> str:
-    """Without what PostgreSQL or a terminal refuses: NUL, other control characters, lone surrogates."""
+    """Replace characters that PostgreSQL rejects or a terminal obeys (NUL, controls, lone surrogates) with U+FFFD."""
     if text.isprintable():
         return text
     return "".join(
@@ -53,27 +58,41 @@ def clean(text: str) -> str:
     )
 
 
-def read(status: int, body: bytes, retry_after: str | None, ms: int = 0) -> Reply:
-    """`retry_after`: the header as it came."""
-    body = _unpacked(body)
+def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Reply:
+    """Read a response. `retry_after`: seconds, from `retry_after_seconds` or from libcurl."""
+    body = _decompressed(body)
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         data = None
-    stated = _whole((data or {}).get("status_code"))
+    stated = _number((data or {}).get("status_code"))
     return Reply(
-        status=stated if stated is not None and stated >= 400 else status,
+        status=int(min(stated, _LARGEST_STATUS)) if stated is not None and stated >= 400 else status,
         data=data,
         text=clean(body[: 4 * MAX_KEPT].decode("utf-8", "replace"))[:MAX_KEPT],
-        retry_after=_seconds(retry_after),
+        retry_after=retry_after,
         ms=ms,
     )
 
 
-def _unpacked(body: bytes) -> bytes:
-    """What a proxy has compressed unasked is an answer all the same; to a bound, since a few bytes may hold much."""
+def retry_after_seconds(header: str | None, now: float) -> float | None:
+    """Read a Retry-After header, in seconds or as an HTTP-date. `now`: seconds since 1970. None if it is neither."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    # An HTTP-date is in GMT; parsedate_to_datetime returns a naive time for a zone that it does not know.
+    seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Decompress a gzip body, which some proxies send although nobody asked for it, up to 64 KiB."""
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
@@ -82,23 +101,22 @@ def _unpacked(body: bytes) -> bytes:
         return b""
 
 
-def _whole(value: object) -> int | None:
-    """An integer given as a number or as digits."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and len(value) < 20 and value.strip().isascii() and value.strip().isdigit():
-        return int(value)
-    return None
-
-
-def _seconds(header: str | None) -> float | None:
-    if header is None or not header.strip().isascii() or not header.strip().isdigit():
-        return None  # the other form is a date; DMark was never seen to send one
-    return float(header.strip()[:6])
+def _number(value: object) -> float | None:
+    """Read a count or a status code: a number, digits in a string, a boolean, or the length of a list."""
+    if isinstance(value, list):
+        return float(len(value))
+    if isinstance(value, str) and len(value) < 20:
+        value = {"true": 1, "false": 0}.get(value.strip().lower(), value)
+    if not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _raise_common(reply: Reply) -> None:
-    """What means the same wherever it was asked."""
+    """Raise the errors that mean the same for every kind of request."""
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
@@ -109,25 +127,26 @@ def _raise_common(reply: Reply) -> None:
         raise ProviderUnavailable(f"DMark is in trouble ({reply.status}).", reply.status, reply.retry_after)
 
 
-def _said(reply: Reply) -> str:
-    """The provider's own words, for a person."""
+def _explanation(reply: Reply) -> str:
+    """Return DMark's own explanation, redacted, or ""."""
     for name in ("description", "error", "message", "detail"):
-        words = (reply.data or {}).get(name)
-        if isinstance(words, str) and words.strip():
-            return redact(clean(words.strip()))[:200]
+        text = (reply.data or {}).get(name)
+        if isinstance(text, str) and text.strip():
+            return redact(clean(text.strip()))[:200]
     return ""
 
 
-def _explained(start: str, reply: Reply) -> str:
-    said = _said(reply)
-    return f"{start}: {said.rstrip('.')}." if said else f"{start}."
+def _with_explanation(start: str, reply: Reply) -> str:
+    explanation = _explanation(reply)
+    return f"{start}: {explanation.rstrip('.')}." if explanation else f"{start}."
 
 
 def access_token(reply: Reply) -> str:
+    """Return the token of a response to the token request. Raises ProviderError."""
     _raise_common(reply)
     if 400 <= reply.status < 500:
         raise AuthenticationFailed(
-            _explained(
+            _with_explanation(
                 f"DMark refuses the credentials ({reply.status}); check SMS_SERVICE_USERNAME, "
                 "SMS_SERVICE_PASSWORD and SMS_TOKEN_PATH",
                 reply,
@@ -135,13 +154,13 @@ def access_token(reply: Reply) -> str:
             reply.status,
         )
     token = (reply.data or {}).get("access_token")
-    # It goes into a header, so it must be fit for one.
+    # The token becomes an HTTP header, so only printable ASCII is accepted.
     if not isinstance(token, str) or not token or len(token) > 8192 or not token.isascii() or not token.isprintable():
-        raise ProviderUnavailable("DMark's answer to the token request holds no token.", reply.status)
+        raise ProviderUnavailable("DMark's response to the token request holds no token.", reply.status)
     return token
 
 
-# Words by which a provider of texts refuses its customer, not the text; the exact ones of DMark's are not known.
+# Words with which an SMS provider refuses the customer's account. DMark's exact words are not known.
 _ACCOUNT = re.compile(
     r"credit|balance|top.?up|payment|suspend|deactivat|blocked account|account\W+(?:is\W+|was\W+|has\W+been\W+)?"
     r"(?:blocked|inactive|disabled|expired|closed|locked)|sender\b.*\b(?:approved|registered|allowed|authori[sz]ed)",
@@ -150,30 +169,31 @@ _ACCOUNT = re.compile(
 
 
 def _refusal(start: str, reply: Reply) -> ProviderRejected:
-    of_account = reply.status == 402 or _ACCOUNT.search(_said(reply)) is not None
+    of_account = reply.status == 402 or _ACCOUNT.search(_explanation(reply)) is not None
     kind = AccountRefused if of_account else ProviderRejected
-    return kind(_explained("DMark refuses the account" if of_account else start, reply), reply.status)
+    return kind(_with_explanation("DMark refuses the account" if of_account else start, reply), reply.status)
 
 
 def accepted_id(reply: Reply) -> str:
-    """What DMark named a text that it took; "" where it gave no name."""
+    """Return DMark's id of an accepted message, or "" if the response has none. Raises ProviderError."""
     if reply.status == 504:
-        # Whoever stands before DMark has waited for it in vain: it may have the text.
-        raise InDoubt("DMark did not answer whom it stands behind (504).", 504)
+        # A gateway in front of DMark waited in vain, so DMark may have the message.
+        raise InDoubt("A gateway got no response from DMark (504).", 504)
     _raise_common(reply)
     if reply.status in (401, 403):
-        raise StaleToken(_explained(f"DMark refuses the token ({reply.status})", reply), reply.status)
+        raise StaleToken(_with_explanation(f"DMark refuses the token ({reply.status})", reply), reply.status)
     if not 200 <= reply.status < 300:
-        raise _refusal(f"DMark refuses the text ({reply.status})", reply)
+        raise _refusal(f"DMark refuses the message ({reply.status})", reply)
     data = {key.lower(): value for key, value in (reply.data or {}).items()}
     known = {"failed", "submitted", "total", "detail", "msg_id", "message_id", "id", "status_code", "description"}
     if not known & data.keys():
         raise NotDmarks(
-            f"An answer that is not DMark's ({reply.status}): whether the text went out is unknown.", reply.status
+            f"Something other than DMark answered (HTTP {reply.status}). We can't tell whether the SMS was sent.",
+            reply.status,
         )
-    failed, submitted = _whole(data.get("failed")), _whole(data.get("submitted"))
+    failed, submitted = _number(data.get("failed")), _number(data.get("submitted"))
     if (failed is not None and failed > 0) or submitted == 0:
-        raise _refusal("DMark took the request but not the text", reply)
+        raise _refusal("DMark took the request but not the message", reply)
     return _provider_id(data)
 
 
@@ -193,20 +213,47 @@ def _provider_id(data: Mapping[str, Any]) -> str:
 
 
 def report(reply: Reply) -> str:
+    """Return the status word of a response to the report request, or "" if DMark has none. Raises ProviderError."""
     _raise_common(reply)
     if reply.status in (401, 403):
-        raise StaleToken(_explained(f"DMark refuses the token ({reply.status})", reply), reply.status)
+        raise StaleToken(_with_explanation(f"DMark refuses the token ({reply.status})", reply), reply.status)
     if reply.status == 404:
         return ""
     if not 200 <= reply.status < 300 or reply.data is None:
-        raise ProviderRejected(_explained(f"DMark gives no report ({reply.status})", reply), reply.status)
-    return word_of(reply.data.get("status"))
+        raise ProviderRejected(_with_explanation(f"DMark gives no report ({reply.status})", reply), reply.status)
+    return status_word(reply.data)
 
 
-def word_of(value: object) -> str:
-    """A report's status, given as a word, digits or a number; in capitals, "" where it is none of these."""
+# How much of a report is searched, so that a hostile one costs nothing.
+_REPORT_DEPTH, _REPORT_ITEMS = 3, 20
+
+
+def status_word(report: object) -> str:
+    """Return a delivery report's status in capitals, or "" if it holds none.
+
+    DMark names it `status`. The name is read in any case, and the report may be wrapped in a list or in an object.
+    """
+    return _find_status(report, _REPORT_DEPTH)
+
+
+def _find_status(value: object, depth: int) -> str:
+    if isinstance(value, Mapping):
+        for name, inner in list(value.items())[:_REPORT_ITEMS]:
+            if str(name).strip().lower() in ("status", "delivery_status", "dlr_status") and (word := _word(inner)):
+                return word
+        value = list(value.values())
+    if isinstance(value, list) and depth:
+        for inner in value[:_REPORT_ITEMS]:
+            if word := _find_status(inner, depth - 1):
+                return word
+    return ""
+
+
+def _word(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
-    return clean(str(value)[:200].strip()).upper()[:50]
+    word = clean(str(value)[:200].strip()).upper()[:50]
+    # An older DMark host replaces `%s` in the URL with the status; a host that does not sends it as it is.
+    return "" if word in ("%S", "%25S") else word

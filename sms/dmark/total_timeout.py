@@ -1,4 +1,8 @@
-"""A session whose read time-out is the whole answer's: requests' own begins anew with each byte that comes."""
+"""A requests session that reads HTTP responses as the worker's libcurl does.
+
+Its read timeout covers the whole response; requests' own starts again with each byte received. Interim responses (103
+and other 1xx) are skipped; http.client itself skips only 100.
+"""
 
 import http.client
 import io
@@ -13,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _Reader(io.RawIOBase):
-    """What comes over a socket until `deadline` (monotonic). Raises TimeoutError after it."""
+    """Reads from a socket until `deadline` (monotonic), then raises TimeoutError."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
@@ -24,7 +28,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> "int | None":
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the whole answer takes too long")
+            raise TimeoutError("the response takes too long")
         self._sock.settimeout(left)
         return self._raw.readinto(buffer)
 
@@ -38,6 +42,13 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *arguments, **more)
         if seconds := sock.gettimeout():
             self.fp = io.BufferedReader(_Reader(self.fp.detach(), sock, time.monotonic() + seconds))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        while 101 < status < 200:
+            http.client.parse_headers(self.fp)
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, status, reason
 
 
 class _Connection(HTTPConnection):
@@ -63,7 +74,7 @@ class _Adapter(HTTPAdapter):
 
 
 def session() -> requests.Session:
-    """Its read time-out, in seconds, begins when the request is written."""
+    """Return a session whose read timeout, in seconds, runs from the moment the request is written."""
     made = requests.Session()
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter())

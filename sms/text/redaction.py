@@ -1,9 +1,8 @@
-"""What must not be read in a log or a page: links that are credentials, tokens, passwords, whole phone numbers.
+"""Redaction of logs, pages and old messages: links that are credentials, tokens, passwords, whole phone numbers.
 
-The project names its own in `SMS_REDACT`, all parts optional:
-`{"links": [query parameters of links in texts], "names": [names whose values are hidden], "settings": [settings
-whose values are hidden wherever they stand]}`. A link's parameter is hidden in logs and on pages, and taken out of
-the stored text once nobody needs it.
+A project adds its own rules with `SMS_REDACT`, all keys optional: `{"links": [query parameters of links in messages],
+"names": [names whose values are hidden], "settings": [settings whose values are hidden]}`. A link's parameter is hidden
+in logs and on pages, and removed from the stored message after delivery or expiry.
 """
 
 import re
@@ -14,15 +13,17 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from sms import conf
+
 HIDDEN = "[redacted]"
-# What a stored text holds in place of a link's credential that nobody needs any more.
+# Replaces a link's credential in the stored text of a message that has ended.
 BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD",)
-# A value shorter than this is no secret, and would hide half of every line.
+# A shorter value is not treated as a secret, since it would match ordinary words.
 _SHORTEST_SECRET = 4
-# The signature of a report's address.
+# The signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[ -]?)(\d{3})(?![\w-])", re.IGNORECASE)
@@ -30,7 +31,7 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is looked for. `hints` and `short`: what a line must hold to be worth the search for `keyed`."""
+    """The patterns. A line without any of `hints` or `short` is not searched for `keyed`, which is slow."""
 
     secrets: tuple[str, ...]
     keyed: re.Pattern[str]
@@ -41,16 +42,15 @@ class Rules:
 
 @cache
 def rules() -> Rules:
-    """Made once of the settings: every line of the log goes through here."""
-    given: dict[str, Any] = getattr(settings, "SMS_REDACT", None) or {}
-    links = tuple(given.get("links", ()))
-    names = tuple(dict.fromkeys(name.casefold() for name in (*_NAMES, *links, *given.get("names", ()))))
+    """Build the rules once from the settings, since every log line is redacted."""
+    own = conf.redact()
+    names = tuple(dict.fromkeys(name.casefold() for name in (*_NAMES, *own.links, *own.names)))
     hints: list[str] = ["token"]
     for name in names:
         if len(name) > 3 and not any(hint in name for hint in hints):
             hints.append(name)
     short = [name for name in names if len(name) < 4]
-    values = (str(getattr(settings, name, "") or "") for name in (*_SETTINGS, *given.get("settings", ())))
+    values = (str(getattr(settings, name, "") or "") for name in (*_SETTINGS, *own.settings))
     return Rules(
         secrets=tuple(value for value in values if len(value) >= _SHORTEST_SECRET),
         keyed=re.compile(
@@ -62,13 +62,13 @@ def rules() -> Rules:
         ),
         hints=tuple(hints),
         short=re.compile("|".join(map(_whole, short))) if short else None,
-        # PostgreSQL reads this one too, and has no \b.
-        link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, links))})=[^\s&]+") if links else None,
+        # PostgreSQL uses this pattern too, and does not know \b.
+        link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, own.links))})=[^\s&]+") if own.links else None,
     )
 
 
 def _whole(name: str) -> str:
-    """A short name as a word of its own, in any case; also behind `?` and `&` as a URL in a URL has them."""
+    """Return a pattern for a short name as a whole word, in any case, also after an encoded `?` or `&`."""
     letters = "".join(f"[{char.upper()}{char}]" if char.isalpha() else re.escape(char) for char in name)
     exact = re.escape(name)
     return rf"{letters}(?i:(?<=\b{exact})|(?<=%3f{exact})|(?<=%26{exact}))\b"
@@ -82,24 +82,24 @@ setting_changed.connect(_forget)
 
 
 def blank_link(text: str) -> str:
-    """The text without the credential of its link."""
+    """Return the text with the credential of its link replaced."""
     pattern = rules().link
     return pattern.sub(rf"\1{BLANKED}", text) if pattern else text
 
 
 def has_link(text: str) -> bool:
-    """Whether the text holds a link that is a credential."""
+    """Return True if the text holds a link that is a credential."""
     pattern = rules().link
     return pattern is not None and pattern.search(text) is not None
 
 
 def mask_phone(phone: str) -> str:
-    """`+256772123456` as `+25677****456`: enough to recognise, too little to call."""
+    """Return `+256772123456` as `+25677****456`: enough to recognize, too little to call."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
 def redact(text: str) -> str:
-    """The text with tokens, credentials and the middle of phone numbers hidden."""
+    """Return the text with tokens, credentials and the middle of phone numbers hidden."""
     known = rules()
     for secret in known.secrets:
         text = text.replace(secret, HIDDEN)

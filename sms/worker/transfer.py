@@ -87,7 +87,7 @@ class Transfer:
     def reply(self) -> Reply:
         """The answer, whole or as much of it as is read of any."""
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
-        return responses.read(status, self._answer.getvalue(), str(retry_after) if retry_after else None, self._ms())
+        return responses.read(status, self._answer.getvalue(), float(retry_after) if retry_after else None, self._ms())
 
     def no_response(self, code: int) -> NoResponse:
         """Why there is no whole answer. What was written decides what DMark may have."""

@@ -51,7 +51,7 @@ def test_assert_texted(sms_texts: Texts) -> None:
 def test_a_text_that_failed_is_no_text(sms_sandbox: Sandbox) -> None:
     sms_sandbox.faults(send="400")
     queue_sms("0772123456", "refused")
-    with pytest.raises(AssertionError, match=r"was not texted: failed. DMark refuses the text"):
+    with pytest.raises(AssertionError, match=r"was not texted: failed. DMark refuses the message"):
         assert_texted("0772123456", "refused")
 
 

@@ -59,7 +59,7 @@ class Command(BaseCommand):
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
             f"lease {options.lease:g} s, {'LISTEN and ' if listens else ''}poll every {options.poll:g} s, "
-            f"provider {config.base_url}"
+            f"provider {config.shown_base_url}"
         )
         well = worker.run()
         if options.once and not well:

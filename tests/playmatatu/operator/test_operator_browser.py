@@ -118,7 +118,7 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
     rows.first.wait_for()
     assert rows.count() == texts
     failed = rows.filter(has_text="payment_failed")
-    for words in ("+256772000001", "failed", "payment_failed", "DMark refuses the text (400)", "ago"):
+    for words in ("+256772000001", "failed", "payment_failed", "DMark refuses the message (400)", "ago"):
         cell = failed.get_by_text(words, exact=False).first
         assert cell.is_visible(), words
         box = cell.bounding_box()

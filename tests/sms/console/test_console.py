@@ -54,11 +54,11 @@ def listed(client: Client, **query: Any) -> set[int]:
 
 def test_a_row_says_what_became_of_it(operator: Client, settings: Any) -> None:
     settings.SMS_SEGMENT_COST_UGX = 35
-    text(status="failed", error="DMark refuses the text (400).", segments=2, provider_id="dm-1")
+    text(status="failed", error="DMark refuses the message (400).", segments=2, provider_id="dm-1")
     text(status="queued", created_at=timezone.now() - timedelta(minutes=5))
     html = page(operator)
     assert '<span class="sms-state failed">failed</span>' in html
-    assert "DMark refuses the text (400)." in html
+    assert "DMark refuses the message (400)." in html
     assert "2 · 70 UGX" in html
     assert "dm-1" in html
     assert "5 min" in html

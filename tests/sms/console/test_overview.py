@@ -246,7 +246,7 @@ def test_provider_down(sandbox: Sandbox) -> None:
     assert "DMark is in trouble: DMark is in trouble (503)." in warned()
     event(http_status=200)
     assert warned() == ""
-    event(http_status=400, error="DMark refuses the text (400).")
+    event(http_status=400, error="DMark refuses the message (400).")
     assert warned() == ""
 
 

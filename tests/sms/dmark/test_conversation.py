@@ -55,7 +55,7 @@ def drive(running: Conversation[Any], script: Sequence[Any]) -> tuple[Any, list[
                 error = item
             else:
                 status, body, *rest = item
-                answer = responses.read(status, body.encode(), rest[0] if rest else None, 3)
+                answer = responses.read(status, body.encode(), float(rest[0]) if rest else None, 3)
 
 
 def send(config: conf.Config, script: Sequence[Any], **options: Any) -> tuple[Any, list[Any], list[Exchange]]:

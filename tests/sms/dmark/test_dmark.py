@@ -105,6 +105,19 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
             ProviderRejected,
         ),
         (200, '{"Failed": "1", "Total": "1", "Submitted": "0"}', ProviderRejected),
+        (200, '{"Failed": 1.0, "Total": 1.0, "Submitted": 1, "Detail": [{"msg_id": 1}]}', ProviderRejected),
+        (200, '{"Failed": true, "Detail": [{"msg_id": 1}]}', ProviderRejected),
+        (200, '{"Failed": "true", "msg_id": 1}', ProviderRejected),
+        (200, '{"Failed": "1.0", "msg_id": 1}', ProviderRejected),
+        (200, '{"Failed": ["256772123456"], "msg_id": 1}', ProviderRejected),
+        (200, '{"Failed": 0.0, "Submitted": 1.0, "Detail": [{"msg_id": 9}]}', "9"),
+        (200, '{"Failed": false, "Submitted": true, "msg_id": 9}', "9"),
+        (200, '{"Failed": [], "msg_id": 9}', "9"),
+        (200, '{"Failed": null, "Submitted": null, "msg_id": 9}', "9"),
+        (200, '{"Failed": 0, "Submitted": 0.0, "msg_id": 9}', ProviderRejected),
+        (200, '{"Failed": 0, "Submitted": false, "msg_id": 9}', ProviderRejected),
+        (200, '{"status_code": 400.0}', ProviderRejected),
+        (200, '{"status_code": 99999999999999999999}', ProviderRejected),
         (200, '{"Failed": 0, "Total": 1, "Submitted": 0, "Detail": []}', ProviderRejected),
         (400, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
         (200, '{"msg_id": "", "status_code": "400", "description": "Invalid message format"}', ProviderRejected),
@@ -325,7 +338,7 @@ def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str |
         assert result == outcome
     else:
         assert isinstance(result, ProviderRejected)
-        assert "not DMark's" in str(result)
+        assert "Something other than DMark" in str(result)
     assert host.asked == PATHS
 
 
@@ -372,8 +385,25 @@ def test_nobody_there(sandbox: Sandbox, settings: Any, attempt: Attempt) -> None
     assert len(exchanges) == 3
 
 
-@pytest.mark.parametrize("base", ["nonsense", "ftp://x", "http://"])
-def test_a_base_url_that_is_none(sandbox: Sandbox, settings: Any, base: str, attempt: Attempt) -> None:
+@pytest.mark.parametrize(
+    "base", ["nonsense", "ftp://x", "http://", "http://x:99999", "http://[::1", "http://user:pass:word@:1/"]
+)
+def test_an_invalid_base_url_is_refused(sandbox: Sandbox, settings: Any, base: str, attempt: Attempt) -> None:
     settings.SMS_SERVICE_BASE_URL = base
     _, outcome = attempt()
-    assert isinstance(outcome, ProviderError)
+    assert isinstance(outcome, Misdirected)
+    assert base not in str(outcome)
+    assert sandbox.requests() == []
+
+
+@pytest.mark.parametrize("rest", ["#", "#/path", "?", "?x=1", "/v3?x=#"])
+def test_no_credentials_go_to_a_base_url_with_a_fragment_or_a_query(
+    sandbox: Sandbox, settings: Any, rest: str, attempt: Attempt
+) -> None:
+    """They were posted to `/` of that host."""
+    settings.SMS_SERVICE_BASE_URL = sandbox.url.replace("//", "//gate:sesame@") + rest
+    _, outcome = attempt()
+    assert isinstance(outcome, Misdirected)
+    assert str(outcome).startswith("SMS_SERVICE_BASE_URL holds a # or a ?")
+    assert "sesame" not in str(outcome)
+    assert sandbox.requests() == []

@@ -16,7 +16,7 @@ from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-REFUSED = "DMark refuses the text (400): Invalid message format."
+REFUSED = "DMark refuses the message (400): Invalid message format."
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_what_was_sent_again_is_gone_from_its_group(sandbox: Sandbox) -> None:
         queue_sms(f"077212345{number}", "hello", kind="match_found")
     sandbox.faults(send="ok")
     ((title, count),) = going_on()
-    assert title.startswith("DMark refuses the text (400)")
+    assert title.startswith("DMark refuses the message (400)")
     assert count == 2
     resend(SmsMessage.objects.all(), actor="grace")
     assert failures.groups(timezone.now()) == []

@@ -1,0 +1,52 @@
+"""The body of a request from the provider, also if it is sent in chunks, without a Content-Length."""
+
+from io import BytesIO
+
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import RawPostDataException
+
+MAX_BODY = 64 * 1024
+
+
+class Refused(Exception):
+    """The body is not read. `status`: the HTTP status of the response that says so."""
+
+    def __init__(self, status: int, error: str) -> None:
+        self.status = status
+        super().__init__(error)
+
+
+def read(request: HttpRequest) -> bytes:
+    """Return the body, and leave it readable as `request.POST`. Raises Refused.
+
+    Django reads a WSGI request up to its Content-Length, so a chunked body would count as empty. A WSGI server that
+    decodes chunks says so with `wsgi.input_terminated`. Without that flag the length is required.
+    """
+    if isinstance(request, WSGIRequest) and "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+        if not request.environ.get("wsgi.input_terminated"):
+            raise Refused(411, "The request needs a Content-Length.")
+        body = request.environ["wsgi.input"].read(MAX_BODY + 1)
+        request._stream = BytesIO(body)
+        request.META["CONTENT_LENGTH"] = str(len(body))
+    if _length(request) > MAX_BODY:
+        raise Refused(413, "The body is over 64 KiB.")
+    try:
+        body = request.body
+        request.POST  # noqa: B018 - parses a form, and raises if it cannot be parsed
+    except RawPostDataException:  # A middleware has read the form already.
+        return b""
+    except (MultiPartParserError, SuspiciousOperation, BadRequest, OSError):
+        raise Refused(400, "The body cannot be read.") from None
+    if len(body) > MAX_BODY:
+        raise Refused(413, "The body is over 64 KiB.")
+    return body
+
+
+def _length(request: HttpRequest) -> int:
+    try:
+        return int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return 0
