@@ -1,11 +1,11 @@
-"""`GET /api/v1/health`: by part; `down` only without a database."""
+"""`GET /api/v1/health`: the state of each part. `down` only without a database."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as LookTimeout  # the built-in one from Python 3.11
+from concurrent.futures import TimeoutError as ProbeTimeout  # the built-in one from Python 3.11
 from typing import Any
 
 from django.core.cache import cache
@@ -16,90 +16,102 @@ from ninja import Router
 from game.api.schemas import Health
 from game.models import GameWorker
 from payments import collecting
+from playmatatu import overdue
 from sms import clock, conf
 from sms.models import SmsPause
 from sms.stats import pulse
 
 logger = logging.getLogger("playmatatu.health")
-# Whatever hangs, the answer is given by then.
-LOOK_SECONDS = 1.5
-# By what keeps DMark from taking texts.
+# The response is given after this time, whatever hangs. Seconds.
+PROBE_SECONDS = 1.5
+# The provider's state if it does not take messages.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
+# States of a part that is well. `unheard`: no request was made yet.
+_WELL = ("ok", "inline", "unheard")
 router = Router(tags=["operation"])
 
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
 def health(request: HttpRequest) -> HttpResponse:
-    """`outbox` is late when texts have been due for a minute; `worker` is none when one is needed and none lives."""
-    end = time.monotonic() + LOOK_SECONDS
-    # Both at once, and neither in this thread: what hangs must not keep the answer.
-    database, cached = _looks.submit(_database), _looks.submit(_cache)
+    """`outbox`, `overdue`: `late` if work was due a minute ago. `worker`: `none` if one is needed and none runs."""
+    end = time.monotonic() + PROBE_SECONDS
+    # Both probes run in threads of their own: one that hangs must not delay the response.
+    results = {name: probe.start() for name, probe in _PROBES.items()}
     parts: dict[str, Any] = {}
-    for name, look, silent in (("database", database, {"database": "down"}), ("cache", cached, {"cache": "down"})):
+    for name, result in results.items():
         try:
-            parts |= look.result(max(0.0, end - time.monotonic()))
-        except LookTimeout:
-            logger.error("playmatatu.health: the %s does not answer within %g seconds", name, LOOK_SECONDS)
-            parts |= silent
-    if parts["database"] != "ok":
+            parts |= result.result(max(0.0, end - time.monotonic()))
+        except ProbeTimeout:
+            logger.error("playmatatu.health: the %s has not answered for %g seconds", name, PROBE_SECONDS)
+            parts[name] = "down"
+    if parts["database"] == "down":
         return JsonResponse({"status": "down", "parts": parts}, status=503, headers={"Retry-After": "5"})
     states = [part["status"] if isinstance(part, dict) else part for part in parts.values()]
-    well = all(state in ("ok", "inline", "unheard") for state in states)
+    well = all(state in _WELL for state in states)
     return JsonResponse({"status": "ok" if well else "degraded", "parts": parts})
 
 
-class Looks:
-    """Threads that look at what may hang. One look of a kind at a time: who asks meanwhile waits for the same."""
+class Probe:
+    """A look at one part, in a thread of its own. Concurrent requests share the result of one running look."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
-        self._running: dict[Look, Future[dict[str, Any]]] = {}
+    def __init__(self, name: str, look: Callable[[], dict[str, Any]]) -> None:
+        self._look, self._lock = look, threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"health-{name}")
+        self._running: Future[dict[str, Any]] | None = None
 
-    def submit(self, look: "Look") -> "Future[dict[str, Any]]":
+    def start(self) -> "Future[dict[str, Any]]":
         with self._lock:
-            running = self._running.get(look)
-            if running is None or running.done():
-                running = self._running[look] = self._threads.submit(look)
-            return running
+            if self._running is None or self._running.done():
+                self._running = self._thread.submit(self._look)
+            return self._running
 
 
 def _database() -> dict[str, Any]:
-    """The database and, where it answers, what it says of sending."""
+    """Return the state of the database and, if it answers, of the work recorded in it."""
+    connection.close_if_unusable_or_obsolete()
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        database = "read_only" if _is_read_only() else "ok"
         try:
-            return {"database": "ok"} | _sms() | _game()
+            parts = {"database": database, **_sms(), **_game(), **_overdue()}
         except (DatabaseError, InterfaceError):
             logger.exception("playmatatu.health: the outbox cannot be read")
-            return {"database": "ok", "sms": "unknown"}
-    # Whatever the driver raises, the answer must still be given.
-    except Exception:
-        logger.exception("playmatatu.health: the database does not answer")
-        return {"database": "down"}
-    finally:
+            parts = {"database": database, "sms": "unknown"}
+        # Kept for the next request as long as CONN_MAX_AGE allows.
+        connection.close_if_unusable_or_obsolete()
+        return parts
+    # The response must be given whatever the driver raises.
+    except Exception as error:  # noqa: BLE001
+        logger.error("playmatatu.health: the database does not answer (%s: %s)", type(error).__name__, error)
         connection.close()
+        return {"database": "down"}
+
+
+def _is_read_only() -> bool:
+    """Ask the database anything; on PostgreSQL, whether it takes no writes, as a standby and a full disk do."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only" if connection.vendor == "postgresql" else "SELECT 'off'")
+        return bool(cursor.fetchone()[0] == "on")
 
 
 def _game() -> dict[str, Any]:
-    """`none`: we collect, the site leaves that to a worker, and none lives."""
+    """`none`: we collect, the site leaves that to a worker, and none runs."""
     alive = GameWorker.alive()
     needed = collecting.is_on() and conf.current().delivery != "inline"
     return {"game_worker": {"status": "ok" if alive else "none" if needed else "inline", "alive": alive}}
+
+
+def _overdue() -> dict[str, Any]:
+    counts = overdue.counts()
+    return {"overdue": {"status": "late" if any(counts.values()) else "ok", **counts}}
 
 
 def _cache() -> dict[str, Any]:
     try:
         cache.set("playmatatu_health", 1, 5)
         return {"cache": "ok" if cache.get("playmatatu_health") == 1 else "down"}
-    except Exception:
-        logger.exception("playmatatu.health: the cache does not answer")
+    except Exception as error:  # noqa: BLE001
+        logger.error("playmatatu.health: the cache does not answer (%s)", type(error).__name__)
         return {"cache": "down"}
-
-
-Look = Callable[[], dict[str, Any]]
-_looks = Looks()
 
 
 def _sms() -> dict[str, Any]:
@@ -108,22 +120,24 @@ def _sms() -> dict[str, Any]:
         return {"sms": "disabled"}
     now = clock.now()
     alive, attempts = pulse.workers(now), pulse.last_attempts()
-    holds = list(SmsPause.objects.all())
-    oldest = pulse.oldest_due(now, holds)
+    pauses = list(SmsPause.objects.all())
+    oldest = pulse.oldest_due(now, pauses)
     age = max(0, round((now - oldest).total_seconds())) if oldest else 0
     trouble, _ = pulse.trouble(alive, attempts, now)
     worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
-    if any(one.paused for one in alive) or any(hold.kind == SmsPause.ALL for hold in holds):
+    if any(one.paused for one in alive) or any(pause.kind == SmsPause.ALL for pause in pauses):
         worker = "paused"
     last = attempts[0] if attempts else None
     return {
         "sms": "ok",
         "outbox": {"status": "late" if age > pulse.LATE_SECONDS else "ok", "oldest_due_seconds": age},
         "worker": {"status": worker, "alive": len(alive)},
-        # `unheard`: it was not asked anything yet.
         "provider": {
             "status": _PROVIDER.get(trouble, "ok" if last else "unheard"),
             "last_asked_at": last.at.isoformat(timespec="seconds") if last else None,
             "last_http_status": last.http_status if last else None,
         },
     }
+
+
+_PROBES = {"database": Probe("database", _database), "cache": Probe("cache", _cache)}

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from game.models import GameWorker
 from payments import figures
+from playmatatu import overdue
 from sms import clock
 from sms.stats import counts, networks, pulse
 
@@ -87,7 +88,13 @@ class PaymentsCollector(Collector):
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_payments_{name}", about, value=float(number))
-        yield GaugeMetricFamily("playmatatu_game_workers", "Game workers that live.", value=float(GameWorker.alive()))
+        yield GaugeMetricFamily("playmatatu_game_workers", "Game workers that run.", value=float(GameWorker.alive()))
+        late = GaugeMetricFamily(
+            "playmatatu_overdue", "Rows whose work is a minute late, at most 1000.", labels=["work"]
+        )
+        for work, count in overdue.counts().items():
+            late.add_metric([work], float(count))
+        yield late
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:

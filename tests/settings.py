@@ -18,6 +18,8 @@ from playmatatu.settings import *  # noqa: E402, F403
 from playmatatu.settings import DATABASES, STORAGES  # noqa: E402
 
 ALLOWED_HOSTS = ["*"]
+# No thread keeps a connection to a database that the test run deletes.
+DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Threads of one test must see one database, so it is a file.
     DATABASES["default"]["TEST"] = {"NAME": f"/tmp/playmatatu-test-{os.getpid()}.sqlite3"}

@@ -147,6 +147,28 @@ def test_a_locked_row(site: Site) -> None:
         assert site.health()[1].json()["parts"]["database"] == "ok"
 
 
+def test_health_keeps_its_connection(site: Site) -> None:
+    log = site.postgres.folder / "log"
+
+    def connections() -> int:
+        return log.read_text().count("connection authorized: user=site")
+
+    with site.sql() as sql:
+        sql.autocommit = True
+        sql.execute("ALTER SYSTEM SET log_connections = on")
+        sql.execute("SELECT pg_reload_conf()")
+    try:
+        site.health()
+        before = connections()
+        assert {site.health()[1].status_code for _ in range(20)} == {200}
+        assert connections() == before
+    finally:
+        with site.sql() as sql:
+            sql.autocommit = True
+            sql.execute("ALTER SYSTEM RESET log_connections")
+            sql.execute("SELECT pg_reload_conf()")
+
+
 def test_one_locked_stake_level_leaves_the_rest_of_the_site_alone(site: Site) -> None:
     def stake(amount: int, phone: str) -> tuple[float, int]:
         started = time.monotonic()

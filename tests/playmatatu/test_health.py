@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from game.models import GameWorker
+from game.models import Entry, GameWorker, Player
+from payments.models import Payment
 from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
@@ -137,3 +138,37 @@ def test_a_game_worker_is_needed_where_it_collects(client: Client, collection: S
     assert health(client)[1]["game_worker"]["status"] == "none"
     GameWorker.objects.create(key="b", name="alive")
     assert health(client)[1]["game_worker"] == {"status": "ok", "alive": 1}
+
+
+def late_entry(**changes: Any) -> Entry:
+    """Return an entry that was due to end 61 seconds ago."""
+    at = timezone.now() - timedelta(seconds=61)
+    number = Entry.objects.count()
+    player = Player.objects.create(phone=f"+25677200000{number}")
+    payment = Payment.objects.create(phone=player.phone, amount=1000, **changes.pop("payment", {}))
+    values = {"status": Entry.Status.OPEN, "opened_at": at, "expires_at": at, **changes}
+    return Entry.objects.create(player=player, payment=payment, stake_amount=1000, **values)
+
+
+def test_work_that_nobody_does_is_reported_whatever_the_heartbeats_say(
+    client: Client, sandbox: Sandbox, settings: Any
+) -> None:
+    """camunda-community-hub/pyzeebe#80, opendcs/opendcs#1807: a thread has ended, the process looks healthy."""
+    settings.METRICS_TOKEN = "token"
+    GameWorker.objects.create(key="a", name="alive")
+    nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "payment_requests": 0, "status_polls": 0}
+    assert health(client) == ("ok", {**health(client)[1], "overdue": {"status": "ok", **nothing}})
+    late, now = timezone.now() - timedelta(seconds=61), timezone.now()
+    late_entry()
+    late_entry(expires_at=now)
+    awaiting = {"status": Entry.Status.AWAITING_PAYMENT, "opened_at": None, "expires_at": None}
+    late_entry(**awaiting, payment={"status": "SUCCESS", "settled_at": late})
+    late_entry(**awaiting, payment={"status": "SUCCESS", "settled_at": now})
+    late_entry(**awaiting, payment={"collection": "due", "start_at": late})
+    late_entry(**awaiting, payment={"collection": "asked", "next_ask_at": late})
+    status, parts = health(client)
+    assert status == "degraded"
+    assert parts["overdue"] == {"status": "late", **dict.fromkeys(nothing, 1)}
+    text = client.get("/metrics", headers={"Authorization": "Bearer token"}).content.decode()
+    for work in nothing:
+        assert f'playmatatu_overdue{{work="{work}"}} 1.0' in text
