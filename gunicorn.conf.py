@@ -1,6 +1,7 @@
-"""Gunicorn's settings; its access log shows no player's link."""
+"""Gunicorn's settings. The access log shows no query and no credential."""
 
 import os
+import re
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -9,12 +10,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
 
 class RedactedLogger(Logger):
+    """Remove queries, which hold players' links and the numbers that an operator searches for, and mask the rest."""
+
     def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
         from playmatatu.logs import hidden
 
-        atoms = super().atoms(resp, req, environ, request_time)
-        return {key: hidden(value) if isinstance(value, str) else value for key, value in atoms.items()}
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        # Only what the line prints: redacting every header of every request costs more than the line.
+        for name in _PRINTED.findall(self.cfg.access_log_format):
+            value = atoms.get(name)
+            if isinstance(value, str):
+                atoms[name] = hidden(_QUERY.sub("?[hidden]", value))
+        return atoms
 
+
+_PRINTED, _QUERY = re.compile(r"%\(([^)]+)\)s"), re.compile(r"\?.*?(?= HTTP/\d|$)")
 
 wsgi_app = "playmatatu.wsgi"
 logger_class = RedactedLogger
@@ -26,3 +36,7 @@ threads = 8
 timeout = 60
 # Longer than a proxy keeps its idle connections (nginx: 60): else it sends a request on one that is just being closed.
 keepalive = 75
+# No header of a request sets its SCRIPT_NAME or its scheme. With `SCRIPT_NAME: /x`, /x/admin/ would be the admin, and a
+# proxy's rule on /admin/ would not see it. Django reads the scheme itself, as TRUSTED_PROXY_COUNT says.
+forwarder_headers = ""
+forwarded_allow_ips = ""

@@ -90,8 +90,8 @@ def checked(run: Handler) -> Handler:
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method == "POST":
-            if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
-                return error(400, "Send the body with a Content-Length, not in chunks.")
+            if has_unknown_length(request):
+                return error(411, "Send the body with a Content-Length, not in chunks.")
             if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return error(413, "The body is too large: at most 64 KiB.")
             if request.content_type != "application/json":
@@ -102,6 +102,11 @@ def checked(run: Handler) -> Handler:
         return run(request, *args, **kwargs)
 
     return checked_run
+
+
+def has_unknown_length(request: HttpRequest) -> bool:
+    """Return True for a body in chunks that the server has not read: Django would take it for an empty one."""
+    return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
 
 
 def body_length(request: HttpRequest) -> int:

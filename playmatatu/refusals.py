@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.defaults import server_error
 
-from playmatatu.api import RETRY_SECONDS, body_length, log_unavailable, unavailable
+from playmatatu.api import RETRY_SECONDS, body_length, has_unknown_length, log_unavailable, unavailable
 from sms.database import close_if_unavailable
 
 
@@ -24,6 +24,8 @@ class Refusals:
             # PostgreSQL takes no NUL, wherever it comes from.
             if any("\0" in text for text in _given(request)):
                 return page(request, 400, gettext("The address holds a character that none may hold."))
+            if has_unknown_length(request):
+                return page(request, 411, gettext("Please send that again with its length."))
             if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return page(request, 413, gettext("That is too much to send at once."))
         return self.get_response(request)

@@ -1,6 +1,7 @@
 """The API behind real servers: what a client in the same process cannot show."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,15 +30,21 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: Any) -> Iterator[str]:
+def log(tmp_path_factory: Any) -> Path:
+    return Path(tmp_path_factory.mktemp("site")) / "log"
+
+
+@pytest.fixture(scope="module")
+def site(log: Path) -> Iterator[str]:
     """Gunicorn as in production, on a database of its own."""
-    folder = tmp_path_factory.mktemp("site")
-    env = environment(DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", WEB_CONCURRENCY="1")
+    folder = log.parent
+    # DEBUG: pages are rendered without collected static files.
+    env = environment(DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", WEB_CONCURRENCY="1", DEBUG="true")
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
     port = free_port()
-    with (folder / "log").open("wb") as log:
+    with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"], cwd=ROOT, env=env, stdout=log, stderr=log
+            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"], cwd=ROOT, env=env, stdout=out, stderr=out
         )
     url = f"http://127.0.0.1:{port}"
 
@@ -74,15 +81,64 @@ def test_head_has_no_body_and_leaves_the_connection_in_order(site: str) -> None:
             assert session.get(f"{site}/api/v1/config", timeout=5).json()["commission_flat"] == 0
 
 
-def test_a_body_in_chunks_is_told_what_to_do(site: str) -> None:
+def raw(site: str, request: bytes) -> bytes:
+    """Send these bytes and return all that comes back."""
+    host, port = site.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_body_in_chunks_is_read(site: str) -> None:
+    """django/daphne#476, bugsink/bugsink#9: without a Content-Length, Django reads an empty body."""
     answer = requests.post(
         f"{site}/api/v1/game/stake",
         data=iter([b'{"phone_number": "0772000001",', b'"stake_amount": 1000}']),
         headers={"Content-Type": "application/json"},
         timeout=5,
     )
-    assert answer.status_code == 400
-    assert "Content-Length" in answer.json()["error"]
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+    form = {
+        "data": iter([b"language=", b"lg&next=/"]),
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+    }
+    with requests.Session() as browser:
+        browser.get(f"{site}/", timeout=5)
+        form["headers"]["X-CSRFToken"] = browser.cookies["csrftoken"]  # type: ignore[index]
+        changed = browser.post(f"{site}/language", timeout=5, allow_redirects=False, **form)  # type: ignore[arg-type]
+    assert (changed.status_code, changed.cookies.get("django_language")) == (302, "lg")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/game/stake", "/api/v1/momo/callback", "/sms/dlr/1.x/", "/"])
+def test_a_long_body_in_chunks_is_refused(site: str, path: str) -> None:
+    chunks = iter([b"x" * 60_000] * 10)
+    answer = requests.post(f"{site}{path}", data=chunks, headers={"Content-Type": "application/json"}, timeout=10)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/api/v1/game/stake", "/sms/dlr/1.x/"])
+@pytest.mark.parametrize("chunks", [b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcde\r\n0\r\n\r\n"])
+def test_broken_chunks_are_answered_411(site: str, log: Path, path: str, chunks: bytes) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    assert raw(site, head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunks).split()[1] == b"411"
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_script_name_in_a_header_is_ignored(site: str) -> None:
+    """A proxy that guards /admin/ lets /x/admin/ pass: with `SCRIPT_NAME: /x` it must not be the admin."""
+    for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO"):
+        head = f"GET /x/admin/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{name}: /x\r\nConnection: close\r\n\r\n"
+        assert raw(site, head.encode()).split()[1] in (b"404", b"400"), name
+
+
+def test_the_access_log_has_no_query(site: str, log: Path) -> None:
+    requests.get(
+        f"{site}/admin/login/?q=772123456", headers={"Referer": f"{site}/admin/?q=0772 123 456&x=1"}, timeout=5
+    )
+    wait_for(lambda: "GET /admin/login/" in log.read_text())
+    line = next(line for line in log.read_text().splitlines() if "GET /admin/login/" in line)
+    assert "/admin/login/?[hidden]" in line
+    assert "123" not in line.partition("GET")[2]
 
 
 def test_health_is_down_without_a_database_and_only_then() -> None:

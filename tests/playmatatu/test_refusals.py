@@ -75,6 +75,14 @@ def test_a_body_over_64_kib_is_refused_on_every_page(client: Client, path: str) 
     assert client.post(path, body[:65536], content_type="application/x-www-form-urlencoded").status_code != 413
 
 
+@pytest.mark.parametrize("path", ["/api/v1/game/stake", "/api/v1/momo/callback", "/", "/sms/dlr/1.x/"])
+def test_a_body_of_unknown_length_that_the_server_has_not_read_is_refused(client: Client, path: str) -> None:
+    answer = client.generic(
+        "POST", path, b"", content_type="application/json", headers={"Transfer-Encoding": "chunked"}, CONTENT_LENGTH=""
+    )
+    assert answer.status_code == 411
+
+
 @pytest.mark.parametrize("failure", [OperationalError, InterfaceError])
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_database_that_cannot_be_asked_is_no_fault_of_ours(
