@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from ninja import Schema
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from game.rules.codes import read_code
-from game.rules.validation import MAX_NAME, has_control
+from game.rules.codes import LONGEST_TEXT, read_code
+from game.rules.validation import MAX_NAME, has_control, read_name
 from sms.text import to_e164
 
 
@@ -44,11 +44,11 @@ def _flag(value: object) -> bool:
 
 
 def _name(value: object) -> str:
-    return readable(value, "display_name", MAX_NAME)
+    return read_name(readable(value, "display_name", MAX_NAME))
 
 
 def _code(value: object) -> str:
-    return read_code(readable(value, "match_code", 20))
+    return read_code(readable(value, "match_code", LONGEST_TEXT))
 
 
 def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
@@ -59,7 +59,12 @@ def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
 _NULL = {"type": "null"}
 _PHONE = {"type": "string", "description": "A Ugandan mobile number in any notation", "examples": ["0772123456"]}
 _UGX = ({"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+$"})
-_CODE = {"type": "string", "pattern": "^[A-HJKMNP-Za-hjkmnp-z2-9]{6}$", "examples": ["ABC234"]}
+_CODE = {
+    "type": "string",
+    "maxLength": LONGEST_TEXT,
+    "description": "A match code as typed or pasted: ABC234, abc-234, or the link or sentence that holds it",
+    "examples": ["ABC234"],
+}
 
 
 class StakeIn(Schema):

@@ -10,9 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
 from game.pages.fields import ERRORS, PhoneField, said
-from game.rules.codes import read_code
+from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.placing import Stake
-from game.rules.validation import MAX_NAME, has_control, payable, prize
+from game.rules.validation import MAX_NAME, payable, prize, read_amount, read_name
 from game.templatetags.pages import commas
 from sms.text import mask_phone, to_e164, to_local
 
@@ -36,7 +36,7 @@ class StakeForm(forms.Form):
     )
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
-        max_length=12,
+        max_length=30,
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
         error_messages=ERRORS,
     )
@@ -58,7 +58,7 @@ class StakeForm(forms.Form):
     )
     match_code = forms.CharField(
         label=_("Match code"),
-        max_length=20,
+        max_length=LONGEST_TEXT,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "characters"}),
         error_messages=ERRORS,
@@ -66,14 +66,10 @@ class StakeForm(forms.Form):
     joining: Entry | None = None
 
     def clean_display_name(self) -> str:
-        if has_control(self.cleaned_data["display_name"]):
-            raise forms.ValidationError(_("The name must not hold control characters."))
-        return str(self.cleaned_data["display_name"])
+        return str(said(read_name, self.cleaned_data["display_name"]))
 
     def clean_stake_amount(self) -> int:
-        amount = _whole(self.cleaned_data["stake_amount"])
-        if amount is None:
-            raise forms.ValidationError(_("The stake must be whole UGX, like 1000."))
+        amount = int(said(read_amount, self.cleaned_data["stake_amount"]))
         if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
             raise forms.ValidationError(
                 _("The stake must be from %(least)s to %(most)s UGX."),
@@ -118,8 +114,10 @@ class StakeForm(forms.Form):
     @property
     def payable(self) -> int:
         """What the button says; 0 while no stake is filled in."""
-        amount = _whole(str(self["stake_amount"].value() or ""))
-        return payable(amount) if amount else 0
+        try:
+            return payable(read_amount(str(self["stake_amount"].value() or "")))
+        except ValueError:
+            return 0
 
     def focus_on_error(self) -> None:
         """A reader who cannot see the page starts at the first field to mend."""
@@ -153,9 +151,3 @@ def initial_of(entry: Entry) -> dict[str, str]:
         "opponent": "friend" if entry.match_code else "anyone",
         "invite_phone": to_local(entry.invite_phone) if entry.invite_phone else "",
     }
-
-
-def _whole(text: str) -> int | None:
-    """Whole UGX, with separators or without."""
-    digits = text.replace(" ", "").replace(",", "")
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None

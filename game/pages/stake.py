@@ -12,7 +12,7 @@ from game.models import Entry
 from game.money import concerns_its_player
 from game.pages.cookies import own_stake, remember_stake
 from game.pages.forms import StakeForm, initial_of, presets
-from game.rules.codes import CODE_NOT_OPEN, open_match, read_code
+from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
@@ -50,7 +50,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
         if refusal.status == 409:
             return _gone(request, code, refusal, status=200)
         if refusal.status in (400, 404):  # a slip of the finger: what was typed stays, to be mended
-            form.initial.update(opponent="code", match_code=code[:20])
+            form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
     if request.method == "GET":
         opened(match.invite_key)
@@ -72,7 +72,11 @@ def _match_of(code: str, address: str) -> Entry:
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
     """Where a code ends that nobody can join (any more): not in a form that stakes with a stranger."""
-    context = {"code": code.upper(), "message": refusal.translated(), "not_yet": refusal.sentence.text == CODE_NOT_OPEN}
+    context = {
+        "code": read_code(code),
+        "message": refusal.translated(),
+        "not_yet": refusal.sentence.text == CODE_NOT_OPEN,
+    }
     return render(request, "game/gone.html", context, status=status)
 
 

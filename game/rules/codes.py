@@ -1,17 +1,28 @@
-"""Match codes, 6 characters without the ones that look alike, and the private matches behind them."""
+"""Match codes, 6 characters without those that look alike, and the private matches behind them."""
 
+import re
 import secrets
+from urllib.parse import unquote_plus
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
 from game.models import Entry, Player
 from game.rules.refused import Refused
+from game.rules.validation import plain
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
+# The longest text in which a code is looked for: an invite as pasted from a message is half as long.
+LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
 CODE_NOT_OPEN = _("This match is not open yet: its creator has not paid.")
+
+
+# The code in a pasted link, also in one that was percent-encoded as a parameter of another.
+_IN_LINK = re.compile(r"MATCH_CODE(?:=|%3D)(.*)")
+# Words for "code" in our messages and pages: English, Luganda, Kiswahili.
+_LABELS = {"CODE", "KOODI", "MSIMBO"}
 
 
 def new_code() -> str:
@@ -19,11 +30,47 @@ def new_code() -> str:
 
 
 def read_code(text: str) -> str:
-    """The code in capitals; raises ValueError when it cannot be one."""
-    code = text.strip().upper()
-    if len(code) != LENGTH or any(char not in ALPHABET for char in code):
-        raise ValueError(_("A match code has 6 letters and digits, like ABC234."))
-    return code
+    """Return the match code that a player typed or pasted, in capitals. Raise ValueError if there is none.
+
+    Accepts any case, full-width characters, blanks and punctuation between the characters (`ABC 234`, `abc-234`), a
+    link with `match_code=`, and a sentence: there the code follows the word "code", or is the only word or group of
+    words with both letters and digits that can be a code.
+    """
+    text = plain(text).upper()
+    if link := _IN_LINK.search(text):
+        words = _words(re.split("[&#]", unquote_plus(link[1]))[0])
+        found = _codes_among(words)
+    else:
+        words = _words(text)
+        after_label = next((index + 1 for index, word in enumerate(words) if word in _LABELS), len(words))
+        found = _codes_among(words[after_label:])
+    if _is_code(code := "".join(words)):
+        return code
+    if found:
+        return found[0]
+    mixed = {code for code in _codes_among(words) if not code.isalpha() and not code.isdigit()}
+    if len(mixed) == 1:
+        return mixed.pop()
+    raise ValueError(_("A match code has 6 letters and digits, like ABC234."))
+
+
+def _words(text: str) -> list[str]:
+    """Split at everything that is neither a letter nor a digit."""
+    return re.findall(r"[^\W_]+", text)
+
+
+def _codes_among(words: list[str]) -> list[str]:
+    """Return each run of whole words that together are a code, in order."""
+    return [
+        code
+        for start in range(len(words))
+        for end in range(start + 1, min(start + LENGTH, len(words)) + 1)
+        if _is_code(code := "".join(words[start:end]))
+    ]
+
+
+def _is_code(text: str) -> bool:
+    return len(text) == LENGTH and all(char in ALPHABET for char in text)
 
 
 def give_code(entry: Entry) -> None:

@@ -1,5 +1,6 @@
 """Values that players type: amounts and display names. All amounts are whole UGX."""
 
+import re
 import unicodedata
 
 from django.conf import settings
@@ -31,6 +32,59 @@ def prize(stake_amount: int) -> int:
     return 2 * stake_amount
 
 
+_CURRENCY = r"(?:UGX|USHS?|SHS?)\.?"
+_AMOUNT = re.compile(
+    rf"(?:{_CURRENCY} ?)?(\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?: \d{{3}})+|\d{{1,12}})(?: ?/[=-])?(?: ?{_CURRENCY})?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def read_amount(text: str) -> int:
+    """Return the whole UGX that a player typed. Raise ValueError if the text can be read in no way or in two.
+
+    Accepts `5000`, digit groups of three (`5,000`, `5 000`), and around these `UGX …`, `… UGX`, `…/=`, `…/-`.
+    """
+    found = _AMOUNT.fullmatch(plain(text))
+    if found is None:
+        raise ValueError(_("Write the stake in whole UGX, like 5000 or 5,000."))
+    return int(re.sub("[ ,]", "", found[1]))
+
+
+# Letters and symbols that show nothing: Hangul fillers and the empty Braille pattern.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+_ZERO_WIDTH_JOINER = "\u200d"
+# Accents that one letter of a real name carries at most. More of them would cover the lines above and below.
+_MOST_MARKS = 2
+
+
+def read_name(text: str) -> str:
+    """Return a display name without the characters that mislead a reader. Raise ValueError for control characters.
+
+    Dropped are characters that reorder or hide text (bidirectional controls, zero-width characters, fillers), private
+    and unassigned characters, and marks beyond the second on one letter. Each run of blanks and line separators
+    becomes one blank.
+    """
+    if has_control(text):
+        raise ValueError(_("Please remove special characters from the name."))
+    kept = ""
+    marks = 0
+    for char in unicodedata.normalize("NFC", text):
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in ("Mn", "Me", "Mc") else 0
+        joins_emoji = char == _ZERO_WIDTH_JOINER and kept[-1:] and unicodedata.category(kept[-1]) in ("So", "Sk", "Mn")
+        if category[0] == "Z":
+            kept += " "
+        elif joins_emoji or (category[0] != "C" and char not in _BLANK and marks <= _MOST_MARKS):
+            kept += char
+    return " ".join(kept.split())
+
+
 def has_control(text: str) -> bool:
     """Return True if the text holds NUL, another control character or a lone surrogate."""
     return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
+
+
+def plain(text: str) -> str:
+    """Return the text with full-width characters as ASCII, without invisible ones, each run of blanks as one blank."""
+    visible = (char for char in text if unicodedata.category(char) != "Cf")
+    return " ".join("".join(chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char for char in visible).split())

@@ -8,8 +8,13 @@ if (presets) {
   const pay = form.querySelector("button.main");
   // The button says what it takes: the stake and the fee.
   const price = () => {
-    const digits = amount.value.replace(/[ ,]/g, "");
-    const known = /^[0-9]{1,12}$/.test(digits);
+    // As read_amount of game/rules/validation.py reads it.
+    const typed = amount.value.replace(/\s+/g, " ").trim();
+    const found = typed.match(
+      /^(?:(?:UGX|USHS?|SHS?)\.? ?)?(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,12})(?: ?\/[=-])?(?: ?(?:UGX|USHS?|SHS?)\.?)?$/i,
+    );
+    const known = found !== null;
+    const digits = known ? found[1].replace(/[ ,]/g, "") : "";
     const sum = String(Number(digits) + Number(pay.dataset.fee)).replace(/\B(?=(\d{3})+$)/g, ",");
     pay.textContent = known ? pay.dataset.pay.replace("#", sum) : pay.dataset.plain;
     for (const button of presets.children) button.setAttribute("aria-pressed", button.dataset.amount === digits);

@@ -53,7 +53,7 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
         ({"opponent": "code", "match_code": ""}, "6 letters and digits"),
         ({"opponent": "code", "match_code": "ABC234"}, "No match has this code"),
         ({"opponent": "nobody"}, "valid choice"),
-        ({"display_name": "a\x07b"}, "control characters"),
+        ({"display_name": "a\x07b"}, "special characters"),
     ],
 )
 def test_errors_stand_beside_the_field_and_input_is_kept(client: Client, fields: dict[str, str], message: str) -> None:

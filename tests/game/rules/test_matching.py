@@ -89,13 +89,13 @@ def test_the_database_keeps_one_open_entry_a_player(client: Client) -> None:
         )
 
 
-@pytest.mark.parametrize("written", ["{}", " {} ", "{lower}"])
+@pytest.mark.parametrize("written", ["{}", " {} ", "{lower}", "my code is {lower}"])
 def test_codes_are_read_kindly(client: Client, written: str) -> None:
     code = stake(client, ALICE, create_private=True)["match_code"]
     assert stake(client, BOB, match_code=written.format(code, lower=code.lower()))["status"] == "matched"
 
 
-@pytest.mark.parametrize("code", ["ABC23", "ABC2345", "ABC10O", "ABCI23", "ABCL23", "ÀBC234", "ABC 34", "ＡＢＣ２３４"])
+@pytest.mark.parametrize("code", ["ABC23", "ABC2345", "ABC10O", "ABCI23", "ABCL23", "ÀBC234", "ABC 34"])
 def test_a_malformed_code(client: Client, code: str) -> None:
     assert "6 letters" in refused(client, 400, phone_number=BOB, match_code=code)
 
