@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["manage"]:
             manage(arguments[1:])
+        stopping = stop_signals()
         site, sandbox = port("PORT", 8000), port("SANDBOX_PORT", 8025)
         if site == sandbox:
             raise Stop(f"PORT and SANDBOX_PORT are both {site}; give two different ports.", 2)
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
         settings = devsettings.prepare(site, sandbox)
         set_up()
         with devsettings.remembered(settings):
-            return run(site, sandbox)
+            return run(site, sandbox, stopping)
     except Stop as stop:
         say(str(stop))
         return stop.code
@@ -109,12 +110,19 @@ def _die_with_us() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def run(site: int, sandbox: int) -> int:
+def stop_signals() -> list[int]:
+    """Install the handlers, before anything that takes time. Return the list to which they add what is received."""
+    received: list[int] = []
+    # SIGINT is installed explicitly: a shell that starts us with `&` has it ignored, and Python keeps that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda number, _frame: received.append(number))
+    return received
+
+
+def run(site: int, sandbox: int, stopping: list[int]) -> int:
     login = admin_login()
-    stopping: list[int] = []
-    # Set by hand: a shell that starts us with `&` has SIGINT ignored, and Python leaves that as it is.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _frame: stopping.append(received))
+    if stopping:
+        return 0
     children = {
         "sandbox": start("dmark_sandbox", "--port", str(sandbox)),
         "site": start("runserver", "--noreload", "--skip-checks", f"127.0.0.1:{site}"),

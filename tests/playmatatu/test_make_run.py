@@ -204,7 +204,7 @@ def test_the_workers_do_what_time_brings(copy: Path, runs: list[Run]) -> None:
     assert "Traceback" not in run.output()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_nothing_is_left_behind(copy: Path, runs: list[Run], number: int) -> None:
     run = Run(copy, SMS_DELIVERY="worker")
     runs.append(run)
@@ -214,6 +214,28 @@ def test_nothing_is_left_behind(copy: Path, runs: list[Run], number: int) -> Non
     for port in (run.site, run.sandbox):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_set_up_stops_it_before_any_child_is_started(number: int, copy: Path) -> None:
+    program = (
+        "import os, signal\n"
+        "from playmatatu import devserver, devsettings\n"
+        f"devserver.set_up = lambda: os.kill(os.getpid(), {int(number)})\n"
+        "devserver.admin_login = lambda: 'admin'\n"
+        "devserver.start = lambda *arguments: print('started', *arguments)\n"
+        "raise SystemExit(devserver.main([]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=copy,
+        env={"PATH": os.environ["PATH"], "PORT": str(free_port()), "SANDBOX_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_a_supervisor_that_is_killed_leaves_no_child(copy: Path, runs: list[Run]) -> None:
