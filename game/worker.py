@@ -1,121 +1,118 @@
-"""`game_worker`: does what time brings to payments and game, for as long as it runs, beside any number of others.
+"""`game_worker`: the time-driven work of payments and game, shared by any number of processes.
 
-chores (a thread) · payments' own threads, woken by LISTEN · the main thread, which only waits for the end
+Threads: game's maintenance, the payments' loops, and a listener that wakes them. The main thread watches the others.
 """
 
 import logging
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from game import clock
-from game.chores import CHORES, Chore
+from game.maintenance import TASKS, Task
 from game.models import GameWorker
 from payments import collecting
-from payments.background import Background
+from payments import worker as payments_worker
+from payments.database import close_if_unavailable
+from payments.worker import Loop, Outage
 
 logger = logging.getLogger("game.worker")
 
-# A chore that failed, or whose work failed in part, is left alone for so long.
+# A task that failed, in whole or in part, is not run again for this long.
 _PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 26.0
+_LISTEN_SECONDS = 5.0
 
 
 class Worker:
-    """One process. `poll`: seconds between two looks of the payments' threads that nobody wakes."""
+    """One process. `poll`: seconds between two looks of the payments' threads if nothing wakes them."""
 
-    def __init__(self, poll: float, say: Callable[[str], None], chores: tuple[Chore, ...] = CHORES) -> None:
-        self.say, self.chores = say, chores
-        self.payments = Background(poll)
+    def __init__(self, poll: float, say: Callable[[str], None], tasks: tuple[Task, ...] = TASKS) -> None:
+        self.say, self.tasks = say, tasks
         self.stop_requested = False
-        self.stopping = threading.Event()
-        self.life = _Life()
+        self.heartbeat = _Heartbeat()
+        self._due = dict.fromkeys((task.name for task in tasks), 0.0)
+        outage = Outage(logger, "game.database_lost", "game.database_back")
+        self.payments = payments_worker.loops(poll)
+        self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
+        self.loops = [self.maintenance, *self.payments]
+        unheard = Outage(logger, "game.listen_lost", "game.listening_again")
+        self.listener = Loop("game-listener", self._listen, unheard, "game.listen_lost")
 
     def stop(self) -> None:
-        """End soon. For a signal handler, so it takes no lock."""
+        """End soon. Safe in a signal handler: it takes no lock."""
         self.stop_requested = True
 
-    def run(self) -> None:
-        """Work until `stop`. What hangs then ends with the process: each of its works is safe against that."""
-        housekeeper = threading.Thread(target=self._do_chores, name="game-chores", daemon=True)
-        housekeeper.start()
-        self.payments.start()
-        if connection.vendor == "postgresql":
-            threading.Thread(target=self._listen, name="game-listener", daemon=True).start()
-        while not self.stop_requested:
+    def run(self) -> bool:
+        """Work until `stop`, or until a thread is dead. Return False in the latter case: the process must end with 1.
+
+        Work that hangs at the end is abandoned: every step of it is safe against a crash.
+        """
+        watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
+        for loop in watched:
+            loop.start()
+        dead: list[Loop] = []
+        while not self.stop_requested and not dead:
             time.sleep(0.1)
-        end = time.monotonic() + _STOP_SECONDS
-        self.stopping.set()
-        ended = self.payments.stop(_STOP_SECONDS)
-        housekeeper.join(max(0.0, end - time.monotonic()))
-        if not ended or housekeeper.is_alive():
-            logger.error("game.cut_off: what hangs is left to the others", extra={"event": "game.cut_off"})
+            dead = [loop for loop in watched if loop.is_dead]
+        for loop in dead:
+            logger.critical(
+                "The thread %s has ended; this process ends, so that it is started again",
+                loop.thread.name,
+                extra={"event": "game.thread_dead"},
+            )
+        self.listener.stop()
+        if not payments_worker.stop_all(self.loops, _STOP_SECONDS):
+            logger.error("Work that hangs is abandoned to other workers", extra={"event": "game.cut_off"})
             self.say("game_worker: stopped")
-            os._exit(0)
+            os._exit(1 if dead else 0)
+        return not dead
 
-    def _do_chores(self) -> None:
-        due = dict.fromkeys((chore.name for chore in self.chores), 0.0)
-        lost = False
-        while not self.stopping.is_set():
-            try:
-                self.life.beat()
-                for chore in self.chores:
-                    if time.monotonic() >= due[chore.name] and not self.stopping.is_set():
-                        due[chore.name] = time.monotonic() + self._do(chore)
-                lost = False
-            except (OperationalError, InterfaceError) as error:
-                if not lost:
-                    logger.error("game.database_lost (%s); trying again", type(error).__name__)
-                lost = True
-                connection.close()
-                self.stopping.wait(1.0)
-            self.stopping.wait(0.2)
-        self.life.end()
-        connection.close()
+    def _maintain(self) -> float:
+        self.heartbeat.beat()
+        for task in self.tasks:
+            if time.monotonic() >= self._due[task.name] and not self.stop_requested:
+                self._due[task.name] = time.monotonic() + self._do(task)
+        return 0.2
 
-    def _do(self, chore: Chore) -> float:
-        """Seconds until the next look."""
+    def _do(self, task: Task) -> float:
+        """Run a task; return the seconds until its next run."""
         try:
-            done = chore.look()
-        except (OperationalError, InterfaceError):
-            raise
-        # A worker that ends leaves everything lying; one that logs and goes on leaves this.
-        except Exception:
-            logger.exception("game.chore_failed: %s", chore.name, extra={"event": "game.chore_failed"})
+            done = task.run()
+        except Exception as error:
+            if close_if_unavailable(error):
+                raise
+            logger.exception("The periodic task %s failed", task.name, extra={"event": "game.chore_failed"})
             connection.close()
             return _PAUSE_SECONDS
         if done.done:
-            self.say(f"{chore.name}: {done.done}")
-        return _PAUSE_SECONDS if done.failed else chore.every
+            self.say(f"{task.name}: {done.done}")
+        return _PAUSE_SECONDS if done.failed else task.every
 
-    def _listen(self) -> None:
-        """Wake the payments' threads at each NOTIFY. Needs a connection of its own, straight to the server."""
-        lost = False
-        while not self.stopping.is_set():
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(f"LISTEN {collecting.CHANNEL}")
-                lost = False
-                self.payments.wake()  # what came while nobody listened
-                while not self.stopping.is_set():
-                    for _ in connection.connection.notifies(timeout=5.0):
-                        self.payments.wake()
-            # Their poll still finds everything; this thread only makes it sooner.
-            except Exception as error:  # noqa: BLE001
-                if not lost:
-                    logger.warning("game.listen_lost (%s); polling meanwhile", type(error).__name__)
-                lost = True
-                connection.close()
-                self.stopping.wait(2.0)
+    def _listen(self) -> float:
+        """Wake the payments' threads at each NOTIFY. Needs a direct connection to the server.
+
+        Without it their polling finds the same rows a little later.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(f"LISTEN {collecting.CHANNEL}")
+        self._wake_payments()  # for what was committed before LISTEN
+        while not self.listener.stopping.is_set():
+            for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):
+                self._wake_payments()
+        return 0.0
+
+    def _wake_payments(self) -> None:
+        for loop in self.payments:
+            loop.wake()
 
 
-class _Life:
-    """The row that says that this worker lives; deleted when it ends in order."""
+class _Heartbeat:
+    """The row that shows that this worker runs; deleted when it ends in order."""
 
     def __init__(self) -> None:
         self.key = uuid.uuid4().hex
@@ -133,5 +130,11 @@ class _Life:
     def end(self) -> None:
         try:
             GameWorker.objects.filter(key=self.key).delete()
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("game.database_lost (%s); this worker's row stays for a day", type(error).__name__)
+        except Exception as error:
+            if not close_if_unavailable(error):
+                raise
+            logger.warning(
+                "The database is unavailable (%s); this worker's row stays for a day",
+                type(error).__name__,
+                extra={"event": "game.database_lost"},
+            )

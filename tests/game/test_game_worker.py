@@ -120,6 +120,39 @@ def test_from_the_stake_to_the_match(game: Game) -> None:
     assert game.look("workers") == {"all": 0}
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_closes_ends_it_in_order(on_postgres: Game, number: int) -> None:
+    worker = on_postgres.start()
+    on_postgres.alive()
+    worker.send_signal(number)
+    assert worker.wait(30) == 0
+    assert on_postgres.look("workers") == {"all": 0}
+
+
+def test_a_signal_before_it_has_started_ends_it_in_order(on_postgres: Game) -> None:
+    worker = on_postgres.start()
+    time.sleep(0.9)
+    for _ in range(5):
+        worker.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+    assert worker.wait(30) in (0, -signal.SIGHUP)  # the latter only before Python has read the command
+
+
+def test_a_database_that_is_read_only_for_a_while_stops_nothing(on_postgres: Game, tmp_path: Path) -> None:
+    """As after a failover: the thread that expires stakes survives it."""
+    worker = on_postgres.start(log=tmp_path / "log")
+    on_postgres.alive()
+    name = on_postgres.sql("SELECT CURRENT_DATABASE()")[0][0]
+    on_postgres.sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    on_postgres.sql("SELECT PG_TERMINATE_BACKEND(pid) FROM pg_stat_activity WHERE pid <> PG_BACKEND_PID()")
+    wait_for(lambda: "game.database_lost" in (tmp_path / "log").read_text(), 30)
+    time.sleep(2)
+    on_postgres.sql(f'SET TRANSACTION READ WRITE; ALTER DATABASE "{name}" RESET ALL')
+    on_postgres.manage("shell", "-v0", "-c", OVER.format(count=1))
+    wait_for(lambda: on_postgres.look("entries") == {"expired": 1}, 30)
+    assert worker.poll() is None
+
+
 def test_an_idle_worker_hears_of_a_stake_at_once(on_postgres: Game) -> None:
     """Its poll would come an hour later: it is told by NOTIFY, after the commit."""
     on_postgres.start("--poll", "3600")

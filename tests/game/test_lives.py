@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from game import chores
+from game import maintenance
 from game.models import Entry
 from game.rules.ending import leave
 from game.rules.placing import Stake, place
@@ -131,7 +131,7 @@ class World:
 
     def tidy(self) -> bool:
         """The worker, or cron, comes by."""
-        assert [chore.look().failed for chore in chores.CHORES] == [0] * len(chores.CHORES)
+        assert [chore.run().failed for chore in maintenance.TASKS] == [0] * len(maintenance.TASKS)
         return True
 
     def rest(self) -> bool:

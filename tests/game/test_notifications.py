@@ -280,14 +280,14 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
         patch.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
         for answer, phone in zip(placed, (ALICE, BOB, CAROL), strict=True):
             paid(client, answer, phone)
-    from game import chores
+    from game import maintenance
     from game.rules.opening import open_paid
 
     def sometimes(payment: Payment) -> Any:
         return 1 / 0 if payment.amount == 2000 else open_paid(payment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(chores, "open_paid", sometimes)
+        patch.setattr(maintenance, "open_paid", sometimes)
         with pytest.raises(CommandError, match="1 could not"):
             call_command("expire_queue")
     states = [status(client, answer["queue_token"])["status"] for answer in placed]

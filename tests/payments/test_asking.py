@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from payments import asking, background
+from payments import asking, worker
 from payments.models import Callback, Exchange, Payment
 from payments.signals import momo_status_changed, payment_contested
 from sms.testing import Sandbox
@@ -40,9 +40,9 @@ def test_the_schedule() -> None:
 def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "pay")
-    assert background.once() == 0  # not before its time
+    assert worker.once() == 0  # not before its time
     later(payment, 5)
-    assert background.once() == 1
+    assert worker.once() == 1
     payment = fresh(payment)
     assert (payment.status, payment.settled_by, payment.collection) == ("SUCCESS", "asking", "over")
     assert payment.collected_at is not None
@@ -57,9 +57,9 @@ def test_who_dies_while_it_asks_is_soon_followed_by_another(collection: Sandbox,
     later(payment, 5)
     assert asking._claim(Payment.objects.all())
     later(payment, 25)
-    assert background.once() == 0
+    assert worker.once() == 0
     later(payment, 6)
-    assert background.once() == 1
+    assert worker.once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -67,7 +67,7 @@ def test_a_decline_is_told_with_its_words(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
-    background.once()
+    worker.once()
     payment = fresh(payment)
     assert payment.status == "FAILED"
     assert payment.reason
@@ -91,7 +91,7 @@ def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
 def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> None:
     payment = pay()
     later(payment, 86400)
-    background.once()
+    worker.once()
     payment = fresh(payment)
     assert (payment.status, payment.collection, payment.next_ask_at) == ("PENDING", "unresolved", None)
     assert payment.transaction_id in caplog.text
@@ -108,10 +108,10 @@ def test_an_order_in_doubt_is_the_operators_too(collection: Sandbox) -> None:
     payment = pay()
     assert payment.collection == "in_doubt"
     later(payment, 3600)
-    background.once()
+    worker.once()
     assert fresh(payment).collection == "in_doubt"
     later(payment, 86400)
-    background.once()
+    worker.once()
     assert fresh(payment).collection == "unresolved"
     assert asked(collection, "status") == {}
 
@@ -173,7 +173,7 @@ def test_a_lie_settles_nothing(client: Client, collection: Sandbox) -> None:
 def test_a_notice_just_after_a_question_is_asked_about_at_once(client: Client, collection: Sandbox) -> None:
     payment = pay()
     later(payment, 5)
-    assert background.once() == 1
+    assert worker.once() == 1
     assert fresh(payment).status == "PENDING"
     collection.tap(payment.transaction_id, "pay")
     assert notice(client, payment) == 200
@@ -190,7 +190,7 @@ def test_after_the_first_notices_one_question_every_few_seconds(client: Client, 
     assert 0 < seconds_until(fresh(payment).next_ask_at) <= asking.GAP
     collection.tap(payment.transaction_id, "pay")
     later(payment, asking.GAP)
-    assert background.once() == 1
+    assert worker.once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -236,7 +236,7 @@ def test_with_a_worker_a_notice_never_waits_for_dmarkpay(client: Client, collect
     assert fresh(payment).next_ask_at is not None
     collection.faults(pay_status="ok")
     collection.tap(payment.transaction_id, "pay")
-    assert background.once() == 1
+    assert worker.once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -265,7 +265,7 @@ def test_the_id_comes_with_the_notice(client: Client, collection: Sandbox, lost:
     assert (payment.provider_id, payment.collection, payment.status) == (their, "asked", "PENDING")
     collection.tap(lost.transaction_id, "pay")
     later(payment, 60)
-    background.once()
+    worker.once()
     assert fresh(lost).status == "SUCCESS"
 
 
@@ -327,7 +327,7 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
     assert fresh(payment).status == "FAILED"
     collection.server.state.money.transactions[payment.provider_id].status = "Successful"
     later(payment, 5)
-    background.once()
+    worker.once()
     payment = fresh(payment)
     assert (payment.contested, payment.refund_due, payment.next_ask_at) == (True, True, None)
 
@@ -359,7 +359,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collec
     payment = fresh(payment)
     assert (payment.status, payment.contested) == ("SUCCESS", False)
     known.status = last
-    assert background.once() == 1
+    assert worker.once() == 1
     payment = fresh(payment)
     assert (payment.status, payment.contested, payment.next_ask_at) == ("SUCCESS", last == "Failed", None)
 
@@ -397,7 +397,7 @@ def test_dmarkpay_takes_back_its_end(client: Client, collection: Sandbox, caplog
     payment = pay()
     collection.tap(payment.transaction_id, first)
     later(payment, 5)
-    background.once()
+    worker.once()
     status = fresh(payment).status
     collection.server.state.money.transactions[payment.provider_id].status = second
     payment_contested.connect(note)

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import background, clock, collecting, rounds
+from payments import clock, collecting, rounds, worker
 from payments.models import Exchange, Payment
 from payments.services import create_payment
 from payments.settling import settle
@@ -28,7 +28,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 
 
 @pytest.fixture
-def worker(settings: Any) -> None:
+def by_worker(settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
 
 
@@ -53,11 +53,11 @@ def test_what_is_rolled_back_is_not_asked(collection: Sandbox) -> None:
     assert asked(collection) == {}
 
 
-def test_a_worker_asks_in_its_own_time(collection: Sandbox, worker: None) -> None:
+def test_a_worker_asks_in_its_own_time(collection: Sandbox, by_worker: None) -> None:
     payments = [pay(f"+25677200000{number}") for number in range(5)]
     assert asked(collection) == {}
     assert {fresh(payment).collection for payment in payments} == {"due"}
-    assert background.once() == 5
+    assert worker.once() == 5
     assert asked(collection) == {payment.transaction_id: 1 for payment in payments}
     assert collecting.start_due() == 0
 
@@ -105,7 +105,7 @@ def test_what_is_in_doubt_is_not_asked_again(collection: Sandbox, fault: str, st
         assert collecting.start_due() == 0  # its pause is not over
     for _ in range(3):
         later(payment, 100)
-        background.once()
+        worker.once()
     assert fresh(payment).collection == ("asked" if state == "due" else state)
     assert asked(collection) == {payment.transaction_id: 2 if state == "due" else 1}
     assert collection.counts()["money"]["taken"]["payin"].get(payment.transaction_id, 0) <= 1
@@ -151,19 +151,19 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, settings: A
 
 @pytest.mark.parametrize("off", [False, True])
 def test_who_was_not_asked_in_time_is_told_and_rung_no_more(
-    collection: Sandbox, worker: None, settings: Any, off: bool
+    collection: Sandbox, by_worker: None, settings: Any, off: bool
 ) -> None:
     """No worker ran, or collection was turned off: nobody's phone rings for a stake of the day before."""
     old, new = pay(), pay(OTHER)
     later(old, 86400)
     if off:
         settings.DMARK_PAY_ACCOUNT_CODE = ""
-    background.once()
+    worker.once()
     assert (fresh(old).status, fresh(old).collection) == ("FAILED", "over")
     assert asked(collection) == ({} if off else {new.transaction_id: 1})
 
 
-def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collection: Sandbox, worker: None) -> None:
+def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collection: Sandbox, by_worker: None) -> None:
     """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
     payment = pay()
     claimed = collecting._claim(1)[0]
@@ -179,7 +179,7 @@ def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collec
 
 
 def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
-    collection: Sandbox, worker: None, monkeypatch: pytest.MonkeyPatch
+    collection: Sandbox, by_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payment = pay()
     monkeypatch.setattr(rounds, "_LONGEST_HOLD_UP", 0.2)
@@ -194,7 +194,7 @@ def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
     assert fresh(payment).collection == "due"
 
 
-def test_an_order_is_as_old_as_the_database_says(worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_is_as_old_as_the_database_says(by_worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web machine whose clock is wrong makes no order that is given up at once, or never."""
     there = timezone.now() - timedelta(hours=2)
     monkeypatch.setattr(clock, "now", lambda: there)
@@ -207,7 +207,7 @@ def test_the_pause_grows() -> None:
     assert [rounds.pause(timedelta(seconds=age)).total_seconds() for age in ages] == [1, 1, 2, 15, 29.5, 30]
 
 
-def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, worker: None) -> None:
+def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     claimed = collecting._claim(16)
     assert [one.pk for one in claimed] == [payment.pk]
@@ -224,7 +224,7 @@ def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, worker: None
     assert asked(collection) == {payment.transaction_id: 1}
 
 
-def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, worker: None) -> None:
+def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, by_worker: None) -> None:
     pay()
     claimed = collecting._claim(1)[0]
     answer = rounds.ask_guarded(collecting._ask, claimed, -1e9)
@@ -234,7 +234,7 @@ def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, worker: No
     assert fresh(claimed).collection == "due"
 
 
-def test_an_end_that_came_before_the_answer_stands(collection: Sandbox, worker: None) -> None:
+def test_an_end_that_came_before_the_answer_stands(collection: Sandbox, by_worker: None) -> None:
     """The callback is faster than the answer to the order."""
     payment = pay()
     claimed = collecting._claim(1)[0]
@@ -246,10 +246,10 @@ def test_an_end_that_came_before_the_answer_stands(collection: Sandbox, worker: 
     assert payment.provider_id == answer.provider_id
 
 
-def test_an_end_from_elsewhere_keeps_an_order_from_leaving(collection: Sandbox, worker: None) -> None:
+def test_an_end_from_elsewhere_keeps_an_order_from_leaving(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     settle(payment.pk, Payment.Status.SUCCESS, by="callback")
-    assert background.once() == 0
+    assert worker.once() == 0
     assert asked(collection) == {}
 
 
@@ -276,24 +276,24 @@ def test_a_phone_rings_no_more_once_there_is_an_end(collection: Sandbox) -> None
     assert collecting.seconds_ringing(PHONE) == 0
 
 
-def test_a_new_order_withdraws_one_that_nobody_began(collection: Sandbox, worker: None) -> None:
+def test_a_new_order_withdraws_one_that_nobody_began(collection: Sandbox, by_worker: None) -> None:
     first = pay()
     assert collecting.seconds_ringing(PHONE) == 0  # only due, so it can be taken back
     second, other = pay(), pay(OTHER)
     assert [fresh(one).collection for one in (first, second, other)] == ["withdrawn", "due", "due"]
-    background.once()
+    worker.once()
     assert asked(collection) == {second.transaction_id: 1, other.transaction_id: 1}
 
 
-def test_an_order_of_another_provider_waits(collection: Sandbox, worker: None) -> None:
+def test_an_order_of_another_provider_waits(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     Payment.objects.update(provider="another")
-    assert background.once() == 0
+    assert worker.once() == 0
     assert fresh(payment).collection == "due"
     assert asked(collection) == {}
 
 
-def test_slow_answers_hold_up_no_others(collection: Sandbox, worker: None) -> None:
+def test_slow_answers_hold_up_no_others(collection: Sandbox, by_worker: None) -> None:
     collection.faults(payin="hang", payin_every=4)
     payments = [pay(f"+2567720000{number:02}") for number in range(12)]
     started = timezone.now()
@@ -304,7 +304,7 @@ def test_slow_answers_hold_up_no_others(collection: Sandbox, worker: None) -> No
     assert set(asked(collection).values()) == {1}
 
 
-def test_stopping_begins_no_more(collection: Sandbox, worker: None) -> None:
+def test_stopping_begins_no_more(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     assert collecting.start_due(lambda: True) == 0
     assert fresh(payment).collection == "due"

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from payments import background, rounds
+from payments import rounds, worker
 from payments.models import Payment
 from sms.testing import Sandbox
 from tests.conftest import wait_for
@@ -33,9 +33,9 @@ def workers(collection: Sandbox, settings: Any) -> Iterator[Workers]:
     collection.faults(callback="never", pay_latency_ms=60)
     running: Workers = []
     yield running
-    for worker in running:
-        worker.kill()
-        worker.wait()
+    for process in running:
+        process.kill()
+        process.wait()
 
 
 def start(workers: Workers, settings: Any) -> None:
@@ -80,15 +80,15 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
         oldest.wait()
         kills += 1
         start(workers, settings)
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+    for process in workers:
+        process.kill()
+        process.wait()
     assert kills >= 3
     # Time passes: what the dead had claimed is in doubt, and stays so.
     for payment in payments:
         if fresh(payment).collection == "asking":
             later(payment, 3600)
-    background.once()
+    worker.once()
     counts = asked(collection)
     assert set(counts.values()) == {1}
     states = {payment.transaction_id: fresh(payment).collection for payment in payments}

@@ -17,7 +17,7 @@ from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import background, books, collecting, refunding
+from payments import books, collecting, refunding, worker
 from payments.models import Payment, Refund
 from payments.settling import settle
 from sms.testing import Sandbox
@@ -81,7 +81,7 @@ class World:
         self.pass_time(self.dice.choice([3, 6, 30, 70, 200, 700, 3600]))
 
     def work(self) -> None:
-        background.once()
+        worker.once()
 
     def expire(self) -> None:
         expire_old()
@@ -144,7 +144,7 @@ class World:
             self.sandbox.tap(prompt["sp_transaction_id"], "decline")
         for _ in range(3):
             self.pass_time(1200)
-            while background.once():
+            while worker.once():
                 pass  # it asks about a hundred at a time
             for payment in Payment.objects.filter(status="PENDING"):
                 notice(self.client, payment, transaction_id=self.their_id(payment))

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import background, books, refunding
+from payments import books, refunding, worker
 from payments.books import Amount
 from payments.models import Payment
 from payments.settling import settle
@@ -45,7 +45,7 @@ def paid(client: Client, collection: Sandbox, phone: str, amount: int = 1000) ->
     payment = placed(client, phone, amount)
     collection.tap(payment.transaction_id, "pay")
     later(payment, 5)
-    background.once()
+    worker.once()
     assert fresh(payment).status == "SUCCESS"
     return fresh(payment)
 
@@ -54,7 +54,7 @@ def declined(client: Client, collection: Sandbox, phone: str) -> Payment:
     payment = placed(client, phone)
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
-    background.once()
+    worker.once()
     return fresh(payment)
 
 

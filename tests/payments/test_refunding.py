@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
-from payments import background, refunding, rounds
+from payments import refunding, rounds, worker
 from payments.models import Exchange, Payment, Refund
 from payments.services import create_payment
 from payments.settling import end_contest, settle
@@ -87,7 +87,7 @@ def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -
     assert refunding.due().exists() == (state == "failed")
     collection.faults(payout="ok")
     back_by(refund, 120)
-    background.once()
+    worker.once()
     refund.refresh_from_db()
     assert refund.state == ("succeeded" if state == "ordered" else state)
     assert asked(collection, "payout") == {refund.reference: 2 if state == "ordered" else 1}
@@ -114,7 +114,7 @@ def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> 
     refund = refunding.order_payouts(ALL, "anna")[0]
     assert asked(collection, "payout") == {}
     assert not refunding.due().exists()
-    assert background.once() == 1
+    assert worker.once() == 1
     refund.refresh_from_db()
     assert refund.state == "succeeded"
 
@@ -140,7 +140,7 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Paymen
     collection.faults(pay_token="500")
     refund = refunding.order_payouts(ALL, "anna")[0]
     back_by(refund, rounds.GIVE_UP.total_seconds())
-    background.once()
+    worker.once()
     refund.refresh_from_db()
     assert (refund.state, asked(collection, "payout")) == ("failed", {})
     assert refunding.due().exists()
@@ -171,10 +171,10 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     settings.SMS_DELIVERY = "worker"
     refund = refunding.order_payouts(ALL, "anna")[0]
     settings.DMARK_PAY_ACCOUNT_CODE = ""
-    background.once()
+    worker.once()
     assert not refunding.due().exists()  # the setting may come back in a moment
     back_by(refund, rounds.GIVE_UP.total_seconds())
-    assert background.once() == 1
+    assert worker.once() == 1
     refund.refresh_from_db()
     assert (refund.state, refund.start_at) == ("failed", None)
     assert refunding.record_by_hand(ALL, "anna", "cash")

@@ -7,14 +7,24 @@ from django.db import connection
 from game.worker import Worker
 from payments import providers
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
 
 class Command(BaseCommand):
     help = (
-        "All that time brings to payments and game: collect, ask back, pay out, open, end, tell of refunds. "
-        "Any number share the work."
+        "Do the time-driven work of payments and game: send payment requests and payouts, poll statuses, activate paid "
+        "stakes, expire old ones, announce refunds. Any number of these share the work."
     )
-    # What an operator needs here is that it runs, whatever a setting of something else may be.
+    # An operator needs it to run whatever another setting is.
     requires_system_checks = ()
+    stop_requested = False
+    worker: Worker | None = None
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        # Before anything else: a terminal that closes, or a restart, must not cut off work that is under way.
+        for number in _SIGNALS:
+            signal.signal(number, lambda _number, _frame: self._stop())
+        super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.5 without LISTEN)")
@@ -22,16 +32,22 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         listens = connection.vendor == "postgresql"
         poll = given["poll"] or (1.0 if listens else 0.5)
-        worker = Worker(poll, self._say)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: worker.stop())
+        worker = self.worker = Worker(poll, self._say)
+        worker.stop_requested = self.stop_requested
         provider = providers.current()
         self._say(
             f"game_worker: {connection.vendor}, {'LISTEN and ' if listens else ''}poll every {poll:g} s, "
-            f"collects by {provider.name if provider else 'nobody: callbacks alone tell of money'}"
+            f"collects by {provider.name if provider else 'nobody: only callbacks report payments'}"
         )
-        worker.run()
+        alive = worker.run()
         self._say("game_worker: stopped")
+        if not alive:
+            raise SystemExit(1)
+
+    def _stop(self) -> None:
+        self.stop_requested = True
+        if self.worker is not None:
+            self.worker.stop()
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

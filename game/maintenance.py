@@ -1,0 +1,65 @@
+"""The periodic tasks of the game. Each run is short, and any number of processes may run one at the same time."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from game.notifications import text_opened
+from game.rules.ending import expire_old, give_up_unpaid, tell_refunds
+from game.rules.opening import left_unopened, open_paid
+from game.rules.pruning import prune
+from payments.models import Payment
+
+logger = logging.getLogger("game.chores")
+
+
+class Done(NamedTuple):
+    """`failed`: left for a later run; the log says why."""
+
+    done: int
+    failed: int = 0
+
+
+def activate_left() -> Done:
+    """Activate paid entries that a crash or a failing receiver left inactive."""
+    activated = failed = 0
+    for payment in left_unopened():
+        try:
+            activated += _activate(payment)
+        # One entry that fails must not keep the others waiting.
+        except Exception:
+            failed += 1
+            logger.exception("game.not_opened: payment %s", payment.pk)
+    return Done(activated, failed)
+
+
+def _activate(payment: Payment) -> bool:
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    with transaction.atomic():
+        locked = Payment.objects.select_for_update(skip_locked=skip_locked).filter(pk=payment.pk).first()
+        if locked is None:
+            return False  # another process is activating it
+        entry = open_paid(locked)
+    # If the message fails the entry stays active; a repeated callback queues the message.
+    with transaction.atomic():
+        text_opened(locked)
+    return entry is not None and entry.opened_at is not None
+
+
+class Task(NamedTuple):
+    """`every`: seconds between two runs of one worker."""
+
+    name: str
+    run: Callable[[], Done]
+    every: float
+
+
+TASKS = (
+    Task("opened", activate_left, 10.0),
+    Task("expired", lambda: Done(expire_old()), 1.0),
+    Task("refunds told", lambda: Done(*tell_refunds()), 1.0),
+    Task("given up", lambda: Done(give_up_unpaid()), 60.0),
+    Task("pruned", lambda: Done(prune()), 600.0),
+)
