@@ -124,8 +124,9 @@ INVITE_WORDS = {
 # Sentences that `sms.text` raises. That package has no translations; listed here, makemessages finds them.
 PHONE_SENTENCES = (
     _("The phone number is missing; write it like 0772123456 or +256772123456."),
-    _("The phone number has characters that no number has; write it like 0772123456 or +256772123456."),
+    _("The phone number is too long; write it like 0772123456 or +256772123456."),
+    _("Please use only digits, spaces and + in the phone number; write it like 0772123456 or +256772123456."),
     _("That is not a phone number; write it like 0772123456 or +256772123456."),
     _("That is not a Ugandan phone number; write it like 0772123456 or +256772123456."),
-    _("That is not a mobile number, and only a mobile can receive a text; write it like 0772123456 or +256772123456."),
+    _("That is not a mobile number, and only a mobile can receive an SMS; write it like 0772123456 or +256772123456."),
 )

@@ -3,19 +3,17 @@
 import phonenumbers
 from django.conf import settings
 
+from payments.notation import read_digits
+
 
 def to_e164(value: object) -> str:
     """`+256772123456` for any notation of a number, of another country too. Raises ValueError where it is none."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or len(text) > 40 or not text.isprintable():
-        raise ValueError("phone_number must be a phone number.")
-    text = text.strip()
-    if text.startswith("00"):  # the prefix that phones abroad dial; Uganda's own is another
-        text = "+" + text[2:]
     try:
-        number = phonenumbers.parse(text, "UG")
-    except phonenumbers.NumberParseException:
+        number = phonenumbers.parse(read_digits(value), "UG")
+    except (ValueError, phonenumbers.NumberParseException):
         raise ValueError("phone_number must be a phone number.") from None
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError("phone_number must be a phone number.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 

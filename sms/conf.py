@@ -124,6 +124,11 @@ def redact() -> Redact:
         return Redact()
 
 
+def extra_mobile_prefixes() -> tuple[str, ...]:
+    """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if it cannot be read."""
+    return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")
+
+
 # --- readers: each takes the name of a setting
 
 

@@ -22,8 +22,6 @@ def readable(value: object, name: str, longest: int) -> str:
 
 
 def _phone(value: object) -> str:
-    if isinstance(value, str) and has_control(value):
-        raise ValueError("The phone number must not hold control characters.")
     return to_e164(value)
 
 

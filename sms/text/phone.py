@@ -1,52 +1,46 @@
-"""Any notation of a Ugandan mobile number to E.164, and to the `0XXXXXXXXX` that DMark takes."""
+"""Ugandan mobile numbers: any notation to E.164, and E.164 to the `0XXXXXXXXX` that DMark expects."""
 
-import re
-import unicodedata
 from functools import lru_cache
 
 import phonenumbers
 
+from sms import conf
 from sms.errors import InvalidPhone
+from sms.text.notation import read_digits
 
-_NOTATION = re.compile(r"\+?[\d\s().\-/]+")
 _EXAMPLE = "write it like 0772123456 or +256772123456"
+_NATIONAL_DIGITS = 9
 
 
 def to_e164(raw: object) -> str:
-    """`+256772123456` for any notation of a Ugandan mobile number. Raises InvalidPhone with one sentence."""
-    if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise InvalidPhone(f"The phone number must be text; {_EXAMPLE}.")
-    return _read(str(raw)[:60])
+    """Return `+256772123456` for any notation of a Ugandan mobile number. Raises InvalidPhone with one sentence."""
+    try:
+        digits = read_digits(raw)
+    except ValueError as error:
+        raise InvalidPhone(f"{error}; {_EXAMPLE}.") from None
+    return _mobile(digits, conf.extra_mobile_prefixes())
 
 
 @lru_cache(maxsize=1024)
-def _read(raw: str) -> str:
-    """One request reads the same number several times."""
-    # A number copied from a contact card may carry invisible direction marks and a dash of any kind.
-    text = "".join(
-        "-" if unicodedata.category(char) == "Pd" else char
-        for char in raw.strip()
-        if unicodedata.category(char) != "Cf"
-    )
-    if not text:
+def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
+    """Return the number in E.164. Cached, since one request reads the same number several times."""
+    if not digits:
         raise InvalidPhone(f"The phone number is missing; {_EXAMPLE}.")
-    # Letters and `;ext=` would be read as digits, or vanish, in the library's hands.
-    if not _NOTATION.fullmatch(text):
-        raise InvalidPhone(f"The phone number has characters that no number has; {_EXAMPLE}.")
-    digits = re.sub(r"\D", "", text)
-    if digits.startswith("00256"):  # the prefix that phones abroad dial; Uganda's own is another
-        text = "+" + digits[2:]
     try:
-        number = phonenumbers.parse(text, "UG")
+        number = phonenumbers.parse(digits, "UG")
     except phonenumbers.NumberParseException:
         raise InvalidPhone(f"That is not a phone number; {_EXAMPLE}.") from None
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    national = str(number.national_number)
+    if number.country_code == 256 and len(national) == _NATIONAL_DIGITS and f"0{national}".startswith(extra_prefixes):
+        return e164
     if number.country_code != 256 or not phonenumbers.is_valid_number_for_region(number, "UG"):
         raise InvalidPhone(f"That is not a Ugandan phone number; {_EXAMPLE}.")
     if phonenumbers.number_type(number) != phonenumbers.PhoneNumberType.MOBILE:
-        raise InvalidPhone(f"That is not a mobile number, and only a mobile can receive a text; {_EXAMPLE}.")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        raise InvalidPhone(f"That is not a mobile number, and only a mobile can receive an SMS; {_EXAMPLE}.")
+    return e164
 
 
 def to_local(e164: str) -> str:
-    """`0772123456` for `+256772123456`."""
+    """Return `0772123456` for `+256772123456`."""
     return "0" + e164.removeprefix("+256")

@@ -1,0 +1,66 @@
+"""Every reader of phone numbers, in every app, against the one table in tests/phone_vectors.py."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django import forms
+
+from game.api.schemas import StakeIn
+from game.pages.fields import PhoneField
+from payments import phones
+from sms.errors import InvalidPhone
+from sms.text import to_e164
+from tests.phone_vectors import BAD, FIXED, GOOD, NUMBER
+
+ROOT = Path(__file__).parents[1]
+
+
+def api(raw: object) -> str:
+    return str(StakeIn.model_validate({"phone_number": raw, "stake_amount": 5000}).phone_number)
+
+
+def page(raw: object) -> str:
+    try:
+        return PhoneField().clean(raw)
+    except forms.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+READERS: dict[str, Callable[[object], str]] = {
+    "sms": to_e164,
+    "api": api,
+    "page": page,
+    "payments": phones.to_e164,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("raw", GOOD, ids=ascii)
+def test_one_number(reader: str, raw: object) -> None:
+    assert READERS[reader](raw) == NUMBER
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("raw", [*BAD, *FIXED], ids=lambda raw: ascii(raw)[:30])
+def test_no_mobile_number(reader: str, raw: object) -> None:
+    """Payments keep numbers of other countries and fixed lines apart, since a provider may report any payer."""
+    try:
+        number = READERS[reader](raw)
+    except ValueError:
+        return
+    assert reader == "payments"
+    assert number != NUMBER
+    assert not number.startswith("+2567")
+
+
+@pytest.mark.parametrize("raw", [*BAD, *FIXED], ids=lambda raw: ascii(raw)[:30])
+def test_a_refusal_is_one_sentence(raw: object) -> None:
+    with pytest.raises(InvalidPhone, match=r"^(The phone number|Please use|That is not) .*; write it like .*\.$"):
+        to_e164(raw)
+
+
+def test_both_apps_read_a_notation_with_the_same_code() -> None:
+    """`payments` imports neither `sms` nor `game`, so it has the file too."""
+    ours, theirs = ((ROOT / app / "notation.py").read_text().splitlines() for app in ("sms/text", "payments"))
+    assert ours[1:] == theirs[1:]
