@@ -6,6 +6,10 @@ import re
 from datetime import datetime, timezone
 from typing import Any
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.http.multipartparser import MultiPartParserError
+from django.http.request import UnreadablePostError
+
 from sms.text import redact
 
 # The address at which DMarkPay tells of a payment: who knows it can make us ask.
@@ -32,6 +36,19 @@ _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provi
 # What would begin a line of its own, or move the cursor: a caller must not be able to write a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
+
+
+# Errors of the caller. Django logs each with a traceback, so that hostile requests would fill the log.
+_OF_THE_CALLER = (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError)
+
+
+class CallersErrors(logging.Filter):
+    """Drop the traceback of an error that the caller has made, so that it takes one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], _OF_THE_CALLER):
+            record.exc_info = record.exc_text = None
+        return True
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -264,7 +264,8 @@ LOGGING = {
         "console": {"()": "playmatatu.logs.ConsoleFormatter"},
         "json": {"()": "playmatatu.logs.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"callers": {"()": "playmatatu.logs.CallersErrors"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["callers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         # Django's own set-up gives these handlers that print unredacted.

@@ -20,7 +20,7 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 
 def test_each_unit_starts_what_exists() -> None:
     started = [command for unit in UNITS for command in re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)]
-    assert len(started) == 7
+    assert len(started) == 8
     for command in started:
         program, *arguments = command.removeprefix("/srv/playmatatu/current/").split()
         if arguments[:1] == ["manage.py"]:

@@ -131,6 +131,40 @@ def test_a_script_name_in_a_header_is_ignored(site: str) -> None:
         assert raw(site, head.encode()).split()[1] in (b"404", b"400"), name
 
 
+MULTIPART = b"Content-Type: multipart/form-data; boundary=x"
+HOSTILE = [
+    b"GET / HTTP/1.1\r\nHost: evil.example\r\n",
+    b"GET / HTTP/1.1\r\nHost: a b\r\n",
+    b"GET /api/v1/config HTTP/1.1\r\nHost: [::bad\r\n",
+    b"GET / HTTP/1.0\r\n",
+    b"GET /%ff%fe?%ff=%00 HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: sessionid=\xff\xfe; pm_queue=%\r\n",
+    b"GET /static/../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    b"GET /static/%00 HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    b"GET /admin/?next=//evil HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Language: " + b"x-" * 2000 + b"\r\n",
+    b"BREW /api/v1/game/stake HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    *(
+        b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\n%b\r\nContent-Length: 4\r\n" % (path, kind)
+        for path in (b"/", b"/sms/dlr/1.x/", b"/admin/login/", b"/language", b"/api/v1/momo/callback", b"/join/stop")
+        for kind in (
+            MULTIPART,
+            b"Content-Type: multipart/form-data",
+            b"Content-Type: application/x-www-form-urlencoded; charset=no-such",
+            b"Content-Type: application/json; charset=\xff",
+        )
+    ),
+    b"POST /sms/dlr/1.x/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=" + b"\xe9\r\n"
+    b"Content-Length: 4\r\n",
+]
+
+
+@pytest.mark.parametrize("request_head", HOSTILE)
+def test_a_hostile_request_writes_one_line_and_no_traceback(site: str, log: Path, request_head: bytes) -> None:
+    answer = raw(site, request_head + b"Connection: close\r\n\r\n" + b"a=%\xff")
+    assert answer.startswith(b"HTTP/1."), answer
+    assert not answer.split()[1].startswith(b"5"), answer
+    assert "Traceback" not in log.read_text()
+
+
 def test_the_access_log_has_no_query(site: str, log: Path) -> None:
     requests.get(
         f"{site}/admin/login/?q=772123456", headers={"Referer": f"{site}/admin/?q=0772 123 456&x=1"}, timeout=5

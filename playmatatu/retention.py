@@ -1,0 +1,59 @@
+"""Erase personal data that is no longer needed. The rows stay: money and matches are kept for the accounts.
+
+Each function passes over the table once, in order of the primary key, in short transactions.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from game.models import Entry, LinkRequest
+from payments.models import Callback
+from playmatatu.logins import WINDOW_SECONDS
+from playmatatu.models import FailedLogin
+
+_BATCH = 1000
+# Every limit that counts by address looks back a day at most.
+_LIMITS_WINDOW = timedelta(days=1)
+
+
+def erase_addresses(before: datetime) -> int:
+    """Erase client addresses: of stakes placed before this time, and of expired counts. Return the number of rows."""
+    erased = 0
+    for keys in _batches(Entry.objects.all(), "created_at", before):
+        known = Entry.objects.filter(~Q(client_address=None) | ~Q(client_site=None), pk__in=keys)
+        erased += known.update(client_address=None, client_site=None)
+    now = timezone.now()
+    erased += LinkRequest.objects.filter(at__lt=now - _LIMITS_WINDOW).delete()[0]
+    erased += FailedLogin.objects.filter(at__lt=now - timedelta(seconds=WINDOW_SECONDS)).delete()[0]
+    return erased
+
+
+def erase_callback_bodies(before: datetime) -> int:
+    """Erase the bodies of callbacks received before this time: they hold phone numbers. Return the number of rows."""
+    return sum(
+        Callback.objects.filter(pk__in=keys).exclude(body="").update(body="")
+        for keys in _batches(Callback.objects.all(), "received_at", before)
+    )
+
+
+def delete_sessions() -> int:
+    """Delete expired sessions of the admin. Return the number of rows."""
+    return Session.objects.filter(expire_date__lt=timezone.now()).delete()[0]
+
+
+def _batches(rows: "QuerySet[Any]", time_field: str, before: datetime) -> Iterator[list[int]]:
+    """Yield the keys of the rows before this time. Keys ascend with time, so the first newer row is the end."""
+    last = 0
+    while True:
+        batch = list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", time_field)[:_BATCH])
+        keys = [key for key, at in batch if at < before]
+        if keys:
+            yield keys
+        if len(keys) < len(batch) or not batch:
+            return
+        last = batch[-1][0]
