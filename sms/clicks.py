@@ -1,8 +1,10 @@
-"""Did it help: when the link of a text was opened for the first time. That it was, not by whom."""
+"""Click tracking: the time at which the link in a message was first followed. It is not known by whom."""
 
 import logging
+import re
 
 from django.db import DatabaseError, transaction
+from django.http import HttpRequest
 from django.utils import timezone
 
 from sms.models import SmsEvent, SmsMessage
@@ -11,9 +13,17 @@ logger = logging.getLogger("sms.clicks")
 
 _watched: set[str] = set()
 
+# Programs that fetch a link to show a preview of it (WhatsApp, Telegram, Facebook, iMessage …), and crawlers. The
+# in-app browsers of Facebook, Telegram and Snapchat have other names, and "CUBOT" is a phone.
+_PREVIEW = re.compile(
+    r"(?<!cu)bot\b|crawler|spider|^whatsapp/|^viber|facebookexternalhit|facebookcatalog|meta-externalagent"
+    r"|skypeuripreview|url ?preview|link ?preview|slack-imgproxy|google-(?:safety|pagerenderer)|embedly",
+    re.IGNORECASE,
+)
+
 
 def watch(*kinds: str) -> None:
-    """The overview shows which share of these kinds was opened; call it in an AppConfig's `ready`."""
+    """Show the share of clicked messages of these kinds on the overview. Call it in an AppConfig's `ready`."""
     _watched.update(kinds)
 
 
@@ -21,8 +31,16 @@ def watched() -> frozenset[str]:
     return frozenset(_watched)
 
 
-def opened(*references: str) -> None:
-    """Somebody followed the link of the first of these texts (dedupe keys) that there is. The first time is kept."""
+def is_preview(request: HttpRequest) -> bool:
+    """Return True if a program fetches the page ahead of a person: a link preview, a crawler or a prefetch."""
+    purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
+    return "prefetch" in purpose.lower() or _PREVIEW.search(request.headers.get("User-Agent", "")[:500]) is not None
+
+
+def record_click(request: HttpRequest, *references: str) -> None:
+    """Record the first click on the link of a message: of the first of `references` (dedupe keys) that exists."""
+    if is_preview(request):
+        return
     try:
         with transaction.atomic():
             found = {row.dedupe_key: row for row in SmsMessage.objects.filter(dedupe_key__in=references)}
@@ -32,6 +50,11 @@ def opened(*references: str) -> None:
             now = timezone.now()
             if SmsMessage.objects.filter(pk=message.pk, opened_at=None).update(opened_at=now):
                 SmsEvent.objects.create(message=message, at=now, what=SmsEvent.What.OPENED)
-    # The page that was asked for is worth more than this.
-    except DatabaseError:
-        logger.warning("sms.opening_not_kept", exc_info=True, extra={"event": "sms.opening_not_kept"})
+    # The page is shown even if the click cannot be recorded.
+    except DatabaseError as error:
+        logger.warning(
+            "sms.opening_not_kept: a click could not be recorded (%s)",
+            type(error).__name__,
+            exc_info=True,
+            extra={"event": "sms.opening_not_kept"},
+        )

@@ -14,7 +14,7 @@ from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
 from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
 from game.tokens import entry_in, play_address, session_of
-from sms.clicks import opened
+from sms.clicks import record_click
 
 logger = logging.getLogger("game.progress")
 
@@ -34,7 +34,7 @@ def match(request: HttpRequest, game_token: str) -> HttpResponse:
         if entry is None:
             return friendly(request, 403, FOREIGN_LINK)
         if request.method == "GET":
-            opened(*entry.link_keys)
+            record_click(request, *entry.link_keys)
         return to_match(session, given)
     entry = _player(request, session)
     if entry is not None:

@@ -16,7 +16,7 @@ from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.refused import Refused
-from sms.clicks import opened
+from sms.clicks import record_click
 
 
 @never_cache
@@ -53,7 +53,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
             form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
     if request.method == "GET":
-        opened(match.invite_key)
+        record_click(request, match.invite_key)
     return _form_page(request, form)
 
 

@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from sms.clicks import opened
+from sms.clicks import is_preview, record_click
 from sms.console import overview
 from sms.models import SmsEvent, SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+PERSON = RequestFactory().get("/")
 
 
 def sms(**values: Any) -> SmsMessage:
@@ -30,7 +33,7 @@ def openings() -> list[str | None]:
 def test_the_first_time_is_kept() -> None:
     message = sms(dedupe_key="session:1:2")
     for _ in range(3):
-        opened("session:1:2", "payment:1:success")
+        record_click(PERSON, "session:1:2", "payment:1:success")
     message.refresh_from_db()
     assert message.opened_at
     assert openings() == ["session:1:2"]
@@ -38,9 +41,9 @@ def test_the_first_time_is_kept() -> None:
 
 def test_the_first_of_those_that_there_is() -> None:
     other = sms(dedupe_key="payment:1:success")
-    opened("nothing")
+    record_click(PERSON, "nothing")
     assert openings() == []
-    opened("session:1:2", "payment:1:success")
+    record_click(PERSON, "session:1:2", "payment:1:success")
     assert openings() == [other.dedupe_key]
 
 
@@ -82,3 +85,44 @@ def test_the_share_a_kind(client: Client, sandbox: Sandbox) -> None:
     assert "<td>33%</td>" in client.get("/admin/sms/").content.decode()
     page = client.get(f"/admin/sms/smsmessage/{first.pk}/change/").content.decode()
     assert "Its link was opened for the first time" in page
+
+
+PHONE_BROWSERS = [
+    "Mozilla/5.0 (Linux; Android 13; TECNO BF7) AppleWebKit/537.36 Chrome/120.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 Chrome/96.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148 [FBAN/FBIOS;FBAV/440.0.0.34]",
+    "Opera/9.80 (J2ME/MIDP; Opera Mini/9.80; U; en) Presto/2.5.25 Version/10.54",
+    "",
+]
+PREVIEWS = [
+    "WhatsApp/2.23.20.0",
+    "WhatsApp/2.2587.9 A",
+    "TelegramBot (like TwitterBot)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Mozilla/5.0 (Macintosh) AppleWebKit/601.2.4 facebookexternalhit/1.1 Facebot Twitterbot/1.0",
+    "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "SkypeUriPreview Preview/0.5",
+]
+
+
+@pytest.mark.parametrize("agent", PHONE_BROWSERS)
+def test_a_person(agent: str) -> None:
+    message = sms(dedupe_key="session:1:2")
+    record_click(RequestFactory().get("/", headers={"User-Agent": agent}), "session:1:2")
+    message.refresh_from_db()
+    assert message.opened_at
+
+
+@pytest.mark.parametrize("agent", PREVIEWS)
+def test_a_link_preview_is_no_click(agent: str) -> None:
+    message = sms(dedupe_key="session:1:2")
+    record_click(RequestFactory().get("/", headers={"User-Agent": agent}), "session:1:2")
+    message.refresh_from_db()
+    assert message.opened_at is None
+    assert openings() == []
+
+
+def test_a_prefetch_is_no_click() -> None:
+    assert is_preview(RequestFactory().get("/", headers={"Sec-Purpose": "prefetch;prerender"}))
