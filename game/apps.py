@@ -9,11 +9,11 @@ class GameConfig(AppConfig):
         # In this order: the entry is opened first, then the texts say what came of it.
         from game import receivers  # noqa: F401, I001
         from game import notifications  # noqa: F401
-        from game import checks, text_owner  # noqa: F401
+        from game import checks, samples, text_owner  # noqa: F401
         from game.money import USE
         from payments import uses
         from sms.clicks import watch
-        from sms.owners import register
+        from sms.owners import register, register_samples
 
         uses.register(USE)
         watch("match_found", "private_invite")
@@ -21,3 +21,4 @@ class GameConfig(AppConfig):
         register("payment", text_owner.of_payment)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
+        register_samples(samples.samples)

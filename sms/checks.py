@@ -12,8 +12,9 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, router
 
-from sms import conf
+from sms import conf, owners
 from sms.dmark.dlr_url import dlr_url
+from sms.text.segments import Segments, segments
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")
@@ -32,6 +33,26 @@ def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return [*found, *(Error(problem, hint=hint, id="sms.E004") for problem in problems)]
     config = conf.current()
     return [*found, *_credentials(config), *_tasks_framework(config)]
+
+
+@register
+def sms_samples(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn about each kind of message that takes more than one SMS with the longest values, in any language."""
+    longest: dict[tuple[str, str], Segments] = {}
+    for sample in owners.samples():
+        size = segments(sample.text)
+        key = (sample.kind, sample.language)
+        if size.count > 1 and (key not in longest or size.count > longest[key].count):
+            longest[key] = size
+    return [
+        checks.Warning(
+            f"[{kind}] in {language} takes {size.count} SMS with the longest values: {size.length} characters of "
+            f"{size.encoding}, and one SMS holds {160 if size.encoding == 'GSM-7' else 70}.",
+            hint="Shorten the text, or the base of its links.",
+            id="sms.W010",
+        )
+        for (kind, language), size in longest.items()
+    ]
 
 
 @register(deploy=True)

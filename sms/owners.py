@@ -1,11 +1,12 @@
-"""What stands behind a text: the app that queued it says so, by the beginning of its reference.
+"""Owners: the apps that queue messages. An owner is found by the prefix of a message's reference (its dedupe key).
 
-It tells where a text's subject is shown, and whether a text that has not left yet is still worth sending.
+An owner says where the subject of a message is shown, and if a message that was not sent yet is still worth sending. It
+may also give samples of its messages, so that a system check can count their SMS segments.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from sms.models import SmsMessage
@@ -18,60 +19,84 @@ class Link(NamedTuple):
     url: str
 
 
+class Sample(NamedTuple):
+    """A message with the longest values that it can have. `language`: its language code."""
+
+    kind: str
+    language: str
+    text: str
+
+
 class Referenced(Protocol):
-    """A text, as far as what stands behind it goes."""
+    """The part of a message that an owner needs."""
 
     pk: int
     dedupe_key: str | None
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# Of texts with one prefix the ids that are still worth sending; asked for a whole claim at once, so one query at most.
-Judge = Callable[[Collection[Referenced]], set[int]]
+# Returns the ids of the messages still worth sending. It gets all messages of one prefix in a claim, so that one query
+# is enough.
+WorthSending = Callable[[Collection[Referenced]], set[int]]
+Sampler = Callable[[], Iterable[Sample]]
 
 _resolvers: dict[str, Resolver] = {}
-_judges: dict[str, Judge] = {}
+_worth_sending: dict[str, WorthSending] = {}
+_samplers: list[Sampler] = []
 
 
-def register(prefix: str, resolver: Resolver, worth_sending: Judge | None = None) -> None:
-    """Texts whose reference is `<prefix>:…` lead to what `resolver` returns; call it in an AppConfig's `ready`.
+def register(prefix: str, resolver: Resolver, worth_sending: WorthSending | None = None) -> None:
+    """Set the owner of messages with the reference `<prefix>:…`. Call it in an AppConfig's `ready`.
 
-    Without `worth_sending` all of them are, until they expire.
+    Without `worth_sending` all its messages are worth sending until they expire.
     """
     _resolvers[prefix] = resolver
     if worth_sending is None:
-        _judges.pop(prefix, None)
+        _worth_sending.pop(prefix, None)
     else:
-        _judges[prefix] = worth_sending
+        _worth_sending[prefix] = worth_sending
+
+
+def register_samples(sampler: Sampler) -> None:
+    """Add samples for the system check of segments (sms.W010). Call it in an AppConfig's `ready`."""
+    _samplers.append(sampler)
+
+
+def samples() -> Iterable[Sample]:
+    """Yield the samples of all owners."""
+    for sampler in _samplers:
+        yield from sampler()
 
 
 def links(message: SmsMessage) -> list[Link]:
+    """Return links to the subject of a message."""
     resolver = _resolvers.get(_prefix(message))
     return resolver(message) if resolver else []
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """The ids of those that may still leave. Call it outside a transaction.
+    """Return the ids of the messages that may still be sent. Call it outside a transaction.
 
-    One question a prefix, and none for texts that nobody judges. Where a judge fails its texts leave: late news is
-    better than none.
+    Each owner is called once. If its function fails, its messages are sent: a late message is better than none.
     """
     worth = set()
-    asked: defaultdict[str, list[Referenced]] = defaultdict(list)
+    by_prefix: defaultdict[str, list[Referenced]] = defaultdict(list)
     for message in messages:
         prefix = _prefix(message)
-        if prefix in _judges:
-            asked[prefix].append(message)
+        if prefix in _worth_sending:
+            by_prefix[prefix].append(message)
         else:
             worth.add(message.pk)
-    for prefix, theirs in asked.items():
+    for prefix, its_messages in by_prefix.items():
         try:
-            worth |= _judges[prefix](theirs)
+            worth |= _worth_sending[prefix](its_messages)
         except Exception:
             logger.exception(
-                "sms.judge_failed: whether texts of %s are still worth sending is not known; they leave", prefix
+                "sms.judge_failed: the owner of %s messages could not say if they are worth sending; they are sent",
+                prefix,
+                extra={"event": "sms.judge_failed"},
             )
-            worth |= {message.pk for message in theirs}
+            worth |= {message.pk for message in its_messages}
     return worth
 
 

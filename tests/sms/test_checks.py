@@ -8,6 +8,8 @@ from django.db import connection
 from django.db.models import Model
 from django.test import override_settings
 
+from sms import owners
+
 GOOD = {
     "DEBUG": False,
     "SMS_SERVICE_BASE_URL": "https://sms.example.com",
@@ -134,3 +136,30 @@ def test_half_set_credentials_name_what_is_missing() -> None:
     with override_settings(**{**GOOD, "SMS_SERVICE_PASSWORD": ""}):
         (check,) = [check for check in run_checks() if check.id == "sms.E001"]
     assert "SMS_SERVICE_PASSWORD missing" in str(check.msg)
+
+
+def test_a_kind_that_takes_two_sms_is_named(monkeypatch: Any) -> None:
+    samples = [
+        owners.Sample("short", "en", "x" * 160),
+        owners.Sample("long", "lg", "x" * 161),
+        owners.Sample("long", "lg", "x" * 400),
+        owners.Sample("curly", "sw", "’" * 71),
+    ]
+    monkeypatch.setattr(owners, "_samplers", [lambda: samples])
+    found = [check.msg for check in run_checks() if check.id == "sms.W010"]
+    assert found == [
+        "[long] in lg takes 3 SMS with the longest values: 400 characters of GSM-7, and one SMS holds 160.",
+        "[curly] in sw takes 2 SMS with the longest values: 71 characters of UCS-2, and one SMS holds 70.",
+    ]
+
+
+def test_the_games_messages_are_sampled(settings: Any) -> None:
+    """A base of 60 characters makes two SMS of each message with a link, and of no other."""
+    settings.FRONTEND_URL = settings.SITE_URL = "https://" + "x" * 50 + ".ug"
+    settings.MAX_STAKE_AMOUNT = 5_000_000
+    kinds = {sample.kind for sample in owners.samples()}
+    assert kinds >= {"private_invite", "match_found", "own_link", "payment_success", "payment_failed", "payment_held"}
+    found = {check.msg.split("]")[0] for check in run_checks() if check.id == "sms.W010"}
+    assert found >= {"[private_invite", "[payment_success"}
+    assert not found & {"[payment_failed", "[payment_held", "[refund_due", "[refunded"}
+    assert {check.msg for check in run_checks() if check.id == "sms.W010" and "payment_success] in en" in check.msg}

@@ -66,7 +66,7 @@ def test_an_app_that_fails_loses_no_text(caplog: Any) -> None:
 
 
 def test_a_resend_leaves_out_what_is_over(sandbox: Sandbox, asked: list[list[str]], monkeypatch: Any) -> None:
-    monkeypatch.setattr(outbox, "_HANDFUL", 3)
+    monkeypatch.setattr(outbox, "_CHUNK", 3)
     messages = [text(f"news:{number}", phone=f"+25677200000{number}") for number in range(7)]
     even = [message.pk for message in messages[::2]]
     assert sorted(outbox.worth_resending(SmsMessage.objects.all())) == even

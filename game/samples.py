@@ -1,0 +1,44 @@
+"""Each message of the game in each language, with the longest values that the settings allow: for a system check."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from game.models import Entry, Session
+from game.notifications import render
+from game.rules.matching import TOKEN_LENGTH
+from game.rules.validation import payable
+from game.tokens import game_link, stake_link
+from sms.owners import Sample
+
+# An id of nine digits, which no site outgrows.
+_LARGEST_ID = 999_999_999
+
+
+def samples() -> Iterator[Sample]:
+    entry = Entry(pk=_LARGEST_ID, player_id=_LARGEST_ID)
+    own_link = stake_link(entry)
+    entry.session = Session(token="x" * TOKEN_LENGTH)
+    link, code = game_link(entry), "W" * 6
+    amount = str(payable(settings.MAX_STAKE_AMOUNT))
+    invite = {
+        "code": code,
+        "stake": str(settings.MAX_STAKE_AMOUNT),
+        "ttl": f"{settings.QUEUE_EXPIRY_MINUTES:.0f}",
+        "frontend_url": settings.FRONTEND_URL.rstrip("/"),
+    }
+    values: list[tuple[str, dict[str, str]]] = [
+        ("private_invite", invite),
+        ("match_found", {"link": link}),
+        ("own_link", {"link": own_link}),
+        ("payment_success", {"amount": amount}),
+        ("payment_success", {"amount": amount, "code": code}),
+        ("payment_success", {"amount": amount, "link": link}),
+        ("payment_failed", {"amount": amount}),
+        ("payment_held", {"amount": amount}),
+        ("refund_due", {"amount": amount}),
+        ("refunded", {"amount": amount}),
+    ]
+    for language, _ in settings.LANGUAGES:
+        for kind, given in values:
+            yield Sample(kind, language, render(kind, language, **given))
