@@ -116,11 +116,15 @@ STORAGES = {
 }
 
 
-# Seconds. The last three hold for the site alone: see playmatatu/postgres.
+# Seconds. The last three apply to the site only: playmatatu/postgres.
 DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
 DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
 DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)
 DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
+
+
+# Seconds, but for the last: milliseconds for which sent bytes may stay unacknowledged.
+_TCP_LIMITS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
 def _database() -> dict[str, Any]:
@@ -139,6 +143,9 @@ def _database() -> dict[str, Any]:
         if config["ENGINE"] == "django.db.backends.postgresql":
             config["ENGINE"] = "playmatatu.postgres"
             options.setdefault("connect_timeout", max(2, round(DATABASE_CONNECT_TIMEOUT)))
+            # A peer that has vanished ends a connection within 30 s to a minute, in workers too.
+            for name, value in _TCP_LIMITS.items():
+                options.setdefault(name, value)
         config.setdefault("CONN_MAX_AGE", 60)
         config.setdefault("CONN_HEALTH_CHECKS", True)
     return config

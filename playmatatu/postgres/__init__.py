@@ -1,9 +1,9 @@
-"""Django's PostgreSQL backend with an end to every wait, for the processes that call `limit_waits`: the site's.
+"""Django's PostgreSQL backend with a limit on every wait, for the processes that call `limit_waits`: the site's.
 
-Workers and commands do not: a migration, a clean-up or a claim may take its time, and a lease says what became of it.
+Workers and commands have no such limits: a migration or a clean-up may take its time.
 """
 
-# Whether this process is the site.
+# True in the processes of the site.
 limited = False
 
 

@@ -1,12 +1,23 @@
-"""The backend: time-outs that the server keeps, and a patience of our own for a server that keeps none.
+"""The database backend: time limits of PostgreSQL, and one of our own for a server that does not respond.
 
-A server that is stopped, or behind a network that swallows, ends nothing by itself. So this side stops listening, and
-while nobody answers one thread at a time looks whether it is back: the others are told at once.
+There are three kinds of wait, and no single setting ends them all:
+
+- A slow statement, a locked row, an idle transaction: PostgreSQL's timeouts, set in `init_connection_state`.
+- A peer that has vanished (machine off, network down): TCP's timeouts, set in settings.py for every process.
+- A server whose kernel still acknowledges bytes while nobody reads them (a suspended process, a frozen disk): neither
+  of the two. psycopg has no read timeout, and a connection pool limits only the wait for a free connection. So
+  `Connection` limits each wait for the socket, one second after PostgreSQL's own timeout.
+
+After such a wait the server counts as unresponsive. Then one thread at a time tries to connect, and the others raise
+`Unresponsive` at once: otherwise each of them would wait for the whole limit, and the site would answer nobody.
+tests/playmatatu/test_database_limits.py holds the promise: 503 within seconds, whatever hangs.
 """
 
+import math
 import threading
 import time
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psycopg
@@ -17,96 +28,102 @@ from playmatatu import postgres
 
 T = TypeVar("T")
 
-# How long a connection that lay idle may take to show that it lives, and how long nobody asks again. Seconds.
-_SIGN_OF_LIFE = 1.0
-_REST = 1.0
-# The server's own time-outs come first: what they say is clearer.
-_GRACE = 1.0
+# Limit on the check that a connection which was idle still works. Seconds.
+_CHECK_SECONDS = 1.0
+# Time between two attempts to connect to an unresponsive server. Seconds.
+_RETRY_SECONDS = 1.0
+# Added to PostgreSQL's statement timeout, so that PostgreSQL's error comes first: it says more. Seconds.
+_GRACE_SECONDS = 1.0
 
 
-class Hung(psycopg.OperationalError):
-    """The server has the statement and does not answer."""
+class Unresponsive(psycopg.OperationalError):
+    """The server has received a statement and has not responded."""
 
 
 class Connection(psycopg.Connection[Any]):
-    """Waits `patience` seconds for each answer, then is closed: its statement may still be running."""
+    """Waits at most `longest_wait` seconds for each response. Then it is closed: its statement may still be running."""
 
-    patience = 0.0
+    longest_wait = math.inf
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        if self.longest_wait == math.inf:
+            return super().wait(gen, *args, **kwargs)
         try:
-            return super().wait(_bounded(gen, self.patience), *args, **kwargs)
-        except Hung:
+            return super().wait(_bounded(gen, self.longest_wait), *args, **kwargs)
+        except Unresponsive:
             self.close()
-            _silence.note()
+            _server.set_unresponsive()
             raise
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """The conversation `gen`, whose driver comes back with nothing ready ten times a second."""
+    """Run psycopg's protocol generator `gen`. psycopg resumes it ten times a second even if the socket is not ready."""
     end = time.monotonic() + seconds
     try:
         wanted = next(gen)
         while True:
             ready = yield wanted
             if not ready and time.monotonic() >= end:
-                raise Hung(f"The database has not answered for {seconds:g} seconds.")
+                raise Unresponsive(f"The database has not responded for {seconds:g} seconds.")
             wanted = gen.send(ready)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
 
-class _Silence:
-    """Whether the server of this process did not answer lately."""
+class _Server:
+    """Whether the server is unresponsive, as far as this process knows."""
 
     def __init__(self) -> None:
-        self._since_then = 0.0
-        self._looking = threading.Lock()
+        self._unresponsive_at: float | None = None
+        self._connecting = threading.Lock()
 
-    def note(self) -> None:
-        self._since_then = time.monotonic()
+    @property
+    def is_unresponsive(self) -> bool:
+        return self._unresponsive_at is not None
 
-    def end(self) -> None:
-        self._since_then = 0.0
+    def set_unresponsive(self) -> None:
+        self._unresponsive_at = time.monotonic()
 
-    def look(self) -> bool:
-        """Whether this thread shall be the one to look; it calls `looked` afterwards."""
-        return time.monotonic() - self._since_then >= _REST and self._looking.acquire(blocking=False)
+    def set_responsive(self) -> None:
+        self._unresponsive_at = None
 
-    def looked(self) -> None:
-        self._looking.release()
+    def begin_attempt(self) -> bool:
+        """Return True if this thread is to try to connect. It calls `end_attempt` afterwards."""
+        at = self._unresponsive_at or 0.0
+        return time.monotonic() - at >= _RETRY_SECONDS and self._connecting.acquire(blocking=False)
 
-    def __bool__(self) -> bool:
-        return self._since_then > 0.0
+    def end_attempt(self) -> None:
+        self._connecting.release()
 
 
-_silence = _Silence()
+_server = _Server()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    # Django connects with `self.Database.connect`.
+    Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if not postgres.limited:
             return super().get_new_connection(conn_params)
-        if not _silence:
+        if not _server.is_unresponsive:
             return self._connect(conn_params)
-        if not _silence.look():
-            raise Hung("The database did not answer a moment ago.")
+        if not _server.begin_attempt():
+            raise Unresponsive("The database did not respond a moment ago.")
         try:
             connection = self._connect(conn_params)
         finally:
-            _silence.looked()
-        _silence.end()
+            _server.end_attempt()
+        _server.set_responsive()
         return connection
 
     def _connect(self, conn_params: dict[str, Any]) -> Any:
         try:
             connection = super().get_new_connection(conn_params)
         except psycopg.errors.ConnectionTimeout:
-            _silence.note()
+            _server.set_unresponsive()
             raise
-        # Django's wrapper takes no class for its connections.
-        connection.__class__ = Connection
-        connection.patience = settings.DATABASE_STATEMENT_TIMEOUT + _GRACE
+        connection.longest_wait = settings.DATABASE_STATEMENT_TIMEOUT + _GRACE_SECONDS
         return connection
 
     def init_connection_state(self) -> None:
@@ -124,11 +141,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        connection: Any = self.connection
-        if not isinstance(connection, Connection):
+        if self.connection is None or self.connection.longest_wait == math.inf:
             return super().is_usable()
-        patience, connection.patience = connection.patience, _SIGN_OF_LIFE
+        longest, self.connection.longest_wait = self.connection.longest_wait, _CHECK_SECONDS
         try:
             return super().is_usable()
         finally:
-            connection.patience = patience
+            self.connection.longest_wait = longest

@@ -121,6 +121,17 @@ def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
     alone = [sys.executable, "manage.py", "shell", "-v0", "-c"]
     command = subprocess.run([*alone, code], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
     assert command.stdout.strip() == "['0', '0', '0']"
+    tcp = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    code = (
+        "from django.db import connection as c; c.ensure_connection()\n"
+        f"given = c.connection.info.get_parameters(); print([given[name] for name in {tcp}])"
+    )
+    command = subprocess.run([*alone, code], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    assert command.stdout.strip() == "['30', '10', '3', '30000']"
+    code = (
+        "from django.db import connection as c; k = c.cursor()\n"
+        f"print([k.execute('SHOW ' + name).fetchone()[0] for name in {names}])"
+    )
     wsgi = subprocess.run(
         [*alone, f"import playmatatu.wsgi\n{code}"], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True
     )
