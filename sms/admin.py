@@ -52,7 +52,7 @@ class SmsMessageAdmin(Hands):
         "dedupe_key",
         "provider_id",
         "attempts",
-        "doubts",
+        "ambiguous_requests",
         "retries",
         "created_at",
         "due_at",

@@ -7,4 +7,4 @@ class SmsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sms import checks  # noqa: F401
+        from sms import checks, clock  # noqa: F401

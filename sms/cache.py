@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.core.cache import cache
@@ -82,8 +82,18 @@ def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool
     return guarded(call, [None] * len(entries))
 
 
+def put_many(entries: Mapping[str, object], seconds: float) -> None:
+    if entries:
+        guarded(lambda: cache.set_many(dict(entries), int(seconds)), [])
+
+
 def drop(key: str) -> None:
     guarded(lambda: cache.delete(key), False)
+
+
+def drop_many(keys: Sequence[str]) -> None:
+    if keys:
+        guarded(lambda: cache.delete_many(keys), None)
 
 
 def forget_failure() -> None:

@@ -51,8 +51,10 @@ class SmsMessage(models.Model):
     provider_id = models.CharField(_("DMark's id"), max_length=100, blank=True, default="")
     attempts = models.PositiveIntegerField(_("send requests"), default=0)
     retries = models.PositiveIntegerField(_("times put back for later"), default=0)
-    # Requests that were written and not answered in full: each may have brought the text to the phone.
-    doubts = models.PositiveSmallIntegerField(_("requests in doubt"), default=0, db_default=0)
+    # Requests that were written and got no complete answer: each may have brought the message to the phone.
+    ambiguous_requests = models.PositiveSmallIntegerField(
+        _("ambiguous requests"), default=0, db_default=0, db_column="doubts"
+    )
     error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     due_at = models.DateTimeField(default=timezone.now)
@@ -144,6 +146,8 @@ class SmsWorker(models.Model):
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
+    # Seconds for which a receiver of `sms_sent` or `sms_failed` has kept other signals waiting.
+    receivers_behind = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
         verbose_name = _("worker")

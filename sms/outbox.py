@@ -163,7 +163,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
                 due_at=_DatabaseNow(),
                 expires_at=expires_at,
                 retries=0,
-                doubts=0,
+                ambiguous_requests=0,
                 error="",
                 claim="",
                 lease_until=None,

@@ -1,7 +1,7 @@
-"""Texts handed to Django's tasks framework (`SMS_DELIVERY=tasks`), for who runs a task queue already.
+"""Hand messages to Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that run a task queue already.
 
-The row stays the truth: a task is one look at one row. What the queue loses, doubles or drops with its worker, and what
-is to be tried later, is put right by the claim and by any `sms_worker --once`, from cron say.
+The row decides: a task looks at one row once. If the queue loses, doubles or drops a task, or a message must be sent
+later, the claim and any `sms_worker --once` (from cron, for example) put it right.
 """
 
 import uuid
@@ -22,7 +22,7 @@ else:  # the backport, a package of its own
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one text, if it is due and nobody else has it. What may pass later waits in its row."""
+    """Send one message if it is due and not claimed by another sender. A retry waits in the row."""
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

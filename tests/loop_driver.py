@@ -8,27 +8,27 @@ from typing import Any
 from sms import conf
 from sms.dmark.conversation import Conversation
 from sms.dmark.exchange import Exchange
-from sms.sending.claims import Claimed
+from sms.sending.claims import ClaimedRow
 from sms.worker.background import Tokens
-from sms.worker.loop import Job, Loop
+from sms.worker.engine import Engine, Job
 
 
 def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
     """What it returned, or the error that it ended with. `exchanges` takes the token's requests too."""
     ended = threading.Event()
     tokens = Tokens(config)
-    loop = Loop(
+    loop = Engine(
         in_flight=1,
-        unwritten=1,
+        unrecorded=1,
         batch=1,
         connect_timeout=config.connect_timeout,
         read_timeout=config.read_timeout,
         ask_token=tokens.ask,
-        ring=ended.set,
+        wake_owner=ended.set,
     )
     loop.leases_hold_until = time.monotonic() + 60
     far = datetime(2099, 1, 1, tzinfo=timezone.utc)
-    job = Job(Claimed(1, "+256772123456", "x", "", None, far, "", 0, 0, 0, ""), lambda note: talk, float("inf"))
+    job = Job(ClaimedRow(1, "+256772123456", "x", "", None, far, "", 0, 0, 0, ""), lambda note: talk, float("inf"))
     job.exchanges = exchanges
     tokens.start(loop.give_token)
     loop.start()
@@ -38,4 +38,4 @@ def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exch
     finally:
         tokens.finish()
         assert loop.quit(5)
-    return job.result
+    return job.ending

@@ -76,4 +76,6 @@ def _may_have_been_sent(message: SmsMessage) -> bool:
     if message.status in _ENDED:
         return bool(message.attempts)
     # A queued message is on its way only if an earlier request of it was ambiguous.
-    return message.status in (*_PROVED, Status.SENT) or (message.status == Status.QUEUED and bool(message.doubts))
+    return message.status in (*_PROVED, Status.SENT) or (
+        message.status == Status.QUEUED and bool(message.ambiguous_requests)
+    )

@@ -8,14 +8,12 @@ import copy
 import hashlib
 import logging
 import math
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
 import jwt
 
-from sms import cache, conf
+from sms import cache, clock, conf, runtime
 from sms.dmark.conversation import FetchedToken
 from sms.errors import ProviderError
 
@@ -27,7 +25,7 @@ _PATH_SECONDS = 2 * 86400
 Fetch = Callable[[], FetchedToken]
 
 _flights: dict[str, "Future[str]"] = {}
-_flights_lock = threading.Lock()
+_flights_lock = runtime.current.lock()
 
 
 def cache_key(config: conf.Config) -> str:
@@ -52,7 +50,7 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
     ends = expires_at(token)
     if ends is None:
         return max(fallback, 0)
-    return max(0, min(math.floor(0.9 * (ends - (time.time() if now is None else now))), LONGEST_TTL))
+    return max(0, min(math.floor(0.9 * (ends - (clock.time() if now is None else now))), LONGEST_TTL))
 
 
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
@@ -63,7 +61,7 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
             flight = _flights.get(key)
             leads = flight is None
             if flight is None:
-                flight = _flights[key] = Future()
+                flight = _flights[key] = runtime.current.future()
         if leads:
             return _lead(flight, key, fetch, rejected, config)
         failure = flight.exception()

@@ -2,7 +2,6 @@
 
 import io
 import os
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import requests
 import urllib3
 
-from sms import __version__, conf
+from sms import __version__, clock, conf, runtime
 from sms.dmark import access_token, conversation, responses, total_timeout
 from sms.dmark.conversation import (
     NO_URL,
@@ -83,7 +82,7 @@ def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) 
             if isinstance(command, Request):
                 event = post(command, config)
             elif isinstance(command, Pause):
-                time.sleep(command.seconds)
+                runtime.current.sleep(command.seconds)
             else:
                 event = _get_token(command, config, on_exchange)
         except (NoResponse, ProviderError) as caught:
@@ -91,12 +90,12 @@ def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) 
 
 
 def _get_token(command: NeedToken, config: conf.Config, on_exchange: OnExchange) -> AccessToken:
-    started = time.monotonic()
+    started = clock.monotonic()
     return AccessToken(token(config, on_exchange, command.rejected), _ms(started))
 
 
 def _ms(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+    return round((clock.monotonic() - started) * 1000)
 
 
 # --- HTTP
@@ -129,7 +128,7 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
     """Send one POST, without redirects, and read at most 64 KiB. Raises NoResponse without a complete response."""
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
-    started = time.monotonic()
+    started = clock.monotonic()
     try:
         response = _session().post(
             request.url,

@@ -1,1 +1,1 @@
-"""One text: claimed, tried, and what came of it."""
+"""One message: claim it, check its eligibility, send it, record the result."""

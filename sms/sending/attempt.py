@@ -1,4 +1,4 @@
-"""One try to hand one text to DMark, and what came of it; who talks to DMark, and how, is not known here."""
+"""The result of handing one message to DMark. This module knows no HTTP driver."""
 
 import logging
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ from sms.dmark.dlr_url import dlr_url
 from sms.dmark.exchange import Exchange, facts, fields
 from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
 from sms.models import Status
-from sms.sending.claims import Text
+from sms.sending.claims import ClaimedMessage
 from sms.text.phone import to_local
 
 logger = logging.getLogger("sms.delivery")
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of one try. `reason` is why it did not go out, `due_at` when to try again, if at all."""
+class Result:
+    """The result of one attempt. `reason`: why the message was not sent. `due_at`: when to retry, if at all."""
 
-    message: Text
+    message: ClaimedMessage
     status: Status
     at: datetime
     reason: SmsError | None = None
@@ -34,51 +34,55 @@ class Outcome:
         return sum(exchange.step == "send" for exchange in self.exchanges)
 
     @property
-    def doubts(self) -> int:
-        """The text's requests in doubt, former tries included."""
-        return self.message.doubts + sum(exchange.ambiguous for exchange in self.exchanges)
+    def ambiguous_requests(self) -> int:
+        """The message's ambiguous requests, those of earlier attempts included."""
+        return self.message.ambiguous_requests + sum(exchange.ambiguous for exchange in self.exchanges)
 
     @property
     def error(self) -> str:
-        """What the row keeps: one sentence or two."""
-        said = str(self.reason or self.message.error)
+        """The explanation stored in the row: one or two sentences."""
+        reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
-            return said
-        times = "once" if self.doubts == 1 else f"{self.doubts} times"
-        return f"DMark may have the text: it was asked {times} without a whole answer. {said}"
+            return reason
+        times = "once" if self.ambiguous_requests == 1 else f"{self.ambiguous_requests} times"
+        return f"DMark may have the message: it was sent {times} without a complete answer. {reason}"
 
     @property
-    def frees_throttle(self) -> bool:
-        """Whether the phone surely has nothing of it, so that its throttle's key is given back."""
-        return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.doubts
+    def frees_rate_limit(self) -> bool:
+        """True if the phone surely did not get the message, so that its rate-limit key can be deleted."""
+        return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 
-def opening(message: Text, config: conf.Config, note: OnExchange, budget: Budget | None = None) -> Conversation[str]:
-    """The conversation that hands this text to DMark."""
+def send_conversation(
+    message: ClaimedMessage, config: conf.Config, on_exchange: OnExchange, budget: Budget | None = None
+) -> Conversation[str]:
+    """Return the conversation that hands this message to DMark."""
     return conversation.send(
         config,
         to_local(message.phone),
         message.text,
         dlr_url(message.pk, config),
-        note,
+        on_exchange,
         kind=message.kind,
         budget=budget,
     )
 
 
-def conclude(message: Text, result: str | Exception, exchanges: list[Exchange]) -> Outcome:
-    """What a conversation's end means: DMark's id, or what it raised. A failure is the end that it is where nobody
-    tries later. Asks no database."""
+def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
+    """Return the result of a conversation, given DMark's id or the exception that ended it. Runs no query.
+
+    A failure is final here; `retries.settle` decides if the message is sent again.
+    """
     at = clock.now(ask=False)
-    if isinstance(result, str):
-        return Outcome(message, Status.SENT, at, None, result, exchanges=exchanges)
-    if not isinstance(result, SmsError):
+    if isinstance(ending, str):
+        return Result(message, Status.SENT, at, None, ending, exchanges=exchanges)
+    if not isinstance(ending, SmsError):
         values = fields(message, "sms.broken")
-        logger.error("sms.broken: %s", facts(values), exc_info=result, extra=values)
-        result = SmsError(f"Internal error ({type(result).__name__}); the log has more.")
-    outcome = Outcome(message, Status.FAILED, at, result, exchanges=exchanges)
-    if outcome.doubts:
-        outcome.status = Status.UNKNOWN
-    elif isinstance(result, SmsDisabled):
-        outcome.status = Status.DISABLED
-    return outcome
+        logger.error("sms.broken: %s", facts(values), exc_info=ending, extra=values)
+        ending = SmsError(f"Internal error ({type(ending).__name__}); the log has more.")
+    result = Result(message, Status.FAILED, at, ending, exchanges=exchanges)
+    if result.ambiguous_requests:
+        result.status = Status.UNKNOWN
+    elif isinstance(ending, SmsDisabled):
+        result.status = Status.DISABLED
+    return result

@@ -1,8 +1,8 @@
-"""Who sends a text: claiming what is due under a lease, and freeing what a crash left behind."""
+"""Claim due messages under a lease, renew the lease, and free leases that ran out."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from django.db import connection
@@ -12,8 +12,8 @@ from sms.models import SmsMessage, Status
 from sms.sending.pauses import may_leave
 
 
-class Text(Protocol):
-    """Of a text in hand what sending needs."""
+class ClaimedMessage(Protocol):
+    """The fields of a claimed message that sending needs. `SmsMessage` has them too."""
 
     pk: int
     phone: str
@@ -24,13 +24,13 @@ class Text(Protocol):
     error: str
     attempts: int
     retries: int
-    doubts: int
+    ambiguous_requests: int
     claim: str
 
 
 @dataclass(slots=True)
-class Claimed:
-    """The same without a model, which would cost more than its row in the database does."""
+class ClaimedRow:
+    """A claimed message without a model instance, which would cost more than the database's part of a claim."""
 
     pk: int
     phone: str
@@ -41,11 +41,12 @@ class Claimed:
     error: str
     attempts: int
     retries: int
-    doubts: int
+    ambiguous_requests: int
     claim: str
 
 
-_COLUMNS = ("id", *(name for name in Claimed.__slots__ if name != "pk"))
+_FIELDS = ("id", *(name for name in ClaimedRow.__slots__ if name != "pk"))
+_COLUMNS = [field.column for name in _FIELDS for field in SmsMessage._meta.fields if field.name == name]
 
 
 def claim(
@@ -56,68 +57,76 @@ def claim(
     *,
     probe: bool = False,
     due_only: bool = True,
-) -> list[Claimed]:
-    """Up to `limit` due texts, now `sending` for `claimer`; the one that expires first comes first.
+) -> list[ClaimedRow]:
+    """Set up to `limit` due messages to `sending` for `claimer` and return them, the first to expire first.
 
-    One statement, so one trip to the database and one commit stand between a text and DMark. `message_id`: only this.
-    `probe`: the one that was sent least often comes first, lest a text that never passes be every probe.
-    `due_only`: False claims a message whose `due_at` lies ahead too. Inline delivery right after commit uses it: a
-    database clock that steps back would leave the message queued.
+    One statement, so there is one round trip and one commit between a message and DMark.
+    `message_id`: claim this message only. It is due if it was never tried, even if the clock was set back since then.
+    `probe`: take the messages with the fewest attempts, so that one message that always fails is not every probe.
+    `due_only`: False claims a message whose `due_at` lies ahead too, for inline delivery right after the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    only = "" if message_id is None else "AND id = %s"
+    now = clock.sql_now()
+    due = f"due_at <= {now}" if due_only else "true"
+    only = due if message_id is None else f"({due} OR attempts = 0) AND id = %s"
     postgresql = connection.vendor == "postgresql"
-    # Where rows cannot be locked one by one, as in SQLite, only one statement writes at a time.
+    # SQLite cannot lock single rows, but runs one writing statement at a time.
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     order = "attempts, expires_at, id" if probe else "expires_at, id"
-    now, (lease_end, value) = clock.sql_now(), _after(lease)
-    due = f"due_at <= {now} AND" if due_only else ""
     sql = f"""
         WITH due AS (
-            SELECT id FROM {table} WHERE status = 'queued' AND {due} {may_leave(now)} {only}
+            SELECT id FROM {table} WHERE status = 'queued' AND {only} AND {may_leave(now)}
             ORDER BY {order} LIMIT %s {lock}
         )
-        UPDATE {table} SET status = 'sending', claim = %s, lease_until = {lease_end}
+        UPDATE {table} SET status = 'sending', claim = %s, lease_until = {clock.sql_after()}
         FROM due WHERE {table}.id = due.id
         RETURNING {", ".join(f"{table}.{column}" for column in (_COLUMNS if postgresql else ("id",)))}
     """  # noqa: S608
     which = [] if message_id is None else [message_id]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*which, limit, claimer, value])
+        cursor.execute(sql, [*which, limit, claimer, lease])
         rows = cursor.fetchall()
     if not postgresql:
-        # Django reads the columns, since not every database gives them as what they are.
-        rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_COLUMNS))
-    return sorted((Claimed(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
+        # Django converts the columns, since not every database returns them as Python types.
+        rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_FIELDS))
+    return sorted((ClaimedRow(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
 
 
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
-    """Hold on to what is in hand. Returns the ids that are still this claimer's.
+    """Renew the leases of these messages. Return the ids that are still claimed by `claimer`.
 
-    By id: a claim whose answer was lost is nobody's, and its lease must run out.
+    By id, not by claimer: if the answer to a claim was lost, nobody has those messages and their lease must run out.
     """
     if not ids:
         return set()
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    lease_end, value = _after(lease)
     sql = f"""
-        UPDATE {table} SET lease_until = {lease_end}
+        UPDATE {table} SET lease_until = {clock.sql_after()}
         WHERE id IN ({", ".join(["%s"] * len(ids))}) AND status = 'sending' AND claim = %s RETURNING id
     """  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(sql, [value, *ids, claimer])
+        cursor.execute(sql, [lease, *ids, claimer])
         return {pk for (pk,) in cursor.fetchall()}
 
 
-def free_expired_leases() -> int:
-    """Put back what a crash left in `sending`. Returns how many."""
-    # The time is taken before the question is asked: a database that hangs meanwhile must not judge by a later one.
-    over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=clock.now())
-    return over.update(status=Status.QUEUED, claim="", lease_until=None)
+def free_leases_over_before(limit: datetime) -> int:
+    """Put back messages whose lease was over at `limit` and has not been renewed since. Return their number.
+
+    Nothing is freed if the database's clock reads less than `limit`: it was set back, and a lease renewed since then
+    looks older than it is. A freed message counts one more ambiguous request, because its sender may have sent it.
+    """
+    table = connection.ops.quote_name(SmsMessage._meta.db_table)
+    value = connection.ops.adapt_datetimefield_value(limit)
+    sql = f"""
+        UPDATE {table} SET status = 'queued', claim = '', lease_until = NULL, doubts = doubts + 1
+        WHERE status = 'sending' AND lease_until < %s AND {clock.sql_now()} >= %s
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value, value])
+        return int(cursor.rowcount)
 
 
-def _after(seconds: float) -> tuple[str, float | str]:
-    """The database's time in so many seconds, as SQL with one parameter."""
-    if connection.vendor == "postgresql":
-        return "clock_timestamp() + make_interval(secs => %s)", seconds
-    return "%s", str(connection.ops.adapt_datetimefield_value(clock.now() + timedelta(seconds=seconds)))
+def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
+    """Queue what `claimer` claimed without learning of it, because the answer to the claim was lost."""
+    rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
+    rows.update(status=Status.QUEUED, claim="", lease_until=None)

@@ -1,4 +1,4 @@
-"""May this text go now? Asked in one place, by whoever is about to send: its time, its app, the throttle."""
+"""Decide if a message may be sent now: its expiry, its owner's opinion, its ambiguous requests, the rate limit."""
 
 import logging
 from collections.abc import Sequence
@@ -8,48 +8,56 @@ from sms.dmark.exchange import facts, fields
 from sms.errors import RateLimited, SmsError
 from sms.models import Status
 from sms.sending import rate_limit
-from sms.sending.attempt import Outcome
-from sms.sending.claims import Text
+from sms.sending.attempt import Result
+from sms.sending.claims import ClaimedMessage
+from sms.sending.retries import MAX_AMBIGUOUS
 
 logger = logging.getLogger("sms.delivery")
 
 
-def refused(messages: Sequence[Text], config: conf.Config, *, by_table: bool = False) -> dict[int, Outcome]:
-    """Those that may not, by id, each with its outcome; the throttle's key of the others is taken.
+def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
+    """Return a result for each message that may not be sent now, by id. The others hold their rate-limit key.
 
-    `by_table`: where the cache is out of reach the table tells who had a text a moment ago. Asks the cache and the
-    database a handful of questions, however many texts.
+    `by_table`: if the cache is down, the table shows which phones got a message within the window.
+    The number of queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
-    found = {message.pk: _expired(message) for message in messages if message.expires_at <= now}
+    found = {message.pk: result for message in messages if (result := _ended(message, now < message.expires_at))}
     fresh = [message for message in messages if message.pk not in found]
     worth = owners.worth_sending(fresh)
-    found |= {message.pk: _worthless(message) for message in fresh if message.pk not in worth}
+    found |= {message.pk: _not_worth_sending(message) for message in fresh if message.pk not in worth}
+    # The rate limit comes last: its keys begin to run out when they are taken.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):
         if wait:
-            _log(logging.WARNING, message, "sms.rate_limited")
-            found[message.pk] = Outcome(message, Status.RATE_LIMITED, now, RateLimited(wait))
+            if not rate_limit.was_limited(message):
+                _log(logging.WARNING, message, "sms.rate_limited")
+            found[message.pk] = Result(message, Status.RATE_LIMITED, now, RateLimited(wait))
     return found
 
 
-def _expired(message: Text) -> Outcome:
-    _log(logging.ERROR, message, "sms.expired")
-    return _over(message, "It expired before it could be sent.")
+def _ended(message: ClaimedMessage, lives: bool) -> Result | None:
+    if not lives:
+        _log(logging.ERROR, message, "sms.expired")
+        return _final(message, "It expired before it could be sent.")
+    if message.ambiguous_requests >= MAX_AMBIGUOUS:
+        _log(logging.ERROR, message, "sms.given_up")
+        return _final(message, "It is not sent again.")
+    return None
 
 
-def _worthless(message: Text) -> Outcome:
+def _not_worth_sending(message: ClaimedMessage) -> Result:
     _log(logging.WARNING, message, "sms.not_worth_sending")
-    return _over(message, "What it told of was over before it could be sent.")
+    return _final(message, "Its subject was over before it could be sent.")
 
 
-def _over(message: Text, why: str) -> Outcome:
+def _final(message: ClaimedMessage, why: str) -> Result:
     last = f" Last reason: {message.error}" if message.error else ""
-    status = Status.UNKNOWN if message.doubts else Status.EXPIRED
-    return Outcome(message, status, clock.now(), SmsError(f"{why}{last}"))
+    status = Status.UNKNOWN if message.ambiguous_requests else Status.EXPIRED
+    return Result(message, status, clock.now(ask=False), SmsError(f"{why}{last}"))
 
 
-def _log(level: int, message: Text, event: str) -> None:
+def _log(level: int, message: ClaimedMessage, event: str) -> None:
     values = fields(message, event)
     logger.log(level, "%s: %s", event, facts(values), extra=values)

@@ -1,69 +1,60 @@
-"""A text sent in this process, by one try, and one more where the first is in doubt and no report has come."""
+"""Send one message in this process: one attempt, and one more if the first is ambiguous and no report has come."""
 
 import random
-import time
 
-from django.db import DatabaseError, InterfaceError, connection
-
-from sms import conf
-from sms.database import close_if_unavailable
+from sms import conf, runtime
 from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
 from sms.models import SmsMessage, Status
 from sms.sending import eligibility, rate_limit
-from sms.sending.attempt import Outcome, conclude, opening
-from sms.sending.claims import Text
-from sms.sending.retries import DOUBT_DELAYS
+from sms.sending.attempt import Result, conclude, send_conversation
+from sms.sending.claims import ClaimedMessage
+from sms.sending.results import retry_once
+from sms.sending.retries import MAX_AMBIGUOUS
 
 
-def attempt(message: Text) -> Outcome:
-    """Send a text that this process has claimed. The outcome is its end: nobody tries later."""
+def attempt(message: ClaimedMessage) -> Result:
+    """Send a message that this process has claimed. The result is final; the caller may `settle` it."""
     config = conf.current()
     if not_now := eligibility.refused([message], config).get(message.pk):
-        if not_now.frees_throttle:
-            rate_limit.release(message.phone, message.kind, message.pk)
+        if not_now.frees_rate_limit:
+            rate_limit.release_many([message])
         return not_now
     exchanges: list[Exchange] = []
 
-    def note(exchange: Exchange) -> None:
+    def on_exchange(exchange: Exchange) -> None:
         exchanges.append(exchange)
         log_exchange(message, exchange)
 
     budget = conversation.Budget(config.send_budget)
-    result = _once(message, config, note, budget)
-    # A text that was put back, and whose task comes once more, may have been asked for often enough.
-    if isinstance(result, InDoubt) and message.doubts < len(DOUBT_DELAYS):
+    ending = _run(message, config, on_exchange, budget)
+    # A message whose task runs twice may have had all but one of its ambiguous requests already.
+    if isinstance(ending, InDoubt) and message.ambiguous_requests + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
-        time.sleep(wait)
+        runtime.current.sleep(wait)
         budget.spent += wait
         if budget.allows(0) and _still_ours(message):
-            result = _once(message, config, note, budget)
-    outcome = conclude(message, result, exchanges)
-    if outcome.frees_throttle:
-        rate_limit.release(message.phone, message.kind, message.pk)
-    return outcome
+            ending = _run(message, config, on_exchange, budget)
+    result = conclude(message, ending, exchanges)
+    if result.frees_rate_limit:
+        rate_limit.release_many([message])
+    return result
 
 
-def _once(
-    message: Text, config: conf.Config, note: conversation.OnExchange, budget: conversation.Budget
+def _run(
+    message: ClaimedMessage, config: conf.Config, on_exchange: conversation.OnExchange, budget: conversation.Budget
 ) -> str | Exception:
     try:
-        return blocking.run(opening(message, config, note, budget), config, note)
+        return blocking.run(send_conversation(message, config, on_exchange, budget), config, on_exchange)
     except SmsError as error:
         return error
-    # Whatever it was, the text needs an end that an operator can see.
+    # Whatever it is, the message needs an end that an operator can see.
     except Exception as error:  # noqa: BLE001
         return error
 
 
-def _still_ours(message: Text) -> bool:
-    """Return False if a delivery report has arrived, which proves that DMark has the message."""
-    row = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
-    try:
-        return row.exists()
-    except (DatabaseError, InterfaceError) as error:
-        # The connection may have been lost during the send.
-        if connection.in_atomic_block or not close_if_unavailable(error):
-            raise
-    return row.exists()
+def _still_ours(message: ClaimedMessage) -> bool:
+    """Count the first request in the row, in case this process dies now. False if DMark has reported meanwhile."""
+    rows = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
+    return bool(retry_once(lambda: rows.update(ambiguous_requests=message.ambiguous_requests + 1)))

@@ -1,6 +1,6 @@
-"""What must not leave now: what an operator paused, and numbers that are never texted.
+"""Messages that must not be sent now: paused by an operator, or to a number on the suppression list.
 
-Both are in the database, so that every worker and every process that sends inline obeys at its next claim.
+Both lists are in the database, so every worker and every process that sends inline obeys at its next claim.
 """
 
 from django.db import connection, transaction
@@ -11,26 +11,26 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression, Status
 
 
 def may_leave(now: str) -> str:
-    """The SQL condition of a claim on the table of texts; `now`: an SQL expression or a placeholder, used once.
+    """Return the SQL condition under which a message may be claimed. `now`: an SQL expression, used once.
 
-    What is past its time passes: it is not sent any more, but needs its end.
+    An expired message may be claimed: it is not sent, but it needs its final status.
     """
     name = connection.ops.quote_name
-    table, hold, never = (name(model._meta.db_table) for model in (SmsMessage, SmsPause, SmsSuppression))
+    table, pause, suppressed = (name(model._meta.db_table) for model in (SmsMessage, SmsPause, SmsSuppression))
     return f"""({table}.expires_at <= {now} OR (
-        NOT EXISTS (SELECT 1 FROM {hold} WHERE kind = '{SmsPause.ALL}')
-        AND {table}.kind NOT IN (SELECT kind FROM {hold})
-        AND NOT EXISTS (SELECT 1 FROM {never} WHERE {never}.phone = {table}.phone)
+        NOT EXISTS (SELECT 1 FROM {pause} WHERE kind = '{SmsPause.ALL}')
+        AND {table}.kind NOT IN (SELECT kind FROM {pause})
+        AND NOT EXISTS (SELECT 1 FROM {suppressed} WHERE {suppressed}.phone = {table}.phone)
     ))"""  # noqa: S608
 
 
 def current() -> list[SmsPause]:
-    """The pauses of this moment, the longest first."""
+    """Return the pauses in force, the oldest first."""
     return list(SmsPause.objects.order_by("since"))
 
 
 def refusal(phone: str, kind: str) -> SmsError | None:
-    """Why a text to `phone` (E.164) must not leave now, if so."""
+    """Return the reason why a message to `phone` (E.164) must not be sent now, or None."""
     return never_texted(phone) or paused(kind)
 
 
@@ -40,12 +40,12 @@ def never_texted(phone: str) -> NeverTexted | None:
 
 
 def paused(kind: str) -> Paused | None:
-    hold = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
-    return Paused(hold.what, hold.actor, hold.reason) if hold else None
+    pause = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
+    return Paused(pause.what, pause.actor, pause.reason) if pause else None
 
 
 def end_never_texted(actor: str = "") -> int:
-    """Cancel what waits for numbers that are never texted. Returns how many."""
+    """Cancel queued messages to numbers on the suppression list. Return their number."""
     waiting = SmsMessage.objects.filter(status=Status.QUEUED, phone__in=SmsSuppression.objects.values("phone"))
     done = 0
     for pk, phone in list(waiting.values_list("pk", "phone")):
@@ -54,7 +54,7 @@ def end_never_texted(actor: str = "") -> int:
 
 
 def cancel(message_id: int, actor: str, reason: str) -> bool:
-    """End a text that still waits; False when it does not wait any more."""
+    """Cancel a queued message. Return False if it is not queued any more."""
     with transaction.atomic():
         waits = SmsMessage.objects.filter(pk=message_id, status=Status.QUEUED)
         if not waits.update(status=Status.CANCELLED, error=reason, claim="", lease_until=None):

@@ -1,6 +1,5 @@
-"""One text a phone (and kind) within SMS_RATE_LIMIT_SECONDS: acquired before sending, released when it failed."""
+"""One message a phone (and kind) within SMS_RATE_LIMIT_SECONDS: its key in the cache is taken before it is sent."""
 
-import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,41 +8,77 @@ from django.db.models import Q
 
 from sms import cache, clock, conf
 from sms.models import SmsMessage, Status
-from sms.sending.claims import Text
+from sms.sending.claims import ClaimedMessage
+
+_Place = tuple[str, str]
 
 
 def key(phone: str, kind: str) -> str:
     return f"sms_rate:{phone}:{kind}" if kind else f"sms_rate:{phone}"
 
 
-def acquire_many(messages: Sequence[Text], window: int, *, by_table: bool = False) -> list[float]:
-    """For each text 0 when it may go, else the seconds until it may; its own key lets a message pass again.
+def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
+    """Return for each message 0 if it may be sent, otherwise the seconds until it may.
 
-    In one trip where the cache allows: alone each costs a third of what its text does.
-    `by_table`: where the cache is out of reach the table tells who had a text of that kind within the window.
+    A message that holds its key already may pass again, and its key then lasts for a whole window again.
+    Messages refused for the same phone and kind get times one window apart, so that they are not all due at once.
+    `by_table`: if the cache is down, the table shows which phones got a message within the window.
+    The number of cache calls does not depend on the number of messages.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
-    entries = [(key(message.phone, message.kind), _value(message.pk, window)) for message in messages]
-    taken = cache.add_many(entries, window)
-    unknown = [message for message, added in zip(messages, taken, strict=True) if added is None]
-    held = _held_by_table(unknown, window) if by_table and unknown else {}
-    holders = cache.get_many([name for (name, _), added in zip(entries, taken, strict=True) if added is False])
-    return [
-        _left(holders.get(name), message.pk, window) if added is False else held.get(message.pk, 0.0)
-        for message, (name, _), added in zip(messages, entries, taken, strict=True)
-    ]
+    entries = {message.pk: (_key(message), _value(message.pk, window)) for message in messages}
+    taken = _add(entries, window)
+    holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
+    # A key may expire between the two calls. Then it is free, and one more message can have it.
+    gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
+    taken |= _add(gone, window)
+    unknown = [message for message in messages if taken[message.pk] is None]
+    by_rows = _held_by_table(unknown, window) if by_table and unknown else {}
+    waits: dict[int, float] = {}
+    renewed: dict[str, object] = {}
+    for message in messages:
+        name, value = entries[message.pk]
+        if taken[message.pk] is not False:
+            waits[message.pk] = by_rows.get(message.pk, 0.0)
+            continue
+        holder, until = _read(holders.get(name))
+        if holder == str(message.pk):
+            waits[message.pk], renewed[name] = 0.0, value
+        else:
+            waits[message.pk] = min(max(until - clock.time(), 1.0), window) if until else float(window)
+    cache.put_many(renewed, window)
+    _spread(messages, waits, window)
+    return [waits[message.pk] for message in messages]
 
 
-def _held_by_table(messages: Sequence[Text], window: int) -> dict[int, float]:
-    """Seconds that each has to wait for a text of its phone and kind that left within the window, or is under way."""
+def was_limited(message: ClaimedMessage) -> bool:
+    """True if the rate limit has put this message back before, so that it is in the log and the history already."""
+    return message.error.startswith("Rate limit")
+
+
+def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | None]:
+    return dict(zip(entries, cache.add_many(list(entries.values()), window), strict=True)) if entries else {}
+
+
+def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window: int) -> None:
+    turns: dict[_Place, int] = {}
+    for message in messages:
+        if waits[message.pk]:
+            place = (message.phone, message.kind)
+            waits[message.pk] += turns.get(place, 0) * window
+            turns[place] = turns.get(place, 0) + 1
+
+
+def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
+    """Seconds that each message has to wait for one of its phone and kind that was sent within the window."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(
         Q(status=Status.SENDING) | Q(sent_at__gt=now - timedelta(seconds=window)),
         phone__in={message.phone for message in messages},
     ).exclude(pk__in=mine)
-    last: dict[tuple[str, str], datetime] = {}
+    last: dict[_Place, datetime] = {}
     for phone, kind, sent_at in recent.values_list("phone", "kind", "sent_at"):
         last[phone, kind] = max(sent_at or now, last.get((phone, kind), now - timedelta(seconds=window)))
     held = {}
@@ -51,32 +86,32 @@ def _held_by_table(messages: Sequence[Text], window: int) -> dict[int, float]:
         place = (message.phone, message.kind)
         if place in last:
             held[message.pk] = max(1.0, window - (now - last[place]).total_seconds())
-        # The next of the same phone in this very handful waits for this one.
         else:
+            # The next one in this batch waits for this one.
             last[place] = now
     return held
 
 
-def release(phone: str, kind: str, message_id: int) -> None:
-    """Give the key back, if it is still this message's."""
-    if conf.current().rate_limit > 0 and _read(cache.get(key(phone, kind)))[0] == str(message_id):
-        cache.drop(key(phone, kind))
+def release_many(messages: Sequence[ClaimedMessage]) -> None:
+    """Delete the keys of these messages, except keys that another message holds. Two cache calls."""
+    if conf.current().rate_limit <= 0 or not messages:
+        return
+    names = {_key(message): str(message.pk) for message in messages}
+    holders = cache.get_many(list(names))
+    cache.drop_many([name for name, value in holders.items() if _read(value)[0] == names[name]])
+
+
+def _key(message: ClaimedMessage) -> str:
+    return key(message.phone, message.kind)
 
 
 def _value(message_id: int, window: int) -> str:
-    # It names the message and when the key ends, since not every cache tells what is left of a key.
-    return f"{message_id}@{time.time() + window:.1f}"
-
-
-def _left(value: Any, message_id: int, window: int) -> float:
-    """Seconds until the key that another text holds ends; 0 if it is this message's own, or gone."""
-    holder, until = _read(value)
-    if holder in ("", str(message_id)):
-        return 0.0
-    return min(max(until - time.time(), 1.0), window) if until else float(window)
+    # The holder and the end of the key, since not every cache can tell a key's remaining time.
+    return f"{message_id}@{clock.time() + window:.1f}"
 
 
 def _read(value: Any) -> tuple[str, float]:
+    """Return the holder and the end of a key; "" and 0 if they are not known."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     try:
         return holder, float(until or 0)

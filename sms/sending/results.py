@@ -1,13 +1,13 @@
-"""Writing outcomes: one or many in one statement, with the signals after it.
+"""Record results, one or many in one statement, and send the signals afterwards.
 
-All that is to be written is one JSON parameter: drivers quote each value of a statement by itself, in Python, which
-costs a text more than the database does.
+The whole batch is one JSON parameter. Drivers quote each parameter in Python, which costs more than the database's
+part.
 """
 
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.dispatch import Signal
@@ -16,7 +16,8 @@ from sms import clock
 from sms.database import close_if_unavailable
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
-from sms.sending.attempt import Outcome
+from sms.sending import rate_limit
+from sms.sending.attempt import Result
 from sms.signals import sms_failed, sms_sent
 from sms.text.redaction import blank_link
 
@@ -29,8 +30,8 @@ _EVENT = {
     "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
     "actor": "text", "trouble": "text",
 }  # fmt: skip
-# DMark has the accepted ones, whoever may have claimed the rows since: only a report is further along. A failure, or a
-# way back to the queue, counts if the row is still this claimer's.
+# An acceptance always counts, even if the row was claimed by another sender since; only a delivery report is further
+# along. A failure, or a return to the queue, counts only if the row still has this claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -48,58 +49,61 @@ _UPDATE = """
 _INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 
 
-# A time as the database's driver takes it.
+T = TypeVar("T")
+# Converts a time to what the database's driver takes.
 Adapt: TypeAlias = Callable[[datetime], Any]
 
 
-class News(NamedTuple):
-    """A signal, and the ids of the texts that it is to tell of."""
+class PendingSignal(NamedTuple):
+    """A signal to send for each of these messages."""
 
     signal: Signal
     ids: list[int]
 
 
-def record(outcomes: Sequence[Outcome]) -> None:
-    """Store results, then send the signals.
+def record(results: Sequence[Result]) -> None:
+    """Store the results, then send the signals.
 
-    If the connection was lost while the message was being sent, the results are stored once more on a fresh one. They
-    would be lost otherwise, and a later `sms_worker --once` would send the message again.
+    If the connection was lost while the message was being sent, the results are stored on a fresh one. They would be
+    lost otherwise, and a later `sms_worker --once` would send the message again.
     """
+    send_signals(retry_once(lambda: store(results)))
+
+
+def retry_once(query: Callable[[], T]) -> T:
+    """Run `query`, once more if the connection turns out to be lost."""
     try:
-        news = store(outcomes)
+        return query()
     except (DatabaseError, InterfaceError) as error:
         if connection.in_atomic_block or not close_if_unavailable(error):
             raise
-        news = store(outcomes)
-    tell(news)
+    return query()
 
 
-def store(outcomes: Sequence[Outcome]) -> list[News]:
-    """Store what came of each try, all or nothing. Returns what is to be told, if anybody listens."""
+def store(results: Sequence[Result]) -> list[PendingSignal]:
+    """Store all results or none. Returns the signals that have receivers."""
     adapt = connection.ops.adapt_datetimefield_value
-    rows = json.dumps([_row(outcome, adapt) for outcome in outcomes])
-    events = json.dumps([event for outcome in outcomes for event in _events(outcome, adapt)])
+    rows = json.dumps([_row(result, adapt) for result in results])
+    events = json.dumps([event for result in results for event in _events(result, adapt)])
     changed = _store_at_once(rows, events) if connection.vendor == "postgresql" else _store(rows, events)
-    told = {
-        sms_sent: [outcome.message.pk for outcome in outcomes if outcome.status == Status.SENT],
+    messages = {
+        sms_sent: [result.message.pk for result in results if result.status == Status.SENT],
         sms_failed: [
-            outcome.message.pk
-            for outcome in outcomes
-            if outcome.status in UNSUCCESSFUL and outcome.message.pk in changed
+            result.message.pk for result in results if result.status in UNSUCCESSFUL and result.message.pk in changed
         ],
     }
-    return [News(signal, ids) for signal, ids in told.items() if ids and signal.has_listeners(SmsMessage)]
+    return [PendingSignal(signal, ids) for signal, ids in messages.items() if ids and signal.has_listeners(SmsMessage)]
 
 
-def tell(news: Sequence[News]) -> None:
-    for signal, ids in news:
+def send_signals(pending: Sequence[PendingSignal]) -> None:
+    for signal, ids in pending:
         stored = SmsMessage.objects.in_bulk(ids)
         for message in stored.values():
             signal.send_robust(SmsMessage, message=message)
 
 
 def _store_at_once(rows: str, events: str) -> set[int]:
-    """Both in one statement, so one trip to the database and one commit."""
+    """Update the rows and insert the events in one statement, so that there is one round trip and one commit."""
     sql = f"""
         WITH changed AS ({_update(_records(_ROW))}), noted AS ({_insert(_records(_EVENT))})
         SELECT id FROM changed
@@ -119,7 +123,8 @@ def _store(rows: str, events: str) -> set[int]:
 
 def _update(rows: str) -> str:
     false = "false" if connection.vendor == "postgresql" else "0"
-    return _UPDATE.format(table=connection.ops.quote_name(SmsMessage._meta.db_table), rows=rows, false=false)
+    table = connection.ops.quote_name(SmsMessage._meta.db_table)
+    return _UPDATE.format(table=table, rows=rows, false=false)
 
 
 def _insert(rows: str) -> str:
@@ -128,40 +133,40 @@ def _insert(rows: str) -> str:
 
 
 def _records(columns: dict[str, str]) -> str:
-    """A JSON parameter as rows, in PostgreSQL's words."""
+    """PostgreSQL's expression for a JSON parameter as rows."""
     return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
 
 
 def _values(columns: dict[str, str]) -> str:
-    """The same in SQLite's."""
+    """SQLite's expression for a JSON parameter as rows."""
     read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
     return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
 
 
-def _row(outcome: Outcome, adapt: Adapt) -> dict[str, object]:
-    message, due_at = outcome.message, outcome.due_at
+def _row(result: Result, adapt: Adapt) -> dict[str, object]:
+    message, due_at = result.message, result.due_at
     row: dict[str, object] = {
         "id": message.pk,
         "claim": message.claim,
-        "status": outcome.status.value,
-        "provider_id": outcome.provider_id,
-        "at": str(adapt(outcome.at)),
-        "sends": outcome.sends,
-        "doubts": outcome.doubts,
-        "error": "" if outcome.status == Status.SENT else outcome.error,
+        "status": result.status.value,
+        "provider_id": result.provider_id,
+        "at": str(adapt(result.at)),
+        "sends": result.sends,
+        "doubts": result.ambiguous_requests,
+        "error": "" if result.status == Status.SENT else result.error,
     }
     if due_at:
         row["due_at"] = str(adapt(due_at))
-        row["retries"] = message.retries + isinstance(outcome.reason, ProviderUnavailable)
-    if outcome.status == Status.EXPIRED:
+        row["retries"] = message.retries + isinstance(result.reason, ProviderUnavailable)
+    if result.status == Status.EXPIRED:
         row["text"] = blank_link(message.text)
     return row
 
 
-def _events(outcome: Outcome, adapt: Adapt) -> list[dict[str, object]]:
+def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
     of = {
-        "message_id": outcome.message.pk,
-        "at": str(adapt(outcome.at)),
+        "message_id": result.message.pk,
+        "at": str(adapt(result.at)),
         "what": SmsEvent.What.ATTEMPT.value,
         "actor": "",
     }
@@ -177,17 +182,19 @@ def _events(outcome: Outcome, adapt: Adapt) -> list[dict[str, object]]:
             "ms": exchange.ms,
             "trouble": exchange.trouble,
         }
-        for exchange in outcome.exchanges
+        for exchange in result.exchanges
         if exchange.step != "token" or exchange.error
     ]
-    if outcome.reason and not events:
-        step = "throttle" if isinstance(outcome.reason, RateLimited) else ""
+    limited = isinstance(result.reason, RateLimited)
+    # A message that waits for its phone long is put back often; its history says so once.
+    if result.reason and not events and not (limited and rate_limit.was_limited(result.message)):
+        step = "throttle" if limited else ""
         nothing = {"attempt": 0, "http_status": None, "provider_id": "", "answer": "", "ms": 0, "trouble": ""}
-        events = [of | nothing | {"step": step, "error": str(outcome.reason)}]
+        events = [of | nothing | {"step": step, "error": str(result.reason)}]
     return events
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue again texts whose refusal turned out to be the account's; due in so many seconds, so that others probe."""
+    """Queue messages again that were refused because the account was; due in `seconds`, so that others probe first."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""What becomes of a failed try where somebody tries later: back to the queue, or the end."""
+"""Decide if a failed attempt is retried, and when. For senders whose messages are looked at again later."""
 
 import random
 from dataclasses import replace
@@ -6,38 +6,42 @@ from datetime import timedelta
 
 from sms.errors import InDoubt, ProviderError, ProviderUnavailable, RateLimited, Trouble
 from sms.models import Status
-from sms.sending.attempt import Outcome
+from sms.sending.attempt import Result
 
 LONGEST_DELAY = 120.0
-# Seconds until a text in doubt is asked for again, after its first, second and third request of that kind; after the
-# fourth it ends. DMark knows no idempotency key, so each of these may be one more copy on the phone.
-DOUBT_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
+# Seconds until the retry after the first, second and third ambiguous request. There is no retry after the fourth:
+# DMark knows no idempotency key, so each retry may be one more copy on the phone.
+AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
+MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
+# A provider may accept a message and still answer 5xx, so such answers are retried slowly after this number of rounds.
+ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
 def delay(retries: int) -> float:
-    """Seconds until the next try after `retries` earlier ones: 2, 4, 8 … 120, jittered."""
+    """Return the seconds until the next attempt after `retries` earlier ones: 2, 4, 8 … 120, with jitter."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
 def pauses_all(reason: object) -> bool:
-    """Whether a failure is the fault of the credentials or the account: no text is to blame, and none will pass."""
+    """True if the credentials or the account are refused, so that no message can be sent."""
     return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
 
 
-def settle(outcome: Outcome) -> Outcome:
-    """A failure as the worker takes it: what may pass later goes back to the queue."""
-    message, reason = outcome.message, outcome.reason
+def settle(result: Result) -> Result:
+    """Return the result with status `queued` if the message is to be sent again, otherwise unchanged."""
+    message, reason = result.message, result.reason
     if pauses_all(reason):
-        return replace(outcome, status=Status.QUEUED)
+        return replace(result, status=Status.QUEUED)
     if isinstance(reason, RateLimited):
         wait = reason.retry_after
     elif isinstance(reason, InDoubt):
-        if outcome.doubts > len(DOUBT_DELAYS):
-            return outcome
-        wait = random.uniform(*DOUBT_DELAYS[max(outcome.doubts, 1) - 1])  # noqa: S311
+        if result.ambiguous_requests >= MAX_AMBIGUOUS:
+            return result
+        wait = random.uniform(*AMBIGUOUS_DELAYS[max(result.ambiguous_requests, 1) - 1])  # noqa: S311
     elif isinstance(reason, ProviderUnavailable):
-        wait = max(delay(message.retries), reason.retry_after or 0.0)
+        slow = (reason.status_code or 0) >= 500 and message.retries + 1 >= ROUNDS_OF_5XX
+        wait = max(DELAY_AFTER_5XX if slow else delay(message.retries), reason.retry_after or 0.0)
     else:
-        return outcome
-    due_at = min(outcome.at + timedelta(seconds=wait), message.expires_at)
-    return replace(outcome, status=Status.QUEUED, due_at=due_at)
+        return result
+    due_at = min(result.at + timedelta(seconds=wait), message.expires_at)
+    return replace(result, status=Status.QUEUED, due_at=due_at)

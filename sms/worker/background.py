@@ -1,38 +1,45 @@
-"""What runs beside the main thread and the loop: the token's fetcher, the housekeeper, and who tells the signals."""
+"""The worker's threads beside the main thread and the engine: access tokens, signals, and periodic tasks."""
 
 import logging
-import queue
-import threading
-import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
-from sms import conf
+from sms import clock, conf, runtime
+from sms.database import close_if_unavailable
 from sms.dlr import polling
 from sms.dmark import blocking
 from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError, ProviderUnavailable
-from sms.sending.results import News, tell
+from sms.sending.results import PendingSignal, send_signals
 from sms.worker import maintenance
 from sms.worker.breaker import Breaker
+from sms.worker.engine import TokenAnswer
 from sms.worker.listener import PROBE_SECONDS, Listener
-from sms.worker.loop import Answer
 
 logger = logging.getLogger("sms.worker")
 
 _POLL_LIMIT = 100
 
 
+def _log_error(error: Exception) -> None:
+    logger.error("sms.worker_error: the thread goes on", exc_info=error, extra={"event": "sms.worker_error"})
+
+
 class Tokens:
-    """Looks for DMark's token in the cache, or fetches it, while the loop goes on."""
+    """Reads DMark's token from the cache, or fetches it, while the engine goes on."""
 
     def __init__(self, config: conf.Config) -> None:
         self._config = config
-        self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._asked: Any = runtime.current.queue()
+        self._thread: runtime.Thread | None = None
 
-    def start(self, answer: Callable[[Answer], None]) -> None:
-        threading.Thread(target=self._run, args=(answer,), name="sms-tokens", daemon=True).start()
+    def start(self, answer: Callable[[TokenAnswer], None]) -> None:
+        self._thread = runtime.current.start(lambda: self._run(answer), "sms-tokens")
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def ask(self, rejected: str) -> None:
         self._asked.put(rejected)
@@ -40,7 +47,7 @@ class Tokens:
     def finish(self) -> None:
         self._asked.put(None)
 
-    def _run(self, answer: Callable[[Answer], None]) -> None:
+    def _run(self, answer: Callable[[TokenAnswer], None]) -> None:
         while (rejected := self._asked.get()) is not None:
             exchanges: list[Exchange] = []
             token: str | ProviderError
@@ -48,73 +55,92 @@ class Tokens:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # Without an answer every text would wait for ever.
-            except Exception as error:
-                logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
+            # Without an answer every message would wait forever.
+            except Exception as error:  # noqa: BLE001 - logged
+                _log_error(error)
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
-            answer(Answer(rejected, token, exchanges))
+            answer(TokenAnswer(rejected, token, exchanges))
 
 
-class Teller:
-    """Tells the signals, so that a slow receiver keeps neither the sending nor the leases waiting."""
+class SignalSender:
+    """Sends the signals. Sending messages never waits for it: a receiver that hangs delays other receivers only."""
 
     def __init__(self) -> None:
-        self._news: queue.SimpleQueue[Sequence[News] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._pending: Any = runtime.current.queue()
+        self._thread: runtime.Thread | None = None
+        # When the batch whose receivers run now was handed over (monotonic); None if there is none.
+        self._since: float | None = None
 
-    def tell(self, news: Sequence[News]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="sms-teller", daemon=True)
-            self._thread.start()
-        self._news.put(news)
+    def send(self, signals: Sequence[PendingSignal]) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = runtime.current.start(self._run, "sms-signals")
+        self._pending.put((clock.monotonic(), signals))
 
-    def behind(self) -> int:
-        """Batches that are still to be told."""
-        return self._news.qsize()
+    def behind(self) -> float:
+        """Seconds since the oldest batch whose receivers have not finished was handed over."""
+        since = self._since
+        return 0.0 if since is None else clock.monotonic() - since
 
     def finish(self, seconds: float) -> bool:
-        """Tell what is left; False when it takes longer."""
+        """Send what is left. False if it takes longer."""
         if self._thread is None:
             return True
-        self._news.put(None)
+        self._pending.put(None)
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (news := self._news.get()) is not None:
+        while (batch := self._pending.get()) is not None:
+            self._since, signals = batch
             try:
-                tell(news)
-            # The texts are recorded; who listens hears less.
-            except Exception:
-                logger.exception("sms.worker_error", extra={"event": "sms.worker_error"})
+                send_signals(signals)
+            # The results are recorded; only the receivers miss them.
+            except Exception as error:  # noqa: BLE001 - logged
+                _log_error(error)
                 connection.close()
+            self._since = None
         connection.close()
 
 
-def keep_house(breaker: Breaker, ear: Listener, stopping: threading.Event, every: float) -> None:
-    """Start the housekeeper: every so many seconds it tidies up and asks for the reports that never came."""
-    threading.Thread(
-        target=_keep_house, args=(breaker, ear, stopping, every), name="sms-housekeeper", daemon=True
-    ).start()
+class Periodic:
+    """Every `every` seconds: maintenance, and polling for delivery reports that did not come."""
 
+    def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
+        self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
+        self._thread = runtime.current.start(self._run, "sms-maintenance")
 
-def _keep_house(breaker: Breaker, ear: Listener, stopping: threading.Event, every: float) -> None:
-    next_tidying, pause = time.monotonic() + every, min(every, 1.0)
-    while not stopping.wait(pause):
-        pause = min(every, PROBE_SECONDS)
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        next_time, pause = clock.monotonic() + self._every, min(self._every, 1.0)
+        while not self._stopping.wait(pause):
+            pause = min(self._every, PROBE_SECONDS)
+            try:
+                self._listener.probe()
+                if clock.monotonic() >= next_time:
+                    next_time = clock.monotonic() + self._every
+                    maintenance.run()
+                    if not self._breaker.is_open:
+                        polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
+            except ProviderError as error:
+                logger.warning("sms.poll_given_up: %s", error, extra={"event": "sms.poll_given_up"})
+            except Exception as error:  # noqa: BLE001 - logged
+                self._log(error)
+            finally:
+                self._close()
+
+    @staticmethod
+    def _log(error: Exception) -> None:
+        if close_if_unavailable(error):
+            logger.error("sms.database_lost: %s; maintenance is due again later", type(error).__name__)
+        else:
+            extra = {"event": "sms.housekeeping_failed"}
+            logger.error("sms.housekeeping_failed: due again later", exc_info=error, extra=extra)
+
+    @staticmethod
+    def _close() -> None:
         try:
-            ear.probe()
-            if time.monotonic() >= next_tidying:
-                next_tidying = time.monotonic() + every
-                maintenance.tidy()
-                if not breaker.closed:
-                    polling.poll(limit=_POLL_LIMIT, stopping=stopping.is_set)
-        except ProviderError as error:
-            logger.warning("sms.poll_given_up: %s", error, extra={"event": "sms.poll_given_up"})
-        except (OperationalError, InterfaceError) as error:
-            logger.error("sms.database_lost (%s); tidying up later", type(error).__name__)
-        # Whatever it was, it is tried again in a minute.
-        except Exception:
-            logger.exception("sms.housekeeping_failed", extra={"event": "sms.housekeeping_failed"})
-        finally:
             connection.close()
+        except Exception as error:  # noqa: BLE001 - logged
+            _log_error(error)

@@ -1,31 +1,41 @@
-"""Whether the worker may send: all of it, one probe, or nothing for now."""
+"""The circuit breaker: it decides if the worker sends everything, a single probe, or nothing for now."""
 
 import logging
-import time
 from collections import deque
+from enum import Enum
 
+from sms import clock
 from sms.errors import ProviderRejected, ProviderUnavailable, Trouble
 from sms.models import Status
-from sms.sending.attempt import Outcome
+from sms.sending.attempt import Result
 from sms.sending.retries import pauses_all
 
 logger = logging.getLogger("sms.worker")
 
-# The provider is in trouble when so many of the last sends failed, of at least so many.
+# Open if at least 80% of the last 40 sends failed (at least 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The account is refused when DMark says the same of so many texts in a row, to as many numbers.
+# Open if DMark refuses messages to 10 numbers in a row with the same words: then it refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
+class State(Enum):
+    """CLOSED: everything is sent. OPEN: nothing is sent. HALF_OPEN: one probe is sent."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
 class Breaker:
-    """Opens the circuit when credentials or the account are refused or most sends fail; then lets one probe through
-    after growing pauses. `trouble` and `reason` say why, `taken_back` whose refusals turned out to be the account's.
+    """Opens if credentials or the account are refused or most sends fail. Probes follow after growing pauses.
+
+    `trouble` and `reason` say why it is open. `taken_back`: messages whose refusals turned out to be the account's.
     """
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # The last refusals, all in the same words: message id by phone.
+        # The last refusals, all with the same words: message id by phone.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE
@@ -35,51 +45,57 @@ class Breaker:
         self.taken_back: list[int] = []
 
     @property
-    def closed(self) -> bool:
-        """Nothing but a probe is sent."""
+    def state(self) -> State:
+        if self.trouble == Trouble.NONE:
+            return State.CLOSED
+        return State.OPEN if self.seconds_to_probe() > 0 else State.HALF_OPEN
+
+    @property
+    def is_open(self) -> bool:
+        """True if nothing or only a probe is sent."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:
-        return max(0.0, self._next_probe - time.monotonic())
+        return max(0.0, self._next_probe - clock.monotonic())
 
-    def note(self, outcome: Outcome) -> None:
-        """Learn from an outcome; any success ends the pause."""
-        reason = outcome.reason
-        if outcome.status == Status.SENT:
+    def record(self, result: Result) -> None:
+        """Learn from a result. Any success closes the breaker."""
+        reason = result.reason
+        if result.status == Status.SENT:
             self._passed()
         elif pauses_all(reason):
-            self._close(reason.trouble, str(reason))  # type: ignore[union-attr]  # only a ProviderError pauses all
+            self._open(reason.trouble, str(reason))  # type: ignore[union-attr]  # only a ProviderError pauses all
         elif isinstance(reason, ProviderUnavailable):
             self._recent.append(False)
             failed = self._recent.count(False)
-            if self.closed or (len(self._recent) >= ENOUGH and failed >= SHARE * len(self._recent)):
-                self._close(reason.trouble, str(reason))
+            if self.is_open or (len(self._recent) >= ENOUGH and failed >= SHARE * len(self._recent)):
+                self._open(reason.trouble, str(reason))
         elif isinstance(reason, ProviderRejected) and not reason.ambiguous:
-            self._note_refusal(outcome, str(reason))
+            self._record_refusal(result, str(reason))
 
     def _passed(self) -> None:
         self._recent.append(True)
         self._refused.clear()
-        if self.closed:
-            logger.warning("sms.sending_again", extra={"event": "sms.sending_again"})
+        if self.is_open:
+            logger.warning("sms.sending_again: DMark accepts messages again", extra={"event": "sms.sending_again"})
             self.trouble, self.reason, self._pause = Trouble.NONE, "", FIRST_PAUSE
             self._recent.clear()
 
-    def _note_refusal(self, outcome: Outcome, words: str) -> None:
+    def _record_refusal(self, result: Result, words: str) -> None:
         if words != self._refusal:
             self._refusal = words
             self._refused.clear()
-        self._refused[outcome.message.phone] = outcome.message.pk
-        if len(self._refused) >= SAME_REFUSALS or (self.closed and words == self.reason):
+        self._refused[result.message.phone] = result.message.pk
+        if len(self._refused) >= SAME_REFUSALS or (self.is_open and words == self.reason):
             self.taken_back += self._refused.values()
             self._refused.clear()
-            self._close(Trouble.ACCOUNT, words)
+            self._open(Trouble.ACCOUNT, words)
 
-    def _close(self, trouble: Trouble, reason: str) -> None:
-        if self.closed and self.seconds_to_probe() > 0:
-            return  # what was under way when it closed
-        if not self.closed:
+    def _open(self, trouble: Trouble, reason: str) -> None:
+        if self.state == State.OPEN:
+            return  # the result of a request that was in flight when the breaker opened
+        if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})
         self.trouble, self.reason = trouble, reason
-        self._next_probe = time.monotonic() + self._pause
+        self._next_probe = clock.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)

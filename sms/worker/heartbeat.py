@@ -1,9 +1,9 @@
-"""A worker's signs of life, which the console reads."""
+"""The worker's row: a heartbeat, and what the worker is doing. The console reads it."""
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sms import clock
 from sms.errors import Trouble
@@ -12,32 +12,33 @@ from sms.models import SmsWorker
 _FORGET = timedelta(days=1)
 
 
-class Flight(NamedTuple):
-    """How many texts are with DMark, and of the longest there: for how many seconds, and at which step."""
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """`in_flight`: messages with DMark; `longest` and `step`: seconds and step of the oldest of them.
 
-    texts: int = 0
-    seconds: float = 0.0
+    `trouble` and `reason`: why nothing is sent. `receivers_behind`: seconds that signal receivers are late.
+    """
+
+    sent: int = 0
+    trouble: Trouble = Trouble.NONE
+    reason: str = ""
+    in_flight: int = 0
+    longest: float = 0.0
     step: str = ""
+    receivers_behind: float = 0.0
 
 
-def beat(
-    claimer: str,
-    started_at: datetime,
-    sent: int,
-    trouble: Trouble = Trouble.NONE,
-    paused: str = "",
-    flight: Flight = Flight(),  # noqa: B008 - it cannot change
-) -> None:
-    """A worker's sign of life; `trouble` and `paused`: why it does not send."""
+def beat(claimer: str, started_at: datetime, activity: Activity) -> None:
     now = clock.now()
     values = {
         "seen_at": now,
-        "sent": sent,
-        "trouble": trouble.value,
-        "paused": paused,
-        "in_flight": flight.texts,
-        "longest_since": now - timedelta(seconds=flight.seconds) if flight.texts else None,
-        "longest_step": flight.step,
+        "sent": activity.sent,
+        "trouble": activity.trouble.value,
+        "paused": activity.reason,
+        "in_flight": activity.in_flight,
+        "longest_since": now - timedelta(seconds=activity.longest) if activity.in_flight else None,
+        "longest_step": activity.step,
+        "receivers_behind": round(activity.receivers_behind),
     }
     if not SmsWorker.objects.filter(claimer=claimer).update(**values):
         name = f"{socket.gethostname()}:{os.getpid()}"[:100]
@@ -48,5 +49,5 @@ def stop_beating(claimer: str) -> None:
     SmsWorker.objects.filter(claimer=claimer).delete()
 
 
-def forget_the_dead() -> None:
+def forget_silent_workers() -> None:
     SmsWorker.objects.filter(seen_at__lt=clock.now() - _FORGET).delete()

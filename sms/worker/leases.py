@@ -1,63 +1,58 @@
-"""How long this worker may take what it has claimed for its own, and when it may say that another's time is over."""
+"""Keep this worker's leases, and free those that other senders left behind."""
 
 import logging
-import time
 from collections.abc import Collection
+from datetime import datetime, timedelta
 
-from sms.sending.claims import free_expired_leases, renew_leases
+from sms import clock
+from sms.sending.claims import free_leases_over_before, renew_leases
 
 logger = logging.getLogger("sms.worker")
 
 
 class Leases:
-    """`hold_until` (monotonic): until then what is in hand is surely this worker's."""
+    """`hold_until` (monotonic): until then everything in hand is surely this worker's."""
 
     def __init__(self, claimer: str, seconds: float) -> None:
-        self._claimer, self.seconds = claimer, seconds
-        self.hold_until = 0.0
-        self._next_renewal = self._next_judgement = 0.0
-        self._turn_began = time.monotonic()
+        self._claimer, self._seconds = claimer, seconds
+        self.hold_until = self.next_renewal = 0.0
 
     def claimed(self, asked_at: float, first: bool) -> None:
-        """Texts were claimed by a statement sent at `asked_at`; `first`: there were none in hand before."""
+        """Note a claim whose statement was sent at `asked_at`. `first`: nothing was in hand before."""
         if first:
-            self.hold_until = asked_at + self.seconds
-            self._next_renewal = asked_at + self.seconds / 3
+            self.hold_until, self.next_renewal = asked_at + self._seconds, asked_at + self._seconds / 3
 
     def renew(self, ids: Collection[int]) -> set[int]:
-        """Renew what is in hand, if it is time. Returns the ids that turned out to be no longer this worker's."""
-        now = time.monotonic()
-        if now < self._next_renewal or not ids:
+        """Renew the leases if it is time. Return the ids that are not this worker's any more."""
+        now = clock.monotonic()
+        if now < self.next_renewal or not ids:
             return set()
-        kept = renew_leases(self._claimer, ids, self.seconds)
-        self.hold_until, self._next_renewal = now + self.seconds, now + self.seconds / 3
+        kept = renew_leases(self._claimer, ids, self._seconds)
+        self.hold_until, self.next_renewal = now + self._seconds, now + self._seconds / 3
         return set(ids) - kept
 
-    def judge(self) -> None:
-        """Free what others left, unless there was no time for them to renew it."""
-        self.notice_stall()
-        now = time.monotonic()
-        if now < self._next_judgement:
+
+class ExpiredLeaseReaper:
+    """Frees a lease if it was over at one look, and is still not renewed at a look one lease time later.
+
+    Between the two looks a sender that runs has renewed its leases, usually three times. So neither a suspended worker,
+    nor a database that hung, nor a clock that was set can make this worker take what another one is sending. The first
+    look has none before it: it frees what was over one lease time ago.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: datetime | None = None
+        self.next_look = 0.0
+
+    def look(self) -> None:
+        if clock.monotonic() < self.next_look:
             return
-        self._next_judgement = now + max(1.0, self.seconds / 3)
-        if freed := free_expired_leases():
-            logger.warning("sms.reclaimed", extra={"event": "sms.reclaimed", "messages": freed})
-
-    def turn_begins(self, at: float) -> None:
-        """`at`: when the sleep before it was to end at the latest."""
-        self._turn_began = at
-
-    def notice_stall(self) -> None:
-        """After a turn of more than a third of a lease nobody's lease is judged for a lease's time: what stalled this
-        worker, a database that hung or a machine that stood still, may have kept the others from renewing theirs."""
-        if time.monotonic() > self._turn_began + self.seconds / 3:
-            self.put_off()
-            self._turn_began = time.monotonic()
-
-    def put_off(self) -> None:
-        self._next_judgement = time.monotonic() + self.seconds
-        self._next_renewal = 0.0
-
-    def next_turn(self, busy: bool) -> float:
-        """When the next turn is due at the latest."""
-        return min(self._next_judgement, self._next_renewal) if busy else self._next_judgement
+        seen = clock.read()
+        if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds)):
+            logger.warning(
+                "sms.reclaimed: %d messages of senders that ended without finishing are queued again",
+                freed,
+                extra={"event": "sms.reclaimed", "messages": freed},
+            )
+        self._seen, self.next_look = seen, clock.monotonic() + self._seconds

@@ -1,4 +1,4 @@
-"""What is tidied up: links past their time, old texts, old rows. In small batches, so that nobody waits for a lock."""
+"""Periodic maintenance: expired links, old messages, old rows. In small batches, so that locks are short."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,23 +16,23 @@ from sms.worker import heartbeat
 
 BATCH = 1000
 
-# Told after each batch how many rows are done.
+# Called after each batch with the number of rows done.
 Progress = Callable[[int], None]
 
 
-def tidy() -> None:
-    """What the worker does from time to time."""
+def run() -> None:
+    """Do the worker's periodic tasks."""
     alerts.check()
     blank_links()
     pauses.end_never_texted()
-    heartbeat.forget_the_dead()
+    heartbeat.forget_silent_workers()
     counts.keep_days()
 
 
 def blank_links() -> int:
-    """Take the credential out of the links of texts past their expiry: nobody needs it any more. Returns how many.
+    """Remove the credential from the links of expired messages. Return their number.
 
-    One statement a batch on PostgreSQL; what another holds is left for the next time.
+    One statement a batch on PostgreSQL. Rows locked by others are left for the next run.
     """
     done = 0
     while True:
@@ -42,7 +42,7 @@ def blank_links() -> int:
             return done
 
 
-# The rows in a CTE, not in a subquery: with stale statistics PostgreSQL runs one again for each row.
+# In a CTE, since with stale statistics PostgreSQL may run a subquery again for each row.
 _BLANK = """
     WITH batch AS MATERIALIZED (
         SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status <> ALL(%s::varchar[])
@@ -55,14 +55,14 @@ _BLANK = """
 
 def _blank_a_batch_on_postgresql() -> int:
     pattern = rules().link
-    found = pattern.pattern if pattern else "(^)(?!)"  # nothing, where the project names no link
+    found = pattern.pattern if pattern else "(^)(?!)"  # matches nothing: the project has no links
     with connection.cursor() as cursor:
         cursor.execute(_BLANK, (timezone.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
         return int(cursor.rowcount)
 
 
 def _blank_a_batch() -> int:
-    """Where one writes at a time: the batch is nobody else's meanwhile."""
+    """For databases with one writer at a time, which need no row locks."""
     over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=timezone.now()).exclude(status__in=OPEN)
     with transaction.atomic():
         connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)
@@ -79,18 +79,18 @@ def _for_update(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
-    """Texts queued before then, but for those that are still to be sent."""
+    """Return messages queued before `cutoff`, except those still to be sent."""
     return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete texts queued before `cutoff`, and what happened to them. Their days stay counted. Returns how many."""
+    """Delete messages queued before `cutoff`, with their events. The daily counts stay. Return their number."""
     counts.keep_days(everything=True)
     return _in_batches(before(cutoff), _delete, progress)
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
-    """Empty the text of those queued before `cutoff`; the rest of the row stays. Returns how many."""
+    """Empty the text of messages queued before `cutoff`; the rest of the row stays. Return their number."""
     return _in_batches(before(cutoff).exclude(text=""), _blank, progress)
 
 
@@ -108,7 +108,7 @@ def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], p
     since: datetime | None = None
     while True:
         with transaction.atomic():
-            # From where the last batch ended: what is deleted still lies at the beginning of the index.
+            # Start where the last batch ended: deleted rows are still at the beginning of the index.
             batch = _for_update((rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk"))
             found = list(batch.values_list("pk", "created_at")[:BATCH])
             if not found:

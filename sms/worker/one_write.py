@@ -1,4 +1,4 @@
-"""Many log lines in one write: each write lets go of the interpreter's lock, and waits for the loop to give it back."""
+"""Write many log lines at once. Each write releases the interpreter's lock and waits until the engine returns it."""
 
 import io
 import logging
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """What `logger` says inside is gathered, stream by stream, and written at the end; other threads wait meanwhile."""
+    """Collect what `logger` logs inside, and write it at the end. Other threads' lines wait meanwhile."""
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
     for handler in handlers:
@@ -29,7 +29,7 @@ def _write(handler: "logging.StreamHandler[io.StringIO]", lines: str) -> None:
     try:
         handler.stream.write(lines)
         handler.flush()
-    # As logging does: a log that cannot be written stops nothing.
+    # As in logging itself: a log that cannot be written stops nothing.
     except Exception:  # noqa: BLE001
         handler.handleError(logging.makeLogRecord({"msg": lines[:500]}))
 

@@ -1,121 +1,132 @@
-"""What came of the texts in hand: concluded, stored in batches, told."""
+"""The messages in hand: conclude their results, store them in batches, then send the signals."""
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from django.db import DatabaseError, InterfaceError, OperationalError
-
 from sms import clock
+from sms.database import close_if_unavailable
 from sms.dmark.exchange import Exchange, log_exchange
-from sms.errors import InDoubt
+from sms.errors import InDoubt, SmsError
 from sms.models import Status
 from sms.sending import rate_limit
-from sms.sending.attempt import Outcome, conclude
+from sms.sending.attempt import Result, conclude
 from sms.sending.results import store, take_back
 from sms.sending.retries import settle
-from sms.worker.background import Teller
+from sms.worker.background import SignalSender
 from sms.worker.breaker import FIRST_PAUSE, Breaker
-from sms.worker.loop import UNANSWERED, Job, Loop
+from sms.worker.engine import UNANSWERED, Engine, Job, LeaseExpired
 
 logger = logging.getLogger("sms.worker")
 
-_REFUSED_AGAIN = 30.0
+_RETRY_REFUSED = 30.0
 
 
 class Recorder:
-    """`in_hand`: every text that this worker holds, by id; what is stored leaves it."""
+    """`in_hand`: every message that this worker holds, by id. A message leaves it when its result is stored."""
 
-    def __init__(self, loop: Loop, breaker: Breaker) -> None:
-        self._loop, self._breaker = loop, breaker
-        self.teller = Teller()
+    def __init__(self, engine: Engine, breaker: Breaker) -> None:
+        self._engine, self._breaker = engine, breaker
+        self.signals = SignalSender()
         self.in_hand: dict[int, Job] = {}
-        self.pending: list[tuple[Job, Outcome]] = []
-        # What the database refuses whatever is left out: held, since to let go of it would be to send it again.
-        self._refused: list[tuple[Job, Outcome]] = []
-        self._refused_again = 0.0
+        self.pending: list[tuple[Job, Result]] = []
+        # Results that the database refuses in any form. The messages are held, since freeing them would resend them.
+        self._refused: list[tuple[Job, Result]] = []
+        self._retry_refused_at = 0.0
         self.sent = self.other = 0
-        # When the next of what was put back is due, as far as that is known here (monotonic).
+        # When the next message that was put back is due, as far as this worker knows (monotonic).
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """A conversation has ended."""
-        outcome = conclude(job.message, job.result, job.exchanges)
+        """Take a job whose conversation has ended. Never raises: the rest of the batch must be concluded too."""
+        try:
+            result = self._result(job)
+        except Exception as error:
+            logger.exception("sms.worker_error: a result was not concluded", extra={"event": "sms.worker_error"})
+            accepted = isinstance(job.ending, str)
+            status, provider_id = (Status.SENT, job.ending) if accepted else (Status.UNKNOWN, "")
+            reason = None if accepted else SmsError(f"Internal error ({type(error).__name__}); the log has more.")
+            result = Result(job.message, status, clock.now(ask=False), reason, str(provider_id))
+        self.end(job, result)
+
+    def _result(self, job: Job) -> Result:
+        if isinstance(job.ending, LeaseExpired):
+            return Result(job.message, Status.QUEUED, clock.now(ask=False), exchanges=job.exchanges)
+        result = conclude(job.message, job.ending, job.exchanges)
         for exchange in job.exchanges:
             log_exchange(job.message, exchange)
-        self._breaker.note(outcome)
-        self.end(job, outcome)
+        self._breaker.record(result)
+        return result
 
-    def end(self, job: Job, outcome: Outcome) -> None:
-        """This became of a text, begun or not."""
-        if outcome.frees_throttle:
-            rate_limit.release(job.message.phone, job.message.kind, job.message.pk)
-        self.pending.append((job, settle(outcome)))
+    def end(self, job: Job, result: Result) -> None:
+        self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """They are not begun, and may be by another."""
+        """Queue messages that have not begun."""
         for job in jobs:
-            self.end(job, Outcome(job.message, Status.QUEUED, clock.now(ask=False)))
+            self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 
     def cut_off(self, job: Job) -> None:
-        """The worker ends, and does not wait for DMark any longer."""
+        """End a message for whose answer the worker does not wait any longer."""
         error = InDoubt("The worker ended before DMark answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
-        self.end(job, settle(conclude(job.message, error, job.exchanges)))
+        self.end(job, conclude(job.message, error, job.exchanges))
 
     def write(self) -> None:
-        """Store what waits. Raises OperationalError or InterfaceError where the database is away: then once more."""
-        if self._refused and time.monotonic() >= self._refused_again:
+        """Store the pending results. Raises if the database is unavailable; the results stay pending."""
+        if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []
         if not self.pending:
             return
         try:
             self._store(self.pending)
-        except (OperationalError, InterfaceError):
-            raise
-        except DatabaseError as error:
-            self._say_refused(error)
-            # Each alone: one that cannot be stored must not keep the others.
-            for job, outcome in list(self.pending):
-                self._store_alone(job, outcome)
+        except Exception as error:  # noqa: BLE001 - logged, or raised again
+            self._raise_if_unavailable(error)
+            # Store each alone: one that cannot be stored must not keep the others.
+            for job, result in list(self.pending):
+                self._store_alone(job, result)
         if self._breaker.taken_back:
             take_back(self._breaker.taken_back, FIRST_PAUSE)
             self._breaker.taken_back = []
 
-    def _store(self, batch: list[tuple[Job, Outcome]]) -> None:
-        news = store([outcome for _, outcome in batch])
-        for job, outcome in batch:
-            self.sent += outcome.status == Status.SENT
-            self.other += outcome.status != Status.SENT
-            if outcome.due_at:
-                wait = (outcome.due_at - clock.now(ask=False)).total_seconds()
-                self.due_again = min(self.due_again, time.monotonic() + wait)
-            # The lease may have been lost meanwhile, and the same text be in hand once more.
+    def _store(self, batch: list[tuple[Job, Result]]) -> None:
+        signals = store([result for _, result in batch])
+        self.pending = self.pending[len(batch) :]
+        for job, result in batch:
+            self.sent += result.status == Status.SENT
+            self.other += result.status != Status.SENT
+            if result.due_at:
+                wait = (result.due_at - clock.now(ask=False)).total_seconds()
+                self.due_again = min(self.due_again, clock.monotonic() + wait)
+            # If the lease was lost, the same message may be in hand a second time.
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]
-        self._loop.written(sum(job.begun for job, _ in batch))
-        self.pending = self.pending[len(batch) :]
-        if news:
-            self.teller.tell(news)
+        self._engine.note_recorded(sum(job.begun for job, _ in batch))
+        # If the lease ran out, another sender may have the message, and the key with it.
+        failed = [(job, result) for job, result in batch if result.frees_rate_limit]
+        rate_limit.release_many([job.message for job, _ in failed if not isinstance(job.ending, LeaseExpired)])
+        if signals:
+            self.signals.send(signals)
 
-    def _store_alone(self, job: Job, outcome: Outcome) -> None:
-        # What DMark said may be what cannot be stored; that it took the text, or not, must be.
-        for version in (outcome, replace(outcome, exchanges=[], provider_id="")):
+    def _store_alone(self, job: Job, result: Result) -> None:
+        # DMark's words may be what cannot be stored. If it accepted the message, or not, must be stored.
+        for version in (result, replace(result, exchanges=[], provider_id="")):
             try:
                 return self._store([(job, version)])
-            except (OperationalError, InterfaceError):
-                raise
-            except DatabaseError as error:
-                self._say_refused(error)
+            except Exception as error:  # noqa: BLE001 - logged, or raised again
+                self._raise_if_unavailable(error)
         self.pending.pop(0)
-        self._refused.append((job, outcome))
-        self._refused_again = time.monotonic() + _REFUSED_AGAIN
+        self._refused.append((job, result))
+        self._retry_refused_at = clock.monotonic() + _RETRY_REFUSED
         return None
 
     @staticmethod
-    def _say_refused(error: DatabaseError) -> None:
-        logger.error("sms.record_failed", exc_info=error, extra={"event": "sms.record_failed"})
+    def _raise_if_unavailable(error: Exception) -> None:
+        if close_if_unavailable(error):
+            raise error
+        logger.error(
+            "sms.record_failed: the database refuses a result", exc_info=error, extra={"event": "sms.record_failed"}
+        )

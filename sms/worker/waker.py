@@ -1,12 +1,14 @@
-"""Waking a thread that sleeps in `select`, for less than a system call when it does not sleep."""
+"""Wake a thread that sleeps in `select`. It costs less than a system call if the thread does not sleep."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sms import runtime
+
 
 class Waker:
-    """Rung from any thread or signal handler; registered with a selector by the one that sleeps."""
+    """Registered with a selector by the thread that sleeps; woken from any thread or signal handler."""
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -14,26 +16,26 @@ class Waker:
 
     def fileno(self) -> int:
         if self._sockets is None:
-            self._sockets = socket.socketpair()
+            self._sockets = runtime.current.socket_pair()
             for one in self._sockets:
                 one.setblocking(False)
         return self._sockets[0].fileno()
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Round the sleep. What it must not miss is looked at again inside: a ring before that is not heard."""
+        """Enclose the sleep. Check inside for work that came before: a call of `wake` before this has no effect."""
         self._asleep = True
         try:
             yield
         finally:
             self._asleep = False
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         if self._asleep and self._sockets:
             try:
                 self._sockets[1].send(b"!")
             except BlockingIOError:
-                return  # it rings already
+                return  # a wake-up is under way
 
     def clear(self) -> None:
         try:
@@ -43,6 +45,6 @@ class Waker:
             return
 
     def close(self) -> None:
-        """By the thread that slept; nobody rings after that."""
+        """Call it in the thread that slept; `wake` must not be called after that."""
         for one in self._sockets or ():
             one.close()

@@ -15,6 +15,7 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
 from sms.stats import pulse
 from sms.worker import heartbeat
+from sms.worker.heartbeat import Activity
 from tests.conftest import RedisServer, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,10 +52,10 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
     settings.SMS_DELIVERY = "worker"
     status, parts = health(client)
     assert (status, parts["worker"]["status"]) == ("degraded", "none")
-    heartbeat.beat("a", timezone.now(), 0)
+    heartbeat.beat("a", timezone.now(), Activity())
     status, parts = health(client)
     assert (status, parts["worker"]) == ("ok", {"status": "ok", "alive": 1})
-    heartbeat.beat("a", timezone.now(), 5, Trouble.CREDENTIALS, "DMark refuses the credentials (401)")
+    heartbeat.beat("a", timezone.now(), Activity(5, Trouble.CREDENTIALS, "DMark refuses the credentials (401)"))
     status, parts = health(client)
     assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
     SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))
@@ -64,7 +65,7 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
 def test_paused_by_a_hand(client: Client, sandbox: Sandbox, settings: Any, delivery: str) -> None:
     settings.SMS_DELIVERY = delivery
-    heartbeat.beat("a", timezone.now(), 0)
+    heartbeat.beat("a", timezone.now(), Activity())
     waiting(3)
     SmsPause.objects.create(kind="match_found", reason="x", actor="somebody")
     assert health(client)[1]["worker"]["status"] != "paused"
@@ -106,13 +107,13 @@ def test_it_tells_no_secret_and_no_number(client: Client, sandbox: Sandbox) -> N
 
 def test_signs_of_life() -> None:
     started = timezone.now()
-    heartbeat.beat("a", started, 1)
-    heartbeat.beat("a", started, 7)
+    heartbeat.beat("a", started, Activity(1))
+    heartbeat.beat("a", started, Activity(7))
     (worker,) = pulse.workers(timezone.now())
     assert (worker.sent, worker.paused, ":" in worker.name) == (7, "", True)
-    heartbeat.beat("b", started, 0)
+    heartbeat.beat("b", started, Activity())
     SmsWorker.objects.filter(claimer="b").update(seen_at=timezone.now() - timedelta(days=2))
-    heartbeat.forget_the_dead()
+    heartbeat.forget_silent_workers()
     assert [one.claimer for one in SmsWorker.objects.all()] == ["a"]
     heartbeat.stop_beating("a")
     assert not SmsWorker.objects.exists()

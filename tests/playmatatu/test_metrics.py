@@ -13,6 +13,7 @@ from payments.settling import settle
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
+from sms.worker.heartbeat import Activity
 from tests.conftest import Sandbox
 from tests.game_helpers import callback
 from tests.payments.helpers import pay
@@ -51,7 +52,7 @@ def test_what_it_tells(client: Client, sandbox: Sandbox, settings: Any) -> None:
     queue_sms("0772123456", "x" * 170, kind="match_found")
     sandbox.faults(send="400")
     queue_sms("0772123457", "x", kind="match_found")
-    heartbeat.beat("a", timezone.now(), 3)
+    heartbeat.beat("a", timezone.now(), Activity(3))
     told = scrape(client)
     assert told["messages match_found sent"] == 1
     assert told["messages match_found failed"] == 1

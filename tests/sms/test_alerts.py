@@ -187,7 +187,7 @@ def test_sms_that_is_off_is_no_news(hook: Hook) -> None:
 
 
 def test_the_worker_tells(paused: SmsPause, hook: Hook) -> None:
-    maintenance.tidy()
+    maintenance.run()
     assert hook.told == [("begins", "sms:paused:*")]
 
 

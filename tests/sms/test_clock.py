@@ -1,6 +1,5 @@
 """Machines' clocks differ: what decides about claims, leases and expiry is the database's."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +11,9 @@ from sms import alerts, clock
 from sms.console import banners
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
-from sms.sending.claims import claim, free_expired_leases, renew_leases
+from sms.sending.claims import claim, free_leases_over_before, renew_leases
 from sms.worker import heartbeat
+from sms.worker.heartbeat import Activity
 from tests.conftest import Sandbox
 
 pytestmark = [
@@ -27,12 +27,10 @@ TRUE_NOW = timezone.now
 
 
 @pytest.fixture(params=[1, -1], ids=["an hour ahead", "an hour behind"])
-def wrong(request: Any, monkeypatch: Any) -> Iterator[None]:
+def wrong(request: Any, monkeypatch: Any) -> None:
     """This machine's clock is wrong; what it learnt of the database's before is forgotten."""
-    monkeypatch.setattr(clock, "_known", None)
+    monkeypatch.setattr(clock, "current", clock.Clock())
     monkeypatch.setattr("django.utils.timezone.now", lambda: TRUE_NOW() + timedelta(hours=request.param))
-    yield
-    clock._known = None
 
 
 def off(moment: datetime) -> float:
@@ -61,7 +59,7 @@ def test_a_text_is_due_at_once_and_lives_as_long_as_it_should(wrong: None, sandb
     assert message.lease_until
     assert off(message.lease_until - timedelta(seconds=20)) < 5
     # A second worker, whose clock is ahead, must not take for dead who is alive.
-    assert free_expired_leases() == 0
+    assert free_leases_over_before(clock.read()) == 0
     renew_leases("me", [message.pk], 30)
     message.refresh_from_db()
     assert off(message.lease_until - timedelta(seconds=30)) < 5
@@ -70,7 +68,7 @@ def test_a_text_is_due_at_once_and_lives_as_long_as_it_should(wrong: None, sandb
 def test_a_lease_that_is_over_is_free_whatever_this_machine_thinks(wrong: None, sandbox: Sandbox) -> None:
     over = TRUE_NOW() - timedelta(seconds=1)
     SmsMessage.objects.create(phone=PHONE, text="x", status="sending", lease_until=over, expires_at=TRUE_NOW())
-    assert free_expired_leases() == 1
+    assert free_leases_over_before(clock.read()) == 1
 
 
 def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
@@ -83,7 +81,7 @@ def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
 def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox: Sandbox, settings: Any) -> None:
     """Its sign of life bears the database's time, and so does the look for it: nobody is alarmed for nothing."""
     settings.SMS_DELIVERY = "worker"
-    heartbeat.beat("me", TRUE_NOW(), 0)
+    heartbeat.beat("me", TRUE_NOW(), Activity())
     queue_sms(PHONE, "x")
     reading = banners.read(clock.now()).sending
     assert [worker.claimer for worker in reading.workers] == ["me"]

@@ -12,13 +12,13 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone
 
-from sms import conf, outbox
+from sms import clock, conf, outbox
 from sms.dlr import statuses
 from sms.errors import SmsError
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.sending import pauses
-from sms.sending.attempt import Outcome
-from sms.sending.claims import claim, free_expired_leases
+from sms.sending.attempt import Result
+from sms.sending.claims import claim, free_leases_over_before
 from sms.sending.results import record
 from sms.testing import Sandbox
 
@@ -80,7 +80,7 @@ WORDS = ("DELIVERED", "FAILED", "PENDING", "")
 def answered(status: Status) -> Callable[[SmsMessage], object]:
     def act(message: SmsMessage) -> None:
         reason = None if status == Status.SENT else SmsError("why")
-        record([Outcome(message, status, timezone.now(), reason)])
+        record([Result(message, status, timezone.now(), reason)])
 
     return act
 
@@ -91,7 +91,7 @@ def reported(word: str) -> Callable[[SmsMessage], object]:
 
 ACTS: list[Callable[[SmsMessage], object]] = [
     lambda message: claim(uuid.uuid4().hex, 10, 15.0, message.pk),
-    lambda message: free_expired_leases(),
+    lambda message: free_leases_over_before(clock.read()),
     lambda message: pauses.cancel(message.pk, "operator", "no longer true"),
     lambda message: outbox.resend(SmsMessage.objects.filter(pk=message.pk), "operator"),
     *map(answered, ANSWERS),
@@ -112,7 +112,7 @@ def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
                     text="x",
                     status=status,
                     attempts=attempts,
-                    doubts=attempts,
+                    ambiguous_requests=attempts,
                     claim="mine" if status == Status.SENDING else "",
                     lease_until=timezone.now() - timedelta(seconds=1) if status == Status.SENDING else None,
                     expires_at=timezone.now() + timedelta(seconds=conf.current().life),

@@ -230,9 +230,9 @@ def test_what_expires_first_is_claimed_first(sandbox: Sandbox, settings: Any) ->
         queue_sms(PHONE, str(minutes), expires_at=now + timedelta(minutes=minutes))
     claimed = claims.claim("me", 2, 60)
     assert [message.text for message in claimed] == ["10", "20"]
-    assert claims.free_expired_leases() == 0
+    assert claims.free_leases_over_before(clock.read()) == 0
     SmsMessage.objects.update(lease_until=now - timedelta(seconds=1))
-    assert claims.free_expired_leases() == 2
+    assert claims.free_leases_over_before(clock.read()) == 2
 
 
 def test_signals_come_after_the_status(sandbox: Sandbox) -> None:

@@ -1,9 +1,11 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import Error as DatabaseError
 from django.db import connection
 
@@ -12,30 +14,40 @@ from sms.models import SmsMessage
 
 
 class Command(BaseCommand):
-    help = "Deliver what is due in the outbox. Any number of workers may share one PostgreSQL table."
-    # An operator needs one line here, and a text must not wait for a setting of something else.
+    help = "Send the due messages of the outbox. Any number of workers may share one PostgreSQL table."
+    # A message must not wait for a setting of something else.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--in-flight", "--threads", type=int, default=64, metavar="N", help="texts with DMark at once (default 64)"
+            "--in-flight", "--threads", type=int, default=64, metavar="N", help="messages with DMark at once (64)"
         )
-        parser.add_argument("--batch", type=int, default=48, help="rows a claim (default 48)")
-        parser.add_argument("--lease", type=float, help="seconds a claim holds unrenewed (SMS_LEASE_SECONDS)")
-        parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.2 without LISTEN)")
+        parser.add_argument("--batch", type=int, default=48, help="rows a claim (48)")
+        parser.add_argument("--lease", type=float, help="seconds for which a claim is valid (SMS_LEASE_SECONDS)")
         parser.add_argument(
-            "--housekeeping", type=float, default=60.0, help="seconds between asking for missing reports (default 60)"
+            "--poll", type=float, help="seconds between two looks at the outbox (1; 0.2 without LISTEN)"
         )
-        parser.add_argument("--once", action="store_true", help="send what is due now, then exit")
+        parser.add_argument(
+            "--maintenance",
+            "--housekeeping",
+            type=float,
+            default=60.0,
+            help="seconds between two rounds of maintenance and of polling for delivery reports (60)",
+        )
+        parser.add_argument("--once", action="store_true", help="send the messages that are due now, then exit")
 
     def handle(self, *args: Any, **given: Any) -> None:
+        stop: list[Callable[[], None]] = []
+        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: stop[0]() if stop else sys.exit(0))
         config = conf.current()
         if not config.enabled:
             raise CommandError(
                 "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
             )
         try:
-            from sms.worker.worker import Options, Worker
+            from sms.worker.worker import Options, ThreadEnded, Worker
         except ImportError as error:
             raise CommandError(f"The worker needs pycurl 7.48 or newer: pip install -U pycurl ({error}).") from None
         listens = connection.vendor == "postgresql"
@@ -45,34 +57,41 @@ class Command(BaseCommand):
             lease=given["lease"] or config.lease,
             poll=given["poll"] or (1.0 if listens else 0.2),
             once=given["once"],
-            housekeeping=max(0.1, given["housekeeping"]),
+            maintenance=max(0.1, given["maintenance"]),
         )
         _need_descriptors(options.in_flight)
         if options.once:
             _need_table()
         worker = Worker(options, self._say)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: worker.stop())
+        stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
-            # Not through a buffer: the signal may come in the midst of a line.
-            signal.signal(signal.SIGUSR1, lambda _number, _frame: os.write(2, worker.describe().encode()))
+            # Written without a buffer, since the signal may come while a line is being written.
+            signal.signal(signal.SIGUSR1, lambda *_: os.write(2, worker.describe().encode()))
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
             f"lease {options.lease:g} s, {'LISTEN and ' if listens else ''}poll every {options.poll:g} s, "
             f"provider {config.shown_base_url}"
         )
-        well = worker.run()
+        try:
+            well = worker.run()
+        except ThreadEnded as error:
+            raise CommandError(f"{error} The service manager should start the worker again.") from None
         if options.once and not well:
             raise CommandError(f"Sending is paused: {worker.breaker.reason}")
         self._say("sms_worker: done" if options.once else "sms_worker: stopped")
 
     def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        try:
+            self.stdout.write(line)
+            self.stdout.flush()
+        except (OSError, ValueError):
+            # A full disk or a closed terminal must not end the worker, neither now nor when Python flushes at exit.
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+            self.stdout = OutputWrapper(sys.stdout)
 
 
 def _need_table() -> None:
-    """Nobody looks at a cron job that waits for ever."""
+    """Raise CommandError if the table is missing: nobody would notice a cron job that waits forever."""
     table = SmsMessage._meta.db_table
     try:
         found = table in connection.introspection.table_names()
@@ -83,7 +102,7 @@ def _need_table() -> None:
 
 
 def _need_descriptors(in_flight: int) -> None:
-    """Each text in flight has a connection; many systems allow a process 1,024 files until it asks for more."""
+    """Raise the limit of open files: each message in flight has a connection, and many systems allow 1,024 files."""
     if sys.platform == "win32":
         return
     import resource

@@ -10,7 +10,7 @@ from sms.dlr.statuses import record_report
 from sms.dmark.dlr_url import dlr_url, signer
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
-from sms.sending.attempt import Outcome
+from sms.sending.attempt import Result
 from sms.sending.results import record
 from tests.conftest import Sandbox, wait_for
 
@@ -108,7 +108,7 @@ def test_a_late_delivered_lifts_any_end(message: SmsMessage, status: str) -> Non
 def test_a_report_of_any_word_proves_that_dmark_has_it(
     message: SmsMessage, status: str, doubts: int, word: str, end: str
 ) -> None:
-    SmsMessage.objects.filter(pk=message.pk).update(status=status, doubts=doubts, sent_at=None)
+    SmsMessage.objects.filter(pk=message.pk).update(status=status, ambiguous_requests=doubts, sent_at=None)
     record_report(message.pk, word, "push")
     assert state(message) == end
 
@@ -204,6 +204,6 @@ def test_a_report_before_our_own_post_has_returned(sandbox: Sandbox, settings: A
     SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me")
     assert record_report(message.pk, "DELIVERED", "push")
     message.refresh_from_db()
-    record([Outcome(message, Status.SENT, message.created_at, provider_id="77")])
+    record([Result(message, Status.SENT, message.created_at, provider_id="77")])
     message.refresh_from_db()
     assert (message.status, message.provider_id) == ("delivered", "77")

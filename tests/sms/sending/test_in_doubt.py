@@ -44,7 +44,7 @@ def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -
     with pytest.raises(InDoubt, match="may have the text"):
         send_sms(PHONE, "x")
     message = row()
-    assert (message.status, message.doubts, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)
+    assert (message.status, message.ambiguous_requests, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)
     # Its key stays: a copy may be on the phone.
     assert acquire(PHONE, "", message.pk + 1) > 0
     record_report(message.pk, "PENDING", "push")
@@ -55,7 +55,7 @@ def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -
 def test_what_was_written_and_not_answered_in_full(sandbox: Sandbox, fault: str) -> None:
     sandbox.faults(send=fault)
     queue_sms(PHONE, "x")
-    assert (row().status, row().doubts, sandbox.sends) == ("unknown", 2, 2)
+    assert (row().status, row().ambiguous_requests, sandbox.sends) == ("unknown", 2, 2)
 
 
 def test_the_operators_command_says_perhaps(sandbox: Sandbox) -> None:
@@ -103,7 +103,7 @@ def test_the_fourth_request_is_the_last_whoever_makes_it(sandbox: Sandbox, setti
     settings.SMS_DELIVERY = "worker"
     sandbox.faults(send="reset")
     message = queue_sms("0772123456", "hello")
-    SmsMessage.objects.update(doubts=3)
+    SmsMessage.objects.update(ambiguous_requests=3)
     deliver(message.pk)
     message.refresh_from_db()
-    assert (message.status, message.doubts, message.attempts) == ("unknown", 4, 1)
+    assert (message.status, message.ambiguous_requests, message.attempts) == ("unknown", 4, 1)

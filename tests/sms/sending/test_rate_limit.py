@@ -11,8 +11,8 @@ from sms.errors import ProviderRejected, RateLimited
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending import inline, rate_limit
-from sms.sending.attempt import opening
-from sms.worker.loop import Job
+from sms.sending.attempt import send_conversation
+from sms.worker.engine import Job
 from sms.worker.worker import Options, Worker
 from tests.conftest import RedisServer, Sandbox
 from tests.sms.sending.keys import acquire
@@ -86,7 +86,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     message = queue_sms(PHONE, "x")
     worker = Worker(Options(), print)
     assert rate_limit.acquire_many([message], 30) == [0.0]
-    worker.recorder.hand_back([Job(message, lambda note: opening(message, worker.config, note))])
+    worker.recorder.hand_back([Job(message, lambda note: send_conversation(message, worker.config, note))])
     assert acquire(PHONE, "", message.pk + 1) == 0.0
 
 

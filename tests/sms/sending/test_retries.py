@@ -17,7 +17,7 @@ from sms.errors import (
     SmsError,
 )
 from sms.models import SmsMessage, Status
-from sms.sending.attempt import Outcome, conclude
+from sms.sending.attempt import Result, conclude
 from sms.sending.retries import LONGEST_DELAY, delay, settle
 
 NOW = timezone.now()
@@ -25,13 +25,13 @@ SEND = Exchange("send", 1, 503, "", "", "DMark is in trouble (503).", 5)
 
 
 def failed(
-    reason: SmsError | None, *, status: str = Status.FAILED, retries: int = 0, sends: int = 1, doubts: int = 0
-) -> Outcome:
-    message = SmsMessage(pk=1, retries=retries, doubts=doubts, expires_at=NOW + timedelta(hours=1))
-    return Outcome(message, Status(status), NOW, reason, exchanges=[SEND] * sends)
+    reason: SmsError | None, *, status: str = Status.FAILED, retries: int = 0, sends: int = 1, ambiguous: int = 0
+) -> Result:
+    message = SmsMessage(pk=1, retries=retries, ambiguous_requests=ambiguous, expires_at=NOW + timedelta(hours=1))
+    return Result(message, Status(status), NOW, reason, exchanges=[SEND] * sends)
 
 
-def seconds(outcome: Outcome) -> float:
+def seconds(outcome: Result) -> float:
     assert outcome.due_at
     return (outcome.due_at - NOW).total_seconds()
 
@@ -98,10 +98,10 @@ DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5,
 )
 def test_a_text_in_doubt_is_asked_for_four_times_at_most(before: int, status: str, least: float, most: float) -> None:
     """alphagov/notifications-api#802, jookies/jasmin#657: what DMark may have must not be sent again and again."""
-    outcome = failed(InDoubt("DMark did not answer in time."), status="unknown", doubts=before)
+    outcome = failed(InDoubt("DMark did not answer in time."), status="unknown", ambiguous=before)
     outcome.exchanges = [DOUBTFUL]
     settled = settle(outcome)
-    assert (settled.status, settled.doubts) == (status, before + 1)
+    assert (settled.status, settled.ambiguous_requests) == (status, before + 1)
     if status == "queued":
         assert least <= seconds(settled) <= most
     else:
@@ -109,11 +109,11 @@ def test_a_text_in_doubt_is_asked_for_four_times_at_most(before: int, status: st
 
 
 def test_a_text_in_doubt_that_fails_otherwise_never_reads_as_not_sent() -> None:
-    message = SmsMessage(pk=1, doubts=1, expires_at=NOW + timedelta(hours=1))
+    message = SmsMessage(pk=1, ambiguous_requests=1, expires_at=NOW + timedelta(hours=1))
     refused = settle(conclude(message, ProviderRejected("DMark refuses the text (400)."), [SEND]))
     assert refused.status == "unknown"
     assert refused.error == (
         "DMark may have the text: it was asked once without a whole answer. DMark refuses the text (400)."
     )
     waiting = settle(conclude(message, ProviderUnavailable("DMark is in trouble (503).", 503), [SEND]))
-    assert (waiting.status, waiting.doubts) == ("queued", 1)
+    assert (waiting.status, waiting.ambiguous_requests) == ("queued", 1)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from sms.dmark.conversation import Conversation, OnExchange, Request
-from sms.sending.claims import Claimed
-from sms.worker.loop import ENDED, Answer, Job, Loop
+from sms.sending.claims import ClaimedRow
+from sms.worker.engine import ENDED, Engine, Job, TokenAnswer
 from tests.conftest import wait_for
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'
@@ -69,9 +69,9 @@ def host(serve: Callable[[Host, socket.socket, int], None]) -> Iterator[Host]:
         one.close()
 
 
-def text(number: int) -> Claimed:
+def text(number: int) -> ClaimedRow:
     soon = datetime(2030, 1, 1, tzinfo=timezone.utc)
-    return Claimed(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
+    return ClaimedRow(number, "+256772123456", "x", "", None, soon, "", 0, 0, 0, "")
 
 
 def opened(talk: Conversation[str], note: OnExchange) -> Conversation[str]:
@@ -81,17 +81,17 @@ def opened(talk: Conversation[str], note: OnExchange) -> Conversation[str]:
 class Driver:
     """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
 
-    def __init__(self, in_flight: int = 64, unwritten: int = 50, connect: float = CONNECT, read: float = READ) -> None:
+    def __init__(self, in_flight: int = 64, unrecorded: int = 50, connect: float = CONNECT, read: float = READ) -> None:
         self.asked: list[str] = []
         self.answer: Callable[[str], Any] = lambda rejected: "token"
-        self.loop: Loop = Loop(
+        self.loop: Engine = Engine(
             in_flight=in_flight,
-            unwritten=unwritten,
+            unrecorded=unrecorded,
             batch=25,
             connect_timeout=connect,
             read_timeout=read,
             ask_token=self._ask,
-            ring=lambda: None,
+            wake_owner=lambda: None,
         )
         self.loop.leases_hold_until = time.monotonic() + 1000
         self.loop.start()
@@ -99,7 +99,7 @@ class Driver:
     def _ask(self, rejected: str) -> None:
         self.asked.append(rejected)
         if (answer := self.answer(rejected)) is not None:
-            self.loop.give_token(Answer(rejected, answer, []))
+            self.loop.give_token(TokenAnswer(rejected, answer, []))
 
     def submit(self, *talks: Conversation[str], until: float = float("inf")) -> list[Job]:
         jobs = [Job(text(number), partial(opened, talk), until) for number, talk in enumerate(talks)]
@@ -109,8 +109,8 @@ class Driver:
     def results(self, *talks: Conversation[str]) -> list[Any]:
         jobs = self.submit(*talks)
         wait_for(lambda: all(job.step == ENDED for job in jobs))
-        self.loop.written(len(self.loop.take(len(jobs))))
-        return [job.result for job in jobs]
+        self.loop.note_recorded(len(self.loop.take(len(jobs))))
+        return [job.ending for job in jobs]
 
 
 def once(url: str, payload: bytes = b"{}") -> Conversation[str]:

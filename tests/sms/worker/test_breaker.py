@@ -19,7 +19,7 @@ from sms.errors import (
 )
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
-from sms.sending.attempt import Outcome
+from sms.sending.attempt import Result
 from sms.worker.breaker import ENOUGH, FIRST_PAUSE, LONGEST_PAUSE, SAME_REFUSALS, SHARE, WINDOW, Breaker
 from sms.worker.worker import Options, Worker
 from tests.conftest import Sandbox
@@ -27,15 +27,15 @@ from tests.conftest import Sandbox
 NOW = timezone.now()
 
 
-def outcome(reason: SmsError | None = None, number: int = 1) -> Outcome:
+def result(reason: SmsError | None = None, number: int = 1) -> Result:
     message = SmsMessage(pk=number, phone=f"+2567720000{number:02}", expires_at=NOW + timedelta(hours=1))
-    return Outcome(message, Status.FAILED if reason else Status.SENT, NOW, reason)
+    return Result(message, Status.FAILED if reason else Status.SENT, NOW, reason)
 
 
 @pytest.fixture
 def clock(monkeypatch: Any) -> list[float]:
     at = [1000.0]
-    monkeypatch.setattr("sms.worker.breaker.time.monotonic", lambda: at[0])
+    monkeypatch.setattr("sms.clock.monotonic", lambda: at[0])
     return at
 
 
@@ -49,19 +49,19 @@ def clock(monkeypatch: Any) -> list[float]:
 )
 def test_one_is_enough_where_no_text_is_to_blame(reason: SmsError, trouble: Trouble) -> None:
     breaker = Breaker()
-    breaker.note(outcome(reason))
-    assert (breaker.closed, breaker.trouble, breaker.reason) == (True, trouble, str(reason))
-    breaker.note(outcome())
-    assert (breaker.closed, breaker.trouble, breaker.reason) == (False, Trouble.NONE, "")
+    breaker.record(result(reason))
+    assert (breaker.is_open, breaker.trouble, breaker.reason) == (True, trouble, str(reason))
+    breaker.record(result())
+    assert (breaker.is_open, breaker.trouble, breaker.reason) == (False, Trouble.NONE, "")
 
 
 @pytest.mark.parametrize("reason", [ProviderUnavailable("503", 503), InDoubt("DMark did not answer in time.")])
 def test_dmark_is_in_trouble_when_most_sends_fail(reason: SmsError) -> None:
     breaker = Breaker()
     for number in range(ENOUGH - 1):
-        breaker.note(outcome(reason, number))
-    assert not breaker.closed
-    breaker.note(outcome(reason))
+        breaker.record(result(reason, number))
+    assert not breaker.is_open
+    breaker.record(result(reason))
     assert breaker.trouble == Trouble.PROVIDER
 
 
@@ -69,20 +69,20 @@ def test_a_fifth_that_passes_keeps_it_going() -> None:
     breaker = Breaker()
     passing = round(WINDOW * (1 - SHARE)) + 1
     for number in range(WINDOW):
-        breaker.note(outcome(None if number < passing else ProviderUnavailable("503", 503)))
-    assert not breaker.closed
-    breaker.note(outcome(ProviderUnavailable("503", 503)))
-    assert breaker.closed  # the oldest success has left the window
+        breaker.record(result(None if number < passing else ProviderUnavailable("503", 503)))
+    assert not breaker.is_open
+    breaker.record(result(ProviderUnavailable("503", 503)))
+    assert breaker.is_open  # the oldest success has left the window
 
 
 def test_the_same_refusal_of_many_numbers_is_the_accounts() -> None:
     breaker = Breaker()
     refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
     for number in range(1, SAME_REFUSALS):
-        breaker.note(outcome(refusal, number))
-        breaker.note(outcome(refusal, number))  # the same number says nothing new
-    assert (breaker.closed, breaker.taken_back) == (False, [])
-    breaker.note(outcome(refusal, SAME_REFUSALS))
+        breaker.record(result(refusal, number))
+        breaker.record(result(refusal, number))  # the same number says nothing new
+    assert (breaker.is_open, breaker.taken_back) == (False, [])
+    breaker.record(result(refusal, SAME_REFUSALS))
     assert (breaker.trouble, breaker.reason) == (Trouble.ACCOUNT, str(refusal))
     # Those whose end was written before it was understood go back to the queue.
     assert breaker.taken_back == list(range(1, SAME_REFUSALS + 1))
@@ -93,21 +93,21 @@ def test_another_end_between_begins_the_count_anew(between: SmsError | None) -> 
     breaker = Breaker()
     refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
     for number in range(1, SAME_REFUSALS):
-        breaker.note(outcome(refusal, number))
-    breaker.note(outcome(between, 90))
-    breaker.note(outcome(refusal, 91))
-    assert not breaker.closed
+        breaker.record(result(refusal, number))
+    breaker.record(result(between, 90))
+    breaker.record(result(refusal, 91))
+    assert not breaker.is_open
 
 
 def test_a_probe_that_is_refused_alike_goes_back_too(clock: list[float]) -> None:
     breaker = Breaker()
     refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
     for number in range(SAME_REFUSALS):
-        breaker.note(outcome(refusal, number))
+        breaker.record(result(refusal, number))
     breaker.taken_back.clear()
     clock[0] += FIRST_PAUSE
-    breaker.note(outcome(refusal, 50))
-    assert (breaker.closed, breaker.taken_back) == (True, [50])
+    breaker.record(result(refusal, 50))
+    assert (breaker.is_open, breaker.taken_back) == (True, [50])
     assert breaker.seconds_to_probe() == 2 * FIRST_PAUSE
 
 
@@ -115,22 +115,22 @@ def test_a_probe_that_is_refused_alike_goes_back_too(clock: list[float]) -> None
 def test_what_says_nothing_of_the_others(reason: SmsError) -> None:
     breaker = Breaker()
     for number in range(2 * ENOUGH):
-        breaker.note(outcome(reason, number))
-    assert not breaker.closed
+        breaker.record(result(reason, number))
+    assert not breaker.is_open
 
 
 def test_probes_come_after_growing_pauses(clock: list[float]) -> None:
     breaker, pauses = Breaker(), []
     for _ in range(8):
-        breaker.note(outcome(AuthenticationFailed("no", 401)))
+        breaker.record(result(AuthenticationFailed("no", 401)))
         pauses.append(breaker.seconds_to_probe())
         # What was under way when it closed changes nothing.
-        breaker.note(outcome(AuthenticationFailed("no", 401)))
+        breaker.record(result(AuthenticationFailed("no", 401)))
         assert breaker.seconds_to_probe() == pauses[-1]
         clock[0] += pauses[-1]
     assert pauses == [2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
-    breaker.note(outcome())
-    breaker.note(outcome(AuthenticationFailed("no", 401)))
+    breaker.record(result())
+    breaker.record(result(AuthenticationFailed("no", 401)))
     assert breaker.seconds_to_probe() == FIRST_PAUSE
 
 
@@ -141,7 +141,7 @@ def test_a_text_that_never_passes_is_not_every_probe(sandbox: Sandbox, settings:
     refused, fresh = queue_sms("0772000001", "x"), queue_sms("0772000002", "x")
     SmsMessage.objects.filter(pk=refused.pk).update(attempts=1)
     worker = Worker(Options(), print)
-    worker.breaker.note(outcome(AccountRefused("DMark refuses the account: No.", 400)))
+    worker.breaker.record(result(AccountRefused("DMark refuses the account: No.", 400)))
     worker.breaker._next_probe = 0.0
     assert worker._claim()
     assert list(worker.recorder.in_hand) == [fresh.pk]

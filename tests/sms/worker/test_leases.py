@@ -1,20 +1,22 @@
-"""Whose a text is while machines and databases stand still: nobody's lease is judged by who stood still himself."""
+"""Leases while machines and databases are suspended: a sender that runs keeps its messages."""
 
 import os
 import signal
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as zones
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from sms import clock
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.sending.attempt import opening
-from sms.sending.claims import claim, free_expired_leases, renew_leases
-from sms.worker.leases import Leases
-from sms.worker.loop import Job
+from sms.sending.attempt import send_conversation
+from sms.sending.claims import claim, free_leases_over_before, renew_leases
+from sms.worker.engine import Job
+from sms.worker.leases import ExpiredLeaseReaper
 from sms.worker.worker import Options, Worker
 from tests.audit import IN_FLIGHT
 from tests.conftest import Postgres, Sandbox, wait_for
@@ -26,14 +28,14 @@ def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any)
     settings.SMS_DELIVERY = "worker"
     known, lost = queue_sms("0772123456", "known"), queue_sms("0772123457", "lost")
     worker = Worker(Options(), print)
-    claim(worker.claimer, 2, -1.0)
-    worker.recorder.in_hand[known.pk] = Job(known, lambda note: opening(known, worker.config, note))
+    claim(worker.claimer, 2, -20.0)
+    worker.recorder.in_hand[known.pk] = Job(known, lambda note: send_conversation(known, worker.config, note))
     worker._keep_leases()
-    worker.leases.judge()
+    worker.reaper.look()
     rows = dict(SmsMessage.objects.values_list("text", "status"))
     assert rows == {"known": "sending", "lost": "queued"}
     claim(worker.claimer, 1, 60.0, lost.pk)
-    worker._say_goodbye()
+    worker._leave()
     assert not SmsMessage.objects.filter(status="sending").exists()
 
 
@@ -44,14 +46,16 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
     mine, taken, reported = (queue_sms(f"077212345{number}", "x") for number in range(3))
     worker = Worker(Options(lease=5.0), print)
     for message in claim(worker.claimer, 3, 60.0):
-        worker.recorder.in_hand[message.pk] = job = Job(message, lambda note: opening(mine, worker.config, note))
-        worker.loop.inbox.append(job)
+        worker.recorder.in_hand[message.pk] = job = Job(
+            message, lambda note: send_conversation(mine, worker.config, note)
+        )
+        worker.engine.inbox.append(job)
     SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
     SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
     worker._keep_leases()
     assert [job.message.pk for job in worker._to_offer] == [mine.pk]
     assert set(worker.recorder.in_hand) == {mine.pk}
-    assert worker.loop.leases_hold_until > time.monotonic() + 4
+    assert worker.engine.leases_hold_until > time.monotonic() + 4
 
 
 @pytest.mark.django_db
@@ -60,9 +64,11 @@ def test_what_was_lost_while_it_was_handed_back_is_not_begun(sandbox: Sandbox, s
     mine, taken = (queue_sms(f"077212345{number}", "x") for number in range(2))
     worker = Worker(Options(lease=5.0), print)
     for message in claim(worker.claimer, 2, 60.0):
-        worker.recorder.in_hand[message.pk] = job = Job(message, lambda note: opening(mine, worker.config, note))
+        worker.recorder.in_hand[message.pk] = job = Job(
+            message, lambda note: send_conversation(mine, worker.config, note)
+        )
         # Its permit ran out before it could begin.
-        worker.loop._ended.append(job)
+        worker.engine._ended.append(job)
     SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
     worker._keep_leases()
     worker._stop_requested = True  # it does not wait for more
@@ -89,7 +95,7 @@ def test_ten_thousand_leases_are_all_freed() -> None:
         SmsMessage(phone="+256772123456", text="x", status="sending", claim="dead", lease_until=past, expires_at=past)
         for _ in range(10_000)
     )
-    assert free_expired_leases() == 10_000
+    assert free_leases_over_before(clock.read()) == 10_000
 
 
 @pytest.mark.django_db
@@ -99,30 +105,68 @@ def test_a_crash_frees_its_reference(sandbox: Sandbox, settings: Any) -> None:
     message = queue_sms("0772123456", "x", dedupe_key="session:1:2")
     claim("dead", 1, -1.0)
     assert queue_sms("0772123456", "x", dedupe_key="session:1:2").pk == message.pk
-    free_expired_leases()
+    free_leases_over_before(clock.read())
     assert [claimed.pk for claimed in claim("next", 1, 5.0)] == [message.pk]
 
 
-@pytest.mark.django_db
-def test_after_a_stall_nobody_is_judged_for_a_leases_time(monkeypatch: Any) -> None:
-    judged: list[int] = []
+class FakeTime:
+    """Both clocks of a worker, and the database's, moved by hand."""
 
-    def judge() -> int:
-        judged.append(1)
+    def __init__(self, monkeypatch: Any) -> None:
+        self.monotonic, self.database = 1000.0, datetime(2030, 1, 1, tzinfo=zones.utc)
+        monkeypatch.setattr(clock, "monotonic", lambda: self.monotonic)
+        monkeypatch.setattr(clock, "read", lambda: self.database)
+        self.freed: list[datetime] = []
+        monkeypatch.setattr("sms.worker.leases.free_leases_over_before", self._free)
+
+    def _free(self, limit: datetime) -> int:
+        self.freed.append(limit)
         return 0
 
-    monkeypatch.setattr("sms.worker.leases.free_expired_leases", judge)
-    leases = Leases("me", 9.0)
-    leases.judge()
-    assert judged == [1]
-    for asleep, stalled in ((2.0, False), (4.0, True)):
-        judged.clear()
-        leases._next_judgement = 0.0
-        # The sleep was to end so long ago.
-        leases.turn_begins(time.monotonic() - asleep)
-        leases.judge()
-        assert judged == ([] if stalled else [1])
-    assert leases.next_turn(busy=False) > time.monotonic() + 8
+    def passes(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.database += timedelta(seconds=seconds)
+
+
+def test_a_lease_is_freed_if_it_was_over_one_lease_ago(monkeypatch: Any) -> None:
+    time = FakeTime(monkeypatch)
+    began, reaper = time.database, ExpiredLeaseReaper(15.0)
+    reaper.look()
+    time.passes(14)
+    reaper.look()
+    assert time.freed == [began - timedelta(seconds=15)]
+    time.passes(1)
+    reaper.look()
+    # Whatever the clock does between two looks, the limit is the time of the look before.
+    time.database += timedelta(hours=1)
+    time.passes(15)
+    reaper.look()
+    assert time.freed[1:] == [began, began + timedelta(seconds=15)]
+
+
+@pytest.mark.django_db
+def test_nothing_is_freed_after_the_databases_clock_was_set_back() -> None:
+    now = clock.read()
+    over = {"lease_until": now - timedelta(seconds=5), "expires_at": now + timedelta(hours=1)}
+    SmsMessage.objects.create(phone="+256772123456", text="x", status="sending", claim="me", **over)
+    assert free_leases_over_before(now + timedelta(seconds=10)) == 0
+    assert free_leases_over_before(now) == 1
+
+
+@pytest.mark.django_db
+def test_a_freed_lease_counts_as_an_ambiguous_request(sandbox: Sandbox, settings: Any) -> None:
+    """Six kills brought six copies: after four the message ends."""
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms("0772123456", "x")
+    for kill in range(1, 5):
+        claim("killed", 1, -1.0)
+        assert free_leases_over_before(clock.read()) == 1
+        message.refresh_from_db()
+        assert (message.status, message.ambiguous_requests) == ("queued", kill)
+    assert Worker(Options(once=True), print).run()
+    message.refresh_from_db()
+    assert (message.status, sandbox.sends) == ("unknown", 0)
+    assert "sent 4 times without a complete answer" in message.error
 
 
 def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postgres) -> None:

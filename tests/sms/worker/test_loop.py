@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sms.dmark.conversation import NoResponse
-from sms.worker.transfer import Transfer
+from sms.worker.engine.transfer import Transfer
 from tests.sms.worker.loop_host import ANSWER, CONNECT, READ, Driver, Host, answering, host, once
 
 

@@ -4,7 +4,7 @@ import time
 
 from sms.dmark.conversation import AccessToken, Conversation, NeedToken, Pause, Request
 from sms.errors import ProviderUnavailable
-from sms.worker.loop import ENDED, WAITING, Answer
+from sms.worker.engine import ENDED, WAITING, TokenAnswer
 from tests.conftest import wait_for
 from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
 
@@ -13,17 +13,17 @@ from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
 
 def test_no_more_is_begun_than_a_crash_may_double() -> None:
     """alphagov/notifications-api#474 and hypothesis/lms#5346: what a crash sends again has a bound."""
-    driver = Driver(in_flight=4, unwritten=6)
+    driver = Driver(in_flight=4, unrecorded=6)
     with host(answering(ANSWER, delay=0.02)) as one:
         jobs = driver.submit(*(once(one.url) for _ in range(30)))
         wait_for(lambda: driver.loop.waiting() == 10)
         time.sleep(0.2)
         assert len(one.requests) == 10
         assert not driver.loop.begun
-        driver.loop.written(len(driver.loop.take(3)))
+        driver.loop.note_recorded(len(driver.loop.take(3)))
         wait_for(lambda: len(one.requests) == 13)
         while any(job.step != ENDED for job in jobs):
-            driver.loop.written(len(driver.loop.take(50)))
+            driver.loop.note_recorded(len(driver.loop.take(50)))
             time.sleep(0.01)
         assert len(one.requests) == 30
     assert driver.loop.quit(5)
@@ -36,8 +36,7 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
         [job] = driver.submit(once(one.url))
         time.sleep(0.2)
         assert (job.step, one.requests) == (WAITING, [])
-        driver.loop.leases_hold_until = time.monotonic() + 10
-        driver.loop.wake()
+        driver.loop.hold_leases(time.monotonic() + 10)
         wait_for(lambda: job.step == ENDED)
 
 
@@ -98,7 +97,7 @@ def test_draining_cuts_pauses_short(driver: Driver) -> None:
     wait_for(lambda: "pause" in before.step)
     driver.loop.drain()
     [after] = driver.submit(patient())
-    wait_for(lambda: {before.result, after.result} == {"gave up"})
+    wait_for(lambda: {before.ending, after.ending} == {"gave up"})
 
 
 def with_token(got: list[str], rejects: str = "") -> Conversation[str]:
@@ -114,7 +113,7 @@ def test_many_who_need_a_token_ask_once(driver: Driver) -> None:
     driver.answer = lambda rejected: None
     jobs = driver.submit(*(with_token(got) for _ in range(20)))
     wait_for(lambda: all(job.step.startswith("token") for job in jobs))
-    driver.loop.give_token(Answer("", "one", []))
+    driver.loop.give_token(TokenAnswer("", "one", []))
     wait_for(lambda: len(got) == 20)
     assert set(got) == {"one"}
     assert driver.asked == [""]

@@ -1,29 +1,30 @@
-"""One POST over libcurl: what is set for it, and what is read off it when it has ended.
+"""One POST over libcurl: its options, and how its end is read.
 
-Left alone, libcurl sends a POST again by itself when a kept connection dies unanswered, and reports success. It cannot
-where the body comes from a function and nothing can wind it back: then it fails, once, and the conversation decides.
+By default libcurl resends a POST by itself if a kept connection dies unanswered, and reports success. It cannot if the
+body comes from a function and cannot be rewound. Then the transfer fails once, and the conversation decides.
 """
 
-import time
 from collections.abc import Callable
 from io import BytesIO
 
 import certifi
 import pycurl
 
-# Since 7.48: named here, so that an older one is refused at the start and not at the first answer.
+# New in pycurl 7.48. Imported by name, so that an older version is refused at the start and not at the first answer.
 from pycurl import RETRY_AFTER
 
+from sms import clock
 from sms.dmark import responses
 from sms.dmark.blocking import HEADERS
 from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
+from sms.worker.engine import transport
 
-# A connection idle for longer is not used again: some servers close theirs after five seconds, and a request that
-# meets one that is being closed is in doubt.
+# Seconds. Some servers close an idle connection after five seconds, and a request on a connection that is being closed
+# is ambiguous.
 _MAX_IDLE = 4
 _HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
-# Over the longest body: an answer all the same, and none of DMark's.
+# An answer over the longest body is still an answer, although not one of DMark's.
 _ANSWERED = (0, pycurl.E_FILESIZE_EXCEEDED)
 _CAUSES = {
     0: "the answer was cut short",
@@ -42,17 +43,19 @@ _CAUSES = {
 
 
 class Transfer:
-    """A handle of libcurl's, used for one request after another. It belongs to the thread that made it.
+    """One of libcurl's handles, used for one request after another. It belongs to the thread that made it.
 
-    `written` is told at the moment when the request goes out over a connection that stands.
+    `may_write` is called when the connection stands and the body is about to be written. If it returns False the
+    transfer ends with E_ABORTED_BY_CALLBACK, and no body is written.
     """
 
-    def __init__(self, connect_timeout: float, read_timeout: float, written: "Callable[[Transfer], None]") -> None:
-        self._written = written
+    def __init__(self, connect_timeout: float, read_timeout: float, may_write: "Callable[[Transfer], bool]") -> None:
+        self._may_write = may_write
+        self.step = ""
         self._payload, self._offset, self._token, self._url = b"", 0, "", ""
         self._answer = BytesIO()
         self.started = 0.0
-        self.curl = curl = pycurl.Curl()
+        self.curl = curl = transport.current.curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -63,15 +66,17 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # The loop watches what is written and not answered; this one is for what hangs before.
+        # The engine cuts off requests that are written and not answered; this timeout is for the time before.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
         curl.setopt(pycurl.READFUNCTION, self._read)
 
-    def prepare(self, request: Request) -> None:
-        """Make ready for this request; it begins when the handle is given to the multi handle."""
+    def prepare(self, request: Request, *, fresh_connection: bool) -> None:
+        """Set the options for this request. It begins when the handle is added to the multi handle."""
         curl = self.curl
+        self.step = request.step
+        curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))
         if request.url != self._url:
             curl.setopt(pycurl.URL, request.url)
             self._url = request.url
@@ -82,29 +87,33 @@ class Transfer:
         curl.setopt(pycurl.POSTFIELDSIZE, len(request.payload))
         self._answer = BytesIO()
         curl.setopt(pycurl.WRITEDATA, self._answer)
-        self.started = time.monotonic()
+        self.started = clock.monotonic()
 
     def reply(self) -> Reply:
-        """The answer, whole or as much of it as is read of any."""
+        """Return the answer, cut off at the longest body."""
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
         return responses.read(status, self._answer.getvalue(), float(retry_after) if retry_after else None, self._ms())
 
     def no_response(self, code: int) -> NoResponse:
-        """Why there is no whole answer. What was written decides what DMark may have."""
+        """Return the reason why there is no complete answer. REQUEST_SIZE tells if DMark may have the request."""
         written = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         timed_out = code == pycurl.E_OPERATION_TIMEDOUT
         cause = _CAUSES.get(code, f"libcurl's error {code}")
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=self._ms())
 
+    def lost_kept_connection(self, code: int) -> bool:
+        """True if the request failed on a reused connection for another reason than a timeout."""
+        return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
+
     def _ms(self) -> int:
-        return round((time.monotonic() - self.started) * 1000)
+        return round((clock.monotonic() - self.started) * 1000)
 
     def answered(self, code: int) -> bool:
         return code in _ANSWERED and self.curl.getinfo(pycurl.RESPONSE_CODE) > 0
 
-    def _read(self, size: int) -> bytes:
-        if not self._offset:
-            self._written(self)
+    def _read(self, size: int) -> bytes | int:
+        if not self._offset and not self._may_write(self):
+            return pycurl.READFUNC_ABORT
         part = self._payload[self._offset : self._offset + size]
         self._offset += len(part)
         return part

@@ -1,0 +1,56 @@
+"""The seam to threads, sleeping and sockets: `sms.worker`, `sms.sending` and `sms.dmark` use them only through here.
+
+In production everything is Python's own. The simulation in `tests/simulation` replaces `current` and runs each thread
+as a greenlet in virtual time. `sms.clock` is the seam to time, `sms.worker.engine.transport` the one to libcurl.
+"""
+
+import queue
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+
+class Thread(Protocol):
+    """A started thread."""
+
+    def join(self, timeout: float | None = None) -> None: ...
+
+    def is_alive(self) -> bool: ...
+
+
+class Runtime:
+    """Threads, events, queues, locks and selectors of this process."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def start(self, target: Callable[[], object], name: str) -> Thread:
+        """Start a daemon thread."""
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def event(self) -> threading.Event:
+        return threading.Event()
+
+    def queue(self) -> "queue.SimpleQueue[Any]":
+        return queue.SimpleQueue()
+
+    def lock(self) -> Any:
+        return threading.Lock()
+
+    def future(self) -> "Future[Any]":
+        return Future()
+
+    def selector(self) -> selectors.BaseSelector:
+        return selectors.DefaultSelector()
+
+    def socket_pair(self) -> tuple[socket.socket, socket.socket]:
+        return socket.socketpair()
+
+
+current = Runtime()

@@ -1,0 +1,62 @@
+"""What the worker is doing: for its row in the database, for a line on the terminal, and for SIGUSR1."""
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from sms import clock
+from sms.text.redaction import mask_phone
+from sms.worker.breaker import Breaker
+from sms.worker.engine import WAITING
+from sms.worker.heartbeat import Activity
+from sms.worker.recorder import Recorder
+
+_PROGRESS_SECONDS = 5.0
+_SHOWN = 20
+
+
+def current(recorder: Recorder, breaker: Breaker) -> Activity:
+    now = clock.monotonic()
+    in_flight = [job for job in recorder.in_hand.values() if job.in_flight]
+    oldest = min(in_flight, key=lambda job: job.begun_at, default=None)
+    return Activity(
+        recorder.sent,
+        breaker.trouble,
+        breaker.reason,
+        len(in_flight),
+        now - oldest.begun_at if oldest else 0.0,
+        oldest.step if oldest else "",
+        recorder.signals.behind(),
+    )
+
+
+def describe(recorder: Recorder) -> str:
+    """List the messages in hand, the longest in flight first: id, step, seconds. For people."""
+    now = clock.monotonic()
+    jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
+    lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]
+    for job in jobs[:_SHOWN]:
+        message = job.message
+        name = f"{message.pk} ({message.kind or 'plain'}) to {mask_phone(message.phone)}"
+        lines.append(f"  {name}: {job.step}, for {now - job.since:.1f} s")
+    return "\n".join(lines) + "\n"
+
+
+class Progress:
+    """Prints a line every 5 seconds if messages were sent meanwhile."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = 0.0
+        self._said = (0, 0)
+
+    def report(self, recorder: Recorder) -> None:
+        now = clock.monotonic()
+        if now < self._next:
+            return
+        (sent, other), self._said = self._said, (recorder.sent, recorder.other)
+        sent, other = recorder.sent - sent, recorder.other - other
+        if self._next and (sent or other):
+            in_hand = len(recorder.in_hand)
+            self._say(f"{timezone.localtime():%H:%M:%S} sent {sent}, not sent {other}, in hand {in_hand}")
+        self._next = now + _PROGRESS_SECONDS

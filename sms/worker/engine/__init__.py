@@ -1,0 +1,10 @@
+"""Many conversations with DMark at once, over libcurl in one thread. `Engine` and `Job` are the door to it.
+
+The engine uses neither the database nor the cache. Only this package knows libcurl.
+"""
+
+from sms.worker.engine.job import ENDED, UNANSWERED, WAITING, Job, LeaseExpired
+from sms.worker.engine.loop import Engine
+from sms.worker.engine.tokens import TokenAnswer
+
+__all__ = ["ENDED", "UNANSWERED", "WAITING", "Engine", "Job", "LeaseExpired", "TokenAnswer"]

@@ -1,0 +1,56 @@
+"""A message in the engine."""
+
+from collections.abc import Callable
+
+from sms import clock
+from sms.dmark.conversation import Conversation, OnExchange
+from sms.dmark.exchange import Exchange
+from sms.sending.claims import ClaimedMessage
+
+# The steps of a job, as people read them.
+WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
+UNANSWERED = "send: no answer yet"
+
+
+class LeaseExpired(Exception):
+    """The lease was over or lost before the next send request. DMark does not have the message from this claim."""
+
+
+class Job:
+    """A message and its conversation. `until` (monotonic): if it has not begun by then, it is returned not begun.
+
+    `lease_lost`: another sender has the message, or a report has come. `ending`: what the conversation returned, or the
+    exception that ended it.
+    """
+
+    __slots__ = (
+        "begun",
+        "begun_at",
+        "conversation",
+        "ending",
+        "exchanges",
+        "lease_lost",
+        "message",
+        "since",
+        "start",
+        "step",
+        "until",
+    )
+
+    def __init__(
+        self, message: ClaimedMessage, start: Callable[[OnExchange], Conversation[str]], until: float = 0.0
+    ) -> None:
+        self.message, self.start, self.until = message, start, until
+        self.conversation: Conversation[str] | None = None
+        self.lease_lost = False
+        self.exchanges: list[Exchange] = []
+        self.begun, self.begun_at = False, 0.0
+        self.ending: str | Exception = ""
+        self.mark(WAITING)
+
+    def mark(self, step: str) -> None:
+        self.step, self.since = step, clock.monotonic()
+
+    @property
+    def in_flight(self) -> bool:
+        return self.begun and self.step != ENDED

@@ -1,0 +1,358 @@
+"""The engine's thread: it drives many conversations with libcurl's multi interface.
+
+    submit → inbox → begun: requests, pauses, tokens → ended → take
+
+A crash may send again what is in flight and what has ended but is not recorded. So no job begins while the two together
+are more than `in_flight + unrecorded`. No send request is written once the leases may be over.
+"""
+
+import heapq
+import logging
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pycurl
+
+from sms import clock, runtime
+from sms.dmark.conversation import AccessToken, NoResponse, Pause, Request
+from sms.dmark.responses import Reply
+from sms.worker.engine import transport
+from sms.worker.engine.job import ENDED, UNANSWERED, Job, LeaseExpired
+from sms.worker.engine.tokens import TokenAnswer, TokenQueue
+from sms.worker.engine.transfer import Transfer
+from sms.worker.waker import Waker
+
+logger = logging.getLogger("sms.worker")
+
+_LONGEST_SLEEP = 1.0
+# After this number of kept connections lost within a minute, every request opens a connection of its own for a minute.
+_LOSSES, _NO_REUSE_SECONDS = 3, 60.0
+
+
+class Engine:
+    """`ask_token` is called with a token that was refused, or ""; answer with `give_token`.
+
+    `wake_owner` is called when there is something to take, or when the inbox is down to `low_water`.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_flight: int,
+        unrecorded: int,
+        batch: int,
+        connect_timeout: float,
+        read_timeout: float,
+        ask_token: Callable[[str], None],
+        wake_owner: Callable[[], None],
+    ) -> None:
+        self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
+        self._timeouts, self._wake_owner = (connect_timeout, read_timeout), wake_owner
+        # Shared with the other threads.
+        self.inbox: deque[Job] = deque()
+        self._ended: deque[Job] = deque()
+        # No job begins and no send request is written after this time (monotonic).
+        self.leases_hold_until = 0.0
+        self.recorded = 0
+        self.low_water = -1
+        self.draining = self._owner_told = self._quit = False
+        self._waker = Waker()
+        # Used by the engine's thread only.
+        self.begun: set[Job] = set()
+        self._tokens = TokenQueue(ask_token, self._resume)
+        self._count_ended = 0
+        self._free: list[Transfer] = []
+        self._transfers: dict[Any, Transfer] = {}
+        self._running: dict[Transfer, Job] = {}
+        self._unanswered: deque[tuple[float, Transfer, Job, float]] = deque()
+        self._pauses: list[tuple[float, int, Job]] = []
+        self._pause_number = 0
+        self._watched: set[int] = set()
+        self._curl_due: float | None = None
+        self._losses: deque[float] = deque(maxlen=_LOSSES)
+        self._no_reuse_until = 0.0
+        self._thread: runtime.Thread | None = None
+
+    # --- for the other threads
+
+    def start(self) -> None:
+        self._thread = runtime.current.start(self._run, "sms-engine")
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        self.inbox.extend(jobs)
+        self._waker.wake()
+
+    def hold_leases(self, until: float) -> None:
+        if self.leases_hold_until != until:
+            self.leases_hold_until = until
+            self._waker.wake()
+
+    def give_token(self, answer: TokenAnswer) -> None:
+        """Answer `ask_token`."""
+        self._tokens.answers.append(answer)
+        self._waker.wake()
+
+    def take(self, most: int) -> list[Job]:
+        """Return jobs that have ended, and jobs that were too late to begin."""
+        self._owner_told = False
+        taken: list[Job] = []
+        while self._ended and len(taken) < most:
+            taken.append(self._ended.popleft())
+        return taken
+
+    def take_back(self) -> list[Job]:
+        """Return all jobs that have not begun."""
+        taken: list[Job] = []
+        try:
+            while True:
+                taken.append(self.inbox.popleft())
+        except IndexError:
+            return taken
+
+    def note_recorded(self, count: int) -> None:
+        """Note that `count` jobs that had begun are recorded."""
+        full = self._full()
+        self.recorded += count
+        if full:
+            self._waker.wake()
+
+    def waiting(self) -> int:
+        """Return the number of jobs to take."""
+        return len(self._ended)
+
+    def drain(self) -> None:
+        """Finish the requests in flight, and begin no further request for their messages."""
+        self.draining = True
+        self._waker.wake()
+
+    def quit(self, seconds: float) -> bool:
+        """End the thread, which cuts off what is in flight. Return False if it does not end in time."""
+        self._quit = True
+        self._waker.wake()
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        self._multi = transport.current.multi()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self.in_flight)
+        self._selector = runtime.current.selector()
+        self._selector.register(self._waker, selectors.EVENT_READ)
+        while not self._quit:
+            # An exception must not end the thread: all messages in flight would be stuck.
+            try:
+                self._pass()
+            except Exception:
+                logger.exception("sms.worker_error: the engine goes on", extra={"event": "sms.worker_error"})
+                runtime.current.sleep(0.1)
+        for transfer in self._running:
+            self._multi.remove_handle(transfer.curl)
+        self._multi.close()
+        self._selector.close()
+        self._waker.close()
+
+    def _pass(self) -> None:
+        for key, events in self._sleep():
+            if key.fileobj is self._waker:
+                self._waker.clear()
+            else:
+                flags = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
+                    events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
+                )
+                self._multi.socket_action(key.fd, flags)
+        self._run_timer()
+        self._collect()
+        now = clock.monotonic()
+        self._cut_unanswered(now)
+        self._tokens.take_answers()
+        self._end_pauses(now)
+        self._begin()
+        # New requests are written now and not after the next sleep. They may have failed already.
+        self._run_timer()
+        self._collect()
+        self._tell_owner()
+
+    def _sleep(self) -> list[tuple[selectors.SelectorKey, int]]:
+        due = clock.monotonic() + _LONGEST_SLEEP
+        if self._curl_due is not None:
+            due = min(due, self._curl_due)
+        if self._unanswered:
+            due = min(due, self._unanswered[0][0])
+        if self._pauses:
+            due = min(due, self._pauses[0][0])
+        with self._waker.asleep():
+            if self._quit or self._tokens.answers or self._may_begin() or (self.draining and self._pauses):
+                due = 0.0
+            return self._selector.select(max(0.0, due - clock.monotonic()))
+
+    def _watch(self, event: int, fd: int, *_: object) -> None:
+        if event == pycurl.POLL_REMOVE:
+            self._watched.discard(fd)
+            try:
+                self._selector.unregister(fd)
+            except (KeyError, ValueError, OSError):
+                return  # closed already
+            return
+        events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
+        if fd in self._watched:
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+            self._watched.add(fd)
+
+    def _run_timer(self) -> None:
+        if self._curl_due is not None and clock.monotonic() >= self._curl_due:
+            self._curl_due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
+
+    # --- requests
+
+    def _request(self, job: Job, request: Request) -> None:
+        if request.step == "send" and not self._holds_lease(job):
+            return self._end(job, LeaseExpired())
+        transfer = self._free.pop() if self._free else self._new_transfer()
+        # Kept connections may have been closed by the other side: a message that met one does not meet the next.
+        fresh = job.message.ambiguous_requests > 0 or clock.monotonic() < self._no_reuse_until
+        transfer.prepare(request, fresh_connection=fresh)
+        job.mark(f"{request.step}: connecting")
+        self._running[transfer] = job
+        self._multi.add_handle(transfer.curl)
+        return None
+
+    def _holds_lease(self, job: Job) -> bool:
+        return not job.lease_lost and clock.monotonic() < self.leases_hold_until
+
+    def _new_transfer(self) -> Transfer:
+        transfer = Transfer(*self._timeouts, self._may_write)
+        self._transfers[transfer.curl] = transfer
+        return transfer
+
+    def _may_write(self, transfer: Transfer) -> bool:
+        """Called when the connection stands and the body is about to be written. False aborts the request."""
+        job, now = self._running[transfer], clock.monotonic()
+        if transfer.step == "send" and not self._holds_lease(job):
+            return False
+        job.mark(UNANSWERED)
+        self._unanswered.append((now + self._timeouts[1], transfer, job, transfer.started))
+        return True
+
+    def _collect(self) -> None:
+        while True:
+            left, ended, failed = self._multi.info_read()
+            for curl in ended:
+                self._finished(self._transfers[curl], 0)
+            for curl, code, _ in failed:
+                self._finished(self._transfers[curl], code)
+            if not left:
+                return
+
+    def _finished(self, transfer: Transfer, code: int) -> None:
+        job = self._running.pop(transfer)
+        self._multi.remove_handle(transfer.curl)
+        event: Reply | NoResponse
+        try:
+            event = transfer.reply() if transfer.answered(code) else transfer.no_response(code)
+            if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
+                self._note_loss()
+        except Exception:
+            # Without an end the message would stay in flight forever. DMark may have it.
+            logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
+            event = NoResponse("its answer could not be read", request_written=True)
+        self._free.append(transfer)
+        if code == pycurl.E_ABORTED_BY_CALLBACK:
+            self._end(job, LeaseExpired())
+        elif isinstance(event, NoResponse):
+            self._go_on(job, error=event)
+        else:
+            self._go_on(job, event)
+
+    def _note_loss(self) -> None:
+        now = clock.monotonic()
+        self._losses.append(now)
+        if len(self._losses) == _LOSSES and self._losses[0] > now - _NO_REUSE_SECONDS:
+            self._no_reuse_until = now + _NO_REUSE_SECONDS
+
+    def _cut_unanswered(self, now: float) -> None:
+        while self._unanswered and self._unanswered[0][0] <= now:
+            _, transfer, job, started = self._unanswered.popleft()
+            if self._running.get(transfer) is job and transfer.started == started:
+                self._finished(transfer, pycurl.E_OPERATION_TIMEDOUT)
+
+    # --- conversations
+
+    def _go_on(self, job: Job, value: object = None, error: Exception | None = None) -> None:
+        """Send an event into the job's conversation, and carry out the command that it yields."""
+        try:
+            if job.conversation is None:
+                job.conversation = job.start(job.exchanges.append)
+            command = job.conversation.throw(error) if error else job.conversation.send(value)
+            if isinstance(command, Request):
+                return self._request(job, command)
+        except StopIteration as end:
+            return self._end(job, end.value)
+        except Exception as ended:  # noqa: BLE001 - the recorder reports it
+            return self._end(job, ended)
+        if isinstance(command, Pause):
+            job.mark("send: pause before a retry")
+            self._pause_number += 1
+            heapq.heappush(self._pauses, (clock.monotonic() + command.seconds, self._pause_number, job))
+            return None
+        return self._tokens.want(job, command.rejected)
+
+    def _resume(self, job: Job, token: AccessToken | None, error: Exception | None) -> None:
+        self._go_on(job, token, error)
+
+    def _end(self, job: Job, ending: str | Exception) -> None:
+        job.ending = ending
+        job.mark(ENDED)
+        self.begun.discard(job)
+        self._count_ended += 1
+        self._ended.append(job)
+
+    def _end_pauses(self, now: float) -> None:
+        while self._pauses and (self.draining or self._pauses[0][0] <= now):
+            _, _, job = heapq.heappop(self._pauses)
+            self._go_on(job, False if self.draining else None)
+
+    # --- the limits
+
+    def _full(self) -> bool:
+        begun = len(self.begun)
+        return begun >= self.in_flight or begun + self._count_ended - self.recorded >= self.in_flight + self.unrecorded
+
+    def _may_begin(self) -> bool:
+        return bool(self.inbox) and not self._full() and clock.monotonic() < self.leases_hold_until
+
+    def _begin(self) -> None:
+        while self._may_begin():
+            try:
+                job = self.inbox.popleft()
+            except IndexError:  # taken back at this moment
+                return
+            now = clock.monotonic()
+            if now >= job.until:
+                self._ended.append(job)
+                continue
+            job.begun, job.begun_at = True, now
+            self.begun.add(job)
+            self._go_on(job)
+
+    def _tell_owner(self) -> None:
+        ended = len(self._ended)
+        low = len(self.inbox) <= self.low_water
+        if (ended and not self._owner_told) or ended >= self.batch or low:
+            self._owner_told, self.low_water = bool(ended) or self._owner_told, -1
+            self._wake_owner()

@@ -1,0 +1,75 @@
+"""End a statement that the database does not answer.
+
+A server that is stopped, or behind a network that drops packets, ends nothing by itself, and its kernel may still
+acknowledge what it gets. So a thread of this process closes the socket, and the statement fails like one whose server
+has gone. `SMS_LEASE_SECONDS` bounds the time: after that, other workers may have the messages.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+
+from sms import clock, runtime
+
+logger = logging.getLogger("sms.worker")
+
+_LOOK_EVERY = 1.0
+
+
+class StatementTimeout:
+    """Watches one connection, in whose thread `watch` is called. `is_alive`: the thread that looks is running."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+        self._connection: Any = None
+        self._stopped = runtime.current.event()
+        self._thread: runtime.Thread | None = None
+
+    def watch(self) -> None:
+        self._connection = connection
+        # Django keeps the wrappers of a connection over reconnects.
+        connection.execute_wrappers.append(self._execute)
+        self._thread = runtime.current.start(self._run, "sms-statement-timeout")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._connection and self._execute in self._connection.execute_wrappers:
+            self._connection.execute_wrappers.remove(self._execute)
+
+    def is_alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self._connection = context["connection"]
+        self._since = clock.monotonic()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self._since = None
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_LOOK_EVERY):
+            since = self._since
+            if since is not None and clock.monotonic() > since + self._seconds:
+                self._since = None
+                logger.error(
+                    "sms.database_hangs: no answer for %g s, closing the connection",
+                    self._seconds,
+                    extra={"event": "sms.database_hangs"},
+                )
+                try:
+                    _shut_down(self._connection)
+                except Exception:
+                    logger.exception("sms.worker_error: the thread goes on", extra={"event": "sms.worker_error"})
+
+
+def _shut_down(connection: Any) -> None:
+    raw = connection.connection
+    if connection.vendor == "postgresql" and raw is not None:
+        with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
