@@ -147,7 +147,7 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None
-    retry_after = responses.retry_after_seconds(response.headers.get("Retry-After"), time.time())
+    retry_after = responses.retry_after_seconds(response.headers.get("Retry-After"), clock.time())
     return responses.read(response.status_code, received, retry_after, _ms(started))
 
 

@@ -4,8 +4,8 @@ Both lists are in the database, so every worker and every process that sends inl
 """
 
 from django.db import connection, transaction
-from django.utils import timezone
 
+from sms import clock
 from sms.errors import NeverTexted, Paused, SmsError
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression, Status
 
@@ -60,6 +60,6 @@ def cancel(message_id: int, actor: str, reason: str) -> bool:
         if not waits.update(status=Status.CANCELLED, error=reason, claim="", lease_until=None):
             return False
         SmsEvent.objects.create(
-            message_id=message_id, at=timezone.now(), what=SmsEvent.What.CANCEL, error=reason, actor=actor[:150]
+            message_id=message_id, at=clock.now(), what=SmsEvent.What.CANCEL, error=reason, actor=actor[:150]
         )
     return True

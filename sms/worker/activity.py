@@ -58,5 +58,7 @@ class Progress:
         sent, other = recorder.sent - sent, recorder.other - other
         if self._next and (sent or other):
             in_hand = len(recorder.in_hand)
-            self._say(f"{timezone.localtime():%H:%M:%S} sent {sent}, not sent {other}, in hand {in_hand}")
+            self._say(
+                f"{timezone.localtime(clock.current.utc()):%H:%M:%S} sent {sent}, not sent {other}, in hand {in_hand}"
+            )
         self._next = now + _PROGRESS_SECONDS

@@ -5,9 +5,8 @@ from datetime import datetime
 
 from django.db import connection, transaction
 from django.db.models import F, Func, QuerySet, TextField
-from django.utils import timezone
 
-from sms import alerts
+from sms import alerts, clock
 from sms.models import OPEN, SmsEvent, SmsMessage
 from sms.sending import pauses
 from sms.stats import counts
@@ -57,13 +56,13 @@ def _blank_a_batch_on_postgresql() -> int:
     pattern = rules().link
     found = pattern.pattern if pattern else "(^)(?!)"  # matches nothing: the project has no links
     with connection.cursor() as cursor:
-        cursor.execute(_BLANK, (timezone.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
+        cursor.execute(_BLANK, (clock.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
         return int(cursor.rowcount)
 
 
 def _blank_a_batch() -> int:
     """For databases with one writer at a time, which need no row locks."""
-    over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=timezone.now()).exclude(status__in=OPEN)
+    over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=clock.now()).exclude(status__in=OPEN)
     with transaction.atomic():
         connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)
         batch = list(over.order_by("expires_at").values_list("pk", flat=True)[:BATCH])

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from django.db import connection
-from django.utils import timezone
 
 from sms import clock, conf, runtime
 from sms.database import close_if_unavailable, sqlstate
@@ -79,7 +78,7 @@ class Worker:
         self.options = options
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
-        self.started_at = timezone.now()
+        self.started_at = clock.current.utc()
         self.breaker, self.waker = Breaker(), Waker()
         self.leases, self.reaper = Leases(self.claimer, options.lease), ExpiredLeaseReaper(options.lease)
         self.listener = Listener(self.claimer)
@@ -104,7 +103,8 @@ class Worker:
         self._first_ended: float | None = None
         # `_more`: the last claim found as many messages as there was room for.
         self._claim_size, self._more = options.batch, False
-        self._next_look = self._next_beat = 0.0
+        self._last_look, self._look_again = -math.inf, False
+        self._next_beat = 0.0
 
     def run(self) -> bool:
         """Work until `stop`, or with `once` until nothing is due. True if the breaker is closed at the end.
@@ -184,9 +184,8 @@ class Worker:
         room, now = self._room(), clock.monotonic()
         if not room or not (self.options.once or self.listener.notified or now >= self._next_claim()):
             return False
-        notified, self.listener.notified = self.listener.notified, False
-        poll = min(self.options.poll, _POLLING_ONLY_SECONDS) if self.listener.polling_only else self.options.poll
-        self._next_look = now + (_LOOK_AGAIN if notified else poll)
+        self._last_look, self._look_again = now, self.listener.notified
+        self.listener.notified = False
         if now >= self.recorder.due_again:
             self.recorder.due_again = math.inf
         starved = not self.engine.inbox
@@ -217,7 +216,10 @@ class Worker:
         return self._claim_size // 2
 
     def _next_claim(self) -> float:
-        return 0.0 if self._more or self.listener.notified else min(self._next_look, self.recorder.due_again)
+        if self._more or self.listener.notified:
+            return 0.0
+        poll = min(self.options.poll, _POLLING_ONLY_SECONDS) if self.listener.polling_only else self.options.poll
+        return min(self._last_look + (_LOOK_AGAIN if self._look_again else poll), self.recorder.due_again)
 
     def _offer(self) -> None:
         """Hand the eligible messages to the engine, and end or put back the others."""
@@ -380,7 +382,8 @@ class Worker:
                 self.recorder.cut_off(job)
             self.recorder.write()
             # A result that could not be recorded stays under its lease: its message must not be sent again at once.
-            hand_back_unknown(self.claimer, self.recorder.in_hand)
+            unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
+            hand_back_unknown(self.claimer, unrecorded)
             if not self.options.once:
                 heartbeat.stop_beating(self.claimer)
         except Exception as error:

@@ -41,7 +41,7 @@ def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -
     """bcgov/entity#20354: a slow provider, a job tried again, each notice twice."""
     settings.SMS_READ_TIMEOUT, settings.SMS_RATE_LIMIT_SECONDS = 0.5, 30
     sandbox.faults(send="hang", hang_seconds=1)
-    with pytest.raises(InDoubt, match="may have the text"):
+    with pytest.raises(InDoubt, match="may have the message"):
         send_sms(PHONE, "x")
     message = row()
     assert (message.status, message.ambiguous_requests, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)

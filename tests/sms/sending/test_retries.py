@@ -44,11 +44,16 @@ def test_pauses_grow_and_differ() -> None:
     assert delay(10_000) <= LONGEST_DELAY
 
 
-@pytest.mark.parametrize(("retries", "least", "most"), [(0, 1.5, 2), (3, 12, 16)])
+@pytest.mark.parametrize(("retries", "least", "most"), [(0, 1.5, 2), (2, 6, 8), (3, 600, 600), (4, 600, 600)])
 def test_a_provider_in_trouble_is_tried_later(retries: int, least: float, most: float) -> None:
     settled = settle(failed(ProviderUnavailable("DMark is in trouble (503).", 503), retries=retries))
     assert settled.status == Status.QUEUED
     assert least <= seconds(settled) <= most
+
+
+def test_a_provider_out_of_reach_is_tried_soon_for_longer() -> None:
+    """Without a complete answer that says 5xx no copy can have arrived."""
+    assert 12 <= seconds(settle(failed(ProviderUnavailable("No connection."), retries=3))) <= 16
 
 
 def test_a_retry_after_is_kept() -> None:
@@ -113,7 +118,7 @@ def test_a_text_in_doubt_that_fails_otherwise_never_reads_as_not_sent() -> None:
     refused = settle(conclude(message, ProviderRejected("DMark refuses the text (400)."), [SEND]))
     assert refused.status == "unknown"
     assert refused.error == (
-        "DMark may have the text: it was asked once without a whole answer. DMark refuses the text (400)."
+        "DMark may have the message: it was sent once without a complete answer. DMark refuses the text (400)."
     )
     waiting = settle(conclude(message, ProviderUnavailable("DMark is in trouble (503).", 503), [SEND]))
     assert (waiting.status, waiting.ambiguous_requests) == ("queued", 1)
