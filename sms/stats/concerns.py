@@ -79,6 +79,14 @@ def found(reading: Reading) -> Iterator[Concern]:
             f"The queue is growing: {amount(reading.waiting)} waiting, the oldest for {span(reading.late)}.",
             "Start one more manage.py sms_worker; any number may share the table.",
         )
+    behind = max((worker.receivers_behind for worker in reading.workers), default=0)
+    if behind > pulse.LATE_SECONDS:
+        yield Concern(
+            "receivers",
+            "warning",
+            f"A receiver of sms_sent or sms_failed has been running for {span(behind)}. Messages are still sent.",
+            "Find the receiver that hangs, and restart the worker; signals not sent by then are lost.",
+        )
     if config.delivery != "worker" and reading.late > config.lease + config.longest_send:
         yield Concern(
             "left_behind",
