@@ -6,7 +6,7 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # In this order: the entry is opened first, then the texts say what came of it.
+        # The order matters: the entry is activated first, then its messages report the result.
         from game import receivers  # noqa: F401, I001
         from game import notifications  # noqa: F401
         from game import checks, samples, text_owner  # noqa: F401
@@ -18,7 +18,7 @@ class GameConfig(AppConfig):
         uses.register(USE)
         watch("match_found", "private_invite")
         register("session", text_owner.of_session, text_owner.matches_worth_sending)
-        register("payment", text_owner.of_payment)
+        register("payment", text_owner.of_payment, text_owner.payments_worth_sending)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(samples.samples)

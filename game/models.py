@@ -163,12 +163,22 @@ class Entry(models.Model):
         self.opened_at, self.expires_at = now, now + life()
 
 
-class WrongCode(models.Model):
-    """A match code that nobody has, and where it came from. Kept for minutes, against guessing."""
+class _Attempt(models.Model):
+    """One thing that a client did, for game.rules.limits to count. Kept for an hour at most."""
 
     client_address = models.GenericIPAddressField(null=True)
     client_site = models.GenericIPAddressField(null=True)
     at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
+
+
+class WrongCode(_Attempt):
+    """A match code that nobody has."""
 
     class Meta:
         indexes: ClassVar = [
@@ -177,16 +187,9 @@ class WrongCode(models.Model):
             models.Index(fields=["at"], name="wrong_code_at"),
         ]
 
-    def __str__(self) -> str:
-        return f"Wrong code {self.pk}"
 
-
-class LinkRequest(models.Model):
-    """Somebody asked for the link of some number's stake, and from where. Kept for an hour, against asking for many."""
-
-    client_address = models.GenericIPAddressField(null=True)
-    client_site = models.GenericIPAddressField(null=True)
-    at = models.DateTimeField(default=clock.now)
+class LinkRequest(_Attempt):
+    """Somebody asked for the link of some number's stake."""
 
     class Meta:
         indexes: ClassVar = [
@@ -195,8 +198,16 @@ class LinkRequest(models.Model):
             models.Index(fields=["at"], name="link_request_at"),
         ]
 
-    def __str__(self) -> str:
-        return f"Link request {self.pk}"
+
+class RefusedStake(_Attempt):
+    """A stake refused because of what its number has already: an active stake, a payment prompt."""
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["client_address", "at"], name="refused_stake_from"),
+            models.Index(fields=["client_site", "at"], name="refused_stake_site"),
+            models.Index(fields=["at"], name="refused_stake_at"),
+        ]
 
 
 class GameWorker(models.Model):

@@ -18,7 +18,7 @@ from django.utils.translation import override
 from game import clock
 from game.models import Entry, Player, Session
 from game.money import due_back
-from game.rules.limits import LINKS_WINDOW
+from game.rules.limits import WINDOW
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
 from payments.models import Payment
@@ -143,7 +143,7 @@ def text_own_link(phone: str) -> None:
         entry = _entry_to_find(phone) if player is not None else None
         if entry is None:
             return
-        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - LINKS_WINDOW)
+        recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - WINDOW)
         if recent.count() >= settings.LINKS_PER_PHONE_HOUR:
             return
         prefix = f"link:{entry.pk}:"
@@ -182,14 +182,11 @@ def _text_success(payment: Payment) -> None:
     if entry is not None and entry.opened_at is None:
         return  # it could not be opened just now; who opens it will text
     values: dict[str, object] = {}
-    # The link of a text is good for as long as its match.
-    expires_at = None
     if entry is not None and entry.session is not None:
-        expires_at = entry.session.expires_at
         values["link"] = game_link(entry)
     elif entry is not None and entry.match_code:
         values["code"] = entry.match_code
-    _queue_payment_text(payment, "payment_success", entry, values, expires_at=expires_at)
+    _queue_payment_text(payment, "payment_success", entry, values, expires_at=_ends(entry) if entry else None)
 
 
 def _text_failure(payment: Payment) -> None:

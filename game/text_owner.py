@@ -1,7 +1,8 @@
-"""What a text of ours is about, by its reference: where an operator finds it, and whether it is still worth sending."""
+"""The subject of a message, by its dedupe key: its admin pages, and whether the message is still worth sending."""
 
 from collections.abc import Collection
 
+from django.db.models import Q
 from django.urls import reverse
 
 from game import clock
@@ -12,7 +13,7 @@ from sms.owners import Link, Referenced
 
 
 def _number(message: Referenced) -> int:
-    """The id in `session:12:34`, `payment:12:success`, `invite:12`, `link:12:1`; 0 where there is none."""
+    """Return the id in `session:12:34`, `payment:12:success`, `invite:12` or `link:12:1`; 0 if there is none."""
     parts = (message.dedupe_key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 
@@ -56,16 +57,32 @@ def _of_entry(message: SmsMessage, label: str) -> list[Link]:
 
 
 def invites_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Of invites those whose match can still be joined."""
+    """Return the ids of the invites whose match can still be joined."""
     joinable = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__gt=clock.now())
-    return _whose(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
+    return _about(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
 def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Of links to matches those that can still be played."""
+    """Return the ids of the links to matches that can still be played."""
     active = Session.objects.filter(expires_at__gt=clock.now())
-    return _whose(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
+    return _about(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
-def _whose(messages: Collection[Referenced], numbers: set[int]) -> set[int]:
+def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
+    """Return the ids of the payment messages that are still wanted.
+
+    A [payment_success] is wanted while its entry waits or its match lasts. All other payment messages report what
+    happens to money, which is always wanted.
+    """
+    successes = [message for message in messages if (message.dedupe_key or "").endswith(":success")]
+    others = {message.pk for message in messages} - {message.pk for message in successes}
+    if not successes:
+        return others
+    now = clock.now()
+    live = Q(status=Entry.Status.OPEN, expires_at__gt=now) | Q(session__expires_at__gt=now)
+    entries = Entry.objects.filter(live, payment__in=map(_number, successes))
+    return others | _about(successes, set(entries.values_list("payment", flat=True)))
+
+
+def _about(messages: Collection[Referenced], numbers: set[int]) -> set[int]:
     return {message.pk for message in messages if _number(message) in numbers}

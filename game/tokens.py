@@ -1,6 +1,7 @@
-"""Players' credentials: derived, never stored, compared in constant time, good over a key rotation.
+"""Players' credentials: derived, never stored, compared in constant time, valid across a key rotation.
 
-The session's token names a match, the player token proves who asks; the queue token names an entry to its owner.
+A session's token names a match, a player token proves which of its players asks, a queue token names an entry to its
+owner.
 """
 
 from django.conf import settings
@@ -11,6 +12,8 @@ from game.models import Entry, Session
 
 _QUEUE = "game.queue"
 _PLAYER = "game.player"
+# 22 characters of base64 are 132 bits. The whole signature has 43, which an SMS has no room for.
+_PLAYER_TOKEN_LENGTH = 22
 
 
 def queue_token(entry: Entry) -> str:
@@ -18,7 +21,7 @@ def queue_token(entry: Entry) -> str:
 
 
 def entry_of(token: str) -> Entry | None:
-    """The entry that a queue token names."""
+    """Return the entry that a queue token names."""
     try:
         pk = int(Signer(sep=".", salt=_QUEUE).unsign(token))
     except (BadSignature, ValueError):
@@ -27,42 +30,51 @@ def entry_of(token: str) -> Entry | None:
 
 
 def session_of(token: str) -> Session | None:
-    """The session that a game token names. PostgreSQL would not even be asked for a text with NUL."""
+    """Return the session that a game token names. The driver refuses a text with NUL, so it is not looked up."""
     return Session.objects.filter(token=token).first() if token.isprintable() else None
 
 
 def player_token(entry: Entry) -> str:
-    return Signer(salt=_PLAYER).signature(f"{entry.pk}:{entry.player_id}")
+    return Signer(salt=_PLAYER).signature(_named(entry))[:_PLAYER_TOKEN_LENGTH]
 
 
 def entry_in(session: Session, token: str) -> Entry | None:
-    """The entry of this session that the player token belongs to."""
+    """Return the entry of this session that the player token belongs to. Tokens of the former length stay valid."""
     found = None
     for entry in session.entries.select_related("player").order_by("pk"):
-        value = f"{entry.pk}:{entry.player_id}"
         for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-            if constant_time_compare(Signer(salt=_PLAYER).signature(value, key), token):
+            signature = Signer(salt=_PLAYER).signature(_named(entry), key)
+            if len(token) != len(signature):
+                signature = signature[:_PLAYER_TOKEN_LENGTH]
+            if constant_time_compare(signature, token):
                 found = entry
     return found
 
 
+def _named(entry: Entry) -> str:
+    return f"{entry.pk}:{entry.player_id}"
+
+
 def game_link(entry: Entry) -> str:
-    """The player's own link to their match; only for an entry that has a session."""
+    """Return the player's own link to their match. Raise ValueError if the entry has no session."""
     if entry.session is None:
         raise ValueError("An entry without a session has no game link.")
     return f"{settings.FRONTEND_URL.rstrip('/')}/g/{entry.session.token}?pt={player_token(entry)}"
 
 
 def stake_link(entry: Entry) -> str:
-    """The player's own way back to their stake: the match, once there is one. On this service's address: a frontend
-    of another origin has no page for it. `pt`, so that it is hidden wherever players' links are."""
+    """Return the player's link to their match or, before there is one, to their stake.
+
+    The stake's page is on SITE_URL, because a frontend of another origin has none. Its parameter is `pt` too, so that
+    logs redact it.
+    """
     if entry.session is not None:
         return game_link(entry)
     return f"{settings.SITE_URL.rstrip('/')}/waiting?pt={queue_token(entry)}"
 
 
 def play_address(entry: Entry) -> str:
-    """Where this player's match is played: GAME_URL with its tokens; "" where the game is not connected."""
+    """Return GAME_URL with this player's tokens, "" if no game is connected."""
     if entry.session is None:
         raise ValueError("An entry without a session is not played.")
     address: str = settings.GAME_URL

@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
-from game.models import Entry, Player
+from game.models import Entry
 from game.rules.refused import Refused
 from game.rules.validation import plain
 
@@ -89,24 +89,22 @@ def give_code(entry: Entry) -> None:
 
 
 def open_match(code: str) -> Entry:
-    """The private match behind a code; raises Refused where nobody can join it."""
-    entry = Entry.objects.select_related("player").filter(match_code=code).first()
+    """Return the private match behind a code. Raise Refused if nobody can join it."""
+    entry = Entry.objects.select_related("player", "payment").filter(match_code=code).first()
     if entry is None:
         raise Refused(404, _("No match has this code; check it with your friend."), "match_code")
     if entry.status == Entry.Status.MATCHED:
         raise Refused(409, _("This match code has been used already."), "match_code")
-    if entry.state == Entry.Status.EXPIRED:
+    if entry.state == Entry.Status.EXPIRED or entry.payment.contested or entry.payment.refund_due:
         raise Refused(409, CODE_EXPIRED, "match_code")
     if entry.status == Entry.Status.AWAITING_PAYMENT:
         raise Refused(409, CODE_NOT_OPEN, "match_code")
     return entry
 
 
-def joinable(code: str, player: Player | None, stake_amount: int) -> Entry:
-    """The private match behind a code; raises Refused where this player cannot join it for this stake."""
+def joinable(code: str, stake_amount: int) -> Entry:
+    """Return the private match behind a code. Raise Refused if it cannot be joined for this stake."""
     entry = open_match(code)
-    if player is not None and entry.player_id == player.pk:
-        raise Refused(409, _("You cannot join your own match."), "match_code")
     if entry.stake_amount != stake_amount:
         raise Refused(409, _("The stake of this match is %(stake)s UGX."), "stake_amount", stake=entry.stake_amount)
     return entry

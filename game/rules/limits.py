@@ -7,7 +7,7 @@ address itself and, for IPv6, by its /48 with SITE_FACTOR times the limit.
 import ipaddress
 import logging
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_noop as _
 
 from game import clock
-from game.models import Entry, LinkRequest, Player, WrongCode
+from game.models import Entry, LinkRequest, Player, RefusedStake, WrongCode
 from game.rules.locks import lock_recipient
 from game.rules.refused import Refused
 from payments.models import Payment
@@ -23,8 +23,8 @@ from payments.models import Payment
 logger = logging.getLogger("game.limits")
 
 CODES_WINDOW = timedelta(minutes=10)
-LINKS_WINDOW = timedelta(hours=1)
-UNPAID_WINDOW = timedelta(hours=1)
+# For stakes and link requests.
+WINDOW = timedelta(hours=1)
 # A /48 belongs to a company or a hosting provider, not to one subscriber.
 SITE_FACTOR = 10
 
@@ -107,24 +107,21 @@ def count_wrong_code(address: str) -> None:
     WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-# --- unpaid stakes: each makes a phone show a payment prompt, and anybody can type in any number
+# --- stakes without money: each makes a phone show a payment prompt, and anybody can type in any number
 
 
-def refuse_unpaid(player: Player, address: str) -> None:
-    """Raise Refused (429) over a limit on unpaid stakes. The caller holds the player's lock."""
-    recent = Entry.objects.filter(opened_at=None, created_at__gt=clock.now() - UNPAID_WINDOW).exclude(
-        payment__status=Payment.Status.SUCCESS
-    )
-    if (wait := _wait(recent.filter(player=player), settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
-        raise Refused(
-            429,
-            _("This number has too many unpaid stakes; try again in %(minutes)s minutes."),
-            "phone_number",
-            retry_after=wait,
-            minutes=-(-wait // 60),
-        )
+def refuse_stakes_from(address: str) -> None:
+    """Raise Refused (429) if too many stakes without money came from this address in the last hour.
+
+    Counted are unpaid stakes, and stakes that were refused because of what the number has already: without a limit
+    these refusals would tell which numbers have a stake.
+    """
+    since = clock.now() - WINDOW
+    refused = RefusedStake.objects.filter(at__gt=since)
     for rows, factor in _buckets(address):
-        if (wait := _wait(recent.filter(rows), settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
+        moments = _unpaid().filter(rows).values_list("created_at").order_by()
+        moments = moments.union(refused.filter(rows).values_list("at").order_by(), all=True).order_by("-created_at")
+        if (wait := _wait(moments, settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
             raise Refused(
                 429,
                 _("Too many unpaid stakes came from your network; try again in %(minutes)s minutes."),
@@ -133,14 +130,40 @@ def refuse_unpaid(player: Player, address: str) -> None:
             )
 
 
-def _wait(rows: "QuerySet[Entry]", limit: int) -> int | None:
-    """Return the seconds until fewer than `limit` rows are left in the window, or None if that is so now."""
-    # The end of this row makes room: the oldest of the newest `limit` rows.
-    moments = rows.order_by("-created_at").values_list("created_at", flat=True)[max(0, limit - 1) : limit or 1]
-    blocking = next(iter(moments), None)
+def refuse_unpaid(player: Player) -> None:
+    """Raise Refused (429) if this player left too many stakes unpaid. The caller holds the player's lock."""
+    moments = _unpaid().filter(player=player).order_by("-created_at").values_list("created_at")
+    if (wait := _wait(moments, settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
+        raise Refused(
+            429,
+            _("This number has too many unpaid stakes; try again in %(minutes)s minutes."),
+            "phone_number",
+            retry_after=wait,
+            minutes=-(-wait // 60),
+        )
+
+
+def count_refused_stake(address: str) -> None:
+    RefusedStake.objects.create(client_address=address or None, client_site=site_of(address))
+
+
+def _unpaid() -> "QuerySet[Entry]":
+    recent = Entry.objects.filter(opened_at=None, created_at__gt=clock.now() - WINDOW)
+    return recent.exclude(payment__status=Payment.Status.SUCCESS)
+
+
+def _wait(moments: "QuerySet[Entry, tuple[datetime]]", limit: int) -> int | None:
+    """Return the seconds until fewer than `limit` moments are left in the window, or None if that is so now.
+
+    `moments`: newest first.
+    """
+    if limit <= 0:
+        return int(WINDOW.total_seconds())
+    # The end of this one makes room: the oldest of the newest `limit`.
+    blocking = next(iter(moments[limit - 1 : limit]), None)
     if blocking is None:
-        return None if limit > 0 else int(UNPAID_WINDOW.total_seconds())
-    return max(1, int((blocking + UNPAID_WINDOW - clock.now()).total_seconds()) + 1)
+        return None
+    return max(1, int((blocking[0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
 # --- invites: checked when the match is ordered, so that its creator knows, and again when the invite is sent
@@ -181,7 +204,7 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 def count_link_request(address: str) -> None:
     """Count a request. Raise Refused (429) if this address made too many in the last hour, whatever the number."""
-    since = clock.now() - LINKS_WINDOW
+    since = clock.now() - WINDOW
     LinkRequest.objects.filter(at__lte=since).delete()
     for rows, factor in _buckets(address):
         if LinkRequest.objects.filter(rows, at__gt=since).count() >= settings.LINKS_PER_ADDRESS_HOUR * factor:
@@ -189,6 +212,6 @@ def count_link_request(address: str) -> None:
                 429,
                 _("Too many links were asked for from your network; try again in an hour."),
                 "phone_number",
-                retry_after=int(LINKS_WINDOW.total_seconds()),
+                retry_after=int(WINDOW.total_seconds()),
             )
     LinkRequest.objects.create(client_address=address or None, client_site=site_of(address))

@@ -26,8 +26,8 @@ def _opponent(entry: Entry) -> Entry | None:
     waiting = (
         Entry.objects.select_for_update(of=("self",))
         .filter(stake_amount=entry.stake_amount, status=Entry.Status.OPEN, expires_at__gt=clock.now())
-        # Not whose refund was begun by a process that read the clock a moment before us.
-        .filter(payment__refund_due=False, payment__refunded_at=None)
+        # Not an entry whose money the provider took back, nor one whose refund has begun.
+        .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=entry.player_id)
         .select_related("player")
     )

@@ -9,7 +9,15 @@ from django.utils.translation import gettext_noop as _
 from game.models import Entry
 from game.rules.codes import CODE_EXPIRED, give_code, joinable
 from game.rules.ending import end_what_is_over
-from game.rules.limits import count_wrong_code, order_invite, refuse_code_guessing, refuse_unpaid, site_of
+from game.rules.limits import (
+    count_refused_stake,
+    count_wrong_code,
+    order_invite,
+    refuse_code_guessing,
+    refuse_stakes_from,
+    refuse_unpaid,
+    site_of,
+)
 from game.rules.locks import lock_level, locked_player
 from game.rules.opening import has_open_entry, open_entry
 from game.rules.refused import Refused
@@ -50,21 +58,34 @@ def place(stake: Stake) -> Placed:
         raise Refused(400, _("You cannot invite yourself: give your friend's number."), "invite_phone")
     if collecting.is_on() and not settings.MOMO_AUTO_APPROVE and not network_of(stake.phone):
         raise Refused(400, _("We can collect from MTN and Airtel numbers only: give one of those."), "phone_number")
-    if stake.match_code:
-        refuse_code_guessing(stake.address)
+    # Checked before anything is read about the number: a refusal must not tell what the number has.
+    friend = _friend(stake) if stake.match_code else None
+    if not settings.MOMO_AUTO_APPROVE:
+        refuse_stakes_from(stake.address)
     try:
         with transaction.atomic():
-            entry = _place(stake)
-    except Refused as refusal:
-        if stake.match_code and refusal.status == 404:
-            count_wrong_code(stake.address)
+            entry = _place(stake, friend)
+    except Refused:
+        count_refused_stake(stake.address)
         raise
     # Inline delivery has run by now, after the commit, so the invite's row is read afresh.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 
 
-def _place(stake: Stake) -> Entry:
+def _friend(stake: Stake) -> Entry:
+    """Return the private match to join. Raise Refused if its code or stake is wrong, or after too many wrong codes."""
+    refuse_code_guessing(stake.address)
+    try:
+        return joinable(stake.match_code, stake.amount)
+    except Refused as refusal:
+        if refusal.status == 404:
+            count_wrong_code(stake.address)
+        raise
+
+
+def _place(stake: Stake, friend: Entry | None) -> Entry:
+    """Write the entry and its payment. Each refusal depends on the number."""
     approved = settings.MOMO_AUTO_APPROVE
     player = locked_player(stake.phone)
     if approved:
@@ -75,11 +96,11 @@ def _place(stake: Stake) -> Entry:
         raise Refused(
             409, _("You have an open stake already: wait for your opponent, or until it expires."), "phone_number"
         )
-    if stake.match_code:
-        joinable(stake.match_code, player, stake.amount)
+    if friend is not None and friend.player_id == player.pk:
+        raise Refused(409, _("You cannot join your own match."), "match_code")
     if not approved:
         _refuse_ringing(stake.phone)
-        refuse_unpaid(player, stake.address)
+        refuse_unpaid(player)
     Entry.objects.filter(player=player, status=Entry.Status.AWAITING_PAYMENT).update(
         status=Entry.Status.EXPIRED, reason="replaced"
     )

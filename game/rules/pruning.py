@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from game import clock
-from game.models import Entry, GameWorker, Player, StakeLevel, WrongCode
-from game.rules.limits import CODES_WINDOW
+from game.models import Entry, GameWorker, LinkRequest, Player, RefusedStake, StakeLevel, WrongCode
+from game.rules.limits import WINDOW
 from payments.models import Payment
 
 # So long a stake that came to nothing can be looked at by its player and the operator.
@@ -26,8 +26,9 @@ def prune(limit: int = _AT_ONCE) -> int:
     in_use = Entry.objects.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
     _prune_unused(StakeLevel.objects.exclude(Exists(in_use.filter(stake_amount=OuterRef("amount")))), limit)
     _prune_unused(Player.objects.exclude(Exists(Entry.objects.filter(player=OuterRef("pk")))), limit)
-    old = WrongCode.objects.filter(at__lt=clock.now() - CODES_WINDOW).values_list("pk", flat=True)[:limit]
-    WrongCode.objects.filter(pk__in=list(old)).delete()
+    for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
+        old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
+        attempts.filter(pk__in=list(old)).delete()
     # Those that died: who ends in order takes its row away.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.dispatch import Signal
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Entry, Session
 from game.notifications import render
@@ -17,11 +18,11 @@ from game.signals import private_match_created, session_committed
 from payments.models import Payment
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage
-from sms.outbox import queue_sms
+from sms.outbox import queue_sms, worth_resending
 from sms.testing import Texts, assert_texted
 from sms.text.segments import segments
 from tests.conftest import Sandbox
-from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake, status
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,6 +85,7 @@ def test_payment_texts(client: Client, settings: Any) -> None:
         f"Payment of 1000 UGX received. Opponent found! Play here: {link}{joiner['player_token']}"
     )
     assert rows("payment_success")[-1].expires_at == Session.objects.get().expires_at
+    assert rows("payment_success")[0].expires_at == Entry.objects.get(pk=creator["queue_id"]).expires_at
     [other] = rows("match_found")
     assert other.phone == "+256772000001"
     assert [row.kind for row in rows()] == [
@@ -93,6 +95,31 @@ def test_payment_texts(client: Client, settings: Any) -> None:
         "match_found",
         "payment_success",
     ]
+
+
+def test_a_payment_message_is_offered_again_only_while_it_is_true(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    alice, bob, carol, failing = (
+        stake(client, ALICE),
+        stake(client, BOB),
+        stake(client, CAROL, 2000),
+        stake(client, DAVE),
+    )
+    for placed, phone in ((alice, ALICE), (bob, BOB), (carol, CAROL)):
+        paid(client, placed, phone)
+    paid(client, failing, DAVE, "FAILED")
+    SmsMessage.objects.update(status="failed")
+
+    def offered() -> list[tuple[str, str]]:
+        worth = worth_resending(SmsMessage.objects.exclude(kind="match_found"))
+        return [(row.kind, f"0{row.phone[4:]}") for row in rows() if row.pk in worth]
+
+    successes = [("payment_success", phone) for phone in (ALICE, BOB, CAROL)]
+    assert offered() == [*successes, ("payment_failed", DAVE)]
+    Entry.objects.filter(status="queued").update(expires_at=timezone.now())
+    assert offered() == [*successes[:2], ("payment_failed", DAVE)]
+    Session.objects.update(expires_at=timezone.now())
+    assert offered() == [("payment_failed", DAVE)]
 
 
 def test_the_text_goes_to_the_number_on_record(client: Client, settings: Any) -> None:

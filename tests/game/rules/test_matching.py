@@ -140,6 +140,23 @@ def test_a_code_that_is_not_open_yet(client: Client, settings: Any) -> None:
     assert "not open yet" in refused(client, 409, phone_number=BOB, match_code=code)
 
 
+def test_a_contested_payment_is_not_matched(client: Client, settings: Any) -> None:
+    """The provider took the money back: nobody may play for it, neither publicly nor by code."""
+    settings.MOMO_AUTO_APPROVE = False
+    public, private = stake(client, ALICE), stake(client, BOB, create_private=True)
+    for placed, phone in ((public, ALICE), (private, BOB)):
+        paid(client, placed, phone)
+    code = Entry.objects.get(pk=private["queue_id"]).match_code
+    joining = stake(client, CAROL, match_code=code)
+    for placed, phone in ((public, ALICE), (private, BOB)):
+        paid(client, placed, phone, "FAILED")
+    assert "expired" in refused(client, 409, phone_number=DAVE, match_code=code)
+    paid(client, joining, CAROL)
+    paid(client, dave := stake(client, DAVE), DAVE)
+    assert status(client, dave["queue_token"])["status"] == "matched"
+    assert not Session.objects.filter(entries__payment__contested=True).exists()
+
+
 def test_another_stake_says_which_is_right(client: Client) -> None:
     code = stake(client, ALICE, 2500, create_private=True)["match_code"]
     assert "2500 UGX" in refused(client, 409, phone_number=BOB, match_code=code)

@@ -80,8 +80,8 @@ def test_no_more_than_a_handful_at_once(client: Client) -> None:
 
 def test_wrong_codes_and_dead_workers(client: Client) -> None:
     now = timezone.now()
-    WrongCode.objects.create(at=now - timedelta(minutes=11))
-    WrongCode.objects.create(at=now - timedelta(minutes=9))
+    WrongCode.objects.create(at=now - timedelta(minutes=61))
+    WrongCode.objects.create(at=now - timedelta(minutes=59))
     GameWorker.objects.create(key="a", name="old", seen_at=now - timedelta(days=2))
     GameWorker.objects.create(key="b", name="new", seen_at=now - timedelta(hours=2))
     prune()

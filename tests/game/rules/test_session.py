@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.signing import Signer
 from django.test import Client
 
 from game.models import Entry, Session
@@ -72,6 +73,17 @@ def test_two_keys_back_is_over(client: Client, pair: Any, settings: Any) -> None
     assert player_token(Entry.objects.get(pk=pair[0]["queue_id"])) != token
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "third" * 10, ["second" * 10]
     assert show(client, path, pt=token).status_code == 403
+
+
+def test_tokens_are_short_and_those_of_the_former_length_stay_valid(client: Client, pair: Any) -> None:
+    token = pair[0]["player_token"]
+    assert len(token) == 22
+    entry = Entry.objects.get(pk=pair[0]["queue_id"])
+    former = Signer(salt="game.player").signature(f"{entry.pk}:{entry.player_id}")
+    assert former.startswith(token)
+    assert show(client, pair[1]["game_token"], pt=former).status_code == 200
+    for wrong in (former[:-1] + "!", former[:21], former[:23], "x" * 22):
+        assert show(client, pair[1]["game_token"], pt=wrong).status_code == 403
 
 
 def test_the_comparison_takes_constant_time(pair: Any, monkeypatch: Any) -> None:

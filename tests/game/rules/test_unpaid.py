@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake
+from tests.game_helpers import ALICE, BOB, CAROL, paid, paid_stake, post, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,3 +75,24 @@ def test_the_networks_of_an_address(client: Client, settings: Any) -> None:
     assert [from_(f"2001:db8:1:{number:x}::1") for number in range(2, 12)] == [200] * 9 + [429]
     assert [from_("unknown"), from_("")] == [200, 200]  # without a header it is the test client's own
     assert from_("'") == 429
+
+
+def test_refusals_tell_nothing_about_other_numbers(client: Client, settings: Any) -> None:
+    """With a code of one's own, or any stake, one could ask which numbers have an active stake."""
+    settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 5
+    active, code = paid_stake(client, ALICE, 2000), paid_stake(client, BOB, create_private=True).match_code
+    wrong = [post(client, phone_number=phone, stake_amount=1500, match_code=code) for phone in (ALICE, BOB, CAROL)]
+    assert {(answer.status_code, answer.content) for answer in wrong} == {(409, wrong[0].content)}
+    assert list(wrong[0].json()["fields"]) == ["stake_amount"]
+    asked = [once_more(client, ALICE).status_code for _ in range(7)]
+    assert asked == [409] * 5 + [429] * 2
+    # Numbers with and without a stake are refused alike.
+    assert once_more(client, CAROL).content == once_more(client, ALICE).content
+    assert Entry.objects.filter(pk=active.pk, status="queued").exists()
+
+
+def test_the_guesser_of_a_creators_number_is_counted(client: Client, settings: Any) -> None:
+    settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 2
+    code = paid_stake(client, BOB, create_private=True).match_code
+    asked = [post(client, phone_number=BOB, stake_amount=1000, match_code=code).status_code for _ in range(3)]
+    assert asked == [409, 409, 429]
