@@ -1,4 +1,4 @@
-"""The pages' addresses."""
+"""URLs of the players' pages."""
 
 from django.urls import path
 from django.views.i18n import set_language
@@ -8,11 +8,13 @@ from game.pages import link, match, stake, waiting
 urlpatterns = [
     path("", stake.stake, name="stake"),
     path("join", stake.stake, name="join"),
-    path("waiting", waiting.waiting, name="waiting"),
-    path("waiting/leave", waiting.leave, name="leave"),
-    path("waiting/retry", stake.retry, name="retry"),
+    path("waiting", waiting.find, name="find"),
+    path("waiting/<int:pk>", waiting.waiting, name="waiting"),
+    path("waiting/<int:pk>/leave", waiting.leave, name="leave"),
+    path("waiting/<int:pk>/retry", stake.retry, name="retry"),
     path("link", link.link, name="link"),
-    path("g/<str:game_token>", match.match, name="match"),
-    path("g/<str:game_token>/play", match.play, name="play"),
+    path("g/<str:game_token>", match.link, name="match_link"),
+    path("g/<str:game_token>/<int:pk>", match.match, name="match"),
+    path("g/<str:game_token>/<int:pk>/play", match.play, name="play"),
     path("language", set_language, name="language"),
 ]

@@ -38,41 +38,47 @@ def translated(error: ValueError) -> str:
     return gettext(str(error))
 
 
-# --- why a stake is over, for its player
+def shown_phone(e164: str) -> str:
+    """Return `0772 000 001` for `+256772000001`."""
+    local = to_local(e164)
+    return f"{local[:4]} {local[4:7]} {local[7:]}" if len(local) == 10 else local
+
+
+# --- why a stake has ended, for its player
 
 REASONS = {
-    "timed_out": _("Nobody joined in time. You may stake again."),
-    "payment_failed": _("Your payment failed. You may stake again."),
-    "replaced": _("A newer stake of yours took the place of this one."),
-    "not_paid": _("This stake was not paid."),
+    "timed_out": _("Nobody joined in time."),
+    "payment_failed": _("Your payment failed. You can try again."),
+    "replaced": _("You placed a newer stake, which replaced this one."),
+    "not_paid": _("You did not pay for this stake."),
     "refund_due": _("Your payment came too late to play."),
-    "session_expired": _("The time of this match is over."),
-    "left": _("You left the queue."),
+    "session_expired": _("This match has ended."),
+    "left": _("You cancelled this stake."),
 }
 
 
 def reason_of(entry: Entry) -> str:
-    """Return the key of REASONS for an entry that is over."""
+    """Return the key of REASONS for an entry that has ended."""
     return entry.reason or ("session_expired" if entry.session_id else "timed_out")
 
 
 def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
-    """Return the reason why an entry is over, and its sentences: why, and what happens to the money."""
+    """Return the reason why an entry has ended, and its sentences: why, and what happens to the money."""
     payment = entry.payment
     reason = reason_of(entry)
-    # The money came but the entry was never activated: too late, or after the provider had said that it failed.
+    # Paid, but never activated: the payment was late, or came after the provider had reported a failure.
     if payment.collected_at is not None and entry.opened_at is None and (payment.refund_due or payment.refunded_at):
         reason = "refund_due"
-    return reason, [Sentence(REASONS.get(reason, _("This stake is over."))), *_money_of(entry)]
+    return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *_money_of(entry)]
 
 
 def _money_of(entry: Entry) -> list[Sentence]:
     payment = entry.payment
-    values = {"amount": payment.amount, "phone": to_local(payment.phone)}
+    values = {"amount": payment.amount, "phone": shown_phone(payment.phone)}
     if payment.refunded_at is not None:
-        return [Sentence(_("%(amount)s UGX have been sent back to %(phone)s."), values)]
+        return [Sentence(_("We sent %(amount)s UGX back to %(phone)s."), values)]
     if due_back(entry):
-        return [Sentence(_("%(amount)s UGX will be refunded to %(phone)s."), values)]
+        return [Sentence(_("We will refund %(amount)s UGX to %(phone)s."), values)]
     return []
 
 
@@ -105,20 +111,18 @@ def state_words(entry: Entry) -> str:
 
 # --- the invite, for its sender, by the status of its message
 
-INVITE_WORDS = {
+INVITE_STATUS = {
     "queued": gettext_lazy("Your invite is being sent."),
     "sending": gettext_lazy("Your invite is being sent."),
     "sent": gettext_lazy("Your invite has been sent."),
     "delivered": gettext_lazy("Your invite has been delivered."),
-    "undelivered": gettext_lazy(
-        "Your invite has not reached your friend's phone: check the number, or share the code."
-    ),
-    "unknown": gettext_lazy("Your invite may have been sent, but that is not certain: share the code, to be safe."),
-    "failed": gettext_lazy("Your invite could not be sent: check the number, or share the code."),
-    "expired": gettext_lazy("Your invite could not be sent in time: share the code."),
-    "rate_limited": gettext_lazy("Your friend was texted a moment ago, so your invite was not sent: share the code."),
-    "cancelled": gettext_lazy("Your invite was stopped before it was sent: share the code."),
-    "disabled": gettext_lazy("Texts are switched off at the moment, so your invite was not sent: share the code."),
+    "undelivered": gettext_lazy("Your invite did not reach your friend's phone. Check the number or share the code."),
+    "unknown": gettext_lazy("We can't tell if your invite was sent. Share the code to be safe."),
+    "failed": gettext_lazy("Your invite could not be sent. Check the number or share the code."),
+    "expired": gettext_lazy("Your invite could not be sent in time. Share the code."),
+    "rate_limited": gettext_lazy("Your friend got a text a moment ago, so your invite was not sent. Share the code."),
+    "cancelled": gettext_lazy("Your friend could not be texted. Share the code."),
+    "disabled": gettext_lazy("Texts are switched off at the moment, so your invite was not sent. Share the code."),
 }
 
 # Sentences that `sms.text` raises. That package has no translations; listed here, makemessages finds them.

@@ -1,18 +1,26 @@
-"""What a browser remembers of its player: signed, and sent to the pages alone that need it."""
+"""Signed cookies of the players' pages.
+
+Each page of one player has a cookie of its own path, so that one browser can serve two players: the page's address says
+which of them it belongs to. One more cookie, for the start page, lists the stakes that were placed in this browser.
+"""
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from game.models import Entry
-from game.tokens import entry_of, queue_token
 
-STAKE_COOKIE = "stake"
-PLAYER_COOKIE = "player"
+STAKE_COOKIE = "stake"  # path /waiting/<id>: this browser may see the stake
+PLAYER_COOKIE = "player"  # path /g/<token>/<id>: this browser may play the match
+OWN_STAKES_COOKIE = "stakes"  # path /: ids of the stakes placed here, newest first
+ASKED_COOKIE = "asked"  # path /waiting: the number for which this browser asked for a link
 _SECONDS = 86400
+_OWN_STAKES = 4
 
 
-def remember(answer: HttpResponse, name: str, value: str, path: str) -> None:
-    answer.set_signed_cookie(
+def remember(response: HttpResponse, name: str, value: str, path: str) -> None:
+    response.set_signed_cookie(
         name,
         value,
         salt=path,
@@ -25,15 +33,42 @@ def remember(answer: HttpResponse, name: str, value: str, path: str) -> None:
 
 
 def remembered(request: HttpRequest, name: str, path: str) -> str:
+    """Return the cookie's value; "" if it is absent, forged, or was set for another path."""
     value = request.get_signed_cookie(name, default="", salt=path)
     return value if isinstance(value, str) else ""
 
 
-def remember_stake(answer: HttpResponse, entry: Entry) -> None:
-    """For all pages: the start finds it again too."""
-    remember(answer, STAKE_COOKIE, queue_token(entry), path="/")
+def remember_stake(response: HttpResponse, entry: Entry) -> None:
+    """Let this browser see the page of one stake."""
+    remember(response, STAKE_COOKIE, str(entry.pk), path=reverse("waiting", args=[entry.pk]))
 
 
-def own_stake(request: HttpRequest) -> Entry | None:
-    """This browser's last stake."""
-    return entry_of(remembered(request, STAKE_COOKIE, "/"))
+def remember_own_stake(request: HttpRequest, response: HttpResponse, entry: Entry) -> None:
+    """Let this browser see the page of one stake, and let the start page list it."""
+    remember_stake(response, entry)
+    newest = [entry.pk, *(pk for pk in _own_stakes(request) if pk != entry.pk)]
+    remember(response, OWN_STAKES_COOKIE, ".".join(map(str, newest[:_OWN_STAKES])), path="/")
+
+
+def may_see(request: HttpRequest, pk: int) -> bool:
+    """Return True if this browser may see the page of the stake with this id."""
+    return remembered(request, STAKE_COOKIE, reverse("waiting", args=[pk])) == str(pk)
+
+
+def stake_of(request: HttpRequest, pk: int) -> Entry | None:
+    """Return the stake with this id, or None if this browser may not see it."""
+    return _entries().filter(pk=pk).first() if may_see(request, pk) else None
+
+
+def own_stakes(request: HttpRequest) -> list[Entry]:
+    """Return the stakes that were placed in this browser, newest first."""
+    keys = _own_stakes(request)
+    return list(_entries().filter(pk__in=keys).order_by("-pk")) if keys else []
+
+
+def _entries() -> "QuerySet[Entry]":
+    return Entry.objects.select_related("player", "session", "payment")
+
+
+def _own_stakes(request: HttpRequest) -> list[int]:
+    return [int(pk) for pk in remembered(request, OWN_STAKES_COOKIE, "/").split(".") if pk]

@@ -1,5 +1,6 @@
-"""The field that two forms have: a player's own number."""
+"""The phone number field that both forms share."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -8,27 +9,27 @@ from django.utils.translation import gettext_lazy as _
 from game.wording import translated
 from sms.text import to_e164
 
-ERRORS = {"required": _("Please fill this in."), "max_length": _("That is too long.")}
+ERRORS = {"required": _("Please fill this in."), "max_length": _("This is too long.")}
 
 
 class PhoneField(forms.CharField):
-    """A Ugandan mobile number in any notation, as E.164."""
+    """A Ugandan mobile number in any notation; cleans to E.164."""
 
     def __init__(self) -> None:
         super().__init__(
             label=_("Your mobile number"),
             max_length=40,
-            widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "placeholder": "0772123456"}),
+            widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "placeholder": "0772 123 456"}),
             error_messages=ERRORS,
         )
 
     def clean(self, value: Any) -> str:
-        return said(to_e164, super().clean(value))
+        return parsed(to_e164, super().clean(value))
 
 
-def said(read: Any, value: str) -> str:
-    """What `read` makes of it, or its sentence beside the field."""
+def parsed(parse: Callable[[str], object], value: str) -> str:
+    """Return `parse(value)`; turn its ValueError into an error beside the field, in the page's language."""
     try:
-        return str(read(value))
+        return str(parse(value))
     except ValueError as error:
         raise forms.ValidationError(translated(error)) from None

@@ -1,4 +1,4 @@
-"""The stake form of the pages: the API's rules, with each error beside its field."""
+"""The stake form. It applies the API's rules and shows each error beside its field."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
-from game.pages.fields import ERRORS, PhoneField, said
+from game.pages.fields import ERRORS, PhoneField, parsed
 from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.placing import Stake
 from game.rules.validation import MAX_NAME, payable, prize, read_amount, read_name
@@ -24,7 +24,7 @@ def presets() -> list[int]:
 
 
 class StakeForm(forms.Form):
-    """Who plays, for how much, and against whom."""
+    """A stake: the player, the amount and the opponent."""
 
     phone_number = PhoneField()
     display_name = forms.CharField(
@@ -37,39 +37,40 @@ class StakeForm(forms.Form):
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=30,
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
+        # No autocomplete="off": the browser would not restore the field on Back.
+        widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         error_messages=ERRORS,
     )
     opponent = forms.ChoiceField(
-        label=_("Who do you play against?"),
-        # A stranger is the second choice: never the one that is chosen already.
+        label=_("Who will you play against?"),
+        # A stranger is never preselected.
         choices=(("friend", _("Invite a friend")), ("code", _("I have a code")), ("anyone", _("Anyone"))),
         initial="friend",
         widget=forms.RadioSelect,
-        error_messages={"required": _("Please choose one."), "invalid_choice": _("That is not a valid choice.")},
+        error_messages={"required": _("Please choose one."), "invalid_choice": _("Please choose one of these.")},
     )
     invite_phone = forms.CharField(
         label=_("Your friend's number (optional)"),
-        help_text=_("We text your friend the code and a link."),
+        help_text=_("We'll text your friend the code and a link."),
         max_length=40,
         required=False,
-        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "section-friend tel"}),
         error_messages=ERRORS,
     )
     match_code = forms.CharField(
         label=_("Match code"),
         max_length=LONGEST_TEXT,
         required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "characters"}),
+        widget=forms.TextInput(attrs={"autocapitalize": "characters"}),
         error_messages=ERRORS,
     )
     joining: Entry | None = None
 
     def clean_display_name(self) -> str:
-        return str(said(read_name, self.cleaned_data["display_name"]))
+        return str(parsed(read_name, self.cleaned_data["display_name"]))
 
     def clean_stake_amount(self) -> int:
-        amount = int(said(read_amount, self.cleaned_data["stake_amount"]))
+        amount = int(parsed(read_amount, self.cleaned_data["stake_amount"]))
         if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
             raise forms.ValidationError(
                 _("The stake must be from %(least)s to %(most)s UGX."),
@@ -88,12 +89,12 @@ class StakeForm(forms.Form):
 
     def _read(self, name: str, read: Any) -> None:
         try:
-            self.cleaned_data[name] = said(read, self.cleaned_data.get(name) or "")
+            self.cleaned_data[name] = parsed(read, self.cleaned_data.get(name) or "")
         except forms.ValidationError as error:
             self.add_error(name, error)
 
     def join(self, entry: Entry) -> None:
-        """Fill in a friend's match. Its stake is not the joiner's to choose."""
+        """Fill in a friend's match. The player who joins cannot change its stake."""
         self.joining = entry
         self.initial.update(opponent="code", match_code=entry.match_code, stake_amount=str(entry.stake_amount))
         if isinstance(self.data, QueryDict):
@@ -108,26 +109,26 @@ class StakeForm(forms.Form):
 
     @property
     def inviter_number(self) -> str:
-        """Enough of it for a friend to recognise."""
+        """The inviter's number, masked except for the parts by which a friend recognizes it."""
         return to_local(mask_phone(self.joining.phone)) if self.joining else ""
 
     @property
     def payable(self) -> int:
-        """What the button says; 0 while no stake is filled in."""
+        """The amount on the button; 0 if the stake field holds no amount."""
         try:
             return payable(read_amount(str(self["stake_amount"].value() or "")))
         except ValueError:
             return 0
 
     def focus_on_error(self) -> None:
-        """A reader who cannot see the page starts at the first field to mend."""
+        """Give the first field with an error the focus, so that a screen reader starts there."""
         for name in self.fields:
             if name in self.errors:
                 self.fields[name].widget.attrs["autofocus"] = True
                 return
 
     def stake(self, address: str) -> Stake:
-        """The order, once the form is valid. What belongs to another choice of opponent is left out."""
+        """Return the order of a valid form, without the fields of the opponents that were not chosen."""
         data = self.cleaned_data
         friend, code = data["opponent"] == "friend", data["opponent"] == "code"
         return Stake(
@@ -143,7 +144,7 @@ class StakeForm(forms.Form):
 
 
 def initial_of(entry: Entry) -> dict[str, str]:
-    """What a player gave before, to stake the same again."""
+    """Return the form's values for staking the same again."""
     return {
         "phone_number": to_local(entry.phone),
         "display_name": entry.display_name,

@@ -1,4 +1,4 @@
-"""'Text me my link': the way back to an open stake for who lost the page, or opened it in another browser."""
+"""'Text me my link': the way back to an open stake for a player who lost the page or changed the browser."""
 
 import logging
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from game.notifications import text_own_link
+from game.pages.cookies import ASKED_COOKIE, remember
 from game.pages.fields import PhoneField
 from game.rules.limits import client_address, count_link_request
 from game.rules.refused import Refused
@@ -23,8 +24,8 @@ class LinkForm(forms.Form):
     phone_number = PhoneField()
 
 
-class _AnswersFirst(HttpResponseRedirect):
-    """Does its work when the answer has left: how long that takes tells the asker nothing of a number."""
+class _RespondFirst(HttpResponseRedirect):
+    """Run `work` after the response was sent, so that its duration reveals nothing about a number."""
 
     def __init__(self, target: str, work: Callable[[], None]) -> None:
         super().__init__(target)
@@ -35,9 +36,9 @@ class _AnswersFirst(HttpResponseRedirect):
         try:
             if work is not None:
                 work()
-        # Nobody is there any more to be told.
+        # The response has been sent, so an error can only be logged.
         except Exception:
-            logger.exception("game.text_not_queued: a player's own link")
+            logger.exception("game.text_not_queued: the SMS with a player's own link could not be queued")
         finally:
             super().close()
 
@@ -45,19 +46,21 @@ class _AnswersFirst(HttpResponseRedirect):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def link(request: HttpRequest) -> HttpResponse:
-    """The form, and after it one answer for whatever number was given."""
+    """Show the form. Once it is sent, give the same answer for every number."""
     if request.method != "POST":
         context = {"form": LinkForm(), "asked": "asked" in request.GET, "off": not conf.current().enabled}
         return render(request, "game/link.html", context)
     form = LinkForm(request.POST)
-    if form.is_valid():
-        phone = form.cleaned_data["phone_number"]
-        try:
-            count_link_request(client_address(request))
-        except Refused as refusal:
-            form.add_error("phone_number", refusal.translated())
-            answer = render(request, "game/link.html", {"form": form}, status=refusal.status)
-            answer["Retry-After"] = str(refusal.retry_after)
-            return answer
-        return _AnswersFirst(f"{reverse('link')}?asked", lambda: text_own_link(phone))
-    return render(request, "game/link.html", {"form": form}, status=400)
+    if not form.is_valid():
+        return render(request, "game/link.html", {"form": form}, status=400)
+    phone = form.cleaned_data["phone_number"]
+    try:
+        count_link_request(client_address(request))
+    except Refused as refusal:
+        form.add_error("phone_number", refusal.translated())
+        refused = render(request, "game/link.html", {"form": form}, status=refusal.status)
+        refused["Retry-After"] = str(refusal.retry_after)
+        return refused
+    response = _RespondFirst(f"{reverse('link')}?asked", lambda: text_own_link(phone))
+    remember(response, ASKED_COOKIE, phone, path="/waiting")
+    return response

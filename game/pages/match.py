@@ -1,4 +1,4 @@
-"""The page of a match: who is here, how long, for how much; the game itself is served elsewhere."""
+"""The match page: players, time left, stake and prize. The game itself runs in another app."""
 
 import logging
 
@@ -12,74 +12,94 @@ from django.views.decorators.http import require_safe
 
 from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
-from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
+from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_modified, page, sorry, to_match
 from game.tokens import entry_in, play_address, session_of
 from sms.clicks import record_click
 
 logger = logging.getLogger("game.progress")
 
-_SEEN_SECONDS = 15
+NO_MATCH = _("We can't find this match.")
+_SEEN_SECONDS = 25  # longer than the longest pause between two polls
 
 
 @never_cache
 @require_safe
-def match(request: HttpRequest, game_token: str) -> HttpResponse:
-    """The match. A right `pt` is exchanged for a cookie and taken off the address; a wrong one is refused."""
+def link(request: HttpRequest, game_token: str) -> HttpResponse:
+    """Open the link of an SMS: exchange a valid `pt` for a cookie, answer 403 to a wrong one, name nobody without."""
     session = session_of(game_token)
     if session is None:
-        return friendly(request, 404, _("We know no such match."))
-    given = request.GET.get("pt", "")
-    if given:
-        entry = entry_in(session, given)
-        if entry is None:
-            return friendly(request, 403, FOREIGN_LINK)
-        if request.method == "GET":
-            record_click(request, *entry.link_keys)
-        return to_match(session, given)
-    entry = _player(request, session)
-    if entry is not None:
-        _seen(entry)
+        return sorry(request, 404, NO_MATCH)
+    token = request.GET.get("pt", "")
+    if not token:
+        return _match_page(request, session, None)
+    entry = entry_in(session, token)
+    if entry is None:
+        return sorry(request, 403, FOREIGN_LINK)
+    if request.method == "GET":
+        record_click(request, *entry.link_keys)
+    return to_match(session, entry)
+
+
+@never_cache
+@require_safe
+def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
+    """Show a match to one of its players, or without names to a browser that has no cookie for this address."""
+    session = session_of(game_token)
+    if session is None:
+        return sorry(request, 404, NO_MATCH)
+    return _match_page(request, session, _player(request, session, pk))
+
+
+@never_cache
+@require_safe
+def play(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
+    """Redirect to the game with the player's tokens, so that they stand on no page and in no address of ours."""
+    session = session_of(game_token)
+    entry = _player(request, session, pk) if session else None
+    if session is None or entry is None or session.status != "active" or not settings.GAME_URL:
+        return redirect("match", game_token, pk)
+    return HttpResponseRedirect(play_address(entry))
+
+
+def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> HttpResponse:
     opponent = entry.opponent if entry else None
+    if entry is not None:
+        _mark_seen(entry)
+    here = opponent is not None and _is_here(opponent)
+    tag = etag(session.status, here)
+    if unchanged := not_modified(request, tag):
+        return unchanged
     context = {
         "session": session,
         "entry": entry,
         "opponent": opponent,
-        "opponent_here": opponent is not None and _is_here(opponent),
+        "opponent_here": here,
         "minutes": minutes_left(session.expires_at),
         "ends": milliseconds(session.expires_at),
         "playable": bool(settings.GAME_URL),
     }
-    return page(request, "match", context, live=entry is not None and session.status == "active")
+    return page(request, "match", context, tag, live=entry is not None and session.status == "active")
 
 
-@never_cache
-@require_safe
-def play(request: HttpRequest, game_token: str) -> HttpResponse:
-    """On to the game, with the player's own tokens: no page of ours holds them, and no address of ours."""
-    session = session_of(game_token)
-    entry = _player(request, session) if session else None
-    if session is None or entry is None or session.status != "active" or not settings.GAME_URL:
-        return redirect("match", game_token)
-    return HttpResponseRedirect(play_address(entry))
+def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
+    """Return the player whose page this is, or None if this browser has no cookie for it."""
+    path = request.path.removesuffix("/play")
+    if remembered(request, PLAYER_COOKIE, path) != str(pk):
+        return None
+    return session.entries.select_related("player").filter(pk=pk).first()
 
 
-def _player(request: HttpRequest, session: Session) -> Entry | None:
-    """Whose browser this is, of the session's two."""
-    token = remembered(request, PLAYER_COOKIE, f"/g/{session.token}")
-    return entry_in(session, token) if token else None
-
-
-def _seen(entry: Entry) -> None:
+def _mark_seen(entry: Entry) -> None:
     try:
         cache.set(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
-    # Who is here is a comfort; the match is worth more than it.
+    # The page works without the cache; only "is here" is missing.
     except Exception:  # noqa: BLE001
-        logger.warning("game.cache_down: nobody is seen on the match page")
+        logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
 
 
 def _is_here(entry: Entry) -> bool:
     try:
         return bool(cache.get(f"game_seen:{entry.pk}"))
     except Exception:  # noqa: BLE001
-        logger.warning("game.cache_down: nobody is seen on the match page")
+        logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
         return False

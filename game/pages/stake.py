@@ -1,4 +1,4 @@
-"""The stake form: at the start, for a friend's code, and filled in again after a stake that came to nothing."""
+"""The stake form: empty, for a friend's code, or filled in from a stake that ended without a match."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from game.models import Entry
 from game.money import concerns_its_player
-from game.pages.cookies import own_stake, remember_stake
+from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
@@ -22,19 +22,20 @@ from sms.clicks import record_click
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def stake(request: HttpRequest) -> HttpResponse:
-    """`/` and `/join`: the form, empty or filled in for a code. `?opponent=` chooses against whom."""
+    """`/` and `/join`: the form, empty or for a match code. `?opponent=` preselects the kind of opponent."""
     if request.method == "POST":
-        return _placed(request)
+        return _place(request)
     opponent = request.GET.get("opponent", "")
     form = StakeForm(initial={"opponent": opponent} if opponent in ("friend", "code", "anyone") else {})
-    return _for_code(request, form, request.GET.get("match_code", "").strip())
+    code = request.GET.get("match_code") or request.GET.get("matchcode") or ""
+    return _for_code(request, form, code.strip())
 
 
 @never_cache
 @require_safe
-def retry(request: HttpRequest) -> HttpResponse:
-    """The form as this browser's last stake filled it in."""
-    entry = own_stake(request)
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the form, filled in as for this stake."""
+    entry = stake_of(request, pk)
     if entry is None:
         return redirect("stake")
     return _for_code(request, StakeForm(initial=initial_of(entry)), entry.joins_code)
@@ -49,7 +50,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
     except Refused as refusal:
         if refusal.status == 409:
             return _gone(request, code, refusal, status=200)
-        if refusal.status in (400, 404):  # a slip of the finger: what was typed stays, to be mended
+        if refusal.status in (400, 404):  # probably a typing error, so keep the input for correction
             form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
     if request.method == "GET":
@@ -58,7 +59,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
 
 
 def _match_of(code: str, address: str) -> Entry:
-    """The open match of a code. Raises Refused; a wrong guess counts, whichever way it is asked."""
+    """Return the open match of a code. Raises Refused. Each unknown code counts against the address's limit."""
     refuse_code_guessing(address)
     try:
         return open_match(read_code(code))
@@ -71,7 +72,7 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Where a code ends that nobody can join (any more): not in a form that stakes with a stranger."""
+    """Render the page for a match code that cannot be joined. A form here could stake against a stranger by mistake."""
     context = {
         "code": read_code(code),
         "message": refusal.translated(),
@@ -80,30 +81,30 @@ def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> 
     return render(request, "game/gone.html", context, status=status)
 
 
-def _refused(answer: HttpResponse, refusal: Refused) -> HttpResponse:
-    """Too many guesses are told to machines too; any other bad code is a page to go on from."""
+def _refused(response: HttpResponse, refusal: Refused) -> HttpResponse:
+    """Set the status and `Retry-After` of a limit. The page of any other bad code stays 200."""
     if refusal.retry_after is not None:
-        answer.status_code = refusal.status
-        answer["Retry-After"] = str(refusal.retry_after)
-    return answer
+        response.status_code = refusal.status
+        response["Retry-After"] = str(refusal.retry_after)
+    return response
 
 
-def _placed(request: HttpRequest) -> HttpResponse:
+def _place(request: HttpRequest) -> HttpResponse:
     form = StakeForm(request.POST)
     if not form.is_valid():
-        return _mend(request, form, 400)
+        return _with_errors(request, form, 400)
     try:
         placed = place(form.stake(client_address(request)))
     except Refused as refusal:
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.translated())
-        return _refused(_mend(request, form, refusal.status), refusal)
-    answer = redirect("waiting")
-    remember_stake(answer, placed.entry)
-    return answer
+        return _refused(_with_errors(request, form, refusal.status), refusal)
+    response = redirect("waiting", placed.entry.pk)
+    remember_own_stake(request, response, placed.entry)
+    return response
 
 
-def _mend(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
-    """The form again, with its errors; a friend's match keeps its stake, and one that is gone has a page of its own."""
+def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
+    """Show the form with its errors. The stake of a friend's match stays fixed; a closed match has its own page."""
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")
     if form.cleaned_data.get("opponent") == "code" and code and known:
@@ -118,7 +119,6 @@ def _mend(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
 
 
 def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", status: int = 200) -> HttpResponse:
-    own = own_stake(request)
     minutes = settings.QUEUE_EXPIRY_MINUTES
     context: dict[str, Any] = {
         "form": form,
@@ -126,6 +126,7 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
         "notice": notice,
         "fee": settings.COMMISSION_FLAT,
         "minutes": f"{minutes:g}",
-        "own": own if own is not None and concerns_its_player(own) else None,
+        "minutes_plural": 1 if minutes == 1 else 2,
+        "own": [entry for entry in own_stakes(request) if concerns_its_player(entry)],
     }
     return render(request, "game/stake.html", context, status=status)

@@ -1,4 +1,4 @@
-"""The page of a stake that waits."""
+"""The page of one stake, from the payment to the match or the refund."""
 
 from typing import Any
 
@@ -9,82 +9,158 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from game import clock
 from game.models import Entry
 from game.money import due_back
-from game.pages.cookies import own_stake, remember_stake
-from game.pages.live import FOREIGN_LINK, friendly, milliseconds, minutes_left, page, to_match
-from game.pages.paying import may_still_ring, paying, why_not_paid
+from game.pages.cookies import (
+    ASKED_COOKIE,
+    may_see,
+    own_stakes,
+    remember_own_stake,
+    remember_stake,
+    remembered,
+    stake_of,
+)
+from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_modified, page, sorry, to_match
+from game.pages.paying import no_money_was_taken, paying, prompt_may_be_open, why_not_paid
 from game.rules import ending
 from game.rules.limits import INVITE_REFUSALS
 from game.rules.validation import prize
-from game.tokens import entry_of, player_token
-from game.wording import INVITE_WORDS, end_of
+from game.templatetags.pages import ugx
+from game.tokens import entry_of
+from game.wording import INVITE_STATUS, end_of, shown_phone
+from payments.collecting import RINGING
 from sms.models import SmsMessage
-from sms.text import to_local
+
+# Of the entry and its payment, all that decides what the page says. Amounts, names and numbers never change.
+_DECISIVE = (
+    *("status", "reason", "opened_at", "expires_at", "session_id", "session__expires_at", "invite_phone"),
+    *("invite_refused", "payment__status", "payment__collection", "payment__asked_at", "payment__collected_at"),
+    *("payment__refunded_at", "payment__refund_due", "payment__contested", "payment__reason"),
+)
 
 
 @never_cache
 @require_safe
-def waiting(request: HttpRequest) -> HttpResponse:
-    """What happens to the stake of this browser; moves on to the match when there is one.
+def find(request: HttpRequest) -> HttpResponse:
+    """`/waiting`: go on to this browser's newest stake, or to the stake of a link (`pt`) from an SMS."""
+    if token := request.GET.get("pt", ""):
+        return _follow_link(request, token)
+    stakes = own_stakes(request)
+    return redirect("waiting", stakes[0].pk) if stakes else redirect("stake")
 
-    `pt`, from a text, is exchanged for the cookie and taken off the address.
-    """
-    if given := request.GET.get("pt", ""):
-        return _came_back(request, given)
-    entry = own_stake(request)
+
+@never_cache
+@require_safe
+def waiting(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a stake to the browser that has its cookie. Once there is a match, redirect to it."""
+    if not may_see(request, pk):
+        return redirect("link")
+    tag = _tag(pk)
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    entry = stake_of(request, pk)
     if entry is None:
-        return redirect("stake")
+        return redirect("link")
     if entry.state == Entry.Status.MATCHED and entry.session is not None:
-        return to_match(entry.session, player_token(entry))
-    return page(request, "waiting", _waiting_context(entry), live=entry.state != Entry.Status.EXPIRED)
+        return to_match(entry.session, entry)
+    return page(request, "waiting", _context(entry), tag, live=_may_change(entry))
 
 
-def _came_back(request: HttpRequest, token: str) -> HttpResponse:
+@require_POST
+def leave(request: HttpRequest, pk: int) -> HttpResponse:
+    """Cancel a stake, unless it has been matched meanwhile."""
+    entry = stake_of(request, pk)
+    if entry is not None:
+        ending.leave(entry)
+    return redirect("waiting", pk)
+
+
+def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     entry = entry_of(token)
     if entry is None:
-        return friendly(request, 403, FOREIGN_LINK)
-    answer = redirect("waiting")
-    remember_stake(answer, entry)
-    return answer
+        return sorry(request, 403, FOREIGN_LINK)
+    response = redirect("waiting", entry.pk)
+    # Anybody can send somebody else a link. The start page lists the stake only if this browser asked for its number.
+    if remembered(request, ASKED_COOKIE, "/waiting") == entry.phone:
+        remember_own_stake(request, response, entry)
+    else:
+        remember_stake(response, entry)
+    return response
 
 
-def _waiting_context(entry: Entry) -> dict[str, Any]:
-    state = entry.state
+def _tag(pk: int) -> str:
+    """Return the page's entity tag, without reading more than the columns that decide."""
+    row = Entry.objects.filter(pk=pk).values(*_DECISIVE).first()
+    if row is None:
+        return ""
+    now = clock.now()
+    ends = (
+        row["expires_at"],
+        row["session__expires_at"],
+        row["payment__asked_at"] and row["payment__asked_at"] + RINGING,
+    )
+    invite = None
+    if row["status"] == Entry.Status.OPEN and row["invite_phone"]:
+        key = Entry(pk=pk).invite_key
+        invite = SmsMessage.objects.filter(dedupe_key=key).values_list("status", flat=True).first()
+    return etag(*row.values(), *(end is not None and end <= now for end in ends), invite)
+
+
+def _may_change(entry: Entry) -> bool:
+    return entry.is_live or prompt_may_be_open(entry) or due_back(entry)
+
+
+def _context(entry: Entry) -> dict[str, Any]:
+    state, payment = entry.state, entry.payment
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
-    invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
+    asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
+    why = why_not_paid(payment)
+    # The provider's reason says more than "Your payment failed.".
+    explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,
         "state": state,
+        "heading": _heading(entry, asks),
         "reason": reason,
-        "sentences": [sentence.translated() for sentence in sentences],
-        "invite_status": invite.status if invite else "",
-        "invite_words": _invite_words(entry, invite),
-        "invite_number": to_local(entry.invite_phone) if entry.invite_phone else "",
-        "paying": paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None,
-        "paid": entry.payment.collected_at is not None,
-        "own_number": to_local(entry.phone),
-        "why_not_paid": why_not_paid(entry.payment),
-        "may_still_ring": state == Entry.Status.EXPIRED and may_still_ring(entry),
+        "sentences": [why, *explained] if why else explained,
+        "paying": asks,
+        "paid": payment.collected_at is not None,
+        "own_number": shown_phone(entry.phone),
+        "prompt_may_be_open": state == Entry.Status.EXPIRED and prompt_may_be_open(entry),
         "due_back": due_back(entry),
-        "refunded": entry.payment.refunded_at is not None,
+        "refunded": payment.refunded_at is not None,
         "prize": prize(entry.stake_amount),
         "minutes": minutes_left(entry.expires_at),
         "ends": milliseconds(entry.expires_at),
         "join_url": f"{settings.FRONTEND_URL.rstrip('/')}/?match_code={entry.match_code or ''}",
+        **_invite(entry),
     }
 
 
-def _invite_words(entry: Entry, invite: SmsMessage | None) -> str:
-    if invite is not None:
-        return str(INVITE_WORDS[invite.status])
-    # Not of "": that is the catalogue's header.
-    return gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
+def _heading(entry: Entry, asks: dict[str, Any] | None) -> str:
+    """Return the page's heading, which is its title too: first what the player most wants to know."""
+    if asks is not None:
+        if asks["step"] == "ringing":
+            return gettext("Confirm %(amount)s on your phone") % {"amount": ugx(asks["amount"])}
+        return gettext("Waiting for your payment")
+    if entry.is_live:
+        return gettext("Waiting for your friend") if entry.match_code else gettext("Searching for an opponent")
+    if entry.payment.refunded_at is not None:
+        return gettext("You got %(amount)s back") % {"amount": ugx(entry.payment.amount)}
+    if due_back(entry):
+        return gettext("You are getting %(amount)s back") % {"amount": ugx(entry.payment.amount)}
+    return gettext("No money was taken") if no_money_was_taken(entry.payment) else gettext("This stake has ended")
 
 
-@require_POST
-def leave(request: HttpRequest) -> HttpResponse:
-    entry = own_stake(request)
-    if entry is not None:
-        ending.leave(entry)
-    return redirect("waiting")
+def _invite(entry: Entry) -> dict[str, str]:
+    message = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
+    if message is not None:
+        sentence = str(INVITE_STATUS[message.status])
+    else:  # gettext("") would return the catalogue's header
+        sentence = gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
+    return {
+        "invite_status": message.status if message else "",
+        "invite_sentence": sentence,
+        "invite_number": shown_phone(entry.invite_phone) if entry.invite_phone else "",
+    }

@@ -1,4 +1,4 @@
-"""What the pages' templates need beyond Django's own."""
+"""Template tags and filters of the players' pages."""
 
 from typing import Any
 
@@ -10,17 +10,23 @@ register = template.Library()
 
 @register.simple_tag
 def own_languages() -> list[tuple[str, str]]:
-    """The languages, each by its own name: Django's tag would translate the names."""
+    """Return the languages, each named in itself. Django's own tag would translate the names."""
     return list(settings.LANGUAGES)
 
 
 @register.simple_tag
-def house() -> dict[str, Any]:
-    """Who runs the site."""
+def site_facts() -> dict[str, Any]:
+    """Return what each page's footer says about the operator of the site."""
     return {"support": settings.SUPPORT_CONTACT, "terms": settings.TERMS_URL, "age": settings.MIN_AGE}
 
 
 @register.filter
 def commas(amount: int) -> str:
-    """`5,000` in every language: Ugandan money is written so, whatever Django does with a language's numbers."""
+    """Return `5,000`. Ugandan money is written like this in every language, whatever Django's localization says."""
     return f"{amount:,}"
+
+
+@register.filter
+def ugx(amount: int) -> str:
+    """Return `5,000 UGX`."""
+    return f"{amount:,} UGX"

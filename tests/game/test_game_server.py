@@ -128,16 +128,16 @@ def test_the_button_leads_to_the_game_with_the_player_s_own_tokens(settings: Any
     first, second = stake(Client(), ALICE), stake(Client(), BOB)
     path = f"/g/{second['game_token']}"
     alice = Client()
-    alice.get(path, {"pt": first["player_token"]})
+    path = alice.get(path, {"pt": first["player_token"]})["Location"]
     page = alice.get(path).content.decode()
-    assert "The game itself is served elsewhere" in page
+    assert "The game runs in another app." in page
     assert "Play now" not in page
     assert alice.get(f"{path}/play")["Location"] == path
 
     settings.GAME_URL = "https://cards.example.com/table/{token}#{pt}"
     page = alice.get(path).content.decode()
     assert f'href="{path}/play"' in page
-    assert "served elsewhere" not in page
+    assert "another app" not in page
     assert first["player_token"] not in page
     answer = alice.get(f"{path}/play")
     token = player_token(Session.objects.get().entries.get(player__phone="+256772000001"))
@@ -146,7 +146,7 @@ def test_the_button_leads_to_the_game_with_the_player_s_own_tokens(settings: Any
     # A stranger, and a match that is over, lead to no game.
     assert "Play now" not in Client().get(path).content.decode()
     assert Client().get(f"{path}/play")["Location"] == path
-    assert Client().get("/g/unknown/play")["Location"] == "/g/unknown"
+    assert Client().get("/g/unknown/1/play")["Location"] == "/g/unknown/1"
     Session.objects.update(expires_at="2026-01-01T00:00:00Z")
     assert alice.get(f"{path}/play")["Location"] == path
 
@@ -236,4 +236,6 @@ def test_the_frontend_and_this_service_behind_one_proxy(proxy: str) -> None:
         timeout=5,
     )
     assert "Searching for an opponent" in placed.text
-    assert placed.url == f"{proxy}/waiting"
+    assert re.fullmatch(rf"{proxy}/waiting/\d+", placed.url)
+    stake(Client(), BOB)
+    assert "Your match" in browser.get(placed.url, timeout=5).text

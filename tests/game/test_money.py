@@ -118,7 +118,7 @@ def test_refunded_is_told_once_and_shown(client: Client) -> None:
     assert SmsMessage.objects.get(kind="refunded").text == "Your 1100 UGX from PlayMatatu was refunded."
     answer = status(client, _token(entry))
     assert answer["refund"] == {"status": "refunded", "amount": 1100, "phone_number": "+256772000001"}
-    assert "1100 UGX have been sent back to 0772000001." in answer["message"]
+    assert "We sent 1100 UGX back to 0772 000 001." in answer["message"]
 
 
 def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) -> None:
@@ -168,7 +168,7 @@ def test_success_after_failed(client: Client) -> None:
     )
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "refund_due")
-    assert "1100 UGX will be refunded to 0772000001" in answer["message"]
+    assert "We will refund 1100 UGX to 0772 000 001." in answer["message"]
     assert refunding.due().get().status == "FAILED"
     # An operator's look at it opens nothing.
     call_command("expire_queue")

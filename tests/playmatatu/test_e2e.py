@@ -45,18 +45,18 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     bob.page.get_by_role("button", name="Pay 2,000 UGX").wait_for()
     bob.fits()
     bob.stake()
-    bob.page.get_by_text("Your match").wait_for()
+    bob.page.get_by_role("heading", name="Your match").wait_for()
     # The first player's page moves on by itself.
-    alice.page.get_by_text("Your match").wait_for()
+    alice.page.get_by_role("heading", name="Your match").wait_for()
     assert "pt=" not in alice.page.url
 
     for player, other, number in ((alice, "Bob", "0772000001"), (bob, "Alice", "0772000002")):
         player.page.context.clear_cookies()
         player.page.goto(last_link(sandbox, number))
         assert "pt=" not in player.page.url
-        player.page.get_by_text(other).wait_for()
+        player.page.get_by_text(other, exact=True).wait_for()
         player.fits()
-    bob.page.get_by_text("is here").wait_for()
+    bob.page.get_by_text("is here", exact=True).wait_for()
     assert alice.complaints == bob.complaints == []
 
 
@@ -73,7 +73,7 @@ def test_a_failed_payment_and_its_retry(browser: Browser, site: str, sandbox: Sa
 
     post_save.connect(note, sender=Payment)
     try:
-        for word, heading in (("FAILED", "Your payment failed"), ("SUCCESS", "Searching for an opponent")):
+        for word, heading in (("FAILED", "No money was taken"), ("SUCCESS", "Searching for an opponent")):
             alice.fill(amount="1000")
             alice.page.get_by_label("Anyone").check()
             alice.stake()

@@ -1,4 +1,4 @@
-"""'Text me my link': an open stake is found again from any browser, and a number tells nobody anything."""
+"""'Text me my link' leads any browser to an open stake and reveals nothing about a number."""
 
 import logging
 import re
@@ -16,6 +16,7 @@ from django.utils import timezone
 from game.models import Entry, LinkRequest, Session
 from sms.models import SmsMessage
 from tests.conftest import Sandbox, wait_for
+from tests.game.pages.helpers import leave
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,10 +26,10 @@ def ask(phone: str = ALICE, client: Client | None = None, **more: Any) -> Any:
     return (client or Client()).post("/link", {"phone_number": phone}, **more)
 
 
-def link_in(sandbox: Sandbox) -> str:
-    [text] = [item for item in sandbox.inbox() if item["text"].startswith("Your PlayMatatu stake: ")]
-    assert text["to"] == ALICE
-    return str(text["text"].split()[-1])
+def link_in(sandbox: Sandbox, count: int = 1) -> str:
+    texts = [item for item in sandbox.inbox() if item["text"].startswith("Your PlayMatatu stake: ")]
+    assert [text["to"] for text in texts] == [ALICE] * count
+    return str(texts[0]["text"].split()[-1])
 
 
 def test_the_link_of_an_open_stake(sandbox: Sandbox, settings: Any) -> None:
@@ -37,14 +38,19 @@ def test_the_link_of_an_open_stake(sandbox: Sandbox, settings: Any) -> None:
     answer = ask("+256 772 000 001")
     assert (answer.status_code, answer["Location"]) == (302, "/link?asked")
     address = link_in(sandbox)
-    # The page is ours, and a frontend of another origin has none for it.
+    # The page belongs to this service; a frontend of another origin does not have it.
     assert address.startswith("https://sms.example.com/waiting?pt=")
     elsewhere = Client()
     followed = elsewhere.get(address.removeprefix("https://sms.example.com"))
-    assert (followed.status_code, followed["Location"]) == (302, "/waiting")
-    assert "Searching for an opponent" in elsewhere.get("/waiting").content.decode()
-    assert "Your open stake" in elsewhere.get("/").content.decode()
-    [message] = SmsMessage.objects.filter(kind="own_link")
+    assert (followed.status_code, followed["Location"]) == (302, f"/waiting/{Entry.objects.get().pk}")
+    assert "Searching for an opponent" in elsewhere.get(followed["Location"]).content.decode()
+    # Anybody can send a link, so only the browser that asked for it lists the stake as its own.
+    assert "Your open stake" not in elsewhere.get("/").content.decode()
+    own = Client()
+    ask(client=own)
+    own.get(link_in(sandbox, 2).removeprefix("https://sms.example.com"))
+    assert "Your open stake" in own.get("/").content.decode()
+    message = SmsMessage.objects.filter(kind="own_link").earliest("pk")
     assert message.expires_at == Entry.objects.get().expires_at
 
 
@@ -64,10 +70,10 @@ def test_the_link_of_a_match(sandbox: Sandbox, settings: Any) -> None:
 
 @pytest.fixture
 def nothing_open(settings: Any) -> list[str]:
-    """Numbers of whom nothing is to be found again."""
+    """Numbers without an open stake, a match or a refund due."""
     client = Client()
     client.post("/", {"phone_number": BOB, "stake_amount": "1000", "opponent": "anyone"})
-    client.post("/waiting/leave")
+    leave(client)
     for phone in (CAROL, DAVE):
         stake(Client(), phone, 3000)
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -78,7 +84,7 @@ def nothing_open(settings: Any) -> list[str]:
     return [BOB, CAROL, "0772000005", "0772999999"]
 
 
-def test_whoever_asks_gets_one_answer(nothing_open: list[str], sandbox: Sandbox, settings: Any) -> None:
+def test_every_number_gets_the_same_answer(nothing_open: list[str], sandbox: Sandbox, settings: Any) -> None:
     stake(Client(), ALICE)
     settings.LINKS_PER_PHONE_HOUR = 1
     before = SmsMessage.objects.count()
@@ -92,12 +98,12 @@ def test_whoever_asks_gets_one_answer(nothing_open: list[str], sandbox: Sandbox,
         headers = tuple(sorted((name, value) for name, value in answer.headers.items() if name != "Expires"))
         seen.add((answer.status_code, headers, answer.content, page))
     assert len(seen) == 1
-    assert "If this number has an open stake or a match, its link is on its way by SMS." in seen.pop()[-1]
+    assert "If this number has an open stake or a match, we are texting its link now." in seen.pop()[-1]
     assert SmsMessage.objects.count() == before + 1
 
 
-def test_the_answer_waits_for_nothing_that_a_number_decides(live_server: Any, sandbox: Sandbox, settings: Any) -> None:
-    """Inline delivery talks to DMark for as long as that takes; the answer has left by then."""
+def test_the_answer_does_not_wait_for_the_text(live_server: Any, sandbox: Sandbox, settings: Any) -> None:
+    """Inline delivery talks to DMark after the answer was sent."""
     settings.SMS_READ_TIMEOUT = 10.0
     stake(Client(), ALICE)
     sandbox.faults(send="late", answer_after=2)
@@ -112,8 +118,8 @@ def test_the_answer_waits_for_nothing_that_a_number_decides(live_server: Any, sa
     wait_for(ended.exists)
 
 
-def test_the_database_is_asked_the_same_for_each(nothing_open: list[str]) -> None:
-    """Before the answer leaves nothing is looked up by the number."""
+def test_the_queries_before_the_answer_are_the_same(nothing_open: list[str]) -> None:
+    """Nothing is looked up by the number before the answer is sent."""
     stake(Client(), ALICE)
     asked = []
     for phone in (ALICE, *nothing_open):
@@ -143,7 +149,7 @@ def test_a_phone_gets_a_few_an_hour(sandbox: Sandbox, settings: Any) -> None:
     assert texts.count() == 3
 
 
-def test_an_address_may_ask_so_often(settings: Any) -> None:
+def test_the_limit_of_an_address(settings: Any) -> None:
     settings.LINKS_PER_ADDRESS_HOUR, settings.TRUSTED_PROXY_COUNT = 2, 1
     for phone in (ALICE, BOB):
         assert ask(phone, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 302
@@ -154,10 +160,10 @@ def test_an_address_may_ask_so_often(settings: Any) -> None:
     assert ask(headers={"X-Forwarded-For": "192.0.2.2"}).status_code == 302
     LinkRequest.objects.update(at=timezone.now() - timedelta(minutes=61))
     assert ask(headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 302
-    assert LinkRequest.objects.count() == 1  # what counts no more is gone
+    assert LinkRequest.objects.count() == 1  # rows older than the window are deleted
 
 
-def test_a_bad_number_is_told_and_counts_nothing() -> None:
+def test_a_bad_number_is_shown_and_not_counted() -> None:
     answer = ask("0312345678")
     assert answer.status_code == 400
     page = answer.content.decode()
@@ -174,7 +180,7 @@ def test_a_forged_link_is_refused() -> None:
         answer = Client().get("/waiting", {"pt": token})
         assert answer.status_code == 403
         assert "This link is not yours" in answer.content.decode()
-        assert "stake" not in answer.cookies
+        assert not {"stake", "stakes"} & set(answer.cookies)
 
 
 def test_a_failure_after_the_answer_is_logged(
@@ -189,12 +195,12 @@ def test_a_failure_after_the_answer_is_logged(
     with caplog.at_level(logging.ERROR, "game.link"):
         assert ask().status_code == 302
     assert [record.getMessage() for record in caplog.records if record.name == "game.link"] == [
-        "game.text_not_queued: a player's own link"
+        "game.text_not_queued: the SMS with a player's own link could not be queued"
     ]
 
 
 def test_nothing_is_promised_while_texts_are_off(client: Client, settings: Any) -> None:
     settings.SMS_SERVICE_PASSWORD = ""
     page = ask(client=client, follow=True).content.decode()
-    assert "Texts are switched off at the moment, so no link can be sent." in page
-    assert "on its way" not in page
+    assert "Texts are switched off at the moment, so we can't send a link." in page
+    assert "texting its link" not in page

@@ -1,4 +1,4 @@
-"""The match page: its link, who sees what, who is here, and the end."""
+"""The match page: its link, the names, presence, and the end."""
 
 import re
 from datetime import timedelta
@@ -11,19 +11,22 @@ from django.utils import timezone
 from game.models import Session
 from tests.game_helpers import ALICE, BOB, stake
 
+Players = tuple[tuple[Client, str], tuple[Client, str]]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def players(settings: Any) -> tuple[Client, Client, str]:
-    """Two browsers that opened their links, and the match's address."""
+def players(settings: Any) -> Players:
+    """Two browsers that opened their links, each with the address of its own match page."""
     settings.COMMISSION_FLAT = 300
     first, second = stake(Client(), ALICE, 2000, display_name="Alice"), stake(Client(), BOB, 2000, display_name="Bob")
-    path = f"/g/{second['game_token']}"
-    alice, bob = Client(), Client()
-    for client, placed in ((alice, first), (bob, second)):
-        assert client.get(path, {"pt": placed["player_token"]})["Location"] == path
-    return alice, bob, path
+    found = []
+    for placed in (first, second):
+        client = Client()
+        answer = client.get(f"/g/{second['game_token']}", {"pt": placed["player_token"]})
+        assert answer["Location"] == f"/g/{second['game_token']}/{placed['queue_id']}"
+        found.append((client, answer["Location"]))
+    return found[0], found[1]
 
 
 def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:
@@ -37,17 +40,21 @@ def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:
     assert fresh.get(path, {"pt": "wrong"}).status_code == 403
     assert fresh.get("/g/unknown").status_code == 404
     answer = fresh.get(path, {"pt": first["player_token"]})
-    assert (answer.status_code, answer["Location"]) == (302, path)
+    own = f"{path}/{first['queue_id']}"
+    assert (answer.status_code, answer["Location"]) == (302, own)
     cookie = answer.cookies["player"]
     assert cookie["httponly"]
-    assert cookie["path"] == path
-    assert b"Bob" in fresh.get(path).content
+    assert cookie["path"] == own
+    assert b"Bob" in fresh.get(own).content
+    # The cookie of one player is not good for the other's page.
+    for other in (path, f"{path}/{second['queue_id']}", f"{path}/999999"):
+        assert b"Bob" not in fresh.get(other).content
     fresh.cookies["player"] = "forged:x"
-    assert b"Bob" not in fresh.get(path).content
+    assert b"Bob" not in fresh.get(own).content
 
 
-def test_it_shows_all_of_the_match(players: tuple[Client, Client, str]) -> None:
-    alice, bob, path = players
+def test_it_shows_all_of_the_match(players: Players) -> None:
+    (alice, path), (bob, bob_path) = players
     page = alice.get(path).content.decode()
     for words in ("Alice", "Bob", "2,000 UGX", "4,000 UGX", "not here yet", "10 minutes"):
         assert words in page
@@ -55,31 +62,32 @@ def test_it_shows_all_of_the_match(players: tuple[Client, Client, str]) -> None:
     assert ends
     assert int(ends[1]) == int(Session.objects.get().expires_at.timestamp() * 1000)
     assert '<noscript><meta http-equiv="refresh"' in page
-    bob.get(path)
+    bob.get(bob_path)
     part = alice.get(path, headers={"X-Part": "1"}).content.decode()
-    assert "is here" in part
+    assert "Alice, you." in part
+    assert "Bob is here." in part
     assert "data-live" in part
     assert "<html" not in part
 
 
-def test_a_match_that_is_over_leads_on(players: tuple[Client, Client, str]) -> None:
-    alice, _bob, path = players
+def test_a_match_that_has_ended_leads_on(players: Players) -> None:
+    (alice, path), _bob = players
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     for client in (alice, Client()):
         page = client.get(path).content.decode()
-        assert "This match is over" in page
+        assert "This match has ended" in page
         assert "Stake again" in page
         assert "refresh" not in page
         assert "data-live" not in page
-        assert "Open the link in your own text" not in page
+        assert "open the link in your own SMS" not in page
 
 
-def test_foreign_links_get_a_friendly_page_and_a_way_back(players: tuple[Client, Client, str]) -> None:
-    _alice, _bob, path = players
+def test_foreign_links_get_a_friendly_page_and_a_way_back(players: Players) -> None:
+    path = players[0][1].rpartition("/")[0]
     for answer, status, words in (
-        (Client().get("/g/unknown"), 404, "We know no such match."),
+        (Client().get("/g/unknown"), 404, "We can&#x27;t find this match."),
         (Client().get(path, {"pt": "wrong"}), 403, "This link is not yours"),
-        (Client().get(path), 200, "Open the link in your own text message to play."),
+        (Client().get(path), 200, "To play, open the link in your own SMS."),
     ):
         page = answer.content.decode()
         assert answer.status_code == status

@@ -1,4 +1,4 @@
-"""What a page costs a phone and may do in its browser: bytes, files, hosts, headers. In every state of every page."""
+"""The bytes, files, hosts and headers of every page in every state."""
 
 import re
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from game.models import Entry, Session
 from payments.models import Payment
+from tests.game.pages.helpers import own
 from tests.game_helpers import ALICE, BOB, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,18 +56,18 @@ def _searching(client: Client) -> Any:
 def _over(client: Client) -> Any:
     _searching(client)
     Entry.objects.update(status="expired", reason="payment_failed")
-    return client.get("/waiting")
+    return client.get("/waiting", follow=True)
 
 
 def _ringing(client: Client) -> Any:
     """The longest of the payment's states."""
     _unpaid(client, asked_at=timezone.now(), collection="in_doubt")
-    return client.get("/waiting")
+    return client.get("/waiting", follow=True)
 
 
 def _silent(client: Client) -> Any:
     _unpaid(client, asked_at=timezone.now() - timedelta(minutes=4), collection="asked")
-    return client.get("/waiting")
+    return client.get("/waiting", follow=True)
 
 
 def _unpaid(client: Client, **order: Any) -> None:
@@ -79,12 +80,12 @@ def _refund_due(client: Client) -> Any:
     _searching(client)
     Entry.objects.update(status="expired", reason="timed_out")
     Payment.objects.update(collected_at=timezone.now())
-    return client.get("/waiting")
+    return client.get("/waiting", follow=True)
 
 
 def _retry(client: Client) -> Any:
     _over(client)
-    return client.get("/waiting/retry")
+    return client.get(own(client, "/retry"))
 
 
 def _match(client: Client) -> Any:

@@ -1,4 +1,4 @@
-"""The pages a player sees, without a browser: forms, cookies, headers."""
+"""The pages without a browser: forms, cookies, links."""
 
 import re
 from typing import Any
@@ -8,21 +8,19 @@ from django.test import Client
 
 from game.models import Entry, Session
 from tests.conftest import Sandbox
+from tests.game.pages.helpers import fill, own
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def fill(client: Client, **fields: str) -> Any:
-    return client.post("/", {"phone_number": ALICE, "stake_amount": "1000", "opponent": "anyone"} | fields)
-
-
 def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     alice, bob = Client(), Client()
     answer = fill(alice, display_name="Alice", stake_amount="2,000", opponent="friend", invite_phone=BOB)
-    assert (answer.status_code, answer["Location"]) == (302, "/waiting")
-    page = alice.get("/waiting").content.decode()
-    code = Entry.objects.get().match_code or ""
+    entry = Entry.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"/waiting/{entry.pk}")
+    page = alice.get(answer["Location"]).content.decode()
+    code = entry.match_code or ""
     assert code in page
     assert "Your invite has been sent." in page
     link = re.search(r"/\?match_code=\S+", sandbox.inbox()[0]["text"])
@@ -31,7 +29,7 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     assert f'value="{code}"' in form
     assert 'value="2000"' in form
     answer = fill(bob, phone_number=BOB, display_name="Bob", stake_amount="2000", opponent="code", match_code=code)
-    assert answer["Location"] == "/waiting"
+    assert answer["Location"] == f"/waiting/{Entry.objects.latest('pk').pk}"
     for client, me, other in ((alice, "Alice", "Bob"), (bob, "Bob", "Alice")):
         met = client.get("/waiting", follow=True)
         address = met.redirect_chain[-1][0]
@@ -39,20 +37,21 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
         assert "pt=" not in address
         assert me in met.content.decode()
         assert other in met.content.decode()
-    assert "is here" in alice.get(address).content.decode()
+    assert address.endswith(f"/{Entry.objects.latest('pk').pk}")
+    assert "Bob is here." in alice.get("/waiting", follow=True).content.decode()
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"phone_number": "123"}, "phone number"),
-        ({"stake_amount": "ten"}, "whole UGX"),
+        ({"stake_amount": "ten"}, "whole amount in UGX"),
         ({"stake_amount": "1"}, "from 1,000 to 5,000,000"),
         ({"opponent": "friend", "invite_phone": "0312345678"}, "not a mobile number"),
         ({"opponent": "friend", "invite_phone": ALICE}, "cannot invite yourself"),
         ({"opponent": "code", "match_code": ""}, "6 letters and digits"),
         ({"opponent": "code", "match_code": "ABC234"}, "No match has this code"),
-        ({"opponent": "nobody"}, "valid choice"),
+        ({"opponent": "nobody"}, "choose one of these"),
         ({"display_name": "a\x07b"}, "special characters"),
     ],
 )
@@ -79,10 +78,10 @@ def test_forms_carry_csrf() -> None:
 def test_a_wrong_token_is_a_friendly_page() -> None:
     answer = fill(Client(enforce_csrf_checks=True))
     assert answer.status_code == 403
-    assert "must accept cookies" in answer.content.decode()
+    assert "allow cookies" in answer.content.decode()
 
 
-def test_presets_are_stakes_that_may_be(client: Client, settings: Any) -> None:
+def test_presets_lie_within_the_limits(client: Client, settings: Any) -> None:
     settings.MIN_STAKE_AMOUNT, settings.MAX_STAKE_AMOUNT = 2000, 5000
     page = client.get("/").content.decode()
     assert re.findall(r'data-amount="(\d+)"', page) == ["2000", "5000"]
@@ -91,7 +90,7 @@ def test_presets_are_stakes_that_may_be(client: Client, settings: Any) -> None:
 def test_an_unknown_page_is_friendly(client: Client) -> None:
     answer = client.get("/nowhere")
     assert answer.status_code == 404
-    assert "There is no such page" in answer.content.decode()
+    assert "We can't find this page" in answer.content.decode()
 
 
 def test_labels_errors_and_fields_belong_together(client: Client) -> None:
@@ -106,7 +105,7 @@ def test_labels_errors_and_fields_belong_together(client: Client) -> None:
         assert described
         for target in described[1].split():
             assert f'id="{target}"' in page
-    # One field at most may take the focus: the first to mend.
+    # Only the first field with an error takes the focus.
     assert len(re.findall(r"\bautofocus\b", page)) == 1
     [field] = re.findall(r'<input[^>]* id="id_phone_number"[^>]*>', page)
     assert "autofocus" in field
@@ -119,7 +118,7 @@ def test_join_shows_the_stake_before_paying(client: Client, settings: Any) -> No
     settings.COMMISSION_FLAT = 500
     created = stake(client, ALICE, 3000, create_private=True)
     page = client.get("/join", {"match_code": created["match_code"].lower()}).content.decode()
-    for words in ("3,000 UGX", "6,000 UGX", ">Pay 3,500 UGX</button>", "500 UGX is our fee"):
+    for words in ("3,000 UGX", "6,000 UGX", ">Pay 3,500 UGX</button>", "This includes our 500 UGX fee."):
         assert words in page
     [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', page)
     assert 'value="3000"' in amount
@@ -145,7 +144,7 @@ def test_join_says_why_a_code_is_no_good(client: Client) -> None:
 
 @pytest.fixture
 def gone_codes(settings: Any) -> dict[str, str]:
-    """Codes that nobody can join, and why."""
+    """Codes that cannot be joined, and the reason."""
     used = stake(Client(), ALICE, create_private=True)
     stake(Client(), BOB, match_code=used["match_code"])
     old = stake(Client(), CAROL, create_private=True)
@@ -161,8 +160,8 @@ def gone_codes(settings: Any) -> dict[str, str]:
     }
 
 
-def test_a_code_that_is_gone_ends_on_a_page_of_its_own(client: Client, gone_codes: dict[str, str]) -> None:
-    """Not in a form where one more tap would stake with a stranger; the way to one is there, and asked for."""
+def test_a_code_that_cannot_be_joined_has_its_own_page(client: Client, gone_codes: dict[str, str]) -> None:
+    """Not in a form where one more tap would stake against a stranger."""
     before = Entry.objects.count()
     for code, words in gone_codes.items():
         shown = client.get("/join", {"match_code": code.lower()})
@@ -177,7 +176,7 @@ def test_a_code_that_is_gone_ends_on_a_page_of_its_own(client: Client, gone_code
     assert Entry.objects.count() == before
 
 
-def test_a_stranger_is_never_chosen_already(client: Client) -> None:
+def test_a_stranger_is_never_preselected(client: Client) -> None:
     for address, chosen in (("/", "friend"), ("/?opponent=code", "code"), ("/?opponent=anyone", "anyone")):
         page = client.get(address).content.decode()
         assert re.findall(r'name="opponent" value="(\w+)"[^>]*checked', page) == [chosen]
@@ -199,17 +198,17 @@ def test_join_says_who_invites(client: Client) -> None:
 # --- money in words
 
 
-def test_the_button_says_what_it_takes(client: Client, settings: Any) -> None:
+def test_the_button_shows_stake_and_fee(client: Client, settings: Any) -> None:
     settings.COMMISSION_FLAT, settings.QUEUE_EXPIRY_MINUTES = 250, 7.5
     page = client.get("/").content.decode()
     assert re.search(r'data-fee="250" data-pay="Pay # UGX"[^>]*>Pay the stake<', page)
-    rule = "Of what you pay 250 UGX is our fee; if nobody joins within 7.5 minutes, all of it goes back to the number"
+    rule = "our 250 UGX fee. If nobody joins within 7.5 minutes, you get everything back on the number you paid from."
     assert rule in page
     page = fill(client, phone_number="1", stake_amount="1,234,000").content.decode()
     assert ">Pay 1,234,250 UGX</button>" in page
     assert ">Pay the stake</button>" in fill(client, phone_number="1", stake_amount="9" * 500).content.decode()
     settings.COMMISSION_FLAT = 0
-    assert "There is no fee; if nobody joins within 7.5 minutes" in client.get("/").content.decode()
+    assert "We take no fee. If nobody joins within 7.5 minutes," in client.get("/").content.decode()
 
 
 def test_who_runs_it_is_in_the_footer(client: Client, settings: Any) -> None:
@@ -219,26 +218,27 @@ def test_who_runs_it_is_in_the_footer(client: Client, settings: Any) -> None:
     for address in ("/", "/nowhere"):
         [foot] = re.findall(r"<footer>.*?</footer>", client.get(address).content.decode(), re.DOTALL)
         assert "Help: <b>0800 &lt;100&gt;</b>" in foot
-        assert "Only for players of 25 years and older." in foot
+        assert "Only for players aged 25 or over." in foot
         assert '<a href="https://example.com/terms?a&amp;b">Terms</a>' in foot
 
 
-# --- a stake that is open is found again
+# --- an open stake is found again
 
 
 def test_the_start_shows_the_open_stake(client: Client, settings: Any) -> None:
     assert "Your open stake" not in client.get("/").content.decode()
     answer = fill(client, stake_amount="2000", opponent="friend")
-    cookie = answer.cookies["stake"]
-    assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/", True, "Lax")
-    for words in ("Your open stake", "2,000 UGX · Waiting for your friend", 'href="/waiting"'):
+    for name, path in (("stakes", "/"), ("stake", answer["Location"])):
+        cookie = answer.cookies[name]
+        assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == (path, True, "Lax")
+    for words in ("Your open stake", "2,000 UGX · Waiting for your friend", f'href="{own(client)}"'):
         assert words in client.get("/").content.decode()
     assert "Your open stake" not in Client().get("/").content.decode()
     stake(Client(), BOB, 2000, match_code=Entry.objects.get().match_code)
     assert "2,000 UGX · Opponent found" in client.get("/").content.decode()
     Session.objects.update(expires_at="2026-01-01T00:00:00Z")
     assert "Your match</h2>" not in client.get("/").content.decode()
-    client.cookies["stake"] = "forged:x"
+    client.cookies["stakes"] = "forged:x"
     assert client.get("/").status_code == 200
 
 

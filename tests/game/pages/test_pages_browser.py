@@ -22,7 +22,7 @@ from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Of every text that is seen: its contrast against the first background behind it (WCAG 2.2).
+# The contrast of every visible text against the first background behind it (WCAG 2.2).
 CONTRAST = """() => {
   const rgba = (text) => {
     const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
@@ -61,20 +61,20 @@ CONTRAST = """() => {
   return found;
 }"""
 
-# What sticks out of the window, or out of what it stands in, by its tag and text.
+# Elements wider than the window or than their parent, by tag and text.
 BEYOND = """() => [...document.querySelectorAll("body *")]
   .filter((node) => node.checkVisibility() && !node.matches(".skip, .unseen, option, input"))
   .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5 || node.scrollWidth > node.clientWidth + 1)
   .filter((node) => node.clientWidth > 0)
   .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
 
-# What is pressed and is too small for a thumb.
+# Controls that are too small for a thumb.
 SMALL_TARGETS = """() => [...document.querySelectorAll("button, a.main, a.quiet, header a, input, .choice span")]
   .filter((node) => node.checkVisibility() && !["hidden", "radio"].includes(node.type))
   .filter((node) => node.getBoundingClientRect().height < 44)
   .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
 
-# Where the keyboard is, how high that stands on the page, and whether it can be seen.
+# The focused element, its position, and whether it is visible.
 FOCUS = """() => {
   const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
   return {
@@ -86,24 +86,25 @@ FOCUS = """() => {
 
 SMALL: Any = {"width": 320, "height": 640}
 SIZES = ((320, 640), (360, 740), (1280, 800))
-Visits = dict[str, tuple[str, dict[str, tuple[str, str]]]]
+Visit = tuple[str, dict[str, tuple[str, str]]]
+Visits = dict[str, Visit]
 
 
 def cookies_of(client: Client) -> dict[str, tuple[str, str]]:
     return {name: (morsel.value, morsel["path"]) for name, morsel in client.cookies.items()}
 
 
-def placed(**fields: str) -> dict[str, tuple[str, str]]:
-    """The cookies of a player who has staked."""
+def placed(**fields: str) -> Visit:
+    """Place a stake; return the address of its page and the browser's cookies."""
     client = Client()
     answer = client.post("/", {"stake_amount": "2000", "opponent": "anyone", "display_name": "W" * 50} | fields)
     assert answer.status_code == 302, answer.content
-    return cookies_of(client)
+    return answer["Location"], cookies_of(client)
 
 
 @pytest.fixture
 def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
-    """Every page in every state: its address and the cookies that lead to it. Made before the browser starts."""
+    """Every page in every state, by its address and cookies. Prepared before the browser starts."""
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
     settings.SUPPORT_CONTACT, settings.TERMS_URL, settings.MIN_AGE = "0800 100 100", "https://example.com/terms", 25
     settings.COMMISSION_FLAT, settings.MOMO_AUTO_APPROVE = 500, True
@@ -117,7 +118,7 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
     met = stake(Client(), BOB, 5000, display_name="B" * 50)
     player = Client()
     match = f"/g/{met['game_token']}"
-    player.get(match, {"pt": met["player_token"]})
+    own_match = player.get(match, {"pt": met["player_token"]})["Location"]
     stake(Client(), "0772000020", 6000)
     over = stake(Client(), "0772000021", 6000)
     ended = Session.objects.get(token=over["game_token"])
@@ -139,18 +140,18 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
         "start": ("/", {}),
         "join": (f"/join?match_code={private['match_code']}", {}),
         "join-gone": (f"/join?match_code={gone['match_code']}", {}),
-        "start-own": ("/", queue),
+        "start-own": ("/", queue[1]),
         "join-unknown": ("/join?match_code=ABC234", {}),
-        "waiting": ("/waiting", waiting),
-        "searching": ("/waiting", queue),
-        "ringing": ("/waiting", ringing),
-        "silent": ("/waiting", silent),
-        "due": ("/waiting", due),
-        "start-due": ("/", due),
-        "paid": ("/waiting", paid),
-        "failed": ("/waiting", failed),
-        "retry": ("/waiting/retry", failed),
-        "match": (match, cookies_of(player)),
+        "waiting": waiting,
+        "searching": queue,
+        "ringing": ringing,
+        "silent": silent,
+        "due": due,
+        "start-due": ("/", due[1]),
+        "paid": paid,
+        "failed": failed,
+        "retry": (f"{failed[0]}/retry", failed[1]),
+        "match": (own_match, cookies_of(player)),
         "match-foreign": (match, {}),
         "match-over": (f"/g/{over['game_token']}", {}),
         "wrong-link": (f"{match}?pt=wrong", {}),
@@ -163,11 +164,11 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
 def complaints() -> Iterator[list[str]]:
     found: list[str] = []
     yield found
-    # A page that is no page is told of by its status; everything else is our fault.
+    # The statuses of the error pages are expected; anything else is a fault.
     assert [line for line in found if "status of 40" not in line] == []
 
 
-def visit(context: BrowserContext, site: str, where: tuple[str, dict[str, tuple[str, str]]]) -> Page:
+def visit(context: BrowserContext, site: str, where: Visit) -> Page:
     path, cookies = where
     context.clear_cookies()
     context.set_default_timeout(15_000)
@@ -184,7 +185,7 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
 
 
-# Contrast is the scheme's, width the language's: two runs see both.
+# Contrast depends on the scheme and width on the language, so two runs cover both.
 @pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "lg")])
 def test_every_page_can_be_read(
     visits: Visits, browser: Browser, live_server: Any, complaints: list[str], scheme: Any, language: str
@@ -194,7 +195,7 @@ def test_every_page_can_be_read(
     for name, where in visits.items():
         page = visit(context, live_server.url, where)
         page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        if name == "start":  # the form at its longest: both further fields, and an error beside each
+        if name == "start":  # the longest form: all fields, an error beside each
             page.locator("#id_phone_number").fill("123")
             page.locator("input[value=friend]").check()
             page.locator("#id_invite_phone").fill("456")
@@ -255,7 +256,7 @@ def test_the_clock_runs_and_is_not_read_out(visits: Visits, browser: Browser, li
             assert first[:3] in ("09:", "10:")
             assert len(first) == 5
             page.wait_for_function("first => document.querySelector('[role=timer]').textContent < first", arg=first)
-            # A tick is nothing to announce.
+            # A tick of the clock is not announced.
             assert page.locator("#said").inner_text() == ""
             assert not page.locator("#part").get_attribute("aria-live")
 
@@ -268,7 +269,7 @@ def test_a_phone_s_wrong_clock_does_not_matter(visits: Visits, browser: Browser,
 
 
 def test_share_opens_the_phone_s_sheet_or_copies(visits: Visits, browser: Browser, live_server: Any) -> None:
-    # What a phone's browser has and this one has not: it notes what it was given.
+    # Chromium without a phone has no `navigator.share`; this one records its arguments.
     context = browser.new_context()
     context.add_init_script("navigator.share = async (data) => { window.shared = data; };")
     page = visit(context, live_server.url, visits["waiting"])
@@ -305,7 +306,7 @@ def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Brow
         page = visit(browser.new_context(java_script_enabled=javascript), live_server.url, visits["waiting"])
         page.get_by_role("button", name="Kiswahili").click()
         page.get_by_role("heading", name="Tunamsubiri rafiki yako").wait_for()
-        assert page.url == f"{live_server.url}/waiting"
+        assert page.url == live_server.url + visits["waiting"][0]
         page.get_by_role("button", name="English").click()
         page.get_by_role("heading", name="Waiting for your friend").wait_for()
 
@@ -320,26 +321,26 @@ def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server:
     assert page.get_by_text("5,000 UGX").is_visible()
 
 
-def test_a_lost_connection_is_told_after_two_missed_polls(visits: Visits, browser: Browser, live_server: Any) -> None:
-    """One missed poll is no news on a phone; of two the player hears, and of the end of it too."""
+def test_a_lost_connection_is_shown_after_two_missed_polls(visits: Visits, browser: Browser, live_server: Any) -> None:
+    """One missed poll is normal on a phone. After two the page says so, until a poll succeeds."""
     context = browser.new_context(viewport=SMALL)
     page = visit(context, live_server.url, visits["waiting"])
     missed = []
     page.on("requestfailed", lambda request: missed.append(request.url))
-    told = page.get_by_text("No connection, still trying")
+    notice = page.get_by_text("No connection. We keep trying.")
     context.set_offline(True)
-    told.wait_for()
+    notice.wait_for()
     assert len(missed) >= 2
     assert page.locator("#offline").get_attribute("role") == "status"
     context.set_offline(False)
-    told.wait_for(state="hidden")
+    notice.wait_for(state="hidden")
 
 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_player_finds_the_way_back(
     visits: Visits, browser: Browser, live_server: Any, collection: Sandbox, javascript: bool
 ) -> None:
-    """At 360 px, from another browser: the stake is found by its number, and the money is where the page says."""
+    """At 360 px, from another browser: the stake is found by its number and can be cancelled for a refund."""
     context = browser.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=javascript)
     context.set_default_timeout(15_000)
     page = context.new_page()
@@ -348,18 +349,18 @@ def test_a_player_finds_the_way_back(
     page.get_by_role("link", name="Text me my link").click()
     page.get_by_label("Your mobile number").fill("+256 752 000 032")
     page.get_by_role("button", name="Text me my link").click()
-    page.get_by_text("its link is on its way by SMS").wait_for()
+    page.get_by_text("we are texting its link now").wait_for()
     text = wait_for(lambda: [one for one in collection.inbox() if one["text"].startswith("Your PlayMatatu stake: ")])
     assert text[0]["to"] == "0752000032"
     page.goto(text[0]["text"].split()[-1])
     page.get_by_role("heading", name="Waiting for your friend").wait_for()
-    assert page.url == f"{live_server.url}/waiting"
-    page.get_by_text("Paid: 7,500 UGX from 0752000032.").wait_for()
+    assert page.url == live_server.url + visits["paid"][0]
+    page.get_by_text("You paid 7,500 UGX from 0752 000 032.").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.goto(live_server.url)
     page.get_by_role("heading", name="Your open stake").wait_for()
-    page.get_by_role("link", name="Open it").click()
-    page.get_by_role("button", name="Leave the queue").click()
-    page.get_by_text("7,500 UGX will be refunded to 0752000032.").wait_for()
+    page.get_by_role("link", name="Open your stake").click()
+    page.get_by_role("button", name="Cancel and get my money back").click()
+    page.get_by_text("We will refund 7,500 UGX to 0752 000 032.").wait_for()
     page.goto(live_server.url)
-    page.get_by_text("7,500 UGX will be refunded to you.").wait_for()
+    page.get_by_text("You are getting 7,500 UGX back.").wait_for()

@@ -1,4 +1,4 @@
-"""What a player sees of the payment, with the sandbox's phones: the request, its clock, no answer, no, yes."""
+"""The payment on the waiting page, with the sandbox's phones: request, clock, no answer, declined, paid."""
 
 import re
 from datetime import timedelta
@@ -13,6 +13,7 @@ from game.pages.paying import why_not_paid
 from payments import asking, refunding
 from payments.models import Payment
 from sms.testing import Sandbox
+from tests.game.pages.helpers import leave, own, shown
 from tests.game_helpers import ALICE, age
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,28 +21,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def phones(collection: Sandbox) -> Sandbox:
-    """Phones that ask; nobody calls us back, so each test asks by itself."""
+    """Phones that show payment prompts. Notifications are off, so each test polls by itself."""
     collection.faults(callback="never")
     return collection
 
 
-def fill(client: Client, phone: str = ALICE, **fields: str) -> Payment:
+def fill_in(client: Client, phone: str = ALICE, **fields: str) -> Payment:
     body = {"phone_number": phone, "stake_amount": "5000", "opponent": "anyone", "display_name": "Alice"}
     assert client.post("/", body | fields).status_code == 302
     return Payment.objects.latest("pk")
 
 
-def page(client: Client, path: str = "/waiting", **headers: str) -> str:
-    return str(client.get(path, headers=headers).content.decode())
-
-
 def later(payment: Payment, **span: float) -> None:
-    """The request for the money was so long ago."""
+    """Move the payment request into the past."""
     Payment.objects.filter(pk=payment.pk).update(asked_at=timezone.now() - timedelta(**span))
 
 
 def tap(phones: Sandbox, payment: Payment, answer: str) -> None:
-    """The player's thumb on the phone; then we ask back, as the worker would."""
+    """Answer the prompt on the phone, then poll as the worker would."""
     phones.tap(payment.transaction_id, answer)
     Payment.objects.filter(pk=payment.pk).update(next_ask_at=timezone.now(), last_ask_at=None)
     asking.ask_due()
@@ -50,122 +47,128 @@ def tap(phones: Sandbox, payment: Payment, answer: str) -> None:
 @pytest.mark.parametrize(("phone", "network"), [("0772000001", "MTN"), ("0752000001", "Airtel")])
 def test_the_phone_rings(client: Client, phones: Sandbox, settings: Any, phone: str, network: str) -> None:
     settings.COMMISSION_FLAT = 500
-    payment = fill(client, phone)
+    payment = fill_in(client, phone)
     [prompt] = phones.prompts()
     assert prompt["sp_transaction_id"] == payment.transaction_id
-    text = page(client)
+    text = shown(client)
     for words in (
         "<h1>Confirm 5,500 UGX on your phone</h1>",
-        f"{network} asks on {phone}",
-        "Type your mobile-money PIN on the phone, never on a page.",
-        "No request came?",
-        "no second request is sent",
+        f"{network} is asking {phone[:4]} {phone[4:7]} {phone[7:]} to approve this",
+        "Enter your mobile-money PIN only on your phone, never on a website.",
+        "No request on your phone?",
+        "We won't send a second request before then",
         '<noscript><meta http-equiv="refresh" content="5"></noscript>',
     ):
         assert words in text, words
-    # As long as it may ring there is nothing to press that would ask once more.
-    assert 'href="/waiting/retry"' not in text
+    # While the prompt may be open, nothing on the page sends a second request.
+    assert '/retry"' not in text
     [ends] = re.findall(r'data-ends="(\d+)">3 minutes<', text)
     payment.refresh_from_db()
     assert payment.asked_at
     assert int(ends) == int((payment.asked_at + timedelta(minutes=3)).timestamp() * 1000)
-    assert "Confirm 5,500 UGX" in page(client, **{"X-Part": "1"})
+    assert "Confirm 5,500 UGX" in shown(client, **{"X-Part": "1"})
 
 
 def test_nobody_is_asked_twice_at_once(client: Client, phones: Sandbox) -> None:
     """A second stake, from this page or any other, waits until the first request has an end."""
-    payment = fill(client)
+    payment = fill_in(client)
     for browser in (client, Client()):
         again = browser.post("/", {"phone_number": ALICE, "stake_amount": "5000", "opponent": "anyone"})
         assert again.status_code == 409
         assert "Your phone is still being asked to pay your last stake" in again.content.decode()
     assert [prompt["sp_transaction_id"] for prompt in phones.prompts()] == [payment.transaction_id]
-    assert "Your open stake" in page(client, "/")
+    assert "Your open stake" in shown(client, "/")
 
 
 def test_before_the_phone_is_asked(client: Client, phones: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
-    fill(client)
-    text = page(client)
+    fill_in(client)
+    text = shown(client)
     assert "Waiting for your payment" in text
-    assert "MTN is about to ask on 0772000001." in text
-    assert 'href="/waiting/retry"' not in text
+    assert "MTN will ask 0772 000 001 to approve the payment in a moment." in text
+    assert '/retry"' not in text
     assert phones.prompts() == []
 
 
 def test_no_answer_leads_on_when_the_phone_cannot_ring_any_more(client: Client, phones: Sandbox) -> None:
-    payment = fill(client)
+    payment = fill_in(client)
     later(payment, seconds=179)
-    assert 'href="/waiting/retry"' not in page(client)
+    assert '/retry"' not in shown(client)
     later(payment, seconds=181)
-    text = page(client)
-    assert "No answer has come from MTN yet. You can try again now" in text
-    assert 'class="main" href="/waiting/retry"' in text
-    assert f'value="{ALICE}"' in page(client, "/waiting/retry")
+    text = shown(client)
+    assert "MTN hasn't answered yet. You can try again." in text
+    assert f'class="main" href="{own(client, "/retry")}"' in text
+    assert f'value="{ALICE}"' in shown(client, own(client, "/retry"))
 
 
-def test_a_request_in_doubt_says_so(client: Client, phones: Sandbox, settings: Any) -> None:
+def test_an_ambiguous_request_says_so(client: Client, phones: Sandbox, settings: Any) -> None:
     settings.DMARK_PAY_TIMEOUT = 0.3
     phones.faults(payin="taken_hang", hang_seconds=1)
-    fill(client)
-    text = page(client)
-    assert "We do not know yet whether the request has reached your phone." in text
+    fill_in(client)
+    text = shown(client)
+    assert "We don't know yet if the request reached your phone." in text
     assert "Confirm 5,000 UGX on your phone" in text
 
 
-def test_no_answer_for_a_day_is_support_s(client: Client, phones: Sandbox) -> None:
-    payment = fill(client)
+def test_no_answer_for_a_day_leads_to_support(client: Client, phones: Sandbox) -> None:
+    payment = fill_in(client)
     Payment.objects.filter(pk=payment.pk).update(collection="unresolved")
-    assert "MTN has given no answer for a day." in page(client)
+    assert "MTN hasn't answered for a day." in shown(client)
 
 
 def test_a_declined_request_is_tried_again(client: Client, phones: Sandbox) -> None:
-    payment = fill(client, opponent="friend")
+    payment = fill_in(client, opponent="friend")
     tap(phones, payment, "decline")
-    text = page(client)
-    assert "Your payment failed" in text
-    assert "The request was declined on the phone." in text
+    text = shown(client)
+    assert "<h1>No money was taken</h1>" in text
+    assert "The request was declined on your phone. You can try again." in text
+    assert "Your payment failed" not in text
     assert "refresh" not in text
-    assert 'href="/waiting/retry"' in text
-    # The old order has its end, so the next one may go out at once.
-    again = fill(client, opponent="friend")
+    assert f'href="{own(client, "/retry")}"' in text
+    # The old payment has a final status, so the next request may be sent at once.
+    again = fill_in(client, opponent="friend")
     assert again.pk != payment.pk
     tap(phones, again, "pay")
-    text = page(client)
+    text = shown(client)
     assert "Waiting for your friend" in text
-    assert f"Paid: 5,000 UGX from {ALICE}." in text
+    assert "You paid 5,000 UGX from 0772 000 001. If nobody joins in time, you get it all back." in text
 
 
-def test_who_gives_up_while_the_phone_rings(client: Client, phones: Sandbox) -> None:
-    payment = fill(client)
-    assert "Give up this stake" in page(client)
-    client.post("/waiting/leave")
-    assert "A request for it may still be on your phone: decline it there." in page(client)
+def test_cancelling_while_the_prompt_is_open(client: Client, phones: Sandbox) -> None:
+    payment = fill_in(client)
+    assert "Cancel this stake" in shown(client)
+    leave(client)
+    text = shown(client)
+    assert "You cancelled this stake." in text
+    assert "A payment request may still be on your phone. Decline it there." in text
+    # The page says that the stake may open again, so it keeps polling.
+    assert "refresh" in text
+    assert "data-live" in text
     tap(phones, payment, "pay")
-    assert "Searching for an opponent" in page(client)
+    assert "Searching for an opponent" in shown(client)
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("Insufficient funds", "There was not enough money on the account."),
-        ("LOW_BALANCE_OR_PAYEE_LIMIT_REACHED", "not enough money on the account, or its limit is reached."),
+        ("Insufficient funds", "There was not enough money in your account."),
+        ("LOW_BALANCE_OR_PAYEE_LIMIT_REACHED", "not enough money in your account, or its limit is reached."),
         ("Shopping blocked", "This number has no mobile-money account that can pay."),
-        ("Payer declined", "The request was declined on the phone."),
-        ("Transaction cancelled by user", "The request was declined on the phone."),
-        ("Wrong PIN entered", "The PIN was not right."),
-        ("Transaction timed out", "Nobody answered it in time."),
-        ("Request expired", "Nobody answered it in time."),
-        ("Daily limit exceeded", "The account&#x27;s limit does not allow this amount."),
+        ("Payer declined", "The request was declined on your phone."),
+        ("Transaction cancelled by user", "The request was declined on your phone."),
+        ("Wrong PIN entered", "The PIN was wrong."),
+        ("Transaction timed out", "The request was not approved in time."),
+        ("Request expired", "The request was not approved in time."),
+        ("Daily limit exceeded", "The amount is over your account's limit."),
         ("Subscriber not registered", "This number has no mobile-money account that can pay."),
-        ("Error <7>.", "MTN says: “Error &lt;7&gt;”"),
+        ("Error <7>.", "MTN says: “Error <7>”"),
     ],
 )
-def test_the_provider_s_words_in_plain_ones(client: Client, phones: Sandbox, said: str, words: str) -> None:
-    payment = fill(client)
+def test_the_provider_s_reason_in_plain_words(client: Client, phones: Sandbox, said: str, words: str) -> None:
+    payment = fill_in(client)
     tap(phones, payment, "decline")
     Payment.objects.filter(pk=payment.pk).update(reason=said)
-    assert words in page(client)
+    assert words in shown(client)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +176,7 @@ def test_the_provider_s_words_in_plain_ones(client: Client, phones: Sandbox, sai
     [
         (
             {"asked_at": None, "reason": "NewConnectionError"},
-            "MTN could not be reached, so you were asked for nothing.",
+            "We could not reach MTN.",
         ),
         ({"settled_by": "operator", "reason": "Looked up: Jane, 2 pm"}, ""),
         ({"reason": ""}, ""),
@@ -181,7 +184,7 @@ def test_the_provider_s_words_in_plain_ones(client: Client, phones: Sandbox, sai
         ({"status": "SUCCESS", "reason": "declined"}, ""),
     ],
 )
-def test_what_is_not_the_provider_s_word_is_not_told_as_such(fields: dict[str, Any], words: str) -> None:
+def test_a_reason_that_is_not_the_provider_s_is_not_shown(fields: dict[str, Any], words: str) -> None:
     payment = Payment(
         phone="+256772000001",
         amount=1000,
@@ -196,58 +199,62 @@ def test_what_is_not_the_provider_s_word_is_not_told_as_such(fields: dict[str, A
     assert why_not_paid(payment) == words
 
 
-def test_where_somebody_else_collects_nothing_is_promised(client: Client, settings: Any) -> None:
+def test_nothing_is_promised_if_a_third_party_collects(client: Client, settings: Any) -> None:
     settings.MOMO_AUTO_APPROVE = False
-    fill(client)
-    text = page(client)
+    fill_in(client)
+    text = shown(client)
     assert "Confirm the payment of 5,000 UGX on your phone." in text
-    assert "asks on" not in text
+    assert "is asking" not in text
     assert "data-ends" not in text
-    client.post("/waiting/leave")
-    assert "may still be on your phone" not in page(client)
+    leave(client)
+    assert "may still be on your phone" not in shown(client)
     assert Entry.objects.get().status == "expired"
 
 
-# --- where the money is when nothing came of the stake
+# --- where the money is after a stake without a match
 
 
 def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) -> None:
-    """Due from the moment its time ended; then sent back. With amount and number, found again from the start."""
+    """Due from the moment the stake expires, then refunded: with amount and number, also on the start page."""
     settings.COMMISSION_FLAT = 500
-    payment = fill(client)
+    payment = fill_in(client)
     tap(phones, payment, "pay")
-    assert "will be refunded" not in page(client)
+    assert "back</h1>" not in shown(client)
     age()
-    text = page(client)
+    text = shown(client)
     for words in (
         "Nobody joined in time.",
-        f"5,500 UGX will be refunded to {ALICE}.",
-        "Look again whether",
-        "<h1>Your money goes back to you</h1>",
+        "We will refund 5,500 UGX to 0772 000 001.",
+        "Check my refund",
+        "<h1>You are getting 5,500 UGX back</h1>",
+        "data-live",
     ):
         assert words in text
-    assert "5,500 UGX will be refunded to you." in page(client, "/")
-    assert "Your last stake" in page(client, "/")
+    assert "You are getting 5,500 UGX back." in shown(client, "/")
+    assert "Your last stake" in shown(client, "/")
     found = Client()
     found.post("/link", {"phone_number": ALICE})
     link = next(item["text"] for item in phones.inbox() if item["text"].startswith("Your PlayMatatu stake")).split()[-1]
-    assert f"refunded to {ALICE}" in str(found.get(link.removeprefix(settings.SITE_URL), follow=True).content.decode())
+    assert "We will refund 5,500 UGX to 0772 000 001" in str(
+        found.get(link.removeprefix(settings.SITE_URL), follow=True).content.decode()
+    )
 
     assert refunding.order_payouts(Payment.objects.all(), "olive")
     payment.refresh_from_db()
     assert payment.refunded_at
-    text = page(client)
-    assert f"5,500 UGX have been sent back to {ALICE}." in text
-    assert "<h1>Your money is back</h1>" in text
-    assert "Look again whether" not in text
-    assert "Your last stake" not in page(client, "/")
+    text = shown(client)
+    assert "We sent 5,500 UGX back to 0772 000 001." in text
+    assert "<h1>You got 5,500 UGX back</h1>" in text
+    assert "Check my refund" not in text
+    assert "data-live" not in text
+    assert "Your last stake" not in shown(client, "/")
     Client().post("/link", {"phone_number": ALICE})
     assert sum(item["text"].startswith("Your PlayMatatu stake") for item in phones.inbox()) == 1
 
 
-def test_money_of_who_left(client: Client, phones: Sandbox) -> None:
-    tap(phones, fill(client), "pay")
-    client.post("/waiting/leave")
-    text = page(client)
-    assert "You left the queue." in text
-    assert f"5,000 UGX will be refunded to {ALICE}." in text
+def test_money_after_cancelling(client: Client, phones: Sandbox) -> None:
+    tap(phones, fill_in(client), "pay")
+    leave(client)
+    text = shown(client)
+    assert "You cancelled this stake." in text
+    assert "We will refund 5,000 UGX to 0772 000 001." in text

@@ -17,7 +17,7 @@ from django.utils.translation import override
 from game.models import Entry
 from game.notifications import render
 from game.rules.limits import INVITE_REFUSALS
-from game.wording import INVITE_WORDS, PHONE_SENTENCES
+from game.wording import INVITE_STATUS, PHONE_SENTENCES
 from sms.models import SmsMessage
 from sms.text.phone import to_e164
 from sms.text.segments import segments
@@ -118,7 +118,7 @@ def test_sentences_that_no_template_holds(language: str) -> None:
         said.append(str(caught.value))
     assert set(PHONE_SENTENCES) <= set(said)
     assert [sentence for sentence in said if sentence not in known] == []
-    assert {status for status, _name in SmsMessage._meta.get_field("status").flatchoices} == set(INVITE_WORDS)
+    assert {status for status, _name in SmsMessage._meta.get_field("status").flatchoices} == set(INVITE_STATUS)
 
 
 def test_a_speaker_should_check_them() -> None:

@@ -141,7 +141,7 @@ def test_money_of_a_stake_that_met_nobody_is_due_back_and_the_player_told(client
     assert refunding.due().get().amount == 1000
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")
-    assert "1000 UGX will be refunded to 0772000001" in answer["message"]
+    assert "We will refund 1000 UGX to 0772 000 001." in answer["message"]
     assert answer["refund"] == {"status": "due", "amount": 1000, "phone_number": "+256772000001"}
     call_command("expire_queue")
     assert status(client, placed["queue_token"]) == answer
@@ -156,7 +156,7 @@ def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
     assert not leave(Entry.objects.get(pk=placed["queue_id"]))
     answer = status(client, placed["queue_token"])
     assert answer["reason"] == "left"
-    assert "refunded" in answer["message"]
+    assert "We will refund" in answer["message"]
     # Only what was collected is due back.
     assert [payment.amount for payment in refunding.due()] == [1000]
     assert status(client, other["queue_token"])["refund"] is None

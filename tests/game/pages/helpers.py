@@ -1,0 +1,30 @@
+"""Short ways through the pages, without a browser."""
+
+import html
+from typing import Any
+
+from django.test import Client
+
+from tests.game_helpers import ALICE
+
+
+def fill(client: Client, **fields: str) -> Any:
+    """Send the stake form."""
+    return client.post("/", {"phone_number": ALICE, "stake_amount": "1000", "opponent": "anyone"} | fields)
+
+
+def own(client: Client, more: str = "") -> str:
+    """The address of this browser's newest stake."""
+    return str(client.get("/waiting")["Location"]) + more
+
+
+def shown(client: Client, path: str = "", **headers: str) -> str:
+    """The page of this browser's newest stake, or of `path`, as its reader reads it."""
+    response = client.get(path or own(client), headers=headers)
+    assert response.status_code == 200, response
+    return html.unescape(response.content.decode())
+
+
+def leave(client: Client) -> Any:
+    """Cancel this browser's newest stake."""
+    return client.post(own(client, "/leave"), follow=True)
