@@ -61,7 +61,7 @@ lock: $(VENV)/test-installed
 
 # Update the translation catalogs (needs gettext). Translate the new entries, then run it again. The `sms` app's admin is not translated.
 messages: $(VENV)/test-installed
-	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks --ignore sms
+	$(VENV)/bin/django-admin makemessages -l lg -l sw --add-location file --no-wrap --no-obsolete --ignore $(VENV) --ignore tests --ignore benchmarks --ignore "sms/?*"
 	$(VENV)/bin/django-admin compilemessages -l lg -l sw --ignore $(VENV)
 
 $(VENV)/bin/python:

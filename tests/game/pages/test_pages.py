@@ -45,7 +45,7 @@ def test_two_players_meet_by_the_pages_alone(sandbox: Sandbox) -> None:
     ("fields", "message"),
     [
         ({"phone_number": "123"}, "phone number"),
-        ({"stake_amount": "ten"}, "whole amount in UGX"),
+        ({"stake_amount": "ten"}, "whole UGX"),
         ({"stake_amount": "1"}, "from 1,000 to 5,000,000"),
         ({"opponent": "friend", "invite_phone": "0312345678"}, "not a mobile number"),
         ({"opponent": "friend", "invite_phone": ALICE}, "cannot invite yourself"),
