@@ -81,7 +81,7 @@ def test_declined_then_paid_then_met(browser: Browser, site: str, collection: Sa
     picture(phones.page, f"phones-ask-{javascript}")
     phones.tap("0772 000 001", "Decline")
     sees(alice, "No money was taken")
-    alice.page.get_by_text("The request was declined on your phone.").wait_for()
+    alice.page.locator("main .state").get_by_text("The request was declined on your phone.").wait_for()
     phones.reads("0772 000 001", "Payment of 5000 UGX failed.")
     picture(alice.page, f"declined-{javascript}")
     # Once more: the form is as it was filled in.
