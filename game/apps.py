@@ -8,12 +8,13 @@ class GameConfig(AppConfig):
     def ready(self) -> None:
         # The order matters: the entry is activated first, then its messages report the result.
         from game import receivers  # noqa: F401, I001
-        from game import notifications  # noqa: F401
+        from game import notifications
         from game import checks, samples, text_owner  # noqa: F401
         from game.money import USE
         from payments import uses
         from sms.clicks import watch
         from sms.owners import register, register_samples
+        from sms.suppression import register_transactional
 
         uses.register(USE)
         watch("match_found", "private_invite")
@@ -22,3 +23,5 @@ class GameConfig(AppConfig):
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(samples.samples)
+        # Messages about a player's own money or match are sent to those who asked to stop, too.
+        register_transactional(*notifications.TRANSACTIONAL)

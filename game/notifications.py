@@ -30,6 +30,17 @@ from sms.text import count_segments
 logger = logging.getLogger("game.notifications")
 
 _LOOK_BACK = 10
+# Kinds about a player's own money or match, sent also to numbers that asked to stop.
+TRANSACTIONAL = (
+    "payment_success",
+    "payment_failed",
+    "payment_held",
+    "refund_due",
+    "refunded",
+    "prize_paid",
+    "match_found",
+    "own_link",
+)
 
 
 def render(kind: str, language: str = "", **values: object) -> str:

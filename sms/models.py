@@ -197,12 +197,22 @@ class SmsPause(models.Model):
 
 
 class SmsSuppression(models.Model):
-    """A number that is never texted, whatever happens: somebody complained."""
+    """The suppression list: numbers that must not be texted.
+
+    An operator's entry stops every message. If the person asked to stop, transactional kinds are still sent.
+    """
+
+    class Source(models.TextChoices):
+        OPERATOR = "operator", _("operator")
+        STOP = "stop", _("asked to stop")
 
     phone = models.CharField(_("phone (E.164)"), max_length=16, unique=True)
     reason = models.CharField(max_length=200)
     actor = models.CharField(_("listed by"), max_length=150, blank=True, default="", editable=False)
     since = models.DateTimeField(default=timezone.now, editable=False)
+    source = models.CharField(
+        max_length=8, choices=Source, default=Source.OPERATOR, db_default=Source.OPERATOR, editable=False
+    )
 
     class Meta:
         db_table = "sms_smsnever"  # its name before the model was renamed
@@ -211,6 +221,37 @@ class SmsSuppression(models.Model):
 
     def __str__(self) -> str:
         return mask_phone(self.phone)
+
+
+class SmsInbound(models.Model):
+    """An SMS that a person sent to the provider's number. Kept for 30 days."""
+
+    class Command(models.TextChoices):
+        NONE = "", _("none")
+        STOP = "stop", _("stop")
+        START = "start", _("start")
+        HELP = "help", _("help")
+
+    phone = models.CharField(_("phone (E.164)"), max_length=16)
+    text = models.TextField(blank=True)
+    short_code = models.CharField(max_length=40, blank=True, default="")
+    command = models.CharField(max_length=5, choices=Command, blank=True, default="")
+    # The provider's time of the message, never later than `received_at`.
+    sent_at = models.DateTimeField()
+    received_at = models.DateTimeField(default=timezone.now)
+    # A hash of the fields as received, so that a repeated delivery is stored once.
+    digest = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        verbose_name = _("received SMS")
+        verbose_name_plural = _("received SMS")
+        indexes: ClassVar = [
+            models.Index(fields=["phone", "received_at"], name="sms_inbound_phone"),
+            models.Index(fields=["received_at"], name="sms_inbound_received"),
+        ]
+
+    def __str__(self) -> str:
+        return f"SMS from {mask_phone(self.phone)}"
 
 
 class SmsAlert(models.Model):

@@ -9,16 +9,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
-from django.db.models import DateTimeField, Func, QuerySet
+from django.db.models import QuerySet
 
-from sms import clock, conf, owners
+from sms import clock, conf, owners, suppression
 from sms.dmark.exchange import facts, fields
 from sms.errors import InDoubt, NeverTexted, NotDmarks, SmsDisabled, SmsError
-from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, SmsSuppression, Status
+from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, Status
 from sms.sending import claims, pauses
 from sms.sending.inline import attempt
 from sms.sending.results import record
@@ -34,15 +33,6 @@ _last_notify = 0.0
 _CHUNK = 500
 
 
-class _DatabaseNow(Func):
-    """The database's current time, in an INSERT or UPDATE."""
-
-    output_field = DateTimeField()
-
-    def as_sql(self, *arguments: Any, **more: Any) -> tuple[str, tuple[str | int, ...]]:
-        return clock.sql_now(), ()
-
-
 def queue_sms(
     phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
@@ -52,7 +42,7 @@ def queue_sms(
     message to a suppressed number is `cancelled` at once. Raises InvalidPhone or ValueError before a row is written.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
-    if message.status == Status.QUEUED and (refusal := pauses.never_texted(message.phone)):
+    if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
         message.status, message.error = Status.CANCELLED, str(refusal)
     try:
         # The savepoint keeps the caller's transaction usable if another process has inserted the same dedupe key.
@@ -104,7 +94,7 @@ asend_sms = sync_to_async(send_sms)
 
 def _insert(message: SmsMessage) -> None:
     """Insert the row with `due_at` from the database's own clock, which also decides if a message is due."""
-    message.due_at = _DatabaseNow()
+    message.due_at = clock.Now()
     message.save(force_insert=True)
     message.due_at = message.created_at
 
@@ -160,7 +150,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
         with transaction.atomic():
             if not SmsMessage.objects.filter(pk=message.pk, status__in=RESENDABLE).update(
                 status=Status.QUEUED,
-                due_at=_DatabaseNow(),
+                due_at=clock.Now(),
                 expires_at=expires_at,
                 retries=0,
                 ambiguous_requests=0,
@@ -182,7 +172,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Return the messages of `rows` that can be sent again."""
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
-    return able.exclude(phone__in=SmsSuppression.objects.values("phone"))
+    return able.exclude(pk__in=suppression.suppressed(able).values("pk"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:

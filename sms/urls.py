@@ -1,8 +1,12 @@
-"""The address that DMark reports to."""
+"""The URLs that the provider calls: delivery reports and inbound messages."""
 
 from django.urls import path
 
-from sms.dlr import view
+from sms.dlr.view import delivery_report
+from sms.inbound.view import inbound
 
 app_name = "sms"
-urlpatterns = [path("dlr/<str:signed_id>/", view.delivery_report, name="dlr")]
+urlpatterns = [
+    path("dlr/<str:signed_id>/", delivery_report, name="dlr"),
+    path("inbound/<str:secret>/", inbound, name="inbound"),
+]

@@ -21,6 +21,7 @@ SUBJECTS = {
         "": "outbox clock owners",
         "sending": "in_doubt rate_limit",
         "dlr": "reports",
+        "inbound": "inbound",
         "console": "console overview",
         "worker": "large_ids",
     },

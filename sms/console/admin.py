@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from sms import conf
+from sms import conf, suppression
 from sms.console.filters import kinds
 from sms.console.full_phone import columns
 from sms.errors import InvalidPhone
@@ -46,6 +46,12 @@ class NeverForm(forms.ModelForm):
             return to_e164(self.cleaned_data["phone"])
         except InvalidPhone as error:
             raise forms.ValidationError(str(error)) from None
+
+    def validate_unique(self) -> None:
+        """Allow a number that asked to stop: its entry becomes the operator's, which stops every message."""
+        stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
+        if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():
+            super().validate_unique()
 
 
 class Ordered(admin.ModelAdmin):
@@ -111,8 +117,9 @@ class NeverAdmin(Ordered):
             return (queryset.none() if search_term.strip() else queryset), False
 
     def save_model(self, request: HttpRequest, obj: SmsSuppression, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        cancelled = pauses.end_never_texted(obj.actor)
+        entry = suppression.list_by_operator(obj.phone, obj.reason, request.user.get_username())
+        obj.pk, obj.actor = entry.pk, entry.actor
+        cancelled = pauses.cancel_suppressed(obj.actor)
         if cancelled:
             self.message_user(request, f"Cancelled, because they waited for it: {cancelled}.", messages.SUCCESS)
 

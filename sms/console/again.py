@@ -8,9 +8,9 @@ from django.db.models import QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_time
 
-from sms import conf, outbox
+from sms import conf, outbox, suppression
 from sms.console.filters import LONGEST_LIST
-from sms.models import RESENDABLE, SmsMessage, SmsSuppression, Status
+from sms.models import RESENDABLE, SmsMessage, Status
 from sms.stats import failures
 
 # So many in one go: while they are sent, or only queued, somebody waits for the page.
@@ -44,7 +44,7 @@ def preview(rows: "QuerySet[SmsMessage]") -> Preview:
     chosen = SmsMessage.objects.filter(pk__in=going)
     segments = chosen.aggregate(segments=Sum("segments"))["segments"] or 0
     selected, ended = rows.count(), rows.filter(status__in=RESENDABLE)
-    never = ended.filter(phone__in=SmsSuppression.objects.values("phone")).count()
+    never = suppression.suppressed(ended).count()
     reasons = [
         (selected - ended.count(), "arrived, are still on their way, or were cancelled"),
         (never, "go to numbers that are never texted"),

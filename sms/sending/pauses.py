@@ -5,9 +5,9 @@ Both lists are in the database, so every worker and every process that sends inl
 
 from django.db import connection, transaction
 
-from sms import clock
-from sms.errors import NeverTexted, Paused, SmsError
-from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression, Status
+from sms import clock, suppression
+from sms.errors import Paused, SmsError
+from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
@@ -16,11 +16,11 @@ def may_leave(now: str) -> str:
     An expired message may be claimed: it is not sent, but it needs its final status.
     """
     name = connection.ops.quote_name
-    table, pause, suppressed = (name(model._meta.db_table) for model in (SmsMessage, SmsPause, SmsSuppression))
+    table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))
     return f"""({table}.expires_at <= {now} OR (
         NOT EXISTS (SELECT 1 FROM {pause} WHERE kind = '{SmsPause.ALL}')
         AND {table}.kind NOT IN (SELECT kind FROM {pause})
-        AND NOT EXISTS (SELECT 1 FROM {suppressed} WHERE {suppressed}.phone = {table}.phone)
+        AND {suppression.allowed_sql(table)}
     ))"""  # noqa: S608
 
 
@@ -31,12 +31,7 @@ def current() -> list[SmsPause]:
 
 def refusal(phone: str, kind: str) -> SmsError | None:
     """Return the reason why a message to `phone` (E.164) must not be sent now, or None."""
-    return never_texted(phone) or paused(kind)
-
-
-def never_texted(phone: str) -> NeverTexted | None:
-    listed = SmsSuppression.objects.filter(phone=phone).first()
-    return NeverTexted(listed.reason) if listed else None
+    return suppression.refusal(phone, kind) or paused(kind)
 
 
 def paused(kind: str) -> Paused | None:
@@ -44,12 +39,12 @@ def paused(kind: str) -> Paused | None:
     return Paused(pause.what, pause.actor, pause.reason) if pause else None
 
 
-def end_never_texted(actor: str = "") -> int:
+def cancel_suppressed(actor: str = "") -> int:
     """Cancel queued messages to numbers on the suppression list. Return their number."""
-    waiting = SmsMessage.objects.filter(status=Status.QUEUED, phone__in=SmsSuppression.objects.values("phone"))
+    waiting = suppression.suppressed(SmsMessage.objects.filter(status=Status.QUEUED))
     done = 0
-    for pk, phone in list(waiting.values_list("pk", "phone")):
-        done += cancel(pk, actor, str(never_texted(phone) or ""))
+    for pk, phone, kind in list(waiting.values_list("pk", "phone", "kind")):
+        done += cancel(pk, actor, str(suppression.refusal(phone, kind) or ""))
     return done
 
 

@@ -20,7 +20,7 @@ HIDDEN = "[redacted]"
 BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
-_SETTINGS = ("SMS_SERVICE_PASSWORD",)
+_SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
 # A shorter value is not treated as a secret, since it would match ordinary words.
 _SHORTEST_SECRET = 4
 # The signature in the URL of a delivery report.

@@ -23,7 +23,7 @@ def run() -> None:
     """Do the worker's periodic tasks."""
     alerts.check()
     blank_links()
-    pauses.end_never_texted()
+    pauses.cancel_suppressed()
     heartbeat.forget_silent_workers()
     counts.keep_days()
 

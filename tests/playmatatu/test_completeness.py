@@ -51,6 +51,7 @@ PLAYERS = {
 SIGNED = {
     "metrics": ("GET", "/metrics", 401),
     "sms/dlr/<str:signed_id>/": ("POST", "/sms/dlr/1.forged/", 403),
+    "sms/inbound/<str:secret>/": ("POST", "/sms/inbound/guessed/", 404),
     "api/v1/momo/callback": ("POST", "/api/v1/momo/callback", 403),
     "api/v1/momo/dmarkpay/<str:signed_id>/": ("POST", "/api/v1/momo/dmarkpay/1.forged/", 403),
 }

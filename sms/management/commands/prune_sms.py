@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from sms.inbound import receiving
 from sms.worker import maintenance
 
 _PROGRESS_SECONDS = 2.0
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         deleted = maintenance.delete(old, self._progress("deleted"))
         blanked = maintenance.blank(stale, self._progress("emptied"))
         maintenance.blank_links()
+        receiving.prune(now)
         self.stdout.write(f"Deleted {deleted} texts older than {days} days, emptied {blanked} older than {blank_days}.")
 
     def _progress(self, did: str) -> maintenance.Progress:

@@ -81,7 +81,7 @@ def test_a_number_listed_after_its_text_was_queued(sandbox: Sandbox, settings: A
     message, other = queue_sms(PHONE, "hello"), queue_sms(OTHER, "hello")
     SmsSuppression.objects.create(phone=PHONE, reason="complained")
     assert [claimed.pk for claimed in claim("me", 10, 5)] == [other.pk]
-    assert pauses.end_never_texted() == 1
+    assert pauses.cancel_suppressed() == 1
     assert status(message) == "cancelled"
     event = SmsEvent.objects.get(message=message)
     assert (event.what, event.error) == ("cancel", "This number is on the suppression list: complained")
