@@ -8,7 +8,7 @@ from django.db import transaction
 
 from payments import asking, clock, collecting, conf, words
 from payments.models import Callback, Payment
-from payments.providers import dmarkpay
+from payments.providers.dmarkpay import responses as dmarkpay
 from payments.settling import settle
 
 logger = logging.getLogger("payments")

@@ -23,9 +23,12 @@ def masked(phone: str) -> str:
 
 
 def network_of(phone: str) -> str:
-    """`mtn` or `airtel` by the prefix of a number in E.164, as NETWORK_PREFIXES has them; "" for an unknown one."""
+    """Return the network of a number in E.164 by its longest prefix in NETWORK_PREFIXES; "" if no prefix matches."""
     local = "0" + phone.removeprefix("+256")
-    for network, prefixes in settings.NETWORK_PREFIXES.items():
-        if local.startswith(tuple(prefixes)):
-            return network.lower()
-    return ""
+    found = [
+        (len(prefix), network.lower())
+        for network, prefixes in settings.NETWORK_PREFIXES.items()
+        for prefix in prefixes
+        if local.startswith(prefix)
+    ]
+    return max(found)[1] if found else ""

@@ -1,99 +1,120 @@
-"""One request to a provider of money, and what is sure of it when no answer comes."""
+"""One HTTP request to a provider of mobile money.
 
-import socket
-import ssl
-from collections.abc import Iterator
+libcurl is used because it tells whether a failed request was written (REQUEST_SIZE), and because its timeout covers the
+whole exchange. Both decide about money: a request that was not written may be repeated.
+"""
+
+import json as json_module
+import os
+import threading
+from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 
-import requests
-import urllib3
-
-from payments.providers import whole_answer
+import certifi
+import pycurl
 
 MAX_BODY = 64 * 1024
 
+# Connections that were idle for longer are not used again: servers close them.
+_MAX_IDLE = 4
+_HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
+_CAUSES = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "unknown host name",
+    pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_OPERATION_TIMEDOUT: "timeout",
+    pycurl.E_PARTIAL_FILE: "response cut short",
+    pycurl.E_GOT_NOTHING: "connection closed without a response",
+    pycurl.E_SEND_ERROR: "connection lost while sending",
+    pycurl.E_RECV_ERROR: "connection reset",
+    pycurl.E_FILESIZE_EXCEEDED: "response too large",
+    pycurl.E_SSL_CONNECT_ERROR: "TLS failed",
+    pycurl.E_SSL_CACERT: "certificate not trusted",
+    pycurl.E_SSL_CACERT_BADFILE: "trusted certificates unreadable",
+}
+_local = threading.local()
 
-class NeverLeft(Exception):
-    """The request was surely not written."""
+
+class NoResponse(Exception):
+    """No complete response arrived. If `request_written` is false, the provider cannot have the request."""
+
+    def __init__(self, sentence: str, *, request_written: bool) -> None:
+        self.request_written = request_written
+        super().__init__(sentence)
 
 
-class NoAnswer(Exception):
-    """The request was written, and not answered in full."""
+def get(who: str, url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """GET over a kept connection. Returns the HTTP status and the body. Raises NoResponse.
+
+    `timeouts`: seconds to connect, and from then until the response is complete.
+    """
+    return _perform(who, _prepared(url, timeouts, headers))
 
 
-def request(
+def post(
     who: str,
-    method: str,
     url: str,
     timeouts: tuple[float, float],
-    headers: dict[str, str] | None = None,
-    **more: Any,
+    headers: Mapping[str, str],
+    *,
+    json: Any = None,
+    form: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """HTTP's status and the body. `timeouts` in seconds: to connect, to answer in full. Raises NeverLeft or NoAnswer.
+    """POST over a new connection, once. Returns the HTTP status and the body. Raises NoResponse.
 
-    Over a connection of its own: on one that was kept, an answer that fails to come could be one to a request that the
-    other end never read, and nobody could tell.
+    On a kept connection that the server is closing, a request counts as written although nobody read it.
     """
-    with whole_answer.session() as session:
-        session.trust_env = False
-        session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"})
-        session.headers["User-Agent"] = "playmatatu-payments"
-        try:
-            response = session.request(
-                method,
-                url,
-                headers=headers,
-                timeout=timeouts,
-                allow_redirects=False,
-                stream=True,
-                **more,
-            )
-            return response.status_code, b"".join(_chunks(response))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            if _never_left(error):
-                raise NeverLeft(f"{who} cannot be reached ({_name(error)}).") from None
-            raise NoAnswer(f"{who} did not answer in full ({_name(error)}).") from None
+    if form is None:
+        body, content_type = json_module.dumps(json).encode(), "application/json"
+    else:
+        body, content_type = urlencode(form).encode(), "application/x-www-form-urlencoded"
+    curl = _prepared(url, timeouts, {**headers, "Content-Type": content_type, "Expect": ""})
+    curl.setopt(pycurl.POST, 1)
+    # libcurl repeats a POST by itself if it can rewind the body. A function without a seek function cannot be rewound.
+    curl.setopt(pycurl.POSTFIELDSIZE, len(body))
+    curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
+    curl.setopt(pycurl.FRESH_CONNECT, 1)
+    curl.setopt(pycurl.FORBID_REUSE, 1)
+    return _perform(who, curl)
 
 
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """The body to a bound in bytes. Raises OSError where it passes it."""
-    left = MAX_BODY
-    while chunk := response.raw.read1(16 * 1024, decode_content=True):
-        left -= len(chunk)
-        if left < 0:
-            raise OSError("an answer that is too large")
-        yield chunk
+def _prepared(url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> pycurl.Curl:
+    """This thread's handle, reset. It keeps its connections, its TLS sessions and the parsed certificates."""
+    if getattr(_local, "pid", None) != os.getpid():  # a forked process must not share the parent's sockets
+        _local.curl, _local.pid = pycurl.Curl(), os.getpid()
+    curl: pycurl.Curl = _local.curl
+    connect, response = timeouts
+    curl.reset()
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+    curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    curl.setopt(pycurl.FOLLOWLOCATION, 0)
+    curl.setopt(pycurl.PROXY, "")
+    curl.setopt(pycurl.NOPROXY, "*")
+    curl.setopt(pycurl.CAINFO, certifi.where())
+    curl.setopt(pycurl.MAXFILESIZE, MAX_BODY)
+    curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
+    curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect * 1000)))
+    curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect + response) * 1000)))
+    curl.setopt(pycurl.URL, url.encode())
+    sent = {**_HEADERS, **headers}
+    curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" if value else f"{name}:" for name, value in sent.items()])
+    return curl
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it, however it was wrapped."""
-    waiting, seen = [error], set[int]()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
-
-
-_BEFORE_WRITING = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidHeader,
-    urllib3.exceptions.NewConnectionError,  # refused, unreachable, an unknown host
-    urllib3.exceptions.ConnectTimeoutError,
-    ssl.SSLCertVerificationError,
-    socket.gaierror,
-)
-
-
-def _never_left(error: BaseException) -> bool:
-    return any(isinstance(cause, _BEFORE_WRITING) for cause in _causes(error))
-
-
-def _name(error: BaseException) -> str:
-    """The innermost cause that says most; never its text, which may hold an address with a token."""
-    return type(list(_causes(error))[-1]).__name__
+def _perform(who: str, curl: pycurl.Curl) -> tuple[int, bytes]:
+    body = BytesIO()
+    curl.setopt(pycurl.WRITEDATA, body)
+    try:
+        curl.perform()
+        status = int(curl.getinfo(pycurl.RESPONSE_CODE))
+        if status:
+            return status, body.getvalue()
+        code = pycurl.E_GOT_NOTHING
+    except pycurl.error as error:
+        code = error.args[0]
+    cause = _CAUSES.get(code, f"libcurl error {code}")
+    if curl.getinfo(pycurl.REQUEST_SIZE) > 0:
+        raise NoResponse(f"{who} sent no complete response ({cause}).", request_written=True)
+    raise NoResponse(f"{who} cannot be reached ({cause}).", request_written=False)

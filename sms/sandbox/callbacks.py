@@ -42,17 +42,22 @@ class Callbacks:
             "twice": [(status, after), (status, after + 0.3)],
             "contradicts": [(status, after), (_OPPOSITE[status], after + 0.3)],
             "lies": [(_OPPOSITE[status], after)],
+            "reverses_unseen": [(status, after)],
         }.get(faults.callback, [(status, after)])
         for word, delay in words:
             self._put(delay, transaction, word)
-        if faults.callback == "reverses":
-            self.state.later.put(after + 0.5, lambda: self._reverse(transaction))
+        if faults.callback.startswith("reverses"):
+            self.state.later.put(after + 0.5, lambda: self.reverse(transaction))
 
-    def _reverse(self, transaction: Transaction) -> None:
+    def reverse(self, transaction: Transaction) -> None:
+        """Take the payment back, as a provider does, and notify unless `callback` is `reverses_unseen`."""
+        faults = self.state.faults
         with self.state.lock:
-            end(transaction, _OPPOSITE[transaction.status], "Reversed")
+            word = "Reversed" if faults.reversal == "Reversed" else _OPPOSITE[transaction.status]
+            end(transaction, word, "Reversed")
             self.state.version += 1
-        self._put(0, transaction, transaction.status)
+        if faults.callback != "reverses_unseen":
+            self._put(0, transaction, transaction.status)
 
     def _put(self, delay: float, transaction: Transaction, status: str, tries: int = 1) -> None:
         if transaction.notify_url:

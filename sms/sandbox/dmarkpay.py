@@ -35,7 +35,7 @@ def refusal(place: str, status: int) -> dict[str, str]:
     """The body of a 4xx."""
     if place == "pay_token":
         return {"error": "invalid_client"}
-    if status == 403:
+    if status in (401, 403):
         return {"detail": "Authentication credentials were not provided."}
     if place == "pay_status":
         return {"detail": "Not found."}
@@ -54,7 +54,9 @@ class DMarkPay:
         if place == "pay_token":
             return self._token(body, authorization)
         if not self._knows(authorization.removeprefix("Bearer ")):
-            return Reply(403, refusal(place, 403))
+            stale = self.state.faults.pay_stale
+            status = int(stale.removesuffix("_html"))
+            return Reply(status, "Forbidden" if stale.endswith("_html") else refusal(place, status))
         if place == "pay_status":
             return self._status(asked_for)
         if wrong := _wrong(body):

@@ -33,7 +33,9 @@ CHOICES: dict[str, list[str]] = {
     "payout_kind": "successful failed pending refused no_id odd_word".split(),
     "pay_words": "Title UPPER lower".split(),
     "phones": "ask pay decline unreached".split(),
-    "callback": "after late never twice pending_first before contradicts lies reverses garbage".split(),
+    "callback": "after late never twice pending_first before contradicts lies reverses reverses_unseen garbage".split(),
+    "reversal": "opposite Reversed".split(),
+    "pay_stale": "403 401 403_html".split(),
     "callback_method": "json put form".split(),
 }
 
@@ -72,6 +74,8 @@ class Faults:
     pay_token_times: int = 0
     pay_token_life: float = 36000.0
     pay_token_uses: int = 0
+    # The response to a token that has expired.
+    pay_stale: str = "403"
     payin: str = "ok"
     payin_times: int = 0
     payin_every: int = 1
@@ -91,6 +95,8 @@ class Faults:
     broke: bool = False
     callback: str = "after"
     callback_after: float = 0.2
+    # The status word of a payment that is taken back.
+    reversal: str = "opposite"
     callback_method: str = "json"
     # --- both
     retry_after: float = 1.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.providers import Said
-from payments.providers.dmarkpay import Token, read_collect, read_payout, read_status, read_token
+from payments.providers.dmarkpay.responses import Token, read_collect, read_payout, read_status, read_token
 
 OURS = "sp-1"
 
@@ -45,33 +45,33 @@ COLLECTED = [
     (200, body(message=...), Said.PENDING, "DP1", ""),
     (200, body(message={"a": 1}), Said.PENDING, "DP1", ""),
     (200, body(message="a\x00b\ud800"), Said.PENDING, "DP1", "a\ufffdb\ufffd"),
-    # Whatever was taken, perhaps, is in doubt.
+    # Whatever was taken, perhaps, is ambiguous.
     (200, body(status="Queued"), Said.IN_DOUBT, "DP1", "Transaction pending"),
     (200, body(status=1), Said.IN_DOUBT, "DP1", "Transaction pending"),
     (200, body(status=...), Said.IN_DOUBT, "DP1", "Transaction pending"),
-    (200, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
-    (200, b"", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
-    (200, b"[]", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
-    (200, b"\xff\x00", Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
-    (200, b"[" * 100_000, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (200)"),
-    (200, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The answer was to another transaction."),
-    (301, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (301)"),
-    (408, HTML, Said.IN_DOUBT, "", "An answer that is not DMarkPay's (408)"),
+    (200, HTML, Said.IN_DOUBT, "", "Something other than DMarkPay answered (200)"),
+    (200, b"", Said.IN_DOUBT, "", "Something other than DMarkPay answered (200)"),
+    (200, b"[]", Said.IN_DOUBT, "", "Something other than DMarkPay answered (200)"),
+    (200, b"\xff\x00", Said.IN_DOUBT, "", "Something other than DMarkPay answered (200)"),
+    (200, b"[" * 100_000, Said.IN_DOUBT, "", "Something other than DMarkPay answered (200)"),
+    (200, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The response was about another transaction."),
+    (301, HTML, Said.IN_DOUBT, "", "Something other than DMarkPay answered (301)"),
+    (408, HTML, Said.IN_DOUBT, "", "Something other than DMarkPay answered (408)"),
     (409, body(message="Duplicate sp_transaction_id"), Said.IN_DOUBT, "DP1", "Duplicate sp_transaction_id"),
-    (500, HTML, Said.IN_DOUBT, "", "DMarkPay is in trouble (500)"),
+    (500, HTML, Said.IN_DOUBT, "", "DMarkPay has a problem (500)"),
     (502, body(status="Failed", message="upstream"), Said.IN_DOUBT, "DP1", "upstream"),
-    (503, body(status="Successful", message=""), Said.IN_DOUBT, "DP1", "DMarkPay is in trouble (503)"),
-    (504, b"", Said.IN_DOUBT, "", "DMarkPay is in trouble (504)"),
+    (503, body(status="Successful", message=""), Said.IN_DOUBT, "DP1", "DMarkPay has a problem (503)"),
+    (504, b"", Said.IN_DOUBT, "", "DMarkPay has a problem (504)"),
     # A 4xx is final, and says why.
     (400, body(status="Failed", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
     (400, body(status="Pending", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
     (402, body(status=..., message="No credit"), Said.FAILED, "DP1", "No credit"),
-    (404, HTML, Said.FAILED, "", "An answer that is not DMarkPay's (404)"),
-    (422, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The answer was to another transaction."),
+    (404, HTML, Said.FAILED, "", "Something other than DMarkPay answered (404)"),
+    (422, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The response was about another transaction."),
     # These say nothing of the order, which was turned away before it was read.
-    (401, b"{}", Said.NOT_TAKEN, "", "DMarkPay turns the request away (401)"),
-    (403, b'{"detail": "no"}', Said.NOT_TAKEN, "", "DMarkPay turns the request away (403)"),
-    (429, HTML, Said.NOT_TAKEN, "", "DMarkPay turns the request away (429)"),
+    (401, b"{}", Said.NOT_TAKEN, "", "DMarkPay refused the request (401)"),
+    (403, b'{"detail": "no"}', Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
+    (429, HTML, Said.NOT_TAKEN, "", "DMarkPay refused the request (429)"),
 ]
 
 
@@ -110,6 +110,12 @@ def test_the_answer_to_a_payout(status: int, raw: bytes, said: Said) -> None:
         (200, body(sp_transaction_id=..., status="Successful"), Said.SUCCESS, ""),
         (404, b'{"detail": "Not found."}', Said.UNKNOWN, ""),
         (404, body(status="Failed"), Said.UNKNOWN, OURS),
+        # A word that we do not know, about this transaction: reported with the word.
+        (200, body(status="Reversed"), Said.OTHER, OURS),
+        (200, body(status="reversed", transaction_id=..., sp_transaction_id=OURS), Said.OTHER, OURS),
+        (200, body(status="Reversed", transaction_id=..., sp_transaction_id=...), Said.IN_DOUBT, ""),
+        (200, body(status="  "), Said.IN_DOUBT, OURS),
+        (500, body(status="Reversed"), Said.IN_DOUBT, OURS),
         # What tells nothing changes nothing, whatever word stands in it.
         (500, body(status="Successful"), Said.IN_DOUBT, OURS),
         (403, body(status="Failed"), Said.IN_DOUBT, OURS),
@@ -137,11 +143,11 @@ def test_what_became_of_it(status: int, raw: bytes, said: Said, ours: str) -> No
         (200, b'{"access_token": "t", "expires_in": true}', Token("t", 0)),
         (200, b'{"access_token": "t"}', Token("t", 0)),
         (200, b'{"access_token": "t", "expires_in": 99999999999}', Token("t", 30 * 86400)),
-        (200, b'{"access_token": "a\\nb"}', "DMarkPay gives no token (200)."),
-        (200, b'{"access_token": 5}', "DMarkPay gives no token (200)."),
-        (200, HTML, "DMarkPay gives no token (200)."),
-        (302, b'{"access_token": "t"}', "DMarkPay gives no token (302)."),
-        (500, b'{"access_token": "t"}', "DMarkPay gives no token (500)."),
+        (200, b'{"access_token": "a\\nb"}', "DMarkPay's response has no token (200)."),
+        (200, b'{"access_token": 5}', "DMarkPay's response has no token (200)."),
+        (200, HTML, "DMarkPay's response has no token (200)."),
+        (302, b'{"access_token": "t"}', "DMarkPay's response has no token (302)."),
+        (500, b'{"access_token": "t"}', "DMarkPay's response has no token (500)."),
         (401, b'{"error": "invalid_client"}', "DMarkPay refuses the credentials (401)"),
     ],
 )

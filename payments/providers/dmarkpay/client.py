@@ -1,0 +1,166 @@
+"""The HTTP client for DMarkPay, an implementation of `payments.providers.Provider`."""
+
+import base64
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from django.core.cache import cache
+
+from payments import conf
+from payments.providers import Answer, Order, Said
+from payments.providers.dmarkpay.responses import Token, read_collect, read_payout, read_status, read_token
+from payments.providers.http import NoResponse, get, post
+
+logger = logging.getLogger("payments.dmarkpay")
+
+_WHO = "DMarkPay"
+_METHODS = {"mtn": "mtn_mobile_money", "airtel": "airtel_mobile_money"}
+_WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
+# One token request at a time in a process; the other threads find the token in the cache.
+_fetching = threading.Lock()
+
+
+class _NoToken(Exception):
+    """There is no token, so the request was not made."""
+
+
+class DMarkPay:
+    """A client with the settings of the moment at which it is created."""
+
+    name = "dmarkpay"
+    networks = frozenset(_METHODS)
+
+    def __init__(self) -> None:
+        self.config = conf.dmarkpay()
+
+    @property
+    def longest(self) -> float:
+        """Two token requests and two requests, each with its connect timeout and its response timeout, doubled for
+        what the operating system adds.
+        """
+        return 4 * (self.config.connect_timeout + 2 * self.config.timeout)
+
+    def collect(self, order: Order) -> Answer:
+        return self._move(order, "payin/", {"notify_url": order.notify_url}, read_collect)
+
+    def payout(self, order: Order) -> Answer:
+        """Send a payout. No program is known that uses this request of DMarkPay's (?)."""
+        return self._move(order, "payout/", {}, read_payout)
+
+    def status(self, provider_id: str) -> Answer:
+        started = time.monotonic()
+        url = self._transactions(f"{quote(provider_id, safe='')}/")
+        try:
+            status, raw = self._with_token(lambda headers: get(_WHO, url, self.config.timeouts, headers))
+        except (_NoToken, NoResponse) as error:
+            return Answer(Said.IN_DOUBT, words=str(error), ms=_ms(started))
+        return replace(read_status(status, raw), ms=_ms(started))
+
+    def _move(self, order: Order, path: str, more: dict[str, str], read: Callable[[int, bytes, str], Answer]) -> Answer:
+        """Make one request that moves money. It is repeated only after a 401 or 403, with a new token."""
+        started = time.monotonic()
+        url, body = self._transactions(path), self._body(order) | more
+        try:
+            status, raw = self._with_token(lambda headers: post(_WHO, url, self.config.timeouts, headers, json=body))
+        except _NoToken as error:
+            return Answer(Said.NOT_TAKEN, words=str(error), ms=_ms(started))
+        except NoResponse as error:
+            said = Said.IN_DOUBT if error.request_written else Said.NOT_TAKEN
+            return Answer(said, words=str(error), ms=_ms(started))
+        return replace(read(status, raw, order.reference), ms=_ms(started))
+
+    def _transactions(self, rest: str) -> str:
+        account = quote(self.config.account, safe="")
+        return self.config.url(f"/api/v1/accounts/{account}/transactions/{rest}")
+
+    def _body(self, order: Order) -> dict[str, str]:
+        wallet = self.config.wallet
+        return {
+            "wallet": wallet if wallet == "dmark" else _WALLETS.get(order.network, wallet),
+            "payment_method": _METHODS.get(order.network, order.network),
+            "msisdn": order.phone.removeprefix("+"),
+            "description": order.description,
+            "amount": f"{order.amount}.00",
+            "sp_transaction_id": order.reference,
+        }
+
+    # --- the token
+
+    def _with_token(self, exchange: Callable[[dict[str, str]], tuple[int, bytes]]) -> tuple[int, bytes]:
+        """Make a request with the cached token, and once more with a new one if the response is 401 or 403."""
+        started = time.monotonic()
+        token = self._token(rejected="")
+        self._check_time(started)
+        response = exchange({"Authorization": f"Bearer {token}"})
+        if response[0] not in (401, 403):
+            return response
+        fresh = self._token(rejected=token)
+        self._check_time(started)
+        return exchange({"Authorization": f"Bearer {fresh}"})
+
+    def _check_time(self, started: float) -> None:
+        """Raise _NoToken if most of `longest` has passed while waiting for a token or while the process was suspended.
+
+        The lease of the payment may have run out by then, and an operator may have settled it.
+        """
+        if time.monotonic() - started > 0.75 * self.longest:
+            raise _NoToken("No token arrived in time.")
+
+    def _token(self, rejected: str) -> str:
+        config = self.config
+        secret = "\0".join((config.base_url, config.token_url, config.username, config.password))
+        key = f"dmarkpay_token:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"
+        if (token := _cached(key)) and token != rejected:
+            return token
+        with _fetching:
+            if (token := _cached(key)) and token != rejected:
+                return token
+            if rejected:
+                _cache("drop the token", lambda: cache.delete(key))
+            fetched = self._fetch_token()
+            if fetched.seconds >= 1:
+                _cache("store the token", lambda: cache.set(key, fetched.value, fetched.seconds))
+            return fetched.value
+
+    def _fetch_token(self) -> Token:
+        config = self.config
+        credentials = base64.b64encode(f"{config.username}:{config.password}".encode()).decode()
+        headers = {"Authorization": f"Basic {credentials}"}
+        form = {"grant_type": "client_credentials"}
+        try:
+            status, raw = post(_WHO, config.url(config.token_url), config.timeouts, headers, form=form)
+        except NoResponse as error:
+            raise _NoToken(f"No token: {error}") from None
+        token = read_token(status, raw)
+        if isinstance(token, str):
+            logger.error("payments.no_token: %s", token, extra={"event": "payments.no_token", "http_status": status})
+            raise _NoToken(token)
+        return token
+
+
+def _ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+# --- Django's cache. It may be down; then each request fetches a token of its own.
+
+
+def _cache(action: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    # Each backend raises errors of its own, and none of them may cost a payment.
+    except Exception as error:  # noqa: BLE001
+        values = {"event": "payments.cache_down"}
+        logger.warning("payments.cache_down: the cache did not %s (%s)", action, type(error).__name__, extra=values)
+        return None
+
+
+def _cached(key: str) -> str:
+    token = _cache("return the token", lambda: cache.get(key))
+    return token if isinstance(token, str) else ""
