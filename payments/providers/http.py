@@ -47,7 +47,7 @@ class NoResponse(Exception):
 def get(who: str, url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> tuple[int, bytes]:
     """GET over a kept connection. Returns the HTTP status and the body. Raises NoResponse.
 
-    `timeouts`: seconds to connect, and from then until the response is complete.
+    `timeouts`: seconds to connect, and for the whole exchange, connecting included.
     """
     return _perform(who, _prepared(url, timeouts, headers))
 
@@ -84,7 +84,7 @@ def _prepared(url: str, timeouts: tuple[float, float], headers: Mapping[str, str
     if getattr(_local, "pid", None) != os.getpid():  # a forked process must not share the parent's sockets
         _local.curl, _local.pid = pycurl.Curl(), os.getpid()
     curl: pycurl.Curl = _local.curl
-    connect, response = timeouts
+    connect, total = timeouts
     curl.reset()
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -96,7 +96,7 @@ def _prepared(url: str, timeouts: tuple[float, float], headers: Mapping[str, str
     curl.setopt(pycurl.MAXFILESIZE, MAX_BODY)
     curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
     curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect * 1000)))
-    curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect + response) * 1000)))
+    curl.setopt(pycurl.TIMEOUT_MS, max(1, round(total * 1000)))
     curl.setopt(pycurl.URL, url.encode())
     sent = {**_HEADERS, **headers}
     curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" if value else f"{name}:" for name, value in sent.items()])
@@ -108,12 +108,11 @@ def _perform(who: str, curl: pycurl.Curl) -> tuple[int, bytes]:
     curl.setopt(pycurl.WRITEDATA, body)
     try:
         curl.perform()
-        status = int(curl.getinfo(pycurl.RESPONSE_CODE))
-        if status:
+        if status := int(curl.getinfo(pycurl.RESPONSE_CODE)):
             return status, body.getvalue()
         code = pycurl.E_GOT_NOTHING
     except pycurl.error as error:
-        code = error.args[0]
+        code = int(error.args[0])
     cause = _CAUSES.get(code, f"libcurl error {code}")
     if curl.getinfo(pycurl.REQUEST_SIZE) > 0:
         raise NoResponse(f"{who} sent no complete response ({cause}).", request_written=True)

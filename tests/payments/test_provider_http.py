@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from payments.providers import http
@@ -121,7 +122,7 @@ def test_a_certificate_must_be_trusted_and_name_the_host(tmp_path: Path, monkeyp
         with pytest.raises(NoResponse, match="certificate not trusted") as caught:
             post(host.url)
         assert not caught.value.request_written
-        monkeypatch.setattr(http.certifi, "where", lambda: str(tmp_path / "certificate.pem"))
+        monkeypatch.setattr(certifi, "where", lambda: str(tmp_path / "certificate.pem"))
         assert post(host.url)[0] == 200
         with pytest.raises(NoResponse, match=r"certificate not trusted|TLS failed"):
             post(host.url.replace("localhost", "127.0.0.1"))
