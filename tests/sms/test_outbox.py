@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sms import clock, outbox
@@ -411,3 +412,30 @@ def test_a_setting_that_cannot_be_read_is_one_sentence(settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = "soon"
     with pytest.raises(CommandError, match=r"^Not sent \(setting\): SMS_RATE_LIMIT_SECONDS must be a number"):
         call_command("send_test_sms", "0772123456")
+
+
+@pytest.mark.parametrize(("delivery", "status", "most"), [("worker", "queued", 1), ("inline", "sent", None)])
+def test_many_messages_in_one_statement(
+    sandbox: Sandbox, settings: Any, delivery: str, status: str, most: int | None
+) -> None:
+    settings.SMS_DELIVERY = delivery
+    queue_sms(PHONE, "first", dedupe_key="a")
+    rows = [
+        outbox.NewMessage("0772123456", "other", "kind", "a"),
+        outbox.NewMessage(PHONE, "second", "kind", "b"),
+        outbox.NewMessage(PHONE, "third"),
+    ]
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        outbox.queue_many(rows)
+    if most:
+        assert len([query for query in queries.captured_queries if "INSERT" in query["sql"]]) == most
+    assert list(SmsMessage.objects.order_by("pk").values_list("text", "dedupe_key", "status")) == [
+        ("first", "a", status),
+        ("second", "b", status),
+        ("third", None, status),
+    ]
+    with pytest.raises(InvalidPhone):
+        outbox.queue_many([outbox.NewMessage(PHONE, "fourth"), outbox.NewMessage("123", "x")])
+    assert SmsMessage.objects.count() == 3
+    if delivery == "worker":
+        assert len(claims.claim("me", 10, 10)) == 3
