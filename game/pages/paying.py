@@ -48,7 +48,8 @@ def paying(entry: Entry) -> dict[str, Any]:
     """
     payment = entry.payment
     rings_until = payment.asked_at + RINGING if payment.asked_at else None
-    context = {"network": network_name(payment), "number": shown_phone(payment.phone), "amount": payment.amount}
+    number = shown_phone(payment.phone).replace(" ", "\u00a0")  # kept on one line
+    context = {"network": network_name(payment), "number": number, "amount": payment.amount}
     if payment.collection == Payment.Collection.UNRESOLVED:
         return context | {"step": "support"}
     if payment.collection == Payment.Collection.DUE:

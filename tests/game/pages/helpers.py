@@ -22,7 +22,7 @@ def shown(client: Client, path: str = "", **headers: str) -> str:
     """The page of this browser's newest stake, or of `path`, as its reader reads it."""
     response = client.get(path or own(client), headers=headers)
     assert response.status_code == 200, response
-    return html.unescape(response.content.decode())
+    return html.unescape(response.content.decode()).replace("\u00a0", " ")
 
 
 def leave(client: Client) -> Any:

@@ -1,0 +1,140 @@
+"""Small screens in a real browser: two players in one browser, no JavaScript, Back, titles, reading aloud, polling."""
+
+import re
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import Sandbox
+from tests.players import PHONE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def site(live_server: Any, sandbox: Sandbox, settings: Any) -> str:
+    settings.FRONTEND_URL = settings.SITE_URL = live_server.url
+    return str(live_server.url)
+
+
+def place(page: Page, address: str, number: str, name: str, **choices: str) -> None:
+    page.goto(address)
+    page.get_by_label("Your mobile number").fill(number)
+    page.get_by_label("Your name").fill(name)
+    if choices:
+        page.get_by_label("Your stake in UGX").fill(choices["amount"])
+        page.get_by_label(choices["opponent"]).check()
+    if "friend" in choices:
+        page.get_by_label("Your friend's number").fill(choices["friend"])
+    page.get_by_role("button", name="Pay").click()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_two_players_in_one_browser_stay_themselves(
+    browser: Browser, site: str, sandbox: Sandbox, javascript: bool
+) -> None:
+    """A friend opens the invite in a second tab of the same browser; both tabs come to the same match."""
+    context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
+    context.set_default_timeout(15_000)
+    alice, bob = context.new_page(), context.new_page()
+    place(alice, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend", friend="0772000002")
+    alice.get_by_role("heading", name="Waiting for your friend").wait_for()
+    first = alice.url
+    [invite] = sandbox.inbox()
+    place(bob, invite["text"].split()[-1], "0772000002", "Bob")
+    bob.get_by_role("heading", name="Your match").wait_for()
+    alice.get_by_role("heading", name="Your match").wait_for()
+    for _ in range(2):
+        expect(alice.locator(".players li").first).to_contain_text("Alice, you.")
+        expect(bob.locator(".players li").first).to_contain_text("Bob, you.")
+        alice.reload()
+        bob.reload()
+    assert alice.url != bob.url
+    for page in (alice, bob):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    # The start page lists both, and each leads to its own player.
+    start = context.new_page()
+    start.goto(site)
+    assert start.locator(".own h2").all_inner_texts() == ["Your match · Bob", "Your match · Alice"]
+    start.goto(first)
+    expect(start.locator(".players li").first).to_contain_text("Alice, you.")
+
+
+def test_no_share_button_without_javascript(browser: Browser, site: str) -> None:
+    for javascript in (False, True):
+        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
+        page = context.new_page()
+        number = f"077200001{int(javascript)}"
+        place(page, site, number, "Alice", amount="2000", opponent="Invite a friend")
+        page.get_by_role("heading", name="Waiting for your friend").wait_for()
+        assert page.locator("#share").is_visible() is javascript
+        assert page.locator(".code").is_visible()
+        assert page.locator("#offline").is_hidden()
+
+
+def test_back_keeps_the_form(browser: Browser, site: str) -> None:
+    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    place(page, site, "0772000001", "Alice", amount="2500", opponent="Invite a friend", friend="0772000002")
+    page.get_by_role("heading", name="Waiting for your friend").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="Play Matatu").wait_for()
+    expect(page.get_by_label("Your stake in UGX")).to_have_value("2500")
+    expect(page.get_by_label("Your friend's number")).to_have_value("0772000002")
+    expect(page.get_by_role("button", name="Pay 2,500 UGX")).to_be_enabled()
+
+
+def test_titles_and_sentences_read_aloud(browser: Browser, site: str) -> None:
+    alice, bob = (browser.new_context(viewport=PHONE).new_page() for _ in range(2))  # type: ignore[arg-type]
+    alice.goto(site)
+    expect(alice).to_have_title("Play Matatu for a stake · PlayMatatu")
+    place(alice, site, "0772000001", "Alice", amount="2000", opponent="Anyone")
+    expect(alice).to_have_title("Searching for an opponent · PlayMatatu")
+    body = {"phone_number": "0772000002", "stake_amount": 2000, "display_name": "Bob"}
+    placed = requests.post(f"{site}/api/v1/game/stake", json=body, timeout=5).json()
+    expect(alice).to_have_title("Your match · PlayMatatu")
+    expect(alice.locator("main")).to_contain_text("Bob is not here yet.")
+    bob.goto(placed["game_link"])
+    expect(alice.locator("#said")).to_have_text("Alice, you. Bob is here.")
+    bob.goto(f"{site}/link")
+    expect(bob).to_have_title("Find your stake again · PlayMatatu")
+    bob.goto(f"{site}/nowhere")
+    expect(bob).to_have_title("We can't find this page · PlayMatatu")
+
+
+def test_the_code_is_read_without_ornaments(browser: Browser, site: str) -> None:
+    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    place(page, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend")
+    code = page.locator(".code")
+    code.wait_for()
+    assert re.fullmatch("[A-Z2-9]{6}", code.inner_text())
+    for part in ("::before", "::after"):
+        assert code.evaluate("(node, part) => getComputedStyle(node, part).content", part) == '""'
+
+
+def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: str, sandbox: Sandbox) -> None:
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.clock.install()
+    place(page, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend", friend="0772000002")
+    page.get_by_role("heading", name="Waiting for your friend").wait_for()
+    statuses: list[int] = []
+    page.on("response", lambda answer: statuses.append(answer.status) if answer.request.headers.get("x-part") else None)
+
+    def polls_within(seconds: int) -> int:
+        """Let time pass on the page, second by second, and count its polls."""
+        before = len(statuses)
+        for _ in range(seconds):
+            page.clock.run_for(1000)
+            page.wait_for_timeout(40)
+        return len(statuses) - before
+
+    assert [polls_within(span) for span in (3, 3, 5, 5, 10, 10)] == [1, 1, 1, 1, 1, 1]
+    assert set(statuses) == {304}
+    sent = next(request for request in sandbox.requests() if request["path"] == "/v3/api/send_sms/")
+    page.request.post(sent["body"]["dlr_url"], data={"status": "DELIVERED"})
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(10)
+    page.get_by_text("Your invite has been delivered.").first.wait_for()
+    assert statuses[-1] == 200
