@@ -3,11 +3,12 @@
 from django.urls import path
 from django.views.i18n import set_language
 
-from game.pages import link, match, stake, waiting
+from game.pages import link, match, stake, stop, waiting
 
 urlpatterns = [
     path("", stake.stake, name="stake"),
     path("join", stake.stake, name="join"),
+    path("join/stop", stop.stop, name="stop"),
     path("waiting", waiting.find, name="find"),
     path("waiting/<int:pk>", waiting.waiting, name="waiting"),
     path("waiting/<int:pk>/leave", waiting.leave, name="leave"),
