@@ -1,4 +1,4 @@
-"""Players, their stakes and their matches, for reading: what the game decided is not edited."""
+"""Players, stakes and matches in the admin, read-only: decisions of the game are not edited."""
 
 from contextlib import suppress
 from typing import Any
@@ -9,31 +9,22 @@ from django.http import HttpRequest
 
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.wording import ENDS, state_words
-from payments.admin import ReadOnly, ReadOnlyAdmin, for_whom
+from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
-from sms.text import mask_phone, to_e164
+from sms.text import to_e164
+from sms.wording import ugx
 
 
-class Searched(ReadOnlyAdmin):
-    """Searched by whole values, so that an index answers; a number in any notation."""
+class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
+    """Searched by whole values, which an index finds. Phones may be written in any form."""
 
     search_fields = ("pk",)
     sortable_by = ()
-    wanted_by_phone = ""
+    phone_lookup = ""
 
-    def wanted(self, term: str) -> list[Q]:
-        """Each is asked alone, by its own index."""
+    def conditions(self, term: str) -> list[Q]:
+        """Return what `term` may mean besides a phone; each condition is queried alone, by its own index."""
         return []
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return for_whom(request, self.list_display)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return for_whom(request, super().get_fields(request, obj))
-
-    @admin.display(description="phone")
-    def masked_phone(self, row: Any) -> str:
-        return mask_phone(row.phone)
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
@@ -41,31 +32,35 @@ class Searched(ReadOnlyAdmin):
         term = search_term.strip().replace("\0", "")
         if not term:
             return queryset, False
-        wanted = self.wanted(term)
-        with suppress(InvalidPhone):  # no number, so one of the others
-            wanted.append(Q(**{self.wanted_by_phone: to_e164(term)}))
+        conditions = self.conditions(term)
+        with suppress(InvalidPhone):
+            conditions.append(Q(**{self.phone_lookup: to_e164(term)}))
         rows = self.model._default_manager.order_by()
-        keys = [pk for one in wanted for pk in rows.filter(one).values_list("pk", flat=True)[:1000]]
+        keys = [pk for condition in conditions for pk in rows.filter(condition).values_list("pk", flat=True)[:1000]]
         return queryset.filter(pk__in=keys), False
 
 
 @admin.register(Player)
-class PlayerAdmin(Searched):
+class PlayerAdmin(SearchableAdmin):
     list_display = ("id", "masked_phone", "created_at")
-    list_display_links = ("id", "masked_phone", "phone")
+    list_display_links = ("id", "masked_phone", "full_phone")
     fields = ("masked_phone", "created_at")
-    readonly_fields = ("masked_phone",)
+    readonly_fields = ("masked_phone", "full_phone")
     search_help_text = "A phone number in any form"
-    wanted_by_phone = "phone"
+    phone_lookup = "phone"
 
 
 @admin.register(StakeLevel)
-class StakeLevelAdmin(ReadOnlyAdmin):
-    list_display = ("amount",)
+class StakeLevelAdmin(ReadOnly, BoundedAdmin):
+    list_display = ("stake",)
+
+    @admin.display(description="stake")
+    def stake(self, level: StakeLevel) -> str:
+        return ugx(level.amount)
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """By the reasons that there are: asking the table for them would read all of it."""
+    """Offers every known reason, because DISTINCT would read the whole table."""
 
     title = "why it is over"
     parameter_name = "reason"
@@ -78,57 +73,63 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 @admin.register(Entry)
-class EntryAdmin(Searched):
-    list_display = ("created_at", "masked_phone", "stake_amount", "now", "display_name", "match_code", "session")
-    list_display_links = ("created_at", "masked_phone", "phone")
+class EntryAdmin(SearchableAdmin):
+    list_display = ("created_at", "masked_phone", "stake", "state", "display_name", "match_code", "session")
+    list_display_links = ("created_at", "masked_phone", "full_phone")
     list_filter = ("status", ReasonFilter)
+    linked_lookups = ("player__id__exact",)
     list_select_related = ("player", "session")
-    readonly_fields = ("masked_phone", "phone", "now")
-    search_help_text = "A phone number in any form, a match code, or a transaction id"
-    wanted_by_phone = "player__phone"
+    readonly_fields = ("masked_phone", "full_phone", "state")
+    search_help_text = "A phone number in any form, a match code, or a transaction ID"
+    phone_lookup = "player__phone"
 
-    def wanted(self, term: str) -> list[Q]:
+    def conditions(self, term: str) -> list[Q]:
         return [Q(match_code=term.upper()), Q(payment__transaction_id=term)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """All, but numbers for who may see them alone."""
-        names = ["masked_phone", "now", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
+        """All fields. Those that show a phone only to users who may see numbers in full."""
+        names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
         in_full = request.user.has_perm("sms.view_full_phone")
-        return [name for name in for_whom(request, names) if in_full or name not in ("player", "invite_phone")]
+        return [name for name in phone_columns(request, names) if in_full or name not in ("player", "invite_phone")]
+
+    @admin.display(description="stake", ordering="stake_amount")
+    def stake(self, entry: Entry) -> str:
+        return ugx(entry.stake_amount)
 
     @admin.display(description="state")
-    def now(self, entry: Entry) -> str:
+    def state(self, entry: Entry) -> str:
         return state_words(entry)
 
 
-class EntryInline(ReadOnly, admin.TabularInline):
+class EntryInline(ReadOnly, ByPermission, admin.TabularInline):
     model = Entry
     extra = 0
     show_change_link = True
-    shown = ("masked_phone", "display_name", "match_code", "created_at")
-    readonly_fields = ("masked_phone", "phone", "display_name", "match_code", "created_at")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return for_whom(request, self.shown)
-
-    @admin.display(description="phone")
-    def masked_phone(self, entry: Entry) -> str:
-        return mask_phone(entry.phone)
+    fields = ("masked_phone", "display_name", "match_code", "created_at")
+    readonly_fields = ("masked_phone", "full_phone", "display_name", "match_code", "created_at")
 
 
 @admin.register(Session)
-class SessionAdmin(Searched):
-    list_display = ("id", "stake_amount", "prize_amount", "status", "created_at", "expires_at")
+class SessionAdmin(SearchableAdmin):
+    list_display = ("id", "stake", "prize", "status", "created_at", "expires_at")
     inlines = (EntryInline,)
     search_help_text = "A phone number in any form, or the token of the match's link"
-    wanted_by_phone = "entries__player__phone"
+    phone_lookup = "entries__player__phone"
 
-    def wanted(self, term: str) -> list[Q]:
+    def conditions(self, term: str) -> list[Q]:
         return [Q(token=term)]
+
+    @admin.display(description="stake")
+    def stake(self, session: Session) -> str:
+        return ugx(session.stake_amount)
+
+    @admin.display(description="prize")
+    def prize(self, session: Session) -> str:
+        return ugx(session.prize_amount)
 
 
 @admin.register(GameWorker)
-class GameWorkerAdmin(ReadOnlyAdmin):
+class GameWorkerAdmin(ReadOnly, BoundedAdmin):
     list_display = ("name", "alive", "started_at", "seen_at")
 
     @admin.display(boolean=True)

@@ -1,13 +1,17 @@
-"""The admin as a site: its names, and its guarded login."""
+"""The admin site: names, limited logins, strict filters, and addresses that cannot be read."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
@@ -15,6 +19,7 @@ from django.utils.translation import gettext
 
 from game.rules.limits import client_address
 from playmatatu import logins, refusals
+from sms.admin_base import StrictLookups
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -36,30 +41,62 @@ class LoginForm(AdminAuthenticationForm):
         return cleaned
 
 
+class Accounts:
+    """Operators' accounts are deactivated and never deleted, because their log entries would be deleted with them."""
+
+    actions = ("deactivate",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="Deactivate: the user can no longer log in", permissions=["change"])
+    def deactivate(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        """Deactivate the selected accounts, except the user's own."""
+        for user in queryset.exclude(pk=request.user.pk).filter(is_active=True):
+            user.is_active = False
+            user.save(update_fields=["is_active"])
+            self.log_change(request, user, "Deactivated.")  # type: ignore[attr-defined]
+
+
 class Site(admin.AdminSite):
     site_header = site_title = "PlayMatatu"
-    index_title = "The state of the house"
+    index_title = "Overview"
     login_form = LoginForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        from playmatatu.operator.views import find  # once every app is loaded
+        from playmatatu.operator.views import find  # Imported here, because its models need every app loaded.
 
         return [path("find/", self.admin_view(find), name="find"), *super().get_urls()]
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Register the admin with strict filters, whatever class it comes with; accounts cannot be deleted."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
+        for model in models:
+            given = admin_class or admin.ModelAdmin
+            bases: tuple[type, ...] = (
+                (Accounts, StrictLookups, given) if model is get_user_model() else (StrictLookups, given)
+            )
+            if issubclass(given, StrictLookups):
+                bases = (given,)
+            super().register(model, type(given.__name__, bases, {"__module__": given.__module__}), **options)
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
         @functools.wraps(view)
         def if_readable(request: HttpRequest, *arguments: Any, **more: Any) -> Any:
             if not _readable(request):
-                sentence = "That holds a number or a year that cannot be: nothing was done."
+                sentence = "This address or form holds a value that is not valid. Nothing was changed."
                 return refusals.page(request, 400, sentence)
-            return view(request, *arguments, **more)
+            try:
+                return view(request, *arguments, **more)
+            except DisallowedModelAdminLookup:
+                return refusals.page(request, 400, "This list cannot be filtered like that.")
 
         return super().admin_view(if_readable, cacheable)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from playmatatu.operator import dashboard
 
-        return super().index(request, {"house": dashboard.gather(request), **(extra_context or {})})
+        return super().index(request, {"dashboard": dashboard.gather(request), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         answer = super().login(request, extra_context)
@@ -70,12 +107,12 @@ class Site(admin.AdminSite):
         return answer
 
 
-# The keys of every table here are whole numbers of 64 bits.
+# The keys of every table here are positive 64-bit integers.
 _LARGEST_KEY = 2**63 - 1
 
 
 def _readable(request: HttpRequest) -> bool:
-    """False for what no page of ours sends, and Django's lists would fail on."""
+    """Return False for values that our pages never send and that make Django's lists fail."""
     keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
     years = [year for name, values in request.GET.lists() if name.endswith("__year") for year in values]
     return all(_is_number(key, _LARGEST_KEY) for key in keys) and all(_is_number(year, 9999) for year in years)

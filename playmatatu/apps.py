@@ -9,10 +9,11 @@ class PlayMatatuConfig(AppConfig):
 
     def ready(self) -> None:
         from playmatatu import checks  # noqa: F401
-        from playmatatu.operator.alerting import contested
+        from playmatatu.operator.alerting import contested, late_work
         from sms.alerts import register
 
         register(contested)
+        register(late_work)
 
 
 class AdminConfig(apps.AdminConfig):

@@ -19,7 +19,7 @@ from payments import collecting
 from playmatatu import overdue
 from sms import clock, conf
 from sms.models import SmsPause
-from sms.stats import pulse
+from sms.stats import status
 
 logger = logging.getLogger("playmatatu.health")
 # The response is given after this time, whatever hangs. Seconds.
@@ -119,18 +119,18 @@ def _sms() -> dict[str, Any]:
     if not config.enabled:
         return {"sms": "disabled"}
     now = clock.now()
-    alive, attempts = pulse.workers(now), pulse.last_attempts()
+    alive, attempts = status.workers(now), status.last_attempts()
     pauses = list(SmsPause.objects.all())
-    oldest = pulse.oldest_due(now, pauses)
+    oldest = status.oldest_due(now, pauses)
     age = max(0, round((now - oldest).total_seconds())) if oldest else 0
-    trouble, _ = pulse.trouble(alive, attempts, now)
+    trouble, _ = status.trouble(alive, attempts, now)
     worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
     if any(one.paused for one in alive) or any(pause.kind == SmsPause.ALL for pause in pauses):
         worker = "paused"
     last = attempts[0] if attempts else None
     return {
         "sms": "ok",
-        "outbox": {"status": "late" if age > pulse.LATE_SECONDS else "ok", "oldest_due_seconds": age},
+        "outbox": {"status": "late" if age > status.LATE_SECONDS else "ok", "oldest_due_seconds": age},
         "worker": {"status": worker, "alive": len(alive)},
         "provider": {
             "status": _PROVIDER.get(trouble, "ok" if last else "unheard"),

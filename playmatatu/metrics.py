@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector
 from game.models import GameWorker
 from payments import figures
 from playmatatu import overdue
-from sms import clock
-from sms.stats import counts, networks, pulse
+from sms import clock, wording
+from sms.stats import counts, networks, status
 
 # Seconds: a text is at once, late after a minute, of no use after ten.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -48,19 +48,19 @@ class SmsCollector(Collector):
             segments.add_metric([kind], value)
         yield messages
         yield segments
-        oldest, alive, attempts = pulse.oldest_due(now), pulse.workers(now), pulse.last_attempts(200)
-        trouble, _ = pulse.trouble(alive, attempts[:20], now)
+        oldest, alive, attempts = status.oldest_due(now), status.workers(now), status.last_attempts(200)
+        trouble, _ = status.trouble(alive, attempts[:20], now)
         accepted = next((event.at for event in attempts if event.step == "send" and not event.error), None)
         age = (now - oldest).total_seconds() if oldest else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
-            ("waiting", "Texts in the queue, counted up to 10000.", pulse.waiting()),
+            ("waiting", "Texts in the queue, counted up to 10000.", status.waiting()),
             ("oldest_due_seconds", "How long the oldest due text waits.", age),
             ("workers", "Workers that live.", len(alive)),
             ("workers_paused", "Workers that do not send for now.", sum(bool(one.paused) for one in alive)),
             ("credentials_refused", "1 while DMark refuses the credentials.", trouble == "credentials"),
             ("account_refused", "1 while DMark refuses the account.", trouble == "account"),
             ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
-            ("throttled", "How often the rate limit held a text back in 24 hours.", pulse.throttled(now)),
+            ("throttled", "How often the rate limit held a text back in 24 hours.", status.rate_limited(now)),
             ("last_accepted_timestamp_seconds", "When DMark last took a text; 0: long ago.", _stamp(accepted)),
         )
         for name, about, number in singles:
@@ -106,7 +106,7 @@ def _by_network(now: datetime) -> Iterator[Metric]:
         "playmatatu_sms_deliver_seconds", "From taken by DMark to delivered, last hour.", labels=["network"]
     )
     waits: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for text in networks.sample(now - timedelta(hours=1), pulse.MANY):
+    for text in networks.sample(now - timedelta(hours=1), wording.MANY):
         if text.accept is not None:
             waits[text.network][0].append(text.accept)
         if text.deliver is not None:

@@ -1,6 +1,7 @@
-"""A person is told: by e-mail to ADMINS and by POST to ALERT_WEBHOOK_URL, once when it begins and once when it ends.
+"""Alerts by e-mail to ADMINS and by POST to ALERT_WEBHOOK_URL: one when a condition begins, one when it ends.
 
-The state is in the database, so that of several workers one tells. Other apps add what they know by `register`.
+The state is in the database, so that one of several processes sends each alert. Other apps add conditions by
+`register`.
 """
 
 import logging
@@ -12,23 +13,23 @@ import requests
 from django.conf import settings
 from django.core.mail import mail_admins
 from django.db.models import Q
-from django.utils import timezone
 
 from sms import clock
 from sms.models import SmsAlert
-from sms.stats import concerns, networks
+from sms.stats import networks, status
 from sms.text.redaction import redact
+from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# What is gone and back within that time has not ended: a person is not woken each minute.
+# A condition ends only after it was absent this long. One that comes and goes sends no alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """`name`: the same for as long as it lasts; `text`: what is wrong and what to do, in a sentence or two."""
+    """`name`: unchanged while it lasts. `text`: the condition and the next step, in one or two sentences."""
 
     name: str
     text: str
@@ -39,13 +40,13 @@ _sources: list[Source] = []
 
 
 def register(source: Source) -> None:
-    """Ask `source` too, with the time, for what is wrong now; call it in an AppConfig's `ready`."""
+    """Add a source of conditions, called with the time. Call this in an AppConfig's `ready`."""
     if source not in _sources:
         _sources.append(source)
 
 
 def check(now: datetime | None = None) -> None:
-    """Look what is wrong, and tell what has begun or ended. Each minute, by any number of processes."""
+    """Send alerts for conditions that have begun or ended. Call it each minute, in any number of processes."""
     now = now or clock.now()
     present, complete = _present(now)
     for condition in present.values():
@@ -54,54 +55,56 @@ def check(now: datetime | None = None) -> None:
         over = SmsAlert.objects.filter(ended_at=None, seen_at__lte=now - QUIET).exclude(name__in=present)
         over.update(ended_at=now, mailed=False, posted=False, busy_until=None)
     for alert in SmsAlert.objects.filter(Q(mailed=False) | Q(posted=False)).order_by("since"):
-        if _mine(alert, now):
-            _tell(alert)
+        if _claim(alert, now):
+            _send(alert)
     SmsAlert.objects.filter(ended_at__isnull=False, mailed=True, posted=True).delete()
 
 
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
-    """What is wrong, by name; False when a source failed: what it does not say is not over then."""
+    """Return the present conditions by name, and False if a source failed, whose conditions then do not end."""
     found: dict[str, Condition] = {}
     complete = True
     for source in (_sending, _networks, *_sources):
         try:
             found |= {condition.name: condition for condition in source(now)}
-        # One that fails must not keep the others from being told.
+        # A failing source must not suppress the alerts of the others.
         except Exception:
-            logger.exception("sms.alert_source_failed", extra={"event": "sms.alert_source_failed"})
+            logger.exception(
+                "sms.alert_source_failed: one source of alerts failed", extra={"event": "sms.alert_source_failed"}
+            )
             complete = False
     return found, complete
 
 
 def _sending(now: datetime) -> Iterable[Condition]:
-    for concern in concerns.found(concerns.read(now)):
-        # Switched off by who runs the site: no news to them.
+    for concern in status.concerns(status.read(now)):
+        # The people who run the site have switched SMS off themselves.
         if concern.name != "off":
             yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}")
 
 
 def _networks(now: datetime) -> Iterable[Condition]:
-    for slow in networks.in_trouble(now):
-        yield Condition(f"network:{slow.network}", slow.words)
+    for sentence in networks.sentences(networks.in_trouble(now)):
+        yield Condition(f"network:{sentence.network}", f"{sentence.text} {sentence.remedy}")
 
 
 def _seen(condition: Condition, now: datetime) -> None:
-    news = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False}
-    alert, begins = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=news | {"seen_at": now})
-    # One that is back before its end could be told begins anew.
-    again = SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**news, ended_at=None, busy_until=None)
+    begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False}
+    alert, begins = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
+    # A condition that returns before its end was sent begins again.
+    again = SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None, busy_until=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
     if begins or again:
-        logger.critical("sms.alert: %s", news["text"], extra={"event": "sms.alert", "alert": alert.name})
+        logger.critical("sms.alert: %s", begin["text"], extra={"event": "sms.alert", "alert": alert.name})
 
 
-def _mine(alert: SmsAlert, now: datetime) -> bool:
-    """Whether this process tells it: one that died while telling loses it after a while."""
+def _claim(alert: SmsAlert, now: datetime) -> bool:
+    """Claim the alert for this process. The claim of a process that was killed ends after _BUSY."""
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
     return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY))
 
 
-def _tell(alert: SmsAlert) -> None:
+def _send(alert: SmsAlert) -> None:
     alert.mailed = alert.mailed or _mailed(alert)
     alert.posted = alert.posted or _posted(alert)
     SmsAlert.objects.filter(pk=alert.pk, ended_at=alert.ended_at).update(
@@ -114,18 +117,21 @@ def _mailed(alert: SmsAlert) -> bool:
         return True
     word = "over" if alert.ended_at else "begins"
     try:
-        mail_admins(f"{word}: {alert.text[:80]}", _letter(alert))
-    # A mail server has errors of every kind; it is tried again in a minute.
+        mail_admins(f"{word}: {alert.text[:80]}", _mail_body(alert))
+    # Mail servers raise errors of many kinds. The next check tries again.
     except Exception:
-        logger.exception("sms.alert_not_mailed", extra={"event": "sms.alert_not_mailed", "alert": alert.name})
+        logger.exception(
+            "sms.alert_not_mailed: the mail server did not accept an alert",
+            extra={"event": "sms.alert_not_mailed", "alert": alert.name},
+        )
         return False
     return True
 
 
-def _letter(alert: SmsAlert) -> str:
-    lines = [alert.text, "", f"Since {timezone.localtime(alert.since):%d.%m.%Y %H:%M}."]
+def _mail_body(alert: SmsAlert) -> str:
+    lines = [alert.text, "", f"Since {moment(alert.since)}."]
     if alert.ended_at:
-        lines.append(f"Over since {timezone.localtime(alert.ended_at):%d.%m.%Y %H:%M}.")
+        lines.append(f"Over since {moment(alert.ended_at)}.")
     site = getattr(settings, "SITE_URL", "")
     return "\n".join([*lines, f"{site}/admin/" if site else ""])
 
@@ -148,9 +154,15 @@ def _posted(alert: SmsAlert) -> bool:
             answer = session.post(url, json=body, timeout=_TIMEOUT, allow_redirects=False, stream=True)
             answer.close()
     except requests.RequestException as error:
-        logger.error("sms.alert_not_posted (%s)", type(error).__name__, extra={"event": "sms.alert_not_posted"})
+        logger.error(
+            "sms.alert_not_posted: the webhook failed (%s)",
+            type(error).__name__,
+            extra={"event": "sms.alert_not_posted"},
+        )
         return False
     if answer.status_code >= 300:
-        logger.error("sms.alert_not_posted (%s)", answer.status_code, extra={"event": "sms.alert_not_posted"})
+        logger.error(
+            "sms.alert_not_posted: the webhook answered %s", answer.status_code, extra={"event": "sms.alert_not_posted"}
+        )
         return False
     return True

@@ -254,6 +254,21 @@ class SmsInbound(models.Model):
         return f"SMS from {mask_phone(self.phone)}"
 
 
+class SmsDismissal(models.Model):
+    """A dismissed group of failures. Its banner is hidden until another message joins the group."""
+
+    status = models.CharField(max_length=12, choices=Status)
+    reason = models.TextField(blank=True, default="")
+    actor = models.CharField(max_length=150, blank=True, default="")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("dismissed failure")
+
+    def __str__(self) -> str:
+        return f"{self.status} dismissed by {self.actor}"
+
+
 class SmsAlert(models.Model):
     """Something of which a person is told once when it begins and once when it ends; gone when both are done."""
 

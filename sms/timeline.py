@@ -1,81 +1,121 @@
-"""A message's way in plain words, for a person who answers a customer's complaint."""
+"""What happened to a message, in plain words, for an operator who answers a complaint."""
 
 from datetime import datetime
 from typing import NamedTuple
 
 from sms import clock
 from sms.dlr.statuses import final_status
-from sms.models import SmsEvent, SmsMessage, Status
+from sms.models import SmsEvent, SmsMessage, SmsPause, Status
+from sms.stats import status
 
 
 class Line(NamedTuple):
-    """`tone`: good, bad or plain; `answer`: what DMark said, word for word but redacted."""
+    """`tone`: good, bad or plain. `answer`: DMark's reply as received, redacted. `expected`: still ahead."""
 
     at: datetime
     tone: str
     title: str
     meaning: str
     answer: str = ""
+    expected: bool = False
 
 
-# What each status means, and what an operator can do about it.
+# The meaning of each status, and the operator's next step.
 MEANINGS: dict[str, str] = {
-    Status.QUEUED: "It waits to be sent.",
-    Status.SENDING: "It is being sent at this moment.",
-    Status.UNKNOWN: "DMark may have it: a request was not answered in full, or not as DMark answers, and no report has "
-    "come. Ask the player before you send it again, since it may arrive twice.",
-    Status.SENT: "DMark took it. Whether the phone has it is known when DMark reports.",
-    Status.DELIVERED: "The phone has it.",
-    Status.UNDELIVERED: "DMark took it, but the network could not deliver it: phone off, out of reach, or not in use. "
-    "Ask the customer for the number, then send again.",
-    Status.FAILED: "It was not sent. See why below; when that is mended, send again.",
-    Status.RATE_LIMITED: "It was not sent, because this phone had the same kind of text a moment before. Send again.",
-    Status.EXPIRED: "Its time was over before it could be sent.",
-    Status.CANCELLED: "It was not sent: an operator took it back, or the number is never texted.",
-    Status.DISABLED: "It was not sent, because SMS was off when it was queued. Turn it on, then send again.",
+    Status.QUEUED: "Waiting to be sent.",
+    Status.SENDING: "Being sent at this moment.",
+    Status.UNKNOWN: "DMark's reply was missing or unclear and there is no delivery report. Ask the player before "
+    "resending: it could arrive twice.",
+    Status.SENT: "DMark accepted it. The delivery report will show if the phone received it.",
+    Status.DELIVERED: "Delivered to the phone.",
+    Status.UNDELIVERED: "DMark accepted it, but the network could not deliver it: the phone is off, out of reach, or "
+    "the number is not in use. Check the number with the player, then resend.",
+    Status.FAILED: "It was not sent. Fix the reason below, then resend.",
+    Status.RATE_LIMITED: "It was not sent, because this phone had received the same kind of text a moment before. "
+    "Resend it.",
+    Status.EXPIRED: "It expired before it could be sent.",
+    Status.CANCELLED: "It was not sent: an operator cancelled it, or the number is on the do-not-text list.",
+    Status.DISABLED: "It was not sent, because SMS was switched off. Switch SMS on, then resend.",
 }
 
 
-def lines(message: SmsMessage) -> list[Line]:
-    """Everything that happened to it, oldest first."""
-    start = "SMS was off: not sent." if message.status == Status.DISABLED else "It leaves at once."
+class Sending:
+    """Tells if sending stands still for a message. Read once, for any number of messages."""
+
+    def __init__(self) -> None:
+        self._reading = status.read(clock.now())
+
+    def obstacle(self, kind: str) -> str:
+        """Return why a queued message of `kind` is not sent now; "" if it is about to be sent."""
+        reading = self._reading
+        if not reading.config.enabled:
+            return "SMS is switched off."
+        for pause in reading.pauses:
+            if pause.kind in (SmsPause.ALL, kind):
+                return f"Sending of {pause.what} is paused by {pause.actor or 'an unknown user'}: {pause.reason}"
+        if reading.config.delivery == "worker" and not reading.workers:
+            return "No SMS worker is running."
+        return ""
+
+
+def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
+    """Return everything that happened to the message, oldest first, then what is still ahead."""
+    waiting = message.status == Status.QUEUED
+    obstacle = (sending or Sending()).obstacle(message.kind) if waiting else ""
+    start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""
     found = [Line(message.created_at, "plain", "Queued", start)]
     found += [_line(event) for event in message.events.all()]
-    if message.status == Status.QUEUED and message.due_at > clock.now():
-        found.append(Line(message.due_at, "plain", "Next try", message.error or "It was put back for later."))
+    found.sort(key=lambda line: line.at)
+    if waiting:
+        now = clock.now()
+        if obstacle:
+            found.append(Line(now, "bad", "Not sent at the moment", obstacle))
+        elif message.due_at > now:
+            found.append(Line(message.due_at, "plain", "Next attempt", message.error, expected=True))
+        else:
+            found.append(Line(now, "plain", "Ready to send", ""))
     if message.status in (Status.QUEUED, Status.SENDING, Status.RATE_LIMITED):
-        found.append(Line(message.expires_at, "plain", "Expires", "It is not sent after this."))
-    return sorted(found, key=lambda line: line.at)
+        found.append(Line(message.expires_at, "plain", "Expires", "It is not sent after this time.", expected=True))
+    return found
 
 
 def _line(event: SmsEvent) -> Line:
     if event.what == SmsEvent.What.RESEND:
-        return Line(event.at, "plain", f"Sent again by {event.actor or 'somebody unknown'}", "Queued once more.")
+        return Line(event.at, "plain", f"Resent by {event.actor or 'an unknown user'}", "Queued once more.")
     if event.what == SmsEvent.What.CANCEL:
         return Line(event.at, "bad", f"Cancelled by {event.actor or 'the worker'}", event.error)
     if event.what == SmsEvent.What.OPENED:
-        return Line(event.at, "good", "Its link was opened for the first time", "Somebody followed it; not known who.")
+        return Line(event.at, "good", "Link clicked for the first time", "We do not know who clicked it.")
     if event.what == SmsEvent.What.REPORT:
         return _report(event)
     http = f"HTTP {event.http_status}, " if event.http_status else ""
-    took = f" ({http}{event.ms} ms)"
+    took = f" ({http}{event.ms:,} ms)"
     if event.step == "throttle":
-        return Line(event.at, "plain", "Held back by the rate limit", event.error)
+        return Line(event.at, "plain", "Kept back by the rate limit", event.error)
     if event.step == "token":
         return Line(event.at, "bad", f"No access token from DMark{took}", event.error, event.answer)
     if event.step == "send" and event.error:
-        return Line(event.at, "bad", f"DMark did not take it, request {event.attempt}{took}", event.error, event.answer)
+        return Line(event.at, "bad", f"Attempt {event.attempt}: {_failure(event)}{took}", event.error, event.answer)
     if event.step == "send":
-        number = f"It is number {event.provider_id} there." if event.provider_id else "It gave no number."
-        return Line(event.at, "good", f"DMark took it{took}", number, event.answer)
+        number = f"DMark message ID {event.provider_id}." if event.provider_id else "DMark gave no message ID."
+        return Line(event.at, "good", f"Accepted by DMark{took}", number, event.answer)
     return Line(event.at, "bad", "Not sent", event.error)
 
 
+def _failure(event: SmsEvent) -> str:
+    """Name the failure. Only a complete reply of DMark itself is a refusal."""
+    if event.http_status is None:
+        return "no clear reply from DMark"
+    if event.http_status < 300:
+        return "DMark's reply was not valid"
+    return "refused by DMark" if event.http_status < 500 else "DMark had an error"
+
+
 def _report(event: SmsEvent) -> Line:
-    how = "DMark reported" if event.step == "push" else "DMark answered when asked"
+    how = "Delivery report" if event.step == "push" else "DMark's status, polled by us"
     end = final_status(event.answer)
     if end == Status.DELIVERED:
-        return Line(event.at, "good", f"{how}: delivered", "The phone has it.", event.answer)
+        return Line(event.at, "good", f"{how}: delivered", "Delivered to the phone.", event.answer)
     if end == Status.UNDELIVERED:
-        return Line(event.at, "bad", f"{how}: not delivered", "The network gave up.", event.answer)
-    return Line(event.at, "plain", f"{how}: still on its way", "Neither arrived nor given up yet.", event.answer)
+        return Line(event.at, "bad", f"{how}: not delivered", "The network could not deliver it.", event.answer)
+    return Line(event.at, "plain", f"{how}: on its way", "Neither delivered nor given up yet.", event.answer)

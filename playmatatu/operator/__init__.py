@@ -1,1 +1,1 @@
-"""For the operator: the state of the house, and everything of one player on one page. It alone knows all apps."""
+"""Pages for operators: the dashboard, and one player's timeline. This package alone imports every app."""

@@ -1,22 +1,34 @@
-"""What of the money a person is told of at night, beside what `sms` tells of the sending."""
+"""Conditions about money and the game that raise an alert, beside those of `sms` about sending."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 from payments.models import Payment
+from playmatatu import overdue
 from sms.alerts import Condition
 
-# So many are counted; more are as bad.
+# Counting stops here.
 _MOST = 1000
 
 
 def contested(now: datetime) -> Iterable[Condition]:
-    """The provider contradicts its own word on some payments."""
+    """The provider has contradicted itself about some payments."""
     number = Payment.objects.filter(contested=True).order_by()[:_MOST].count()
     if number:
-        many = f"{number}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
+        many = f"{number:,}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
         yield Condition(
             "payments:contested",
-            f"{many}: the provider said one thing and then the other. Look each up there; the admin's list of "
-            "contested payments says what to do.",
+            f"{many}: the provider reported success and then failure, or the reverse. Look each one up in the "
+            "DMarkPay portal; the admin's list of contested payments says what to do.",
+        )
+
+
+def late_work(now: datetime) -> Iterable[Condition]:
+    """Work of `game_worker` is at least a minute late."""
+    late = {work.replace("_", " "): count for work, count in overdue.counts().items() if count}
+    if late:
+        found = ", ".join(f"{count:,} {work}" for work, count in late.items())
+        yield Condition(
+            "game:overdue",
+            f"Work is over a minute late: {found}. Check that manage.py game_worker runs, and read its log.",
         )

@@ -1,9 +1,8 @@
-"""One number, one story: everything of a player in the order in which it happened, and what can be done now."""
+"""Everything about one player: what needs attention, stakes, texts, and all events in the order they happened."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -14,38 +13,34 @@ from django.utils import timezone
 
 from game.models import Entry, Player
 from game.wording import state_words
-from payments import providers, refunding, wording
-from payments.models import Payment, Refund
-from playmatatu.operator import timeline_steps
-from playmatatu.operator.timeline_steps import Link, Step, change_link, ugx
-from sms import outbox, timeline
+from payments.models import Payment
+from playmatatu.operator import money, timeline_events
+from playmatatu.operator.money import Action
+from playmatatu.operator.timeline_events import Event, Link, change_link
+from sms import conf, outbox, timeline
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.text import mask_phone
+from sms.wording import spaced, ugx
 
-# The newest of each; older ones are a list away.
-MOST_STAKES, MOST_TEXTS, MOST_ACTS = 30, 50, 100
-
-
-class Act(NamedTuple):
-    """A button that leads to the page which asks before anything is done. `action`: the admin's name of it."""
-
-    label: str
-    url: str
-    action: str
-    pk: int
+# The newest of each are shown. Older ones are behind a link.
+MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
+# A text that DMark has accepted gets this long to be delivered before the player counts as without a link.
+DELIVERY_TIME = timedelta(minutes=5)
 
 
 @dataclass
 class StakeRow:
-    """A stake and its money. `to_do`: what needs a person now, and `acts`: the buttons for it."""
+    """A stake and its money. `to_do`: the operator's next step, with its `actions`. `level`: error or warning."""
 
     at: datetime
     amount: str
     state: str
     money: str
+    ids: str
     to_do: str
+    level: str
     links: list[Link]
-    acts: list[Act]
+    actions: list[Action]
 
 
 @dataclass
@@ -53,160 +48,215 @@ class TextRow:
     at: datetime
     kind: str
     status: str
-    words: str
+    label: str
     meaning: str
     link: Link
-    acts: list[Act]
+    actions: list[Action]
 
 
 @dataclass
-class Story:
-    """`older`: what is not shown any more, with the lists that have it."""
+class CustomerTimeline:
+    """`call`: the number to dial, "" without the permission to see it. `older`: links to rows that are not shown."""
 
     phone: str
+    call: str
     player: Player | None
     stakes: list[StakeRow]
     texts: list[TextRow]
-    steps: list[Step]
-    never: SmsSuppression | None
+    events: list[Event]
+    suppression: SmsSuppression | None
     older: list[Link] = field(default_factory=list)
 
     @property
-    def needs(self) -> list[StakeRow]:
-        return [row for row in self.stakes if row.to_do]
+    def attention(self) -> list[StakeRow]:
+        """The rows that need action, money first."""
+        return sorted((row for row in self.stakes if row.to_do), key=lambda row: row.level != "error")
 
     @property
     def empty(self) -> bool:
-        return not (self.stakes or self.texts or self.steps or self.never)
+        return not (self.stakes or self.texts or self.events or self.suppression)
 
 
-def tell(request: HttpRequest, phone: str) -> Story:
-    """Some twenty queries, however long the story. Only of what this user may see."""
+@dataclass
+class _Rows:
+    """What was read about the player."""
+
+    entries: list[Entry]
+    payments: list[Payment]
+    messages: list[SmsMessage]
+    invites: dict[str | None, SmsMessage]
+    due: set[int]
+    resendable: set[int]
+
+    @property
+    def by_key(self) -> dict[str | None, SmsMessage]:
+        return {message.dedupe_key: message for message in self.messages if message.dedupe_key}
+
+
+def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
+    """Read everything that this user may see, in about 20 queries however many rows there are."""
     may = request.user.has_perm
+    in_full = may("sms.view_full_phone")
     player = Player.objects.filter(phone=phone).first()
-    entries = _entries(player) if may("game.view_entry") else []
-    payments = _payments(phone) if may("payments.view_payment") else []
-    messages = _messages(phone) if may("sms.view_smsmessage") else []
-    never = SmsSuppression.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
-    told = [step for entry in entries for step in timeline_steps.of_entry(entry)]
-    told += [step for payment in payments for step in timeline_steps.of_payment(payment)]
-    told += [step for message in messages for step in timeline_steps.of_text(message)]
-    told += timeline_steps.of_acts(_acts([*payments, *messages, *([never] if never else [])]))
-    return Story(
-        phone=phone if may("sms.view_full_phone") else mask_phone(phone),
+    suppression = SmsSuppression.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
+    rows = _read(request, phone, player)
+    return CustomerTimeline(
+        phone=spaced(phone) if in_full else mask_phone(phone),
+        call=phone if in_full else "",
         player=player,
-        stakes=_stake_rows(request, entries, payments),
-        texts=_text_rows(request, messages),
-        steps=sorted(told, key=lambda step: step.at),
-        never=never,
-        older=list(_older(phone if may("sms.view_full_phone") else "", entries, messages)),
+        stakes=_stake_rows(request, rows, phone if in_full else ""),
+        texts=[_text_row(request, message, message.pk in rows.resendable) for message in rows.messages],
+        events=list(_events(rows, suppression)),
+        suppression=suppression,
+        older=list(_older(phone if in_full else "", rows)),
     )
 
 
-def _entries(player: Player | None) -> list[Entry]:
-    rows = Entry.objects.filter(player=player).select_related("player", "payment", "session").order_by("-pk")
-    met = Prefetch("session__entries", Entry.objects.select_related("player"))
-    return list(rows.prefetch_related(met)[:MOST_STAKES]) if player else []
+def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
+    may = request.user.has_perm
+    entries: list[Entry] = []
+    if player is not None and may("game.view_entry"):
+        opponents = Prefetch("session__entries", Entry.objects.select_related("player"))
+        found = Entry.objects.filter(player=player).select_related("player", "payment", "session")
+        entries = list(found.order_by("-pk").prefetch_related(opponents)[:MOST_STAKES])
+    payments = money.of_phone(phone, MOST_STAKES) if may("payments.view_payment") else []
+    messages: list[SmsMessage] = []
+    if may("sms.view_smsmessage"):
+        newest = SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")
+        messages = list(newest[:MOST_TEXTS])
+    keys = [entry.invite_key for entry in entries if entry.invite_phone]
+    shown = SmsMessage.objects.filter(pk__in=[message.pk for message in messages])
+    return _Rows(
+        entries,
+        payments,
+        messages,
+        {message.dedupe_key: message for message in SmsMessage.objects.filter(dedupe_key__in=keys)} if keys else {},
+        money.refund_due(payments),
+        set(outbox.worth_resending(shown)),
+    )
 
 
-def _payments(phone: str) -> list[Payment]:
-    rows = Payment.objects.filter(phone=phone).order_by("-pk")
-    return list(rows.prefetch_related("callbacks", "refunds", "exchanges")[:MOST_STAKES])
+# --- events
 
 
-def _messages(phone: str) -> list[SmsMessage]:
-    return list(SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")[:MOST_TEXTS])
+def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
+    """Yield the events in the order they happened; what is still ahead comes last."""
+    found: list[Event] = []
+    replaced_at: datetime | None = None
+    for entry in rows.entries:  # The newest first, so that the next stake is known.
+        found += timeline_events.of_entry(entry, rows.invites.get(entry.invite_key), replaced_at)
+        replaced_at = entry.created_at
+    found += [event for payment in rows.payments for event in timeline_events.of_payment(payment)]
+    sending = timeline.Sending()
+    found += [event for message in rows.messages for event in timeline_events.of_message(message, sending)]
+    logged = [*rows.payments, *rows.messages, *([suppression] if suppression else [])]
+    found += timeline_events.of_operators(_log_entries(logged))
+    yield from sorted(found, key=lambda event: (event.expected, event.at))
 
 
-def _acts(rows: list[Model]) -> list[LogEntry]:
-    """What operators did to any of these."""
+def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
+    """Return what operators did to any of these rows."""
     which = Q(pk__in=())
     by_model: dict[type[Model], list[str]] = {}
     for row in rows:
         by_model.setdefault(type(row), []).append(str(row.pk))
     for model, keys in by_model.items():
         which |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
-    return list(LogEntry.objects.filter(which).select_related("user", "content_type")[:MOST_ACTS])
+    return list(LogEntry.objects.filter(which).select_related("user", "content_type")[:MOST_LOG_ENTRIES])
 
 
-def _stake_rows(request: HttpRequest, entries: list[Entry], payments: list[Payment]) -> list[StakeRow]:
-    """The newest first. The money's words come from the payment as it was read with all that belongs to it."""
-    by_id = {payment.pk: payment for payment in payments}
-    due = set(refunding.due().filter(pk__in=by_id).values_list("pk", flat=True))
-    rows = [_stake_row(request, entry, by_id.pop(entry.payment_id, None), due) for entry in entries]
-    rows += [_stake_row(request, None, payment, due) for payment in by_id.values()]
-    return sorted(rows, key=lambda row: row.at, reverse=True)
+# --- stakes and their money
 
 
-def _stake_row(request: HttpRequest, entry: Entry | None, payment: Payment | None, due: set[int]) -> StakeRow:
-    money = to_do = ""
-    acts: list[Act] = []
-    links = [change_link(entry, f"stake {entry.pk}")] if entry else []
-    if entry and entry.session:
+def _stake_rows(request: HttpRequest, rows: _Rows, call: str) -> list[StakeRow]:
+    """Return the newest first. Payments without a stake have rows of their own."""
+    by_id = {payment.pk: payment for payment in rows.payments}
+    found = [_stake_row(request, rows, entry, by_id.pop(entry.payment_id, None), call) for entry in rows.entries]
+    found += [_payment_row(request, rows, payment) for payment in by_id.values()]
+    return sorted(found, key=lambda row: row.at, reverse=True)
+
+
+def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment | None, call: str) -> StakeRow:
+    links = [change_link(entry, f"stake {entry.pk}")]
+    if entry.session:
         links.append(change_link(entry.session, f"match {entry.session_id}"))
-    if payment:
-        refund: Refund | None = next(iter(payment.refunds.all()), None)
-        money = wording.meaning(payment, refund, payment.pk in due)
-        to_do = wording.to_do(payment, refund, payment.pk in due)
-        acts = list(_money_acts(request, payment, refund, payment.pk in due))
-        links.append(change_link(payment, f"payment {payment.pk}"))
-    one = entry or payment
-    return StakeRow(
-        at=one.created_at if one else timezone.now(),
-        amount=ugx(entry.stake_amount if entry else payment.amount if payment else 0),
-        state=state_words(entry) if entry else "a payment without a stake",
-        money=money,
-        to_do=to_do,
-        links=links,
-        acts=acts,
+    row = StakeRow(entry.created_at, ugx(entry.stake_amount), state_words(entry), "", "", "", "error", links, [])
+    if payment is not None:
+        _add_money(request, row, rows, payment)
+    if not row.to_do and payment is not None and rows.messages and _is_without_link(entry, payment, rows):
+        row.level, row.money = "warning", "Paid and matched, but no text with the link arrived."
+        row.to_do = f"Resend the text, or call {spaced(call)}." if call else "Resend the text, or call the player."
+        row.actions = [*_resend_link(request, entry, rows), *row.actions]
+    return row
+
+
+def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRow:
+    amount = ugx(payment.amount)
+    row = StakeRow(payment.created_at, amount, "a payment without a stake", "", "", "", "error", [], [])
+    _add_money(request, row, rows, payment)
+    return row
+
+
+def _add_money(request: HttpRequest, row: StakeRow, rows: _Rows, payment: Payment) -> None:
+    state = money.state(request, payment, payment.pk in rows.due)
+    row.money, row.to_do, row.actions = state.meaning, state.to_do, state.actions
+    row.links.append(change_link(payment, f"payment {payment.pk}"))
+    row.ids = f"Transaction ID {payment.transaction_id}"
+    if payment.provider_id:
+        row.ids += f", DMarkPay ID {payment.provider_id}"
+
+
+def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
+    """Tell if the player has paid and is matched, but no text with the link arrived and nobody clicked one."""
+    if entry.session is None or not money.is_paid(payment):
+        return False
+    texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
+    with_link = texts[:1] if texts and texts[0].kind == "match_found" else texts
+    return not any(_may_have_arrived(message) for message in with_link)
+
+
+def _may_have_arrived(message: SmsMessage) -> bool:
+    if message.status == Status.DELIVERED or message.opened_at is not None:
+        return True
+    if message.status == Status.SENT and not conf.current().dlr_enabled:
+        return True
+    on_the_way = message.status in (Status.QUEUED, Status.SENDING, Status.SENT)
+    return on_the_way and timezone.now() - message.created_at < DELIVERY_TIME
+
+
+def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Action]:
+    for key in entry.link_keys:
+        message = rows.by_key.get(key)
+        if message is not None:
+            yield from _text_actions(request, message, message.pk in rows.resendable)
+
+
+# --- texts
+
+
+def _text_row(request: HttpRequest, message: SmsMessage, resendable: bool) -> TextRow:
+    return TextRow(
+        at=message.created_at,
+        kind=message.kind or "plain",
+        status=message.status,
+        label=message.get_status_display(),
+        meaning=message.error or timeline.MEANINGS[message.status],
+        link=change_link(message, f"text {message.pk}"),
+        actions=list(_text_actions(request, message, resendable)),
     )
 
 
-def _money_acts(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Act]:
-    """What can be done about the money now, by who may do it."""
-    url, may = reverse("admin:payments_payment_changelist"), request.user.has_perm
-    taken_back = payment.contested and payment.status == Payment.Status.SUCCESS
-    begun = refund is not None and refund.state != Refund.State.FAILED
-    if may("payments.refund_payment") and not begun:
-        if due and providers.current() is not None:
-            yield Act("Refund by payout…", url, "refund", payment.pk)
-        if due or taken_back:
-            yield Act("Given back by hand…", url, "mark_refunded", payment.pk)
-    if may("payments.settle_payment"):
-        if taken_back:
-            yield Act("The money is with us…", url, "end_contest", payment.pk)
-        if payment.collection in (Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED):
-            yield Act("It was paid…", url, "settle_paid", payment.pk)
-            yield Act("It was not paid…", url, "settle_unpaid", payment.pk)
-
-
-def _text_rows(request: HttpRequest, messages: list[SmsMessage]) -> list[TextRow]:
-    shown = SmsMessage.objects.filter(pk__in=[message.pk for message in messages])
-    able = set(outbox.resendable(shown).values_list("pk", flat=True))
-    return [
-        TextRow(
-            at=message.created_at,
-            kind=message.kind or "plain",
-            status=message.status,
-            words=message.get_status_display(),
-            meaning=message.error or timeline.MEANINGS[message.status],
-            link=change_link(message, f"text {message.pk}"),
-            acts=list(_text_acts(request, message, message.pk in able)),
-        )
-        for message in messages
-    ]
-
-
-def _text_acts(request: HttpRequest, message: SmsMessage, able: bool) -> Iterator[Act]:
+def _text_actions(request: HttpRequest, message: SmsMessage, resendable: bool) -> Iterator[Action]:
     url = reverse("admin:sms_smsmessage_changelist")
-    if able and request.user.has_perm("sms.resend_smsmessage"):
-        yield Act("Send again…", url, "resend", message.pk)
+    if resendable and request.user.has_perm("sms.resend_smsmessage"):
+        yield Action("Resend…", url, "resend", message.pk)
     if message.status == Status.QUEUED and request.user.has_perm("sms.cancel_smsmessage"):
-        yield Act("Cancel…", url, "cancel", message.pk)
+        yield Action("Cancel…", url, "cancel", message.pk)
 
 
-def _older(phone: str, entries: list[Entry], messages: list[SmsMessage]) -> Iterator[Link]:
-    if len(entries) == MOST_STAKES:
-        yield Link("all stakes", f"{reverse('admin:game_entry_changelist')}?player__id__exact={entries[0].player_id}")
-    if len(messages) == MOST_TEXTS and phone:
-        yield Link("all texts", f"{reverse('admin:sms_smsmessage_changelist')}?phone__exact={phone}")
+def _older(phone: str, rows: _Rows) -> Iterator[Link]:
+    if len(rows.entries) == MOST_STAKES:
+        url = reverse("admin:game_entry_changelist")
+        yield Link("all stakes", f"{url}?player__id__exact={rows.entries[0].player_id}")
+    if len(rows.messages) == MOST_TEXTS and phone:
+        yield Link("all texts", f"{reverse('admin:sms_smsmessage_changelist')}?phone__exact=%2B{phone.lstrip('+')}")

@@ -1,4 +1,4 @@
-"""Whose story a search means: a number in any notation, a match code or link, or the id of a payment or a text."""
+"""Find the player that a search term means: a phone, a match code or link, or the id of a payment or text."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from sms.errors import InvalidPhone
 from sms.models import SmsMessage
 from sms.text import to_e164
 
-# So many players are offered to choose from.
+# At most this many players are offered to choose from.
 MOST = 20
 _LONGEST = 200
 _CODE = re.compile(r"[A-Za-z0-9]{6}")
@@ -21,24 +21,24 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """The numbers (E.164) that the term means, each once; by whole values, so that an index answers each question."""
+    """Return the phones (E.164) that the term matches, each once. Whole values only, which indexes find."""
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:
         return []
     try:
         return [to_e164(term)]
     except InvalidPhone:
-        return list(dict.fromkeys(_by_name(term)))[:MOST]
+        return list(dict.fromkeys(_by_id(term)))[:MOST]
 
 
 def of_player(given: str) -> list[str]:
-    """The number of a player by its id: links lead by it, so that no address holds a number."""
+    """Return the phone of the player with this id. Links use the id, so that no address holds a phone number."""
     if not (given.isascii() and given.isdigit() and len(given) < 19):
         return []
     return list(Player.objects.filter(pk=int(given)).values_list("phone", flat=True))
 
 
-def _by_name(term: str) -> Iterator[str]:
+def _by_id(term: str) -> Iterator[str]:
     link = unquote(term)
     token = found.group(1) if (found := _MATCH_LINK.search(link)) else term
     code = found.group(1) if (found := _CODE_LINK.search(link)) else term
@@ -53,7 +53,7 @@ def _by_name(term: str) -> Iterator[str]:
 
 
 def _of_matches(which: Q) -> Iterator[str]:
-    """Of an entry and whom it met."""
+    """Yield the phones of matching entries and of their opponents."""
     for entry in Entry.objects.filter(which).select_related("player", "session").order_by("pk")[:MOST]:
         yield entry.phone
         if entry.session is not None:

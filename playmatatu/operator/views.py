@@ -1,4 +1,4 @@
-"""One box, one page: who is meant, and what happened to them."""
+"""The page of one player: a search box, and everything about the player that it finds."""
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,19 +12,19 @@ from playmatatu.operator import customer_timeline
 from playmatatu.operator import find as finding
 from sms.text import mask_phone
 
-# Who may see one of these may search; what they see is what their permissions show.
+# One of these permissions is needed to search. The page shows what the user's permissions allow.
 NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
 
 
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """`?q=`: a number in any notation, a code, a link or an id; `?player=`: by the player's id."""
+    """`?q=`: a phone, code, link or id. `?player=`: the player's id."""
     if not any(request.user.has_perm(name) for name in NEEDED):
         return HttpResponse("You may not see players.", status=403, content_type="text/plain")
     term = request.GET.get("q", "").strip()
     phones = finding.of_player(request.GET.get("player", "")) or finding.phones(term)
     if len(phones) == 1:
-        return _page(request, {"term": term, "story": customer_timeline.tell(request, phones[0])})
+        return _page(request, {"term": term, "customer": customer_timeline.gather(request, phones[0])})
     players = Player.objects.filter(phone__in=phones)
     by_phone = {player.phone: player for player in players}
     if len(phones) > 1 and len(by_phone) == 1 == len(set(phones)):
@@ -39,5 +39,5 @@ def _address(player: Player | None, phone: str) -> str:
 
 
 def _page(request: HttpRequest, context: dict[str, object]) -> HttpResponse:
-    title = f"Everything of {context['story'].phone}" if "story" in context else "Find a player"  # type: ignore[attr-defined]
+    title = f"Player {context['customer'].phone}" if "customer" in context else "Find a player"  # type: ignore[attr-defined]
     return TemplateResponse(request, "admin/find.html", {**admin.site.each_context(request), "title": title, **context})

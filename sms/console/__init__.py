@@ -1,1 +1,1 @@
-"""For the operator. Known by nobody but the admin."""
+"""Pages for operators. Only the admin imports this package."""

@@ -1,34 +1,40 @@
-"""What an operator can do with texts: send again, cancel what waits. Each act is confirmed, and logged with a name."""
+"""An operator's actions on messages: resend, cancel. Each is previewed, confirmed and logged with the user's name."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime, parse_time
 from django.utils.translation import gettext_lazy as _
 
-from sms import outbox
-from sms.console import again
-from sms.console.filters import LONGEST_LIST
+from sms import conf, outbox, suppression
+from sms.admin_base import LONGEST_LIST, BoundedAdmin
 from sms.errors import SmsError
 from sms.models import RESENDABLE, SmsMessage, Status
 from sms.sending import pauses
+from sms.stats import failures
 
-# The field by which Django confirms its own delete action.
+# Django's own delete action is confirmed by the same field.
 _CONFIRMED = "post"
+# At most this many at once, because the operator waits for the page: inline each one is sent meanwhile.
+_INLINE, _QUEUED = 100, 2000
 
 
-class Hands(admin.ModelAdmin):
-    """The acts on the list of texts."""
+class MessageActions(BoundedAdmin):
+    """The list of messages with its actions."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.send_again)
-        return [path("again/", view, name="sms_smsmessage_again"), *super().get_urls()]
+        view = self.admin_site.admin_view(self.resend_by_reason)
+        return [path("resend/", view, name="sms_smsmessage_resend"), *super().get_urls()]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sms.resend_smsmessage")
@@ -36,77 +42,77 @@ class Hands(admin.ModelAdmin):
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sms.cancel_smsmessage")
 
-    # --- sending again
+    # --- resend
 
-    @admin.action(description=_("Send again what did not arrive"), permissions=["resend"])
+    @admin.action(description=_("Resend texts that did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Shows how many will be sent, then sends them."""
-        preview = again.preview(queryset)
+        """Show how many of the selected messages can be resent; resend them once confirmed."""
+        preview = preview_of(queryset)
         if _CONFIRMED not in request.POST:
-            return self._page(request, "resend", "Send again", {"preview": preview, **_chosen(request)})
-        self._send_again(request, preview)
+            return self._page(request, "resend", "Resend texts", {"preview": preview, **_selection(request)})
+        self._resend(request, preview)
         return None
 
-    def send_again(self, request: HttpRequest) -> HttpResponse:
-        """All that failed since a time for one reason: the numbers first, then the act."""
+    def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
+        """Resend every message with one status and reason since a time: first the numbers, then the action."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
-            return HttpResponse("You may not send texts again.", status=403, content_type="text/plain")
+            return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")
         given = request.POST if request.method == "POST" else request.GET
         context: dict[str, Any] = {"given": given, "statuses": [(one, one.label) for one in RESENDABLE]}
+        title = "Resend failed texts"
         try:
-            order = again.read_order(given)
+            wanted = read_failed(given)
         except ValueError as error:
-            return self._page(request, "again", "Send again all that failed", context | {"mistake": str(error)})
-        preview = again.preview(order.rows())
+            return self._page(request, "resend_by_reason", title, context | {"mistake": str(error)})
+        preview = preview_of(wanted.rows())
         if request.method == "POST" and _CONFIRMED in request.POST:
-            self._send_again(request, preview)
+            self._resend(request, preview)
             return HttpResponseRedirect(reverse("admin:sms_smsmessage_changelist"))
-        since = f"{timezone.localtime(order.since):%Y-%m-%d %H:%M:%S}"
-        context |= {"preview": preview, "order": order, "since": since}
-        return self._page(request, "again", "Send again all that failed", context)
+        since = f"{timezone.localtime(wanted.since):%Y-%m-%d %H:%M:%S}"
+        context |= {"preview": preview, "wanted": wanted, "since": since}
+        return self._page(request, "resend_by_reason", title, context)
 
-    def _send_again(self, request: HttpRequest, preview: again.Preview) -> None:
+    def _resend(self, request: HttpRequest, preview: "Preview") -> None:
         rows = SmsMessage.objects.filter(pk__in=preview.ids)
         try:
             sent = outbox.resend(rows, actor=request.user.get_username())
         except SmsError as error:
             self.message_user(request, str(error), messages.ERROR)
             return
-        self._log(request, sent, "Sent again.")
+        self._log(request, sent, "Resent.")
         if not sent:
-            self.message_user(request, "Nothing to send again: it was done already, or is over.", messages.WARNING)
+            self.message_user(request, "Nothing was resent: it was done already, or is too late.", messages.WARNING)
             return
-        more = f" {preview.more} more are left for another go." if preview.more else ""
-        self.message_user(request, f"Queued again: {len(sent)}.{more}", messages.SUCCESS)
+        more = f" Run it again for the remaining {preview.more:,}." if preview.more else ""
+        self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
 
-    # --- cancelling
+    # --- cancel
 
-    @admin.action(description=_("Cancel what waits"), permissions=["cancel"])
+    @admin.action(description=_("Cancel waiting texts"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Asks for a reason, then takes back what is still queued."""
+        """Ask for a reason, then cancel the selected messages that are still queued."""
         waiting = list(queryset.filter(status=Status.QUEUED).order_by().values_list("pk", flat=True)[:LONGEST_LIST])
         reason = request.POST.get("reason", "").replace("\0", "").strip()[:200]
         if _CONFIRMED not in request.POST or not reason:
-            asked = "Say why: whoever looks at these texts later will ask."
+            missing = "Please give a reason. It is shown to everybody who looks at these texts later."
             context = {
                 "waiting": len(waiting),
                 "selected": queryset.order_by()[:LONGEST_LIST].count(),
-                "mistake": asked if _CONFIRMED in request.POST else "",
+                "mistake": missing if _CONFIRMED in request.POST else "",
             }
-            return self._page(request, "cancel", "Cancel what waits", context | _chosen(request))
+            return self._page(request, "cancel", "Cancel waiting texts", context | _selection(request))
         actor = request.user.get_username()
         done = [pk for pk in waiting if pauses.cancel(pk, actor, reason)]
         self._log(request, done, f"Cancelled: {reason}")
-        self.message_user(request, f"Cancelled: {len(done)}.", messages.SUCCESS if done else messages.WARNING)
+        self.message_user(request, f"{len(done):,} cancelled.", messages.SUCCESS if done else messages.WARNING)
         return None
 
     # --- both
 
-    def _log(self, request: HttpRequest, ids: list[int], words: str) -> None:
-        """In the log of who did what, one entry a text."""
+    def _log(self, request: HttpRequest, ids: list[int], message: str) -> None:
         rows = SmsMessage.objects.filter(pk__in=ids)
         LogEntry.objects.log_actions(
-            user_id=int(str(request.user.pk)), queryset=rows, action_flag=CHANGE, change_message=words
+            user_id=int(str(request.user.pk)), queryset=rows, action_flag=CHANGE, change_message=message
         )
 
     def _page(self, request: HttpRequest, name: str, title: str, context: dict[str, Any]) -> HttpResponse:
@@ -120,8 +126,97 @@ class Hands(admin.ModelAdmin):
         return TemplateResponse(request, f"admin/sms/{name}.html", shared | context)
 
 
-def _chosen(request: HttpRequest) -> dict[str, Any]:
-    """What the confirming form must repeat: the ticked texts, or that all of the list are meant."""
+def _selection(request: HttpRequest) -> dict[str, Any]:
+    """Return what the confirming form must repeat: the ticked messages, or that the whole list is meant."""
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
     return {"ids": ids[:1] if across else ids, "across": across, "here": request.get_full_path()}
+
+
+# --- what a resend would do
+
+
+@dataclass(frozen=True)
+class Preview:
+    """`ids`: resent by this action. `more`: left for the next one. `skipped`: (number, reason) pairs."""
+
+    selected: int
+    ids: list[int]
+    more: int
+    segments: int
+    cost: float
+    ambiguous: int
+    skipped: list[tuple[int, str]]
+    sample: list[SmsMessage]
+
+    @property
+    def able(self) -> int:
+        return len(self.ids)
+
+
+def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
+    """Count what a resend of `rows` would do, at most LONGEST_LIST of them."""
+    rows = SmsMessage.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)[:LONGEST_LIST]))
+    able = outbox.resendable(rows).count()
+    wanted = outbox.worth_resending(rows)
+    going = wanted[: _INLINE if conf.current().delivery != "worker" else _QUEUED]
+    chosen = SmsMessage.objects.filter(pk__in=going)
+    segments = chosen.aggregate(segments=Sum("segments"))["segments"] or 0
+    selected, ended = rows.count(), rows.filter(status__in=RESENDABLE)
+    suppressed = suppression.suppressed(ended).count()
+    reasons = [
+        (selected - ended.count(), "delivered, on the way, or cancelled"),
+        (suppressed, "to a number on the do-not-text list"),
+        (ended.count() - suppressed - able, "content erased or link expired"),
+        (able - len(wanted), "no longer relevant: the stake or match is over"),
+    ]
+    return Preview(
+        selected=selected,
+        ids=going,
+        more=len(wanted) - len(going),
+        segments=segments,
+        cost=segments * conf.current().segment_cost,
+        ambiguous=chosen.filter(status=Status.UNKNOWN).count(),
+        skipped=[(count, reason) for count, reason in reasons if count > 0],
+        sample=list(chosen.order_by("-created_at")[:10]),
+    )
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Messages that ended with `status` for `reason`, queued at or after `since`."""
+
+    status: str
+    reason: str
+    since: datetime
+
+    def rows(self) -> "QuerySet[SmsMessage]":
+        rows = SmsMessage.objects.filter(status=self.status, created_at__gte=self.since)
+        return failures.with_reason(rows, self.reason)
+
+
+def read_failed(given: Mapping[str, str]) -> Failed:
+    """Read `status`, `reason` and `since` (default: one day ago). Raises ValueError with one sentence."""
+    status = given.get("status", "")
+    if status not in RESENDABLE:
+        labels = ", ".join(str(one.label) for one in RESENDABLE)
+        raise ValueError(f"Choose one of these statuses: {labels}.")
+    return Failed(status, given.get("reason", ""), _read_since(given.get("since", "").strip()))
+
+
+def _read_since(text: str) -> datetime:
+    """Read `14:05` as the last time the clock showed it, or a date with a time; both in the site's time zone."""
+    now = timezone.localtime()
+    if not text:
+        return now - failures.SPAN
+    try:
+        clock = parse_time(text) if len(text) <= len("14:05:00") else None
+        moment = parse_datetime(text)
+    except ValueError:
+        clock = moment = None
+    if clock is not None:
+        moment = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
+        return moment if moment <= now else moment - timedelta(days=1)
+    if moment is None:
+        raise ValueError("Write the time like 14:05, or 2026-03-14 14:05.")
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -1,27 +1,34 @@
-"""Pauses of sending, and numbers that are never texted: added and taken back by a named person, with a reason."""
+"""Pauses of sending, and the do-not-text list: added and removed by a named user, with a reason."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from sms import conf, suppression
+from sms.admin_base import ByPermission, StrictLookups
 from sms.console.filters import kinds
-from sms.console.full_phone import columns
 from sms.errors import InvalidPhone
-from sms.models import SmsPause, SmsSuppression
+from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.sending import pauses
+from sms.stats import status
 from sms.text.phone import to_e164
-from sms.text.redaction import mask_phone
+from sms.wording import MANY, counted
+
+# Texts that were queued earlier than this and sent within the last minute are not counted: `created_at` has an index.
+_LOOK_BACK = timedelta(hours=1)
 
 
-class HoldForm(forms.ModelForm):
-    kind = forms.ChoiceField(label="What is paused", required=False)
+class PauseForm(forms.ModelForm):
+    # A declared field ignores the model's default: without `initial` the browser would select the plain texts.
+    kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
 
     class Meta:
         model = SmsPause
@@ -34,8 +41,8 @@ class HoldForm(forms.ModelForm):
             self.fields["kind"].choices = [(SmsPause.ALL, "all texts"), *known]  # type: ignore[attr-defined]
 
 
-class NeverForm(forms.ModelForm):
-    phone = forms.CharField(label="Number", max_length=60, help_text="In any notation.")
+class SuppressionForm(forms.ModelForm):
+    phone = forms.CharField(label=_("Phone"), max_length=60, help_text="In any form, such as 0772 123 456.")
 
     class Meta:
         model = SmsSuppression
@@ -54,13 +61,13 @@ class NeverForm(forms.ModelForm):
             super().validate_unique()
 
 
-class Ordered(admin.ModelAdmin):
-    """What is added or taken back, never edited."""
+class AddOrRemoveAdmin(StrictLookups):
+    """Rows that are added and removed, never edited."""
 
     sortable_by = ()
     ordering = ("-since",)
-    undo = ""
-    actions = None  # one at a time, each with its own confirmation
+    removal = ""
+    actions = None  # Removed one at a time, each with its own confirmation.
 
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
@@ -73,42 +80,48 @@ class Ordered(admin.ModelAdmin):
         super().save_model(request, obj, form, change)
 
     @admin.display(description="")
-    def take_back(self, row: Any) -> SafeString:
+    def remove(self, row: Any) -> SafeString:
         url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_delete", args=[row.pk])
-        return format_html('<a class="button" href="{}">{}</a>', url, self.undo)
+        return format_html('<a class="button" href="{}">{}</a>', url, self.removal)
 
 
-class HoldAdmin(Ordered):
-    """A row is a pause; who deletes it resumes."""
+class PauseAdmin(AddOrRemoveAdmin):
+    """A row is a pause. Deleting the row resumes sending."""
 
-    form = HoldForm
-    list_display = ("what", "reason", "actor", "since", "take_back")
-    undo = "Resume…"
+    form = PauseForm
+    list_display = ("what", "reason", "actor", "since", "remove")
+    removal = "Resume…"
 
-    def delete_model(self, request: HttpRequest, obj: SmsPause) -> None:
-        super().delete_model(request, obj)
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        context = {"title": "Pause sending", "waiting": counted(status.waiting()), "sent": counted(_sent_last_minute())}
+        return super().add_view(request, form_url, {**context, **(extra_context or {})})
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return super().delete_view(request, object_id, {"title": "Resume sending?", **(extra_context or {})})
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
+        self.message_user(request, "Sending is resumed.", messages.SUCCESS)
         if conf.current().delivery != "worker":
             self.message_user(
                 request,
-                "What waits leaves with manage.py sms_worker --once; new texts leave at once.",
+                "New texts are sent at once. Run manage.py sms_worker --once to send those that were waiting.",
                 messages.WARNING,
             )
+        return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
 
 
-class NeverAdmin(Ordered):
-    form = NeverForm
-    list_display = ("masked_phone", "reason", "actor", "since", "take_back")
+def _sent_last_minute() -> int:
+    minute = timezone.now() - timedelta(minutes=1)
+    return SmsMessage.objects.filter(sent_at__gte=minute, created_at__gte=minute - _LOOK_BACK).order_by()[:MANY].count()
+
+
+class SuppressionAdmin(ByPermission, AddOrRemoveAdmin):
+    form = SuppressionForm
+    list_display = ("masked_phone", "reason", "actor", "since", "remove")
     search_fields = ("phone",)
     search_help_text = _("A phone number in any form")
     show_full_result_count = False
-    undo = "Text it again…"
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        return columns(request, self.list_display)
-
-    @admin.display(description=_("phone"))
-    def masked_phone(self, row: SmsSuppression) -> str:
-        return mask_phone(row.phone)
+    removal = "Allow texts again…"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         try:
@@ -121,7 +134,7 @@ class NeverAdmin(Ordered):
         obj.pk, obj.actor = entry.pk, entry.actor
         cancelled = pauses.cancel_suppressed(obj.actor)
         if cancelled:
-            self.message_user(request, f"Cancelled, because they waited for it: {cancelled}.", messages.SUCCESS)
+            self.message_user(request, f"{cancelled:,} waiting for this number cancelled.", messages.SUCCESS)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         return super().delete_view(request, object_id, {"title": "Text this number again?", **(extra_context or {})})

@@ -1,4 +1,4 @@
-"""What is wrong with the sending right now, and what to do about it."""
+"""Banners: what is wrong with sending at this moment, and the operator's next step."""
 
 import logging
 from collections.abc import Iterable
@@ -12,15 +12,16 @@ from django.utils import timezone
 
 from sms import clock, conf
 from sms.dmark import access_token
-from sms.stats import concerns, failures, networks, pulse
-from sms.stats.wording import span
+from sms.stats import failures, networks, status
+from sms.wording import moment, span
 
 logger = logging.getLogger("sms.banners")
 
+_CACHE_DOWN = "the cache is down"
+
 
 class Banner(NamedTuple):
-    """`level`: error or warning; `remedy`: what to do about it; `topic`: its paragraph in docs/troubleshooting.md;
-    `url`: where to do it."""
+    """`level`: error or warning. `topic`: its paragraph in docs/troubleshooting.md. `url`: the page to act on."""
 
     level: str
     text: str
@@ -29,85 +30,92 @@ class Banner(NamedTuple):
     url: str = ""
 
 
-class Now(NamedTuple):
-    """What was read at one moment."""
+class Snapshot(NamedTuple):
+    """Everything that banners and the overview show, read at one moment."""
 
-    sending: concerns.Reading
+    sending: status.Reading
     token: str
     failed: list[failures.Group]
     slow: list[networks.Slow]
-    held: pulse.HeldOpen | None = None
+    held_open: status.HeldOpen | None = None
 
 
-def raised(reading: Now | None = None) -> list[Banner]:
-    """What an operator must know, the gravest first; empty when all is well."""
-    return list(_banners(reading or read(clock.now())))
+def raised(snapshot: Snapshot | None = None) -> list[Banner]:
+    """Return what an operator must know, the gravest first; nothing if messages are sent normally."""
+    return list(_banners(snapshot or read(clock.now())))
 
 
-def read(now: datetime) -> Now:
-    return Now(concerns.read(now), _token_state(), failures.groups(now), networks.in_trouble(now), pulse.held_open())
+def read(now: datetime) -> Snapshot:
+    return Snapshot(
+        status.read(now), _token_state(), failures.groups(now), networks.in_trouble(now), status.held_open()
+    )
 
 
 def failed_url(group: failures.Group) -> str:
-    """The list of the texts of a group."""
+    """Return the address of the list of the group's messages."""
     query = {"status__exact": group.status, "reason": group.reason, "within": round(failures.SPAN.total_seconds())}
     return f"{reverse('admin:sms_smsmessage_changelist')}?{urlencode(query)}"
 
 
 def _token_state() -> str:
-    """What the cache holds, in words; never the token."""
+    """Describe the cached access token, without showing it."""
     try:
         token = cache.get(access_token.cache_key(conf.current()))
-    # Each backend has errors of its own; the overview says that it is down, and the rest is still shown.
+    # Each cache backend raises errors of its own. The overview reports that it is down and still shows the rest.
     except Exception as error:  # noqa: BLE001
-        logger.warning("sms.cache_down (%s)", type(error).__name__, extra={"event": "sms.cache_down"})
-        return "cache down"
+        logger.warning(
+            "sms.cache_down: the cache does not answer (%s)", type(error).__name__, extra={"event": "sms.cache_down"}
+        )
+        return _CACHE_DOWN
     if not isinstance(token, str):
-        return "none cached in this process or the shared cache; the next text fetches one"
+        return "No access token yet; one is fetched with the next text."
     ends = access_token.expires_at(token)
     if ends is None:
-        return "cached; it does not say how long it lives"
+        return "cached; its expiry is not known"
     try:
         until = datetime.fromtimestamp(ends, tz=timezone.get_current_timezone())
-    except (ValueError, OverflowError, OSError):  # further away than a calendar goes
-        return "cached; it never ends"
-    return f"cached; good until {until:%d.%m. %H:%M}"
+    except (ValueError, OverflowError, OSError):  # Later than a calendar can show.
+        return "cached; it never expires"
+    return f"cached; valid until {moment(until)}"
 
 
-def _banners(reading: Now) -> Iterable[Banner]:
-    for concern in concerns.found(reading.sending):
+def _banners(snapshot: Snapshot) -> Iterable[Banner]:
+    for concern in status.concerns(snapshot.sending):
         yield Banner(concern.level, concern.text, concern.remedy, concern.name.partition(":")[0])
-    if not reading.sending.config.enabled:
+    config = snapshot.sending.config
+    if not config.enabled:
         return
-    if reading.token == "cache down":  # noqa: S105
+    if snapshot.token == _CACHE_DOWN:
         yield Banner(
             "warning",
-            "The cache does not answer: texts go out without a shared token and without the rate limit.",
+            "The cache does not answer. Texts are sent, but each process fetches an access token of its own.",
             "Check REDIS_URL and the Redis server.",
             "cache",
         )
-    config = reading.sending.config
     if path := access_token.working_path(config):
         yield Banner(
             "warning",
-            f"DMark gives its token at {path}, not at {config.token_path}, so each token takes two requests.",
+            f"DMark issues tokens at {path}, not at {config.token_path}, so each token takes two requests.",
             f"Set SMS_TOKEN_PATH={path}.",
             "token_path",
         )
-    if held := reading.held:
+    if held := snapshot.held_open:
         yield Banner(
             "warning",
-            f"A transaction is open for {span(held.seconds)}: process {held.pid} of {held.user} "
-            f"({', '.join(filter(None, (held.application, held.state))) or 'no name'}). Sending slows while it is.",
-            f"A back-up ends by itself; what was forgotten is ended by SELECT pg_terminate_backend({held.pid}).",
+            f"A database transaction has been open for {span(held.seconds)}: process {held.pid} of {held.user} "
+            f"({', '.join(filter(None, (held.application, held.state))) or 'no name'}). It slows sending down.",
+            f"A backup ends by itself. End a forgotten session with SELECT pg_terminate_backend({held.pid}).",
             "held_open",
         )
-    for slow in reading.slow:
-        head, _, remedy = slow.words.partition(". ")
-        yield Banner("warning", f"{head}.", remedy, "network")
-    for group in reading.failed:
-        if not group.over:
-            ago = span((reading.sending.time - group.last).total_seconds()) if group.last else ""
-            words = f"{group.counted} × {group.title}"
-            remedy = f"The newest {ago} ago. See them, and send them again."
-            yield Banner("warning", words, remedy, "failed", failed_url(group))
+    for sentence in networks.sentences(snapshot.slow):
+        yield Banner("warning", sentence.text, sentence.remedy, "network")
+    for group in snapshot.failed:
+        if group.needs_action:
+            yield _of_failures(group, snapshot.sending.time)
+
+
+def _of_failures(group: failures.Group, now: datetime) -> Banner:
+    ago = f"The newest is {span((now - group.last).total_seconds())} old. " if group.last else ""
+    return Banner(
+        "warning", f"{group.counted} × {group.title}", f"{ago}Open the list to resend.", "failed", failed_url(group)
+    )

@@ -1,4 +1,4 @@
-"""A stacked bar chart as SVG, made on the server: no script, no other host. Colours come from `console.css`."""
+"""A stacked bar chart as SVG, drawn on the server without scripts. Colors come from `console.css`."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 
 
 class Column(NamedTuple):
-    """`label`: read below it (may be empty); `name`: read when pointed at."""
+    """`label`: shown below the column, may be empty. `name`: shown in its tooltip."""
 
     label: str
     name: str
@@ -18,7 +18,7 @@ class Column(NamedTuple):
 
 
 def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]]) -> SafeString:
-    """`series`: (key, name), from the bottom up; the key names its CSS class too."""
+    """Draw the columns. `series`: (key, name) pairs from the bottom up; the key is also the CSS class."""
     top = _round_up(max([sum(column.values.values()) for column in columns] or [0]))
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
     height = _HEIGHT - _TOP - _BOTTOM
@@ -37,16 +37,16 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
         for key, _name in series:
             size = height * column.values.get(key, 0) / top
             if size:
-                # A hair at least: one failure among thousands must be seen.
+                # At least 1.5 px, so that one failure among thousands is visible.
                 size = max(size, 1.5)
                 y -= size
                 parts.append((key, f"{x + step * 0.1:.1f}", f"{max(y, 0):.1f}", f"{step * 0.8:.1f}", f"{size:.1f}"))
-        told = ", ".join(f"{column.values[key]} {name}" for key, name in series if column.values.get(key))
+        tooltip = ", ".join(f"{column.values[key]} {name}" for key, name in series if column.values.get(key))
         shapes.append(
             format_html(
                 '<g><title>{}: {}</title><rect class="hit" x="{}" y="{}" width="{}" height="{}"/>{}</g>',
                 column.name,
-                told or "none",
+                tooltip or "none",
                 f"{x:.1f}",
                 _TOP,
                 f"{step:.1f}",
@@ -70,7 +70,7 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
 
 
 def _round_up(number: int) -> int:
-    """The next even 'round' number: 2, 4, 10, 20, 40, 50, 100 …"""
+    """Return the next even round number: 2, 4, 10, 20, 40, 50, 100 …"""
     size = 1
     while True:
         for factor in (2, 4, 5, 10):

@@ -1,4 +1,4 @@
-"""The list of texts as CSV: enough to reconcile DMark's bill, nothing that could be played or called with."""
+"""The list of messages as CSV: enough to reconcile DMark's bill, without bodies, links or full phone numbers."""
 
 import csv
 from collections.abc import Iterable
@@ -18,17 +18,17 @@ _CHUNK = 1000
 
 
 class _Line:
-    """`csv.writer` writes into a file; this gives each line back instead."""
+    """A file for `csv.writer` that returns each line instead of keeping it."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
-    """Line by line, from a cursor: a million rows need no memory. Times as ISO 8601 in the site's zone."""
+    """Yield the CSV line by line from a cursor, so that memory does not grow. Times are ISO 8601 in the site's zone."""
     writer = csv.writer(_Line())
     price = conf.current().segment_cost
-    # What tells a spreadsheet that this is UTF-8.
+    # A byte order mark tells spreadsheets that this is UTF-8.
     yield "\ufeff" + str(writer.writerow(COLUMNS))
     for message in rows.iterator(chunk_size=_CHUNK):
         times = (message.created_at, message.sent_at, message.delivered_at)
@@ -42,5 +42,5 @@ def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
 
 
 def _inert(value: object) -> object:
-    """A spreadsheet takes what begins so for a formula, and a provider's words may."""
+    """Prefix a quote if a spreadsheet would read the text, such as a provider's error, as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,15 +1,13 @@
-"""The filters of the list of texts, and how far it is counted."""
+"""Filters of the list of messages."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -17,18 +15,6 @@ from sms.models import SmsMessage
 from sms.stats import failures
 
 _HOUR, _DAY = 3600, 86400
-# A list is for looking; who wants more than so many narrows it, or exports it.
-LONGEST_LIST = 10_000
-
-
-class BoundedPaginator(Paginator):
-    """Counts no further than LONGEST_LIST: the count of a large table would cost more than the page."""
-
-    object_list: "QuerySet[SmsMessage]"
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.order_by()[:LONGEST_LIST].count()
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -44,7 +30,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 def kinds() -> list[str]:
-    """Each kind once, by one step through the index a kind: DISTINCT would read a million entries for the same."""
+    """Return each kind once, in one index lookup per kind. DISTINCT would read every index entry of the table."""
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
         WITH RECURSIVE found(kind) AS (
@@ -77,7 +63,7 @@ class WhenFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """By the reason of a failure, as the overview groups them; shown only where one is chosen."""
+    """Filter by the reason of a failure, as the overview groups them. Shown only if a link has chosen one."""
 
     title = _("reason")
     parameter_name = "reason"

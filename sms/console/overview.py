@@ -1,4 +1,4 @@
-"""The state of sending, as an operator needs it at night: what is wrong, then the figures and the charts."""
+"""The overview of sending: banners, then figures, charts and tables of the last day and month."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,19 +11,19 @@ from django.utils.safestring import SafeString
 
 from sms import clicks, clock, conf
 from sms.console import chart
-from sms.console.banners import Banner, Now, raised, read
+from sms.console.banners import Banner, Snapshot, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
 from sms.models import SmsPause, SmsWorker, Status
-from sms.stats import counts, networks, pulse
-from sms.stats.wording import amount, span
+from sms.stats import counts, networks, status
+from sms.wording import counted, span, ugx
 
 SERIES = (
     ("delivered", "delivered"),
     ("sent", "sent, no report yet"),
     ("waiting", "waiting"),
-    ("unknown", "perhaps sent"),
+    ("unknown", "status unknown"),
     ("failed", "not delivered"),
-    ("off", "not sent: off or cancelled"),
+    ("off", "not sent (SMS off or cancelled)"),
 )
 _GROUPS: Mapping[str, str] = {
     Status.DELIVERED: "delivered",
@@ -39,25 +39,25 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """One kind's last 24 hours."""
+    """The last 24 hours of one kind."""
 
     kind: str
     groups: "Counter[str]" = field(default_factory=Counter)
     segments: int = 0
     cost: float = 0.0
-    taken: int = 0
-    opened_texts: int = 0
+    accepted: int = 0
+    clicked_texts: int = 0
 
     @property
     def total(self) -> int:
         return sum(self.groups.values())
 
     @property
-    def opened(self) -> str:
-        """The share of those that DMark took whose link was opened; "" where nobody looks."""
-        if not self.opened_texts and self.kind not in clicks.watched():
+    def clicked(self) -> str:
+        """The share of accepted messages whose link was clicked; "" if clicks of this kind are not tracked."""
+        if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
-        return f"{self.opened_texts / self.taken:.0%}" if self.taken else "none yet"
+        return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
 
     @property
     def cells(self) -> list[int]:
@@ -67,7 +67,7 @@ class KindRow:
 @dataclass
 class Overview:
     banners: list[Banner]
-    holds: list[SmsPause]
+    pauses: list[SmsPause]
     day_chart: SafeString
     month_chart: SafeString
     kinds: list[KindRow]
@@ -82,26 +82,26 @@ class Overview:
 
 
 def gather(kind: str | None = None) -> Overview:
-    """All of the overview; kind: the charts of one kind alone. Some twenty queries, however large the table."""
+    """Read the overview in at most 20 queries. `kind`: limit the charts to this kind."""
     now = clock.now()
-    counted = counts.current()
+    numbers = counts.current()
     day_start = now - timedelta(hours=24)
-    recent = [cell for cell in counted.hours if cell.at + timedelta(hours=1) > day_start]
+    recent = [cell for cell in numbers.hours if cell.at + timedelta(hours=1) > day_start]
     kinds, total = _by_kind(recent)
-    reading, sample = read(now), networks.sample(day_start, _SAMPLE)
+    snapshot, sample = read(now), networks.sample(day_start, _SAMPLE)
     return Overview(
-        banners=raised(reading),
-        holds=reading.sending.holds,
+        banners=raised(snapshot),
+        pauses=snapshot.sending.pauses,
         day_chart=_day_chart([cell for cell in recent if kind in (None, cell.kind)], now),
-        month_chart=_month_chart(counted, kind, timezone.localdate(now)),
+        month_chart=_month_chart(numbers, kind, timezone.localdate(now)),
         kinds=kinds,
         total=total,
-        facts=list(_facts(reading, total, sample)),
-        failures=[failure_row(group) for group in reading.failed],
+        facts=list(_facts(snapshot, total, sample)),
+        failures=[failure_row(group) for group in snapshot.failed],
         networks=network_rows(sample),
         sampled=len(sample),
         kind=kind or "",
-        complete=counted.complete,
+        complete=numbers.complete,
     )
 
 
@@ -116,11 +116,11 @@ def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
     for cell in cells:
         for row in (rows.setdefault(cell.kind, KindRow(cell.kind)), total):
             row.groups[_group(cell.status)] += cell.messages
-            # DMark charges for what it took.
+            # DMark charges for accepted messages.
             if cell.status in (Status.SENT, Status.DELIVERED, Status.UNDELIVERED):
                 row.segments += cell.segments
-                row.taken += cell.messages
-                row.opened_texts += cell.opened
+                row.accepted += cell.messages
+                row.clicked_texts += cell.opened
                 row.cost = row.segments * price
     return sorted(rows.values(), key=lambda row: -row.total), total
 
@@ -135,51 +135,51 @@ def _day_chart(cells: Iterable[counts.Cell], now: datetime) -> SafeString:
         hour = this - timedelta(hours=back)
         label = f"{hour:%H}" if hour.hour % 3 == 0 else ""
         columns.append(chart.Column(label, f"{hour:%a %H:00}", hours.get(hour, Counter())))
-    return chart.bars("Texts an hour over the last day", columns, SERIES)
+    return chart.bars("Texts per hour, last day", columns, SERIES)
 
 
-def _month_chart(counted: counts.Counts, kind: str | None, today: date) -> SafeString:
+def _month_chart(numbers: counts.Counts, kind: str | None, today: date) -> SafeString:
     days: dict[date, Counter[str]] = {}
-    for cell in counted.hours:
+    for cell in numbers.hours:
         if kind in (None, cell.kind):
             days.setdefault(timezone.localdate(cell.at), Counter())[_group(cell.status)] += cell.messages
-    for day in counted.days:
+    for day in numbers.days:
         if kind in (None, day.kind):
             days.setdefault(day.day, Counter())[_group(day.status)] += day.messages
     columns = []
     for back in range(counts.DAYS - 1, -1, -1):
         on = today - timedelta(days=back)
-        label = f"{on.day}.{on.month}." if on.weekday() == 0 else ""
-        columns.append(chart.Column(label, f"{on:%a} {on.day}.{on.month}.", days.get(on, Counter())))
-    return chart.bars("Texts a day over the last month", columns, SERIES)
+        label = f"{on.day} {on:%b}" if on.weekday() == 0 else ""
+        columns.append(chart.Column(label, f"{on:%a} {on.day} {on:%b}", days.get(on, Counter())))
+    return chart.bars("Texts per day, last month", columns, SERIES)
 
 
-def _facts(reading: Now, total: KindRow, sample: list[networks.Sample]) -> Iterable[tuple[str, str]]:
-    sending = reading.sending
+def _facts(snapshot: Snapshot, total: KindRow, sample: list[networks.Sample]) -> Iterable[tuple[str, str]]:
+    sending = snapshot.sending
     ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"] + total.groups["unknown"]
     yield (
-        "Delivered, of what has an end or is sent",
-        f"{total.groups['delivered'] / ended:.1%}" if ended else "nothing yet",
+        "Delivery rate (delivered ÷ sent)",
+        f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet",
     )
     accept, deliver = waits(sample)
-    yield "Median from queued to taken by DMark", span(median(accept)) if accept else "nothing yet"
-    yield "Median from taken to delivered", span(median(deliver)) if deliver else "no report yet"
-    oldest = f", the oldest due for {span(sending.late)}" if sending.oldest else ""
-    yield "Waiting now", f"{amount(sending.waiting)}{oldest}"
+    yield "Median time until DMark accepted", span(median(accept)) if accept else "none yet"
+    yield "Median time from accepted to delivered", span(median(deliver)) if deliver else "none yet"
+    oldest = f", the oldest for {span(sending.late)}" if sending.oldest else ""
+    yield "Waiting now", f"{counted(sending.waiting)}{oldest}"
     yield (
         "Worker",
         "; ".join(_worker(worker, sending.time) for worker in sending.workers)
-        or ("none" if sending.config.delivery == "worker" else "not needed: sent inline"),
+        or ("none" if sending.config.delivery == "worker" else "not needed: texts are sent inline"),
     )
-    yield "Token", reading.token
-    yield "Held back by the rate limit", f"{pulse.throttled(sending.time)} times"
-    yield "SMS segments taken by DMark", str(total.segments)
+    yield "Access token", snapshot.token
+    yield "Kept back by the rate limit", f"{counted(status.rate_limited(sending.time))} times"
+    yield "SMS segments accepted by DMark", f"{total.segments:,}"
     if sending.config.segment_cost:
-        yield "Cost", f"{total.cost:,.0f} UGX".replace(",", " ")
+        yield "Cost", ugx(total.cost)
 
 
 def _worker(worker: SmsWorker, now: datetime) -> str:
-    state = f"paused: {worker.paused}" if worker.paused else f"sent {worker.sent}"
+    state = f"paused: {worker.paused}" if worker.paused else f"sent {worker.sent:,}"
     flight = ""
     if worker.in_flight and worker.longest_since:
         longest = span((now - worker.longest_since).total_seconds())

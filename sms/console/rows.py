@@ -1,4 +1,4 @@
-"""The overview's tables: what failed, and each network."""
+"""Rows of the overview's tables: failures, and networks."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,19 +13,20 @@ from sms.console.banners import failed_url
 from sms.models import UNSUCCESSFUL, Status
 from sms.stats import networks
 from sms.stats.failures import Group
-from sms.stats.wording import span
+from sms.wording import span
 
 
 class FailureRow(NamedTuple):
-    """`url`: the list of those texts; `again`: where they are sent again."""
+    """`url`: the list of these messages. `resend`: the page that resends them."""
 
     title: str
     texts: str
     last: datetime | None
     kinds: str
     over: bool
+    needs_action: bool
     url: str
-    again: str
+    resend: str
 
 
 class NetworkRow(NamedTuple):
@@ -39,18 +40,20 @@ class NetworkRow(NamedTuple):
 def failure_row(group: Group) -> FailureRow:
     kinds = ", ".join(sorted({kind or "plain" for kind in group.kinds}))
     query = urlencode({"status": group.status, "reason": group.reason})
-    again = f"{reverse('admin:sms_smsmessage_again')}?{query}"
-    return FailureRow(group.title, group.counted, group.last, kinds, group.over, failed_url(group), again)
+    resend = f"{reverse('admin:sms_smsmessage_resend')}?{query}"
+    return FailureRow(
+        group.title, group.counted, group.last, kinds, group.over, group.needs_action, failed_url(group), resend
+    )
 
 
 def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
-    """The busiest first; none where no prefix is known."""
-    texts: defaultdict[str, list[networks.Sample]] = defaultdict(list)
-    for one in sample:
-        texts[one.network].append(one)
-    if set(texts) <= {networks.OTHER}:
+    """Return the busiest network first; nothing if no prefix is known."""
+    by_network: defaultdict[str, list[networks.Sample]] = defaultdict(list)
+    for message in sample:
+        by_network[message.network].append(message)
+    if set(by_network) <= {networks.OTHER}:
         return []
-    return [_network_row(name, of) for name, of in sorted(texts.items(), key=lambda item: -len(item[1]))]
+    return [_network_row(name, of) for name, of in sorted(by_network.items(), key=lambda item: -len(item[1]))]
 
 
 def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
@@ -60,18 +63,18 @@ def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
     return NetworkRow(
         networks.name(network),
         len(texts),
-        f"{delivered / ended:.1%}" if ended else "nothing yet",
+        f"{delivered / ended:.1%}" if ended else "none yet",
         _spread(accept),
         _spread(deliver),
     )
 
 
 def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
-    """Seconds from queued to taken by DMark, and from there to delivered, each sorted."""
+    """Return the sorted seconds from queued to accepted by DMark, and from accepted to delivered."""
     accept = [one.accept for one in texts if one.accept is not None]
     deliver = [one.deliver for one in texts if one.deliver is not None]
     return sorted(accept), sorted(deliver)
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    return f"{span(median(seconds))} · {span(seconds[int(0.9 * (len(seconds) - 1))])}" if seconds else "no news yet"
+    return f"{span(median(seconds))} · {span(seconds[int(0.9 * (len(seconds) - 1))])}" if seconds else "none yet"

@@ -1,1 +1,1 @@
-"""How sending is doing, in numbers: at this moment (`pulse`), and by hour and day (`counts`)."""
+"""Numbers about sending: the state at this moment (`status`), and counts by hour and day (`counts`)."""

@@ -1,7 +1,7 @@
-"""How many texts there were, by hour and by day. Days that are over are counted once and kept in `SmsDay`.
+"""Count messages by hour and by day. Past days are counted once and kept in `SmsDay`.
 
-Counting a month of a large table anew at each look takes most of a second; the last two days take a fiftieth of that.
-A text that is sent again after its day was counted stays counted with its former end.
+Counting a month of a large table takes most of a second; counting the last two days takes a fiftieth of that.
+A message that is resent after its day was counted stays counted with its former status.
 """
 
 from collections import Counter
@@ -15,15 +15,15 @@ from django.utils import timezone
 
 from sms.models import SmsDay, SmsMessage, Status
 
-# What DMark reports on later than that is given up; so the day before yesterday moves no more.
+# Days shown. DMark's reports arrive within a day, so counts from the day before yesterday on no longer change.
 DAYS = 30
 _BATCH = 1000
-# So many days of a large table are counted while somebody waits for the page; the worker counts all.
+# At most this many missing days are counted while an operator waits for the page. The worker counts all of them.
 _DAYS_A_LOOK = 2
 
 
 class Cell(NamedTuple):
-    """Texts of one kind and status that were queued within the hour that begins at `at`."""
+    """Messages of one kind and status that were queued within the hour that begins at `at`."""
 
     at: datetime
     kind: str
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """`hours`: since yesterday's midnight; `days`: the days before, oldest first; `complete`: none is missing yet."""
+    """`hours`: since yesterday's midnight. `days`: the days before, oldest first. `complete`: no day is missing."""
 
     hours: list[Cell]
     days: list[SmsDay]
@@ -42,7 +42,7 @@ class Counts(NamedTuple):
 
 
 def current() -> Counts:
-    """The counts of the last DAYS days. Three queries; two more when days have ended that are not counted."""
+    """Return the counts of the last DAYS days. Three queries; two more if a past day was not counted yet."""
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
     days = SmsDay.objects.filter(
@@ -52,9 +52,9 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count the days that are over and not counted yet, `limit` of them at most; True when none is left.
+    """Count past days that were not counted yet, at most `limit` of them. Return True if none is left.
 
-    With `everything` also those that were over long before anything was counted.
+    With `everything`, start at the oldest message instead of DAYS days ago.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
@@ -78,7 +78,7 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
 
 
 def _keep(start: date, end: date) -> None:
-    # The last day has a row even without a text: it says how far the counting went.
+    # The last day gets a row even without messages, because the newest row says up to which day was counted.
     totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
     for cell in _hours(_midnight(start), _midnight(end)):
@@ -91,7 +91,7 @@ def _keep(start: date, end: date) -> None:
             for (day, kind, status), count in totals.items()
         ],
         batch_size=_BATCH,
-        # Two who look at once count the same.
+        # Concurrent readers compute identical rows, so conflicts are ignored.
         ignore_conflicts=True,
     )
 

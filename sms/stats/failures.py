@@ -1,4 +1,4 @@
-"""What failed within the last day, by status and reason, and whether it is over."""
+"""Failures of the last day, grouped by status and reason: whether they still happen, and whether they need action."""
 
 import re
 from collections.abc import Iterable
@@ -8,30 +8,36 @@ from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
-from sms.stats.pulse import MANY
+from sms.models import UNSUCCESSFUL, SmsDismissal, SmsEvent, SmsMessage, Status
+from sms.wording import MANY, counted
 
 SPAN = timedelta(days=1)
-# More reasons than that at once are one: something else is wrong.
+# At most this many groups are shown.
 _MOST = 50
-_TAKEN = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# Among so many of the newest is the newest success looked for.
+_ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
+# The newest success is searched among this many of the newest messages.
 _RECENT = 200
 
-# What differs from text to text of one reason: numbers of theirs, and seconds to wait.
+# Parts of an error that differ between messages with one reason: ids, and seconds to wait.
 _OWN = re.compile(r"\d{5,}|\d+(?= s\b)")
 ANY = "…"
 
 
 @dataclass
 class Group:
-    """Failures of one status and reason; `over`: the same kind of request has succeeded since the newest."""
+    """Failures with one status and reason.
+
+    `over`: a request of the same kind has succeeded since. `open`: messages that have not expired and could be resent.
+    `dismissed`: an operator has dismissed the group since its newest message was queued.
+    """
 
     status: str
     reason: str
     count: int = 0
     last: datetime | None = None
     over: bool = True
+    open: int = 0
+    dismissed: bool = False
     kinds: list[str] = field(default_factory=list)
 
     @property
@@ -40,27 +46,32 @@ class Group:
 
     @property
     def counted(self) -> str:
-        return f"{self.count}{' or more' if self.count >= MANY else ''}"
+        return counted(self.count)
+
+    @property
+    def needs_action(self) -> bool:
+        return not self.dismissed and (self.open > 0 or not self.over)
 
 
 class _Part(NamedTuple):
-    """One status, error and kind as counted; `newest`: the id of the last one."""
+    """The count of one status, error and kind. `newest`: the id of the newest message."""
 
     status: str
     error: str
     kind: str
     texts: int
+    open: int
     newest: int
     queued_at: datetime
 
 
 def reason(error: str) -> str:
-    """The error without what is one text's own."""
+    """Return the error with ids and seconds replaced by `…`."""
     return _OWN.sub(ANY, error)
 
 
 def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessage]":
-    """Those of `rows` whose error has that reason."""
+    """Filter `rows` by the reason of their error."""
     if ANY not in wanted:
         return rows.filter(error=wanted)
     pieces = [re.escape(piece) for piece in wanted.split(ANY)]
@@ -68,12 +79,20 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 
 
 def groups(now: datetime) -> list[Group]:
-    """What is not over first, then the largest. A handful of queries, however much failed."""
+    """Return the groups: first those that need action, then the largest. At most eight queries."""
     parts = _count(now)
+    dismissals = (
+        dict[tuple[str, str], datetime](
+            SmsDismissal.objects.order_by("at").values_list("status", "reason", "at")  # type: ignore[arg-type]
+        )
+        if parts
+        else {}
+    )
+    newest_queued: dict[tuple[str, str], datetime] = {}
     ends = _ends(parts)
-    own_fault = {part.kind for part in parts if part.newest in ends and _of_the_text(part, ends[part.newest])}
+    own_fault = {part.kind for part in parts if part.newest in ends and _of_the_message(part, ends[part.newest])}
     since = now - SPAN
-    taken, _ = _newest_success(since, Q())
+    accepted_any, _ = _newest_success(since, Q())
     by_kind = {kind: _newest_success(since, Q(kind=kind)) for kind in own_fault}
     found: dict[tuple[str, str], Group] = {}
     for part in parts:
@@ -81,34 +100,50 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        healed = taken
-        if event and part.kind in by_kind and _of_the_text(part, event):
+        healed = accepted_any
+        if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]
             healed = delivered if part.status == Status.UNDELIVERED else accepted
         group.count += part.texts
+        group.open += part.open
+        newest_queued[key] = max(newest_queued.get(key, part.queued_at), part.queued_at)
         group.last = max(group.last or at, at)
         group.over = group.over and healed is not None and healed > at
         group.kinds.append(part.kind)
-    return sorted(found.values(), key=lambda group: (group.over, -group.count))
+    for key, group in found.items():
+        group.dismissed = key in dismissals and newest_queued[key] <= dismissals[key]
+    return sorted(found.values(), key=lambda group: (not group.needs_action, group.over, -group.count))
+
+
+def dismiss(status: str, reason: str, actor: str, now: datetime) -> None:
+    """Hide the group's banner until another message fails for the same reason."""
+    SmsDismissal.objects.filter(at__lt=now - SPAN).delete()
+    SmsDismissal.objects.filter(status=status, reason=reason).delete()
+    SmsDismissal.objects.create(status=status, reason=reason, actor=actor[:150], at=now)
 
 
 def _count(now: datetime) -> list[_Part]:
     recent = SmsMessage.objects.filter(status__in=UNSUCCESSFUL, created_at__gte=now - SPAN)
     newest = recent.order_by("-created_at").values("pk")[:MANY]
     grouped = SmsMessage.objects.filter(pk__in=newest).order_by().values_list("status", "error", "kind")
-    counted = grouped.annotate(texts=Count("pk"), newest=Max("pk"), queued_at=Max("created_at"))
-    return [_Part(*row) for row in counted.order_by("-texts")[:_MOST]]
+    counts = grouped.annotate(
+        texts=Count("pk"),
+        open=Count("pk", filter=Q(expires_at__gt=now)),
+        newest=Max("pk"),
+        queued_at=Max("created_at"),
+    )
+    return [_Part(*row) for row in counts.order_by("-texts")[:_MOST]]
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """By text: the last thing that happened to it."""
+    """Return the last event of each part's newest message, by message id."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}
 
 
-def _of_the_text(part: _Part, event: SmsEvent) -> bool:
-    """Whether it says something of this kind of text, and not of DMark, the account or the network between."""
+def _of_the_message(part: _Part, event: SmsEvent) -> bool:
+    """Tell if the failure concerns this kind of message, and not DMark, the account or the connection."""
     if part.status == Status.UNDELIVERED:
         return True
     refused = event.step == "send" and 400 <= (event.http_status or 0) < 500
@@ -116,8 +151,8 @@ def _of_the_text(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """When DMark last took one of those, and when one last arrived."""
-    rows = SmsMessage.objects.filter(which, status__in=_TAKEN, created_at__gte=since).order_by("-created_at")
+    """Return when DMark last accepted such a message, and when one was last delivered."""
+    rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)
 

@@ -1,7 +1,7 @@
-"""Texts by mobile network, as the first digits of a number hint it."""
+"""Messages by mobile network, as the prefix of the number suggests: waiting times, and networks in trouble."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,23 +10,25 @@ from django.db.models import Count, F, Q
 from django.db.models.functions import Substr, TruncMinute
 
 from sms import conf
-from sms.models import UNSUCCESSFUL, SmsMessage
+from sms.models import UNSUCCESSFUL, SmsMessage, Status
 
 OTHER = "other"
 NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
-# A text that has not arrived after that is late.
+# A message that is not delivered after this time is late.
 LATE = timedelta(minutes=5)
-# A network is in trouble when so large a share of its texts of the last minutes is late or failed, so long running;
-# of at least so many texts, since one phone that is off is no trouble of a network.
+# A network is in trouble if, for RUNNING minutes, more than SHARE of the messages of WINDOW minutes were late or
+# failed. ENOUGH messages are needed, because one phone that is off is no trouble of a network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
+# Reported failures count at once: this share of the reports of the last WINDOW minutes is trouble without any wait.
+REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
-# `+256` and the three digits after the 0 of a local number.
+# Length of `+256` and the three digits after the 0 of a local number.
 _DIGITS = len("+25677")
 
 
 class Sample(NamedTuple):
-    """One text as the figures need it."""
+    """The columns of one message that the figures need."""
 
     network: str
     status: str
@@ -36,41 +38,67 @@ class Sample(NamedTuple):
 
     @property
     def accept(self) -> float | None:
-        """Seconds from queued to taken by DMark."""
+        """Seconds from queued to accepted by DMark."""
         return (self.sent_at - self.created_at).total_seconds() if self.sent_at else None
 
     @property
     def deliver(self) -> float | None:
-        """Seconds from taken to delivered."""
+        """Seconds from accepted to delivered."""
         if self.sent_at is None or self.delivered_at is None:
             return None
         return (self.delivered_at - self.sent_at).total_seconds()
 
 
 class Slow(NamedTuple):
-    """`share`: of the `texts` queued within WINDOW minutes, as of now."""
+    """A network in trouble: `share` of its last `texts` messages were late or not delivered."""
 
     network: str
     share: float
     texts: int
 
-    @property
-    def words(self) -> str:
-        return (
-            f"{name(self.network)}: {self.share:.0%} of its last {self.texts} texts arrive late or not at all. Other "
-            "networks may be well. Tell DMark; players there have their links on the page they staked on."
-        )
+
+class Sentence(NamedTuple):
+    """`network`: DMARK if several networks are slow at once."""
+
+    network: str
+    text: str
+    remedy: str
+
+
+DMARK = "dmark"
+_LINKS = "Players can still open their match from the page where they staked."
+
+
+def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
+    """Yield one sentence per network in trouble; only one, about DMark, if two known networks are."""
+    known = [one for one in slow if one.network != OTHER]
+    if len(known) > 1:
+        texts = sum(one.texts for one in known)
+        share = sum(one.share * one.texts for one in known) / texts
+        names = " and ".join(name(one.network) for one in known)
+        text = f"DMark: {share:.0%} of the last {texts:,} texts to {names} were late or not delivered."
+        yield Sentence(DMARK, text, f"Several networks at once point to DMark, so call DMark. {_LINKS}")
+        return
+    for one in slow:
+        text = f"{name(one.network)}: {one.share:.0%} of the last {one.texts:,} texts were late or not delivered."
+        yield Sentence(one.network, text, f"Tell DMark. {_LINKS}")
 
 
 def name(network: str) -> str:
-    """As a person writes it."""
+    """Return the network's name as people write it."""
     return NAMES.get(network, network)
 
 
 def network_of(phone: str) -> str:
-    """`mtn`, `airtel` or what else NETWORK_PREFIXES has, for a number in E.164; OTHER for an unknown one."""
+    """Return the network of NETWORK_PREFIXES with the longest matching prefix, or OTHER. `phone` is E.164."""
     local = "0" + phone.removeprefix("+256")
-    return next((network for network, known in _prefixes().items() if local.startswith(tuple(known))), OTHER)
+    matches = [
+        (len(prefix), network)
+        for network, prefixes in _prefixes().items()
+        for prefix in prefixes
+        if local.startswith(prefix)
+    ]
+    return max(matches)[1] if matches else OTHER
 
 
 def _prefixes() -> Mapping[str, Sequence[str]]:
@@ -79,7 +107,7 @@ def _prefixes() -> Mapping[str, Sequence[str]]:
 
 
 def sample(since: datetime, most: int) -> list[Sample]:
-    """The newest texts since then, at most so many, newest first."""
+    """Return the newest messages queued since then, newest first, at most `most`."""
     rows = SmsMessage.objects.filter(created_at__gte=since).order_by("-created_at")
     columns = rows.values_list("phone", "status", "created_at", "sent_at", "delivered_at")[:most]
     return [
@@ -88,42 +116,69 @@ def sample(since: datetime, most: int) -> list[Sample]:
     ]
 
 
-def in_trouble(now: datetime) -> list[Slow]:
-    """Networks of whose last texts too many are late or failed, for RUNNING minutes now.
+class _Minute(NamedTuple):
+    """Counts of the messages of one network that were queued `age` minutes ago. `late` is known after LATE only."""
 
-    Judged by the minute of queueing, five minutes later, when each text had its time to arrive. One query over the
-    last half an hour. Where no
-    report comes at all a text has arrived when DMark has taken it.
+    network: str
+    age: int
+    total: int
+    failed: int
+    late: int
+    not_accepted: int
+    delivered: int
+    undelivered: int
+
+
+def in_trouble(now: datetime) -> list[Slow]:
+    """Return the networks with too many late or failed messages. One query over the last half hour.
+
+    Lateness is judged LATE after a message was queued. If no delivery report arrives at all, a message counts as
+    delivered once DMark has accepted it.
     """
+    minutes = _minutes(now)
+    by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)
+    settled_after = int(LATE / _MINUTE)
+    texts: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    bad: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+    reports: defaultdict[str, int] = defaultdict(int)
+    undelivered: defaultdict[str, int] = defaultdict(int)
+    for minute in minutes:
+        if minute.age < WINDOW:
+            reports[minute.network] += minute.delivered + minute.undelivered
+            undelivered[minute.network] += minute.undelivered
+        if minute.age >= settled_after:
+            back = minute.age - settled_after
+            texts[minute.network][back] += minute.total
+            bad[minute.network][back] += minute.failed + (minute.late if by_reports else minute.not_accepted)
+    found = []
+    for network in sorted({minute.network for minute in minutes}):
+        if all(_is_bad(bad[network], texts[network], back) for back in range(RUNNING)):
+            found.append(Slow(network, _share(bad[network], texts[network], 0), _within(texts[network], 0)))
+        elif reports[network] >= ENOUGH and undelivered[network] > REPORTED_SHARE * reports[network]:
+            found.append(Slow(network, undelivered[network] / reports[network], reports[network]))
+    return found
+
+
+def _minutes(now: datetime) -> list[_Minute]:
     start = now - LATE - (RUNNING + WINDOW) * _MINUTE
-    rows = SmsMessage.objects.filter(created_at__gte=start, created_at__lt=now - LATE)
-    waits = Q(delivered_at=None) | Q(delivered_at__gt=F("created_at") + LATE)
-    untaken = Q(sent_at=None) | Q(sent_at__gt=F("created_at") + LATE)
+    not_delivered = Q(delivered_at=None) | Q(delivered_at__gt=F("created_at") + LATE)
+    not_accepted = Q(sent_at=None) | Q(sent_at__gt=F("created_at") + LATE)
+    ended_badly = Q(status__in=UNSUCCESSFUL)
     counted = (
-        rows.order_by()
+        SmsMessage.objects.filter(created_at__gte=start, created_at__lt=now)
+        .order_by()
         .annotate(minute=TruncMinute("created_at"), digits=Substr("phone", 1, _DIGITS))
         .values_list("minute", "digits")
         .annotate(
             texts=Count("pk"),
-            failed=Count("pk", filter=Q(status__in=UNSUCCESSFUL)),
-            late=Count("pk", filter=waits & ~Q(status__in=UNSUCCESSFUL)),
-            untaken=Count("pk", filter=untaken & ~Q(status__in=UNSUCCESSFUL)),
+            failed=Count("pk", filter=ended_badly),
+            late=Count("pk", filter=not_delivered & ~ended_badly),
+            not_accepted=Count("pk", filter=not_accepted & ~ended_badly),
             delivered=Count("delivered_at"),
+            undelivered=Count("pk", filter=Q(status=Status.UNDELIVERED)),
         )
     )
-    found = list(counted)
-    by_reports = conf.current().dlr_enabled and any(row[-1] for row in found)
-    texts: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-    bad: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for minute, digits, total, failed, late, untaken_count, _ in found:
-        network, back = network_of(digits), int((now - LATE - minute) / _MINUTE)
-        texts[network][back] += total
-        bad[network][back] += failed + (late if by_reports else untaken_count)
-    return [
-        Slow(network, _share(bad[network], texts[network], 0), _within(texts[network], 0))
-        for network in sorted(texts)
-        if all(_is_bad(bad[network], texts[network], back) for back in range(RUNNING))
-    ]
+    return [_Minute(network_of(digits), int((now - minute) / _MINUTE), *counts) for minute, digits, *counts in counted]
 
 
 def _within(counts: Mapping[int, int], back: int) -> int:

@@ -1,4 +1,4 @@
-"""The overview for the admin's pages: Django gives an app's index no view of its own to hook into."""
+"""The overview as template tags, because Django gives an app's index page no view to extend."""
 
 from typing import Any
 
@@ -18,8 +18,9 @@ def sms_overview(context: template.Context) -> dict[str, Any]:
 
 
 @register.inclusion_tag("admin/sms/banners.html", takes_context=True)
-def sms_banners(context: template.Context) -> dict[str, Any]:
+def sms_banners(context: template.Context, attention: object = None) -> dict[str, Any]:
+    """Show the banners. With `attention`, something else needs action: no banner is then shown in green."""
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
         return {}
-    return {"shown": True, "link": True, "banners": banners.raised()}
+    return {"shown": True, "link": True, "banners": banners.raised(), "attention": attention}

@@ -25,7 +25,7 @@ from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
 from sms.sending.claims import claim, hand_back_unknown
-from sms.stats import pulse
+from sms.stats import status
 from sms.worker import activity, heartbeat
 from sms.worker.background import Periodic, Tokens
 from sms.worker.breaker import Breaker
@@ -317,7 +317,7 @@ class Worker:
 
     def _beat(self) -> None:
         if clock.monotonic() >= self._next_beat:
-            self._next_beat = clock.monotonic() + pulse.BEAT_SECONDS
+            self._next_beat = clock.monotonic() + status.BEAT_SECONDS
             heartbeat.beat(self.claimer, self.started_at, activity.current(self.recorder, self.breaker))
 
     def _dead_thread(self) -> str:

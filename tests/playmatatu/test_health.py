@@ -13,7 +13,7 @@ from payments.models import Payment
 from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
-from sms.stats import pulse
+from sms.stats import status as sending_status
 from sms.worker import heartbeat
 from sms.worker.heartbeat import Activity
 from tests.conftest import RedisServer, Sandbox
@@ -109,7 +109,7 @@ def test_signs_of_life() -> None:
     started = timezone.now()
     heartbeat.beat("a", started, Activity(1))
     heartbeat.beat("a", started, Activity(7))
-    (worker,) = pulse.workers(timezone.now())
+    (worker,) = sending_status.workers(timezone.now())
     assert (worker.sent, worker.paused, ":" in worker.name) == (7, "", True)
     heartbeat.beat("b", started, Activity())
     SmsWorker.objects.filter(claimer="b").update(seen_at=timezone.now() - timedelta(days=2))
@@ -123,11 +123,11 @@ def test_a_late_probe_of_the_token_is_no_refusal() -> None:
     now = timezone.now()
     message = SmsMessage.objects.create(phone="+256772123456", text="x", expires_at=now)
     event = SmsEvent(message=message, what="attempt", step="token", trouble="provider", error="rate", at=now)
-    assert pulse.trouble([], [event], now) == ("", "")
+    assert sending_status.trouble([], [event], now) == ("", "")
     event.trouble = "credentials"
-    assert pulse.trouble([], [event], now)[0] == "credentials"
+    assert sending_status.trouble([], [event], now)[0] == "credentials"
     event.at = now - timedelta(hours=2)
-    assert pulse.trouble([], [event], now) == ("", "")
+    assert sending_status.trouble([], [event], now) == ("", "")
 
 
 def test_a_game_worker_is_needed_where_it_collects(client: Client, collection: Sandbox, settings: Any) -> None:

@@ -196,9 +196,9 @@ def test_the_worker_tells(paused: SmsPause, hook: Hook) -> None:
 
 def test_check_sending(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
     call_command("check_sending")
-    assert "Texts go out; 0 texts waiting." in capsys.readouterr().out
+    assert "Texts are being sent; none are waiting." in capsys.readouterr().out
     settings.SMS_DELIVERY = "worker"
-    with pytest.raises(CommandError, match="No worker is running"):
+    with pytest.raises(CommandError, match="No SMS worker is running"):
         call_command("check_sending")
     SmsWorker.objects.create(claimer="one", name="host:1")
     call_command("check_sending")
@@ -213,5 +213,5 @@ def test_check_sending(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
     SmsMessage.objects.all().delete()
     SmsWorker.objects.all().delete()
     settings.SMS_SERVICE_BASE_URL = ""
-    with pytest.raises(CommandError, match="SMS is off"):
+    with pytest.raises(CommandError, match="SMS is switched off"):
         call_command("check_sending")

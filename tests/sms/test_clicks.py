@@ -63,7 +63,7 @@ def test_the_match_link_and_the_invite(client: Client, sandbox: Sandbox) -> None
     kinds = SmsMessage.objects.filter(opened_at__isnull=False).values_list("kind", "phone")
     assert set(kinds) == {("match_found", "+256" + BOB[-9:]), ("private_invite", "+256772999999")}
     assert len(openings()) == 2
-    rows = {row.kind: row.opened for row in overview.gather().kinds}
+    rows = {row.kind: row.clicked for row in overview.gather().kinds}
     assert rows == {"match_found": "50%", "private_invite": "100%"}
 
 
@@ -79,12 +79,12 @@ def test_the_share_a_kind(client: Client, sandbox: Sandbox) -> None:
     assert first
     first.opened_at = timezone.now() + timedelta(seconds=1)
     first.save()
-    assert {row.kind: row.opened for row in overview.gather().kinds} == {"match_found": "33%", "payment_failed": ""}
+    assert {row.kind: row.clicked for row in overview.gather().kinds} == {"match_found": "33%", "payment_failed": ""}
     client.force_login(User.objects.create_superuser("operator"))
     SmsEvent.objects.create(message=first, what="opened")
     assert "<td>33%</td>" in client.get("/admin/sms/").content.decode()
     page = client.get(f"/admin/sms/smsmessage/{first.pk}/change/").content.decode()
-    assert "Its link was opened for the first time" in page
+    assert "Link clicked for the first time" in page
 
 
 PHONE_BROWSERS = [

@@ -22,7 +22,7 @@ def test_texts_are_those_of_the_block() -> None:
         assert not sent
         queue_sms(256772123456, "one", kind="greeting")
         queue_sms("0772123457", "two")
-    queue_sms("0772123456", "after, and SMS is off again")
+    queue_sms("0772123456", "after, and SMS is switched off again")
     assert [(message.text, message.status) for message in sent[:2]] == [("one", "sent"), ("two", "sent")]
     assert [message.text for message in sent.to("+256 772 123 457")] == ["two"]
     assert "greeting to +256772123456, sent: 'one'" in repr(sent)

@@ -2,18 +2,20 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from sms import clock
-from sms.stats import concerns
-from sms.stats.wording import amount
+from sms import alerts, clock
+from sms.stats import status
+from sms.wording import texts
 
 
 class Command(BaseCommand):
-    help = "Say whether texts leave; exit 1 if they do not. For cron, where no worker runs that could tell a person."
+    help = "Exit 1 if texts are not being sent, and send due alerts. For cron, on sites without a worker."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **given: Any) -> None:
-        reading = concerns.read(clock.now())
-        found = list(concerns.found(reading))
+        alerts.check()
+        reading = status.read(clock.now())
+        found = list(status.concerns(reading))
         if found:
             raise CommandError("\n".join(f"{concern.text} {concern.remedy}" for concern in found))
-        self.stdout.write(f"Texts go out; {amount(reading.waiting)} waiting.")
+        waiting = f"{texts(reading.waiting)} waiting" if reading.waiting else "none are waiting"
+        self.stdout.write(f"Texts are being sent; {waiting}.")

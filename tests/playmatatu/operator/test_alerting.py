@@ -1,4 +1,4 @@
-"""A person is told when money is contested, and when it no longer is."""
+"""A person is alerted when money is contested, and when it no longer is."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def test_contested_money_is_told_once(mailoutbox: list[Any], settings: Any) -> N
     for _ in range(2):
         alerts.check()
     (letter,) = mailoutbox
-    assert "1 payment is contested: the provider said one thing and then the other." in letter.body
+    assert "1 payment is contested: the provider reported success and then failure, or the reverse." in letter.body
     payment.contested = False
     payment.save()
     alerts.check(timezone.now() + timedelta(minutes=3))

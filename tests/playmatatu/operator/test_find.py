@@ -1,4 +1,4 @@
-"""One number, one story: who is meant, and everything of them in the order in which it happened."""
+"""Finding a player, and everything about them in the order it happened."""
 
 import re
 from typing import Any
@@ -48,7 +48,7 @@ def page(client: Client, **query: Any) -> str:
 
 @pytest.mark.parametrize("term", ["0772000003", "+256772000003", "256 772 000 003", "772000003", "0772-000-003"])
 def test_a_number_in_any_notation(operator: Client, matched: Entry, term: str) -> None:
-    assert f"Everything of {e164(CAROL)}" in page(operator, q=term)
+    assert "Player 0772 000 003" in page(operator, q=term)
 
 
 def test_whom_a_code_a_link_or_an_id_means(matched: Entry) -> None:
@@ -75,18 +75,18 @@ def test_whom_a_code_a_link_or_an_id_means(matched: Entry) -> None:
 
 def test_everything_in_the_order_in_which_it_happened(operator: Client, matched: Entry) -> None:
     html = page(operator, q=CAROL)
-    way = html[html.index("in the order in which it happened</h2>") :]
+    way = html[html.index("<h2>Timeline") :]
     steps = (
         "Staked 2,000 UGX",
         "Callback: SUCCESS",
         "payment_success: Queued",
-        "payment_success: DMark took it",
+        "payment_success: Accepted by DMark",
         f"Matched: match {matched.session_id}",
-        "match_found: DMark took it",
+        "match_found: Accepted by DMark",
     )
     places = [way.index(step) for step in steps]
     assert places == sorted(places), list(zip(steps, places, strict=True))
-    assert f"A private match, code {matched.match_code}, +25677****004 invited." in way
+    assert f"A private match, code {matched.match_code}; +25677****004 invited." in way
     assert "Against +25677****004, for 4,000 UGX." in way
     for url in (
         f"/admin/game/entry/{matched.pk}/change/",
@@ -105,12 +105,12 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     entry = paid_stake(operator, ALICE, 5000)
     html = page(operator, q=ALICE)
     assert "waits for an opponent · Paid." in html
-    assert "No money of this player needs you." in html
+    assert "No payment by this player needs action." in html
     age()
     html = page(operator, q=ALICE)
     assert "nobody joined in time · The money is to be given back." in html
     assert "Refund it by payout, or record that it went back by another way." in html
-    assert "No money of this player needs you." not in html
+    assert "No payment by this player needs action." not in html
     acts = re.findall(r'name="action" value="(\w+)"><input type="hidden" name="_selected_action" value="(\d+)"', html)
     assert acts == [("mark_refunded", str(entry.payment_id))]
     asked = operator.post(
@@ -120,7 +120,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     refunding.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
     assert "The money is back with the payer." in html
-    assert "Refund of 5,000 UGX by hand, by grace" in html
+    assert "Refund of 5,000 UGX recorded by hand, by grace" in html
     assert "in cash at the shop" in html
 
 
@@ -131,25 +131,25 @@ def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) ->
     operator.post("/admin/sms/smsmessage/", {"action": "resend", "_selected_action": [message.pk], "post": "yes"})
     operator.post("/admin/sms/smssuppression/add/", {"phone": BOB, "reason": "complained loudly"})
     html = page(operator, q=BOB)
-    assert "match_found: Sent again by grace" in html
+    assert "match_found: Resent by grace" in html
     assert "By grace" in html
-    assert "This number is never texted:</b> complained loudly" in html
+    assert "This number is on the do-not-text list:</b> complained loudly" in html
 
 
 def test_a_code_of_a_match_offers_both(operator: Client, matched: Entry) -> None:
     html = page(operator, q=matched.match_code)
-    assert "Several players are meant:" in html
+    assert "This matches more than one player:" in html
     for phone in (CAROL, DAVE):
         player = Player.objects.get(phone=e164(phone))
         assert f'<a href="{FIND}?player={player.pk}">+25677****{phone[-3:]}</a>' in html
 
 
 def test_nothing_found(operator: Client) -> None:
-    assert "Nothing is found for that." in page(operator, q="nonsense")
-    assert "Nothing is known of +256772999999:" in page(operator, q="0772999999")
-    assert "Nothing is found for that." in page(operator, player="99999")
+    assert "No match." in page(operator, q="nonsense")
+    assert "No stakes, payments or texts for 0772 999 999." in page(operator, q="0772999999")
+    assert "No match." in page(operator, player="99999")
     for odd in ("x", "-1", "9" * 30, "²"):
-        assert "Nothing is found for that." in page(operator, player=odd)
+        assert "No match." in page(operator, player=odd)
     assert operator.get(FIND, {"q": "a\0"}).status_code == 400
     assert "<script>alert" not in page(operator, q="<script>alert(1)</script>")
     assert operator.post(FIND, {"q": "x"}).status_code == 405
@@ -161,7 +161,7 @@ def test_each_sees_what_they_may(client: Client, matched: Entry) -> None:
     assert client.get(FIND, {"q": CAROL}).status_code == 403
     viewer.user_permissions.add(Permission.objects.get(codename="view_smsmessage"))
     html = page(client, q=CAROL)
-    assert "match_found: DMark took it" in html
+    assert "match_found: Accepted by DMark" in html
     assert "Staked" not in html
     assert "Callback" not in html
     assert e164(CAROL) not in html.replace(f'value="{CAROL}"', "")
@@ -170,7 +170,7 @@ def test_each_sees_what_they_may(client: Client, matched: Entry) -> None:
     assert "Callback: SUCCESS" in html
     assert e164(CAROL) not in html
     viewer.user_permissions.add(Permission.objects.get(codename="view_full_phone"))
-    assert f"Everything of {e164(CAROL)}" in page(client, q=CAROL)
+    assert "Player 0772 000 003" in page(client, q=CAROL)
     client.logout()
     assert client.get(FIND, {"q": CAROL}).status_code == 302
 

@@ -1,4 +1,4 @@
-"""The operator at a desk and on a phone: one search, one story, and the hands."""
+"""The operator at a desk and on a phone: search, timeline, and actions."""
 
 import os
 from pathlib import Path
@@ -54,7 +54,7 @@ def fits(page: Page, width: int) -> bool:
 def test_i_paid_and_got_nothing(
     evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """Log in, see the house, search the number once, read where the money is, send the failed text again."""
+    """Log in, read the dashboard, search the number once, read where the money is, resend the failed text."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     page.set_default_timeout(15_000)
     complaints: list[str] = []
@@ -64,28 +64,28 @@ def test_i_paid_and_got_nothing(
     page.get_by_label("Password").fill("secret-of-grace")
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Money today").wait_for()
-    assert page.get_by_role("link", name="1 · 5,000 UGX refunds due").is_visible()
+    assert page.get_by_role("link", name="5,000 UGX in 1 payment refunds due").is_visible()
     assert fits(page, width)
-    shot(page, f"house-{width}")
+    shot(page, f"dashboard-{width}")
 
-    page.get_by_label("A player complains?").fill("0772 000 001")
+    page.get_by_label("Find a player").fill("0772 000 001")
     page.get_by_role("button", name="Find").click()
-    page.get_by_role("heading", name="Everything of +256772000001").wait_for()
+    page.get_by_role("heading", name="Player 0772 000 001").wait_for()
     assert page.get_by_text("The money is to be given back.").first.is_visible()
     assert page.get_by_text("Refund it by payout").is_visible()
     assert fits(page, width)
-    shot(page, f"story-{width}")
+    shot(page, f"timeline-{width}")
 
-    page.get_by_role("button", name="Given back by hand…").click()
+    page.get_by_role("button", name="Record a manual refund…").click()
     page.get_by_role("textbox").last.wait_for()
     assert fits(page, width)
     shot(page, f"by-hand-{width}")
     page.go_back()
-    page.get_by_role("button", name="Send again…").first.click()
+    page.get_by_role("button", name="Resend…").first.click()
     page.get_by_text("1 selected").wait_for()
-    shot(page, f"again-{width}")
-    page.get_by_role("button", name="Send 1 again").click()
-    page.get_by_text("Queued again: 1.").wait_for()
+    shot(page, f"resend-{width}")
+    page.get_by_role("button", name="Resend 1").click()
+    page.get_by_text("1 queued to be resent.").wait_for()
     assert fits(page, width)
     shot(page, f"list-{width}")
     page.goto(f"{live_server.url}/admin/sms/")
@@ -100,7 +100,7 @@ def test_i_paid_and_got_nothing(
     shot(page, f"overview-{width}")
     page.get_by_role("link", name="Resume all texts…").click()
     page.get_by_role("button", name="Resume sending").click()
-    page.get_by_text("sms_worker --once").wait_for()
+    page.get_by_text("Sending is resumed.").wait_for()
     assert complaints == []
 
 
@@ -118,7 +118,7 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
     rows.first.wait_for()
     assert rows.count() == texts
     failed = rows.filter(has_text="payment_failed")
-    for words in ("+256772000001", "failed", "payment_failed", "DMark refuses the message (400)", "ago"):
+    for words in ("0772 000 001", "failed", "payment_failed", "DMark refuses the message (400)", "ago"):
         cell = failed.get_by_text(words, exact=False).first
         assert cell.is_visible(), words
         box = cell.bounding_box()

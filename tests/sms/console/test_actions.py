@@ -90,11 +90,11 @@ def act(client: Client, action: str, *messages: SmsMessage, path: str = LIST, **
 
 def test_cancelling_asks_why_and_says_how_many(operator: Client, sandbox: Sandbox) -> None:
     waiting, sent = text(status="queued"), text(status="sent")
-    assert "2 selected; <b>1</b> of them wait" in html(act(operator, "cancel", waiting, sent))
-    assert "Say why" in html(act(operator, "cancel", waiting, sent, post="yes", reason=" \0"))
+    assert "2 selected. <b>1</b> still waiting" in html(act(operator, "cancel", waiting, sent))
+    assert "Please give a reason" in html(act(operator, "cancel", waiting, sent, post="yes", reason=" \0"))
     waiting.refresh_from_db()
     assert waiting.status == "queued"
-    assert "Cancelled: 1." in html(act(operator, "cancel", waiting, sent, post="yes", reason="Wrong amount"))
+    assert "1 cancelled." in html(act(operator, "cancel", waiting, sent, post="yes", reason="Wrong amount"))
     waiting.refresh_from_db()
     assert (waiting.status, waiting.error) == ("cancelled", "Wrong amount")
     assert SmsEvent.objects.get(message=waiting).actor == "grace"
@@ -121,11 +121,11 @@ def test_all_of_a_list_without_a_field_for_each(operator: Client, sandbox: Sandb
     first, path = SmsMessage.objects.filter(kind="a").first(), f"{LIST}?kind=a"
     assert first
     asked = html(act(operator, "cancel", first, path=path, select_across="1"))
-    assert "1100 selected; <b>1100</b>" in asked
+    assert "1100 selected. <b>1100</b>" in asked
     assert asked.count('name="_selected_action"') == 1
     assert 'action="/admin/sms/smsmessage/?kind=a"' in asked
     done = act(operator, "cancel", first, path=path, select_across="1", post="yes", reason="Wrong")
-    assert "Cancelled: 1100." in html(done)
+    assert "1,100 cancelled." in html(done)
     assert SmsMessage.objects.exclude(status="cancelled").get().kind == "b"
 
 
@@ -134,7 +134,7 @@ def test_all_of_a_list_without_a_field_for_each(operator: Client, sandbox: Sandb
 
 def again(client: Client, **order: str) -> Any:
     method = client.post if "post" in order else client.get
-    return method(f"{LIST}again/", {"status": "failed", "reason": REFUSED, "since": "", **order}, follow=True)
+    return method(f"{LIST}resend/", {"status": "failed", "reason": REFUSED, "since": "", **order}, follow=True)
 
 
 def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sandbox, settings: Any) -> None:
@@ -149,20 +149,20 @@ def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sa
     text(text="Play: http://x/g/t?pt=[redacted]")
     since = f"{timezone.localtime(hour_ago) + timedelta(minutes=30):%Y-%m-%d %H:%M}"
     shown = html(again(operator, since=since))
-    assert "4 found; <b>2</b> of them will be sent again. That is 3 SMS, 105 UGX." in shown
-    assert "<li>1 go to numbers that are never texted</li>" in shown
-    assert "<li>1 have no text any more, or a link that is over</li>" in shown
+    assert "4 found, <b>2</b> can be resent." in shown
+    assert "<li>1 skipped: to a number on the do-not-text list</li>" in shown
+    assert "<li>1 skipped: content erased or link expired</li>" in shown
     assert sandbox.sends == 0
-    assert "Queued again: 2." in html(again(operator, since=since, post="yes"))
+    assert "2 queued to be resent." in html(again(operator, since=since, post="yes"))
     assert {sms["to"] for sms in sandbox.inbox()} == {"0772123456", "0701123456"}
     assert SmsEvent.objects.filter(what="resend", actor="grace", message__in=mine).count() == 2
-    assert logged() == [("grace", "Sent again.")] * 2
+    assert logged() == [("grace", "Resent.")] * 2
 
 
 def test_what_may_arrive_twice_is_said(operator: Client, sandbox: Sandbox) -> None:
     text(status="unknown", error="DMark did not answer in time.")
     shown = html(again(operator, status="unknown", reason="DMark did not answer in time."))
-    assert "1 of them may arrive twice:" in shown
+    assert "1 could arrive twice:" in shown
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_what_may_arrive_twice_is_said(operator: Client, sandbox: Sandbox) -> No
         ({"since": "25:99"}, "Write the time like 14:05"),
         ({"since": "yesterday"}, "Write the time like 14:05"),
         ({"since": "2026-02-31 10:00"}, "Write the time like 14:05"),
-        ({"status": "delivered"}, "Choose a status"),
-        ({"status": "<script>"}, "Choose a status"),
+        ({"status": "delivered"}, "Choose one of these statuses"),
+        ({"status": "<script>"}, "Choose one of these statuses"),
     ],
 )
 def test_an_order_that_cannot_be_read(operator: Client, order: dict[str, str], words: str) -> None:
     shown = html(again(operator, **order))
     assert words in shown
-    assert 'value="Send' not in shown
-    assert "<script>" not in shown[shown.index("sms-order") :]
+    assert 'value="Resend' not in shown
+    assert "<script>" not in shown[shown.index("sms-form") :]
 
 
 def test_a_clock_time_is_the_last_one(operator: Client, sandbox: Sandbox) -> None:
@@ -191,19 +191,19 @@ def test_a_clock_time_is_the_last_one(operator: Client, sandbox: Sandbox) -> Non
 
 
 def test_inline_so_many_at_once_and_the_rest_later(operator: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sms.console.again._INLINE", 2)
+    monkeypatch.setattr("sms.console.actions._INLINE", 2)
     for _ in range(5):
         text()
-    assert "3 more are left for another go." in html(again(operator))
-    assert "Queued again: 2. 3 more" in html(again(operator, post="yes"))
+    assert "Run it again for the remaining 3." in html(again(operator))
+    assert "2 queued to be resent. Run it again for the remaining 3." in html(again(operator, post="yes"))
     assert SmsMessage.objects.filter(status="sent").count() == 2
 
 
 def test_the_overview_leads_there(operator: Client, sandbox: Sandbox) -> None:
     text()
     overview = html(operator.get("/admin/sms/"))
-    link = overview[overview.index("/admin/sms/smsmessage/again/?") :].split('"')[0].replace("&amp;", "&")
-    assert "1 found; <b>1</b>" in html(operator.get(link))
+    link = overview[overview.index("/admin/sms/smsmessage/resend/?") :].split('"')[0].replace("&amp;", "&")
+    assert "1 found, <b>1</b>" in html(operator.get(link))
 
 
 # --- numbers that are never texted
@@ -214,14 +214,14 @@ def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(o
     answer = operator.post(
         "/admin/sms/smssuppression/add/", {"phone": "0772 123-456", "reason": "complained"}, follow=True
     )
-    assert "they waited for it: 1." in html(answer)
+    assert "1 waiting for this number cancelled." in html(answer)
     listed = SmsSuppression.objects.get()
     assert (listed.phone, listed.actor) == (PHONE, "grace")
     waiting.refresh_from_db()
     assert (waiting.status, waiting.error) == ("cancelled", "This number is on the suppression list: complained")
     for term in ("0772123456", "+256 772 123456", "772123456"):
-        assert PHONE in html(operator.get("/admin/sms/smssuppression/", {"q": term}))
-    assert PHONE not in html(operator.get("/admin/sms/smssuppression/", {"q": "0701123456"}))
+        assert "0772 123 456" in html(operator.get("/admin/sms/smssuppression/", {"q": term}))
+    assert "0772 123 456" not in html(operator.get("/admin/sms/smssuppression/", {"q": "0701123456"}))
     assert "is not" in html(operator.post("/admin/sms/smssuppression/add/", {"phone": "+254712345678", "reason": "x"}))
     operator.post(f"/admin/sms/smssuppression/{listed.pk}/delete/", {"post": "yes"})
     assert not SmsSuppression.objects.exists()
@@ -241,7 +241,7 @@ def test_each_act_has_its_permission(client: Client, sandbox: Sandbox) -> None:
     for path in ("smspause/add/", "smssuppression/add/", "smssuppression/"):
         assert client.get(f"/admin/sms/{path}").status_code == 403
     overview = html(client.get("/admin/sms/"))
-    for words in ("Pause sending", "Send again all", "never texted", "send again…"):
+    for words in ("Pause sending", "Resend failed texts", "Do-not-text", "resend…"):
         assert words not in overview, words
     waiting.refresh_from_db()
     failed.refresh_from_db()

@@ -46,23 +46,23 @@ def test_a_complaint_is_answered(
     page.get_by_label("Password").fill("secret-of-operator")
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("link", name="3 × DMark is in trouble (503).").wait_for()
-    page.get_by_role("link", name="How texts are doing").click()
-    page.get_by_role("img", name="Texts an hour over the last day").wait_for()
+    page.get_by_role("link", name="SMS delivery report").click()
+    page.get_by_role("img", name="Texts per hour, last day").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
-    page.get_by_label("A customer complains?").fill("0772 123 451")
+    page.get_by_label("Find texts").fill("0772 123 451")
     page.locator(".sms-search").get_by_role("button", name="Search").click()
     page.get_by_text("1 result", exact=False).first.wait_for()
-    page.get_by_role("link", name="+256772123451").click()
-    page.get_by_role("heading", name="What happened to it").wait_for()
+    page.get_by_role("link", name="0772 123 451").click()
+    page.get_by_role("heading", name="Timeline").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.get_by_role("button", name="Send again…").click()
+    page.get_by_role("button", name="Resend…").click()
     page.get_by_text("1 selected").wait_for()
     assert sandbox.sends == 0
-    page.get_by_role("button", name="Send 1 again").click()
-    page.get_by_text("Queued again: 1.").wait_for()
+    page.get_by_role("button", name="Resend 1").click()
+    page.get_by_text("1 queued to be resent.").wait_for()
     assert [sms["to"] for sms in sandbox.inbox()] == ["0772123451"]
     page.goto(f"{live_server.url}/admin/sms/smsmessage/?q=0772123451")
-    page.get_by_role("link", name="+256772123451").click()
-    page.get_by_text("Sent again by operator").wait_for()
+    page.get_by_role("link", name="0772 123 451").click()
+    page.get_by_text("Resent by operator").wait_for()
     assert complaints == []

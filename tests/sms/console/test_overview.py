@@ -17,8 +17,8 @@ from sms.console import banners, chart, overview
 from sms.dmark import access_token
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
-from sms.stats import counts, pulse
-from sms.stats.wording import span
+from sms.stats import counts, status
+from sms.wording import moment, span
 from tests.conftest import RedisServer, Sandbox, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,32 +86,32 @@ def test_kinds_statuses_segments_and_cost(at_noon: Any, settings: Any) -> None:
     assert rows["private_invite"].cells == [0, 0, 1, 0, 0, 0]
     assert (shown.total.total, shown.total.segments) == (9, 12)
     assert dict(shown.facts)["Cost"] == "420 UGX"
-    assert dict(shown.facts)["Delivered, of what has an end or is sent"] == "75.0%"
+    assert dict(shown.facts)["Delivery rate (delivered ÷ sent)"] == "75.0%"
 
 
 def test_medians(at_noon: Any) -> None:
     for seconds in (1, 2, 90):
         sent = timezone.now() + timedelta(seconds=seconds)
         text(sent_at=sent, delivered_at=sent + timedelta(seconds=10 * seconds), status="delivered")
-    assert facts()["Median from queued to taken by DMark"] == "2.0 s"
-    assert facts()["Median from taken to delivered"] == "20 s"
+    assert facts()["Median time until DMark accepted"] == "2.0 s"
+    assert facts()["Median time from accepted to delivered"] == "20 s"
 
 
 def test_throttle_hits(at_noon: Any) -> None:
     event(step="throttle", error="Rate limit")
     event(step="throttle", error="Rate limit", at=timezone.now() - timedelta(hours=25))
-    assert facts()["Held back by the rate limit"] == "1 times"
+    assert facts()["Kept back by the rate limit"] == "1 times"
 
 
 def test_the_token_is_spoken_of_but_not_shown(sandbox: Sandbox, operator: Client) -> None:
-    assert facts()["Token"].startswith("none cached")
+    assert facts()["Access token"].startswith("No access token yet")
     ends = timezone.now() + timedelta(hours=2)
     token = jwt.encode({"exp": int(ends.timestamp())}, "k" * 32)
     cache.set(access_token.cache_key(conf.current()), token)
-    assert facts()["Token"] == f"cached; good until {timezone.localtime(ends):%d.%m. %H:%M}"
+    assert facts()["Access token"] == f"cached; valid until {moment(ends)}"
     assert token not in operator.get(PAGE).content.decode()
     cache.set(access_token.cache_key(conf.current()), "opaque")
-    assert "does not say" in facts()["Token"]
+    assert "is not known" in facts()["Access token"]
 
 
 def test_old_days_are_counted_once_and_outlive_their_texts(at_noon: Any) -> None:
@@ -174,21 +174,21 @@ def test_what_is_older_than_the_month_is_counted_when_all_is_asked_for(at_noon: 
 
 def test_nothing_to_warn_of(operator: Client, sandbox: Sandbox) -> None:
     assert warned() == ""
-    assert "Texts go out." in operator.get("/admin/").content.decode()
+    assert "Texts are being sent normally." in operator.get("/admin/").content.decode()
 
 
 def test_sms_off() -> None:
-    assert "SMS is off" in warned()
+    assert "SMS is switched off" in warned()
 
 
 def test_no_worker(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     text(status="queued", count=3)
-    assert "No worker is running; 3 texts waiting." in warned()
+    assert "No SMS worker is running; 3 texts waiting." in warned()
     worker(seen_at=timezone.now() - timedelta(minutes=1))
-    assert "No worker is running" in warned()
+    assert "No SMS worker is running" in warned()
     SmsWorker.objects.update(seen_at=timezone.now())
-    assert "No worker" not in warned()
+    assert "No SMS worker" not in warned()
 
 
 def test_a_growing_queue(sandbox: Sandbox, settings: Any) -> None:
@@ -224,13 +224,13 @@ def test_a_token_refused_on_sending_is_no_trouble_of_dmarks(sandbox: Sandbox) ->
     sandbox.faults(send="401")
     queue_sms("0772123456", "x")
     assert "Correct SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME" in warned()
-    assert "goes on by itself" not in warned()
+    assert "continues when DMark is back" not in warned()
 
 
 def test_the_account_refused(sandbox: Sandbox) -> None:
     event(http_status=400, trouble="account", error="DMark refuses the account: Insufficient credit.")
     assert "Insufficient credit." in warned()
-    assert "Top up or call DMark." in warned()
+    assert "Top up, or call DMark." in warned()
 
 
 def test_the_tokens_other_path(sandbox: Sandbox, settings: Any) -> None:
@@ -276,9 +276,9 @@ def test_the_cache_down(sandbox: Sandbox, redis_cache: RedisServer) -> None:
 
 def test_a_transaction_that_is_held_open_is_named(operator: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
     if connection.vendor != "postgresql":
-        assert pulse.held_open() is None
+        assert status.held_open() is None
         return
-    monkeypatch.setattr(pulse, "HELD_OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(status, "HELD_OPEN_SECONDS", 0.3)
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -286,13 +286,13 @@ def test_a_transaction_that_is_held_open_is_named(operator: Client, sandbox: San
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("SELECT count(*), pg_backend_pid() FROM sms_smsmessage")
             pid = cursor.fetchone()[1]
-            assert pulse.held_open() is None
-            wait_for(pulse.held_open)
+            assert status.held_open() is None
+            wait_for(status.held_open)
             page = operator.get(PAGE).content.decode()
             assert f"process {pid} of" in page
             assert "a forgotten shell, idle in transaction" in page
             cursor.execute("ROLLBACK")
-            assert pulse.held_open() is None
+            assert status.held_open() is None
     finally:
         other.close()
 

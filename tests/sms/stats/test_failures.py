@@ -135,5 +135,5 @@ def test_what_was_sent_again_is_gone_from_its_group(sandbox: Sandbox) -> None:
 def test_few_queries_however_many_reasons(django_assert_max_num_queries: Any) -> None:
     for number in range(40):
         text(1, error=f"Reason {number}", kind=f"kind{number % 3}")
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert len(failures.groups(timezone.now())) == 40

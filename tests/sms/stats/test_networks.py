@@ -111,7 +111,7 @@ def test_the_banner_and_the_table(client: Client, sandbox: Sandbox) -> None:
         texts(AIRTEL, minute + 0.5, 2)
     (banner,) = [banner.text for banner in banners.raised()]
     # A minute has begun and is not over: its two texts are counted, or not.
-    assert banner.replace("18", "20") == "MTN: 100% of its last 20 texts arrive late or not at all."
+    assert banner.replace("18", "20") == "MTN: 100% of the last 20 texts were late or not delivered."
     rows = {row.name: row for row in network_rows(networks.sample(timezone.now() - timedelta(days=1), 1000))}
     assert (rows["MTN"].texts, rows["MTN"].delivered, rows["MTN"].deliver) == (60, "100.0%", "7 min · 7 min")
     assert rows["Airtel"].deliver == "3.0 s · 3.0 s"

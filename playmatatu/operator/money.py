@@ -1,0 +1,75 @@
+"""Everything that the operator's pages ask of `payments`: the meaning of a payment's state, and possible actions."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from payments import providers, refunding, wording
+from payments.models import Payment, Refund
+
+
+class Action(NamedTuple):
+    """A button to the page that confirms an action. `action`: its name in the admin; `pk`: the row."""
+
+    label: str
+    url: str
+    action: str
+    pk: int
+
+
+class MoneyState(NamedTuple):
+    """`meaning`: the state in one sentence. `to_do`: the operator's next step, "" if there is none."""
+
+    meaning: str
+    to_do: str
+    actions: list[Action]
+
+
+def of_phone(phone: str, most: int) -> list[Payment]:
+    """Return the newest payments of a phone, with the rows that belong to them."""
+    rows = Payment.objects.filter(phone=phone).order_by("-pk")
+    return list(rows.prefetch_related("callbacks", "refunds", "exchanges")[:most])
+
+
+def refund_due(payments: Iterable[Payment]) -> set[int]:
+    """Return the ids of those payments whose money is due back now."""
+    ids = [payment.pk for payment in payments]
+    return set(refunding.due().filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def state(request: HttpRequest, payment: Payment, due: bool) -> MoneyState:
+    refund: Refund | None = next(iter(payment.refunds.all()), None)
+    return MoneyState(
+        wording.meaning(payment, refund, due),
+        wording.to_do(payment, refund, due),
+        list(_actions(request, payment, refund, due)),
+    )
+
+
+def is_paid(payment: Payment) -> bool:
+    """Tell if the payer's money is with us."""
+    return payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
+
+
+def _actions(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Action]:
+    url, may = reverse("admin:payments_payment_changelist"), request.user.has_perm
+    taken_back = payment.contested and payment.status == Payment.Status.SUCCESS
+    begun = refund is not None and refund.state != Refund.State.FAILED
+    if may("payments.refund_payment"):
+        if not begun:
+            if due and providers.current() is not None:
+                yield Action("Refund by payout…", url, "refund", payment.pk)
+            if due or taken_back:
+                yield Action("Record a manual refund…", url, "mark_refunded", payment.pk)
+        elif refund is not None and refund.state == Refund.State.IN_DOUBT:
+            refunds = reverse("admin:payments_refund_changelist")
+            yield Action("It was paid out…", refunds, "went_out", refund.pk)
+            yield Action("It was not paid out…", refunds, "stayed", refund.pk)
+    if may("payments.settle_payment"):
+        if taken_back:
+            yield Action("Close dispute: payment received…", url, "end_contest", payment.pk)
+        if payment.collection in (Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED):
+            yield Action("Mark as paid…", url, "settle_paid", payment.pk)
+            yield Action("Mark as not paid…", url, "settle_unpaid", payment.pk)

@@ -1,0 +1,240 @@
+"""The state of sending at this moment, in a few cheap queries: for the admin, health, /metrics, alerts, check_sending.
+
+`read` takes one reading of everything. `concerns` lists what keeps messages from being sent, the gravest first.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection
+from django.db.models import Min
+
+from sms import conf
+from sms.errors import Trouble
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
+from sms.wording import MANY, span, texts
+
+# A worker updates `seen_at` every BEAT_SECONDS. After ALIVE_SECONDS without an update it counts as gone.
+BEAT_SECONDS = 5
+ALIVE_SECONDS = 30
+# A message that has been due for longer is late.
+LATE_SECONDS = 60
+# An open transaction keeps PostgreSQL from removing dead rows, and each claim has to step over them.
+HELD_OPEN_SECONDS = 60.0
+_HELD_OPEN = """
+    SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
+        EXTRACT(EPOCH FROM clock_timestamp() - xact_start)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+        AND xact_start < clock_timestamp() - make_interval(secs => %s)
+    ORDER BY xact_start LIMIT 1
+"""
+
+
+# --- single readings
+
+
+def workers(now: datetime) -> list[SmsWorker]:
+    """Return the workers that were alive within the last ALIVE_SECONDS."""
+    return list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name"))
+
+
+def waiting() -> int:
+    """Count queued messages, up to MANY."""
+    return SmsMessage.objects.filter(status=Status.QUEUED).order_by()[:MANY].count()
+
+
+def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
+    """Return when the oldest message that could have been sent was due.
+
+    Messages that wait for a retry do not count, nor do messages that one of `pauses` keeps back.
+    """
+    paused = {pause.kind for pause in pauses}
+    if SmsPause.ALL in paused:
+        return None
+    due = SmsMessage.objects.filter(status=Status.QUEUED, due_at__lte=now, retries=0).exclude(kind__in=paused)
+    oldest: datetime | None = due.aggregate(oldest=Min("due_at"))["oldest"]
+    return oldest
+
+
+def last_attempts(count: int = 20) -> list[SmsEvent]:
+    """Return the newest requests to DMark, newest first."""
+    return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
+
+
+def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
+    """Return what keeps DMark from accepting messages, and DMark's words; (Trouble.NONE, "") if nothing does."""
+    for worker in alive:
+        if worker.trouble:
+            return Trouble(worker.trouble), worker.paused
+    fresh = [event for event in attempts if event.at > now - timedelta(hours=1)]
+    newest = fresh[0] if fresh else None
+    if newest is None or not newest.trouble:
+        return Trouble.NONE, ""
+    if newest.trouble != Trouble.PROVIDER.value:
+        return Trouble(newest.trouble), newest.error
+    failed = sum(event.trouble == Trouble.PROVIDER.value for event in fresh)
+    if len(fresh) >= 3 and failed >= 0.8 * len(fresh):
+        return Trouble.PROVIDER, newest.error
+    return Trouble.NONE, ""
+
+
+class HeldOpen(NamedTuple):
+    """A transaction that has been open for `seconds`, and its database session."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    seconds: float
+
+
+def held_open() -> HeldOpen | None:
+    """Return this database's oldest transaction over HELD_OPEN_SECONDS; None on SQLite.
+
+    Transactions of other users are visible only to a role with `pg_read_all_stats`.
+    """
+    if connection.vendor != "postgresql":
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD_OPEN, [HELD_OPEN_SECONDS])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    pid, user, application, state, seconds = row
+    return HeldOpen(pid, user or "an unknown user", application, state, float(seconds))
+
+
+def rate_limited(now: datetime) -> int:
+    """Count how often the rate limit kept a message back within the last day, up to MANY."""
+    since = now - timedelta(days=1)
+    return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
+
+
+# --- one reading of everything, and what is wrong
+
+
+class Reading(NamedTuple):
+    """The state of sending, read at `time`."""
+
+    config: conf.Config
+    time: datetime
+    pauses: list[SmsPause]
+    workers: list[SmsWorker]
+    waiting: int
+    oldest: datetime | None
+    last: list[SmsEvent]
+
+    @property
+    def late(self) -> float:
+        """Seconds since the oldest message that could have been sent was due."""
+        return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
+
+
+class Concern(NamedTuple):
+    """`name`: unchanged while it lasts. `level`: error or warning. `remedy`: the operator's next step."""
+
+    name: str
+    level: str
+    text: str
+    remedy: str
+
+
+def read(now: datetime) -> Reading:
+    pauses = list(SmsPause.objects.order_by("since"))
+    return Reading(
+        config=conf.current(),
+        time=now,
+        pauses=pauses,
+        workers=workers(now),
+        waiting=waiting(),
+        oldest=oldest_due(now, pauses),
+        last=last_attempts(),
+    )
+
+
+def concerns(reading: Reading) -> Iterator[Concern]:
+    """Yield what keeps messages from being sent, the gravest first; nothing if they are being sent."""
+    config = reading.config
+    if not config.enabled:
+        yield Concern(
+            "off",
+            "error",
+            "SMS is switched off: no text is sent.",
+            "Set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart. Then resend the "
+            "texts that are disabled.",
+        )
+        return
+    yield from map(_pause, reading.pauses)
+    if config.delivery == "worker" and not reading.workers:
+        yield Concern(
+            "no_worker",
+            "error" if reading.waiting else "warning",
+            f"No SMS worker is running; {texts(reading.waiting)} waiting.",
+            "Start manage.py sms_worker, and check that your service manager restarts it.",
+        )
+    trouble = _trouble(reading)
+    if trouble:
+        yield trouble
+    if config.delivery == "worker" and reading.workers and reading.late > LATE_SECONDS and not trouble:
+        yield Concern(
+            "queue",
+            "warning",
+            f"The queue is growing: {texts(reading.waiting)} waiting, the oldest for {span(reading.late)}.",
+            "Start one more manage.py sms_worker. Any number of workers can share the queue.",
+        )
+    behind = max((worker.receivers_behind for worker in reading.workers), default=0)
+    if behind > LATE_SECONDS:
+        yield Concern(
+            "receivers",
+            "warning",
+            f"A receiver of sms_sent or sms_failed has been running for {span(behind)}. Messages are still sent.",
+            "Find the receiver that hangs, and restart the worker; signals not sent by then are lost.",
+        )
+    if config.delivery != "worker" and reading.late > config.lease + config.longest_send:
+        yield Concern(
+            "left_behind",
+            "warning",
+            f"{texts(reading.waiting)} left waiting by a process that was killed, or by a pause.",
+            "Run manage.py sms_worker --once, by cron if this happens often.",
+        )
+
+
+def _pause(pause: SmsPause) -> Concern:
+    return Concern(
+        f"paused:{pause.kind}",
+        "error" if pause.kind == SmsPause.ALL else "warning",
+        f"Sending of {pause.what} is paused by {pause.actor or 'an unknown user'}: {pause.reason}",
+        "Resume when the problem is fixed. Texts that expire in the meantime will not be sent.",
+    )
+
+
+def _trouble(reading: Reading) -> Concern | None:
+    kind, words = trouble(reading.workers, reading.last, reading.time)
+    if kind == Trouble.CREDENTIALS:
+        return Concern(
+            kind.value,
+            "error",
+            f"No text is sent: {words}",
+            "Correct SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD and restart. Waiting texts "
+            "are sent then.",
+        )
+    if kind == Trouble.ACCOUNT:
+        return Concern(
+            kind.value,
+            "error",
+            f"DMark refuses our account, so no text is sent: {words}",
+            "Top up, or call DMark. A worker keeps trying and sends what waits. Without a worker, resend the failed "
+            "texts afterwards.",
+        )
+    if kind == Trouble.PROVIDER:
+        return Concern(
+            kind.value,
+            "error",
+            f"DMark is in trouble: {words}",
+            "A worker continues when DMark is back. Without a worker, resend the failed texts afterwards. If it lasts, "
+            "call DMark.",
+        )
+    return None

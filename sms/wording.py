@@ -1,0 +1,50 @@
+"""Counts, amounts, times, time spans and phone numbers as an operator reads them: one format everywhere."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+# Counting stops at this number, so that a page costs the same however much there is.
+MANY = 10_000
+
+
+def counted(number: int) -> str:
+    """`7`, `1,234`; `10,000 or more` if the count stopped there."""
+    return f"{number:,} or more" if number >= MANY else f"{number:,}"
+
+
+def texts(number: int) -> str:
+    """`1 text`, `1,234 texts`, `10,000 or more texts`."""
+    return f"{counted(number)} text{'' if number == 1 else 's'}"
+
+
+def ugx(amount: float) -> str:
+    """`3,500 UGX`."""
+    return f"{amount:,.0f} UGX"
+
+
+def moment(at: datetime) -> str:
+    """`28 Nov 2026, 07:15` in the site's time zone. Templates write the same as `|date:"j M Y, H:i"`."""
+    local = timezone.localtime(at)
+    return f"{local.day} {local:%b %Y, %H:%M}"
+
+
+def span(seconds: float) -> str:
+    """Return a time span as `0.3 s`, `42 s`, `5 min`, `3 h 10 min` or `2 days`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} days"
+
+
+def spaced(phone: str) -> str:
+    """`0772 000 001` for `+256772000001`; any other number unchanged."""
+    if not (phone.startswith("+256") and len(phone) == 13):
+        return phone
+    return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
