@@ -51,8 +51,8 @@ def test_each_check_has_an_id_of_its_own() -> None:
 
 def test_each_banner_leads_to_its_paragraph() -> None:
     paragraphs = set(re.findall(r'<a id="(\w+)">', read("docs/troubleshooting.md")))
-    # Those of DMark's trouble bear the name of what keeps it from taking texts; the others are the console's own.
-    concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/stats/concerns.py"))
+    # Troubles of DMark are named by the Trouble enum. The other banners name themselves.
+    concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/stats/status.py"))
     own = re.findall(r'^ +"([a-z_]+)",$|, "([a-z]+)"[,)]', read("sms/console/banners.py"), re.MULTILINE)
     named = [*concerns, *(trouble.value for trouble in Trouble if trouble), *("".join(pair) for pair in own)]
     assert {"cache", "token_path", "network", "failed"} <= set(named)
