@@ -1,0 +1,136 @@
+"""deploy/nginx.conf in a real nginx: many half-sent requests of one address, and host names that are not ours."""
+
+import contextlib
+import http.server
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, missing, wait_for
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+HOST = "play.example.com"
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+DEBIANS = Path("/etc/nginx/nginx.conf")
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class Nginx:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.http, self.tls = folder, free_port(), free_port()
+        self.certificate = folder / "cert.pem"
+
+    def get(self, port: int, host: str = HOST, timeout: float = 2.0) -> bytes:
+        """Return the response to one request for this host name, ConnectionResetError without one."""
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=timeout))
+            if port == self.tls:
+                context = ssl.create_default_context(cafile=str(self.certificate))
+                connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """Debian's nginx.conf with the changes that docs/production.md makes, and the site's file, on free ports."""
+    if NGINX is None or not DEBIANS.exists() or shutil.which("openssl") is None:
+        missing("Debian's nginx, or openssl")
+    assert NGINX
+    folder = tmp_path_factory.mktemp("nginx")
+    nginx = Nginx(folder)
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"),
+            *("-addext", f"subjectAltName=DNS:{HOST}", "-keyout", folder / "key.pem", "-out", nginx.certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    site = (ROOT / "deploy" / "nginx.conf").read_text()
+    for old, new in (
+        ("127.0.0.1:8000", f"127.0.0.1:{server.server_port}"),
+        ("/var/log/nginx/", f"{folder}/"),
+        (f"/etc/letsencrypt/live/{HOST}/fullchain.pem", str(nginx.certificate)),
+        (f"/etc/letsencrypt/live/{HOST}/privkey.pem", str(folder / "key.pem")),
+    ):
+        site = site.replace(old, new)
+    site = re.sub(r"(?m)^ *listen \[::\].*\n", "", site)
+    site = re.sub(r"listen 80\b", f"listen 127.0.0.1:{nginx.http}", site)
+    site = re.sub(r"listen 443\b", f"listen 127.0.0.1:{nginx.tls}", site)
+    (folder / "site.conf").write_text(site)
+    main = folder / "nginx.conf"
+    main.write_text(DEBIANS.read_text())
+    (command,) = re.findall(r"(?m)^ *(sed -i '.*worker_connections.*') /etc/nginx/nginx.conf", _page())
+    subprocess.run(f"{command} {main}", shell=True, check=True)
+    text = main.read_text().replace("include /etc/nginx/sites-enabled/*;", f"include {folder}/site.conf;")
+    text = text.replace("include /etc/nginx/modules-enabled/*.conf;", f"include {ROOT}/deploy/nginx-main.conf;")
+    text = text.replace("/run/nginx.pid", f"{folder}/pid").replace("/var/log/nginx/", f"{folder}/")
+    # As root the processes stay root: pytest's folders let nobody else pass.
+    text = text.replace("user www-data;", "user root; daemon off;").replace(
+        "worker_processes auto", "worker_processes 2"
+    )
+    main.write_text(text)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([NGINX, "-c", main, "-p", folder], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: _answers(nginx), 10)
+        yield nginx
+    finally:
+        process.terminate()
+        process.wait(10)
+        server.shutdown()
+        server.server_close()
+
+
+def _page() -> str:
+    return (ROOT / "docs" / "production.md").read_text()
+
+
+def _answers(nginx: Nginx) -> bool:
+    with contextlib.suppress(OSError):
+        return nginx.get(nginx.tls).startswith(b"HTTP/1.1 200")
+    return False
+
+
+def test_half_sent_requests_of_one_address_leave_the_site_alone(nginx: Nginx) -> None:
+    """Debian allows 2 × 768 connections. `limit_conn` counts none of these: their headers have not arrived."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(1600):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", nginx.http), timeout=5))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: play.example.com\r\nX-Slow: ")
+        time.sleep(0.5)
+        started = time.monotonic()
+        assert nginx.get(nginx.tls).startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - started < 2
+
+
+def test_other_host_names_get_no_answer(nginx: Nginx) -> None:
+    assert nginx.get(nginx.http).startswith(b"HTTP/1.1 301")
+    with pytest.raises(ConnectionResetError):
+        nginx.get(nginx.http, "203.0.113.7")
+    with pytest.raises(ssl.SSLError, match=r"unrecognized name|UNRECOGNIZED_NAME"):
+        nginx.get(nginx.tls, "other.example.com")
