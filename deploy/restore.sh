@@ -1,11 +1,16 @@
 #!/bin/sh
-# usage: restore.sh DUMP URL: puts a copy into the empty database of URL, all or nothing. The running one is left alone:
-# look at the copy first, then stop the services, change DATABASE_URL, start them again.
+# usage: restore.sh DUMP DATABASE: restores a dump into an empty database on the server of DATABASE_URL, all or nothing. The
+# database in use is not touched. Look at the restored one, then stop the services, change DATABASE_URL and start them again.
 set -eu
-dump=$1 url=$2
-tables=$(psql --no-psqlrc --tuples-only --no-align --command "select count(*) from pg_tables where schemaname = 'public'" "$url")
-[ "$tables" = 0 ] || { echo "That database is not empty ($tables tables); create a new one for the copy." >&2; exit 1; }
-pg_restore --no-owner --no-privileges --exit-on-error --single-transaction --dbname="$url" "$dump"
-# What the planner knows of the tables is not in a dump.
-PGOPTIONS="-c client_min_messages=error" psql --no-psqlrc --quiet --command "analyze" "$url"
-echo "restored; texts in it: $(psql --no-psqlrc --tuples-only --no-align --command 'select count(*) from sms_smsmessage' "$url")"
+dump=$1
+connection=$(python3 "$(dirname "$0")/pg_env.py" "$2")
+eval "$connection"
+query() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --command "$1"; }
+tables=$(query "select count(*) from pg_tables where schemaname = 'public'")
+[ "$tables" = 0 ] || { echo "Database $2 is not empty ($tables tables); create a new one." >&2; exit 1; }
+pg_restore --no-owner --no-privileges --exit-on-error --single-transaction --dbname="$2" "$dump"
+# A dump does not hold the planner's statistics. The role may not analyze the server's own tables: that warning is left out.
+export PGOPTIONS="-c client_min_messages=error"
+query "analyze"
+messages=$(query "select count(*) from sms_smsmessage")
+echo "restored; messages in it: $messages"

@@ -1,175 +1,209 @@
 #!/usr/bin/env bash
-# usage: deploy/trial.sh FOLDER: docs/production.md carried out in an empty folder, on ports of this machine alone. PostgreSQL,
-# Redis, the files of deploy/ with their names and ports replaced, a certificate of its own, and the sandbox for DMark and
-# DMarkPay; then two players stake, pay and meet through nginx with TLS, and the copy of the database is restored once.
-# Needed: PostgreSQL's programs, nginx, openssl, curl, and redis-server (or its path in REDIS_SERVER). UV: uv's path, if it is there.
+# usage: deploy/trial.sh FOLDER: executes the sh blocks of docs/production.md in their order, in an empty folder and on free
+# ports. /etc, /srv and /var of the page lie below FOLDER/root. What only a whole machine has (systemd, apt, users, certbot) is
+# replaced by the small programs in FOLDER/bin. PostgreSQL, Redis, nginx with TLS and the service itself are real; the
+# sandbox stands for DMark and DMarkPay. At the page's marks `<!-- trial: name -->` the function `at_name` below runs.
+# Needed: PostgreSQL's programs, Debian's nginx, openssl, curl, patch, and redis-server (or its path in REDIS_SERVER).
+# UV: the path of uv, which installs ten times faster than pip.
 set -euo pipefail
 code=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
-folder=$(cd "$1" && pwd)
-[ -z "$(ls -A "$folder")" ] || { echo "$folder is not empty." >&2; exit 1; }
-release=$folder/release
-pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
-PATH=$pg:/usr/sbin:$PATH
-redis_server=${REDIS_SERVER:-redis-server}
+FOLDER=$(cd "$1" && pwd)
+[ -z "$(ls -A "$FOLDER")" ] || { echo "$FOLDER is not empty." >&2; exit 1; }
+ROOT=$FOLDER/root
+PATH=$FOLDER/bin:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH:/usr/sbin
+REDIS_SERVER=${REDIS_SERVER:-redis-server} UV=${UV:-}
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+DB=$(free_port) CACHE=$(free_port) SITE=$(free_port) HTTP=$(free_port) TLS=$(free_port) PROVIDER=$(free_port)
+export FOLDER ROOT PATH REDIS_SERVER UV DB CACHE SITE HTTP TLS PROVIDER
+host=play.example.com public=https://play.example.com:$TLS
 # PostgreSQL refuses to run as root.
 as_nobody=()
 [ "$(id -u)" != 0 ] || as_nobody=(runuser -u nobody --)
 
 say() { echo "--- $*"; }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-secret() { python3 -c 'import secrets; print(secrets.token_hex(24))'; }
+fail() { echo "$*" >&2; tail -n 20 "$FOLDER"/*.log >&2; exit 1; }
 until_true() { # seconds, command …
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || { echo "not within its time: $*" >&2; tail -n 20 "$folder"/*.log >&2; exit 1; }
+        [ $SECONDS -lt $end ] || fail "not within its time: $*"
         sleep 0.2
     done
 }
-expect() { # what, wanted, got
-    [ "$2" = "$3" ] || { echo "$1: expected '$2', got '$3'" >&2; tail -n 20 "$folder"/*.log >&2; exit 1; }
-}
-declare -A pids
-start() { # name, command …
-    local name=$1
-    shift
-    "$@" >"$folder/$name.log" 2>&1 &
-    pids[$name]=$!
-}
-stop() { # by SIGTERM, as the service manager does; exit code 0 wanted
-    kill "${pids[$1]}"
-    local code=0
-    wait "${pids[$1]}" || code=$?
-    unset "pids[$1]"
-    expect "$1 on SIGTERM" 0 "$code"
-}
+expect() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; } # what, wanted, got
 clean() {
-    for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
-    "${as_nobody[@]}" pg_ctl -D "$folder/postgres/data" -m immediate stop >/dev/null 2>&1 || true
-    wait
+    for pid in "$FOLDER"/pids/*.pid; do kill "$(cat "$pid")" 2>/dev/null || true; done
+    "${as_nobody[@]}" pg_ctl -D "$FOLDER/postgres/data" -m immediate stop >/dev/null 2>&1 || true
 }
 trap clean EXIT
-db=$(free_port) cache=$(free_port) site=$(free_port) http=$(free_port) tls=$(free_port) provider=$(free_port)
-host=play.example.com
 
-say "the release, and what it needs, each file by its hash"
-mkdir "$release"
-(cd "$code" && git archive HEAD) | tar -x -C "$release"
-if [ -n "${UV:-}" ]; then # the same in a tenth of the time
-    "$UV" venv -q "$release/.venv"
-    "$UV" pip install -q --python "$release/.venv/bin/python" --require-hashes -r "$release/requirements.lock"
-else
-    python3 -m venv "$release/.venv"
-    "$release/.venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$release/requirements.lock"
-fi
+say "a machine: folders, a PostgreSQL cluster, Debian's files, a repository with two tags"
+mkdir -p "$FOLDER"/{bin,pids,postgres} "$ROOT"/{srv,var/log/nginx,var/backups,etc/redis,etc/systemd/system}
+chmod a+rx "$FOLDER"
+[ "$(id -u)" != 0 ] || chown nobody "$FOLDER/postgres"
+"${as_nobody[@]}" initdb -D "$FOLDER/postgres/data" -U postgres -A trust -E UTF8 >/dev/null
+# Our role must prove its password; the superuser need not.
+printf 'host all playmatatu 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n' |
+    "${as_nobody[@]}" tee "$FOLDER/postgres/data/pg_hba.conf" >/dev/null
+"${as_nobody[@]}" pg_ctl -D "$FOLDER/postgres/data" -w -l "$FOLDER/postgres/log" \
+    -o "-p $DB -c listen_addresses=127.0.0.1 -k $FOLDER/postgres" start >/dev/null
+cp -rL /etc/nginx "$ROOT/etc/nginx"
+echo "daemonize no" >"$ROOT/etc/redis/redis.conf"
+git config --file "$FOLDER/gitconfig" advice.detachedHead false
+export GIT_CONFIG_GLOBAL=$FOLDER/gitconfig
+git clone --quiet --bare "$code" "$FOLDER/repository.git"
+for tag in v0.3.0 v0.3.1; do git -C "$FOLDER/repository.git" tag -f "$tag" "$(git -C "$code" rev-parse HEAD)" >/dev/null; done
 
-say "PostgreSQL: a cluster, a role, a database"
-mkdir "$folder/postgres"
-[ "$(id -u)" != 0 ] || { chown nobody "$folder/postgres"; chmod a+rx "$folder"; }
-db_password=$(secret)
-"${as_nobody[@]}" initdb -D "$folder/postgres/data" -U postgres -A trust -E UTF8 >/dev/null
-"${as_nobody[@]}" pg_ctl -D "$folder/postgres/data" -w -l "$folder/postgres/log" \
-    -o "-p $db -c listen_addresses=127.0.0.1 -k $folder/postgres" start >/dev/null
-psql -q -h 127.0.0.1 -p "$db" -U postgres -c "create role playmatatu login password '$db_password'" \
-    -c "create database playmatatu owner playmatatu" -c "create database restored owner playmatatu"
-url=postgres://playmatatu:$db_password@127.0.0.1:$db
-
-say "Redis, with a password"
-cache_password=$(secret)
-sed "s/CHOOSE-A-LONG-ONE/$cache_password/" "$release/deploy/redis.conf" >"$folder/redis.conf"
-start redis "$redis_server" "$folder/redis.conf" --port "$cache"
-
-say "the settings"
-(umask 077; sed -e "s/^SECRET_KEY=.*/SECRET_KEY=$(secret)$(secret)/" \
-    -e "s#^DATABASE_URL=.*#DATABASE_URL=$url/playmatatu#" \
-    -e "s#^REDIS_URL=.*#REDIS_URL=redis://:$cache_password@127.0.0.1:$cache/0#" \
-    -e "s#https://$host#https://$host:$tls#" \
-    -e "s#^SMS_SERVICE_BASE_URL=.*#SMS_SERVICE_BASE_URL=http://127.0.0.1:$provider#" \
-    -e "s/^SMS_SERVICE_USERNAME=.*/SMS_SERVICE_USERNAME=operator/" \
-    -e "s/^SMS_SERVICE_PASSWORD=.*/SMS_SERVICE_PASSWORD=$(secret)/" \
-    -e "s/^DMARK_PAY_USERNAME=.*/DMARK_PAY_USERNAME=operator/" \
-    -e "s/^DMARK_PAY_PASSWORD=.*/DMARK_PAY_PASSWORD=$(secret)/" \
-    -e "s/^DMARK_PAY_ACCOUNT_CODE=.*/DMARK_PAY_ACCOUNT_CODE=trial/" \
-    -e "s/^MOMO_CALLBACK_SECRET=.*/MOMO_CALLBACK_SECRET=$(secret)/" "$release/deploy/env" >"$folder/env"
-echo "DMARK_PAY_BASE_URL=http://127.0.0.1:$provider" >>"$folder/env")
-ln -s "$folder/env" "$release/.env"
-cd "$release"
-manage() { .venv/bin/python manage.py "$@"; }
-manage migrate -v0
-manage collectstatic --noinput -v0
-manage check --deploy --fail-level WARNING
-
-say "the services, by the commands of their units"
-unit() { # name, more …: the command of deploy/systemd/name.service
-    local name=$1 command
+program() { cat >"$FOLDER/bin/$1" && chmod +x "$FOLDER/bin/$1"; }
+for name in apt-get timedatectl adduser; do echo '#!/bin/sh' | program $name; done
+program sudo <<'EOF'
+#!/usr/bin/env bash
+user=$2
+shift 2
+if [ "$user" = postgres ]; then export PGHOST=127.0.0.1 PGPORT=$DB PGUSER=postgres; fi
+if [ "$1" = .venv/bin/pip ] && [ -n "$UV" ]; then
     shift
-    command=$(sed -n "s#^ExecStart=/srv/playmatatu/current#$release#p" "deploy/systemd/playmatatu-$name.service")
-    # shellcheck disable=SC2086  # words
-    start "$name" $command "$@"
-}
-start sandbox .venv/bin/python manage.py dmark_sandbox --port "$provider"
-unit site -b "127.0.0.1:$site"
-unit sms-worker
-unit game-worker
-
-say "nginx with TLS"
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
-    -keyout "$folder/key.pem" -out "$folder/cert.pem" 2>/dev/null
-sed -e "/\[::\]/d" -e "s/listen 80;/listen 127.0.0.1:$http;/" -e "s/listen 443 /listen 127.0.0.1:$tls /" \
-    -e "s/127.0.0.1:8000/127.0.0.1:$site/" -e "s#/var/log/nginx/#$folder/nginx-#" \
-    -e "s#/etc/letsencrypt/live/$host/fullchain.pem#$folder/cert.pem#" \
-    -e "s#/etc/letsencrypt/live/$host/privkey.pem#$folder/key.pem#" deploy/nginx.conf >"$folder/site.conf"
-{
-    [ "$(id -u)" != 0 ] || echo "user root;"
-    echo "pid $folder/nginx.pid; daemon off; error_log $folder/nginx-start.log; events {}"
-    echo "http { client_body_temp_path $folder/body; proxy_temp_path $folder/proxy; fastcgi_temp_path $folder/fastcgi;"
-    echo "uwsgi_temp_path $folder/uwsgi; scgi_temp_path $folder/scgi; include $folder/site.conf; }"
-} >"$folder/nginx.conf"
-nginx -t -q -c "$folder/nginx.conf"
-start nginx nginx -c "$folder/nginx.conf"
-ask() { curl -sS --max-time 20 --cacert "$folder/cert.pem" --resolve "$host:$tls:127.0.0.1" "$@"; }
-public=https://$host:$tls
-status() { ask -o /dev/null -w '%{http_code}' "$@"; }
-until_true 60 ask -f "$public/api/v1/config"
-until_true 60 curl -sf "http://127.0.0.1:$provider/inbox.json"
-
-say "who may ask what"
-expect "the page" 200 "$(status "$public/")"
-expect "health from outside" 404 "$(status "$public/api/v1/health")"
-expect "metrics from outside" 404 "$(status "$public/metrics")"
-expect "the admin from a network of ours" 302 "$(status "$public/admin/")"
-expect "plain http" "301 $public/?match_code=ABC234" \
-    "$(curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' -H "Host: $host" "http://127.0.0.1:$http/?match_code=ABC234" | sed "s#https://$host/#$public/#")"
-expect "a player's link by plain http" "https://$host/g/x" \
-    "$(curl -sS -o /dev/null -w '%{redirect_url}' -H "Host: $host" "http://127.0.0.1:$http/g/x?pt=secret")"
-inside() { curl -sS --max-time 5 -H "Host: $host" -H 'X-Forwarded-Proto: https' "http://127.0.0.1:$site/api/v1/health"; }
-inside | grep -q '"status": *"\(ok\|degraded\)"'
-
-say "two players stake, pay and meet"
-field() { python3 -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1], ""))' "$1"; }
-stake() {
-    ask -f -H 'Content-Type: application/json' -d "{\"phone_number\": \"$1\", \"stake_amount\": 1000}" "$public/api/v1/game/stake"
-}
-prompt() { curl -sf "http://127.0.0.1:$provider/prompts.json" | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["sp_transaction_id"])'; }
-texts() { curl -sf "http://127.0.0.1:$provider/inbox.json" | python3 -c 'import json, sys; print(sum("Play here" in text["text"] for text in json.load(sys.stdin)))'; }
-for phone in 0772000001 0772000002; do
-    expect "a stake" awaiting_payment "$(stake $phone | field status)"
-    until_true 30 prompt
-    curl -sf -o /dev/null -H 'Content-Type: application/json' -d '{"answer": "pay"}' "http://127.0.0.1:$provider/prompts/$(prompt)"
+    exec "$UV" pip "$1" --python .venv/bin/python "${@:2}"
+fi
+exec "$@"
+EOF
+program install <<'EOF'
+#!/usr/bin/env bash
+arguments=()
+while [ $# -gt 0 ]; do
+    case $1 in -o | -g) shift ;; *) arguments+=("$1") ;; esac
+    shift
 done
-both() { [ "$(texts)" = 2 ]; }
-until_true 60 both
-link=$(curl -sf "http://127.0.0.1:$provider/inbox.json" | python3 -c 'import json, re, sys; print(re.search(r"https://\S+pt=\S+", json.dumps(json.load(sys.stdin)))[0].rstrip("\","))')
-expect "the link of the text" 302 "$(status "$link")"
+exec /usr/bin/install "${arguments[@]}"
+EOF
+program certbot <<'EOF'
+#!/bin/sh
+folder=$ROOT/etc/letsencrypt/live/play.example.com
+mkdir -p "$folder"
+exec openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=play.example.com -addext subjectAltName=DNS:play.example.com \
+    -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
+EOF
+# The configuration as the page has made it, on this machine's free ports and below FOLDER.
+program nginx <<'EOF'
+#!/usr/bin/env bash
+set -eu
+run=$FOLDER/nginx
+mkdir -p "$run"
+cp -rL "$ROOT/etc/nginx/." "$run"
+find "$run" -name '*.conf' -o -path '*/sites-enabled/*' -type f | xargs sed -i -e "s#/etc/nginx/#$run/#" -e '/listen \[::\]/d' \
+    -e "s/listen 80\b/listen 127.0.0.1:$HTTP/" -e "s/listen 443\b/listen 127.0.0.1:$TLS/" -e "s/127.0.0.1:8000/127.0.0.1:$SITE/" \
+    -e "s#/var/log/nginx/#$FOLDER/nginx-#" -e "s#/etc/letsencrypt/#$ROOT/etc/letsencrypt/#" -e "s#/run/nginx.pid#$FOLDER/pids/nginx.pid#" \
+    -e "s#^http {#& client_body_temp_path $run/1; proxy_temp_path $run/2; fastcgi_temp_path $run/3; uwsgi_temp_path $run/4; scgi_temp_path $run/5;#" \
+    -e "s/^user .*/$([ "$(id -u)" != 0 ] || echo 'user root;')/"
+exec /usr/sbin/nginx -c "$run/nginx.conf" "$@"
+EOF
+program systemctl <<'EOF'
+#!/usr/bin/env bash
+set -eu
+pids=$FOLDER/pids
+begin() { # name, command …: in the background; its pid and, at its end, its exit code are written down
+    local name=$1
+    shift
+    rm -f "$pids/$name.code"
+    (bash -c 'echo $$ >"$0"; exec "$@"' "$pids/$name.pid" "$@" && code=0 || code=$?; echo "$code" >"$pids/$name.code") \
+        >>"$FOLDER/$name.log" 2>&1 </dev/null &
+}
+end() { # name: by SIGTERM; exit code 0 is wanted
+    [ -e "$pids/$1.pid" ] || return 0
+    kill "$(cat "$pids/$1.pid")"
+    until [ -e "$pids/$1.code" ]; do sleep 0.1; done
+    rm "$pids/$1.pid"
+    [ "$(cat "$pids/$1.code")" = 0 ] || { echo "$1 ended with $(cat "$pids/$1.code")" >&2; exit 1; }
+}
+start() {
+    local unit=${1%.service}
+    case $unit in
+    *.socket | *.timer) test -e "$ROOT/etc/systemd/system/$unit" ;;
+    redis-server) begin redis-server "$REDIS_SERVER" "$ROOT/etc/redis/redis.conf" --port "$CACHE" ;;
+    systemd-journald) ;;
+    nginx) nginx ;;
+    *)
+        local file="$ROOT/etc/systemd/system/$unit.service" line command
+        cd "$ROOT/srv/playmatatu/current"
+        while IFS= read -r line; do case $line in [A-Z]*=*) export "${line?}" ;; esac; done <"$ROOT/etc/playmatatu/env"
+        while IFS= read -r command; do
+            # shellcheck disable=SC2086  # words
+            case $unit in
+            *-site) begin "$unit" $command -b "127.0.0.1:$SITE" ;;
+            *) if grep -q '^Type=oneshot' "$file"; then $command; else begin "$unit" $command; fi ;;
+            esac
+        done < <(sed -n 's/^ExecStart=//p' "$file" | sed -e "s#/srv/#$ROOT/srv/#g" -e "s#/var/backups#$ROOT/var/backups#")
+        ;;
+    esac
+}
+action=$1
+shift
+[ "${1:-}" != --now ] || shift
+for unit in "$@"; do
+    case $action in
+    enable | start) start "$unit" ;;
+    stop) end "$unit" ;;
+    restart) end "$unit" && start "$unit" ;;
+    reload) if [ -s "$pids/nginx.pid" ]; then nginx -t -q && kill -HUP "$(cat "$pids/nginx.pid")"; else start nginx; fi ;;
+    esac
+done
+EOF
 
-say "a copy of the database, restored"
-dump=$(DATABASE_URL=$url/playmatatu deploy/backup.sh "$folder/backups" | tail -1)
-count() { psql -tA -c 'select count(*) from sms_smsmessage' "$1"; }
-deploy/restore.sh "$dump" "$url/restored"
-expect "texts in the copy" "$(count "$url/playmatatu")" "$(count "$url/restored")"
+at_fill_in() {
+    sed -i -e "s/127.0.0.1:5432/127.0.0.1:$DB/" -e "s/127.0.0.1:6379/127.0.0.1:$CACHE/" \
+        -e "s#^SMS_SERVICE_BASE_URL=.*#SMS_SERVICE_BASE_URL=http://127.0.0.1:$PROVIDER#" \
+        -e "s/^SMS_SERVICE_USERNAME=.*/SMS_SERVICE_USERNAME=operator/" -e 's/^SMS_SERVICE_PASSWORD=.*/SMS_SERVICE_PASSWORD=a$b#c/' \
+        -e "s/^DMARK_PAY_USERNAME=.*/DMARK_PAY_USERNAME=operator/" -e "s/^DMARK_PAY_PASSWORD=.*/DMARK_PAY_PASSWORD=x-9152-y/" \
+        -e "s/^DMARK_PAY_ACCOUNT_CODE=.*/DMARK_PAY_ACCOUNT_CODE=trial/" "$ROOT/etc/playmatatu/env"
+    echo "DMARK_PAY_BASE_URL=http://127.0.0.1:$PROVIDER" >>"$ROOT/etc/playmatatu/env"
+    .venv/bin/python manage.py dmark_sandbox --port "$PROVIDER" >"$FOLDER/sandbox.log" 2>&1 &
+    echo $! >"$FOLDER/pids/sandbox.pid"
+    until_true 60 curl -sf "http://127.0.0.1:$PROVIDER/inbox.json"
+}
+
+ask() { curl -sS --max-time 20 --cacert "$ROOT/etc/letsencrypt/live/$host/fullchain.pem" --resolve "$host:$TLS:127.0.0.1" "$@"; }
+status() { ask -o /dev/null -w '%{http_code}' "$@"; }
+redirect() { curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' -H "Host: $host" "http://127.0.0.1:$HTTP$1"; }
+inbox() { curl -sf "http://127.0.0.1:$PROVIDER/inbox.json" | python3 -c "import json, re, sys; inbox = json.load(sys.stdin); print($1)"; }
+prompt() { curl -sf "http://127.0.0.1:$PROVIDER/prompts.json" | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["sp_transaction_id"])'; }
+stake() {
+    ask -f -H 'Content-Type: application/json' -d "{\"phone_number\": \"$1\", \"stake_amount\": 1000}" "$public/api/v1/game/stake" |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["status"])'
+}
+links() { [ "$(inbox 'sum("Play here" in text["text"] for text in inbox)')" = "$1" ]; }
+meetings=0
+at_players_meet() {
+    meetings=$((meetings + 1))
+    until_true 60 ask -f "$public/api/v1/config"
+    expect "the page" 200 "$(status "$public/")"
+    expect "health from outside" 404 "$(status "$public/api/v1/health")"
+    expect "metrics from outside" 404 "$(status "$public/metrics")"
+    expect "the admin from a network of ours" 302 "$(status "$public/admin/")"
+    expect "plain http" "301 https://$host/?match_code=ABC234" "$(redirect '/?match_code=ABC234')"
+    expect "a player's link by plain http" "301 https://$host/g/x" "$(redirect '/g/x?pt=secret')"
+    for phone in "077200000$((2 * meetings))" "077200000$((2 * meetings + 1))"; do
+        expect "a stake" awaiting_payment "$(stake "$phone")"
+        until_true 30 prompt
+        curl -sf -o /dev/null -H 'Content-Type: application/json' -d '{"answer": "pay"}' "http://127.0.0.1:$PROVIDER/prompts/$(prompt)"
+    done
+    until_true 60 links $((2 * meetings))
+    local link
+    link=$(inbox 're.search(r"https://\S+pt=[^\s\"]+", json.dumps(inbox))[0]')
+    expect "the link in the message" 302 "$(status "$public${link#https://"$host"}")"
+}
+count() { sudo -u postgres psql -tA -c 'select count(*) from sms_smsmessage' "$1"; }
+at_compare_copy() { expect "messages in the copy" "$(count playmatatu)" "$(count copy)"; }
+
+awk '/^```sh$/ { inside = 1; next } /^```/ { inside = 0 } inside
+    /^## [0-9]/ { print "say \"" substr($0, 4) "\"" } /^<!-- trial: / { print "at_" $3 }' "$code/docs/production.md" |
+    sed -e "s#REPOSITORY#$FOLDER/repository.git#" -e "s#127.0.0.1:8000#127.0.0.1:$SITE#" \
+        -e "s#\(^\|[ '\"(>]\)/\(etc\|srv\|var\)/#\1$ROOT/\2/#g" >"$FOLDER/page.sh"
+grep -q at_compare_copy "$FOLDER/page.sh"
+# shellcheck source=/dev/null
+. "$FOLDER/page.sh"
 
 say "stopping"
-for name in nginx site sms-worker game-worker; do stop "$name"; done
-expect "player tokens in the logs" 0 "$(cat "$folder"/*.log "$folder"/nginx-* | grep -c 'pt=[^\[]' || true)"
+for unit in playmatatu-site playmatatu-sms-worker playmatatu-game-worker; do systemctl stop "$unit"; done
+expect "player tokens in the logs" 0 "$(cat "$FOLDER"/*.log "$FOLDER"/nginx-* | grep -c 'pt=[^\[]' || true)"
 say "all well"

@@ -6,7 +6,7 @@ The state is in the database, so that one of several processes sends each alert.
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import requests
@@ -166,3 +166,9 @@ def _posted(alert: SmsAlert) -> bool:
         )
         return False
     return True
+
+
+def send_now(name: str, text: str) -> bool:
+    """Mail and post one alert without the database, for a check that may have failed because of it. False: not sent."""
+    alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
+    return all([_mailed(alert), _posted(alert)])

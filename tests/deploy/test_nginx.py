@@ -1,6 +1,7 @@
 """deploy/nginx.conf in a real nginx: many half-sent requests of one address, and host names that are not ours."""
 
 import contextlib
+import http.client
 import http.server
 import re
 import shutil
@@ -9,7 +10,9 @@ import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,20 @@ class Nginx:
     def __init__(self, folder: Path) -> None:
         self.folder, self.http, self.tls = folder, free_port(), free_port()
         self.certificate = folder / "cert.pem"
+
+    def statuses(self, path: str, count: int) -> Counter[int]:
+        """Send so many requests over one connection, as fast as they are answered, and count the statuses."""
+        context = ssl.create_default_context(cafile=str(self.certificate))
+        with contextlib.closing(http.client.HTTPConnection(HOST)) as client:
+            plain = socket.create_connection(("127.0.0.1", self.tls), timeout=5)
+            client.sock = context.wrap_socket(plain, server_hostname=HOST)
+            found: Counter[int] = Counter()
+            for _ in range(count):
+                client.request("GET", path)
+                answer = client.getresponse()
+                answer.read()
+                found[answer.status] += 1
+        return found
 
     def get(self, port: int, host: str = HOST, timeout: float = 2.0) -> bytes:
         """Return the response to one request for this host name, ConnectionResetError without one."""
@@ -74,6 +91,9 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     for old, new in (
         ("127.0.0.1:8000", f"127.0.0.1:{server.server_port}"),
         ("/var/log/nginx/", f"{folder}/"),
+        # The backend here is slower than gunicorn.
+        ("rate=200r/s", "rate=10r/s"),
+        ("burst=400", "burst=40"),
         (f"/etc/letsencrypt/live/{HOST}/fullchain.pem", str(nginx.certificate)),
         (f"/etc/letsencrypt/live/{HOST}/privkey.pem", str(folder / "key.pem")),
     ):
@@ -126,6 +146,14 @@ def test_half_sent_requests_of_one_address_leave_the_site_alone(nginx: Nginx) ->
         started = time.monotonic()
         assert nginx.get(nginx.tls).startswith(b"HTTP/1.1 200")
         assert time.monotonic() - started < 2
+
+
+def test_a_flood_from_one_address_is_limited_and_the_providers_reports_are_not(nginx: Nginx) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        reports = sum(threads.map(lambda _: nginx.statuses("/sms/dlr/1.x/", 15), range(8)), Counter[int]())
+        pages = sum(threads.map(lambda _: nginx.statuses("/", 15), range(8)), Counter[int]())
+    assert reports == {200: 120}
+    assert set(pages) == {200, 429}
 
 
 def test_other_host_names_get_no_answer(nginx: Nginx) -> None:

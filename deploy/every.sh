@@ -1,0 +1,10 @@
+#!/bin/sh
+# usage: every.sh SECONDS NAME COMMAND …: runs a command again and again, for compose.yaml. After a failure a person is told.
+seconds=$1 name=$2
+shift 2
+trap 'exit 0' TERM
+while :; do
+    sleep "$seconds" &
+    wait $!
+    "$@" || python manage.py report_failure "$name"
+done
