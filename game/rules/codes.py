@@ -16,7 +16,7 @@ LENGTH = 6
 # The longest text in which a code is looked for: an invite as pasted from a message is half as long.
 LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
-CODE_NOT_OPEN = _("This match is not open yet: its creator has not paid.")
+CODE_NOT_OPEN = _("This match is not open yet. Its creator has not paid.")
 
 
 # The code in a pasted link, also in one that was percent-encoded as a parameter of another.
@@ -92,9 +92,9 @@ def open_match(code: str) -> Entry:
     """Return the private match behind a code. Raise Refused if nobody can join it."""
     entry = Entry.objects.select_related("player", "payment").filter(match_code=code).first()
     if entry is None:
-        raise Refused(404, _("No match has this code; check it with your friend."), "match_code")
+        raise Refused(404, _("No match has this code. Check it with your friend."), "match_code")
     if entry.status == Entry.Status.MATCHED:
-        raise Refused(409, _("This match code has been used already."), "match_code")
+        raise Refused(409, _("This match code has already been used."), "match_code")
     if entry.state == Entry.Status.EXPIRED or entry.payment.contested or entry.payment.refund_due:
         raise Refused(409, CODE_EXPIRED, "match_code")
     if entry.status == Entry.Status.AWAITING_PAYMENT:

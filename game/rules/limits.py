@@ -30,9 +30,9 @@ SITE_FACTOR = 10
 
 # The limits that can keep an invite from being sent, and the sentence for its creator.
 INVITE_REFUSALS = {
-    "inviter": _("You have sent as many invites as one player may send in a day; share the code yourself."),
-    "recipient": _("This number has had as many invites as one may get in a day; share the code yourself."),
-    "address": _("Too many invites came from your network in the last hour; share the code yourself."),
+    "inviter": _("You have reached today's limit of invites. Share the code yourself."),
+    "recipient": _("This number has reached today's limit of invites. Share the code yourself."),
+    "address": _("Too many invites were sent from your network in the last hour. Share the code yourself."),
 }
 
 
@@ -97,7 +97,7 @@ def refuse_code_guessing(address: str) -> None:
         if recent.filter(rows).count() >= settings.WRONG_CODES_PER_ADDRESS * factor:
             raise Refused(
                 429,
-                _("Too many wrong match codes came from your network; try again in 10 minutes."),
+                _("Too many wrong match codes came from your network. Try again in 10 minutes."),
                 "match_code",
                 retry_after=int(CODES_WINDOW.total_seconds()),
             )
@@ -124,7 +124,7 @@ def refuse_stakes_from(address: str) -> None:
         if (wait := _wait(moments, settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
             raise Refused(
                 429,
-                _("Too many unpaid stakes came from your network; try again in %(minutes)s minutes."),
+                _("Too many unpaid stakes came from your network. Try again in %(minutes)s minutes."),
                 retry_after=wait,
                 minutes=-(-wait // 60),
             )
@@ -136,7 +136,7 @@ def refuse_unpaid(player: Player) -> None:
     if (wait := _wait(moments, settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
         raise Refused(
             429,
-            _("This number has too many unpaid stakes; try again in %(minutes)s minutes."),
+            _("This number has too many unpaid stakes. Try again in %(minutes)s minutes."),
             "phone_number",
             retry_after=wait,
             minutes=-(-wait // 60),
@@ -210,7 +210,7 @@ def count_link_request(address: str) -> None:
         if LinkRequest.objects.filter(rows, at__gt=since).count() >= settings.LINKS_PER_ADDRESS_HOUR * factor:
             raise Refused(
                 429,
-                _("Too many links were asked for from your network; try again in an hour."),
+                _("Too many links were requested from your network. Try again in an hour."),
                 "phone_number",
                 retry_after=int(WINDOW.total_seconds()),
             )

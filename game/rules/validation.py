@@ -46,7 +46,7 @@ def read_amount(text: str) -> int:
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:
-        raise ValueError(_("Write the stake in whole UGX, like 5000 or 5,000."))
+        raise ValueError(_("Enter the stake in whole UGX, like 5000 or 5,000."))
     return int(re.sub("[ ,]", "", found[1]))
 
 

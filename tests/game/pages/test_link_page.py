@@ -156,7 +156,7 @@ def test_the_limit_of_an_address(settings: Any) -> None:
     for phone in (ALICE, CAROL):
         refused = ask(phone, headers={"X-Forwarded-For": "192.0.2.1"})
         assert (refused.status_code, refused["Retry-After"]) == (429, "3600")
-        assert "Too many links were asked for from your network" in refused.content.decode()
+        assert "Too many links were requested from your network" in refused.content.decode()
     assert ask(headers={"X-Forwarded-For": "192.0.2.2"}).status_code == 302
     LinkRequest.objects.update(at=timezone.now() - timedelta(minutes=61))
     assert ask(headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 302

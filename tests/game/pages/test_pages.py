@@ -154,9 +154,9 @@ def gone_codes(settings: Any) -> dict[str, str]:
     settings.MOMO_AUTO_APPROVE = True
     unpaid = Entry.objects.get(player__phone="+256772000004").match_code or ""
     return {
-        used["match_code"]: "This match code has been used already.",
+        used["match_code"]: "This match code has already been used.",
         old["match_code"]: "This match code has expired.",
-        unpaid: "This match is not open yet: its creator has not paid.",
+        unpaid: "This match is not open yet. Its creator has not paid.",
     }
 
 

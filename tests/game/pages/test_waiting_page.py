@@ -48,9 +48,9 @@ def test_the_invite_s_status(client: Client, status: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
-        ("INVITES_PER_INVITER_DAY", "as many invites as one player may send in a day; share the code yourself."),
-        ("INVITES_PER_RECIPIENT_DAY", "as many invites as one may get in a day; share the code yourself."),
-        ("INVITES_PER_ADDRESS_HOUR", "came from your network in the last hour; share the code yourself."),
+        ("INVITES_PER_INVITER_DAY", "reached today's limit of invites. Share the code yourself."),
+        ("INVITES_PER_RECIPIENT_DAY", "number has reached today's limit of invites. Share the code yourself."),
+        ("INVITES_PER_ADDRESS_HOUR", "sent from your network in the last hour. Share the code yourself."),
     ],
 )
 def test_an_invite_over_a_limit_is_explained(client: Client, settings: Any, limit: str, words: str) -> None:

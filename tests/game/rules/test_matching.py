@@ -261,12 +261,12 @@ def test_the_default_limits_of_invites(client: Client) -> None:
         assert invite(client, ALICE, f"07720001{number:02}")["sms_invite"]
     over = invite(client, ALICE, "0772000199")
     assert (over["status"], over["sms_invite"], over["sms_invite_sent"]) == ("private_created", None, False)
-    assert "as many invites as one player" in over["message"]
+    assert "You have reached today's limit of invites." in over["message"]
     for number in range(5):
         assert invite(client, f"07720002{number:02}", BOB)["sms_invite"]
     over = invite(client, "0772000299", BOB)
     assert over["sms_invite"] is None
-    assert "This number has had" in over["message"]
+    assert "This number has reached today's limit" in over["message"]
     assert SmsMessage.objects.count() == 25
     # A day later all may invite again.
     Entry.objects.update(opened_at=timezone.now() - timedelta(hours=25))
@@ -298,7 +298,7 @@ def test_an_invite_over_the_limit_is_told_before_the_payment(client: Client, set
     invite(client, CAROL, BOB)
     settings.MOMO_AUTO_APPROVE = False
     placed = stake(client, ALICE, create_private=True, invite_phone=BOB)
-    assert "This number has had" in placed["message"]
+    assert "This number has reached today's limit" in placed["message"]
     paid(client, placed, ALICE)
     assert SmsMessage.objects.filter(kind="private_invite").count() == 1
     assert status(client, placed["queue_token"])["match_code"]

@@ -28,7 +28,7 @@ def test_six_an_hour_for_one_phone(client: Client) -> None:
     over = once_more(client)
     assert over.status_code == 429
     assert 3500 < int(over["Retry-After"]) <= 3601
-    assert "too many unpaid stakes; try again in 60 minutes" in over.json()["error"]
+    assert "too many unpaid stakes. Try again in 60 minutes" in over.json()["error"]
     assert list(over.json()["fields"]) == ["phone_number"]
     # Nothing was written: the sixth is still the one that may be paid.
     assert Entry.objects.filter(status="awaiting_payment").count() == 1
