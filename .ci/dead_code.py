@@ -27,7 +27,7 @@ FRAMEWORK = {
     "filter", "emit", "default_app_config", "dependencies", "operations", "css", "prefix",
 }  # fmt: skip
 # The public interface of the `sms` app: documented in docs/sms-app.md, called by other projects.
-PUBLIC_MODULES = ("sms/testing.py", "sms/pytest_plugin.py")
+PUBLIC_MODULES = ("sms/testing.py", "playmatatu_sms_pytest.py")
 PUBLIC = {"aqueue_sms", "asend_sms"}
 # Sentences that libraries format; listed so that makemessages finds them.
 PUBLIC |= {"PHONE_SENTENCES"}

@@ -11,7 +11,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 APPS = ("playmatatu", "game", "payments", "sms")
 # Modules that most others import, or that only Django looks up. Arrows to them would hide the rest.
 LEFT_OUT = {"conf", "errors", "apps", "urls", "signals", "checks", "clock", "templatetags", "migrations", "management"}
-LEFT_OUT |= {"models", "admin", "pytest_plugin", "testing"}
+LEFT_OUT |= {"models", "admin", "testing"}
 
 
 def _box(module: str) -> str:

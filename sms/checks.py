@@ -1,7 +1,11 @@
 """System checks of the settings and the database: what would cost texts, money or trust in production."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,11 +16,11 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connection, router
 
+import sms
 from sms import conf, owners
 from sms.dmark.dlr_url import dlr_url
 from sms.text.segments import Segments, segments
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PER_PROCESS = ("locmem", "dummy")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
@@ -28,6 +32,7 @@ _PATIENCE = 5
 @register
 def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found = [*_database(), *_times()]
+    found += _other_packages()
     if problems := conf.problems():
         hint = "Correct the setting, or leave it out: it has a default."
         return [*found, *(Error(problem, hint=hint, id="sms.E004") for problem in problems)]
@@ -61,7 +66,7 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         config = conf.current()
     except ImproperlyConfigured:
         return []  # said above
-    if not config.enabled:
+    if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
 
@@ -104,6 +109,22 @@ def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
         )
 
 
+def _other_packages() -> Iterator[CheckMessage]:
+    """Find another package with the import name `sms`, in the project or installed (PyPI's django-sms)."""
+    ours = Path(sms.__file__).resolve().parent
+    places = {Path(entry or ".").resolve() / "sms" for entry in sys.path if isinstance(entry, str)}
+    others = sorted(str(place) for place in places if place != ours and (place / "__init__.py").exists())
+    with suppress(metadata.PackageNotFoundError):
+        others.append(f"django-sms {metadata.version('django-sms')}")
+    if others:
+        yield Error(
+            f"Another package has the import name `sms` too: {', '.join(others)}. Which one is imported depends on "
+            "sys.path.",
+            hint="Rename the other package, or use only one of the two in this project.",
+            id="sms.E008",
+        )
+
+
 def _times() -> Iterator[CheckMessage]:
     if not settings.USE_TZ:
         yield Error(
@@ -137,7 +158,7 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
 
 
 def _base_url(config: conf.Config) -> Iterator[CheckMessage]:
-    if _host(config.base_url) not in ("", *_LOOPBACK) and urlsplit(config.base_url).scheme == "http":
+    if _host(config.base_url) not in ("", *conf.LOOPBACK) and urlsplit(config.base_url).scheme == "http":
         yield checks.Warning(
             "SMS_SERVICE_BASE_URL is plain HTTP: the password and every text can be read on the way.",
             hint="Use https://.",
@@ -191,7 +212,7 @@ def _reports(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Set SITE_URL and include sms.urls in the URLconf, or set SMS_DLR_ENABLED to false.",
             id="sms.W004",
         )
-    elif _host(config.site_url) in ("", *_LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https"):
+    elif _host(config.site_url) in ("", *conf.LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https"):
         yield checks.Warning(
             "SITE_URL is no address that DMark can reach, so no delivery report arrives.",
             hint="Set SITE_URL to this service's public address, or SMS_DLR_ENABLED to false.",

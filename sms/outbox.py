@@ -22,6 +22,7 @@ from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, Status
 from sms.sending import claims, pauses
 from sms.sending.inline import attempt
 from sms.sending.results import record
+from sms.sending.retries import pauses_all, settle
 from sms.text.phone import to_e164
 from sms.text.redaction import BLANKED, blank_link, has_link, redact
 from sms.text.segments import segments
@@ -162,6 +163,21 @@ def deliver(message_id: int) -> None:
     config = conf.current()
     for message in claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id, due_only=False):
         record([attempt(message)])
+
+
+def deliver_due() -> SmsError | None:
+    """Send the due messages one after the other, for `sms_worker --once` without pycurl.
+
+    Returns the error that pauses all sending (credentials or account refused), or None.
+    """
+    config = conf.current()
+    claims.free_leases_over_before(clock.now())
+    while rows := claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send):
+        result = settle(attempt(rows[0]))
+        record([result])
+        if pauses_all(result.reason):
+            return result.reason
+    return None
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:

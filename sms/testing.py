@@ -1,4 +1,6 @@
-"""For the tests of a project that texts: what it texted, and DMark's stand-in over real HTTP.
+"""Helpers for the tests of a project that sends SMS: the messages that it sent, and the DMark sandbox over real HTTP.
+
+In a test, SMS is off unless a sandbox is running: see `Config.enabled`.
 
 with texts() as sent:
     order.confirm()
@@ -20,12 +22,12 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 from sms.sandbox.server import Server
 from sms.text.phone import to_e164
 
-# A text that waits for a commit counts: under Django's TestCase no commit ever comes.
+# A message that waits for a commit counts as sent: under Django's TestCase no commit comes.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
 
 class Texts(Sequence[SmsMessage]):
-    """The texts queued since it was made, oldest first, read from the database at each look."""
+    """The messages queued since this object was made, oldest first. They are read from the database at each access."""
 
     def __init__(self) -> None:
         self._since = SmsMessage.objects.aggregate(last=Max("pk"))["last"] or 0
@@ -44,49 +46,58 @@ class Texts(Sequence[SmsMessage]):
         return self._rows()[index]
 
     def __repr__(self) -> str:
-        return f"<Texts: {_told(self._rows())}>"
+        return f"<Texts: {_described(self._rows())}>"
 
     def to(self, phone: str | int) -> list[SmsMessage]:
-        """Those to one phone, in any notation."""
+        """Return the messages to one phone, in any notation."""
         number = to_e164(phone)
         return [message for message in self._rows() if message.phone == number]
+
+    def cancel_queued(self) -> None:
+        """Cancel the messages that still wait, so that none is sent after the sandbox has ended."""
+        waiting = SmsMessage.objects.filter(pk__gt=self._since, status=Status.QUEUED)
+        waiting.update(status=Status.CANCELLED, error="The test block of texts() has ended.")
 
 
 def assert_texted(
     phone: str | int, text: str | re.Pattern[str] | None = None, *, kind: str | None = None
 ) -> SmsMessage:
-    """There is such a text, sent or waiting for its commit: the whole of it, or what the pattern finds. Returns it."""
+    """Assert that such a message was sent or waits for its commit, and return it.
+
+    `text`: the whole text, or a pattern that is found in it.
+    """
     number = to_e164(phone)
     rows = list(SmsMessage.objects.filter(phone=number).order_by("-pk"))
     for message in rows:
-        if kind not in (None, message.kind) or not _reads(message.text, text):
+        if kind not in (None, message.kind) or not _matches(message.text, text):
             continue
         if message.status in _NOT_TEXTED:
             raise AssertionError(f"{number} was not texted: {message.status}. {message.error}")
         return message
     wanted = "" if text is None else f" {text.pattern if isinstance(text, re.Pattern) else text!r}"
-    raise AssertionError(f"{number} was not texted{wanted}; to that number: {_told(rows)}")
+    raise AssertionError(f"{number} was not texted{wanted}; to that number: {_described(rows)}")
 
 
-def _reads(text: str, wanted: str | re.Pattern[str] | None) -> bool:
+def _matches(text: str, wanted: str | re.Pattern[str] | None) -> bool:
     if isinstance(wanted, re.Pattern):
         return wanted.search(text) is not None
     return wanted in (None, text)
 
 
-def _told(rows: Sequence[SmsMessage]) -> str:
-    return "; ".join(f"{row.kind or 'plain'} to {row.phone}, {row.status}: {row.text!r}" for row in rows) or "nothing"
+def _described(rows: Sequence[SmsMessage]) -> str:
+    lines = (f"{row.kind or 'plain'} to {row.phone}, {row.status}: {row.text!r}" for row in rows)
+    return "; ".join(lines) or "nothing"
 
 
 class Sandbox:
-    """The stand-in for DMark, over HTTP like anyone else."""
+    """The DMark sandbox, used over HTTP."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url
 
     def inbox(self) -> list[dict[str, Any]]:
-        """What the phones show, newest first: `msg_id`, `to`, `text`, `received_at`."""
+        """Return the messages on the phones, newest first: `msg_id`, `to`, `text`, `received_at`."""
         return list(self._get("/inbox.json"))
 
     def faults(self, **switches: Any) -> None:
@@ -96,22 +107,22 @@ class Sandbox:
             raise ValueError(answer.json()["error"])
 
     def requests(self) -> list[dict[str, Any]]:
-        """What it was asked, oldest first: `path` and more."""
+        """Return the requests received, oldest first: `path` and more."""
         return list(self._get("/requests.json")["requests"])
 
     def asked(self, path: str) -> int:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """How many texts and orders for money came, and which of them more than once; not the texts themselves."""
+        """Return counts of messages and payment requests, and of those that came more than once."""
         return dict(self._get("/counts.json"))
 
     def prompts(self) -> list[dict[str, Any]]:
-        """What the phones ask now, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
+        """Return the open prompts, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
         return list(self._get("/prompts.json"))
 
     def tap(self, sp_transaction_id: str, answer: str) -> int:
-        """`pay` or `decline` on the phone that asks; the HTTP status, 409 where it asks no longer."""
+        """Tap `pay` or `decline` on the phone with that prompt. Returns the HTTP status, 409 if it is closed."""
         url = f"{self.url}/prompts/{sp_transaction_id}"
         return requests.post(url, json={"answer": answer}, timeout=5).status_code
 
@@ -129,7 +140,7 @@ class Sandbox:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """A sandbox on a free port of this machine, in a thread."""
+    """Run a sandbox on a free port of this machine, in a thread."""
     server = Server(0)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -143,23 +154,30 @@ def serving() -> Iterator[Server]:
 
 @contextmanager
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
-    """SMS set up against a sandbox of its own: inline, no throttle, no reports, unless `settings` say otherwise."""
+    """Run a sandbox and point SMS at it: inline, no rate limit, no reports, unless `settings` say otherwise."""
     with serving() as server:
-        stand_in = Sandbox(server)
-        stand_in.faults(report="never")
+        running = Sandbox(server)
+        running.faults(report="never")
         given = {
-            "SMS_SERVICE_BASE_URL": stand_in.url,
+            "SMS_SERVICE_BASE_URL": running.url,
             "SMS_SERVICE_USERNAME": "tests",
             "SMS_SERVICE_PASSWORD": "sandbox-password",
             "SMS_DELIVERY": "inline",
             "SMS_RATE_LIMIT_SECONDS": 0,
         }
         with override_settings(**given | settings):
-            yield stand_in
+            yield running
 
 
 @contextmanager
 def texts(**settings: Any) -> Iterator[Texts]:
-    """What is texted meanwhile; it goes to a sandbox, so all that happens to a text in earnest happens here."""
+    """Collect the messages sent in this block. They go to a sandbox, so every step is real.
+
+    Messages that still wait for their commit when the block ends are cancelled.
+    """
     with sandbox(**settings):
-        yield Texts()
+        sent = Texts()
+        try:
+            yield sent
+        finally:
+            sent.cancel_queued()

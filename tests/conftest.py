@@ -22,7 +22,7 @@ from tests.servers import postgres_programs as postgres_programs
 from tests.servers import redis_program as redis_program
 from tests.servers import wait_for as wait_for
 
-pytest_plugins = ["sms.pytest_plugin", "pytester"]
+pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 
 # A busy machine draws slowly; that is no defect of what is tested.
 hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)

@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_app_alone(installed: Installed) -> None:
     code = "from importlib.metadata import files; print(*files('playmatatu-sms'), sep='\\n')"
     files = installed.run("python", "-c", code).split()
     tops = {name.split("/")[0] for name in files}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"sms"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"sms", "playmatatu_sms_pytest.py"}
     tracked = subprocess.run(["git", "ls-files", "sms"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(tracked.stdout.split()) <= set(files)
     code = "import sms, importlib.metadata as m; print(m.version('playmatatu-sms') == sms.__version__)"

@@ -33,7 +33,7 @@ def test_the_code_runs_as_a_project(tmp_path: Path) -> None:
         files[name] = files.get(name, "") + block
     assert set(files) == {"settings.py", "urls.py", "orders/texts.py", "orders/apps.py", "test_orders.py"}
     files["pytest.ini"] = (
-        "[pytest]\nDJANGO_SETTINGS_MODULE = settings\naddopts = -p sms.pytest_plugin -p no:cacheprovider\n"
+        "[pytest]\nDJANGO_SETTINGS_MODULE = settings\naddopts = -p playmatatu_sms_pytest -p no:cacheprovider\n"
     )
     files["orders/__init__.py"] = ""
     for name, content in files.items():

@@ -43,7 +43,7 @@ def test_old_rows_go_and_the_counts_stay(monkeypatch: Any) -> None:
     for _ in range(10):
         text(91)
     young = text(89)
-    assert "Deleted 10 texts older than 90 days" in prune()
+    assert "Deleted 10 messages older than 90 days" in prune()
     assert left() == {young.pk}
     assert SmsEvent.objects.count() == 1
     assert SmsDay.objects.get(day=timezone.localdate() - timedelta(days=91)).messages == 10
@@ -61,7 +61,7 @@ def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) ->
     monkeypatch.setattr(maintenance, "BATCH", 2)
     old = [text(31, status="failed", text="see http://x/g/t?pt=tok", holds_link=True) for _ in range(5)]
     young = text(29)
-    assert "emptied 5 older than 30" in prune()
+    assert "erased the content of 5 older than 30" in prune()
     assert set(SmsMessage.objects.filter(pk__in=[one.pk for one in old]).values_list("text", "holds_link")) == {
         ("", False)
     }
@@ -69,14 +69,14 @@ def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) ->
     assert young.text == "hello"
     # There is nothing left to send again.
     assert outbox.resend(SmsMessage.objects.all(), "operator") == []
-    assert "emptied 0 " in prune()
+    assert "erased the content of 0 " in prune()
 
 
 def test_dry_run_changes_nothing() -> None:
     text(91)
     text(40)
     text(1)
-    assert prune("--dry-run") == "Would delete 1 texts older than 90 days and empty 1 more.\n"
+    assert prune("--dry-run") == "Would delete 1 messages older than 90 days and erase the content of 1 more.\n"
     assert SmsMessage.objects.filter(text="hello").count() == 3
 
 

@@ -12,13 +12,17 @@ _PROGRESS_SECONDS = 2.0
 
 
 class Command(BaseCommand):
-    help = "Delete old texts, and empty the words of younger ones. Texts still to be sent stay, and so do the counts."
+    help = (
+        "Delete old messages, and erase the content of younger ones. Messages not sent yet and daily counts are kept."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--days", type=int, default=90, help="delete rows older than that (default 90)")
-        parser.add_argument("--blank-days", type=int, help="empty texts older than that (30, or --days if less)")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many")
+        parser.add_argument("--days", type=int, default=90, help="delete rows older than this (90)")
+        parser.add_argument(
+            "--blank-days", type=int, help="erase the content of older messages (30, or --days if less)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only print the numbers")
 
     def handle(self, *args: Any, **given: Any) -> None:
         days = given["days"]
@@ -30,22 +34,27 @@ class Command(BaseCommand):
         if given["dry_run"]:
             deleted = maintenance.before(old).count()
             blanked = maintenance.before(stale).filter(created_at__gte=old).exclude(text="").count()
-            self.stdout.write(f"Would delete {deleted} texts older than {days} days and empty {blanked} more.")
+            self.stdout.write(
+                f"Would delete {deleted} messages older than {days} days and erase the content of {blanked} more."
+            )
             return
         deleted = maintenance.delete(old, self._progress("deleted"))
-        blanked = maintenance.blank(stale, self._progress("emptied"))
+        blanked = maintenance.blank(stale, self._progress("erased"))
         maintenance.blank_links()
         receiving.prune(now)
-        self.stdout.write(f"Deleted {deleted} texts older than {days} days, emptied {blanked} older than {blank_days}.")
+        self.stdout.write(
+            f"Deleted {deleted} messages older than {days} days, "
+            f"erased the content of {blanked} older than {blank_days}."
+        )
 
-    def _progress(self, did: str) -> maintenance.Progress:
-        told = time.monotonic()
+    def _progress(self, verb: str) -> maintenance.Progress:
+        printed = time.monotonic()
 
-        def tell(done: int) -> None:
-            nonlocal told
-            if time.monotonic() - told >= _PROGRESS_SECONDS:
-                told = time.monotonic()
-                self.stdout.write(f"{did} {done} so far")
+        def show(count: int) -> None:
+            nonlocal printed
+            if time.monotonic() - printed >= _PROGRESS_SECONDS:
+                printed = time.monotonic()
+                self.stdout.write(f"{verb} {count} so far")
                 self.stdout.flush()
 
-        return tell
+        return show

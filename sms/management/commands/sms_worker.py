@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from sms import conf
+from sms import conf, outbox
 from sms.models import SmsMessage
 
 
@@ -41,7 +42,10 @@ class Command(BaseCommand):
         for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: stop[0]() if stop else sys.exit(0))
-        config = conf.current()
+        try:
+            config = conf.current()
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from None
         if not config.enabled:
             raise CommandError(
                 "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
@@ -49,7 +53,12 @@ class Command(BaseCommand):
         try:
             from sms.worker.worker import Options, ThreadEnded, Worker
         except ImportError as error:
-            raise CommandError(f"The worker needs pycurl 7.48 or newer: pip install -U pycurl ({error}).") from None
+            if given["once"]:
+                return self._send_without_pycurl()
+            raise CommandError(
+                f"The worker needs pycurl 7.48 or newer: pip install 'playmatatu-sms[worker]' ({error}). "
+                "Without it, sms_worker --once sends one message after the other."
+            ) from None
         listens = connection.vendor == "postgresql"
         options = Options(
             in_flight=max(1, given["in_flight"]),
@@ -79,6 +88,13 @@ class Command(BaseCommand):
         if options.once and not well:
             raise CommandError(f"Sending is paused: {worker.breaker.reason}")
         self._say("sms_worker: done" if options.once else "sms_worker: stopped")
+        return None
+
+    def _send_without_pycurl(self) -> None:
+        _need_table()
+        if reason := outbox.deliver_due():
+            raise CommandError(f"Sending is paused: {reason}")
+        self._say("sms_worker: done (one message after the other, since pycurl is not installed)")
 
     def _say(self, line: str) -> None:
         try:

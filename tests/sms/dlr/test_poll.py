@@ -46,7 +46,7 @@ def test_what_dmark_says_is_taken(sandbox: Sandbox, word: str, end: str) -> None
     assert message.status == end
     event = SmsEvent.objects.get(what="report")
     assert (event.step, event.answer) == ("poll", word)
-    assert "Asked for 1:" in said
+    assert "Polled for 1:" in said
 
 
 def test_only_what_is_missing_is_asked_for(sandbox: Sandbox) -> None:
@@ -60,26 +60,26 @@ def test_only_what_is_missing_is_asked_for(sandbox: Sandbox) -> None:
     wanted.refresh_from_db()
     assert wanted.status == "delivered"
     assert done.status == "delivered"
-    assert poll_dlr("--min-age", "30").startswith("Asked for 1:")
+    assert poll_dlr("--min-age", "30").startswith("Polled for 1:")
 
 
 def test_oldest_first_and_bounded(sandbox: Sandbox) -> None:
     ages = [10, 40, 20, 30]
     messages = {age: sent(age) for age in ages}
-    assert "Asked for 2:" in poll_dlr("--limit", "2")
+    assert "Polled for 2:" in poll_dlr("--limit", "2")
     asked = set(SmsMessage.objects.exclude(polled_at=None).values_list("pk", flat=True))
     assert asked == {messages[40].pk, messages[30].pk}
 
 
 def test_one_without_an_answer_does_not_keep_the_others_waiting(sandbox: Sandbox) -> None:
     silent = sent(10)
-    assert "Asked for 1:" in poll_dlr()
-    assert "Asked for 0:" in poll_dlr()
+    assert "Polled for 1:" in poll_dlr()
+    assert "Polled for 0:" in poll_dlr()
     now = timezone.now()
     SmsMessage.objects.filter(pk=silent.pk).update(polled_at=now - timedelta(minutes=4))
-    assert "Asked for 0:" in poll_dlr()
+    assert "Polled for 0:" in poll_dlr()
     SmsMessage.objects.filter(pk=silent.pk).update(polled_at=now - timedelta(minutes=5, seconds=1))
-    assert "Asked for 1:" in poll_dlr()
+    assert "Polled for 1:" in poll_dlr()
 
 
 def test_an_answer_that_is_none_moves_nothing(sandbox: Sandbox) -> None:

@@ -22,7 +22,7 @@ LATE = NoResponse("ReadTimeout", request_written=True, timed_out=True, ms=2000)
 @pytest.fixture
 def config() -> conf.Config:
     with override_settings(
-        SMS_SERVICE_BASE_URL="https://sms.example.com",
+        SMS_SERVICE_BASE_URL="http://127.0.0.1:1",
         SMS_SERVICE_USERNAME="u",
         SMS_SERVICE_PASSWORD="p",
         SMS_CATEGORIES="match_found=Transactional",
@@ -110,7 +110,7 @@ def test_what_is_asked(config: conf.Config) -> None:
         "token-1",
         "token-2",
     )
-    assert commands[1].url == "https://sms.example.com/v3/api/send_sms/"
+    assert commands[1].url == "http://127.0.0.1:1/v3/api/send_sms/"
     assert b'"category": "Transactional"' in commands[1].payload
     assert b"category" not in send(config, [TAKEN], kind="plain")[1][1].payload
 
@@ -172,9 +172,7 @@ def test_the_token(config: conf.Config, path: str, script: list[Any], end: Any, 
         conversation.fetch_token(replace(config, token_path=path), lambda exchange: None), script
     )
     assert end_came == ("opaque", end) if isinstance(end, str) else type(end_came) is end
-    paths = [
-        command.url.removeprefix("https://sms.example.com") for command in commands if isinstance(command, Request)
-    ]
+    paths = [command.url.removeprefix("http://127.0.0.1:1") for command in commands if isinstance(command, Request)]
     assert [found.removesuffix("get_token/") for found in paths] == asked
 
 
