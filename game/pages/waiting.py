@@ -157,7 +157,7 @@ def _invite(entry: Entry) -> dict[str, str]:
     message = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     if message is not None:
         sentence = str(INVITE_STATUS[message.status])
-    else:  # gettext("") would return the catalogue's header
+    else:  # gettext("") would return the catalog's header
         sentence = gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
     return {
         "invite_status": message.status if message else "",

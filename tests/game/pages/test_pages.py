@@ -183,6 +183,22 @@ def test_a_stranger_is_never_preselected(client: Client) -> None:
     assert re.findall(r'name="opponent" value="(\w+)"', page) == ["friend", "code", "anyone"]
 
 
+def test_a_newer_frontend_s_name_of_the_code(client: Client) -> None:
+    code = stake(Client(), ALICE, 3000, create_private=True)["match_code"]
+    for address in ("/", "/join"):
+        assert "Join your friend" in client.get(address, {"matchcode": code}).content.decode()
+        assert "Join your friend" in client.get(address, {"match_code": f"{code[:3]}-{code[3:]}"}).content.decode()
+
+
+def test_search_engines_list_the_start_page_only(client: Client) -> None:
+    code = stake(Client(), ALICE, 3000, create_private=True)["match_code"]
+    fill(client, phone_number=BOB)
+    hidden = f"/join?match_code={code}", own(client), "/link", "/g/unknown", "/nowhere"
+    for address in hidden:
+        assert '<meta name="robots" content="noindex">' in client.get(address).content.decode(), address
+    assert "noindex" not in client.get("/").content.decode()
+
+
 def test_join_says_who_invites(client: Client) -> None:
     for phone, name, words in (
         (ALICE, "Alice <3", "Alice &lt;3 (077****001) invites you."),

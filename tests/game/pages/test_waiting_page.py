@@ -1,14 +1,19 @@
 """The waiting page: next steps, the invite, the end, and the way on."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 
 from game.models import Entry
+from payments.models import Payment
 from sms.models import SmsMessage
 from tests.game.pages.helpers import fill, leave, own, shown
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
@@ -140,6 +145,66 @@ def test_another_took_the_friend_s_match(client: Client, settings: Any) -> None:
     entry = Entry.objects.get(player__phone="+256772000001")
     paid(Client(), {"transaction_id": entry.payment.transaction_id, "stake_amount": 1000}, ALICE)
     assert "Someone else joined your friend's match first." in shown(client)
+
+
+# --- polling
+
+
+def poll(client: Client, tag: str = "", language: str = "en") -> Any:
+    headers = {"X-Part": "1", "If-None-Match": tag, "Accept-Language": language}
+    return client.get(own(client), headers=headers)
+
+
+def test_an_unchanged_page_is_304_after_two_queries(client: Client) -> None:
+    fill(client, opponent="friend", invite_phone=BOB)
+    path = own(client)
+    loaded = client.get(path)
+    assert f'data-tag="{escape(loaded["ETag"])}"' in loaded.content.decode()
+    with CaptureQueriesContext(connection) as queries:
+        unchanged = client.get(path, headers={"X-Part": "1", "If-None-Match": loaded["ETag"]})
+    assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", loaded["ETag"])
+    assert len(queries) == 2
+    # A whole page is never 304: the browser would show what it does not have.
+    assert client.get(path, headers={"If-None-Match": loaded["ETag"]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: SmsMessage.objects.update(status="delivered"),
+        lambda: Entry.objects.update(expires_at=timezone.now()),
+        lambda: Entry.objects.update(status="expired", reason="left"),
+        lambda: Entry.objects.update(invite_refused="recipient"),
+        lambda: Payment.objects.update(collected_at=timezone.now()),
+        lambda: Payment.objects.update(status="FAILED"),
+    ],
+)
+def test_a_change_is_polled(client: Client, change: Callable[[], Any]) -> None:
+    fill(client, opponent="friend", invite_phone=BOB)
+    tag = poll(client)["ETag"]
+    assert poll(client, tag).status_code == 304
+    assert poll(client, tag, language="sw").status_code == 200
+    change()
+    assert poll(client, tag).status_code == 200
+
+
+def test_the_end_of_the_payment_prompt_is_polled(client: Client) -> None:
+    fill(client)
+    Entry.objects.update(status="awaiting_payment", opened_at=None, expires_at=None)
+    Payment.objects.update(status="PENDING", collection="asked", network="mtn", asked_at=timezone.now())
+    tag = poll(client)["ETag"]
+    asked_at = Payment.objects.get().asked_at
+    assert asked_at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("game.clock.now", lambda: asked_at + timedelta(minutes=3))
+        assert "MTN hasn't answered yet." in poll(client, tag).content.decode()
+
+
+def test_a_match_is_polled(client: Client) -> None:
+    fill(client)
+    tag = poll(client)["ETag"]
+    stake(Client(), BOB)
+    assert poll(client, tag).status_code == 302
 
 
 # --- payment by callback
