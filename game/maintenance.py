@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from game.notifications import text_opened
+from game.notifications import text_activated
 from game.rules.ending import expire_old, give_up_unpaid, tell_refunds
-from game.rules.opening import left_unopened, open_paid
+from game.rules.matching import activate_paid, left_inactive
 from game.rules.pruning import prune
 from payments.models import Payment
 
@@ -25,7 +25,7 @@ class Done(NamedTuple):
 def activate_left() -> Done:
     """Activate paid entries that a crash or a failing receiver left inactive."""
     activated = failed = 0
-    for payment in left_unopened():
+    for payment in left_inactive():
         try:
             activated += _activate(payment)
         # One entry that fails must not keep the others waiting.
@@ -41,10 +41,10 @@ def _activate(payment: Payment) -> bool:
         locked = Payment.objects.select_for_update(skip_locked=skip_locked).filter(pk=payment.pk).first()
         if locked is None:
             return False  # another process is activating it
-        entry = open_paid(locked)
+        entry = activate_paid(locked)
     # If the message fails the entry stays active; a repeated callback queues the message.
     with transaction.atomic():
-        text_opened(locked)
+        text_activated(locked)
     return entry is not None and entry.opened_at is not None
 
 

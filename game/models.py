@@ -91,6 +91,11 @@ class Entry(models.Model):
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # Set with status `expired`. An entry of a match whose session expires keeps its status.
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    # Not stored: the message about the payment was queued together with the match's.
+    told_with_match = False
 
     class Meta:
         verbose_name = "stake"
@@ -157,9 +162,9 @@ class Entry(models.Model):
             return None
         return next((entry for entry in self.session.entries.all() if entry.pk != self.pk), None)
 
-    def open_now(self, now: datetime) -> None:
-        """Start its life; the caller saves."""
-        self.status, self.reason = self.Status.OPEN, ""
+    def start_life(self, now: datetime) -> None:
+        """Make the entry active from `now`; the caller saves."""
+        self.status, self.reason, self.ended_at = self.Status.OPEN, "", None
         self.opened_at, self.expires_at = now, now + life()
 
 

@@ -1,10 +1,10 @@
-"""Every text of the product, and when it leaves: the receivers of the signals.
+"""Every message of the product, and the event that queues it: the receivers of the signals.
 
-Each works in a savepoint of its own, so that one that fails takes nothing else with it, on PostgreSQL too.
+Each receiver has its own savepoint, so that one that fails changes nothing else, on PostgreSQL too.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -24,7 +24,7 @@ from game.tokens import game_link, stake_link
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_refunded
 from sms.models import SmsMessage
-from sms.outbox import queue_sms
+from sms.outbox import NewMessage, queue_many, queue_sms
 from sms.text import count_segments
 
 logger = logging.getLogger("game.notifications")
@@ -44,15 +44,15 @@ TRANSACTIONAL = (
 
 
 def render(kind: str, language: str = "", **values: object) -> str:
-    """The text of a kind, from `game/sms/<kind>.txt`.
+    """Return the text of a kind, from `game/sms/<kind>.txt`.
 
-    In the language of its reader, or the site's: who happens to ask for the page may be somebody else.
+    `language`: the reader's; by default the site's. The active language may be somebody else's.
     """
     contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):
         for support in (contact, ""):
             text = render_to_string(f"game/sms/{kind}.txt", {**values, "support": support}).strip()
-            # The contact is a help, not worth a second SMS.
+            # The contact is left out if it would take a second SMS.
             if not support or count_segments(text).count == 1:
                 break
     return text
@@ -81,24 +81,24 @@ def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> 
 
 @receiver(session_committed)
 def text_match(
-    sender: Any, session: Session, entries: Iterable[Entry] = (), told_by_payment: Entry | None = None, **kwargs: Any
+    sender: Any, session: Session, entries: Sequence[Entry] = (), told_by_payment: Entry | None = None, **kwargs: Any
 ) -> None:
-    """`entries`: the session's, where the sender has them at hand."""
+    """Queue both players' messages with one INSERT.
+
+    `entries`: the session's, if the sender has them. `told_by_payment`: the entry whose payment completed the match;
+    its player gets [payment_success] with the link instead.
+    """
+    messages = []
+    for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
+        try:
+            messages.append(_success(entry.payment, entry) if entry == told_by_payment else _match_found(entry))
+        # If one player's message cannot be rendered, the other still gets theirs.
+        except Exception:
+            logger.exception("game.text_not_queued: of the match, for entry %s", entry.pk)
     with transaction.atomic():
-        for entry in entries or session.entries.select_related("player", "session").order_by("pk"):
-            if told_by_payment is not None and entry.pk == told_by_payment.pk:
-                continue
-            try:
-                queue_sms(
-                    entry.phone,
-                    render("match_found", entry.language, link=game_link(entry)),
-                    kind="match_found",
-                    dedupe_key=f"session:{session.pk}:{entry.player_id}",
-                    expires_at=session.expires_at,
-                )
-            # One player's text must not fall with the other's. Its SQL error ends within `queue_sms`'s savepoint.
-            except Exception:
-                logger.exception("game.text_not_queued: of the match, for entry %s", entry.pk)
+        queue_many(messages)
+    if told_by_payment is not None:
+        told_by_payment.told_with_match = True
 
 
 @receiver(momo_status_changed)
@@ -112,7 +112,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """For payments whose text a crash has swallowed; what was told is not told anew, nor what is over by now."""
+    """Queue the message of a payment if a crash lost it, unless its entry is over."""
     entry = _entry(payment)
     if entry is not None and entry.opened_at is not None and not entry.is_live:
         return
@@ -123,32 +123,32 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Money came after the provider had said that it would not. What it takes back an operator looks into."""
+    """Tell the payer of money that arrived after the provider had reported FAILED. A reversal is for the operator."""
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
-            _queue_payment_text(payment, "payment_held", _entry(payment), key="held")
+            _queue(_about(payment, "payment_held", _entry(payment), key="held"))
 
 
 @receiver(payment_refunded)
 def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
     with transaction.atomic():
-        _queue_payment_text(payment, "refunded", _entry(payment), key="refunded")
+        _queue(_about(payment, "refunded", _entry(payment), key="refunded"))
 
 
 @receiver(refund_became_due)
 def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
     with transaction.atomic():
-        _queue_payment_text(entry.payment, "refund_due", entry, key="refund_due")
+        _queue(_about(entry.payment, "refund_due", entry, key="refund_due"))
 
 
-def text_opened(payment: Payment) -> None:
-    """The text of a payment whose entry was opened late, by a command."""
+def text_activated(payment: Payment) -> None:
+    """Queue the message of a payment whose entry was activated late, by a periodic task."""
     with transaction.atomic():
         _text_success(payment)
 
 
 def text_own_link(phone: str) -> None:
-    """The way back to a player's open stake; nothing where they have none, or had enough of these in the hour."""
+    """Queue a link to a player's stake; nothing if there is none, or over the limit of such messages in an hour."""
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
         entry = _entry_to_find(phone) if player is not None else None
@@ -182,39 +182,58 @@ def _ends(entry: Entry) -> datetime | None:
 
 
 def _entry(payment: Payment) -> Entry | None:
+    if Payment.entry.is_cached(payment):  # just activated
+        return payment.entry
     return Entry.objects.select_related("player", "session").filter(payment=payment).first()
+
+
+def _match_found(entry: Entry) -> NewMessage:
+    return NewMessage(
+        entry.phone,
+        render("match_found", entry.language, link=game_link(entry)),
+        "match_found",
+        f"session:{entry.session_id}:{entry.player_id}",
+        _ends(entry),
+    )
 
 
 def _text_success(payment: Payment) -> None:
     entry = _entry(payment)
     if payment.refund_due:
-        _queue_payment_text(payment, "payment_held", entry)
-        return
-    if entry is not None and entry.opened_at is None:
-        return  # it could not be opened just now; who opens it will text
+        _queue(_about(payment, "payment_held", entry))
+    elif entry is None or (entry.opened_at is not None and not entry.told_with_match):
+        _queue(_success(payment, entry))
+    # Otherwise its activation failed: the task that activates it later queues the message.
+
+
+def _success(payment: Payment, entry: Entry | None) -> NewMessage:
     values: dict[str, object] = {}
     if entry is not None and entry.session is not None:
         values["link"] = game_link(entry)
     elif entry is not None and entry.match_code:
         values["code"] = entry.match_code
-    _queue_payment_text(payment, "payment_success", entry, values, expires_at=_ends(entry) if entry else None)
+    return _about(payment, "payment_success", entry, values, expires_at=_ends(entry) if entry else None)
 
 
 def _text_failure(payment: Payment) -> None:
-    """At most so many a day to one phone: stakes of a stranger's number cost nothing. `receivers` holds its lock."""
+    """Queue [payment_failed], at most FAILED_TEXTS_PER_PHONE_DAY times a day for one phone.
+
+    Stakes of a stranger's number cost nothing. `receivers` holds the player's lock, so concurrent failures are counted
+    one after the other.
+    """
     today = SmsMessage.objects.filter(
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)
     )
     if today.count() >= settings.FAILED_TEXTS_PER_PHONE_DAY:
         logger.info(
-            "game.enough_failed_texts: payment %s failed; its phone has had as many texts of that as one gets in a day",
+            "game.enough_failed_texts: payment %s failed; its phone has reached the day's limit of such messages",
             payment.pk,
         )
     else:
-        _queue_payment_text(payment, "payment_failed", _entry(payment))
+        _queue(_about(payment, "payment_failed", _entry(payment)))
 
 
-def _queue_payment_text(
+def _about(
     payment: Payment,
     kind: str,
     entry: Entry | None,
@@ -222,11 +241,16 @@ def _queue_payment_text(
     *,
     key: str = "",
     expires_at: datetime | None = None,
-) -> None:
-    queue_sms(
+) -> NewMessage:
+    """Return a message to the payer. `key`: the last part of its dedupe key; by default the payment's status."""
+    return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),
-        kind=kind,
-        dedupe_key=f"payment:{payment.pk}:{key or payment.status.lower()}",
-        expires_at=expires_at,
+        kind,
+        f"payment:{payment.pk}:{key or payment.status.lower()}",
+        expires_at,
     )
+
+
+def _queue(message: NewMessage) -> None:
+    queue_many([message])

@@ -1,4 +1,4 @@
-"""What a payment's end does to its entry. Connected before the texts, which tell what came of it."""
+"""What the end of a payment does to its entry. Connected before `notifications`, which report the result."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from django.dispatch import receiver
 from game.models import Entry
 from game.rules.ending import give_up
 from game.rules.locks import locked_player
-from game.rules.opening import open_paid
+from game.rules.matching import activate_paid
 from payments.models import Payment
 from payments.signals import momo_status_changed, momo_success_repeated
 
 
 @receiver(momo_status_changed)
 def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: Any) -> None:
-    with transaction.atomic():
-        if payment.status == Payment.Status.SUCCESS:
-            open_paid(payment)
-        elif payment.status == Payment.Status.FAILED:
-            # Also for the text that follows: two failures of one phone are counted one after the other.
+    if payment.status == Payment.Status.SUCCESS:
+        _activate(payment)
+    elif payment.status == Payment.Status.FAILED:
+        with transaction.atomic():
+            # Also for the message that follows: two failures of one phone are counted one after the other.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:
@@ -27,7 +27,14 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 
 @receiver(momo_success_repeated)
-def open_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """A repeated SUCCESS opens what a crash or a failure left unopened."""
+def activate_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
+    """Activate on a repeated SUCCESS what a crash or a failure left inactive."""
+    _activate(payment)
+
+
+def _activate(payment: Payment) -> None:
     with transaction.atomic():
-        open_paid(payment)
+        entry = activate_paid(payment)
+    if entry is not None:
+        # Kept on the payment only now that it is written: the receivers of the messages use it without a query.
+        entry.payment = payment

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {
     "game": {
-        "": "clock lives money notifications",
+        "": "clock lives money notifications statements",
         "rules": "invites matching pruning queue_status races session stake unpaid",
     },
     "payments": {"": "payments asking collecting callbacks money_races payments_admin refunding"},

@@ -58,7 +58,7 @@ def queue_status(
 ) -> dict[str, Any]:
     entry = entry_of(queue_token)
     if entry is None:
-        return {"status": "not_found", "message": "We know no such stake."}
+        return {"status": "not_found", "message": "We can't find this stake."}
     return status_answer(entry)
 
 
@@ -76,7 +76,7 @@ def session(
 ) -> dict[str, Any]:
     found = session_of(game_token)
     if found is None:
-        raise HttpError(404, "We know no such match.")
+        raise HttpError(404, "We can't find this match.")
     answer: dict[str, Any] = {
         "game_token": found.token,
         "status": found.status,

@@ -1,5 +1,6 @@
-"""An entry ends: left by its player, past its time, or never paid. Who paid for nothing is told of the refund."""
+"""An entry ends: left by its player, expired, replaced or never paid. A payer whose money is due back is told."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -7,15 +8,15 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from game import clock
-from game.models import Entry, Player
-from game.rules.locks import lock_level, locked_player
+from game.models import Entry
+from game.rules.locks import locked_player
 from game.signals import refund_became_due
 from payments import collecting, refunding
 from payments.models import Payment
 
-# A stake that nobody paid for so long is given up. A payment that comes still later reopens it.
+# A stake that nobody paid for this long ends. A payment that succeeds later activates it.
 UNPAID_LIFE = timedelta(days=1)
-# Of what ended longer ago nobody waits for the news any more.
+# No refund message is sent about an entry that ended longer ago.
 _TELL_FOR = timedelta(days=2)
 _AT_ONCE = 500
 
@@ -25,30 +26,46 @@ class Told(NamedTuple):
     failed: int
 
 
-def end_what_is_over(player: Player) -> None:
-    """This player's entries that are past their time no longer stand in the way. The caller holds the player's lock."""
-    over = Entry.objects.filter(player=player, status=Entry.Status.OPEN, expires_at__lte=clock.now())
-    if over.update(status=Entry.Status.EXPIRED, reason="timed_out"):
-        tell_refunds(Entry.objects.filter(player=player))
+def end(entries: Sequence[Entry], reason: str) -> None:
+    """End these entries. The caller holds their player's lock."""
+    now = clock.now()
+    for entry in entries:
+        entry.status, entry.reason, entry.ended_at = Entry.Status.EXPIRED, reason, now
+    if entries:
+        Entry.objects.filter(pk__in=[entry.pk for entry in entries]).update(
+            status=Entry.Status.EXPIRED, reason=reason, ended_at=now
+        )
+
+
+def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """End the active ones past their expiry and return all. The caller holds their player's lock."""
+    now = clock.now()
+    expired = [
+        entry
+        for entry in entries
+        if entry.status == Entry.Status.OPEN and entry.expires_at is not None and entry.expires_at <= now
+    ]
+    if expired:
+        end(expired, "timed_out")
+        tell_refunds(Entry.objects.filter(pk__in=[entry.pk for entry in expired]))
+    return entries
 
 
 def give_up(entry: Entry, reason: str) -> None:
     """End an entry that is not paid."""
-    Entry.objects.filter(pk=entry.pk, status=Entry.Status.AWAITING_PAYMENT).update(
-        status=Entry.Status.EXPIRED, reason=reason
-    )
+    _write_end(Entry.objects.filter(pk=entry.pk, status=Entry.Status.AWAITING_PAYMENT), reason)
 
 
 def leave(entry: Entry) -> bool:
-    """Take an entry out of the queue before it is matched. False: it was too late for that."""
+    """Take an entry out of the queue before it is matched. Return False if it was too late for that.
+
+    The stake level is not locked: a match locks the entry's own row, and then this update finds it matched.
+    """
     with transaction.atomic():
-        Payment.objects.select_for_update().get(pk=entry.payment_id)
+        Payment.objects.select_for_update(no_key=True).get(pk=entry.payment_id)
         locked_player(entry.player.phone)
-        lock_level(entry.stake_amount)
         mine = Entry.objects.filter(pk=entry.pk)
-        left = mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)).update(
-            status=Entry.Status.EXPIRED, reason="left"
-        )
+        left = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
         if left:
             collecting.withdraw(Payment.objects.filter(pk=entry.payment_id))
             tell_refunds(mine)
@@ -56,29 +73,36 @@ def leave(entry: Entry) -> bool:
 
 
 def expire_old() -> int:
-    """Write down what is past its time. Returns how many."""
-    return _end(Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=clock.now()), "timed_out")
+    """End up to 500 active entries past their expiry. Return the number."""
+    return _end_free(Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=clock.now()), "timed_out")
 
 
 def give_up_unpaid() -> int:
-    """End what nobody has paid for a day. Returns how many."""
+    """End up to 500 entries that nobody has paid for a day. Return the number."""
     unpaid = Entry.objects.filter(
         status=Entry.Status.AWAITING_PAYMENT,
         created_at__lte=clock.now() - UNPAID_LIFE,
         payment__status=Payment.Status.PENDING,
     )
-    return _end(unpaid, "not_paid")
+    return _end_free(unpaid, "not_paid")
 
 
-def _end(entries: "QuerySet[Entry]", reason: str) -> int:
-    """Whoever holds one of these rows may hold another that we want; what is busy waits for the next time."""
+def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
+    """End the entries that no other transaction has locked; the next run ends the others.
+
+    Waiting for a locked row could deadlock: its transaction may want a row that this one has locked.
+    """
     with transaction.atomic():
-        keys = [entry.pk for entry in _not_busy(entries).only("pk")]
-        return Entry.objects.filter(pk__in=keys).update(status=Entry.Status.EXPIRED, reason=reason)
+        keys = [entry.pk for entry in _not_locked(entries).only("pk")[:_AT_ONCE]]
+        return _write_end(Entry.objects.filter(pk__in=keys), reason) if keys else 0
+
+
+def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
+    return entries.update(status=Entry.Status.EXPIRED, reason=reason, ended_at=clock.now())
 
 
 def tell_refunds(among: "QuerySet[Entry] | None" = None) -> Told:
-    """Tell once of each entry that is over and whose money is due back. Those whose text fails stay to be told."""
+    """Send `refund_became_due` once for each ended entry whose money is due back. Entries whose receiver fails stay."""
     over = (Entry.objects.all() if among is None else among).filter(
         status=Entry.Status.EXPIRED,
         opened_at__isnull=False,
@@ -87,17 +111,19 @@ def tell_refunds(among: "QuerySet[Entry] | None" = None) -> Told:
         expires_at__gt=clock.now() - _TELL_FOR,
     )
     with transaction.atomic():
-        untold = _not_busy(over.filter(payment__in=refunding.due())).select_related("player", "payment")[:_AT_ONCE]
+        due = _not_locked(over.filter(payment__in=refunding.due())).select_related("player", "payment")[:_AT_ONCE]
         told, failed = [], 0
-        for entry in untold:
-            answers = refund_became_due.send_robust(Entry, entry=entry)
-            if any(isinstance(answer, Exception) for _receiver, answer in answers):
+        for entry in due:
+            responses = refund_became_due.send_robust(Entry, entry=entry)
+            if any(isinstance(response, Exception) for _receiver, response in responses):
                 failed += 1
             else:
                 told.append(entry.pk)
-        Entry.objects.filter(pk__in=told).update(refund_told=True)
+        if told:
+            Entry.objects.filter(pk__in=told).update(refund_told=True)
     return Told(len(told), failed)
 
 
-def _not_busy(entries: "QuerySet[Entry]") -> "QuerySet[Entry]":
-    return entries.select_for_update(of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked)
+def _not_locked(entries: "QuerySet[Entry]") -> "QuerySet[Entry]":
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    return entries.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)

@@ -7,10 +7,11 @@ address itself and, for IPv6, by its /48 with SITE_FACTOR times the limit.
 import ipaddress
 import logging
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Count, IntegerField, Q, QuerySet, Subquery, Value
 from django.http import HttpRequest
 from django.utils.translation import gettext_noop as _
 
@@ -119,7 +120,8 @@ def refuse_stakes_from(address: str) -> None:
     since = clock.now() - WINDOW
     refused = RefusedStake.objects.filter(at__gt=since)
     for rows, factor in _buckets(address):
-        moments = _unpaid().filter(rows).values_list("created_at").order_by()
+        unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
+        moments = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
         moments = moments.union(refused.filter(rows).values_list("at").order_by(), all=True).order_by("-created_at")
         if (wait := _wait(moments, settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
             raise Refused(
@@ -130,9 +132,18 @@ def refuse_stakes_from(address: str) -> None:
             )
 
 
-def refuse_unpaid(player: Player) -> None:
-    """Raise Refused (429) if this player left too many stakes unpaid. The caller holds the player's lock."""
-    moments = _unpaid().filter(player=player).order_by("-created_at").values_list("created_at")
+def refuse_unpaid(entries: Sequence[Entry]) -> None:
+    """Raise Refused (429) if a player left too many stakes unpaid.
+
+    `entries`: at least the player's entries of the last hour that were never active, each with its payment.
+    """
+    since = clock.now() - WINDOW
+    unpaid = sorted(
+        entry.created_at
+        for entry in entries
+        if entry.opened_at is None and entry.created_at > since and entry.payment.status != Payment.Status.SUCCESS
+    )
+    moments = [(moment,) for moment in reversed(unpaid)]
     if (wait := _wait(moments, settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
         raise Refused(
             429,
@@ -147,12 +158,7 @@ def count_refused_stake(address: str) -> None:
     RefusedStake.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-def _unpaid() -> "QuerySet[Entry]":
-    recent = Entry.objects.filter(opened_at=None, created_at__gt=clock.now() - WINDOW)
-    return recent.exclude(payment__status=Payment.Status.SUCCESS)
-
-
-def _wait(moments: "QuerySet[Entry, tuple[datetime]]", limit: int) -> int | None:
+def _wait(moments: "QuerySet[Entry, tuple[datetime]] | list[tuple[datetime]]", limit: int) -> int | None:
     """Return the seconds until fewer than `limit` moments are left in the window, or None if that is so now.
 
     `moments`: newest first.
@@ -187,16 +193,22 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
     now = clock.now()
     # Only invites that were sent: an unpaid stake must not use up a stranger's limit.
     sent = Entry.objects.exclude(invite_phone="").exclude(pk=entry.pk)
-    today = sent.filter(opened_at__gt=now - timedelta(days=1))
-    if today.filter(player_id=entry.player_id).count() >= settings.INVITES_PER_INVITER_DAY:
-        return "inviter"
-    if today.filter(invite_phone=invite_phone).count() >= settings.INVITES_PER_RECIPIENT_DAY:
-        return "recipient"
-    this_hour = sent.filter(opened_at__gt=now - timedelta(hours=1))
+    today, this_hour = sent.filter(opened_at__gt=now - timedelta(days=1)), sent.filter(opened_at__gt=now - WINDOW)
+    limits = [
+        ("inviter", today.filter(player_id=entry.player_id), settings.INVITES_PER_INVITER_DAY),
+        ("recipient", today.filter(invite_phone=invite_phone), settings.INVITES_PER_RECIPIENT_DAY),
+    ]
     for rows, factor in _buckets(entry.client_address or ""):
-        if this_hour.filter(rows).count() >= settings.INVITES_PER_ADDRESS_HOUR * factor:
-            return "address"
-    return ""
+        limits.append(("address", this_hour.filter(rows), settings.INVITES_PER_ADDRESS_HOUR * factor))
+    # All counts in one statement, each a subquery that an index answers.
+    counts = Player.objects.filter(pk=entry.player_id).values_list(*(_count(rows) for _limit, rows, _most in limits))[0]
+    over = (name for (name, _rows, most), count in zip(limits, counts, strict=True) if (count or 0) >= most)
+    return next(over, "")
+
+
+def _count(rows: "QuerySet[Entry]") -> Subquery:
+    one_group = rows.order_by().annotate(all=Value(1)).values("all")
+    return Subquery(one_group.annotate(count=Count("pk")).values("count"), output_field=IntegerField())
 
 
 # --- "Text me my link": the address's limit is told; a number's own limit never is, as it would tell of its stakes

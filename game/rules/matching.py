@@ -1,30 +1,82 @@
-"""Putting two open entries together. Runs inside the transaction of whoever opens one, which holds the locks."""
+"""An entry is activated when its payment succeeds: its lifetime starts, and a waiting opponent makes a match of it.
 
+Two equal stakes that are activated together must not both wait, so activation takes the stake level's lock. It is the
+last lock and is held for few statements: see `game.rules.locks`.
+"""
+
+from datetime import timedelta
+
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
 from game import clock
 from game.models import Entry, Session, life
+from game.rules.ending import end, end_expired
+from game.rules.limits import admit_invite
+from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
-from game.signals import session_committed
+from game.signals import private_match_created, session_committed
+from payments.models import Payment
 
-# Letters and digits alone: sites in front of us may take an address with others for another page's.
+# Letters and digits only: some proxies rewrite addresses with other characters.
 TOKEN_LENGTH = 24
 
 
-def match(entry: Entry, *, paid_now: bool) -> None:
-    """A session with who waits for this entry, if anybody does.
+def activate_paid(payment: Payment) -> Entry | None:
+    """Activate the entry of a payment that has succeeded, also one that has expired. Return the entry, if there is one.
 
-    `paid_now`: its payment's own text will tell of the match, so the session's texts leave this player out.
+    If the player has another active entry, the payment is marked refund due instead. The caller holds the payment's
+    lock.
     """
+    if payment.refund_due or payment.refunded_at or payment.contested:
+        return Entry.objects.filter(payment=payment).first()
+    player = locked_player(payment.phone)
+    mine = Entry.objects.filter(Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player)
+    entries = list(mine.select_related("payment"))
+    entry = next((entry for entry in entries if entry.payment_id == payment.pk), None)
+    if entry is None or entry.opened_at is not None:
+        return entry
+    entry.player = player
+    if any(other.status == Entry.Status.OPEN for other in end_expired(entries)):
+        Payment.objects.filter(pk=payment.pk).update(refund_due=True)
+        payment.refund_due = True
+        if entry.status != Entry.Status.EXPIRED:
+            end([entry], "refund_due")
+    else:
+        activate(entry, paid_now=True)
+    return entry
+
+
+def activate(entry: Entry, *, paid_now: bool = False) -> None:
+    """Start the entry's lifetime and match it with a waiting opponent. The caller holds the player's lock.
+
+    `paid_now`: the message about the payment reports the match too, so the match's own messages leave this player out.
+    """
+    admit_invite(entry)
+    if entry.match_code:
+        _start(entry)
+        private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
+        return
+    lock_level(entry.stake_amount)
     opponent = _opponent(entry)
-    if opponent is not None:
-        _commit_session(opponent, entry, paid_now=paid_now)
+    if opponent is None:
+        _start(entry)
+    else:
+        _match(opponent, entry, paid_now=paid_now)
+
+
+def _start(entry: Entry) -> None:
+    entry.start_life(clock.now())
+    entry.save(
+        update_fields=["status", "reason", "opened_at", "expires_at", "ended_at", "invite_phone", "invite_refused"]
+    )
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """The creator of the match this entry joins, if it is still open; else who waits longest."""
+    """Lock and return the friend whose code this entry joins, if that match still waits; else the longest waiting."""
     waiting = (
-        Entry.objects.select_for_update(of=("self",))
+        Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=entry.stake_amount, status=Entry.Status.OPEN, expires_at__gt=clock.now())
         # Not an entry whose money the provider took back, nor one whose refund has begun.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
@@ -38,7 +90,8 @@ def _opponent(entry: Entry) -> Entry | None:
     return waiting.filter(match_code=None).order_by("opened_at", "pk").first()
 
 
-def _commit_session(first: Entry, second: Entry, *, paid_now: bool) -> None:
+def _match(first: Entry, second: Entry, *, paid_now: bool) -> None:
+    """Make a session of two entries. `first` waited, `second` is activated by this match."""
     now = clock.now()
     session = Session.objects.create(
         token=get_random_string(TOKEN_LENGTH),
@@ -47,9 +100,39 @@ def _commit_session(first: Entry, second: Entry, *, paid_now: bool) -> None:
         created_at=now,
         expires_at=now + life(),
     )
+    second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
-        entry.save(update_fields=["status", "session"])
+    Entry.objects.filter(pk__in=(first.pk, second.pk)).update(
+        status=Entry.Status.MATCHED,
+        session=session,
+        reason="",
+        ended_at=None,
+        # Only `second` has none of these.
+        opened_at=Coalesce("opened_at", Value(now)),
+        expires_at=Coalesce("expires_at", Value(now + life())),
+    )
     session_committed.send_robust(
         Session, session=session, entries=(first, second), told_by_payment=second if paid_now else None
     )
+
+
+# --- entries that a crash or a failing receiver left inactive although they are paid
+
+
+def left_inactive(among: "QuerySet[Payment] | None" = None) -> list[Payment]:
+    return list(
+        (Payment.objects.all() if among is None else among).filter(
+            status=Payment.Status.SUCCESS,
+            refund_due=False,
+            refunded_at=None,
+            contested=False,
+            entry__isnull=False,
+            entry__opened_at=None,
+        )
+    )
+
+
+def lately_collected(window: timedelta) -> "QuerySet[Payment]":
+    """Payments whose money arrived within the window. An index answers it, whatever the size of the table."""
+    return Payment.objects.filter(collected_at__gt=clock.now() - window)

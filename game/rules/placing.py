@@ -1,15 +1,23 @@
-"""Taking a stake: what the API and the pages call."""
+"""Taking a stake: called by the API and the pages.
 
+`place` checks what does not depend on the number, then writes the entry and its payment in one transaction. An entry
+is activated when its payment succeeds (`matching`); with auto-approval that is at once.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext_noop as _
 
-from game.models import Entry
+from game import clock
+from game.models import Entry, Player
 from game.rules.codes import CODE_EXPIRED, give_code, joinable
-from game.rules.ending import end_what_is_over
+from game.rules.ending import end, end_expired
 from game.rules.limits import (
+    WINDOW,
     count_refused_stake,
     count_wrong_code,
     order_invite,
@@ -18,8 +26,8 @@ from game.rules.limits import (
     refuse_unpaid,
     site_of,
 )
-from game.rules.locks import lock_level, locked_player
-from game.rules.opening import has_open_entry, open_entry
+from game.rules.locks import locked_player
+from game.rules.matching import activate
 from game.rules.refused import Refused
 from game.rules.validation import check_amount, payable
 from payments import collecting
@@ -31,7 +39,7 @@ from sms.models import SmsMessage
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A checked order: phones in E.164, whole UGX. `language`: of the page it was placed on."""
+    """A validated stake: phones in E.164, whole UGX. `language`: of the page that it came from."""
 
     phone: str
     amount: int
@@ -45,30 +53,33 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of a stake."""
+    """The new entry, and its invite's message if that is queued already."""
 
     entry: Entry
     invite: SmsMessage | None = None
 
 
 def place(stake: Stake) -> Placed:
-    """Take a stake: a new entry, and with auto-approval its match. Raises Refused; then nothing is written."""
+    """Take a stake. Raise Refused if it is not acceptable; then no entry is written."""
+    approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
-        raise Refused(400, _("You cannot invite yourself: give your friend's number."), "invite_phone")
-    if collecting.is_on() and not settings.MOMO_AUTO_APPROVE and not network_of(stake.phone):
-        raise Refused(400, _("We can collect from MTN and Airtel numbers only: give one of those."), "phone_number")
+        raise Refused(400, _("You cannot invite yourself. Enter your friend's number."), "invite_phone")
+    if collecting.is_on() and not approved and not network_of(stake.phone):
+        raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
     # Checked before anything is read about the number: a refusal must not tell what the number has.
     friend = _friend(stake) if stake.match_code else None
-    if not settings.MOMO_AUTO_APPROVE:
+    if not approved:
         refuse_stakes_from(stake.address)
     try:
         with transaction.atomic():
-            entry = _place(stake, friend)
+            entry = _approved(stake, friend) if approved else _unpaid(stake, friend)
     except Refused:
         count_refused_stake(stake.address)
         raise
-    # Inline delivery has run by now, after the commit, so the invite's row is read afresh.
+    if not approved:
+        return Placed(entry)
+    # Inline delivery has sent the invite after the commit, so its row is read here.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 
@@ -84,31 +95,72 @@ def _friend(stake: Stake) -> Entry:
         raise
 
 
-def _place(stake: Stake, friend: Entry | None) -> Entry:
-    """Write the entry and its payment. Each refusal depends on the number."""
-    approved = settings.MOMO_AUTO_APPROVE
+def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
+    """Write an entry that awaits its payment. It replaces an earlier one that is still unpaid."""
+    if collecting.is_on():
+        # Payments are locked before the player. This also waits for a worker that is claiming one of them.
+        collecting.withdraw(Payment.objects.filter(phone=stake.phone))
     player = locked_player(stake.phone)
-    if approved:
-        # What waits for its payment opens, and is met, under this lock when that comes: until then it is nobody's turn.
-        lock_level(stake.amount)
-    end_what_is_over(player)
-    if has_open_entry(player):
+    known = _known(player)
+    _refuse_second(player, known, friend)
+    _refuse_ringing(stake.phone, known)
+    refuse_unpaid(known)
+    end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
+    return _write(stake, player, approved=False)
+
+
+def _approved(stake: Stake, friend: Entry | None) -> Entry:
+    """Write an entry that counts as paid, and activate it."""
+    player = locked_player(stake.phone)
+    known = _known(player)
+    _refuse_second(player, known, friend)
+    end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
+    entry = _write(stake, player, approved=True)
+    activate(entry)
+    if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
+        raise Refused(409, CODE_EXPIRED, "match_code")  # its time ran out since the code was checked
+    return entry
+
+
+def _known(player: Player) -> Sequence[Entry]:
+    """Return the player's entries that matter to a new stake, each with its payment; expired ones are ended first.
+
+    These are active entries, entries that await their payment, and those of the last hour that were never active.
+    """
+    unfinished = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
+    recent = Q(opened_at=None, created_at__gt=clock.now() - WINDOW)
+    return end_expired(list(Entry.objects.filter(unfinished | recent, player=player).select_related("payment")))
+
+
+def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None) -> None:
+    """Raise Refused if the player has an active entry, or created the match to join."""
+    if any(entry.status == Entry.Status.OPEN for entry in known):
         raise Refused(
-            409, _("You have an open stake already: wait for your opponent, or until it expires."), "phone_number"
+            409, _("You already have an open stake. Wait for your opponent or until it expires."), "phone_number"
         )
     if friend is not None and friend.player_id == player.pk:
         raise Refused(409, _("You cannot join your own match."), "match_code")
-    if not approved:
-        _refuse_ringing(stake.phone)
-        refuse_unpaid(player)
-    Entry.objects.filter(player=player, status=Entry.Status.AWAITING_PAYMENT).update(
-        status=Entry.Status.EXPIRED, reason="replaced"
-    )
+
+
+def _refuse_ringing(phone: str, known: Sequence[Entry]) -> None:
+    """Raise Refused while the phone may show a payment prompt: with two of them a player may pay both."""
+    if not any(entry.payment.asked_at for entry in known):
+        return
+    if wait := collecting.seconds_ringing(phone):
+        raise Refused(
+            409,
+            _("Your phone is still being asked to pay your last stake. Answer there or wait %(seconds)s seconds."),
+            "phone_number",
+            retry_after=wait,
+            seconds=wait,
+        )
+
+
+def _write(stake: Stake, player: Player, *, approved: bool) -> Entry:
+    description = f"PlayMatatu stake {stake.amount}"
     entry = Entry(
         player=player,
-        payment=create_payment(
-            stake.phone, payable(stake.amount), approved=approved, description=f"PlayMatatu stake {stake.amount}"
-        ),
+        payment=create_payment(stake.phone, payable(stake.amount), approved=approved, description=description),
         stake_amount=stake.amount,
         display_name=stake.display_name,
         joins_code=stake.match_code,
@@ -122,27 +174,8 @@ def _place(stake: Stake, friend: Entry | None) -> Entry:
         give_code(entry)
     else:
         entry.save()
-    if approved:
-        open_entry(entry)
-        if stake.match_code and not _met_friend(entry):
-            raise Refused(409, CODE_EXPIRED, "match_code")
     return entry
 
 
-def _refuse_ringing(phone: str) -> None:
-    """Nobody is asked for two stakes at once, or they may pay both."""
-    # First, so that an order which a worker is just claiming is waited for, and seen as ringing.
-    collecting.withdraw(Payment.objects.filter(phone=phone))
-    if wait := collecting.seconds_ringing(phone):
-        raise Refused(
-            409,
-            _("Your phone is still being asked to pay your last stake: answer there, or wait %(seconds)s seconds."),
-            "phone_number",
-            retry_after=wait,
-            seconds=wait,
-        )
-
-
-def _met_friend(entry: Entry) -> bool:
-    """False where the friend's time ran out between the look at the code and the match."""
-    return entry.session is not None and entry.session.entries.filter(match_code=entry.joins_code).exists()
+def _session_of(entry: Entry) -> int | None:
+    return Entry.objects.filter(pk=entry.pk).values_list("session", flat=True).get()

@@ -93,7 +93,7 @@ class World:
         elif fate < 0.3:
             self.acts["broken receiver"] += 1
             with self.monkeypatch.context() as patch:
-                patch.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+                patch.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
                 settle(payment, PAID, by="callback")
             if self.dice.random() < 0.5:
                 return True  # nobody says it again: the chores have to find it

@@ -13,12 +13,13 @@ from django.utils import timezone
 
 from game.models import Entry, Session
 from game.notifications import render
-from game.rules.opening import open_entry
+from game.rules.matching import activate
 from game.signals import private_match_created, session_committed
+from game.tokens import game_link
 from payments.models import Payment
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage
-from sms.outbox import queue_sms, worth_resending
+from sms.outbox import worth_resending
 from sms.testing import Texts, assert_texted
 from sms.text.segments import segments
 from tests.conftest import Sandbox
@@ -235,11 +236,11 @@ def test_what_is_rolled_back_texts_nothing(client: Client, sandbox: Sandbox, mon
     queued = []
 
     def crash(*args: Any, **kwargs: Any) -> None:
-        open_entry(*args, **kwargs)
+        activate(*args, **kwargs)
         queued.append(SmsMessage.objects.count())
         raise RuntimeError("crash before the commit")
 
-    monkeypatch.setattr("game.rules.placing.open_entry", crash)
+    monkeypatch.setattr("game.rules.placing.activate", crash)
     assert post(Client(raise_request_exception=False), phone_number=BOB, stake_amount=1000).status_code == 500
     assert queued == [2]
     assert Session.objects.count() == 0
@@ -258,6 +259,7 @@ def test_one_broken_text_changes_nothing_else(client: Client, monkeypatch: Any, 
 
     with monkeypatch.context() as patch:
         patch.setattr("game.notifications.queue_sms", broken)
+        patch.setattr("game.notifications.queue_many", broken)
         if path == "private":
             created = stake(client, ALICE, create_private=True, invite_phone=BOB)
             assert (created["status"], created["sms_invite"], created["sms_invite_sent"]) == (
@@ -280,10 +282,10 @@ def test_one_broken_text_changes_nothing_else(client: Client, monkeypatch: Any, 
 
 
 def test_one_players_broken_text_leaves_the_others(client: Client, monkeypatch: Any) -> None:
-    def half(phone: str, *args: Any, **kwargs: Any) -> Any:
-        return queue_sms(phone, *args, **kwargs) if phone == "+256772000002" else 1 / 0
+    def half(entry: Entry) -> Any:
+        return game_link(entry) if entry.phone == "+256772000002" else 1 / 0
 
-    monkeypatch.setattr("game.notifications.queue_sms", half)
+    monkeypatch.setattr("game.notifications.game_link", half)
     stake(client, ALICE)
     stake(client, BOB)
     assert [row.phone for row in rows()] == ["+256772000002"]
@@ -304,17 +306,17 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
     settings.MOMO_AUTO_APPROVE = False
     placed = [stake(client, phone, amount) for phone, amount in ((ALICE, 1000), (BOB, 2000), (CAROL, 3000))]
     with monkeypatch.context() as patch:
-        patch.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+        patch.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
         for answer, phone in zip(placed, (ALICE, BOB, CAROL), strict=True):
             paid(client, answer, phone)
     from game import maintenance
-    from game.rules.opening import open_paid
+    from game.rules.matching import activate_paid
 
     def sometimes(payment: Payment) -> Any:
-        return 1 / 0 if payment.amount == 2000 else open_paid(payment)
+        return 1 / 0 if payment.amount == 2000 else activate_paid(payment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(maintenance, "open_paid", sometimes)
+        patch.setattr(maintenance, "activate_paid", sometimes)
         with pytest.raises(CommandError, match="1 could not"):
             call_command("expire_queue")
     states = [status(client, answer["queue_token"])["status"] for answer in placed]

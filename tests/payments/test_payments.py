@@ -177,7 +177,7 @@ def sql_error(*args: Any, **kwargs: Any) -> None:
 def test_what_a_failing_receiver_left_is_opened_later(client: Client, monkeypatch: Any, cure: str) -> None:
     placed = stake(client, ALICE, create_private=True, invite_phone=BOB)
     with monkeypatch.context() as broken:
-        broken.setattr("game.receivers.open_paid", sql_error)
+        broken.setattr("game.receivers.activate_paid", sql_error)
         paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
     assert texts() == []
@@ -193,7 +193,7 @@ def test_what_a_failing_receiver_left_is_opened_later(client: Client, monkeypatc
 def test_what_was_left_unopened_is_played_not_refunded(client: Client, monkeypatch: Any) -> None:
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
-        broken.setattr("game.receivers.open_paid", lambda payment: 1 / 0)
+        broken.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
         paid(client, placed, ALICE)
     stake(client, ALICE, 2000)
     expire_old()
@@ -206,7 +206,7 @@ def test_what_was_left_unopened_is_played_not_refunded(client: Client, monkeypat
 def test_the_queue_is_not_left_by_a_text_that_fails(client: Client, monkeypatch: Any, caplog: Any) -> None:
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
-        broken.setattr("game.notifications.queue_sms", lambda *args, **kwargs: 1 / 0)
+        broken.setattr("game.notifications.queue_many", lambda *args, **kwargs: 1 / 0)
         paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "queued"
     assert "ZeroDivisionError" in caplog.text
@@ -217,7 +217,7 @@ def test_the_queue_is_not_left_by_a_text_that_fails(client: Client, monkeypatch:
 def test_an_sql_error_in_a_receiver_poisons_nothing(client: Client, monkeypatch: Any) -> None:
     first, second = stake(client, ALICE), stake(client, BOB)
     paid(client, first, ALICE)
-    monkeypatch.setattr("game.notifications.queue_sms", sql_error)
+    monkeypatch.setattr("game.notifications.queue_many", sql_error)
     paid(client, second, BOB)
     assert Session.objects.count() == 1
     assert status(client, second["queue_token"])["status"] == "matched"

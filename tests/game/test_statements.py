@@ -1,0 +1,95 @@
+"""The statements of the hot requests on PostgreSQL or SQLite, each with its reason.
+
+A statement that is added needs a line here, and a reason why no other statement has the answer already.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from sms.models import SmsMessage
+from tests.game_helpers import ALICE, BOB, CAROL, paid, paid_stake, post, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Fragments of SQL that tell the statements apart, and why each is needed.
+REASONS = {
+    r"UNION ALL": "limit by address: unpaid and refused stakes",
+    r'INTO "game_player"': "player: create or lock, two stakes of one phone wait for each other",
+    r'FROM "game_entry".*"status" IN .*"opened_at" IS NULL': "player's entries: active, unpaid, recent",
+    r'FROM "game_entry".*"stake_amount" = ': "opponent, locked",
+    r'FROM "game_entry".*"match_code" = ': "private match of the code",
+    r'FROM "game_entry".*"payment_id" = ': "entry of the payment, and an active one of its player",
+    r'INTO "payments_payment"': "payment",
+    r'INTO "game_entry"': "entry",
+    r'COUNT\(U0."id"\)': "limits on invites, all counts",
+    r'FROM "game_wrongcode"': "limit on wrong codes",
+    r'INTO "payments_callback"': "callback as received, before it is read",
+    r'UPDATE "payments_callback"': "callback: payment, answer",
+    r'FROM "payments_payment".*"transaction_id" = ': "payment of the callback",
+    r'FROM "payments_payment".*"id" = ': "payment, locked",
+    r'UPDATE "payments_payment"': "payment settled",
+    r'FROM "game_stakelevel"|INTO "game_stakelevel"': "stake level, locked",
+    r'UPDATE "game_entry"': "entry activated, or both matched",
+    r'INTO "game_session"': "match",
+    r'INTO "sms_smsmessage"': "messages, one INSERT",
+    r"NOTIFY": "wake the SMS workers",
+    r"pg_logical_emit_message": "wait for the disk, after the level's lock is released",
+    r'INTO "payments_paymentevent"': "journal",
+    r'INTO "payments_ledgerentry"': "ledger",
+}
+_CONTROL = re.compile(r"^(BEGIN|COMMIT|SAVEPOINT|RELEASE|ROLLBACK|SET )")
+
+
+def statements(call: Callable[[], Any]) -> list[str]:
+    """Return the reasons of the statements that the call runs, without transaction control."""
+    with CaptureQueriesContext(connection) as captured:
+        call()
+    found = []
+    for query in captured.captured_queries:
+        sql = query["sql"]
+        if not _CONTROL.match(sql):
+            reasons = (reason for pattern, reason in REASONS.items() if re.search(pattern, sql, re.DOTALL))
+            found.append(next(reasons, f"NO REASON: {sql}"))
+    assert [reason for reason in found if reason.startswith("NO REASON")] == []
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _production(settings: Any, client: Client) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
+    # The clocks and the stake level are known after the first requests.
+    for phone in ("0772009001", "0772009002"):
+        paid(client, stake(client, phone), phone)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"create_private": True}, {"create_private": True, "invite_phone": CAROL}],
+    ids=["public", "private", "private with an invite"],
+)
+def test_a_stake_takes_at_most_eight_statements(client: Client, more: dict[str, Any]) -> None:
+    new = statements(lambda: post(client, phone_number=ALICE, stake_amount=1000, **more))
+    again = statements(lambda: post(client, phone_number=ALICE, stake_amount=1000, **more))
+    assert len(new) <= len(again) <= 8, again
+
+
+def test_a_stake_for_a_code_takes_at_most_eight_statements(client: Client) -> None:
+    code = paid_stake(client, ALICE, create_private=True).match_code
+    found = statements(lambda: post(client, phone_number=BOB, stake_amount=1000, match_code=code))
+    assert len(found) <= 8, found
+
+
+def test_a_callback_takes_at_most_fifteen_statements(client: Client) -> None:
+    alice, bob = stake(client, ALICE), stake(client, BOB)
+    waits = statements(lambda: paid(client, alice, ALICE))
+    matched = statements(lambda: paid(client, bob, BOB))
+    assert len(waits) <= len(matched) <= 15, matched
+    # Both messages of a match are one INSERT.
+    assert matched.count(REASONS[r'INTO "sms_smsmessage"']) == 1
+    assert SmsMessage.objects.filter(kind="match_found").count() == 2
