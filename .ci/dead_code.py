@@ -39,7 +39,7 @@ BY_PATTERN = re.compile(
 
 def main() -> int:
     vulture = Vulture(
-        ignore_decorators=["@receiver*", "@admin.*", "@router.*", "@api.*", "@register*", "@field_validator*",
+        ignore_decorators=["@receiver*", "@_on*", "@admin.*", "@router.*", "@api.*", "@register*", "@field_validator*",
                            "@model_validator*", "@pytest.*", "@display*", "@*.get", "@*.post", "@hookimpl*"],
     )  # fmt: skip
     vulture.scavenge(APPS, exclude=["*/migrations/*"])
