@@ -1,4 +1,4 @@
-"""System checks of the settings and the database: what would cost texts, money or trust in production."""
+"""System checks of the settings and the database: faults that would cost messages, money or trust in production."""
 
 import sys
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ _PER_PROCESS = ("locmem", "dummy")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
-# What a writer waits for others on SQLite, at least. Seconds.
-_PATIENCE = 5
+# The shortest busy timeout on SQLite, in seconds.
+_BUSY_TIMEOUT = 5
 
 
 @register
@@ -65,28 +65,28 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # said above
+        return []  # `sms_settings` reports it.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
 
 
 def _database() -> Iterator[CheckMessage]:
-    # A claim is one UPDATE … FROM … RETURNING, and MariaDB, say, can only do one of the two.
+    # A claim is one UPDATE … FROM … RETURNING. MariaDB, for example, lacks it.
     known = connection.vendor in ("postgresql", "sqlite")
     if not known or not connection.features.can_return_columns_from_insert:
         yield Error(
-            "The outbox needs PostgreSQL, or SQLite 3.35 or newer: no text can be claimed on this database.",
-            hint="Set DATABASE_URL to a PostgreSQL database, or use a newer SQLite.",
+            "The outbox needs PostgreSQL, or SQLite 3.35 or newer: no message can be claimed on this database.",
+            hint='Use a PostgreSQL database as DATABASES["default"], or a newer SQLite.',
             id="sms.E003",
         )
     models = list(apps.get_app_config("sms").get_models())
     places = {place(model) for model in models for place in (router.db_for_read, router.db_for_write)}
-    homeless = [model for model in models if not router.allow_migrate_model(DEFAULT_DB_ALIAS, model)]
-    if places != {DEFAULT_DB_ALIAS} or homeless:
+    without_table = [model for model in models if not router.allow_migrate_model(DEFAULT_DB_ALIAS, model)]
+    if places != {DEFAULT_DB_ALIAS} or without_table:
         yield Error(
-            "A database router sends the tables of sms elsewhere: a text must be queued in the transaction of what "
-            "it tells, and is sent from the default database.",
+            "A database router sends the tables of sms elsewhere: a message is queued in the transaction of the change "
+            "that it reports, and is sent from the default database.",
             hint="Let the router leave the app sms in 'default' (DATABASE_ROUTERS).",
             id="sms.E005",
         )
@@ -97,14 +97,14 @@ def _database() -> Iterator[CheckMessage]:
 def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
     if str(options.get("transaction_mode", "")).upper() != "IMMEDIATE":
         yield checks.Warning(
-            "On SQLite transactions that begin by reading fail at once ('database is locked') while another writes.",
+            "On SQLite a transaction that begins with a read fails with 'database is locked' while another one writes.",
             hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] to "IMMEDIATE".',
             id="sms.W006",
         )
-    if float(options.get("timeout", _PATIENCE)) < _PATIENCE:
+    if float(options.get("timeout", _BUSY_TIMEOUT)) < _BUSY_TIMEOUT:
         yield checks.Warning(
-            f"On SQLite a writer must wait for others, for {_PATIENCE} seconds at least.",
-            hint=f'Set DATABASES["default"]["OPTIONS"]["timeout"] to {_PATIENCE} or more; 20 is good.',
+            f"On SQLite a writer must wait for other writers for at least {_BUSY_TIMEOUT} seconds.",
+            hint=f'Set DATABASES["default"]["OPTIONS"]["timeout"] to {_BUSY_TIMEOUT} or more; 20 is good.',
             id="sms.W007",
         )
 
@@ -127,21 +127,19 @@ def _other_packages() -> Iterator[CheckMessage]:
 
 def _times() -> Iterator[CheckMessage]:
     if not settings.USE_TZ:
-        yield Error(
-            "USE_TZ is off: leases and expiry need times with a zone.", hint="Set USE_TZ to True.", id="sms.E006"
-        )
+        yield Error("USE_TZ is off: leases and expiry need aware times.", hint="Set USE_TZ to True.", id="sms.E006")
 
 
 def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
-    given = {
+    values = {
         "SMS_SERVICE_BASE_URL": config.base_url,
         "SMS_SERVICE_USERNAME": config.username,
         "SMS_SERVICE_PASSWORD": config.password,
     }
-    missing = [name for name, value in given.items() if not value]
-    if 0 < len(missing) < len(given):
+    missing = [name for name, value in values.items() if not value]
+    if 0 < len(missing) < len(values):
         yield Error(
-            f"SMS is only half set up, so no text is sent: {' and '.join(missing)} missing.",
+            f"SMS is only half set up, so no message is sent: {' and '.join(missing)} missing.",
             hint="Set all three of SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD, or none.",
             id="sms.E001",
         )
@@ -151,7 +149,7 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
     paths = (config.token_path, config.send_path, config.dlr_path)
     if config.base_url.endswith("/v3") and any(path.startswith("/v3/") for path in paths):
         yield checks.Warning(
-            "SMS_SERVICE_BASE_URL ends in /v3 and so begin the paths: DMark would be asked at /v3/v3/….",
+            "SMS_SERVICE_BASE_URL ends in /v3 and the paths begin with /v3: requests would go to /v3/v3/….",
             hint=f"Set SMS_SERVICE_BASE_URL to {config.base_url.removesuffix('/v3')}.",
             id="sms.W008",
         )
@@ -160,7 +158,7 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
 def _base_url(config: conf.Config) -> Iterator[CheckMessage]:
     if _host(config.base_url) not in ("", *conf.LOOPBACK) and urlsplit(config.base_url).scheme == "http":
         yield checks.Warning(
-            "SMS_SERVICE_BASE_URL is plain HTTP: the password and every text can be read on the way.",
+            "SMS_SERVICE_BASE_URL is plain HTTP: the password and every message can be read on the way.",
             hint="Use https://.",
             id="sms.W001",
         )
@@ -170,8 +168,8 @@ def _cache() -> Iterator[CheckMessage]:
     backend = str(settings.CACHES.get("default", {}).get("BACKEND", ""))
     if any(name in backend for name in _PER_PROCESS):
         yield checks.Warning(
-            "The cache is not shared: each process fetches a token of its own, and the rate limit counts per process.",
-            hint="Use a Redis cache (REDIS_URL).",
+            "The cache is not shared: each process fetches its own token, and the rate limit counts per process.",
+            hint='Use a shared cache, for example Redis, as CACHES["default"].',
             id="sms.W002",
         )
 
@@ -179,13 +177,13 @@ def _cache() -> Iterator[CheckMessage]:
 def _delivery(config: conf.Config) -> Iterator[CheckMessage]:
     if config.delivery == "inline":
         yield checks.Warning(
-            "Texts are sent inline: each request waits for DMark, and nothing is tried again later.",
+            f"Messages are sent inline: each request waits for {conf.PROVIDER}, and nothing is retried later.",
             hint="Set SMS_DELIVERY to worker and run manage.py sms_worker.",
             id="sms.W003",
         )
     if config.delivery == "tasks" and any(name in _tasks_backend() for name in _NO_QUEUE):
         yield checks.Warning(
-            "SMS_DELIVERY is tasks, but the tasks framework runs them at once or not at all: there is no queue.",
+            "SMS_DELIVERY is tasks, but the task backend has no queue: it runs tasks at once, or never.",
             hint="Set TASKS to a backend with a queue, or SMS_DELIVERY to worker.",
             id="sms.W009",
         )
@@ -194,27 +192,27 @@ def _delivery(config: conf.Config) -> Iterator[CheckMessage]:
 def _tasks_framework(config: conf.Config) -> Iterator[CheckMessage]:
     if config.delivery == "tasks" and not any(map(find_spec, ("django.tasks", "django_tasks"))):
         yield Error(
-            "SMS_DELIVERY is tasks, but this Django has no tasks framework, so no text can be handed over.",
+            "SMS_DELIVERY is tasks, but this Django has no tasks framework, so no message can be sent.",
             hint="Install django-tasks (playmatatu-sms[tasks]), or use Django 6.",
             id="sms.E007",
         )
 
 
 def _tasks_backend() -> str:
-    given = getattr(settings, "TASKS", None) or {"default": {"BACKEND": "ImmediateBackend"}}
-    return str(given.get("default", {}).get("BACKEND", ""))
+    backends = getattr(settings, "TASKS", None) or {"default": {"BACKEND": "ImmediateBackend"}}
+    return str(backends.get("default", {}).get("BACKEND", ""))
 
 
 def _reports(config: conf.Config) -> Iterator[CheckMessage]:
     if not dlr_url(1, config):
         yield checks.Warning(
-            "DMark is told no address for its delivery reports.",
+            f"{conf.PROVIDER} gets no URL for its delivery reports.",
             hint="Set SITE_URL and include sms.urls in the URLconf, or set SMS_DLR_ENABLED to false.",
             id="sms.W004",
         )
     elif _host(config.site_url) in ("", *conf.LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https"):
         yield checks.Warning(
-            "SITE_URL is no address that DMark can reach, so no delivery report arrives.",
+            f"SITE_URL is not a URL that {conf.PROVIDER} can reach, so no delivery report arrives.",
             hint="Set SITE_URL to this service's public address, or SMS_DLR_ENABLED to false.",
             id="sms.W005",
         )

@@ -14,6 +14,8 @@ from django.conf import settings
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 
+# The provider's name in sentences for operators. Nothing else outside `sms.dmark` and the sandbox names it in code.
+PROVIDER = "DMark"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DELIVERIES = ("inline", "worker", "tasks")
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")

@@ -1,4 +1,4 @@
-"""`SmsMessage`: at once the outbox, the audit log and what the admin shows; `SmsEvent`: what happened to each."""
+"""The outbox. `SmsMessage` is a message: outbox row, audit log and admin record in one. `SmsEvent` is its history."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from sms.text.redaction import mask_phone
 class Status(models.TextChoices):
     QUEUED = "queued", _("queued")
     SENDING = "sending", _("sending")
-    # DMark was asked and did not answer in full, or not as itself: it may have the text.
+    # The provider may have the message: a send request was ambiguous.
     UNKNOWN = "unknown", _("unknown")
     SENT = "sent", _("sent")
     DELIVERED = "delivered", _("delivered")
@@ -25,7 +25,7 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-# An acceptance by DMark lifts all but these, which are further along already.
+# An acceptance changes any other status to `sent`. These are further along already.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (
     Status.FAILED,
@@ -35,22 +35,22 @@ RESENDABLE = (
     Status.RATE_LIMITED,
     Status.DISABLED,
 )
-# Ends after which nobody can say that the phone has the text.
+# Final statuses without proof that the phone has the message.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
 
 class SmsMessage(models.Model):
-    """One text to one phone. Times are aware and UTC."""
+    """One message to one phone. Times are aware."""
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
     text = models.TextField()
     kind = models.CharField(max_length=40, blank=True, default="")
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     dedupe_key = models.CharField(_("reference"), max_length=200, null=True, blank=True, unique=True)
-    provider_id = models.CharField(_("DMark's id"), max_length=100, blank=True, default="")
+    provider_id = models.CharField(_("provider's id"), max_length=100, blank=True, default="")
     attempts = models.PositiveIntegerField(_("send requests"), default=0)
-    retries = models.PositiveIntegerField(_("times put back for later"), default=0)
+    retries = models.PositiveIntegerField(_("retries"), default=0)
     # Requests that were written and got no complete answer: each may have brought the message to the phone.
     ambiguous_requests = models.PositiveSmallIntegerField(
         _("ambiguous requests"), default=0, db_default=0, db_column="doubts"
@@ -61,16 +61,16 @@ class SmsMessage(models.Model):
     expires_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
-    # When its link was opened first: that it helped, not by whom.
+    # The first click on its link.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # What it costs, kept because the text may be blanked; 0: queued before this was counted. The default is the
-    # database's too, so that a process of the version before may still queue while this one is rolled out.
+    # SMS segments, kept because the text may be erased. 0: queued before segments were counted. The column has a
+    # default, so that a process of the former version can still queue during a rollout.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    # The text holds a link that is a credential (SMS_REDACT), to be blanked once nobody needs it.
+    # The text holds a link that is a credential (SMS_REDACT). It is blanked after delivery or expiry.
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
-    # When DMark was last asked for a report that never came.
+    # The last poll for a missing delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Who sends it now, and until when the others leave it alone.
+    # The sender that has claimed the message, and the end of its lease.
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -84,7 +84,7 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # Partial, so that a claim costs the same with a million old rows as with none.
+            # Partial, so that a million old rows do not slow a claim down.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
@@ -100,7 +100,7 @@ class SmsMessage(models.Model):
 
 
 class SmsEvent(models.Model):
-    """A line of a message's way: a request to DMark, a report of DMark's, an act of an operator."""
+    """An event in a message's history: a request to the provider, a delivery report, an operator's action, a click."""
 
     class What(models.TextChoices):
         ATTEMPT = "attempt", _("attempt")
@@ -116,8 +116,8 @@ class SmsEvent(models.Model):
     attempt = models.PositiveSmallIntegerField(default=0)
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
-    answer = models.TextField(_("DMark's answer, cut short and redacted"), blank=True, default="")
-    # What it means for all texts, not for this one alone: a value of `sms.errors.Trouble`.
+    answer = models.TextField(_("provider's response, truncated and redacted"), blank=True, default="")
+    # The trouble that this failure means for all messages: a value of `sms.errors.Trouble`.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="")
     ms = models.PositiveIntegerField(_("milliseconds"), default=0)
@@ -132,17 +132,17 @@ class SmsEvent(models.Model):
 
 
 class SmsWorker(models.Model):
-    """A running `sms_worker`, which says every few seconds that it lives. Deleted by one that ends in order."""
+    """A running `sms_worker`. It updates its row every few seconds, and deletes it on a regular stop."""
 
     claimer = models.CharField(max_length=32, unique=True)
     name = models.CharField(_("host and process"), max_length=100)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # Why it does not send: a value of `sms.errors.Trouble`, and DMark's words; empty while it does.
+    # The reason why it does not send: a value of `sms.errors.Trouble`, and a sentence. Empty while it sends.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
-    # What is with DMark at this moment: how many texts, since when the longest of them, and at which step that is.
+    # Messages in flight: their number, and the start and the step of the one that has taken longest.
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
@@ -157,7 +157,7 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """How many texts of a kind a past day had in each status; kept when the texts themselves are deleted."""
+    """The number of messages of a past day by kind and status. It is kept when the messages are deleted."""
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")
@@ -174,7 +174,7 @@ class SmsDay(models.Model):
 
 
 class SmsPause(models.Model):
-    """An operator's order that no text leaves for now, or none of a kind. Who resumes deletes it."""
+    """An operator's pause of all sending, or of one kind. Resuming deletes the row."""
 
     ALL = "*"
 
@@ -216,8 +216,8 @@ class SmsSuppression(models.Model):
 
     class Meta:
         db_table = "sms_smsnever"  # its name before the model was renamed
-        verbose_name = _("number that is never texted")
-        verbose_name_plural = _("numbers that are never texted")
+        verbose_name = _("suppressed number")
+        verbose_name_plural = _("do-not-text list")
 
     def __str__(self) -> str:
         return mask_phone(self.phone)
@@ -270,17 +270,17 @@ class SmsDismissal(models.Model):
 
 
 class SmsAlert(models.Model):
-    """Something of which a person is told once when it begins and once when it ends; gone when both are done."""
+    """An alert: sent once when a problem begins and once when it ends. The row is deleted after both."""
 
     name = models.CharField(max_length=60, unique=True)
     text = models.TextField()
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # What of the present news, its begin or its end, is out.
+    # The channels through which the current notice (begin or end) has been sent.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # Who tells it now has until then; of two workers one does.
+    # The worker that sends the notice has a lease until then, so that only one worker sends it.
     busy_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:

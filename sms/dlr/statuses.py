@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from sms import clock
+from sms.conf import PROVIDER
 from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
@@ -63,7 +64,7 @@ def _apply(message: SmsMessage, word: str) -> None:
         message.text, message.holds_link = blank_link(message.text), False
     elif word and _may_have_been_sent(message):
         if final == Status.UNDELIVERED:
-            message.status, message.error = Status.UNDELIVERED, f"DMark could not deliver it ({word})."
+            message.status, message.error = Status.UNDELIVERED, f"{PROVIDER} could not deliver it ({word})."
         elif before != Status.SENT:
             message.status, message.error = Status.SENT, ""
     if message.status != before:

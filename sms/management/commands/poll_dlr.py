@@ -4,6 +4,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sms.conf import PROVIDER
 from sms.dlr import polling
 from sms.errors import SmsError
 from sms.models import Status
@@ -12,7 +13,7 @@ _STEP = 50
 
 
 class Command(BaseCommand):
-    help = "Poll DMark for missing delivery reports on messages sent within the last day."
+    help = f"Poll {PROVIDER} for missing delivery reports on messages sent within the last day."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from sms.conf import PROVIDER
 from sms.errors import (
     AuthenticationFailed,
     InvalidPhone,
@@ -47,4 +48,4 @@ class Command(BaseCommand):
             raise CommandError(f"Not sent (setting): {error}") from None
         except ValueError as error:
             raise CommandError(f"Not sent (bad text): {error}") from None
-        self.stdout.write(f"{sent.status}: DMark's id {sent.provider_id or 'none given'} (message {sent.pk})")
+        self.stdout.write(f"{sent.status}: {PROVIDER}'s id {sent.provider_id or 'none given'} (message {sent.pk})")

@@ -1,0 +1,94 @@
+"""A gateway: speaks DMark's requests to playmatatu-sms, and sends through Africa's Talking. Standard library only.
+
+Its only state is in memory: the URLs for the delivery reports of the last 100,000 messages.
+"""
+
+import json
+import os
+import secrets
+from collections import OrderedDict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import parse_qsl, urlencode
+from urllib.request import Request, urlopen
+
+URL = os.environ.get("AT_URL", "https://api.africastalking.com/version1/messaging")
+USERNAME, API_KEY = os.environ["AT_USERNAME"], os.environ["AT_API_KEY"]
+# The credentials that playmatatu-sms uses (SMS_SERVICE_USERNAME, SMS_SERVICE_PASSWORD), and the token they buy.
+OURS = (os.environ["GATEWAY_USERNAME"], os.environ["GATEWAY_PASSWORD"])
+TOKEN = secrets.token_urlsafe(32)
+TIMEOUT = 8  # seconds, less than SMS_READ_TIMEOUT
+# Africa's Talking: 100 processed, 101 sent, 102 queued. Its words for final statuses.
+ACCEPTED = (100, 101, 102)
+FINAL = {"Success": "DELIVERED", "Failed": "FAILED", "Rejected": "REJECTED"}
+
+report_urls: "OrderedDict[str, str]" = OrderedDict()
+
+
+def post(url: str, form: dict[str, str], headers: dict[str, str]) -> tuple[int, bytes]:
+    try:
+        with urlopen(Request(url, urlencode(form).encode(), headers), timeout=TIMEOUT) as response:
+            return response.status, response.read(65536)
+    except HTTPError as error:
+        return error.code, error.read(65536)
+
+
+def send(message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Send one message. Returns the status and body of DMark's response.
+
+    504 means that the provider may have the message. After any other 5xx playmatatu-sms sends it again.
+    """
+    form = {"username": USERNAME, "to": "+256" + message["numbers"].removeprefix("0"), "message": message["msg"]}
+    try:
+        status, body = post(URL, form, {"apiKey": API_KEY, "Accept": "application/json"})
+    except OSError:
+        return 504, {"description": "No complete response from Africa's Talking", "status_code": "504"}
+    if not 200 <= status < 300:
+        return status, {"description": body.decode("utf-8", "replace")[:200], "status_code": str(status)}
+    recipient = json.loads(body)["SMSMessageData"]["Recipients"][0]
+    if recipient["statusCode"] not in ACCEPTED:
+        return 400, {"msg_id": "", "description": str(recipient["status"]), "status_code": "400"}
+    if message.get("dlr_url"):
+        report_urls[recipient["messageId"]] = message["dlr_url"]
+        if len(report_urls) > 100_000:
+            report_urls.popitem(last=False)
+    return 201, {"msg_id": recipient["messageId"], "description": "Message accepted", "status_code": "201"}
+
+
+class Gateway(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/report":  # the callback URL that you set for delivery reports at Africa's Talking
+            return self.report(dict(parse_qsl(body.decode())))
+        data = json.loads(body)
+        if self.path == "/api/get_token/":
+            if (data.get("username"), data.get("password")) == OURS:
+                return self.answer(200, {"access_token": TOKEN, "status_code": "200"})
+            return self.answer(401, {"description": "Invalid username or password", "status_code": "401"})
+        if self.headers["authToken"] != TOKEN:  # after a restart too; playmatatu-sms then fetches a new one
+            return self.answer(401, {"description": "Invalid auth token", "status_code": "401"})
+        if self.path == "/v3/api/send_sms/":
+            return self.answer(*send(data))
+        return self.answer(404, {"description": "Unknown message", "status_code": "404"})
+
+    def report(self, form: dict[str, str]) -> None:
+        url = report_urls.get(form.get("id", ""))
+        if url:
+            post(url, {"status": FINAL.get(form["status"], "PENDING")}, {})
+        self.answer(200, {"status": "received"})
+
+    def answer(self, status: int, data: dict[str, Any]) -> None:
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Log nothing: a line would hold a phone number."""
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8026"))), Gateway).serve_forever()
