@@ -1,4 +1,4 @@
-"""Makes `phones.png` and `pages.png` anew, in a browser, on a fresh site that `make run` has started:
+"""Make `phones.png`, `pages.png` and `story.gif` in a browser, on a fresh site that `make run` has started.
 
 .venv/bin/python docs/screenshots/make.py [SITE [SANDBOX]]
 """
@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from story import Story
 
 HERE = Path(__file__).parent
 SITE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
@@ -24,49 +25,75 @@ def main() -> None:
         pages, phones = play(browser)
         (HERE / "phones.png").write_bytes(phones)
         (HERE / "pages.png").write_bytes(side_by_side(browser, pages))
+        story(browser, HERE / "story.gif")
         browser.close()
 
 
 def play(browser: Browser) -> tuple[list[bytes], bytes]:
-    """A match from the form to its page: the pages on the way, and the phones while one of them asks."""
+    """Play from the form to the match; return pictures of the pages, and one of the phones with a payment prompt."""
     alice, bob, carol = player(browser), player(browser, dark=True), player(browser)
     phones = browser.new_context(viewport={"width": 1280, "height": 680}).new_page()
     phones.goto(SANDBOX)
-
-    def tap(number: str, button: str) -> None:
-        phones.get_by_role("region", name=number).get_by_role("button", name=button, exact=True).click()
-
     fill(carol, "/", "0782 000 003", "Carol", "1000", "Anyone")
     carol.get_by_role("button", name="Pay").click()
-    tap("0782 000 003", "Decline")
+    tap(phones, "0782 000 003", "Decline")
     fill(alice, "/", "0772 000 001", "Alice", "5000", "Invite a friend")
     alice.get_by_label("Your friend's number").fill("0752 000 002")
-    alice.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    at_top(alice)
     shots = [alice.screenshot()]
     alice.get_by_role("button", name="Pay").click()
     alice.get_by_role("heading", name="Confirm").wait_for()
     shots.append(alice.screenshot())
-    tap("0772 000 001", "Pay")
+    tap(phones, "0772 000 001", "Pay")
     alice.locator(".invite", has_text="has been delivered").wait_for()
     shots.append(alice.screenshot())
-    [link] = [text["text"].split()[-1] for text in inbox() if "Join my" in text["text"]]
-    fill(bob, link.removeprefix(SITE), "0752 000 002", "Bob")
-    bob.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    fill(bob, invite(), "0752 000 002", "Bob")
+    at_top(bob)
     shots.append(bob.screenshot())
     bob.get_by_role("button", name="Pay").click()
     phones.get_by_role("region", name="0752 000 002").get_by_text("Airtel Money").wait_for()
-    phones.wait_for_timeout(2000)  # until the reports are in, and nothing moves
+    phones.wait_for_timeout(2000)  # until the delivery reports are in
+    at_top(phones)
     asking = phones.screenshot()
-    tap("0752 000 002", "Pay")
+    tap(phones, "0752 000 002", "Pay")
     alice.get_by_role("heading", name="Your match").wait_for()
-    alice.locator("main").get_by_text("is here").first.wait_for()
+    alice.get_by_text("is here", exact=True).wait_for()
     shots.append(alice.screenshot())
     return shots, asking
 
 
-def player(browser: Browser, *, dark: bool = False) -> Page:
+def story(browser: Browser, path: Path) -> None:
+    """Play a match once more and film the page beside the phones of both players."""
+    alice, bob = player(browser, height=500), player(browser, height=500)
+    phones = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    phones.goto(SANDBOX)
+    story = Story(phones, "0772 000 011", "0752 000 012")
+    fill(alice, "/", "0772 000 011", "Alice", "5000", "Invite a friend")
+    alice.get_by_label("Your friend's number").fill("0752 000 012")
+    at_top(alice)
+    story.shoot("Alice stakes 5,000 UGX and invites Bob", alice, 2.5)
+    alice.get_by_role("button", name="Pay").click()
+    alice.get_by_role("heading", name="Confirm").wait_for()
+    story.shoot("Her phone asks her to pay", alice, 2.5)
+    tap(phones, "0772 000 011", "Pay")
+    alice.locator(".invite", has_text="has been delivered").wait_for()
+    story.shoot("She has paid: Bob gets the invite by SMS", alice, 3)
+    fill(bob, invite(), "0752 000 012", "Bob")
+    at_top(bob)
+    story.shoot("Bob opens its link", bob, 2.5)
+    bob.get_by_role("button", name="Pay").click()
+    bob.get_by_role("heading", name="Confirm").wait_for()
+    story.shoot("His phone asks him to pay", bob, 2.5)
+    tap(phones, "0752 000 012", "Pay")
+    bob.get_by_role("heading", name="Your match").wait_for()
+    alice.get_by_text("is here", exact=True).wait_for()
+    story.shoot("He has paid: both get the link to the match", bob, 3)
+    story.save(path)
+
+
+def player(browser: Browser, *, dark: bool = False, height: int = HEIGHT) -> Page:
     scheme = "dark" if dark else "light"
-    return browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme).new_page()
+    return browser.new_context(viewport={"width": WIDTH, "height": height}, color_scheme=scheme).new_page()
 
 
 def fill(page: Page, path: str, number: str, name: str, amount: str = "", opponent: str = "") -> None:
@@ -78,9 +105,21 @@ def fill(page: Page, path: str, number: str, name: str, amount: str = "", oppone
         page.get_by_label(opponent).check()
 
 
-def inbox() -> list[dict[str, str]]:
+def at_top(page: Page) -> None:
+    """Remove the focus and scroll up, for a picture."""
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+
+
+def tap(phones: Page, number: str, button: str) -> None:
+    """Press a button of the payment prompt on a phone."""
+    phones.get_by_role("region", name=number).get_by_role("button", name=button, exact=True).click()
+
+
+def invite() -> str:
+    """The path of the newest invite's link."""
     with urllib.request.urlopen(f"{SANDBOX}/inbox.json", timeout=5) as answer:  # noqa: S310
-        return list(json.load(answer))
+        text = next(text["text"] for text in json.load(answer) if "Join my" in text["text"])
+    return str(text.split()[-1].removeprefix(SITE))
 
 
 def side_by_side(browser: Browser, pictures: list[bytes]) -> bytes:
