@@ -1,11 +1,12 @@
 """Django's cache, which may be down: then every call answers as if nothing were stored, with a warning now and then."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.core.cache import cache
+
+from sms import clock
 
 try:
     from django_redis.client import DefaultClient
@@ -25,13 +26,13 @@ _rest_until = 0.0
 def guarded(call: Callable[[], T], default: T) -> T:
     """The call's answer, or `default` when the cache is out of reach."""
     global _last_warning, _rest_until
-    if time.monotonic() < _rest_until:
+    if clock.monotonic() < _rest_until:
         return default
     try:
         return call()
     # Each backend has errors of its own, and none of them may cost a text.
     except Exception as error:  # noqa: BLE001
-        now = time.monotonic()
+        now = clock.monotonic()
         _rest_until = now + _REST
         if now - _last_warning >= _WARN_EVERY:
             _last_warning = now

@@ -1,0 +1,40 @@
+"""Run seeds: `python -m tests.simulation 1-1000`, or `make simulate SEEDS=1-1000`. Exit 1 if an invariant fails."""
+
+import os
+import sys
+import time
+
+os.environ["DATABASE_URL"] = "sqlite://:memory:"
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
+os.environ.setdefault("SECRET_KEY", "s" * 50)
+os.environ.setdefault("DEBUG", "true")
+
+
+def main(arguments: list[str]) -> int:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0, skip_checks=True)
+    from tests.simulation.run import run_seed, shrink
+
+    first, _, last = (arguments[0] if arguments else "1-100").partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    began, failed, hours = time.process_time(), 0, 0.0
+    for seed in seeds:
+        result = run_seed(seed)
+        hours += result.seconds / 3600
+        if len(seeds) == 1 or result.violation:
+            sys.stdout.write(f"seed {seed}: {result.violation or 'no violation'}\n{result.describe()}\n")
+        if result.violation:
+            failed += 1
+            sys.stdout.write(f"  fails with these profiles alone: {', '.join(shrink(seed)) or 'none'}\n\n")
+        sys.stdout.flush()
+    cpu = time.process_time() - began
+    sys.stdout.write(f"{len(seeds)} seeds, {failed} violations, {hours:.1f} simulated hours in {cpu:.0f} s of CPU\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,317 @@
+"""One scenario for each fault that was found in the sender. `docs/simulation.md` lists them with the seeds."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from sms import outbox
+from sms.models import SmsEvent, SmsMessage, SmsPause
+from sms.worker import recorder
+from sms.worker.worker import Options
+from tests.simulation.network import ANSWERED, SILENT, Plan
+from tests.simulation.world import LEASE, World, simulated
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="the simulation uses SQLite in memory"),
+]
+
+
+def statuses(world: World) -> dict[str, int]:
+    return dict(world.rows("SELECT status, count(*) FROM sms_smsmessage GROUP BY status"))  # type: ignore[arg-type]
+
+
+def options(**values: Any) -> Options:
+    return Options(**({"in_flight": 8, "batch": 6, "lease": LEASE, "maintenance": 1e9} | values))
+
+
+def test_a_busy_worker_sleeps_and_frees_what_another_left() -> None:
+    """Finding 5: 179,345 row updates in 12 s, and leases that were never freed."""
+    with simulated(5) as world:
+        world.provider.behave = lambda number: (Plan(2.5), True)
+        world.backlog(range(300))
+        world.worker("one")
+        killed = world.worker("two")
+        world.run(10)
+        world.kill(killed)
+        world.run(10 + 4 * LEASE)
+        assert world.rows("SELECT 1 FROM sms_smsmessage WHERE claim = ?", killed.worker.claimer) == []
+        world.run(120)
+        assert statuses(world) == {"sent": 300}
+        world.check()
+        world.finish()
+
+
+def test_a_paused_worker_sleeps() -> None:
+    """Finding 5: with sending paused 2.4 s of CPU in 12 s."""
+    with simulated(51) as world:
+        world.provider.behave = lambda number: (Plan(0.01, ANSWERED, 503), False)
+        world.backlog(range(100))
+        one = world.worker("one")
+        world.run(30)
+        assert one.worker.breaker.is_open
+        turns = one.turns
+        world.run(60)
+        assert one.turns - turns < 150
+
+
+@pytest.mark.parametrize(("judge", "cache"), [(1.1, 0.0005), (8.0, 0.0005), (0.0, 0.6), (2.0, 1.5)])
+def test_slow_eligibility_keeps_no_message(judge: float, cache: float) -> None:
+    """Finding 6: nothing left, forever."""
+    with simulated(6, rate_limit=8) as world:
+        world.judge_seconds, world.cache.latency = judge, cache
+        world.backlog(range(30))
+        world.worker("one")
+        world.run(200)
+        assert statuses(world) == {"sent": 30}
+        world.check()
+        world.finish()
+
+
+@pytest.mark.parametrize("step", [-0.5, -60.0])
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_inline_sends_after_the_clock_was_set_back(step: float, attempts: int) -> None:
+    """Finding 7: 20 of 20 messages stayed queued."""
+    with simulated(7) as world:
+        process = world.process("inline", delivery="inline")
+
+        def send() -> None:
+            world.phones[1] = "0772000001"
+            outbox.queue_sms("0772000001", "message 1")
+
+        world.do(process, send)
+        world.run(5)
+        assert statuses(world) == {"sent": 1}
+        SmsMessage.objects.update(status="unknown", attempts=attempts)
+        world.clock.database_offset += step
+        world.do(process, lambda: outbox.resend(SmsMessage.objects.all(), "grace"))
+        world.run(10)
+        assert statuses(world) == {"sent": 1}
+
+
+def test_a_key_that_expires_between_two_calls_lets_one_message_pass() -> None:
+    """Finding 9: 27 of 49 gaps were too short."""
+    with simulated(9, rate_limit=8) as world:
+        world.worker("one")
+        world.scheduler.call_at(1.0, world.queue, 0, "0772999999")
+        world.run(8.5)
+        for number in range(1, 7):
+            world.queue(number, "0772999999")
+        get_many = world.cache.get_many
+
+        def expire(keys: list[str]) -> dict[str, Any]:
+            world.cache._data.clear()
+            world.cache.get_many = get_many  # type: ignore[method-assign]
+            return get_many(keys)
+
+        world.cache.get_many = expire  # type: ignore[method-assign]
+        world.run(10)
+        assert len(world.provider.sent) == 2
+        world.run(120)
+        assert statuses(world) == {"sent": 7}
+        world.check()
+
+
+@pytest.mark.parametrize("step", [-60.0, -20.0, 20.0, 60.0])
+def test_a_clock_that_steps_takes_no_lease_of_a_worker_that_runs(step: float) -> None:
+    """Finding 10: a worker freed its own messages in flight, 321 copies of 768."""
+    with simulated(10) as world:
+        world.clock_stepped = True
+        world.provider.behave = lambda number: (Plan(2.5), True)
+        world.backlog(range(120))
+        for name in ("one", "two"):
+            world.worker(name)
+
+        for when, offset in ((4.0, step), (11.0, 0.0), (17.3, step)):
+            world.at(when, "the database's clock is set", setattr, world.clock, "database_offset", offset)
+        world.run(200)
+        assert not world.freed
+        assert len(world.provider.sent) == 120
+        assert statuses(world) == {"sent": 120}
+
+
+def test_receivers_that_hang_stop_no_message() -> None:
+    """Finding 11: sending stopped after 200 batches."""
+    with simulated(11) as world:
+        world.receiver_seconds = 1e6
+        world.backlog(range(500))
+        one = world.worker("one", options(in_flight=1, batch=1))
+        world.run(240)
+        assert statuses(world) == {"sent": 500}
+        assert one.worker.recorder.signals.behind() > 200
+
+
+def test_no_request_leaves_after_its_lease() -> None:
+    """Finding 12: 64 of 64 messages were accepted twice when one worker's database hung."""
+    with simulated(12) as world:
+        world.provider.behave = lambda number: (
+            (Plan(1.2, ANSWERED, 503), False) if world.now < 16 else (Plan(0.05), True)
+        )
+        world.backlog(range(20))
+        hung = world.worker("hung")
+        world.run(0.5)
+        hung.db_hangs_until = 30.0
+        world.scheduler.call_at(2.0, world.worker, "other")
+        world.run(100)
+        world.check()
+
+
+@pytest.mark.parametrize("pause", [0.4, 3.0, 9.0])
+def test_a_crash_loop_sends_four_copies_at_most(pause: float) -> None:
+    """Finding 13: six kills, six copies of each."""
+    with simulated(13) as world:
+        world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
+        world.backlog(range(5))
+        when = 0.0
+        while when < 150:
+            process = world.worker(f"worker{when}")
+            world.run(when + pause)
+            world.kill(process)
+            when += pause + 0.1
+        world.worker("last")
+        world.run(900)
+        assert max(len(sent) for sent in world.provider.by_number.values()) <= 4
+        assert statuses(world) == {"unknown": 5}
+
+
+def test_inline_counts_its_first_request_before_the_second() -> None:
+    with simulated(131) as world:
+        world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
+        process = world.process("inline", delivery="inline")
+        world.phones[1] = "0772000001"
+        world.do(process, lambda: outbox.queue_sms("0772000001", "message 1"))
+        world.run(4.5)
+        world.kill(process)
+        assert len(world.provider.sent) == 2
+        world.worker("one")
+        world.run(60)
+        assert SmsMessage.objects.get().ambiguous_requests >= 3
+
+
+def test_an_exception_while_concluding_keeps_no_other_message(monkeypatch: Any) -> None:
+    """Finding 16: the rest of the batch stayed `sending`, and SIGTERM queued what DMark had."""
+    log_exchange = recorder.log_exchange
+
+    def broken(message: Any, exchange: Any) -> None:
+        if message.text == "message 3":
+            raise ValueError("a defect")
+        log_exchange(message, exchange)
+
+    monkeypatch.setattr(recorder, "log_exchange", broken)
+    with simulated(16) as world:
+        world.backlog(range(20))
+        world.worker("one")
+        world.run(20)
+        assert statuses(world) == {"sent": 20}
+        assert len(world.provider.sent) == 20
+        world.finish()
+
+
+def test_kept_connections_that_were_closed_cost_no_minute() -> None:
+    """Finding 17: 562 of 2,000 waited for 60 s."""
+    with simulated(17) as world:
+        world.provider.loses_kept_connections = 1.0
+        world.backlog(range(60))
+        world.worker("one")
+        world.run(20)
+        assert statuses(world) == {"sent": 60}
+
+
+def test_a_database_that_hangs_delays_sigterm_less_than_30_s() -> None:
+    """Finding 18: 45 s without a request, and SIGTERM not done after 40 s."""
+    with simulated(18) as world:
+        world.backlog(range(30))
+        one = world.worker("one")
+        world.run(0.6)
+        one.db_hangs_until = 1e6
+        world.run(3)
+        world.stop(one)
+        world.run(33.5)
+        assert one.exited is not None
+
+
+def test_one_hung_backend_is_left_for_another() -> None:
+    with simulated(181) as world:
+        one = world.worker("one")
+        world.run(1)
+        one.db_hangs_until = 1e6
+        abort = world._abort_statement
+
+        def new_connection(connection: Any) -> None:
+            one.db_hangs_until = 0.0
+            abort(connection)
+
+        world._shut_down = new_connection
+        world.queue(1)
+        world.run(1 + LEASE + 2)
+        assert statuses(world) == {"sent": 1}
+
+
+def test_200_messages_to_one_phone_are_logged_once_each() -> None:
+    """Finding 20: 2,556 rate-limit events for 61 sends."""
+    with simulated(20, rate_limit=8) as world:
+        world.backlog(range(200), phone="0772999999")
+        world.worker("one")
+        world.run(400)
+        sent = len(world.provider.sent)
+        assert 45 <= sent <= 50
+        assert SmsEvent.objects.filter(step="throttle").count() <= 200
+        world._check_rate()
+
+
+def test_a_provider_that_takes_messages_and_answers_500_gets_few_copies() -> None:
+    """Finding 20: 63 copies in 21 rounds within an hour."""
+    with simulated(201) as world:
+        world.provider.behave = lambda number: (Plan(0.05, ANSWERED, 500), True)
+        world.backlog(range(1))
+        world.worker("one")
+        world.run(300)
+        assert len(world.provider.sent) == 4 * 3
+        world.run(3700)
+        assert len(world.provider.sent) <= 4 * 3 + 6 * 3
+
+
+def test_sigterm_with_a_backlog_sleeps() -> None:
+    """Finding 22: 12,428 passes in 1.9 s."""
+    with simulated(22) as world:
+        world.provider.behave = lambda number: (Plan(2.9), True)
+        world.backlog(range(500))
+        one = world.worker("one")
+        world.run(10)
+        steps = world.scheduler.steps
+        world.stop(one)
+        world.run(15)
+        assert one.exited is True
+        assert world.scheduler.steps - steps < 500
+
+
+def test_an_exception_while_finishing_loses_no_result(monkeypatch: Any) -> None:
+    """Finding 22: the worker ended with results unrecorded."""
+    with simulated(221) as world:
+        world.provider.behave = lambda number: (Plan(2.0), True)
+        world.backlog(range(30))
+        one = world.worker("one")
+        world.run(3.5)
+        write, failures = one.worker.recorder.write, [1, 2]
+
+        def broken() -> None:
+            if failures:
+                failures.pop()
+                raise ValueError("a defect")
+            write()
+
+        one.worker.recorder.write = broken
+        world.finish()
+        assert one.exited is True
+        assert statuses(world).keys() == {"sent", "queued"}
+        assert statuses(world)["sent"] == len(world.provider.sent)
+
+
+def test_a_paused_kind_is_not_sent_and_costs_no_turns() -> None:
+    with simulated(202) as world:
+        world.backlog(range(50))
+        SmsPause.objects.create(kind="", reason="test", actor="grace")
+        one = world.worker("one")
+        world.run(30)
+        assert (statuses(world), one.turns < 120) == ({"queued": 50}, True)

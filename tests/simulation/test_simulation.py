@@ -1,0 +1,32 @@
+"""Seeds: each draws workers, messages and whole fault profiles. `make simulate SEEDS=…` runs more of them."""
+
+import time
+
+import pytest
+from django.db import connection
+
+from tests.simulation.run import run_seed
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="the simulation uses SQLite in memory"),
+]
+
+# Ten tests, so that they run in parallel: 250 seeds take about 50 s of CPU.
+CHUNK, CHUNKS = 25, 10
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_seeds(chunk: int) -> None:
+    for seed in range(chunk * CHUNK + 1, (chunk + 1) * CHUNK + 1):
+        played = run_seed(seed)
+        assert played.violation is None, f"seed {seed}: {played.violation}\n{played.describe()}"
+
+
+def test_a_seed_replays_exactly() -> None:
+    for seed in (3, 24, 67):
+        first, time_before = run_seed(seed), time.monotonic()
+        second = run_seed(seed)
+        assert (first.digest, first.schedule, first.seconds) == (second.digest, second.schedule, second.seconds)
+        assert time.monotonic() > time_before
+        assert run_seed(seed + 1).digest != first.digest

@@ -1,0 +1,551 @@
+"""A simulated world: processes, database, cache and provider, the seams put in place, and the invariants."""
+
+import gc
+import logging
+import os
+import random
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
+
+from django.db import OperationalError, connection
+
+from sms import cache as sms_cache
+from sms import clock, conf, outbox, owners, runtime
+from sms.dmark import access_token, blocking
+from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
+from sms.signals import sms_sent
+from sms.worker import statement_timeout
+from sms.worker.engine import transport
+from sms.worker.worker import UNRECORDED, Options, Worker
+from tests.simulation.network import Provider, SimCurl, SimMulti
+from tests.simulation.runtime import BASE, SimClock, SimRuntime
+from tests.simulation.scheduler import Killed, Process, Scheduler, Spinning
+
+LEASE, IN_FLIGHT = 6.0, 8
+CONFIG = replace(
+    conf.current(),
+    base_url="http://dmark.test",
+    username="u",
+    password="p",
+    connect_timeout=1.0,
+    read_timeout=3.0,
+    rate_limit=0,
+    lease=LEASE,
+    delivery="worker",
+    life=3600.0,
+    categories={},
+)
+
+
+class Violation(AssertionError):
+    """An invariant does not hold. `invariant`: its number in docs/simulation.md."""
+
+    def __init__(self, invariant: int, text: str) -> None:
+        self.invariant = invariant
+        super().__init__(f"invariant {invariant}: {text}")
+
+
+class _Wrappers:
+    """Django's execute wrappers, of the running process and not of the shared connection."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def _list(self) -> list[Any]:
+        task = self._world.scheduler.current
+        return task.process.wrappers if task else []
+
+    def append(self, wrapper: Any) -> None:
+        self._list().append(wrapper)
+
+    def remove(self, wrapper: Any) -> None:
+        self._list().remove(wrapper)
+
+    def __contains__(self, wrapper: Any) -> bool:
+        return wrapper in self._list()
+
+    def __reversed__(self) -> Iterator[Any]:
+        yield self._world.execute
+        yield from reversed(self._list())
+
+
+class _Flights:
+    """`access_token._flights`, of the running process."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def _dict(self) -> dict[str, Any]:
+        task = self._world.scheduler.current
+        assert task
+        return task.process.flights
+
+    def get(self, key: str) -> Any:
+        return self._dict().get(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._dict()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._dict()[key]
+
+
+class _Pipeline:
+    def __init__(self, cache: "SimCache") -> None:
+        self._cache, self._adds = cache, list[tuple[str, Any, float]]()
+
+    def execute(self) -> list[bool]:
+        self._cache.trip()
+        return [self._cache.add_now(*entry) for entry in self._adds]
+
+
+class _Client:
+    def __init__(self, cache: "SimCache") -> None:
+        self._cache = cache
+
+    def get_client(self, write: bool = True) -> Any:
+        return self
+
+    def pipeline(self, transaction: bool = False) -> _Pipeline:
+        return _Pipeline(self._cache)
+
+    def add(self, key: str, value: Any, seconds: float, client: _Pipeline) -> None:
+        client._adds.append((key, value, seconds))
+
+
+class SimCache:
+    """Redis. Each call is one trip."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._data: dict[str, tuple[Any, float]] = {}
+        self.latency, self.gone = 0.0005, False
+        self.client = _Client(self)
+
+    def trip(self) -> None:
+        self._scheduler.park(self.latency)
+        if self.gone:
+            raise ConnectionError("the cache is gone")
+
+    def _read(self, key: str) -> Any:
+        value, until = self._data.get(key, (None, 0.0))
+        return value if until > self._scheduler.now else None
+
+    def add_now(self, key: str, value: Any, seconds: float) -> bool:
+        if self._read(key) is not None:
+            return False
+        self._data[key] = (value, self._scheduler.now + seconds)
+        return True
+
+    def add(self, key: str, value: Any, seconds: float) -> bool:
+        self.trip()
+        return self.add_now(key, value, seconds)
+
+    def get(self, key: str) -> Any:
+        self.trip()
+        return self._read(key)
+
+    def get_many(self, keys: list[str]) -> dict[str, Any]:
+        self.trip()
+        return {key: value for key in keys if (value := self._read(key)) is not None}
+
+    def set(self, key: str, value: Any, seconds: float) -> None:
+        self.trip()
+        self._data[key] = (value, self._scheduler.now + seconds)
+
+    def set_many(self, entries: dict[str, Any], seconds: float) -> list[str]:
+        self.trip()
+        self._data |= {key: (value, self._scheduler.now + seconds) for key, value in entries.items()}
+        return []
+
+    def delete(self, key: str) -> bool:
+        self.trip()
+        return self._data.pop(key, None) is not None
+
+    def delete_many(self, keys: list[str]) -> None:
+        self.trip()
+        for key in keys:
+            self._data.pop(key, None)
+
+
+class _SimWorker(Worker):
+    process: Process
+
+    def _turn(self) -> bool:
+        self.process.turns += 1
+        return super()._turn()
+
+
+class _Transport:
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def curl(self) -> Any:
+        return SimCurl()
+
+    def multi(self) -> Any:
+        return SimMulti(self._world.scheduler, self._world.runtime.descriptors, self._world.provider)
+
+
+class World:
+    """Everything of one run. Build it inside `simulated`."""
+
+    def __init__(self, seed: object, *, rate_limit: int = 0) -> None:
+        self.seed = seed
+        self.scheduler = Scheduler(seed)
+        self.runtime, self.clock = SimRuntime(self.scheduler), SimClock(self.scheduler)
+        self.cache, self.provider = SimCache(self.scheduler), Provider(self.scheduler)
+        self.config = replace(CONFIG, rate_limit=rate_limit)
+        self.processes: list[Process] = []
+        self.schedule: list[str] = []
+        self.kills = self.statements = self.errors = 0
+        self.clock_stepped = False
+        self.judge_seconds = self.receiver_seconds = 0.0
+        self._shut_down: Callable[[Any], None] = self._abort_statement
+        self.last_fault = 0.0
+        self.freed: Counter[int] = Counter()
+        self.violation: Violation | None = None
+        self.phones: dict[int, str] = {}
+        self.resends: defaultdict[int, list[float]] = defaultdict(list)
+        self.site = self.process("site")
+        self.provider.on_written = self._check_written
+
+    # --- time and events
+
+    @property
+    def now(self) -> float:
+        return self.scheduler.now
+
+    def at(self, when: float, what: str, call: Callable[..., object], *arguments: Any) -> None:
+        """Schedule a fault or an order. It becomes part of the printed schedule."""
+        self.schedule.append(f"{when:7.2f} {what}")
+        self.last_fault = max(self.last_fault, when)
+        self.scheduler.call_at(when, call, *arguments)
+
+    def process(self, name: str, **config: Any) -> Process:
+        process = Process(name, replace(self.config, **config))
+        process.started_at = self.now
+        self.processes.append(process)
+        return process
+
+    def do(self, process: Process, target: Callable[[], object], name: str = "request") -> None:
+        self.scheduler.spawn(process, target, name)
+
+    # --- actors
+
+    def worker(self, name: str, options: Options | None = None) -> Process:
+        process = self.process(name)
+        chosen = options or Options(in_flight=IN_FLIGHT, batch=6, lease=LEASE, maintenance=1e9)
+
+        def run() -> None:
+            process.worker = worker = _SimWorker(chosen, lambda line: None)
+            worker.process = process
+            try:
+                process.exited = worker.run()
+            finally:
+                process.ended_at = self.now
+                process.alive = process.alive and not isinstance(process.exited, bool)
+
+        self.scheduler.spawn(process, run, "main")
+        return process
+
+    def workers(self) -> list[Process]:
+        return [process for process in self.processes if process.worker and process.alive]
+
+    def queue(self, number: int, phone: str = "", life: float = 3600.0) -> None:
+        """Queue message `number` in the site's process, at once."""
+        self.phones[number] = phone = phone or f"0772{number:06}"
+
+        def run() -> None:
+            outbox.queue_sms(
+                phone,
+                f"message {number}",
+                dedupe_key=f"sim:{number}",
+                expires_at=self.clock.utc() + timedelta(seconds=life),
+            )
+
+        self.do(self.site, run)
+
+    def backlog(self, numbers: range, phone: str = "") -> None:
+        """Queued before the simulation begins."""
+        rows = []
+        for number in numbers:
+            self.phones[number] = phone or f"0772{number:06}"
+            rows.append(
+                SmsMessage(
+                    phone=f"+256{self.phones[number][1:]}",
+                    text=f"message {number}",
+                    dedupe_key=f"sim:{number}",
+                    created_at=BASE,
+                    due_at=BASE,
+                    expires_at=BASE + timedelta(hours=1),
+                )
+            )
+        SmsMessage.objects.bulk_create(rows)
+
+    def kill(self, process: Process) -> None:
+        if process.alive:
+            self.kills += 1
+            self.scheduler.kill(process)
+
+    def stop(self, process: Process) -> None:
+        if process.alive and process.worker:
+            process.worker.stop()
+
+    # --- the database
+
+    def execute(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        task = self.scheduler.current
+        if task is None or (connection.in_atomic_block and not sql.startswith("BEGIN")):
+            return execute(sql, params, many, context)
+        process = task.process
+        process.statements += 1
+        self.statements += 1
+        # Only before execution: an open statement keeps SQLite's table lock.
+        process.aborted = False
+        self.scheduler.park(process.db_latency)
+        while process.db_hangs_until > self.now and not process.aborted:
+            process.trouble_at = self.now
+            self.scheduler.park(0.25)
+        if process.aborted or process.db_gone_until > self.now:
+            process.trouble_at, process.aborted = self.now, False
+            raise OperationalError("the database is gone")
+        result = execute(sql, params, many, context)
+        if process.answers_to_lose and not connection.in_atomic_block and ("UPDATE" in sql or "WITH" in sql):
+            process.answers_to_lose -= 1
+            process.trouble_at = self.now
+            context["cursor"].fetchall()
+            raise OperationalError("the answer was lost")
+        return result
+
+    def _abort_statement(self, connection: Any) -> None:
+        assert self.scheduler.current
+        self.scheduler.current.process.aborted = True
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Query without letting time pass."""
+        return list(connection.connection.execute(sql, parameters))
+
+    # --- other people's code
+
+    def _judge(self, messages: Any) -> set[int]:
+        if self.judge_seconds:
+            self.scheduler.park(self.judge_seconds)
+        return {message.pk for message in messages}
+
+    def _receiver(self, **_: Any) -> None:
+        if self.receiver_seconds:
+            self.scheduler.park(self.receiver_seconds)
+
+    def _post(self, request: Any, config: Any) -> Any:
+        assert self.scheduler.current
+        return self.provider.post(self.scheduler.current.process, request, config)
+
+    def _current_config(self) -> conf.Config:
+        return self.scheduler.current.process.config if self.scheduler.current else self.config
+
+    # --- invariants while it runs
+
+    def _fail(self, invariant: int, text: str) -> None:
+        """Note a violation where an exception would be swallowed."""
+        self.violation = self.violation or Violation(invariant, f"{text} (at {self.now:.3f} s)")
+
+    def _check_written(self, process: Process, number: int) -> None:
+        rows = self.rows(
+            "SELECT status, claim, lease_until || '' FROM sms_smsmessage WHERE text = ?", f"message {number}"
+        )
+        status, claim, lease_until = rows[0]
+        now = str(connection.ops.adapt_datetimefield_value(self.clock.of_sqlite()))
+        if self.clock_stepped:
+            return  # a forward step ends every lease by the database's clock
+        mine = process.worker is None or claim == process.worker.claimer
+        # A delivery report during a retry's connect is fine: the message is sent once more at most.
+        if status not in ("sending", "sent", "delivered") or (not mine and status == "sending"):
+            self._fail(1, f"{process.name} sends message {number}, whose row is {status} of {claim[:6]}")
+        if status == "sending" and lease_until < now:
+            self._fail(1, f"{process.name} sends message {number} after its lease ({lease_until} < {now})")
+
+    def _freed(self, pk: int, claim: str) -> None:
+        self.freed[pk] += 1
+        for process in self.processes:
+            worker = process.worker
+            healthy = process.alive and not process.suspended and self.now - process.trouble_at > LEASE
+            if worker and worker.claimer == claim and healthy and pk in worker.recorder.in_hand:
+                self._fail(2, f"the lease of row {pk} was taken from {process.name}, which runs")
+
+    def _moved(self, before: str, after: str) -> None:
+        if before == Status.DELIVERED or (before == Status.SENT and after in ("queued", "sending", "failed")):
+            self._fail(10, f"a row moved from {before} to {after}")
+
+    # --- running
+
+    def run(self, until: float) -> None:
+        try:
+            self.scheduler.run(until)
+        except Spinning as error:
+            raise Violation(8, str(error)) from None
+        if self.violation:
+            raise self.violation
+        for process in self.processes:
+            for task in process.tasks:
+                if task.failure and not isinstance(task.failure, Killed):
+                    raise Violation(9, f"{process.name}/{task.name} ended: {task.failure!r}") from task.failure
+
+    def check(self) -> None:
+        """The invariants that are checked at the end, at least 60 s after the last fault."""
+        copies = sum(self._check_message(number) for number in self.provider.by_number)
+        lost = sum(not one.answered for one in self.provider.sent)
+        troubled = sum(process.trouble_at > 0 for process in self.processes)
+        if copies > lost + (self.kills + troubled) * (IN_FLIGHT + UNRECORDED):
+            raise Violation(4, f"{copies} copies, {self.kills} kills, {lost} requests without an answer")
+        if self.workers() and not self.rows("SELECT 1 FROM sms_smshold"):
+            self._check_progress()
+        self._check_rate()
+        self._check_effort()
+
+    def _check_message(self, number: int) -> int:
+        """Check one message, and return the number of copies that an operator did not order."""
+        copies = 0
+        status = self.rows("SELECT status FROM sms_smsmessage WHERE text = ?", f"message {number}")[0][0]
+        # An operator who sends a message again starts a new count.
+        limits = [0.0, *self.resends[number], 1e9]
+        for begin, end in pairwise(limits):
+            sent = [one for one in self.provider.by_number[number] if begin <= one.at < end]
+            lost = [one for one in sent if not one.answered]
+            accepted = [one for one in sent if one.accepted]
+            copies += max(0, len(accepted) - 1)
+            if len(lost) > 4:
+                raise Violation(3, f"message {number} had {len(lost)} requests without a complete answer")
+            healthy = all(one.process.trouble_at < 0 for one in sent)
+            if len(accepted) > 1 and not lost and not self.kills and not self.clock_stepped and healthy:
+                raise Violation(4, f"message {number} was accepted {len(accepted)} times")
+            read = any(one.answered and one.process.alive for one in accepted)
+            if read and end == limits[-1] and status not in ("sent", "delivered", "undelivered"):
+                raise Violation(5, f"message {number} was accepted, and its row is {status}")
+        return copies
+
+    def _check_progress(self) -> None:
+        now = self.clock.of_sqlite()
+
+        def at(seconds: float) -> str:
+            return str(connection.ops.adapt_datetimefield_value(now + timedelta(seconds=seconds)))
+
+        sending = "SELECT text FROM sms_smsmessage WHERE status = 'sending' AND lease_until"
+        for what, rows in (
+            (
+                "still queued",
+                self.rows("SELECT text FROM sms_smsmessage WHERE status = 'queued' AND due_at < ?", at(-35)),
+            ),
+            ("not freed after their lease", self.rows(f"{sending} < ?", at(-2 * LEASE - 10))),
+            ("held without being sent", self.rows(f"{sending} >= ?", at(0))),
+        ):
+            if rows:
+                raise Violation(6, f"{len(rows)} messages are {what}: {rows[:3]}")
+
+    def _check_effort(self) -> None:
+        messages = len(self.phones)
+        for process in self.processes:
+            life = (process.ended_at or self.now) - process.started_at
+            if process.worker and process.turns > 200 + 30 * messages + 12 * life:
+                raise Violation(8, f"{process.name}: {process.turns} turns in {life:.0f} s for {messages} messages")
+            if process.worker and process.statements > 300 + 60 * messages + 15 * life:
+                raise Violation(8, f"{process.name}: {process.statements} statements in {life:.0f} s")
+
+    def _check_rate(self) -> None:
+        window = self.config.rate_limit
+        last: dict[str, float] = {}
+        slow = 2 * self.cache.latency + 1.2
+        for sent in sorted(self.provider.sent, key=lambda one: one.at) if window else ():
+            if not sent.accepted:
+                continue
+            phone, before = self.phones[sent.number], last.get(self.phones[sent.number])
+            same = before is not None and sent.at - before < window - slow
+            if same and len([one for one in self.provider.by_number[sent.number] if one.at < sent.at]) == 0:
+                raise Violation(7, f"two messages to {phone} within {sent.at - (before or 0):.2f} s")
+            last[phone] = sent.at
+
+    def finish(self) -> None:
+        """SIGTERM: every worker ends within 30 s, and leaves no row behind."""
+        before = self.now
+        running = self.workers()
+        for process in running:
+            process.worker.stop()
+        self.run(before + 30.5)
+        for process in running:
+            if process.exited is None:
+                raise Violation(9, f"{process.name} did not end within 30 s of SIGTERM")
+            left = self.rows("SELECT text FROM sms_smsmessage WHERE claim = ?", process.worker.claimer)
+            if left:
+                raise Violation(9, f"{process.name} ended and left {left[:3]}")
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.alive = False
+            for task in process.tasks:
+                if not task.done:
+                    task.greenlet.throw(Killed())
+
+
+@contextmanager
+def simulated(seed: object, **options: Any) -> Iterator[World]:
+    """A world with its seams in place, over Django's in-memory SQLite database. The tables are emptied."""
+    connection.ensure_connection()
+    for model in (SmsEvent, SmsMessage, SmsWorker, SmsPause):
+        model.objects.all().delete()
+    world = World(seed, **options)
+    raw = connection.connection
+    # Equal seeds get equal ids.
+    raw.execute("DELETE FROM sqlite_sequence WHERE name LIKE 'sms_%'")
+    raw.create_function("sim_freed", 2, world._freed)
+    raw.create_function("sim_moved", 2, world._moved)
+    raw.execute("""CREATE TEMP TRIGGER sim_freed AFTER UPDATE OF claim ON sms_smsmessage
+        WHEN old.status = 'sending' AND new.status = 'queued' AND new.doubts = old.doubts + 1
+        AND new.retries = old.retries
+        AND new.attempts = old.attempts BEGIN SELECT sim_freed(old.id, old.claim); END""")
+    raw.execute("""CREATE TEMP TRIGGER sim_moved AFTER UPDATE OF status ON sms_smsmessage
+        WHEN old.status <> new.status BEGIN SELECT sim_moved(old.status, new.status); END""")
+    state = random.getstate()
+    random.seed(f"{seed}/product")
+    generator = random.Random(f"{seed}/uuid")
+    owners.register("sim", lambda message: [], world._judge)
+    sms_sent.connect(world._receiver)
+    if not os.environ.get("SIMULATION_LOG"):
+        logging.disable(logging.CRITICAL)
+    with ExitStack() as stack:
+        for target, name, value in (
+            (clock, "current", world.clock),
+            (runtime, "current", world.runtime),
+            (transport, "current", _Transport(world)),
+            (blocking, "post", world._post),
+            (conf, "current", world._current_config),
+            (sms_cache, "cache", world.cache),
+            (sms_cache, "DefaultClient", _Client),
+            (sms_cache, "_rest_until", 0.0),
+            (access_token, "_flights", _Flights(world)),
+            (access_token, "_flights_lock", world.runtime.lock()),
+            (statement_timeout, "_shut_down", lambda connection: world._shut_down(connection)),
+            (connection, "execute_wrappers", _Wrappers(world)),
+            (connection, "close", lambda: None),  # all tasks share it
+            (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
+            (gc, "freeze", lambda: None),
+            (gc, "collect", lambda: 0),
+        ):
+            stack.enter_context(patch.object(target, name, value))
+        try:
+            yield world
+        finally:
+            world.close()
+            logging.disable(logging.NOTSET)
+            sms_sent.disconnect(world._receiver)
+            owners._resolvers.pop("sim", None)
+            owners._worth_sending.pop("sim", None)
+            random.setstate(state)
+            raw.execute("DROP TRIGGER sim_freed")
+            raw.execute("DROP TRIGGER sim_moved")
