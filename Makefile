@@ -14,7 +14,7 @@ define install
 	  else cat $(VENV)/pip.log; fi; exit 1; }
 endef
 
-.PHONY: quick others run manage test coverage lint lock bench messages
+.PHONY: quick others run manage test simulate coverage lint lock bench messages
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run-installed .env
@@ -25,6 +25,11 @@ manage: $(VENV)/run-installed .env
 
 test: $(VENV)/test-installed
 	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile -rs
+
+# The SMS sender in virtual time with faults drawn from each seed; 1-100000 takes a night. See docs/simulation.md.
+SEEDS ?= 1-1000
+simulate: $(VENV)/test-installed
+	@$(VENV)/bin/python -m tests.simulation $(SEEDS)
 
 # Which lines the tests execute in their own process. Workers that tests start do not count.
 coverage: $(VENV)/test-installed

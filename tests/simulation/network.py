@@ -172,10 +172,10 @@ class SimMulti:
             for curl in new:
                 self._begin(curl)
             return
-        curl = self._by_fd.get(fd)
-        if curl is None:
-            return
         self._descriptors.clear(fd)
+        if fd not in self._by_fd:
+            return
+        curl = self._by_fd[fd]
         if curl.state == "connecting":
             self._write(curl)
         elif curl.state == "refused":

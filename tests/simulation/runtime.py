@@ -20,7 +20,7 @@ class SimClock(Clock):
         self.database_offset = 0.0
 
     @property
-    def known(self) -> Any:  # type: ignore[override]
+    def known(self) -> Any:
         task = self._scheduler.current
         return task.process.known_clock if task else None
 

@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from sms import outbox
+from sms.dmark.exchange import log_exchange
 from sms.models import SmsEvent, SmsMessage, SmsPause
 from sms.worker import recorder
 from sms.worker.worker import Options
@@ -19,7 +20,7 @@ pytestmark = [
 
 
 def statuses(world: World) -> dict[str, int]:
-    return dict(world.rows("SELECT status, count(*) FROM sms_smsmessage GROUP BY status"))  # type: ignore[arg-type]
+    return dict(world.rows("SELECT status, count(*) FROM sms_smsmessage GROUP BY status"))
 
 
 def options(**values: Any) -> Options:
@@ -191,7 +192,6 @@ def test_inline_counts_its_first_request_before_the_second() -> None:
 
 def test_an_exception_while_concluding_keeps_no_other_message(monkeypatch: Any) -> None:
     """Finding 16: the rest of the batch stayed `sending`, and SIGTERM queued what DMark had."""
-    log_exchange = recorder.log_exchange
 
     def broken(message: Any, exchange: Any) -> None:
         if message.text == "message 3":
