@@ -1,4 +1,4 @@
-"""The JSON API: the routers put together, how a body is read, and how an error is answered."""
+"""The JSON API: its routers, its reader of request bodies, and its error responses."""
 
 import json
 import logging
@@ -37,13 +37,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# What no text of ours holds; line breaks and tabs may stand in fields that we ignore.
+# Characters that no text of ours may hold. Fields that we ignore may hold line breaks and tabs.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_IN_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, keys too, however deep."""
+    """Yield every string in a JSON value, keys included, at any depth."""
     values = [value]
     while values:
         value = values.pop()
@@ -56,11 +56,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """A JSON object, or one clear sentence."""
+    """Accepts a JSON object. Raises Refused (400) with one sentence for anything else."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
-            # NaN and Infinity are Python's, not JSON's.
+            # Python reads NaN and Infinity, which JSON does not have.
             body = json.loads(request.body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise Refused(400, "The body is not valid JSON.") from None
@@ -85,7 +85,7 @@ api = NinjaAPI(
 
 
 def checked(run: Handler) -> Handler:
-    """Around each operation, so after 404 and 405: what is refused before the body is read."""
+    """Wrap each operation, so after 404 and 405: refuse requests before their body is read."""
 
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -130,7 +130,7 @@ def refused(request: HttpRequest, exc: Refused) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
-    # Ninja puts a general sentence around what the parser said.
+    # Ninja wraps the parser's error in one of its own.
     if isinstance(exc.__cause__, Refused):
         return refused(request, exc.__cause__)
     return error(exc.status_code, str(exc))
@@ -187,12 +187,12 @@ def _sentence(name: str, item: dict[str, Any]) -> str:
 
 @csrf_exempt
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Any other path under /api/."""
+    """Answer any other path under /api/."""
     return error(404, "There is nothing at this address.")
 
 
 class ApiMiddleware:
-    """For /api/: every error as JSON, and no answer kept by a cache, since most hold a credential."""
+    """For /api/: answer every error as JSON, and let no cache store a response, because most hold a credential."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -214,13 +214,16 @@ class ApiMiddleware:
 
 
 def _drain(request: HttpRequest) -> None:
-    """Read what is left of a refused body: a server ends a connection with one, and the next request fails with it."""
+    """Read the rest of a refused body. Otherwise the server closes the connection and the next request fails."""
     left = _DRAIN_BYTES
     try:
         while left > 0 and (chunk := request.read(65536)):
             left -= len(chunk)
     except UnreadablePostError:
-        logger.info("playmatatu.hung_up: amid a body")
+        logger.info(
+            "playmatatu.hung_up: the caller closed the connection during its request",
+            extra={"event": "playmatatu.hung_up"},
+        )
 
 
 _DRAIN_BYTES = 8 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""System checks of what every app leans on: addresses, the database's limits, and the ways to Redis and PostgreSQL."""
+"""System checks for what every app needs: addresses, database timeouts, connections to Redis and PostgreSQL."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def database_limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     wrong = [name for name in names if getattr(settings, name) <= 0]
     if not wrong:
         return []
-    hint = "Give seconds, more than 0; what shall have no limit runs as a command, not in the site."
+    hint = "Give seconds, more than 0. Work that needs no limit runs as a command, not in the site."
     return [Error(f"{' and '.join(wrong)} must be more than 0.", hint=hint, id="playmatatu.E001")]
 
 
@@ -30,14 +30,14 @@ def production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def _addresses() -> Iterator[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
         yield checks.Warning(
-            "ALLOWED_HOSTS holds *: whoever sends a request chooses the host that the pages believe to be.",
-            hint="Name the hosts of the site.",
+            "ALLOWED_HOSTS holds *: every request chooses the host name that the pages use.",
+            hint="List the host names of the site.",
             id="playmatatu.W001",
         )
     front = urlsplit(settings.FRONTEND_URL)
     if front.scheme != "https" or _is_here(front.hostname or ""):
         yield checks.Warning(
-            f"FRONTEND_URL is {settings.FRONTEND_URL}: the links in texts lead no player here, or in plain text.",
+            f"FRONTEND_URL is {settings.FRONTEND_URL}: links in messages do not reach this site, or are not encrypted.",
             hint="Set it to the public https address of the site.",
             id="playmatatu.W002",
         )
@@ -51,9 +51,9 @@ def _redis() -> Iterator[CheckMessage]:
             continue
         if url.scheme != "rediss" or not url.password:
             yield checks.Warning(
-                f"Redis on {url.hostname} is reached without {'TLS' if url.password else 'a password'}: who can read "
-                "or write there sends texts as this account and lifts every limit.",
-                hint="REDIS_URL=rediss://:password@host:port/0, or a Redis on this machine.",
+                f"Redis on {url.hostname} is reached without {'TLS' if url.password else 'a password'}: anyone "
+                "with access to it can send messages from this account and lift every limit.",
+                hint="Set REDIS_URL=rediss://:password@host:port/0, or use a Redis on this machine.",
                 id="playmatatu.W003",
             )
 
@@ -65,14 +65,14 @@ def _postgres() -> Iterator[CheckMessage]:
     if database.get("OPTIONS", {}).get("sslmode") not in _TLS or not database.get("PASSWORD"):
         lacks = "TLS" if database.get("PASSWORD") else "a password"
         yield checks.Warning(
-            f"PostgreSQL on {database['HOST']} is reached without {lacks}: numbers, links and money can be read there.",
-            hint="DATABASE_URL=postgres://user:password@host/name?sslmode=verify-full, or one on this machine.",
+            f"PostgreSQL on {database['HOST']} is reached without {lacks}: others can read links and payments.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name?sslmode=verify-full, or use one on this machine.",
             id="playmatatu.W004",
         )
 
 
 def _is_here(host: str) -> bool:
-    """This machine, or a socket on it."""
+    """Return True for this machine, or a socket on it."""
     if host in ("", "localhost") or host.startswith("/"):
         return True
     try:

@@ -1,6 +1,6 @@
-"""The settings of `make run`, and how `make manage` comes by them while the site runs.
+"""The settings of `make run`, which `make manage` reads while the site runs.
 
-What is set here wins over `.env`, and the environment wins over what is set here.
+They take precedence over `.env`, and the environment takes precedence over them.
 """
 
 import fcntl
@@ -13,16 +13,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# Locked for as long as a site runs; its settings are read by nobody else.
+# Locked while a site runs. Readable only by its user.
 RUNNING = VAR / "running.json"
 
 
 def prepare(site: int, sandbox: int) -> dict[str, str]:
-    """Put into the environment what is not there yet, for a site and its sandbox on these ports.
+    """Set the environment variables that are not set yet, for a site and its sandbox on these ports.
 
-    Returns every setting that the environment has now; what `.env` adds is not among them.
+    Return every setting that the environment has now. Settings from `.env` are not among them.
     """
-    url, stand_in = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
+    url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {
         "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
@@ -33,12 +33,12 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "FRONTEND_URL": url,
         "SITE_URL": url,
         "SECURE_SSL_REDIRECT": "false",
-        "SMS_SERVICE_BASE_URL": stand_in,
+        "SMS_SERVICE_BASE_URL": sandbox_url,
         "SMS_SERVICE_USERNAME": "sandbox",
         "SMS_SERVICE_PASSWORD": "sandbox-password",
-        # Asked for on the phones there, unless the environment says that every stake counts as paid.
+        # The sandbox's phones show payment prompts, unless the environment says that every stake counts as paid.
         "MOMO_AUTO_APPROVE": "false",
-        "DMARK_PAY_BASE_URL": stand_in,
+        "DMARK_PAY_BASE_URL": sandbox_url,
         "DMARK_PAY_TOKEN_URL": "/o/token/",
         "DMARK_PAY_USERNAME": "sandbox",
         "DMARK_PAY_PASSWORD": "sandbox-password",
@@ -51,7 +51,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """While it lasts, `recall` gives these settings. A second site beside the first is not remembered."""
+    """Make `recall` return these settings inside the block. The settings of a second site are not remembered."""
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:
@@ -69,7 +69,7 @@ def remembered(settings: dict[str, str]) -> Iterator[None]:
 
 
 def recall() -> bool:
-    """Put the running site's settings into the environment, where they win. False: none runs."""
+    """Put the running site's settings into the environment. False: no site runs."""
     try:
         with RUNNING.open() as file:
             try:

@@ -1,30 +1,30 @@
-"""What a browser may do with our pages, and how it comes to https."""
+"""Response headers that restrict what a browser does with our pages, and the redirect to https."""
 
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
-# No inline script, no other host. The admin's own pages need styles set by their scripts.
+# No inline script and no other host. The scripts of Django's admin set inline styles.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 ADMIN_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 DOCS_POLICY = ADMIN_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
-# The game's script shares and copies a code; nothing needs more of a phone.
+# The game's script shares and copies a code. Nothing needs other features of a phone.
 PERMISSIONS = (
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), "
     "midi=(), payment=(), usb=()"
 )
-# Query parameters that let whoever reads them act as a player.
+# Query parameters with which anyone can act as the player.
 _CREDENTIALS = ("pt", "queue_token")
 
 
 class Https:
-    """Middleware before Django's own: its redirect to https repeats no player's credential that came in plain text.
+    """Middleware before Django's: remove players' credentials, which came unencrypted, from its redirect to https.
 
-    Such a link shows the match without names: whoever got it by SMS has the https one.
+    The link then shows the match without names. The link in the SMS is an https link and keeps working.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -42,7 +42,7 @@ class Https:
 
 
 class PageHeaders:
-    """Middleware: a Content-Security-Policy on every answer that brings none; and no error is kept by a cache."""
+    """Middleware: add a Content-Security-Policy to every response without one, and let no cache store an error."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,6 +1,7 @@
-"""Failed logins to the admin, limited by name and address; counted in the database, so by all processes together.
+"""Failed logins to the admin, limited by name and address. They are counted in the database, for all processes together.
 
-Three limits, because one would either let a whole network guess at one name, or let any stranger lock an operator out.
+There are three limits, because a single one would either let a whole network guess one password or let any stranger
+lock an operator out.
 """
 
 import logging
@@ -20,7 +21,7 @@ PER_NAME = 50
 
 
 def begin(name: str, address: str) -> FailedLogin | None:
-    """Count a login as failed before it is tried, so that many at once do not slip through; None: over a limit."""
+    """Count a login as failed before it is checked, so that concurrent ones are counted too. None: over a limit."""
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()
     FailedLogin.objects.filter(at__lte=now - timedelta(seconds=WINDOW_SECONDS)).delete()
@@ -31,7 +32,7 @@ def begin(name: str, address: str) -> FailedLogin | None:
         or of_address.count() > PER_ADDRESS
         or of_name.count() > PER_NAME
     ):
-        # What is refused does not count: else whoever goes on guessing would keep the operator out for ever.
+        # A refused login does not count: otherwise continued guessing would lock the operator out permanently.
         login.delete()
         logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
         return None
@@ -39,5 +40,5 @@ def begin(name: str, address: str) -> FailedLogin | None:
 
 
 def succeeded(login: FailedLogin) -> None:
-    """The same person's slips before are forgiven."""
+    """Forget the failed logins of this name from this address."""
     FailedLogin.objects.filter(name=login.name, address=login.address).delete()

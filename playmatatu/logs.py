@@ -1,4 +1,4 @@
-"""Log lines: one for people, one for machines; both redacted, whatever a caller passed."""
+"""Formatters for log lines, one for people and one for machines. Both redact everything that a caller passes."""
 
 import json
 import logging
@@ -12,12 +12,12 @@ from django.http.request import UnreadablePostError
 
 from sms.text import redact
 
-# The address at which DMarkPay tells of a payment: who knows it can make us ask.
+# The signature of a notification address: anyone who knows it can make us poll.
 _NOTICE = re.compile(r"(/momo/dmarkpay/\d+)\.[\w-]+")
 
 
 def hidden(text: str) -> str:
-    """Without what no log may show: `sms.text.redact`, and what is this project's own."""
+    """Return the text without credentials: `sms.text.redact`, and those of this project."""
     return _NOTICE.sub(r"\1.[hidden]", redact(text))
 
 
@@ -25,15 +25,15 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """The structured fields a caller gave with `extra`."""
+    """Return the fields that a caller gave with `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-# What a line of ours begins with; docs/logs.md lists them all.
+# The event at the start of each of our lines. docs/logs.md lists them all.
 _EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
-# What the lines of `sms` say in words already.
+# Fields that the sentences of `sms` contain already.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
-# What would begin a line of its own, or move the cursor: a caller must not be able to write a log line.
+# Characters that start a new line or move the cursor, as escapes: no caller may forge a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
 
@@ -65,7 +65,7 @@ class ConsoleFormatter(logging.Formatter):
         return " ".join((super().formatMessage(record), *fields)).translate(_BREAKS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        # It keeps its lines, set in: what an exception quotes looks like no line of the log's own.
+        # Its lines are indented, so that text quoted by an exception does not look like a log line.
         return "\n".join(f"    {line.translate(_BREAKS)}" for line in super().formatException(ei).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
@@ -73,7 +73,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

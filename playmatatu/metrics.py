@@ -1,6 +1,6 @@
 """`GET /metrics` in Prometheus' format; off unless METRICS_TOKEN is set.
 
-Read from the database at each scrape, so that any number of processes tell the same.
+Read from the database at each scrape, so that every process gives the same numbers.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ from playmatatu import overdue
 from sms import clock, wording
 from sms.stats import counts, networks, status
 
-# Seconds: a text is at once, late after a minute, of no use after ten.
+# Seconds. A message is late after a minute and useless after ten.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -31,10 +31,10 @@ class SmsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         now = clock.now()
         messages = GaugeMetricFamily(
-            "playmatatu_sms_messages", "Texts queued within the last 24 hours.", labels=["kind", "status"]
+            "playmatatu_sms_messages", "Messages queued within the last 24 hours.", labels=["kind", "status"]
         )
         segments = GaugeMetricFamily(
-            "playmatatu_sms_segments", "SMS segments of the texts queued within the last 24 hours.", labels=["kind"]
+            "playmatatu_sms_segments", "SMS segments of the messages queued within the last 24 hours.", labels=["kind"]
         )
         texts: Counter[tuple[str, str]] = Counter()
         parts: Counter[str] = Counter()
@@ -53,15 +53,15 @@ class SmsCollector(Collector):
         accepted = next((event.at for event in attempts if event.step == "send" and not event.error), None)
         age = (now - oldest).total_seconds() if oldest else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
-            ("waiting", "Texts in the queue, counted up to 10000.", status.waiting()),
-            ("oldest_due_seconds", "How long the oldest due text waits.", age),
-            ("workers", "Workers that live.", len(alive)),
-            ("workers_paused", "Workers that do not send for now.", sum(bool(one.paused) for one in alive)),
+            ("waiting", "Messages in the queue, at most 10000.", status.waiting()),
+            ("oldest_due_seconds", "Age of the oldest due message.", age),
+            ("workers", "Workers that run.", len(alive)),
+            ("workers_paused", "Workers that have paused.", sum(bool(one.paused) for one in alive)),
             ("credentials_refused", "1 while DMark refuses the credentials.", trouble == "credentials"),
             ("account_refused", "1 while DMark refuses the account.", trouble == "account"),
             ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
-            ("throttled", "How often the rate limit held a text back in 24 hours.", status.rate_limited(now)),
-            ("last_accepted_timestamp_seconds", "When DMark last took a text; 0: long ago.", _stamp(accepted)),
+            ("throttled", "Messages that the rate limit stopped in the last 24 hours.", status.rate_limited(now)),
+            ("last_accepted_timestamp_seconds", "Time of DMark's last acceptance. 0: none recently.", _stamp(accepted)),
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_sms_{name}", about, value=float(number))
@@ -73,18 +73,18 @@ class PaymentsCollector(Collector):
         now, money = clock.now(), figures.current()
         waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
-            ("to_ask", "Payments that nobody was asked for yet.", money.to_ask),
-            ("oldest_to_ask_seconds", "How long the oldest of them waits.", waits),
-            ("asked", "Payments whose payer was asked and has not answered.", money.asked),
-            ("in_doubt", "Payments in doubt whether they were asked for.", money.in_doubt),
-            ("unresolved", "Payments without an end after a day: an operator's.", money.unresolved),
-            ("contested", "Payments whose end the provider contradicted.", money.contested),
-            ("refund_due", "Payments to be given back.", money.refund_due),
-            ("refund_due_ugx", "What they come to, in UGX.", money.refund_due_ugx),
+            ("to_ask", "Payments that were not requested yet.", money.to_ask),
+            ("oldest_to_ask_seconds", "Age of the oldest of them.", waits),
+            ("asked", "Payments that were requested and have no final status.", money.asked),
+            ("in_doubt", "Payments whose request is ambiguous.", money.in_doubt),
+            ("unresolved", "Payments without a final status after a day, for an operator.", money.unresolved),
+            ("contested", "Payments whose final status the provider contradicted.", money.contested),
+            ("refund_due", "Payments that are refund due.", money.refund_due),
+            ("refund_due_ugx", "Their sum in UGX.", money.refund_due_ugx),
             ("refunds_under_way", "Refunds ordered or being paid out.", money.refunds_under_way),
-            ("refunds_in_doubt", "Refunds in doubt whether they were paid out.", money.refunds_in_doubt),
-            ("callbacks_refused", "Callbacks of 24 hours that fit no payment.", money.refused),
-            ("callbacks_unreadable", "Callbacks of 24 hours that could not be read.", money.unreadable),
+            ("refunds_in_doubt", "Refunds whose payout is ambiguous.", money.refunds_in_doubt),
+            ("callbacks_refused", "Callbacks of the last 24 hours that match no payment.", money.refused),
+            ("callbacks_unreadable", "Callbacks of the last 24 hours that could not be read.", money.unreadable),
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_payments_{name}", about, value=float(number))
@@ -98,12 +98,12 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Two histograms of the texts queued within the last hour: they look back, so they need no `rate`."""
+    """Yield two histograms of the messages queued within the last hour, for use without `rate`."""
     accept = HistogramMetricFamily(
-        "playmatatu_sms_accept_seconds", "From queued to taken by DMark, last hour.", labels=["network"]
+        "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
     )
     deliver = HistogramMetricFamily(
-        "playmatatu_sms_deliver_seconds", "From taken by DMark to delivered, last hour.", labels=["network"]
+        "playmatatu_sms_deliver_seconds", "From accepted by DMark to delivered, last hour.", labels=["network"]
     )
     waits: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for text in networks.sample(now - timedelta(hours=1), wording.MANY):

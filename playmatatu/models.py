@@ -1,4 +1,4 @@
-"""What the service itself keeps: failed logins."""
+"""Tables of the service itself: failed logins."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class FailedLogin(models.Model):
-    """One login to the admin that failed, for as long as it counts. `name` is a hash: people type passwords there."""
+    """A failed login to the admin, kept while it counts. `name` is a hash, because people type passwords there."""
 
     name = models.CharField(max_length=64)
     address = models.CharField(max_length=45, blank=True)

@@ -1,4 +1,4 @@
-"""Count work that is at least a minute late, read from the rows themselves.
+"""Count work that should have been done at least a minute ago, read from the rows themselves.
 
 A worker's heartbeat only shows that its process runs. These counts also notice a worker whose thread has ended.
 """
@@ -12,12 +12,12 @@ from payments.models import Payment
 from sms import clock
 
 LATE = timedelta(minutes=1)
-# Counting stops there, so that a check costs the same with any number of late rows.
+# Counting stops there, so that a check costs the same with any number of rows.
 _MOST = 1000
 
 
 def counts() -> dict[str, int]:
-    """Return the number of late rows by kind of work, each at most 1,000. Every query is answered by an index."""
+    """Return the number of overdue rows by kind of work, each at most 1,000. An index answers every query."""
     late = clock.now() - LATE
     stakes = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late)
     activations = Entry.objects.filter(

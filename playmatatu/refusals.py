@@ -1,4 +1,4 @@
-"""What is refused before any page sees it, and what is said when the database cannot be asked."""
+"""Refuse requests before any page handles them, and answer 503 if the database is unavailable."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,14 +14,14 @@ from sms.database import close_if_unavailable
 
 
 class Refusals:
-    """Middleware. The API looks at addresses and bodies itself; its order of refusals is part of its contract."""
+    """Middleware for pages. The API refuses requests itself: the order of its checks is part of its contract."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not _is_api(request):
-            # PostgreSQL takes no NUL, wherever it comes from.
+            # PostgreSQL stores no NUL.
             if any("\0" in text for text in _given(request)):
                 return page(request, 400, gettext("The address holds a character that none may hold."))
             if has_unknown_length(request):
@@ -35,7 +35,7 @@ class Refusals:
 
 
 def on_error(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`: for what fails beside the views, as the session of a page does."""
+    """Django's `handler500`, for errors outside the views, such as reading the session."""
     error = sys.exc_info()[1]
     if error is not None and close_if_unavailable(error):
         return _without_database(request, error)
@@ -54,7 +54,7 @@ def _without_database(request: HttpRequest, error: BaseException) -> HttpRespons
 
 
 def page(request: HttpRequest, status: int, message: str) -> HttpResponse:
-    """One sentence, as a page of the site."""
+    """Render one sentence as a page of the site."""
     return render(request, "game/sorry.html", {"message": message}, status=status)
 
 
@@ -63,7 +63,7 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def _given(request: HttpRequest) -> Iterator[str]:
-    """Every text of the query and the cookies; a cookie may write NUL as an escape."""
+    """Yield every string of the query and the cookies. A cookie may hold NUL as an escape."""
     for name, values in request.GET.lists():
         yield from (name, *values)
     yield from request.COOKIES.values()

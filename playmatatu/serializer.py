@@ -1,4 +1,4 @@
-"""How values lie in Redis."""
+"""The format of values in Redis."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django_redis.serializers.json import JSONSerializer
 
 
 class Json(JSONSerializer):  # type: ignore[misc]
-    """JSON. What is none, the pickle of a former release say, counts as nothing stored."""
+    """JSON. Any other value, such as a pickle of a former release, counts as missing."""
 
     def loads(self, value: bytes) -> Any:
         try:

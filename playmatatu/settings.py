@@ -33,13 +33,13 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=
 SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD", default=False)
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Only the admin has sessions: an operator logs in once a shift.
+# Only the admin has sessions. An operator logs in once a shift.
 SESSION_COOKIE_AGE = 8 * 3600
-# Subdomains and preload bind the whole domain, and that is its owner's to decide.
+# Subdomains and preload bind the whole domain, which its owner decides.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
-# A player's link is a credential: nothing of it may leave for another site in a Referer header. Not `no-referrer`:
-# with that a browser sends `Origin: null` with our own forms, and they would be refused.
+# A player's link is a credential, so no other site may see it in a Referer header. With `no-referrer` a browser sends
+# `Origin: null` with our own forms, and Django would refuse them.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -74,7 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# Addresses are exactly as written: a POST that is redirected loses its body.
+# Trailing slashes are exactly as written: a redirected POST loses its body.
 APPEND_SLASH = False
 ROOT_URLCONF = "playmatatu.urls"
 WSGI_APPLICATION = "playmatatu.wsgi.application"
@@ -134,8 +134,8 @@ def _database() -> dict[str, Any]:
     )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
-        # A site, its worker and a few commands share one file only so: readers beside one writer, writers
-        # that queue up at BEGIN instead of failing at their first write.
+        # The site, its worker and commands share one file. So readers work beside one writer, and writers wait at
+        # BEGIN instead of failing at their first write.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 20)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
@@ -160,7 +160,7 @@ def caches(redis_url: str) -> dict[str, Any]:
     options = {
         "SOCKET_CONNECT_TIMEOUT": 1,
         "SOCKET_TIMEOUT": 1,
-        # Never pickles: whoever can write to Redis could run code here.
+        # No pickles: with them, anyone who can write to Redis could run code here.
         "SERIALIZER": "playmatatu.serializer.Json",
     }
     return {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url, "OPTIONS": options}}
@@ -192,7 +192,7 @@ SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
 SMS_DELIVERY = choice("SMS_DELIVERY", "inline", ("inline", "worker", "tasks"))
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
-# Credentials of the game and of its money that no log line, page or old text may hold.
+# Credentials of the game and of its payments that no log line, page or old message may hold.
 SMS_REDACT = {
     "links": ["pt"],
     "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature"],
@@ -226,19 +226,19 @@ UNPAID_STAKES_PER_PHONE_HOUR = whole("UNPAID_STAKES_PER_PHONE_HOUR", 6)
 UNPAID_STAKES_PER_ADDRESS_HOUR = whole("UNPAID_STAKES_PER_ADDRESS_HOUR", 300)
 FAILED_TEXTS_PER_PHONE_DAY = whole("FAILED_TEXTS_PER_PHONE_DAY", 3)
 
-# What the pages say of who runs them; empty ones are not shown.
+# Shown in the footer of every page, if set.
 SUPPORT_CONTACT = text("SUPPORT_CONTACT")
 TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
-# Where a match is played, with {token} and {pt} in it.
+# Address at which a match is played, with {token} and {pt} in it.
 GAME_URL = text("GAME_URL")
 
-# Which network a number belongs to, by its first digits: a hint, since numbers can be ported.
+# Mobile network of a number, by its first digits: a hint, because numbers can be ported.
 NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")
 
 METRICS_TOKEN = text("METRICS_TOKEN")
 
-# Who is told when sending stops or money is contested. Before Django 6 each is a pair of name and address.
+# Receivers of alerts. Before Django 6 each is a pair of name and address.
 ADMINS: list[Any] = items("ADMINS") if DJANGO >= (6, 0) else [(address, address) for address in items("ADMINS")]
 ALERT_WEBHOOK_URL = text("ALERT_WEBHOOK_URL")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL = text("SERVER_EMAIL", "root@localhost")
@@ -253,7 +253,7 @@ _smtp: dict[str, Any] = {
     "use_ssl": bool(_email.get("EMAIL_USE_SSL")),
     "timeout": 10,
 }
-# Before Django 6.1 each is a setting of its own, and from then on none may be.
+# Before Django 6.1 each is a separate setting, which later versions refuse.
 if DJANGO >= (6, 1):
     _smtp = _smtp if _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {}
     MAILERS = {"default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp}}
@@ -275,7 +275,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["callers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # Django's own set-up gives these handlers that print unredacted.
+        # Django's default handlers for these print unredacted lines.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
     },

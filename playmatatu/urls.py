@@ -11,7 +11,7 @@ from playmatatu.metrics import metrics
 
 handler500 = "playmatatu.refusals.on_error"
 urlpatterns = [
-    # Browsers ask for it on the pages that name no icon, such as the admin's.
+    # Browsers request it on pages without an icon, such as the admin's.
     path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

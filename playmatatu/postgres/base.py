@@ -71,7 +71,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class _Server:
-    """Whether the server is unresponsive, as far as this process knows."""
+    """This process's knowledge about the server: is it unresponsive?"""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None

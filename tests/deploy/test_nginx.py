@@ -45,7 +45,7 @@ class Nginx:
         self.certificate = folder / "cert.pem"
 
     def statuses(self, path: str, count: int) -> Counter[int]:
-        """Send so many requests over one connection, as fast as they are answered, and count the statuses."""
+        """Send this number of requests over one connection and count the statuses."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         with contextlib.closing(http.client.HTTPConnection(HOST)) as client:
             plain = socket.create_connection(("127.0.0.1", self.tls), timeout=5)

@@ -21,10 +21,11 @@ APPS = ("sms", "game", "payments", "playmatatu")
 
 # --- addresses
 
-# Anybody may ask these: they tell nothing of any player, or take what a stranger may give.
+# Public: they show nothing about any player, or accept what a stranger may send.
 PUBLIC = {
     "",
     "join",
+    "join/stop",
     "language",
     "link",
     "favicon.ico",
@@ -37,17 +38,19 @@ PUBLIC = {
     "api/v1/game/stake",
     "api/v1/health",
 }
-# These ask for a player's own token, in the address or as a signed cookie; without one they name nobody.
+# Need a player's own token, in the address or as a signed cookie. Without one they show no names.
 PLAYERS = {
     "api/v1/game/<game_token>",
     "api/v1/game/queue/status",
     "g/<str:game_token>",
-    "g/<str:game_token>/play",
+    "g/<str:game_token>/<int:pk>",
+    "g/<str:game_token>/<int:pk>/play",
     "waiting",
-    "waiting/leave",
-    "waiting/retry",
+    "waiting/<int:pk>",
+    "waiting/<int:pk>/leave",
+    "waiting/<int:pk>/retry",
 }
-# These ask for a signature or a shared secret: how, and what an answer without it is.
+# Need a signature or a shared secret: a request without it, and its status.
 SIGNED = {
     "metrics": ("GET", "/metrics", 401),
     "sms/dlr/<str:signed_id>/": ("POST", "/sms/dlr/1.forged/", 403),

@@ -1,4 +1,4 @@
-"""`/api/v1/health` by part, and the workers' signs of life behind it."""
+"""`/api/v1/health` by part, and the workers' heartbeats that it reads."""
 
 import time
 from datetime import timedelta
