@@ -1,4 +1,4 @@
-"""Failed logins to the admin, limited by name and address. They are counted in the database, for all processes together.
+"""Failed logins to the admin, limited by name and address. The database counts them, for all processes together.
 
 There are three limits, because a single one would either let a whole network guess one password or let any stranger
 lock an operator out.
