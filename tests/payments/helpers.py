@@ -10,7 +10,7 @@ from django.utils import timezone
 from payments.models import Payment
 from payments.notice_address import signer
 from payments.services import create_payment
-from sms.testing import Sandbox
+from tests.sandbox import Sandbox
 
 PHONE = "+256772000001"
 

@@ -12,9 +12,9 @@ from django.test import Client
 from payments import asking, worker
 from payments.models import Callback, Exchange, Payment
 from payments.signals import momo_status_changed, payment_contested
-from sms.testing import Sandbox
 from tests.conftest import wait_for
 from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, seconds_until
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

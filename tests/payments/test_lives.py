@@ -20,8 +20,8 @@ from game.rules.refused import Refused
 from payments import books, collecting, refunding, worker
 from payments.models import Payment, Refund
 from payments.settling import settle
-from sms.testing import Sandbox
 from tests.payments.helpers import notice
+from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -17,8 +17,8 @@ from payments import asking, collecting, refunding
 from payments.models import Callback, Payment, Refund
 from payments.settling import settle
 from payments.signals import momo_status_changed, payment_contested, payment_refunded
-from sms.testing import Sandbox
 from tests.payments.helpers import asked, fresh, later, notice, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IN_EARNEST = connection.vendor == "postgresql"

@@ -10,8 +10,8 @@ from django.test import Client
 from payments import acts, refunding
 from payments.models import Payment, Refund
 from payments.settling import settle
-from sms.testing import Sandbox
 from tests.payments.helpers import PHONE, asked, fresh, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/payments/payment/"

@@ -12,8 +12,8 @@ from payments.models import Exchange, Payment, Refund
 from payments.services import create_payment
 from payments.settling import end_contest, settle
 from payments.signals import payment_refunded
-from sms.testing import Sandbox
 from tests.payments.helpers import asked, fresh, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ALL = Payment.objects.all()

@@ -12,9 +12,9 @@ from game.models import Entry
 from game.pages.paying import why_not_paid
 from payments import asking, refunding
 from payments.models import Payment
-from sms.testing import Sandbox
 from tests.game.pages.helpers import leave, own, shown
 from tests.game_helpers import ALICE, age
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
