@@ -74,7 +74,9 @@ def prompt_may_be_open(entry: Entry) -> bool:
 
 def no_money_was_taken(payment: Payment) -> bool:
     """Return True if it is certain that the payer was not charged."""
-    return payment.status == Payment.Status.FAILED and payment.collected_at is None and not payment.contested
+    if payment.status == Payment.Status.FAILED:
+        return payment.collected_at is None and not payment.contested
+    return payment.status == Payment.Status.PENDING and payment.collection == Payment.Collection.WITHDRAWN
 
 
 def why_not_paid(payment: Payment) -> str:

@@ -88,6 +88,12 @@ def test_before_the_phone_is_asked(client: Client, phones: Sandbox, settings: An
     assert "MTN will ask 0772 000 001 to approve the payment in a moment." in text
     assert '/retry"' not in text
     assert phones.prompts() == []
+    # Cancelled before the request was sent, so nothing can be paid any more.
+    leave(client)
+    text = shown(client)
+    assert "<h1>No money was taken</h1>" in text
+    assert "You cancelled this stake." in text
+    assert "may still be on your phone" not in text
 
 
 def test_no_answer_leads_on_when_the_phone_cannot_ring_any_more(client: Client, phones: Sandbox) -> None:
