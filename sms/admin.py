@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -155,7 +156,14 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         query = request.GET.urlencode()
-        context = {"export_query": query, "longest_list": admin_base.LONGEST_LIST, **(extra_context or {})}
+        failed = {"status": request.GET.get("status__exact", ""), "reason": request.GET.get("reason", "")}
+        context = {
+            "failed": failed if "reason" in request.GET and self.has_resend_permission(request) else None,
+            "failed_query": urlencode(failed),
+            "export_query": query,
+            "longest_list": admin_base.LONGEST_LIST,
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     def get_urls(self) -> list[URLPattern]:

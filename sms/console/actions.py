@@ -18,10 +18,11 @@ from django.utils.translation import gettext_lazy as _
 
 from sms import conf, outbox, suppression
 from sms.admin_base import LONGEST_LIST, BoundedAdmin
-from sms.errors import SmsError
+from sms.errors import InvalidPhone, SmsError
 from sms.models import RESENDABLE, SmsMessage, Status
 from sms.sending import pauses
 from sms.stats import failures
+from sms.wording import moment
 
 # Django's own delete action is confirmed by the same field.
 _CONFIRMED = "post"
@@ -33,8 +34,12 @@ class MessageActions(BoundedAdmin):
     """The list of messages with its actions."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.resend_by_reason)
-        return [path("resend/", view, name="sms_smsmessage_resend"), *super().get_urls()]
+        views = {"resend": self.resend_by_reason, "dismiss": self.dismiss, "test": self.send_test}
+        own = [
+            path(f"{name}/", self.admin_site.admin_view(view), name=f"sms_smsmessage_{name}")
+            for name, view in views.items()
+        ]
+        return [*own, *super().get_urls()]
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sms.resend_smsmessage")
@@ -85,6 +90,35 @@ class MessageActions(BoundedAdmin):
             return
         more = f" Run it again for the remaining {preview.more:,}." if preview.more else ""
         self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
+
+    def dismiss(self, request: HttpRequest) -> HttpResponse:
+        """Hide the banner of a group of failures until another message fails for the same reason."""
+        if not self.has_resend_permission(request):
+            return HttpResponse("You may not dismiss failures.", status=403, content_type="text/plain")
+        status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")
+        if request.method != "POST" or status not in Status:
+            return HttpResponse("Dismiss a failure with its button.", status=400, content_type="text/plain")
+        failures.dismiss(status, reason, request.user.get_username(), timezone.now())
+        self.message_user(request, "Dismissed. It is shown again if another text fails like this.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
+
+    # --- test message
+
+    def send_test(self, request: HttpRequest) -> HttpResponse:
+        """Send a text with fixed content to one phone, to see that sending works."""
+        if not self.has_resend_permission(request) or not self.has_view_permission(request):
+            return HttpResponse("You may not send a test text.", status=403, content_type="text/plain")
+        context: dict[str, Any] = {"phone": request.POST.get("phone", "")}
+        if request.method == "POST":
+            text = f"Test message from {self.admin_site.site_header}, {moment(timezone.now())}. No reply is needed."
+            try:
+                message = outbox.queue_sms(context["phone"].replace("\0", ""), text, kind="test")
+            except InvalidPhone as error:
+                context["mistake"] = str(error)
+            else:
+                self._log(request, [message.pk], "Test text sent.")
+                return HttpResponseRedirect(reverse("admin:sms_smsmessage_change", args=[message.pk]))
+        return self._page(request, "send_test", "Send a test text", context)
 
     # --- cancel
 
@@ -211,12 +245,12 @@ def _read_since(text: str) -> datetime:
         return now - failures.SPAN
     try:
         clock = parse_time(text) if len(text) <= len("14:05:00") else None
-        moment = parse_datetime(text)
+        since = parse_datetime(text)
     except ValueError:
-        clock = moment = None
+        clock = since = None
     if clock is not None:
-        moment = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
-        return moment if moment <= now else moment - timedelta(days=1)
-    if moment is None:
+        since = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
+        return since if since <= now else since - timedelta(days=1)
+    if since is None:
         raise ValueError("Write the time like 14:05, or 2026-03-14 14:05.")
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return timezone.make_aware(since) if timezone.is_naive(since) else since

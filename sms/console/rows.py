@@ -19,6 +19,8 @@ from sms.wording import span
 class FailureRow(NamedTuple):
     """`url`: the list of these messages. `resend`: the page that resends them."""
 
+    status: str
+    reason: str
     title: str
     texts: str
     last: datetime | None
@@ -42,7 +44,16 @@ def failure_row(group: Group) -> FailureRow:
     query = urlencode({"status": group.status, "reason": group.reason})
     resend = f"{reverse('admin:sms_smsmessage_resend')}?{query}"
     return FailureRow(
-        group.title, group.counted, group.last, kinds, group.over, group.needs_action, failed_url(group), resend
+        group.status,
+        group.reason,
+        group.title,
+        group.counted,
+        group.last,
+        kinds,
+        group.over,
+        group.needs_action,
+        failed_url(group),
+        resend,
     )
 
 
