@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Right, Upper
 from django.utils import timezone
 
 from game import clock
@@ -23,6 +24,10 @@ class Player(models.Model):
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        # Operators search by the last six digits.
+        indexes: ClassVar = [models.Index(Right("phone", 6), name="player_last_digits")]
 
     def __str__(self) -> str:
         return mask_phone(self.phone)
@@ -115,6 +120,7 @@ class Entry(models.Model):
             ),
             # What is over without a match is due back by that alone: payments.refunding.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
+            models.Index(Upper("display_name"), condition=~Q(display_name=""), name="entry_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
                 fields=["client_address", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_from"

@@ -1,6 +1,6 @@
 """`game_worker`: the time-driven work of payments and game, shared by any number of processes.
 
-Threads: game's maintenance, the payments' loops, and a listener that wakes them. The main thread watches the others.
+Threads: game's maintenance, alerts, the payments' loops, and a listener that wakes them. The main thread watches them.
 """
 
 import logging
@@ -19,6 +19,7 @@ from payments import collecting
 from payments import worker as payments_worker
 from payments.database import close_if_unavailable
 from payments.worker import Loop, Outage
+from sms import alerts
 
 logger = logging.getLogger("game.worker")
 
@@ -26,6 +27,7 @@ logger = logging.getLogger("game.worker")
 _PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
+_ALERT_SECONDS = 60.0
 
 
 class Worker:
@@ -39,7 +41,9 @@ class Worker:
         outage = Outage(logger, "game.database_lost", "game.database_back")
         self.payments = payments_worker.loops(poll)
         self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
-        self.loops = [self.maintenance, *self.payments]
+        # A thread of its own, because a mail server or a webhook may take seconds.
+        self.alerts = Loop("game-alerts", _alert, outage, "game.turn_failed")
+        self.loops = [self.maintenance, self.alerts, *self.payments]
         unheard = Outage(logger, "game.listen_lost", "game.listening_again")
         self.listener = Loop("game-listener", self._listen, unheard, "game.listen_lost")
 
@@ -138,3 +142,9 @@ class _Heartbeat:
                 type(error).__name__,
                 extra={"event": "game.database_lost"},
             )
+
+
+def _alert() -> float:
+    """Send due alerts. sms_worker does so too, but cannot report that it is dead itself."""
+    alerts.check()
+    return _ALERT_SECONDS

@@ -64,9 +64,14 @@ class Site(admin.AdminSite):
     login_form = LoginForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        from playmatatu.operator.views import find  # Imported here, because its models need every app loaded.
+        # Imported here, because its models need every app loaded.
+        from playmatatu.operator.views import add_note, find
 
-        return [path("find/", self.admin_view(find), name="find"), *super().get_urls()]
+        own = [
+            path("find/", self.admin_view(find), name="find"),
+            path("find/note/", self.admin_view(add_note), name="find_note"),
+        ]
+        return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Register the admin with strict filters, whatever class it comes with; accounts cannot be deleted."""

@@ -1,9 +1,11 @@
-"""Tables of the service itself: failed logins."""
+"""Tables of the service itself: failed logins, and operators' notes on players."""
 
 from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
+
+from game.models import Player
 
 
 class FailedLogin(models.Model):
@@ -22,3 +24,19 @@ class FailedLogin(models.Model):
 
     def __str__(self) -> str:
         return f"failed login at {self.at:%H:%M:%S}"
+
+
+class PlayerNote(models.Model):
+    """An operator's note on a player, shown on the player's timeline."""
+
+    player = models.ForeignKey(Player, on_delete=models.CASCADE, related_name="notes")
+    text = models.CharField(max_length=500)
+    author = models.CharField(max_length=150)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "note on a player"
+        verbose_name_plural = "notes on players"
+
+    def __str__(self) -> str:
+        return f"Note {self.pk} by {self.author}"

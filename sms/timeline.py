@@ -1,4 +1,4 @@
-"""What happened to a message, in plain words, for an operator who answers a complaint."""
+"""The history of a message in plain words, for an operator who answers a complaint."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -14,11 +14,12 @@ from django.utils import timezone
 from game.models import Entry, Player
 from game.wording import state_words
 from payments.models import Payment
+from playmatatu.models import PlayerNote
 from playmatatu.operator import money, timeline_events
 from playmatatu.operator.money import Action
 from playmatatu.operator.timeline_events import Event, Link, change_link
 from sms import conf, outbox, timeline
-from sms.models import SmsMessage, SmsSuppression, Status
+from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 from sms.text import mask_phone
 from sms.wording import spaced, ugx
 
@@ -65,6 +66,7 @@ class CustomerTimeline:
     texts: list[TextRow]
     events: list[Event]
     suppression: SmsSuppression | None
+    may_note: bool = False
     older: list[Link] = field(default_factory=list)
 
     @property
@@ -79,18 +81,16 @@ class CustomerTimeline:
 
 @dataclass
 class _Rows:
-    """What was read about the player."""
+    """The rows that were read about the player."""
 
     entries: list[Entry]
     payments: list[Payment]
     messages: list[SmsMessage]
-    invites: dict[str | None, SmsMessage]
+    by_key: dict[str | None, SmsMessage]
+    inbound: list[SmsInbound]
+    notes: list[PlayerNote]
     due: set[int]
     resendable: set[int]
-
-    @property
-    def by_key(self) -> dict[str | None, SmsMessage]:
-        return {message.dedupe_key: message for message in self.messages if message.dedupe_key}
 
 
 def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
@@ -108,6 +108,7 @@ def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
         texts=[_text_row(request, message, message.pk in rows.resendable) for message in rows.messages],
         events=list(_events(rows, suppression)),
         suppression=suppression,
+        may_note=player is not None and may("playmatatu.add_playernote"),
         older=list(_older(phone if in_full else "", rows)),
     )
 
@@ -125,12 +126,16 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         newest = SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")
         messages = list(newest[:MOST_TEXTS])
     keys = [entry.invite_key for entry in entries if entry.invite_phone]
+    if may("sms.view_smsmessage"):
+        keys += [key for entry in entries if entry.session_id for key in entry.link_keys]
     shown = SmsMessage.objects.filter(pk__in=[message.pk for message in messages])
     return _Rows(
         entries,
         payments,
         messages,
         {message.dedupe_key: message for message in SmsMessage.objects.filter(dedupe_key__in=keys)} if keys else {},
+        list(SmsInbound.objects.filter(phone=phone).order_by("-pk")[:MOST_TEXTS]) if may("sms.view_smsinbound") else [],
+        list(player.notes.order_by("-pk")[:MOST_TEXTS]) if player and may("playmatatu.view_playernote") else [],
         money.refund_due(payments),
         set(outbox.worth_resending(shown)),
     )
@@ -144,11 +149,13 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     found: list[Event] = []
     replaced_at: datetime | None = None
     for entry in rows.entries:  # The newest first, so that the next stake is known.
-        found += timeline_events.of_entry(entry, rows.invites.get(entry.invite_key), replaced_at)
+        found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
     found += [event for payment in rows.payments for event in timeline_events.of_payment(payment)]
     sending = timeline.Sending()
     found += [event for message in rows.messages for event in timeline_events.of_message(message, sending)]
+    found += timeline_events.of_inbound(rows.inbound)
+    found += timeline_events.of_notes(rows.notes)
     logged = [*rows.payments, *rows.messages, *([suppression] if suppression else [])]
     found += timeline_events.of_operators(_log_entries(logged))
     yield from sorted(found, key=lambda event: (event.expected, event.at))
@@ -183,7 +190,8 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
     row = StakeRow(entry.created_at, ugx(entry.stake_amount), state_words(entry), "", "", "", "error", links, [])
     if payment is not None:
         _add_money(request, row, rows, payment)
-    if not row.to_do and payment is not None and rows.messages and _is_without_link(entry, payment, rows):
+    may_see = request.user.has_perm("sms.view_smsmessage")
+    if not row.to_do and payment is not None and may_see and _is_without_link(entry, payment, rows):
         row.level, row.money = "warning", "Paid and matched, but no text with the link arrived."
         row.to_do = f"Resend the text, or call {spaced(call)}." if call else "Resend the text, or call the player."
         row.actions = [*_resend_link(request, entry, rows), *row.actions]

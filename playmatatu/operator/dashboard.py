@@ -60,7 +60,7 @@ def _sum(amount: int, payments: int) -> str:
 
 
 def _attention(money: figures.Figures) -> Iterator[Tile]:
-    """What an operator has to decide; none of it resolves itself."""
+    """Yield the decisions that only an operator can take."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")

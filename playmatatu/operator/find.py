@@ -1,10 +1,11 @@
-"""Find the player that a search term means: a phone, a match code or link, or the id of a payment or text."""
+"""Find players by a phone or its last six digits, a name, a match code or link, or the id of a payment or text."""
 
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from django.db.models import Q
+from django.db.models.functions import Right, Upper
 
 from game.models import Entry, Player
 from payments.models import Payment, Refund
@@ -15,6 +16,7 @@ from sms.text import to_e164
 # At most this many players are offered to choose from.
 MOST = 20
 _LONGEST = 200
+_LAST_DIGITS = re.compile(r"\d{6}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9]{6}")
 _MATCH_LINK = re.compile(r"/g/([\w-]+)")
 _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
@@ -42,6 +44,10 @@ def _by_id(term: str) -> Iterator[str]:
     link = unquote(term)
     token = found.group(1) if (found := _MATCH_LINK.search(link)) else term
     code = found.group(1) if (found := _CODE_LINK.search(link)) else term
+    if _LAST_DIGITS.fullmatch(term):
+        yield from _some(
+            Player.objects.annotate(end=Right("phone", 6)).filter(end=term).values_list("phone", flat=True)
+        )
     if _CODE.fullmatch(code):
         yield from _of_matches(Q(match_code=code.upper()))
     yield from _of_matches(Q(session__token=token))
@@ -50,6 +56,8 @@ def _by_id(term: str) -> Iterator[str]:
     yield from _some(Refund.objects.filter(reference=term).values_list("payment__phone", flat=True))
     texts = SmsMessage.objects.filter(Q(provider_id=term) & ~Q(provider_id="") | Q(dedupe_key=term))
     yield from _some(texts.values_list("phone", flat=True))
+    named = Entry.objects.annotate(name=Upper("display_name")).filter(name=term.upper()).exclude(display_name="")
+    yield from _some(named.order_by("-pk").values_list("player__phone", flat=True))
 
 
 def _of_matches(which: Q) -> Iterator[str]:

@@ -11,8 +11,9 @@ from django.utils import timezone
 from game.models import Entry
 from game.wording import state_words
 from payments.models import Callback, Exchange, Payment, Refund
+from playmatatu.models import PlayerNote
 from sms import timeline
-from sms.models import SmsMessage, Status
+from sms.models import SmsInbound, SmsMessage, Status
 from sms.text import mask_phone, redact
 from sms.wording import ugx
 
@@ -184,6 +185,17 @@ def of_message(message: SmsMessage, sending: timeline.Sending) -> Iterator[Event
     kind = message.kind or "plain text"
     for line in timeline.lines(message, sending):
         yield Event(line.at, line.tone, f"{kind}: {line.title}", line.meaning, link, line.answer, line.expected)
+
+
+def of_inbound(received: Sequence[SmsInbound]) -> Iterator[Event]:
+    for inbound in received:
+        command = f" ({inbound.get_command_display()})" if inbound.command else ""
+        yield Event(inbound.sent_at, "plain", f"The player texted us{command}", redact(inbound.text))
+
+
+def of_notes(notes: Sequence[PlayerNote]) -> Iterator[Event]:
+    for note in notes:
+        yield Event(note.at, "plain", f"Note by {note.author}", note.text)
 
 
 def of_operators(entries: Sequence[LogEntry]) -> Iterator[Event]:

@@ -5,9 +5,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Player
+from playmatatu.models import PlayerNote
 from playmatatu.operator import customer_timeline
 from playmatatu.operator import find as finding
 from sms.text import mask_phone
@@ -31,6 +32,20 @@ def find(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(f"{reverse('admin:find')}?{urlencode({'player': players[0].pk})}")
     choices = [(mask_phone(phone), _address(by_phone.get(phone), phone)) for phone in phones]
     return _page(request, {"term": term, "choices": choices, "asked": bool(term or request.GET.get("player"))})
+
+
+@require_POST
+def add_note(request: HttpRequest) -> HttpResponse:
+    """Add a note to the timeline of the player `player`."""
+    if not request.user.has_perm("playmatatu.add_playernote"):
+        return HttpResponse("You may not add notes.", status=403, content_type="text/plain")
+    text = request.POST.get("note", "").replace("\0", "").strip()[:500]
+    phones = finding.of_player(request.POST.get("player", ""))
+    player = Player.objects.filter(phone__in=phones).first()
+    if player is None or not text:
+        return HttpResponseRedirect(reverse("admin:find"))
+    PlayerNote.objects.create(player=player, text=text, author=request.user.get_username())
+    return HttpResponseRedirect(_address(player, player.phone))
 
 
 def _address(player: Player | None, phone: str) -> str:

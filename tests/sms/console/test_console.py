@@ -212,13 +212,13 @@ def test_the_number_is_shown_before_anything_is_sent(operator: Client, sandbox: 
 
 
 def test_what_may_arrive_twice_is_said_before(operator: Client, sandbox: Sandbox) -> None:
-    doubtful, failed = text(status="unknown", ambiguous_requests=4), text(status="failed")
-    assert "1 could arrive twice" in order(operator, doubtful, failed, confirmed=False).content.decode()
+    ambiguous, failed = text(status="unknown", ambiguous_requests=4), text(status="failed")
+    assert "1 could arrive twice" in order(operator, ambiguous, failed, confirmed=False).content.decode()
     assert "could arrive twice" not in order(operator, failed, confirmed=False).content.decode()
-    order(operator, doubtful)
-    doubtful.refresh_from_db()
-    # As new: it may be in doubt four times again.
-    assert (doubtful.status, doubtful.ambiguous_requests) == ("sent", 0)
+    order(operator, ambiguous)
+    ambiguous.refresh_from_db()
+    # The count starts again at 0.
+    assert (ambiguous.status, ambiguous.ambiguous_requests) == ("sent", 0)
 
 
 def test_a_double_click_sends_once_and_the_trace_names_who(operator: Client, sandbox: Sandbox) -> None:

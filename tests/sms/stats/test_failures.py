@@ -26,7 +26,7 @@ def operator(client: Client) -> Client:
 
 
 def text(minutes: float, status: str = "failed", error: str = REFUSED, http: int | None = 400, **values: Any) -> int:
-    """A text that came to that end so many minutes ago."""
+    """Create a message that ended this many minutes ago."""
     at = timezone.now() - timedelta(minutes=minutes)
     fields: dict[str, Any] = {"phone": "+256772123456", "text": "x", "kind": "match_found", "created_at": at}
     if status in ("sent", "delivered"):

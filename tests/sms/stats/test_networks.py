@@ -20,7 +20,7 @@ MTN, AIRTEL, UNKNOWN = "+256772123456", "+256701123456", "+256710123456"
 
 
 def texts(phone: str, minutes: float, count: int = 1, arrives: float | None = 3, **values: Any) -> None:
-    """Texts queued so many minutes ago, delivered after `arrives` seconds, or never."""
+    """Create texts queued this many minutes ago, delivered after `arrives` seconds, or never."""
     at = timezone.now() - timedelta(minutes=minutes)
     fields: dict[str, Any] = {"phone": phone, "text": "x", "created_at": at, "expires_at": at, "sent_at": at}
     fields |= {"status": "sent" if arrives is None else "delivered"}
