@@ -88,3 +88,14 @@ def _answers(url: str) -> bool:
         return requests.get(f"{url}/inbox.json", timeout=1).ok
     except requests.ConnectionError:
         return False
+
+
+def test_the_distributions_are_fit_for_pypi(tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "build", "-q", "--out-dir", tmp_path, ROOT], check=True)
+    files = sorted(tmp_path.glob("playmatatu_sms-*"))
+    assert len(files) == 2
+    checked = subprocess.run(
+        [uv, "tool", "run", "-q", "twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

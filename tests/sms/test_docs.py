@@ -31,7 +31,9 @@ def test_the_code_runs_as_a_project(tmp_path: Path) -> None:
     for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         name = block.splitlines()[0].removeprefix("# ")
         files[name] = files.get(name, "") + block
-    assert set(files) == {"settings.py", "urls.py", "orders/texts.py", "orders/apps.py", "test_orders.py"}
+    assert set(files) == {
+        "settings.py", "urls.py", "orders/texts.py", "orders/codes.py", "orders/apps.py", "test_orders.py", "tests.py"
+    }  # fmt: skip
     files["pytest.ini"] = (
         "[pytest]\nDJANGO_SETTINGS_MODULE = settings\naddopts = -p playmatatu_sms_pytest -p no:cacheprovider\n"
     )
@@ -40,14 +42,14 @@ def test_the_code_runs_as_a_project(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "test_orders.py", "tests.py"],
         cwd=tmp_path,
         env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "3 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert "4 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_each_command_is_one() -> None:
@@ -102,7 +104,7 @@ ACTS: list[Callable[[SmsMessage], object]] = [
 @pytest.mark.django_db
 def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
     """Each act on a text in each status, asked for before or not, in doubt or not."""
-    drawn = set(re.findall(r"^    (\S+) --> (\w+)", PAGE, re.MULTILINE))
+    drawn = set(re.findall(r"^    (\S+) --> (\w+)", (ROOT / "docs" / "message-states.md").read_text(), re.MULTILINE))
     seen = {(NEW, str(Status.SENDING))}  # by send_sms, which goes on at once
     for status in Status:
         for attempts in (0, 1):
