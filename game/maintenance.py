@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
@@ -22,10 +23,13 @@ class Done(NamedTuple):
     failed: int = 0
 
 
-def activate_left() -> Done:
-    """Activate paid entries that a crash or a failing receiver left inactive."""
+def activate_left(within: timedelta | None = None) -> Done:
+    """Activate paid entries that a crash, a lock timeout or a failing receiver left inactive.
+
+    `within`: only those whose money arrived in this time; otherwise all payments are searched.
+    """
     activated = failed = 0
-    for payment in left_inactive():
+    for payment in left_inactive(within):
         try:
             activated += _activate(payment)
         # One entry that fails must not keep the others waiting.
@@ -56,10 +60,20 @@ class Task(NamedTuple):
     every: float
 
 
+_pruned_until: dict[str, int] = {}
+
+# Each run takes some milliseconds, whatever the size of the tables.
 TASKS = (
-    Task("opened", activate_left, 10.0),
+    Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
-    Task("refunds told", lambda: Done(*tell_refunds()), 1.0),
-    Task("given up", lambda: Done(give_up_unpaid()), 60.0),
-    Task("pruned", lambda: Done(prune()), 600.0),
+    Task("refund messages queued", lambda: Done(*tell_refunds()), 1.0),
+    Task("activated late", lambda: activate_left(timedelta(hours=1)), 60.0),
+    Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
+    Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
+)
+# One thorough run of each, for the command `expire_queue`: these search whole tables.
+THOROUGH = tuple(
+    task._replace(run={"activated": activate_left, "pruned": lambda: Done(prune())}.get(task.name, task.run))
+    for task in TASKS
+    if task.name != "activated late"
 )

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SUBJECTS = {
     "game": {
         "": "clock lives money notifications statements",
-        "rules": "invites matching pruning queue_status races session stake unpaid",
+        "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
     "payments": {"": "payments asking collecting callbacks money_races payments_admin refunding"},
     "sms": {

@@ -6,7 +6,7 @@ last lock and is held for few statements: see `game.rules.locks`.
 
 from datetime import timedelta
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Q, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
@@ -21,6 +21,7 @@ from payments.models import Payment
 
 # Letters and digits only: some proxies rewrite addresses with other characters.
 TOKEN_LENGTH = 24
+_AT_ONCE = 500
 
 
 def activate_paid(payment: Payment) -> Entry | None:
@@ -117,22 +118,24 @@ def _match(first: Entry, second: Entry, *, paid_now: bool) -> None:
     )
 
 
-# --- entries that a crash or a failing receiver left inactive although they are paid
+# --- entries that a crash, a lock timeout or a failing receiver left inactive although they are paid
 
 
-def left_inactive(among: "QuerySet[Payment] | None" = None) -> list[Payment]:
+def left_inactive(within: timedelta | None = None) -> list[Payment]:
+    """Return the payments whose entries are inactive.
+
+    `within`: only those collected in this time, which an index finds. Without it all payments are searched.
+    """
+    payments = Payment.objects.all()
+    if within is not None:
+        payments = payments.filter(collected_at__gt=clock.now() - within)
     return list(
-        (Payment.objects.all() if among is None else among).filter(
+        payments.filter(
             status=Payment.Status.SUCCESS,
             refund_due=False,
             refunded_at=None,
             contested=False,
             entry__isnull=False,
             entry__opened_at=None,
-        )
+        )[:_AT_ONCE]
     )
-
-
-def lately_collected(window: timedelta) -> "QuerySet[Payment]":
-    """Payments whose money arrived within the window. An index answers it, whatever the size of the table."""
-    return Payment.objects.filter(collected_at__gt=clock.now() - window)

@@ -72,13 +72,12 @@ def place(stake: Stake) -> Placed:
     if not approved:
         refuse_stakes_from(stake.address)
     try:
-        with transaction.atomic():
-            entry = _approved(stake, friend) if approved else _unpaid(stake, friend)
+        if not approved:
+            return Placed(_unpaid(stake, friend))
+        entry = _approved(stake, friend)
     except Refused:
         count_refused_stake(stake.address)
         raise
-    if not approved:
-        return Placed(entry)
     # Inline delivery has sent the invite after the commit, so its row is read here.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
@@ -97,18 +96,23 @@ def _friend(stake: Stake) -> Entry:
 
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Write an entry that awaits its payment. It replaces an earlier one that is still unpaid."""
-    if collecting.is_on():
-        # Payments are locked before the player. This also waits for a worker that is claiming one of them.
-        collecting.withdraw(Payment.objects.filter(phone=stake.phone))
-    player = locked_player(stake.phone)
-    known = _known(player)
-    _refuse_second(player, known, friend)
-    _refuse_ringing(stake.phone, known)
-    refuse_unpaid(known)
-    end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
-    return _write(stake, player, approved=False)
+    while True:
+        with transaction.atomic():
+            if collecting.is_on():
+                # Payments are locked before the player. This also waits for a worker that is claiming one of them.
+                collecting.withdraw(Payment.objects.filter(phone=stake.phone))
+            player = locked_player(stake.phone)
+            known = _known(player)
+            if collecting.is_on() and any(entry.payment.collection == Payment.Collection.DUE for entry in known):
+                continue  # another stake was placed between the two locks: start again, to lock its payment first
+            _refuse_second(player, known, friend)
+            _refuse_ringing(stake.phone, known)
+            refuse_unpaid(known)
+            end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
+            return _write(stake, player, approved=False)
 
 
+@transaction.atomic
 def _approved(stake: Stake, friend: Entry | None) -> Entry:
     """Write an entry that counts as paid, and activate it."""
     player = locked_player(stake.phone)

@@ -1,6 +1,6 @@
-"""What came to nothing is forgotten: stakes that nobody paid, levels and players that no entry needs, wrong codes.
+"""Deletes what is not needed any more: stakes that nobody paid, unused players and levels, attempts counted for limits.
 
-A payment that any money, any callback or any doubt belongs to is never deleted.
+A payment with money, a callback or an ambiguous request is never deleted.
 """
 
 from datetime import timedelta
@@ -14,39 +14,57 @@ from game.models import Entry, GameWorker, LinkRequest, Player, RefusedStake, St
 from game.rules.limits import WINDOW
 from payments.models import Payment
 
-# So long a stake that came to nothing can be looked at by its player and the operator.
+# An unpaid stake can be looked at by its player and the operator for this long.
 KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
+# A periodic run looks at this many ids of each large table, and the next run at those after them.
+_WINDOW = 2000
 _Row = TypeVar("_Row", bound=Model)
 
 
-def prune(limit: int = _AT_ONCE) -> int:
-    """Delete up to `limit` rows of each sort. Returns how many unpaid stakes; more may be left when it is `limit`."""
-    stakes = _prune_unpaid(limit)
+def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
+    """Delete up to `limit` rows of each sort. Return the number of unpaid stakes; more may be left if it is `limit`.
+
+    `positions`: for a periodic task, the ids at which the next run goes on; kept by the caller. Without it each run
+    looks at whole tables.
+    """
+    stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     in_use = Entry.objects.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
     _prune_unused(StakeLevel.objects.exclude(Exists(in_use.filter(stake_amount=OuterRef("amount")))), limit)
-    _prune_unused(Player.objects.exclude(Exists(Entry.objects.filter(player=OuterRef("pk")))), limit)
+    players = _next(Player.objects.all(), positions)
+    _prune_unused(players.exclude(Exists(Entry.objects.filter(player=OuterRef("pk")))), limit)
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # Those that died: who ends in order takes its row away.
+    # Workers that died; one that ends in order deletes its row itself.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 
 
-def _prune_unpaid(limit: int) -> int:
-    """Each payment is locked first, as everywhere; whoever holds one has a reason to keep it."""
+def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
+    """Return the next window of ids, and the first one again after the last."""
+    if positions is None:
+        return rows
+    table = rows.model._meta.db_table
+    start = positions.get(table, 0)
+    ids = list(rows.filter(pk__gt=start).order_by("pk").values_list("pk", flat=True)[:_WINDOW])
+    positions[table] = ids[-1] if len(ids) == _WINDOW else 0
+    return rows.filter(pk__gt=start, pk__lte=ids[-1] if ids else start)
+
+
+def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
+    """Delete unpaid stakes whose payment no other transaction has locked."""
     with transaction.atomic():
-        payments = _not_busy(_nothing_came_of(Payment.objects.all()))
+        payments = _not_locked(_without_result(among))
         keys = list(payments.order_by("pk").values_list("pk", flat=True)[:limit])
-        # Asked again, now that nothing more can come of them.
-        sure = list(_nothing_came_of(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
+        # Checked again, now that nothing can happen to them.
+        sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
         Entry.objects.filter(payment__in=sure).delete()
         Payment.objects.filter(pk__in=sure).delete()
     return len(sure)
 
 
-def _nothing_came_of(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
+def _without_result(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
     done = (Payment.Collection.NONE, Payment.Collection.WITHDRAWN, Payment.Collection.OVER)
     return payments.filter(
         ~Q(status=Payment.Status.SUCCESS),
@@ -62,11 +80,12 @@ def _nothing_came_of(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
 
 
 def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
-    """Locked, and asked again: an entry is only added under the lock of its player and of its stake level."""
+    """Delete rows after locking them and checking again: an entry is only added under its player's lock."""
     with transaction.atomic():
-        keys = list(_not_busy(rows).order_by("pk").values_list("pk", flat=True)[:limit])
-        rows.filter(pk__in=keys).delete()
+        keys = list(_not_locked(rows).order_by("pk").values_list("pk", flat=True)[:limit])
+        if keys:
+            rows.filter(pk__in=keys).delete()
 
 
-def _not_busy(rows: "QuerySet[_Row]") -> "QuerySet[_Row]":
+def _not_locked(rows: "QuerySet[_Row]") -> "QuerySet[_Row]":
     return rows.select_for_update(of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked)

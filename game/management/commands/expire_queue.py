@@ -2,21 +2,21 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from game.maintenance import TASKS
+from game.maintenance import THOROUGH
 from payments import worker
 
 
 class Command(BaseCommand):
-    help = "Once what game_worker does all the time: collect, ask back, open, end, tell of refunds, prune. For cron."
+    help = "One pass of game_worker, for cron: requests and polls payments, ends stakes, sends refund messages."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        asked = worker.once()
+        polled = worker.once()
         failed = 0
         said = []
-        for task in TASKS:
+        for task in THOROUGH:
             done = task.run()
             failed += done.failed
             said.append(f"{task.name}: {done.done}")
-        self.stdout.write(", ".join([*said, f"asked the provider: {asked}"]))
+        self.stdout.write(", ".join([*said, f"requests to the provider: {polled}"]))
         if failed:
-            raise CommandError(f"{failed} could not be opened or told; the log says why.")
+            raise CommandError(f"{failed} could not be activated or messaged; see the log.")

@@ -125,10 +125,10 @@ def test_expire_queue_writes_it_down_and_prints_the_numbers(client: Client, caps
     stake(client, CAROL, 2000)
     age()
     call_command("expire_queue")
-    assert capsys.readouterr().out.startswith("opened: 0, expired: 1, refunds told: 0, ")
+    assert capsys.readouterr().out.startswith("activated: 0, expired: 1, refund messages queued: 0, ")
     assert sorted(Entry.objects.values_list("status", flat=True)) == ["expired", "matched", "matched"]
     call_command("expire_queue")
-    assert capsys.readouterr().out.startswith("opened: 0, expired: 0, ")
+    assert capsys.readouterr().out.startswith("activated: 0, expired: 0, ")
 
 
 def test_money_of_a_stake_that_met_nobody_is_due_back_and_the_player_told(client: Client, settings: Any) -> None:

@@ -1,0 +1,66 @@
+"""What a callback's 200 promises is on disk: PostgreSQL is stopped at that moment, without time to write anything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import Postgres
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = 6
+# Stakes and pays once for each line that it reads, and prints the transaction id after the callback's 200.
+SITE = """
+import sys, django
+django.setup()
+from django.test import Client
+from django.db import connection
+from tests.game_helpers import paid, stake
+for number, _ in enumerate(sys.stdin):
+    connection.close()  # the server was restarted
+    phone = f"0772001{number:03}"
+    placed = stake(Client(), phone, 1000 + number)
+    assert paid(Client(), placed, phone).status_code == 200
+    print(placed["transaction_id"], flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> None:
+    url = postgres.create_database("crash")
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
+        "DATABASE_URL": url,
+        "SECRET_KEY": "k" * 50,
+        "DEBUG": "false",
+        "ALLOWED_HOSTS": "testserver",
+        "SITE_URL": "http://127.0.0.1:8000",
+        "SMS_DELIVERY": "worker",
+        "MOMO_AUTO_APPROVE": "false",
+        "MOMO_CALLBACK_SECRET": "a-secret-for-the-tests",
+        "PYTHONWARNINGS": "ignore",
+    }
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120)
+    command, pipe = [sys.executable, "-c", SITE], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdin=pipe, stdout=pipe) as site:
+        assert site.stdin
+        assert site.stdout
+        for _ in range(ROUNDS):
+            site.stdin.write("\n")
+            site.stdin.flush()
+            transaction_id = site.stdout.readline().strip()
+            postgres.stop()
+            postgres.start()
+            with psycopg.connect(url) as connection:
+                found = connection.execute(
+                    "SELECT payment.status, entry.status, message.kind FROM payments_payment payment"
+                    " JOIN game_entry entry ON entry.payment_id = payment.id"
+                    " LEFT JOIN sms_smsmessage message ON message.dedupe_key = 'payment:' || payment.id || ':success'"
+                    " WHERE payment.transaction_id = %s",
+                    [transaction_id],
+                ).fetchone()
+            assert found == ("SUCCESS", "queued", "payment_success")
