@@ -173,7 +173,7 @@ def test_the_api_stays_english(client: Client) -> None:
         f'{{"phone_number": "{ALICE}", "stake_amount": 1000}}',
         content_type="application/json",
     )
-    assert again.json()["error"].startswith("You have an open stake already")
+    assert again.json()["error"].startswith("You already have an open stake")
 
 
 @pytest.mark.django_db(transaction=True)
