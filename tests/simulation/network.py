@@ -53,6 +53,7 @@ class Provider:
         self.behave_token: Callable[[], Plan] = lambda: Plan(0.05)
         self.refuses_connections = self.drops_connections = False
         self.loses_kept_connections = 0.0
+        self.dropped = False
         self.on_written: Callable[[Process, int], None] = lambda process, number: None
         self.on_accepted: Callable[[int], None] = lambda number: None
         self.requests: Counter[str] = Counter()
@@ -97,6 +98,7 @@ class Provider:
         """`sms.dmark.blocking.post` for a process of the simulation."""
         started = self._scheduler.now
         if self.refuses_connections or self.drops_connections:
+            self.dropped = self.dropped or self.drops_connections
             self._scheduler.park(config.connect_timeout if self.drops_connections else 0.001)
             raise NoResponse("no connection", request_written=False, timed_out=self.drops_connections)
         self._scheduler.park(0.002)
@@ -198,6 +200,7 @@ class SimMulti:
         if self._provider.refuses_connections:
             curl.state = "refused"
         elif self._provider.drops_connections:
+            self._provider.dropped = True
             curl.state, delay = "no answer to connect", curl.options[pycurl.CONNECTTIMEOUT_MS] / 1000
         self._scheduler.call_at(
             self._scheduler.now + delay,

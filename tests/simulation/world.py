@@ -32,7 +32,7 @@ from tests.simulation.scheduler import Killed, Process, Scheduler, Spinning
 LEASE, IN_FLIGHT = 6.0, 8
 CONFIG = replace(
     conf.current(),
-    base_url="http://dmark.test",
+    base_url="http://127.0.0.1:9",
     username="u",
     password="p",
     connect_timeout=1.0,
@@ -463,8 +463,8 @@ class World:
     def _check_rate(self) -> None:
         window = self.config.rate_limit
         last: dict[str, float] = {}
-        # A message leaves up to three cache calls and 1 s after its key was taken.
-        slow = 3 * self.cache.slowest + 1.2
+        # A message leaves up to three cache calls and 1 s after its key was taken, and after its immediate retries.
+        slow = 3 * self.cache.slowest + 1.2 + 0.8 + 3 * self.config.connect_timeout * self.provider.dropped
         for sent in sorted(self.provider.sent, key=lambda one: one.at) if window else ():
             if not sent.accepted:
                 continue
