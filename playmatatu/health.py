@@ -87,9 +87,15 @@ def _database() -> dict[str, Any]:
 
 
 def _is_read_only() -> bool:
-    """Ask the database anything; on PostgreSQL, whether it takes no writes, as a standby and a full disk do."""
+    """Ask the database anything; on PostgreSQL, whether it takes no writes, as a standby and a full disk do.
+
+    This connection is the health check's own. It waits less than PROBE_SECONDS for a table that a migration has locked.
+    """
+    question = "SELECT 'off'"
+    if connection.vendor == "postgresql":
+        question = "SELECT current_setting('transaction_read_only'), set_config('lock_timeout', '300ms', false)"
     with connection.cursor() as cursor:
-        cursor.execute("SHOW transaction_read_only" if connection.vendor == "postgresql" else "SELECT 'off'")
+        cursor.execute(question)
         return bool(cursor.fetchone()[0] == "on")
 
 

@@ -248,7 +248,7 @@ def test_empty_and_null_count_as_absent(client: Client) -> None:
 
 
 def test_what_breaks_inside_is_json_too(monkeypatch: Any, debug: bool) -> None:
-    monkeypatch.setattr("game.rules.placing._place", lambda stake: 1 / 0)
+    monkeypatch.setattr("game.api.routes.place", lambda stake: 1 / 0)
     answer = post(Client(raise_request_exception=False), phone_number=ALICE, stake_amount=1000)
     said = sentence(answer, 500)
     assert "ZeroDivision" not in said

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -198,22 +199,27 @@ def test_one_locked_stake_level_leaves_the_rest_of_the_site_alone(site: Site) ->
         assert {one.result()[1] for one in stuck} == {503}
 
 
-def test_a_statement_that_takes_for_ever(site: Site) -> None:
+@contextmanager
+def player_trigger(site: Site, statement: str) -> Iterator[None]:
+    """Run this PL/pgSQL statement whenever a player's row is written."""
     with site.sql() as sql:
-        # Each row read costs a second.
-        sql.execute("CREATE FUNCTION slow() RETURNS boolean LANGUAGE sql AS 'SELECT true FROM pg_sleep(20)'")
-        sql.execute("ALTER TABLE game_player RENAME TO game_player_there")
-        sql.execute("CREATE VIEW game_player AS SELECT * FROM game_player_there WHERE slow()")
-        sql.execute("GRANT ALL ON game_player TO site")
+        body = f"BEGIN {statement}; RETURN NEW; END"
+        sql.execute(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode())
+        sql.execute(
+            "CREATE TRIGGER meddle BEFORE INSERT OR UPDATE ON game_player FOR EACH ROW EXECUTE FUNCTION meddle()"
+        )
     try:
+        yield
+    finally:
+        with site.sql() as sql:
+            sql.execute("DROP FUNCTION meddle CASCADE")
+
+
+def test_a_statement_that_takes_too_long(site: Site) -> None:
+    with player_trigger(site, "PERFORM pg_sleep(20)"):
         started = time.monotonic()
         refused(site.stake())
         assert 2 < time.monotonic() - started < 15
-    finally:
-        with site.sql() as sql:
-            sql.execute("DROP VIEW game_player")
-            sql.execute("ALTER TABLE game_player_there RENAME TO game_player")
-            sql.execute("DROP FUNCTION slow")
 
 
 def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site: Site) -> None:
@@ -241,28 +247,8 @@ def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site
 
 
 def test_a_server_that_ends_an_idle_transaction_is_unavailable(site: Site) -> None:
-    with site.sql() as sql:
-        sql.autocommit = True
-        sql.execute("ALTER TABLE game_player RENAME TO game_player_there")
-        sql.execute("CREATE VIEW game_player AS SELECT * FROM game_player_there")
-        sql.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$BEGIN RAISE EXCEPTION 'terminating connection due to idle timeout' USING ERRCODE = '25P03'; END$$"
-        )
-        sql.execute(
-            "CREATE TRIGGER refuse INSTEAD OF INSERT OR UPDATE ON game_player FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
-        sql.execute("GRANT ALL ON game_player TO site")
-    try:
-        answer = requests.post(
-            f"{site.url}/api/v1/game/stake", json={**STAKE, "phone_number": "0772000009"}, timeout=30
-        )
-        refused(answer)
-    finally:
-        with site.sql() as sql:
-            sql.execute("DROP VIEW game_player")
-            sql.execute("ALTER TABLE game_player_there RENAME TO game_player")
-            sql.execute("DROP FUNCTION refuse")
+    with player_trigger(site, "RAISE EXCEPTION 'terminating connection due to idle timeout' USING ERRCODE = '25P03'"):
+        refused(site.stake())
 
 
 def test_used_up_connections(site: Site) -> None:
