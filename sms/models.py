@@ -1,6 +1,6 @@
 """The outbox. `SmsMessage` is a message: outbox row, audit log and admin record in one. `SmsEvent` is its history."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -8,6 +8,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from sms.text.redaction import mask_phone
+
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
 
 
 class Status(models.TextChoices):
@@ -42,6 +45,9 @@ OPEN = (Status.QUEUED, Status.SENDING)
 
 class SmsMessage(models.Model):
     """One message to one phone. Times are aware."""
+
+    # The reverse of SmsEvent.message, for projects that check their types without the plugin of django-stubs.
+    events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
     text = models.TextField()
