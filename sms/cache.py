@@ -1,4 +1,4 @@
-"""Django's cache, which may be down: then every call answers as if nothing were stored, with a warning now and then."""
+"""Django's cache. If it is down, each call returns as if nothing were stored, and one warning a minute is logged."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -10,34 +10,34 @@ from sms import clock
 
 try:
     from django_redis.client import DefaultClient
-except ImportError:  # another cache
+except ImportError:  # The project uses another cache.
     DefaultClient = None
 
 logger = logging.getLogger("sms.cache")
 T = TypeVar("T")
 
 _WARN_EVERY = 60.0
-# A cache that hangs costs its time-out at every call: after one failure it is left alone for a moment.
+# Seconds without calls after a failure, because a cache that hangs costs its timeout at each call.
 _REST = 1.0
 _last_warning = -_WARN_EVERY
 _rest_until = 0.0
 
 
 def guarded(call: Callable[[], T], default: T) -> T:
-    """The call's answer, or `default` when the cache is out of reach."""
+    """Return the result of `call`, or `default` if the cache is unavailable."""
     global _last_warning, _rest_until
     if clock.monotonic() < _rest_until:
         return default
     try:
         return call()
-    # Each backend has errors of its own, and none of them may cost a text.
+    # Each backend raises its own errors, and none of them may prevent a message from being sent.
     except Exception as error:  # noqa: BLE001
         now = clock.monotonic()
         _rest_until = now + _REST
         if now - _last_warning >= _WARN_EVERY:
             _last_warning = now
             logger.warning(
-                "sms.cache_down: texts go out without a shared token and without the throttle (%s)",
+                "sms.cache_down: messages are sent without the shared token and without the rate limit (%s)",
                 type(error).__name__,
                 extra={"event": "sms.cache_down"},
             )
@@ -49,7 +49,7 @@ def get(key: str) -> Any:
 
 
 def get_many(keys: Sequence[str]) -> dict[str, Any]:
-    """What is stored under these keys; in one trip where the cache allows."""
+    """Return the values of these keys, in one round trip if the cache supports it."""
     return guarded(lambda: cache.get_many(keys), {}) if keys else {}
 
 
@@ -58,10 +58,9 @@ def put(key: str, value: object, seconds: float) -> None:
 
 
 def add(key: str, value: object, seconds: float) -> bool | None:
-    """True: set now. False: something is stored there. None: the cache answers nothing that can be trusted.
+    """Return True if the key was set, False if it exists already, and None if the cache cannot be trusted.
 
-    A backend that swallows its errors (django-redis with IGNORE_EXCEPTIONS) answers falsy to `add` when it is
-    down; what tells that from a taken key is that there is nothing to read.
+    django-redis with IGNORE_EXCEPTIONS returns a falsy value also if it is down. Then no value can be read.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True
@@ -69,7 +68,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """`add` for each key and value; in one trip where the cache is django-redis."""
+    """Call `add` for each key and value, in one round trip if the cache is django-redis."""
     client: Any = getattr(cache, "client", None)
     if DefaultClient is None or type(client) is not DefaultClient:
         return [add(key, value, seconds) for key, value in entries]
@@ -98,6 +97,6 @@ def drop_many(keys: Sequence[str]) -> None:
 
 
 def forget_failure() -> None:
-    """Ask the cache again at once, and warn again."""
+    """Use the cache again immediately, and warn again. For tests."""
     global _last_warning, _rest_until
     _last_warning, _rest_until = -_WARN_EVERY, 0.0

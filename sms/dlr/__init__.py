@@ -1,1 +1,1 @@
-"""What became of a text: DMark's delivery reports."""
+"""Delivery reports: pushed to the view, or polled."""

@@ -1,4 +1,4 @@
-"""Asking DMark for the reports that never came: bounded, oldest first, given up after a day."""
+"""Poll for missing delivery reports: oldest messages first, up to a limit, for one day after sending."""
 
 import logging
 from collections import Counter
@@ -22,10 +22,10 @@ GIVE_UP = timedelta(days=1)
 
 
 def due(min_age: float) -> "QuerySet[SmsMessage]":
-    """Texts whose report is missing: sent at least `min_age` seconds and at most a day ago.
+    """Return messages without a final report, sent between `min_age` seconds and a day ago.
 
-    One that was asked for is asked again only when it is twice as old: ten times in a day, so that the ones for
-    which DMark never has an answer do not keep the others waiting.
+    A message is polled again when it is twice as old as at the last poll. That is ten polls in a day, so that messages
+    without any report do not delay the others.
     """
     now = timezone.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -37,22 +37,22 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
 
 
 def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False) -> "Counter[str]":
-    """Ask for up to `limit` texts; how many became what, by status.
+    """Poll for up to `limit` messages. Returns the number of messages by resulting status.
 
-    Raises ProviderError at once when DMark refuses the credentials or is out of reach: the next would fare the same.
+    Raises ProviderError if the credentials are refused or the provider is unreachable: the next poll would fail too.
     """
-    became: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # Two who poll at once do not ask twice for one.
+        # Of two concurrent polls only one polls for this message.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=timezone.now()):
             continue
         try:
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]
         except ProviderRejected:
-            word = ""  # logged; DMark has no report that can be read for this one
+            word = ""  # Logged by `log_exchange`. There is no readable report for this message.
         statuses.record_report(message.pk, word, "poll")
-        became[str(final_status(word) or Status.SENT)] += 1
-    return became
+        counts[str(final_status(word) or Status.SENT)] += 1
+    return counts

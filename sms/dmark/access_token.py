@@ -1,7 +1,7 @@
-"""DMark's access token: cached for all processes, fetched by one caller at a time, dropped when DMark refuses it.
+"""DMark's access token: cached for all processes, fetched by one thread at a time, dropped if DMark refuses it.
 
-Whoever needs a token while another thread of this process fetches one waits for that fetch and shares its outcome, a
-failure too. Cold processes may fetch one each: it lives a day.
+A thread that needs a token while another thread of this process fetches one waits for that fetch and shares its result,
+also a failure. Several processes may fetch a token each at the same time, which is harmless.
 """
 
 import copy
@@ -24,8 +24,8 @@ _PATH_SECONDS = 2 * 86400
 
 Fetch = Callable[[], FetchedToken]
 
-_flights: dict[str, "Future[str]"] = {}
-_flights_lock = runtime.current.lock()
+_fetches: dict[str, "Future[str]"] = {}
+_fetches_lock = runtime.current.lock()
 
 
 def cache_key(config: conf.Config) -> str:
@@ -34,7 +34,7 @@ def cache_key(config: conf.Config) -> str:
 
 
 def expires_at(token: str) -> float | None:
-    """The token's `exp`, seconds since 1970; None where none can be read."""
+    """Return the token's `exp` in seconds since 1970, or None if it cannot be read."""
     try:
         value = jwt.decode(token, options={"verify_signature": False}).get("exp")
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -46,7 +46,7 @@ def expires_at(token: str) -> float | None:
 
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
-    """Seconds to cache the token for: 0.9 of what its `exp` leaves; `fallback` where no `exp` can be read."""
+    """Return the seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be read."""
     ends = expires_at(token)
     if ends is None:
         return max(fallback, 0)
@@ -54,60 +54,61 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 
 
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
-    """A token that is not `rejected`. `fetch` asks DMark for one; its ProviderError is raised to all who wait."""
+    """Return a token other than `rejected`. `fetch` gets one from DMark. Its ProviderError is raised in all
+    waiting threads."""
     key = cache_key(config)
     while not (token := cached(config, rejected)):
-        with _flights_lock:
-            flight = _flights.get(key)
-            leads = flight is None
-            if flight is None:
-                flight = _flights[key] = runtime.current.future()
-        if leads:
-            return _lead(flight, key, fetch, rejected, config)
-        failure = flight.exception()
-        if failure is None and flight.result() != rejected:
-            return flight.result()
+        with _fetches_lock:
+            pending = _fetches.get(key)
+            is_first = pending is None
+            if pending is None:
+                pending = _fetches[key] = runtime.current.future()
+        if is_first:
+            return _fetch_for_all(pending, key, fetch, rejected, config)
+        failure = pending.exception()
+        if failure is None and pending.result() != rejected:
+            return pending.result()
         if isinstance(failure, ProviderError):
-            # One exception raised in many threads would collect the tracebacks of all.
+            # A copy, since one exception raised in many threads would collect all their tracebacks.
             raise copy.copy(failure)
-        # The leader fetched what this caller was refused with, or died of something that was its own.
+        # The fetch returned the rejected token, or failed for a reason of its own thread: try again.
     return token
 
 
 def cached(config: conf.Config, rejected: str = "") -> str:
-    """The shared token, "" where there is none but the `rejected`."""
+    """Return the cached token, or "" if there is none or it is `rejected`."""
     token = cache.get(cache_key(config))
     return token if isinstance(token, str) and token != rejected else ""
 
 
 def working_path(config: conf.Config) -> str:
-    """The token's path that DMark knows, where it is not the one that is set; "" else."""
+    """Return the token path that works, if it differs from SMS_TOKEN_PATH, or ""."""
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""
 
 
-def _lead(flight: "Future[str]", key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
+def _fetch_for_all(pending: "Future[str]", key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
     try:
-        token = cached(config, rejected) or _fetch_and_keep(key, fetch, rejected, config)
+        token = cached(config, rejected) or _fetch_and_cache(key, fetch, rejected, config)
     except BaseException as error:
-        flight.set_exception(error)
+        pending.set_exception(error)
         raise
     else:
-        flight.set_result(token)
+        pending.set_result(token)
         return token
     finally:
-        with _flights_lock:
-            del _flights[key]
+        with _fetches_lock:
+            del _fetches[key]
 
 
-def _fetch_and_keep(key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
+def _fetch_and_cache(key: str, fetch: Fetch, rejected: str, config: conf.Config) -> str:
     if rejected and cache.get(key) == rejected:
         cache.drop(key)
     token, path = fetch()
     if path != config.token_path:
         cache.put(f"{key}:path", path, _PATH_SECONDS)
         logger.warning(
-            "sms.token_path: DMark knows no %s, but %s; set SMS_TOKEN_PATH=%s",
+            "sms.token_path: DMark has no token at %s, but at %s; set SMS_TOKEN_PATH=%s",
             config.token_path,
             path,
             path,

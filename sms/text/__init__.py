@@ -1,4 +1,4 @@
-"""Values: phone numbers, segments, what must not be read. What the apps beside `sms` use of them is named here."""
+"""Values without a database: phone numbers, segments, redaction. The names below are for other apps."""
 
 from sms.text.phone import to_e164, to_local
 from sms.text.redaction import mask_phone, redact

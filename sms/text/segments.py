@@ -1,4 +1,4 @@
-"""How many SMS a text costs: 160 GSM-7 characters (153 each when joined) or 70 UCS-2 (67 joined); 3GPP TS 23.038."""
+"""Count SMS segments: 160 GSM-7 characters (153 each if joined) or 70 UCS-2 units (67 joined), 3GPP TS 23.038."""
 
 from dataclasses import dataclass
 
@@ -20,17 +20,17 @@ class Segments:
 
 def segments(text: str) -> Segments:
     if all(char in _GSM or char in _GSM_ESCAPED for char in text):
-        return _packed("GSM-7", [2 if char in _GSM_ESCAPED else 1 for char in text], single=160, joined=153)
-    return _packed("UCS-2", [2 if ord(char) > 0xFFFF else 1 for char in text], single=70, joined=67)
+        return _count("GSM-7", [2 if char in _GSM_ESCAPED else 1 for char in text], single=160, joined=153)
+    return _count("UCS-2", [2 if ord(char) > 0xFFFF else 1 for char in text], single=70, joined=67)
 
 
-def _packed(encoding: str, units: list[int], single: int, joined: int) -> Segments:
+def _count(encoding: str, units: list[int], single: int, joined: int) -> Segments:
     length = sum(units)
     if length <= single:
         return Segments(encoding, length, 1 if length else 0)
     count, used = 1, 0
     for unit in units:
-        # A character of two units is never cut in half: it moves to the next SMS whole.
+        # A character of two units is not split between two SMS.
         if used + unit > joined:
             count, used = count + 1, 0
         used += unit
