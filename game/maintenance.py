@@ -8,9 +8,10 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from game.notifications import text_activated
-from game.rules.ending import expire_old, give_up_unpaid, tell_refunds
+from game.rules.ending import announce_refunds, expire_old, give_up_unpaid
 from game.rules.matching import activate_paid, left_inactive
 from game.rules.pruning import prune
+from payments import adoption, journal, ledger
 from payments.models import Payment
 
 logger = logging.getLogger("game.chores")
@@ -41,10 +42,11 @@ def activate_left(within: timedelta | None = None) -> Done:
 
 def _activate(payment: Payment) -> bool:
     skip_locked = connection.features.has_select_for_update_skip_locked
-    with transaction.atomic():
-        locked = Payment.objects.select_for_update(skip_locked=skip_locked).filter(pk=payment.pk).first()
+    with journal.writing():
+        locked = Payment.objects.select_for_update(no_key=True, skip_locked=skip_locked).filter(pk=payment.pk).first()
         if locked is None:
             return False  # another process is activating it
+        adoption.ensure(locked)
         entry = activate_paid(locked)
     # If the message fails the entry stays active; a repeated callback queues the message.
     with transaction.atomic():
@@ -66,8 +68,10 @@ _pruned_until: dict[str, int] = {}
 TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
-    Task("refund messages queued", lambda: Done(*tell_refunds()), 1.0),
+    Task("refund messages queued", lambda: Done(*announce_refunds()), 1.0),
     Task("activated late", lambda: activate_left(timedelta(hours=1)), 60.0),
+    Task("adopted", lambda: Done(adoption.adopt()), 1.0),
+    Task("hours totaled", lambda: Done(ledger.write_hours()), 60.0),
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
 )

@@ -118,7 +118,7 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # What is over without a match is due back by that alone: payments.refunding.
+            # What is over without a match is due back by that alone: payments.refunds.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
             models.Index(Upper("display_name"), condition=~Q(display_name=""), name="entry_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),

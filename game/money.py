@@ -10,6 +10,7 @@ from game import clock
 from game.models import Entry
 from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
+from payments.states import Place
 from payments.uses import Use
 
 
@@ -17,33 +18,49 @@ def _played() -> Q:
     return Q(entry__session__isnull=False)
 
 
-def _waiting() -> Q:
-    return Q(entry__status=Entry.Status.OPEN, entry__expires_at__gt=clock.now())
-
-
 def _over() -> Q:
     ended = Q(entry__status=Entry.Status.EXPIRED) | Q(entry__expires_at__lte=clock.now())
     return Q(entry__opened_at__isnull=False, entry__session=None) & ended
 
 
-def _hold(payment: Payment) -> None:
+def _place_of(payment: Payment) -> Place:
+    found = Entry.objects.filter(payment=payment).values_list("opened_at", "session").first()
+    if found is None or found[0] is None:
+        return Place.RECEIVED
+    return Place.WAITING if found[1] is None else Place.IN_MATCH
+
+
+def _hold(payment: Payment) -> Place:
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
     if entry is not None:
         locked_player(entry.phone)
         lock_level(entry.stake_amount)
+    return _place_of(payment)
 
 
-USE = Use(played=_played, waiting=_waiting, over=_over, hold=_hold)
+def _leave(payment: Payment) -> None:
+    """The provider took the money back: nobody may be matched with this entry."""
+    Entry.objects.filter(payment=payment, status=Entry.Status.OPEN).update(
+        status=Entry.Status.EXPIRED, reason="contested"
+    )
+
+
+USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_played)
 
 
 def due_back(entry: Entry) -> bool:
-    """Whether the money of this entry is to be given back: the same as the queries above say, of one entry at hand."""
+    """Whether the money of this entry is to be given back: as `refunds.due()` says, of one entry."""
     payment = entry.payment
-    if payment.collected_at is None or payment.refunded_at is not None:
+    if payment.place in ("refund_due", "refund_transit"):
+        return True
+    unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
+    if payment.place == "in_use":
+        return unplayed
+    # A row of the former release, which the worker adopts within a second.
+    if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:
-        return False  # the provider took it back itself, or says so
-    unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
+        return False
     return payment.refund_due or unplayed
 
 

@@ -15,7 +15,7 @@ from django.db import connection
 from game import clock
 from game.maintenance import TASKS, Task
 from game.models import GameWorker
-from payments import collecting
+from payments import collection
 from payments import worker as payments_worker
 from payments.database import close_if_unavailable
 from payments.worker import Loop, Outage
@@ -103,7 +103,7 @@ class Worker:
         Without it their polling finds the same rows a little later.
         """
         with connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {collecting.CHANNEL}")
+            cursor.execute(f"LISTEN {collection.CHANNEL}")
         self._wake_payments()  # for what was committed before LISTEN
         while not self.listener.stopping.is_set():
             for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):

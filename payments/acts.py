@@ -1,6 +1,7 @@
 """What an operator can do about payments, each by a page that says what it will do, and a confirmed POST."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -10,9 +11,9 @@ from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from payments import refunding
+from payments import refunds, settlement
 from payments.models import Payment, Refund
-from payments.settling import end_contest, settle_open
+from payments.states import Kind
 
 # So many at once: each has a lock and a log entry of its own.
 AT_ONCE = 500
@@ -33,28 +34,27 @@ class Act(NamedTuple):
 
 
 def _payouts(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-    return [refund.payment for refund in refunding.order_payouts(payments, actor)]
+    return [refund.payment for refund in refunds.order_payouts(payments, actor)]
 
 
 def _by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-    return [refund.payment for refund in refunding.record_by_hand(payments, actor, note)]
+    return [refund.payment for refund in refunds.record_by_hand(payments, actor, note)]
 
 
-def _settled(said: Payment.Status) -> "Callable[[QuerySet[Payment], str, str], list[Payment]]":
+def _judged(kind: Kind) -> "Callable[[QuerySet[Payment], str, str], list[Payment]]":
     def carry(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-        ended = (settle_open(payment.pk, said, reason=note) for payment in payments)
-        return [payment for payment in ended if payment is not None]
+        done = []
+        for key in payments.values_list("pk", flat=True):
+            with suppress(settlement.Refused):
+                done.append(settlement.judge(key, kind, actor=actor, note=note))
+        return done
 
     return carry
 
 
-def _ended(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-    return [payment for payment in payments if end_contest(payment.pk)]
-
-
 def _resolved(went_out: bool) -> "Callable[[QuerySet[Refund], str, str], list[Refund]]":
-    def carry(refunds: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
-        return [refund for refund in refunds if refunding.resolve(refund.pk, went_out=went_out, actor=actor)]
+    def carry(payouts: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
+        return [refund for refund in payouts if refunds.resolve(refund.pk, went_out=went_out, actor=actor, note=note)]
 
     return carry
 
@@ -73,7 +73,7 @@ REFUND = Act(
     "Pay it back",
     "The money goes to the number that paid. Those that are not due, or whose refund is under way or in doubt, are "
     "left out; whoever orders it a second time orders nothing.",
-    lambda payments: payments.filter(pk__in=refunding.due().values("pk")),
+    lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
     _payouts,
     "Refund by payout ordered.",
 )
@@ -82,7 +82,7 @@ BY_HAND = Act(
     "Record as given back by hand",
     "It went back",
     "Nothing is paid out. The payer is texted that the money was refunded, so record it only once it was.",
-    lambda payments: payments.filter(pk__in=refunding.by_hand().values("pk")),
+    lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
     _by_hand,
     "Recorded as given back by hand",
     needs_note=True,
@@ -94,7 +94,7 @@ PAID = Act(
     "For payments without an end, as you found them at the provider. The player is texted and plays, or the money is "
     "due back.",
     _open,
-    _settled(Payment.Status.SUCCESS),
+    _judged(Kind.SETTLED_PAID),
     "Said to be paid",
     needs_note=True,
 )
@@ -104,7 +104,7 @@ UNPAID = Act(
     "It was not paid",
     "For payments without an end, as you found them at the provider. The player is texted that the payment failed.",
     _open,
-    _settled(Payment.Status.FAILED),
+    _judged(Kind.SETTLED_UNPAID),
     "Said not to be paid",
     needs_note=True,
 )
@@ -113,8 +113,8 @@ END_CONTEST = Act(
     "End the contest: the money is with us",
     "The money is with us",
     "For payments that the provider took back, as it said, when the money is in the account after all.",
-    lambda payments: payments.filter(contested=True, status=Payment.Status.SUCCESS),
-    _ended,
+    lambda payments: payments.filter(place="contested"),
+    _judged(Kind.CONTEST_WITH_US),
     "Contest ended: the money is with us",
     needs_note=True,
 )

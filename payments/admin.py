@@ -10,9 +10,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
-from payments import acts, phones, refunding, wording
+from payments import acts, phones, refunds, wording
 from payments.filters import CollectionFilter, NetworkFilter, RefundFilter, RefusedFilter, TodayFilter
-from payments.models import Callback, Exchange, Payment, Refund
+from payments.models import Callback, Exchange, LedgerEntry, Payment, PaymentEvent, Refund
 
 # A list is for looking; who wants more than so many narrows it.
 LONGEST_LIST = 10_000
@@ -62,9 +62,24 @@ class CallbackInline(ReadOnly, admin.TabularInline):
 
 
 class ExchangeInline(ReadOnly, admin.TabularInline):
+    """Requests before the journal."""
+
     model = Exchange
     extra = 0
     fields = readonly_fields = ("at", "step", "outcome", "http_status", "words", "answer", "ms")
+
+
+class EventInline(ReadOnly, admin.TabularInline):
+    model = PaymentEvent
+    fk_name = "payment"
+    extra = 0
+    fields = readonly_fields = ("at", "kind", "said", "actor", "note", "refused", "http_status", "answer", "ms")
+
+
+class LedgerInline(ReadOnly, admin.TabularInline):
+    model = LedgerEntry
+    extra = 0
+    fields = readonly_fields = ("at", "debit", "credit", "amount")
 
 
 class RefundInline(ReadOnly, admin.TabularInline):
@@ -83,7 +98,7 @@ class PaymentAdmin(ReadOnlyAdmin):
     search_help_text = "A phone number in any form, a transaction id, or the provider's id"
     sortable_by = ("created_at",)
     actions = ("refund", "mark_refunded", "settle_paid", "settle_unpaid", "end_contest")
-    inlines = (RefundInline, CallbackInline, ExchangeInline)
+    inlines = (RefundInline, EventInline, LedgerInline, CallbackInline, ExchangeInline)
     fields = (
         "transaction_id",
         "masked_phone",
@@ -183,7 +198,7 @@ def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
     """Its latest refund, and whether it is due back now."""
-    return payment.refunds.first(), refunding.due().filter(pk=payment.pk).exists()
+    return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()
 
 
 @admin.register(Refund)

@@ -4,11 +4,11 @@ from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
 from django.db import models
-from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models import Case, CharField, Count, Q, QuerySet, Sum, Value, When
 from django.utils import timezone
 
-from payments import refunding, uses
-from payments.models import Payment, Refund
+from payments import refunds, uses
+from payments.models import Payment
 
 Collection = Payment.Collection
 
@@ -46,14 +46,13 @@ class Sums(NamedTuple):
 def place() -> Case:
     """The place of a collected payment, as an expression on Payment."""
     use = uses.current()
-    begun = Refund.objects.filter(payment=OuterRef("pk")).exclude(state=Refund.State.FAILED)
     return Case(
-        When(refunded_at__isnull=False, then=Value(Place.REFUNDED)),
-        When(Exists(begun), then=Value(Place.IN_DOUBT)),
-        When(contested=True, status=Payment.Status.SUCCESS, then=Value(Place.CONTESTED)),
-        When(refunding.owed(), then=Value(Place.DUE_BACK)),
-        When(use.played(), then=Value(Place.IN_MATCHES)),
-        When(use.waiting(), then=Value(Place.WAITING)),
+        When(place__in=("refunded", "lost"), then=Value(Place.REFUNDED)),
+        When(place="refund_transit", then=Value(Place.IN_DOUBT)),
+        When(place="contested", then=Value(Place.CONTESTED)),
+        When(refunds.owed(), then=Value(Place.DUE_BACK)),
+        When(Q(place__startswith="prize") | use.played(), then=Value(Place.IN_MATCHES)),
+        When(Q(place="in_use", entry__opened_at__isnull=False), then=Value(Place.WAITING)),
         default=Value(Place.UNPLACED),
         output_field=CharField(),
     )
@@ -85,11 +84,11 @@ def since(start: datetime) -> Sums:
 
 def sums(collected: "QuerySet[Payment]", asked: "QuerySet[Payment]") -> Sums:
     found = {
-        row["place"]: Amount(row["payments"], row["ugx"])
+        row["whereabouts"]: Amount(row["payments"], row["ugx"])
         for row in collected.filter(collected_at__isnull=False)
         .order_by()
-        .annotate(place=place())
-        .values("place")
+        .annotate(whereabouts=place())
+        .values("whereabouts")
         .annotate(payments=Count("pk"), ugx=Sum("amount"))
     }
     open_orders = asked.filter(unanswered()).aggregate(payments=Count("pk"), ugx=Sum("amount"))

@@ -4,12 +4,9 @@ import json
 import logging
 from urllib.parse import parse_qsl
 
-from django.db import transaction
-
-from payments import asking, clock, collecting, conf, words
+from payments import clock, settlement, words
 from payments.models import Callback, Payment
 from payments.providers.dmarkpay import responses as dmarkpay
-from payments.settling import settle
 
 logger = logging.getLogger("payments")
 
@@ -29,9 +26,7 @@ def store(body: bytes) -> Callback:
 
 def take(callback: Callback, payment: Payment, said: Payment.Status) -> None:
     """A callback that is about this payment, with its amount and phone."""
-    callback.payment, callback.status, callback.answered = payment, said, 200
-    callback.save(update_fields=["payment", "status", "answered"])
-    settle(payment.pk, said, by="callback", callback=callback)
+    settlement.callback(callback, payment, said)
 
 
 def refuse(callback: Callback, code: int, why: str) -> None:
@@ -47,10 +42,11 @@ def notice(payment_id: int, body: bytes) -> bool:
     """What came to a payment's own address: kept, believed in nothing, a reason to ask. False: no such payment."""
     if not Payment.objects.filter(pk=payment_id).exists():
         return False
+    stored = None
     kept = Callback.objects.filter(payment_id=payment_id, source=Callback.Source.DMARKPAY).count()
     if kept < MOST_NOTICES:
         status, provider_id = read_notice(body)
-        Callback.objects.create(
+        stored = Callback.objects.create(
             payment_id=payment_id,
             source=Callback.Source.DMARKPAY,
             received_at=clock.now(),
@@ -61,12 +57,7 @@ def notice(payment_id: int, body: bytes) -> bool:
         )
     elif kept == MOST_NOTICES:
         logger.warning("payments.too_many_notices: more than %s of payment %s; no more are kept", kept, payment_id)
-    with transaction.atomic():
-        at_once = asking.soon(payment_id, kept + 1)
-        if not conf.inline():
-            collecting.tell_workers()
-    if at_once and conf.inline():
-        asking.ask(payment_id)
+    settlement.notified(payment_id, stored, kept + 1)
     return True
 
 

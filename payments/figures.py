@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Min, Q, Sum
 
-from payments import clock, refunding
+from payments import clock, refunds
 from payments.models import Callback, Payment, Refund
 
 Collection = Payment.Collection
@@ -44,8 +44,8 @@ def current() -> Figures:
         in_doubt=Count("pk", filter=Q(collection=Collection.IN_DOUBT)),
         unresolved=Count("pk", filter=Q(collection=Collection.UNRESOLVED)),
     )
-    due = [part.aggregate(payments=Count("pk"), ugx=Sum("amount")) for part in refunding.due_in_parts()]
-    refunds = Refund.objects.filter(
+    due = [part.aggregate(payments=Count("pk"), ugx=Sum("amount")) for part in refunds.due_in_parts()]
+    payouts = Refund.objects.filter(
         state__in=(Refund.State.ORDERED, Refund.State.STARTED, Refund.State.IN_DOUBT)
     ).aggregate(
         under_way=Count("pk", filter=~Q(state=Refund.State.IN_DOUBT)),
@@ -65,8 +65,8 @@ def current() -> Figures:
         contested=Payment.objects.filter(contested=True).count(),
         refund_due=sum(part["payments"] for part in due),
         refund_due_ugx=sum(part["ugx"] or 0 for part in due),
-        refunds_under_way=refunds["under_way"],
-        refunds_in_doubt=refunds["in_doubt"],
+        refunds_under_way=payouts["under_way"],
+        refunds_in_doubt=payouts["in_doubt"],
         refused=callbacks["refused"],
         unreadable=callbacks["unreadable"],
     )

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from payments import books, refunding
+from payments import books, refunds
 from payments.models import Payment, Refund
 
 # So many of what is due are listed.
@@ -32,7 +32,7 @@ class RefundFilter(admin.SimpleListFilter):
         state, value = Refund.State, self.value()
         if value == "due":
             # The keys once: the count and the page would each look for them anew.
-            keys = [key for part in refunding.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
+            keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
             return queryset.filter(pk__in=keys)
         chosen = {
             "under_way": _with_refund(state.ORDERED, state.STARTED),
@@ -86,7 +86,7 @@ class TodayFilter(admin.SimpleListFilter):
         if value not in dict(self.lookup_choices):
             return queryset
         today = books.collected_on(timezone.localdate(), queryset)
-        return today if value == "collected" else today.annotate(place=books.place()).filter(place=value)
+        return today if value == "collected" else today.annotate(whereabouts=books.place()).filter(whereabouts=value)
 
 
 class RefusedFilter(admin.SimpleListFilter):

@@ -12,6 +12,11 @@ def new_transaction_id() -> str:
     return secrets.token_urlsafe(18)
 
 
+def new_reference() -> str:
+    """18 decimal digits: DMarkPay was never seen with letters in a reference of ours."""
+    return str(secrets.choice(range(1, 10))) + "".join(str(secrets.randbelow(10)) for _ in range(17))
+
+
 class Payment(models.Model):
     """One collection from one phone. The status moves once, from PENDING to an end."""
 
@@ -63,6 +68,26 @@ class Payment(models.Model):
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
+    # --- the cached fold of the journal (payments.states.State); `journal` alone writes it
+    fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
+    # `in_use`: received, waiting or in a match; which of the three follows from the use (payments.uses).
+    place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
+    back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
+    word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
+    word_at = models.DateTimeField("that poll began", null=True, blank=True)
+    other_since = models.DateTimeField("unknown word since", null=True, blank=True)
+    ok_at = models.DateTimeField("last Successful poll began", null=True, blank=True)
+    answer_owed_since = models.DateTimeField("a notification is unanswered since", null=True, blank=True)
+    payout = models.CharField("payout", max_length=10, blank=True, default="", db_default="")
+    payout_ordered_at = models.DateTimeField(null=True, blank=True)
+    settled_by_name = models.CharField(
+        "operator whose word stands", max_length=150, blank=True, default="", db_default=""
+    )
+    house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
+    # 0: not adopted yet (payments.adoption). The database sets `stale` on an UPDATE that changes the state without it.
+    version = models.PositiveIntegerField(default=0, db_default=0)
+    stale = models.BooleanField(default=False, db_default=False)
+
     class Meta:
         ordering: ClassVar = ["-id"]
         permissions: ClassVar = [
@@ -79,6 +104,10 @@ class Payment(models.Model):
             models.Index(fields=["collected_at"], condition=Q(collected_at__isnull=False), name="payment_collected"),
             models.Index(fields=["created_at"], name="payment_created"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="payment_provider_id"),
+            models.Index(fields=["id"], condition=Q(version=0) | Q(stale=True), name="payment_to_adopt"),
+            models.Index(
+                fields=["place", "id"], condition=~Q(place__in=("", "in_use", "refunded")), name="payment_place"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -92,7 +121,7 @@ class Callback(models.Model):
         MOMO = "momo", "callback"
         DMARKPAY = "dmarkpay", "DMarkPay's notice"
 
-    payment = models.ForeignKey(Payment, on_delete=models.CASCADE, null=True, blank=True, related_name="callbacks")
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="callbacks")
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
     received_at = models.DateTimeField(default=timezone.now)
     # Its own word, cut short; "" where none could be read.
@@ -128,15 +157,21 @@ class Refund(models.Model):
         SUCCEEDED = "succeeded", "succeeded"
         FAILED = "failed", "failed"
         IN_DOUBT = "in_doubt", "in doubt whether it was paid out"
+        RETURNED = "returned", "returned by the provider"
+
+    class Kind(models.TextChoices):
+        REFUND = "refund", "refund"
+        PRIZE = "prize", "prize"
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
+    kind = models.CharField(max_length=6, choices=Kind, default=Kind.REFUND, db_default=Kind.REFUND)
     amount = models.PositiveIntegerField("amount (UGX)")
     how = models.CharField(max_length=8, choices=How)
     state = models.CharField(max_length=10, choices=State, default=State.ORDERED)
     actor = models.CharField("ordered by", max_length=150)
     note = models.CharField(max_length=300, blank=True, default="")
     # Under which name it is known to the provider.
-    reference = models.CharField(max_length=64, unique=True, default=new_transaction_id)
+    reference = models.CharField(max_length=64, unique=True, default=new_reference)
     provider = models.CharField(max_length=20, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
@@ -150,7 +185,9 @@ class Refund(models.Model):
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             # Whoever presses twice, and whatever the code believes: one refund a payment that may have gone out.
-            models.UniqueConstraint(fields=["payment"], condition=~Q(state="failed"), name="one_refund_a_payment"),
+            models.UniqueConstraint(
+                fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["start_at"], condition=Q(state__in=("ordered", "started")), name="refund_to_start"),
@@ -183,3 +220,130 @@ class Exchange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.step} of payment {self.payment_id}: {self.outcome}"
+
+
+class PaymentEvent(models.Model):
+    """The journal: everything that was said or done about a payment, in order, by whom. Append-only, as the database
+    enforces."""
+
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    kind = models.CharField(max_length=20)
+    said = models.CharField("provider's word", max_length=40, blank=True, default="")
+    actor = models.CharField("by", max_length=150, blank=True, default="")
+    note = models.CharField(max_length=300, blank=True, default="")
+    # Why the event changed nothing; "" if it was applied.
+    refused = models.CharField(max_length=200, blank=True, default="")
+    callback = models.ForeignKey(Callback, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
+    payout = models.ForeignKey(Refund, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    answer = models.TextField("the answer, cut short", blank=True, default="")
+    ms = models.PositiveIntegerField("milliseconds", default=0)
+    # The other facts that a replay needs.
+    facts = models.JSONField(default=dict, blank=True)
+    key = models.CharField(max_length=80, blank=True, default="")
+
+    class Meta:
+        verbose_name = "journal entry"
+        verbose_name_plural = "journal"
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["payment", "key"], condition=~Q(key=""), name="event_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of payment {self.payment_id}"
+
+
+class LedgerEntry(models.Model):
+    """One posting: `amount` whole UGX from the credit account to the debit account. Append-only, as the database
+    enforces."""
+
+    at = models.DateTimeField()
+    # The hour (UTC) of the posting, for the totals.
+    hour = models.DateTimeField()
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries_in_ledger")
+    event = models.ForeignKey(PaymentEvent, on_delete=models.PROTECT, related_name="postings")
+    debit = models.CharField(max_length=14)
+    credit = models.CharField(max_length=14)
+    amount = models.PositiveIntegerField("amount (UGX)")
+
+    class Meta:
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger"
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_amount_positive"),
+            models.CheckConstraint(condition=~Q(debit=models.F("credit")), name="ledger_two_accounts"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.debit} / {self.credit} {self.amount:,} UGX"
+
+
+class AccountHour(models.Model):
+    """The total of one pair of accounts in one hour that is over. The worker writes it once; nothing changes it."""
+
+    hour = models.DateTimeField()
+    debit = models.CharField(max_length=14)
+    credit = models.CharField(max_length=14)
+    amount = models.PositiveBigIntegerField("amount (UGX)")
+    count = models.PositiveIntegerField("postings")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["hour", "debit", "credit"], name="account_hour_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H} {self.debit} / {self.credit}"
+
+
+class PayoutShare(models.Model):
+    """A payment's part of a payout: one for a refund, two for a prize. At most one is open per payment."""
+
+    payout = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="shares")
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="payout_shares")
+    amount = models.PositiveIntegerField("amount (UGX)")
+    # False once the payout failed or was returned.
+    open = models.BooleanField(default=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["payment"], condition=Q(open=True), name="one_open_payout_a_payment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Share of payment {self.payment_id} in payout {self.payout_id}"
+
+
+class MatchResult(models.Model):
+    """The result of a match, by the ids of its two payments. Its prize follows from their places."""
+
+    class Outcome(models.TextChoices):
+        WIN = "win", "win"
+        DRAW = "draw", "draw"
+        VOID = "void", "void"
+
+    key = models.CharField(max_length=40, unique=True)
+    first = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+")
+    second = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+")
+    outcome = models.CharField(max_length=4, choices=Outcome)
+    winner = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # Cached: payments.match_rules.Prize.
+    prize = models.CharField(max_length=10, blank=True, default="")
+    recorded_by = models.CharField(max_length=150)
+    recorded_at = models.DateTimeField()
+    note = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        verbose_name = "result of a match"
+        verbose_name_plural = "results of matches"
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["prize"], condition=~Q(prize__in=("", "paid")), name="result_prize")]
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()} in match {self.key}"

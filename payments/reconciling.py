@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from payments import asking, clock, providers, refunding, uses
+from payments import clock, providers, refunds, status_polling, uses
 from payments.books import Place, place
 from payments.models import Payment, Refund
 from payments.providers import Answer, Provider, Said
@@ -42,9 +42,9 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Of the payments created since then, in their order; the provider is asked where one is set up."""
     provider = providers.current()
-    rows = Payment.objects.filter(created_at__gte=since).order_by("pk").annotate(place=place())
+    rows = Payment.objects.filter(created_at__gte=since).order_by("pk").annotate(whereabouts=place())
     payments = rows.prefetch_related("refunds").iterator(chunk_size=_BATCH)
-    due = refunding.due()
+    due = refunds.due()
     played = Payment.objects.filter(uses.current().played(), collected_at=None)
     with ThreadPoolExecutor(_THREADS) as pool:
         while batch := list(islice(payments, _BATCH)):
@@ -63,7 +63,7 @@ def differences(since: datetime) -> Iterator[Difference]:
 def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment]) -> dict[int, list[_Compared]]:
     asked: list[tuple[Payment, Refund | None, str]] = []
     for payment in batch:
-        if payment.provider == provider.name and (ids := asking.ids_of(payment)):
+        if payment.provider == provider.name and (ids := status_polling.ids_of(payment)):
             asked.append((payment, None, ids[0]))
         asked += [
             (payment, refund, refund.provider_id)
@@ -102,7 +102,7 @@ def _compare(one: _Compared) -> str:
 
 
 def _in_the_books(payment: Payment, due: bool, moneyless: bool) -> str:
-    where = getattr(payment, "place", "") if payment.collected_at else ""
+    where = getattr(payment, "whereabouts", "") if payment.collected_at else ""
     if payment.contested:
         return "Contested: the provider contradicted its own end."
     if where == Place.IN_DOUBT:

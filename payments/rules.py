@@ -50,6 +50,11 @@ def balances(state: State) -> dict[Account, int]:
     return {} if place is Place.LOST else {Account(place.value): state.amount}
 
 
+def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[Posting, ...]:
+    """Postings against `opening` that turn what the ledger holds of a payment into what it should."""
+    return _between(before, after, Account.OPENING)
+
+
 def unresolved(state: State, now: datetime) -> bool:
     """Whether an operator may say if it was paid: PENDING and ambiguous, unanswered for a day, or a word unknown for an
     hour."""
@@ -245,7 +250,9 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
         return Outcome(state, (Effect("pay_out"),))
     if place is Place.CONTESTED and before.word is not Word.SUCCESSFUL:
         return Outcome(state, (Effect("operator", "Successful again"),))
-    if place in (Place.WAITING, Place.IN_MATCH, Place.REFUND_DUE) and not event.polled:
+    if place is Place.REFUND_DUE and state.status is Status.FAILED:
+        return Outcome(state, (Effect("contested_again", Status.SUCCESS.value),))
+    if place in (Place.WAITING, Place.IN_MATCH, Place.REFUND_DUE):
         return Outcome(state, (Effect("repeated"),))
     return Outcome(state)
 
@@ -260,7 +267,9 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     place, failed = state.place, event.said is Word.FAILED
     if state.status is Status.PENDING:
         return _end(state, Status.FAILED) if failed else Outcome(state)
-    if state.house_share or place in (Place.NONE, Place.LOST, Place.CONTESTED):
+    if place is Place.CONTESTED:
+        return Outcome(state, (Effect("contested_again", Status.FAILED.value),))
+    if state.house_share or place in (Place.NONE, Place.LOST):
         return Outcome(state)
     told = Effect("contested", Status.FAILED.value)
     if place in IN_USE or place in _TRANSIT:
@@ -461,8 +470,8 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
 # --- the shares of a match; match_rules decides when
 
 
-@_on(Kind.RESULT)
-def _result(state: State, event: Event, now: datetime) -> Outcome:
+@_on(Kind.RESULT, Kind.POLLED)
+def _noted(state: State, event: Event, now: datetime) -> Outcome:
     return Outcome(state)
 
 

@@ -1,25 +1,32 @@
-"""Taking a payment: what the game calls when a player stakes."""
+"""Creating a payment: what the game calls when a player stakes."""
 
-from django.db import transaction
+from payments import clock, collection, journal
+from payments.models import Payment, new_reference
+from payments.states import Event, Kind
 
-from payments import clock, collecting
-from payments.models import Payment
 
+def create_payment(
+    phone: str, amount: int, *, approved: bool, description: str = "PlayMatatu", fee: int = 0, replace: bool = True
+) -> Payment:
+    """Create a payment of `amount` whole UGX from `phone` (E.164), in the caller's transaction.
 
-def create_payment(phone: str, amount: int, *, approved: bool, description: str = "PlayMatatu") -> Payment:
-    """A payment of `amount` whole UGX from `phone` (E.164), in the caller's transaction.
-
-    `approved` ones are paid from the start, silently. Any other is asked for after commit where collection is on
-    (`collecting.is_on()`), with `description` on the payer's phone; else somebody else collects and calls back.
-    Raises ValueError where collection is on and the number's network is unknown (`phones.network_of`).
+    `fee`: the commission in `amount`. `approved`: it counts as paid at once, without any money. Any other is requested
+    after commit if we collect, with `description` on the payer's phone; else another party collects and sends a
+    callback. `replace`: withdraw earlier requests of the phone that were not sent; False if the caller has.
+    Raises ValueError if we collect and the number's network is unknown.
     """
-    payment = Payment(phone=phone, amount=amount, created_at=clock.now())
-    if approved:
-        payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at
-        payment.save()
-        return payment
-    with transaction.atomic():
-        collecting.order(payment, description)
-        payment.save()
-        collecting.set_off(payment)
+    payment = Payment(phone=phone, amount=amount, fee=fee, created_at=clock.now(), version=1)
+    with journal.writing():
+        if approved:
+            payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at
+        else:
+            collection.order(payment, description)
+            if payment.provider:
+                payment.transaction_id = new_reference()
+                if replace:
+                    collection.lock_open(phone)
+        payment.save(force_insert=True)
+        event = Event(Kind.APPROVED if approved else Kind.REQUESTED)
+        journal.record(payment, event, (), payment.created_at, journal.NO_CAUSE)
+        collection.set_off(payment)
     return payment

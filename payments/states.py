@@ -60,6 +60,7 @@ class Kind(str, Enum):
     GIVEN_UP = "given_up"
     UNRESOLVED = "unresolved"
     WORD = "word"
+    POLLED = "polled"
     NOTIFIED = "notified"
     ACTIVATED = "activated"
     HELD = "held"
@@ -156,6 +157,7 @@ EFFECTS = {
     "settled": "signal `momo_status_changed`",
     "repeated": "signal `momo_success_repeated`",
     "contested": "signal `payment_contested`",
+    "contested_again": "signal `payment_contested`, for a receiver that failed",
     "refunded": "signal `payment_refunded`",
     "prize_paid": "signal `prize_paid`",
     "lost": "signal `payment_lost`",

@@ -21,7 +21,7 @@ _REFUND = {
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """`refund`: the latest one; `due`: whether it is refund due now (`refunding.due()`)."""
+    """`refund`: the latest one; `due`: whether it is refund due now (`refunds.due()`)."""
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
         return "The money is back with the payer."

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from django.db import connection
 
-from payments import asking, collecting, refunding
+from payments import adoption, collection, refunds, status_polling
 from payments.database import close_if_unavailable
 
 logger = logging.getLogger("payments")
@@ -20,7 +20,8 @@ _PAUSE_AFTER_ERROR = 1.0
 
 def once() -> int:
     """Do what is due now, in this process; for cron. Return how much that was."""
-    return collecting.start_due() + refunding.pay_out_due() + asking.ask_due()
+    adoption.adopt()
+    return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 
 class Outage:
@@ -133,8 +134,8 @@ def loops(poll: float) -> list[Loop]:
         loop = Loop(f"payments-{len(found)}", turn, outage, "payments.turn_failed")
         found.append(loop)
 
-    add(collecting.start_due)
-    add(refunding.pay_out_due)
+    add(collection.start_due)
+    add(refunds.pay_out_due)
     for _ in range(POLLERS):
-        add(lambda stopping: asking.ask_due(stopping=stopping))
+        add(lambda stopping: status_polling.poll_due(stopping=stopping))
     return found

@@ -15,7 +15,7 @@ from ninja import Router
 
 from game.api.schemas import Health
 from game.models import GameWorker
-from payments import collecting
+from payments import collection
 from playmatatu import overdue
 from sms import clock, conf
 from sms.models import SmsPause
@@ -102,7 +102,7 @@ def _is_read_only() -> bool:
 def _game() -> dict[str, Any]:
     """`none`: we collect, the site leaves that to a worker, and none runs."""
     alive = GameWorker.alive()
-    needed = collecting.is_on() and conf.current().delivery != "inline"
+    needed = collection.is_on() and conf.current().delivery != "inline"
     return {"game_worker": {"status": "ok" if alive else "none" if needed else "inline", "alive": alive}}
 
 

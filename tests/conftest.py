@@ -10,11 +10,11 @@ import pytest
 from django.core.cache import cache
 from playwright.sync_api import Browser, sync_playwright
 
-from payments.sandbox.server import Server
 from playmatatu.settings import caches
 from sms import cache as sms_cache
+from sms.sandbox.server import Server
+from sms.testing import Sandbox as Sandbox  # for the tests that name it
 from sms.testing import serving
-from tests.sandbox import Sandbox as Sandbox
 from tests.servers import Postgres as Postgres
 from tests.servers import RedisServer as RedisServer
 from tests.servers import free_port as free_port
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Server]:
-    with serving(Server(0)) as server:
+    with serving() as server:
         yield server
 
 
@@ -62,7 +62,7 @@ def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
 
 @pytest.fixture
 def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
-    """The sandbox collects money too: a stake is paid on the phone there."""
+    """The sandbox, asked for money too: a stake is paid on the phone there."""
     settings.DMARK_PAY_BASE_URL = sandbox.url
     settings.DMARK_PAY_TOKEN_URL = "/o/token/"
     settings.DMARK_PAY_USERNAME = "collector"
@@ -155,3 +155,15 @@ def postgres() -> Iterator[Postgres]:
     cluster.create()
     yield cluster
     cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Journal and ledger are append-only in the database, and transactional tests empty all tables. Their own tests
+    install the triggers again."""
+    from django.db import connection
+
+    from payments import append_only
+
+    with django_db_blocker.unblock():
+        append_only.remove(connection)

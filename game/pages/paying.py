@@ -10,7 +10,7 @@ from game import clock
 from game.models import Entry
 from game.pages.live import milliseconds, minutes_left
 from game.wording import shown_phone
-from payments.collecting import RINGING
+from payments.collection import RINGING
 from payments.models import Payment
 
 _NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
@@ -74,9 +74,7 @@ def prompt_may_be_open(entry: Entry) -> bool:
 
 def no_money_was_taken(payment: Payment) -> bool:
     """Return True if it is certain that the payer was not charged."""
-    if payment.status == Payment.Status.FAILED:
-        return payment.collected_at is None and not payment.contested
-    return payment.status == Payment.Status.PENDING and payment.collection == Payment.Collection.WITHDRAWN
+    return payment.status == Payment.Status.FAILED and payment.collected_at is None and not payment.contested
 
 
 def why_not_paid(payment: Payment) -> str:

@@ -29,7 +29,7 @@ from game.rules.validation import prize
 from game.templatetags.pages import ugx
 from game.tokens import entry_of
 from game.wording import INVITE_STATUS, end_of, shown_phone
-from payments.collecting import RINGING
+from payments.collection import RINGING
 from sms.models import SmsMessage
 
 # Of the entry and its payment, all that decides what the page says. Amounts, names and numbers never change.

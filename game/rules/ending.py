@@ -11,18 +11,18 @@ from game import clock
 from game.models import Entry
 from game.rules.locks import locked_player
 from game.signals import refund_became_due
-from payments import collecting, refunding
+from payments import adoption, collection, journal, refunds, uses
 from payments.models import Payment
 
 # A stake that nobody paid for this long ends. A payment that succeeds later activates it.
 UNPAID_LIFE = timedelta(days=1)
 # No refund message is sent about an entry that ended longer ago.
-_TELL_FOR = timedelta(days=2)
+_ANNOUNCE_FOR = timedelta(days=2)
 _AT_ONCE = 500
 
 
-class Told(NamedTuple):
-    told: int
+class Announced(NamedTuple):
+    done: int
     failed: int
 
 
@@ -46,8 +46,8 @@ def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
         if entry.status == Entry.Status.OPEN and entry.expires_at is not None and entry.expires_at <= now
     ]
     if expired:
+        # `announce_refunds` books their money: the lock of a payment comes before the player's.
         end(expired, "timed_out")
-        tell_refunds(Entry.objects.filter(pk__in=[entry.pk for entry in expired]))
     return entries
 
 
@@ -61,14 +61,14 @@ def leave(entry: Entry) -> bool:
 
     The stake level is not locked: a match locks the entry's own row, and then this update finds it matched.
     """
-    with transaction.atomic():
-        Payment.objects.select_for_update(no_key=True).get(pk=entry.payment_id)
+    with journal.writing():
+        payment = adoption.locked(entry.payment_id)
         locked_player(entry.player.phone)
         mine = Entry.objects.filter(pk=entry.pk)
         left = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
         if left:
-            collecting.withdraw(Payment.objects.filter(pk=entry.payment_id))
-            tell_refunds(mine)
+            collection.withdraw(payment)
+            _announce(mine.select_related("player", "session").get(), payment)
     return bool(left)
 
 
@@ -101,27 +101,50 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
     return entries.update(status=Entry.Status.EXPIRED, reason=reason, ended_at=clock.now())
 
 
-def tell_refunds(among: "QuerySet[Entry] | None" = None) -> Told:
-    """Send `refund_became_due` once for each ended entry whose money is due back. Entries whose receiver fails stay."""
-    over = (Entry.objects.all() if among is None else among).filter(
+def announce_refunds() -> Announced:
+    """Book each entry that ended without a match as refund due, and send `refund_became_due` once.
+
+    Entries whose receiver fails stay for a later run.
+    """
+    over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
         opened_at__isnull=False,
         session=None,
         refund_told=False,
-        expires_at__gt=clock.now() - _TELL_FOR,
+        expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    with transaction.atomic():
-        due = _not_locked(over.filter(payment__in=refunding.due())).select_related("player", "payment")[:_AT_ONCE]
-        told, failed = [], 0
-        for entry in due:
-            responses = refund_became_due.send_robust(Entry, entry=entry)
-            if any(isinstance(response, Exception) for _receiver, response in responses):
-                failed += 1
-            else:
-                told.append(entry.pk)
-        if told:
-            Entry.objects.filter(pk__in=told).update(refund_told=True)
-    return Told(len(told), failed)
+    keys = over.filter(payment__in=refunds.due()).order_by("pk").values_list("pk", "payment_id")[:_AT_ONCE]
+    done = failed = 0
+    skip = connection.features.has_select_for_update_skip_locked
+    for key, payment_id in list(keys):
+        with journal.writing():
+            payment = Payment.objects.select_for_update(no_key=True, skip_locked=skip).filter(pk=payment_id).first()
+            entry = over.select_related("player", "session").filter(pk=key).first() if payment is not None else None
+            if payment is None or entry is None:
+                continue
+            adoption.ensure(payment)
+            announced = _announce(entry, payment)
+            done, failed = done + announced, failed + (not announced)
+    return Announced(done, failed)
+
+
+def _announce(entry: Entry, payment: Payment) -> bool:
+    """Book an ended entry's money as refund due and signal it. The caller holds the payment's lock.
+
+    False: a receiver failed, and the signal has to be sent again.
+    """
+    if entry.opened_at is None or payment.collected_at is None:
+        return True
+    if payment.place == "in_use":
+        uses.unused(payment)
+    if payment.place != "refund_due":
+        return True
+    entry.payment = payment
+    responses = refund_became_due.send_robust(Entry, entry=entry)
+    if any(isinstance(response, Exception) for _receiver, response in responses):
+        return False
+    Entry.objects.filter(pk=entry.pk).update(refund_told=True)
+    return True
 
 
 def _not_locked(entries: "QuerySet[Entry]") -> "QuerySet[Entry]":

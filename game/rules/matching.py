@@ -17,6 +17,7 @@ from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
+from payments import uses
 from payments.models import Payment
 
 # Letters and digits only: some proxies rewrite addresses with other characters.
@@ -40,31 +41,34 @@ def activate_paid(payment: Payment) -> Entry | None:
         return entry
     entry.player = player
     if any(other.status == Entry.Status.OPEN for other in end_expired(entries)):
-        Payment.objects.filter(pk=payment.pk).update(refund_due=True)
-        payment.refund_due = True
+        uses.held(payment)
         if entry.status != Entry.Status.EXPIRED:
             end([entry], "refund_due")
     else:
-        activate(entry, paid_now=True)
+        activate(entry, payment, paid_now=True)
     return entry
 
 
-def activate(entry: Entry, *, paid_now: bool = False) -> None:
-    """Start the entry's lifetime and match it with a waiting opponent. The caller holds the player's lock.
+def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
+    """Start the entry's lifetime and match it with a waiting opponent.
+
+    The caller holds the locks of the payment and the player.
 
     `paid_now`: the message about the payment reports the match too, so the match's own messages leave this player out.
     """
     admit_invite(entry)
     if entry.match_code:
         _start(entry)
+        uses.activated(payment)
         private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
         return
     lock_level(entry.stake_amount)
     opponent = _opponent(entry)
     if opponent is None:
         _start(entry)
+        uses.activated(payment)
     else:
-        _match(opponent, entry, paid_now=paid_now)
+        _match(opponent, entry, payment, paid_now=paid_now)
 
 
 def _start(entry: Entry) -> None:
@@ -79,10 +83,12 @@ def _opponent(entry: Entry) -> Entry | None:
     waiting = (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=entry.stake_amount, status=Entry.Status.OPEN, expires_at__gt=clock.now())
+        # Its money is with us, or it counts as paid without any.
+        .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
         # Not an entry whose money the provider took back, nor one whose refund has begun.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=entry.player_id)
-        .select_related("player")
+        .select_related("player", "payment")
     )
     if entry.joins_code:
         friend = waiting.filter(match_code=entry.joins_code).first()
@@ -91,8 +97,8 @@ def _opponent(entry: Entry) -> Entry | None:
     return waiting.filter(match_code=None).order_by("opened_at", "pk").first()
 
 
-def _match(first: Entry, second: Entry, *, paid_now: bool) -> None:
-    """Make a session of two entries. `first` waited, `second` is activated by this match."""
+def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
+    """Make a session of two entries. `first` waited, `second` is activated by this match; `payment` is its own."""
     now = clock.now()
     session = Session.objects.create(
         token=get_random_string(TOKEN_LENGTH),
@@ -113,6 +119,9 @@ def _match(first: Entry, second: Entry, *, paid_now: bool) -> None:
         opened_at=Coalesce("opened_at", Value(now)),
         expires_at=Coalesce("expires_at", Value(now + life())),
     )
+    uses.activated(payment)
+    for paid in (first.payment, payment):
+        uses.matched(paid, f"session:{session.pk}:matched")
     session_committed.send_robust(
         Session, session=session, entries=(first, second), told_by_payment=second if paid_now else None
     )
@@ -135,6 +144,7 @@ def left_inactive(within: timedelta | None = None) -> list[Payment]:
             refund_due=False,
             refunded_at=None,
             contested=False,
+            place__in=("", "in_use"),
             entry__isnull=False,
             entry__opened_at=None,
         )[:_AT_ONCE]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Q
 from django.utils.translation import gettext_noop as _
 
@@ -30,8 +29,7 @@ from game.rules.locks import locked_player
 from game.rules.matching import activate
 from game.rules.refused import Refused
 from game.rules.validation import check_amount, payable
-from payments import collecting
-from payments.models import Payment
+from payments import collection, journal
 from payments.phones import network_of
 from payments.services import create_payment
 from sms.models import SmsMessage
@@ -65,7 +63,7 @@ def place(stake: Stake) -> Placed:
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
         raise Refused(400, _("You cannot invite yourself. Enter your friend's number."), "invite_phone")
-    if collecting.is_on() and not approved and not network_of(stake.phone):
+    if collection.is_on() and not approved and not network_of(stake.phone):
         raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
     # Checked before anything is read about the number: a refusal must not tell what the number has.
     friend = _friend(stake) if stake.match_code else None
@@ -97,22 +95,22 @@ def _friend(stake: Stake) -> Entry:
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Write an entry that awaits its payment. It replaces an earlier one that is still unpaid."""
     while True:
-        with transaction.atomic():
-            if collecting.is_on():
-                # Payments are locked before the player. This also waits for a worker that is claiming one of them.
-                collecting.withdraw(Payment.objects.filter(phone=stake.phone))
+        with journal.writing():
+            # Payments are locked before the player. This also waits for a worker that is claiming one of them.
+            locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = locked_player(stake.phone)
             known = _known(player)
-            if collecting.is_on() and any(entry.payment.collection == Payment.Collection.DUE for entry in known):
+            unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
+            if any(collection.is_open(payment) for payment in unlocked):
                 continue  # another stake was placed between the two locks: start again, to lock its payment first
             _refuse_second(player, known, friend)
-            _refuse_ringing(stake.phone, known)
+            _refuse_ringing(known)
             refuse_unpaid(known)
             end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
             return _write(stake, player, approved=False)
 
 
-@transaction.atomic
+@journal.writing()
 def _approved(stake: Stake, friend: Entry | None) -> Entry:
     """Write an entry that counts as paid, and activate it."""
     player = locked_player(stake.phone)
@@ -120,7 +118,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     _refuse_second(player, known, friend)
     end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
     entry = _write(stake, player, approved=True)
-    activate(entry)
+    activate(entry, entry.payment)
     if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
         raise Refused(409, CODE_EXPIRED, "match_code")  # its time ran out since the code was checked
     return entry
@@ -146,11 +144,9 @@ def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None)
         raise Refused(409, _("You cannot join your own match."), "match_code")
 
 
-def _refuse_ringing(phone: str, known: Sequence[Entry]) -> None:
+def _refuse_ringing(known: Sequence[Entry]) -> None:
     """Raise Refused while the phone may show a payment prompt: with two of them a player may pay both."""
-    if not any(entry.payment.asked_at for entry in known):
-        return
-    if wait := collecting.seconds_ringing(phone):
+    if wait := collection.seconds_ringing([entry.payment for entry in known]):
         raise Refused(
             409,
             _("Your phone is still being asked to pay your last stake. Answer there or wait %(seconds)s seconds."),
@@ -164,7 +160,14 @@ def _write(stake: Stake, player: Player, *, approved: bool) -> Entry:
     description = f"PlayMatatu stake {stake.amount}"
     entry = Entry(
         player=player,
-        payment=create_payment(stake.phone, payable(stake.amount), approved=approved, description=description),
+        payment=create_payment(
+            stake.phone,
+            payable(stake.amount),
+            approved=approved,
+            description=description,
+            fee=payable(stake.amount) - stake.amount,
+            replace=False,
+        ),
         stake_amount=stake.amount,
         display_name=stake.display_name,
         joins_code=stake.match_code,

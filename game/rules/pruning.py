@@ -12,7 +12,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from game import clock
 from game.models import Entry, GameWorker, LinkRequest, Player, RefusedStake, StakeLevel, WrongCode
 from game.rules.limits import WINDOW
-from payments.models import Payment
+from payments.models import Payment, PaymentEvent
 
 # An unpaid stake can be looked at by its player and the operator for this long.
 KEEP_UNPAID = timedelta(days=30)
@@ -60,6 +60,7 @@ def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
         # Checked again, now that nothing can happen to them.
         sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
         Entry.objects.filter(payment__in=sure).delete()
+        PaymentEvent.objects.filter(payment__in=sure).delete()
         Payment.objects.filter(pk__in=sure).delete()
     return len(sure)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.http import HttpRequest
 from django.urls import reverse
 
-from payments import providers, refunding, wording
+from payments import providers, refunds, wording
 from payments.models import Payment, Refund
 
 
@@ -36,7 +36,7 @@ def of_phone(phone: str, most: int) -> list[Payment]:
 def refund_due(payments: Iterable[Payment]) -> set[int]:
     """Return the ids of those payments whose money is due back now."""
     ids = [payment.pk for payment in payments]
-    return set(refunding.due().filter(pk__in=ids).values_list("pk", flat=True))
+    return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
 
 
 def state(request: HttpRequest, payment: Payment, due: bool) -> MoneyState:

@@ -1,4 +1,4 @@
-"""The three endpoints of DMark: token, send, delivery report."""
+"""DMark's three endpoints for texts."""
 
 import time
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import jwt
 
 from sms.sandbox.answers import Reply
+from sms.sandbox.money import now
 from sms.sandbox.reporter import Reporter
-from sms.sandbox.state import Received, State, now
+from sms.sandbox.state import Received, State
 
 TOKEN, SEND, DLR = "token", "send", "dlr"
 PLACES = {
@@ -86,7 +87,7 @@ class DMark:
             return Reply(200, nothing | {"description": faults.refusal})
         message = self.state.take(to, text, str(body.get("dlr_url") or ""))
         reply = _acceptance(kind, message)
-        if message.hidden:  # no report for a lost message
+        if message.hidden:  # nobody reports on what is lost
             return reply
         if faults.report == "before":
             self.reporter.at_once(message)

@@ -1,24 +1,20 @@
-"""The state of the sandbox: the switches, the messages it accepted, the requests it received."""
+"""What the sandbox holds: the switches, the texts it took, the requests it was asked."""
 
 import secrets
 import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import Any
 
 from sms.sandbox.faults import Fault, Faults
 from sms.sandbox.later import Later
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+from sms.sandbox.money import Money, now
 
 
 @dataclass
 class Received:
-    """One SMS that the sandbox accepted."""
+    """One text that the sandbox took."""
 
     msg_id: int
     to: str
@@ -27,14 +23,12 @@ class Received:
     dlr_url: str
     status: str = "PENDING"
     hidden: bool = False
-    # The reports pushed to `dlr_url`, with " (refused)" unless the receiver answered 2xx.
+    # What was reported to `dlr_url`, and taken there.
     reports: list[str] = field(default_factory=list)
 
 
 class State:
-    """One lock guards all of it. `version` increases with each change that the page shows."""
-
-    faults_class: ClassVar[type[Faults]] = Faults
+    """One lock for all of it; `version` counts the changes that the page shows."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -43,28 +37,32 @@ class State:
         self.next_id = 2047158
         self.version = 0
         self.tokens: set[str] = set()
-        self.empty()
+        self._empty()
 
-    def empty(self) -> None:
-        """Forget everything; called with the lock held."""
-        self.faults = self.faults_class()
+    def _empty(self) -> None:
+        self.faults = Faults()
         self.messages: list[Received] = []
         self.by_id: dict[str, Received] = {}
         self.copies: Counter[tuple[str, str]] = Counter()
         self.requests: deque[dict[str, Any]] = deque(maxlen=5000)
-        self.requests_by_path: Counter[str] = Counter()
-        self.requests_by_place: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.befell: Counter[str] = Counter()
+        self.money = Money()
 
     def reset(self) -> None:
         with self.lock:
             self.later.clear()
-            self.empty()
+            self._empty()
             self.version += 1
 
     def set_faults(self, values: dict[str, Any]) -> None:
         with self.lock:
             self.faults.update(values)
-            self.requests_by_place.clear()
+            self.befell.clear()
+            self.version += 1
+
+    def changed(self) -> None:
+        with self.lock:
             self.version += 1
 
     def take(self, to: str, text: str, dlr_url: str) -> Received:
@@ -87,7 +85,7 @@ class State:
             return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
-        """The messages that the phones show, newest first."""
+        """Newest first, as a phone would have them."""
         with self.lock:
             return [
                 {name: getattr(message, name) for name in ("msg_id", "to", "text", "received_at")}
@@ -95,29 +93,27 @@ class State:
                 if not message.hidden
             ]
 
-    def counts(self) -> dict[str, Any]:
-        """Numbers for scripts; of the texts only those that were accepted more than once."""
+    def how_many(self) -> dict[str, Any]:
+        """Numbers for scripts, without the texts but for those that came more than once."""
         with self.lock:
-            return self._counts()
-
-    def _counts(self) -> dict[str, Any]:
-        repeated = [(to, text, copies) for (to, text), copies in self.copies.items() if copies > 1]
-        return {
-            "paths": dict(self.requests_by_path),
-            "texts": {
-                "taken": len(self.messages),
-                "different": len(self.copies),
-                "by_copies": dict(Counter(self.copies.values())),
-                "repeated": [{"to": to, "text": text, "copies": copies} for to, text, copies in repeated],
-            },
-        }
+            more = [(to, text, copies) for (to, text), copies in self.copies.items() if copies > 1]
+            return {
+                "paths": dict(self.counts),
+                "texts": {
+                    "taken": len(self.messages),
+                    "different": len(self.copies),
+                    "by_copies": dict(Counter(self.copies.values())),
+                    "repeated": [{"to": to, "text": text, "copies": copies} for to, text, copies in more],
+                },
+                "money": self.money.how_many(),
+            }
 
     def fault(self, place: str) -> Fault:
-        """The fault of this request. Counts down `*_times`."""
+        """The fault for this request; counts down one that was ordered for a number of requests."""
         with self.lock:
             name = str(getattr(self.faults, place))
-            self.requests_by_place[place] += 1
-            if name == "ok" or self.requests_by_place[place] % max(1, getattr(self.faults, f"{place}_every", 1)):
+            self.befell[place] += 1
+            if name == "ok" or self.befell[place] % max(1, getattr(self.faults, f"{place}_every", 1)):
                 return Fault("ok", taken=False)
             left = getattr(self.faults, f"{place}_times", 0)
             if left:
@@ -127,8 +123,7 @@ class State:
                     setattr(self.faults, place, "ok")
             return Fault(name.removeprefix("taken_"), taken=name.startswith("taken_"))
 
-    def record(self, method: str, path: str, body: object) -> None:
-        """Remember a request, whatever its response."""
+    def ask(self, method: str, path: str, body: object) -> None:
         with self.lock:
-            self.requests_by_path[path] += 1
+            self.counts[path] += 1
             self.requests.append({"at": time.time(), "method": method, "path": path, "body": body})

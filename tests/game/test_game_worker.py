@@ -29,7 +29,7 @@ from datetime import timedelta
 from django.utils import timezone
 from game.models import Entry
 from game.rules.placing import Stake, place
-from payments.settling import settle
+from payments.settlement import settle
 for number in range({count}):
     entry = place(Stake(f"+25677{{number:07}}", 1000 + number)).entry
     settle(entry.payment_id, "SUCCESS", by="callback")

@@ -17,10 +17,11 @@ from game.models import Entry
 from game.rules.ending import leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import books, refunding
+from payments import books, refunds
 from payments.models import Payment
-from payments.settling import end_contest, settle
+from payments.settlement import settle
 from sms.models import SmsMessage
+from tests.payments.helpers import end_contest
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -136,9 +137,9 @@ class World:
 
     def rest(self) -> bool:
         """An operator gives back by hand a part of what is due."""
-        due = list(refunding.due().values_list("pk", flat=True))
+        due = list(refunds.due().values_list("pk", flat=True))
         chosen = Payment.objects.filter(pk__in=self.dice.sample(due, len(due) // 2))
-        for refund in refunding.record_by_hand(chosen, "operator", "by hand"):
+        for refund in refunds.record_by_hand(chosen, "operator", "by hand"):
             assert not self.money[refund.payment_id].given_back
             self.money[refund.payment_id].given_back = True
         return bool(due)

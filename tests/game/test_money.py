@@ -12,11 +12,11 @@ from django.utils import timezone
 from game.models import Entry, Session
 from game.money import due_back
 from game.notifications import render
-from game.rules.ending import leave, tell_refunds
+from game.rules.ending import announce_refunds, leave
 from game.signals import refund_became_due
-from payments import books, refunding
+from payments import books, refunds
 from payments.models import Payment
-from payments.settling import settle
+from payments.settlement import settle
 from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together
@@ -34,13 +34,13 @@ def _paid_for(settings: Any) -> None:
 
 def test_a_stake_that_nobody_joined(client: Client) -> None:
     entry = paid_stake(client)
-    assert not refunding.due().exists()
+    assert not refunds.due().exists()
     assert not due_back(entry)
     age()
     entry.refresh_from_db()
-    assert refunding.due().get().amount == 1100
+    assert refunds.due().get().amount == 1100
     assert due_back(entry)
-    assert tell_refunds().told == 0  # it is not written down yet
+    assert announce_refunds().done == 0  # it is not written down yet
     call_command("expire_queue")
     call_command("expire_queue")
     assert kinds() == ["payment_success", "refund_due"]
@@ -62,6 +62,7 @@ def test_one_who_stakes_again_is_told_of_the_last_one(client: Client) -> None:
     age()
     again = stake(client, ALICE, 2000)
     assert again["status"] == "awaiting_payment"
+    call_command("expire_queue")
     assert kinds() == ["payment_success", "refund_due"]
 
 
@@ -72,7 +73,7 @@ def test_what_was_not_collected_is_not_given_back(client: Client, settings: Any)
     stake(client, BOB)
     age()
     call_command("expire_queue")
-    assert not refunding.due().exists()
+    assert not refunds.due().exists()
     assert SmsMessage.objects.count() == 0
 
 
@@ -82,15 +83,15 @@ def test_a_match_is_played_and_not_given_back(client: Client) -> None:
     assert entry.session is not None
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     call_command("expire_queue")
-    assert not refunding.due().exists()
+    assert not refunds.due().exists()
     assert books.since(timezone.now() - timedelta(hours=1)).in_matches.ugx == 2200
 
 
 def test_old_ends_are_not_told_of_now(client: Client) -> None:
     entry = paid_stake(client)
     Entry.objects.update(status="expired", expires_at=timezone.now() - timedelta(days=3))
-    assert tell_refunds() == (0, 0)
-    assert refunding.due().get().pk == entry.payment_id
+    assert announce_refunds() == (0, 0)
+    assert refunds.due().get().pk == entry.payment_id
 
 
 def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
@@ -102,18 +103,18 @@ def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
     refund_became_due.connect(broken, weak=False)
     try:
         assert leave(entry)
-        assert tell_refunds() == (0, 1)
+        assert announce_refunds() == (0, 1)
     finally:
         refund_became_due.disconnect(broken)
-    assert tell_refunds() == (1, 0)
+    assert announce_refunds() == (1, 0)
     assert kinds() == ["payment_success", "refund_due"]
 
 
 def test_refunded_is_told_once_and_shown(client: Client) -> None:
     entry = paid_stake(client)
     leave(entry)
-    assert len(refunding.record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
-    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+    assert len(refunds.record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
+    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
     assert kinds() == ["payment_success", "refund_due", "refunded"]
     assert SmsMessage.objects.get(kind="refunded").text == "Your 1100 UGX from PlayMatatu was refunded."
     answer = status(client, _token(entry))
@@ -123,14 +124,14 @@ def test_refunded_is_told_once_and_shown(client: Client) -> None:
 
 def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) -> None:
     paid_stake(client)
-    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
 
 
 def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
     """Not even by a process that read the clock a moment earlier than the one that began the refund."""
     entry = paid_stake(client)
     age()
-    assert refunding.record_by_hand(Payment.objects.all(), "operator", "in cash")
+    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash")
     Entry.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
     assert paid_stake(client, BOB).session is None
     entry.refresh_from_db()
@@ -169,7 +170,7 @@ def test_success_after_failed(client: Client) -> None:
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "refund_due")
     assert "We will refund 1100 UGX to 0772 000 001." in answer["message"]
-    assert refunding.due().get().status == "FAILED"
+    assert refunds.due().get().status == "FAILED"
     # An operator's look at it opens nothing.
     call_command("expire_queue")
     assert status(client, placed["queue_token"])["status"] == "expired"
@@ -180,7 +181,7 @@ def test_a_reversal_is_nothing_to_give_back(client: Client) -> None:
     settle(entry.payment_id, Payment.Status.FAILED, by="callback")
     age()
     call_command("expire_queue")
-    assert not refunding.due().exists()
+    assert not refunds.due().exists()
     assert kinds() == ["payment_success"]
     assert status(client, _token(entry))["refund"] is None
 

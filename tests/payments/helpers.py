@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 
+from payments import settlement
 from payments.models import Payment
 from payments.notice_address import signer
 from payments.services import create_payment
-from tests.sandbox import Sandbox
+from payments.settlement import settle
+from payments.states import Kind
+from sms.testing import Sandbox
 
 PHONE = "+256772000001"
 
@@ -21,6 +24,21 @@ def pay(phone: str = PHONE, amount: int = 1000) -> Payment:
         payment = create_payment(phone, amount, approved=False)
     payment.refresh_from_db()
     return payment
+
+
+def by_others(phone: str = PHONE, amount: int = 1000) -> Payment:
+    """A payment that another party collects: its callbacks are the provider's word."""
+    with override_settings(DMARK_PAY_ACCOUNT_CODE=""):
+        return create_payment(phone, amount, approved=False)
+
+
+def paid_late(sandbox: Sandbox, phone: str = PHONE, amount: int = 1000) -> Payment:
+    """A payment that DMarkPay said had failed, and then that it was paid: refund due."""
+    payment = pay(phone, amount)
+    settle(payment.pk, Payment.Status.FAILED, by="asking")
+    sandbox.server.state.money.transactions[fresh(payment).provider_id].status = "Successful"
+    settle(payment.pk, Payment.Status.SUCCESS, by="asking")
+    return fresh(payment)
 
 
 def fresh(payment: Payment) -> Payment:
@@ -50,5 +68,19 @@ def asked(sandbox: Sandbox, kind: str = "payin") -> dict[str, int]:
     return dict(sandbox.counts()["money"]["asked"][kind])
 
 
+def polled_soon(payment: Payment) -> bool:
+    """Whether a poll is planned before the one that follows a day after the money came."""
+    return payment.next_ask_at is not None and seconds_until(payment.next_ask_at) < 80_000
+
+
 def seconds_until(moment: Any) -> float:
     return float((moment - timezone.now()).total_seconds())
+
+
+def end_contest(payment_id: int) -> bool:
+    """An operator finds that the money of a contested payment is with us. False: it is not contested."""
+    try:
+        settlement.judge(payment_id, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
+    except settlement.Refused:
+        return False
+    return True

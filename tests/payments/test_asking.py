@@ -9,12 +9,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from payments import asking, worker
-from payments.models import Callback, Exchange, Payment
+from payments import schedule, worker
+from payments import status_polling as asking
+from payments.models import Callback, Payment, PaymentEvent
 from payments.signals import momo_status_changed, payment_contested
+from sms.testing import Sandbox
 from tests.conftest import wait_for
-from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, seconds_until
-from tests.sandbox import Sandbox
+from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, polled_soon, seconds_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,7 +29,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 def test_the_schedule() -> None:
     """After 5, 10, 20, 40 s, then each minute, after half an hour each ten, for a day."""
     at, times = 0.0, []
-    while (pause := asking.next_pause(at)) is not None:
+    while (pause := schedule.next_pause(at)) is not None:
         at += pause
         times.append(at)
     assert times[:6] == [5, 10, 20, 40, 100, 160]
@@ -46,7 +47,7 @@ def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
     payment = fresh(payment)
     assert (payment.status, payment.settled_by, payment.collection) == ("SUCCESS", "asking", "over")
     assert payment.collected_at is not None
-    assert payment.next_ask_at is None
+    assert not polled_soon(payment)
     assert payment.asks == 1
 
 
@@ -80,12 +81,12 @@ def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
     collection.faults(pay_status=fault)
     for seconds, pause in ((5, 5), (6, 10), (11, 20), (20, 60)):
         later(payment, seconds)
-        assert asking.ask_due() == 1
+        assert asking.poll_due() == 1
         payment = fresh(payment)
         assert (payment.status, payment.collection) == ("PENDING", "asked")
         assert pause - 5 < seconds_until(payment.next_ask_at) <= pause
     # Equal answers leave one row.
-    assert Exchange.objects.filter(step="status").count() == 1
+    assert PaymentEvent.objects.filter(kind="polled").count() == 1
 
 
 def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> None:
@@ -211,6 +212,7 @@ def test_an_address_that_is_not_ours(client: Client, collection: Sandbox) -> Non
     assert not Callback.objects.exists()
     assert client.get(good).status_code == 405
     assert client.post(good, b"x" * 70_000, content_type="text/plain").status_code == 413
+    PaymentEvent.objects.all().delete()
     Payment.objects.all().delete()
     assert client.post(good, b"{}", content_type="application/json").status_code == 404
 
@@ -277,7 +279,7 @@ def test_others_id_is_not_believed(client: Client, collection: Sandbox, lost: Pa
     payment = fresh(lost)
     assert (payment.status, payment.provider_id, payment.collection) == ("PENDING", "", "in_doubt")
     assert "another transaction" in caplog.text
-    assert "asking back" in lost.callbacks.get().refusal
+    assert "as a poll showed" in lost.callbacks.get().refusal
     # The true one still finds its way, beside whatever else was named.
     collection.tap(lost.transaction_id, "pay")
     later(lost, 4)
@@ -297,7 +299,7 @@ def test_a_made_up_id_is_not_believed(client: Client, collection: Sandbox, lost:
 
 def test_a_notice_before_the_answer_to_the_order(client: Client, collection: Sandbox, settings: Any) -> None:
     """The row is committed, the order is under way, and the callback is faster than its answer."""
-    from payments import collecting
+    from payments import collection as collecting
 
     settings.SMS_DELIVERY = "worker"
     payment = pay()
@@ -305,7 +307,7 @@ def test_a_notice_before_the_answer_to_the_order(client: Client, collection: San
     answer = collecting._ask(claimed)
     collection.tap(payment.transaction_id, "pay")
     notice(client, payment, transaction_id=answer.provider_id)
-    assert asking.ask_due() == 1
+    assert asking.poll_due() == 1
     assert fresh(payment).status == "SUCCESS"
     collecting._record(claimed, answer)
     assert fresh(payment).status == "SUCCESS"
@@ -323,19 +325,19 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
     claimed = asking._claim(Payment.objects.all())
     assert claimed is not None
     notice(client, payment)
-    asking._ask(claimed)
+    asking._poll(claimed)
     assert fresh(payment).status == "FAILED"
     collection.server.state.money.transactions[payment.provider_id].status = "Successful"
     later(payment, 5)
     worker.once()
     payment = fresh(payment)
-    assert (payment.contested, payment.refund_due, payment.next_ask_at) == (True, True, None)
+    assert (payment.contested, payment.refund_due, polled_soon(payment)) == (True, True, False)
 
 
 def ask_one() -> int:
     """For a thread of its own."""
     try:
-        return asking.ask_due(1)
+        return asking.poll_due(1)
     finally:
         connection.close()
 
@@ -361,7 +363,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collec
     known.status = last
     assert worker.once() == 1
     payment = fresh(payment)
-    assert (payment.status, payment.contested, payment.next_ask_at) == ("SUCCESS", last == "Failed", None)
+    assert (payment.status, payment.contested, polled_soon(payment)) == ("SUCCESS", last == "Failed", False)
 
 
 @pytest.mark.parametrize("meanwhile", ["Pending", "Successful"])
@@ -384,7 +386,7 @@ def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
     payment = fresh(payment)
     assert (payment.status, payment.contested, payment.asks) == ("SUCCESS", False, 2)
     # What the question in between has planned stands; nothing more is asked for the same word's sake.
-    assert meanwhile == "Pending" or payment.next_ask_at is None
+    assert meanwhile == "Pending" or not polled_soon(payment)
 
 
 @pytest.mark.parametrize(("first", "second"), [("pay", "Failed"), ("decline", "Successful")])

@@ -8,17 +8,22 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import clock, collecting, rounds, worker
-from payments.models import Exchange, Payment
+from payments import clock, rounds, worker
+from payments import collection as collecting
+from payments.models import Payment, PaymentEvent
 from payments.services import create_payment
-from payments.settling import settle
+from payments.settlement import settle
 from payments.signals import momo_status_changed
+from sms.testing import Sandbox
 from tests.payments.helpers import PHONE, asked, fresh, later, pay, seconds_until
-from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Collection = Payment.Collection
 OTHER = "+256701000002"
+
+
+def ringing(phone: str) -> int:
+    return collecting.seconds_ringing(Payment.objects.filter(phone=phone))
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +47,9 @@ def test_inline_the_phone_rings_at_once(collection: Sandbox) -> None:
     assert payment.asked_at is not None
     assert payment.start_at is None
     assert 3 < seconds_until(payment.next_ask_at) <= 5
-    row = Exchange.objects.get()
-    assert (row.step, row.outcome, row.http_status) == ("collect", "pending", 201)
+    rows = PaymentEvent.objects.order_by("pk")
+    assert [row.kind for row in rows] == ["requested", "claimed", "request_pending"]
+    assert rows[2].http_status == 201
 
 
 def test_what_is_rolled_back_is_not_asked(collection: Sandbox) -> None:
@@ -254,31 +260,31 @@ def test_an_end_from_elsewhere_keeps_an_order_from_leaving(collection: Sandbox, 
 
 
 def test_how_long_a_phone_may_ring(collection: Sandbox) -> None:
-    assert collecting.seconds_ringing(PHONE) == 0
+    assert ringing(PHONE) == 0
     payment = pay()
-    assert 178 <= collecting.seconds_ringing(PHONE) <= 180
-    assert collecting.seconds_ringing(OTHER) == 0
+    assert 178 <= ringing(PHONE) <= 180
+    assert ringing(OTHER) == 0
     later(payment, 100)
-    assert 78 <= collecting.seconds_ringing(PHONE) <= 80
+    assert 78 <= ringing(PHONE) <= 80
     later(payment, 80)
-    assert collecting.seconds_ringing(PHONE) == 0
+    assert ringing(PHONE) == 0
 
 
 @pytest.mark.parametrize("fault", ["hang", "500"])
 def test_a_phone_may_ring_though_the_answer_was_lost(collection: Sandbox, fault: str) -> None:
     collection.faults(payin=fault)
     pay()
-    assert collecting.seconds_ringing(PHONE) > 170
+    assert ringing(PHONE) > 170
 
 
 def test_a_phone_rings_no_more_once_there_is_an_end(collection: Sandbox) -> None:
     settle(pay().pk, Payment.Status.FAILED, by="callback")
-    assert collecting.seconds_ringing(PHONE) == 0
+    assert ringing(PHONE) == 0
 
 
 def test_a_new_order_withdraws_one_that_nobody_began(collection: Sandbox, by_worker: None) -> None:
     first = pay()
-    assert collecting.seconds_ringing(PHONE) == 0  # only due, so it can be taken back
+    assert ringing(PHONE) == 0  # only due, so it can be taken back
     second, other = pay(), pay(OTHER)
     assert [fresh(one).collection for one in (first, second, other)] == ["withdrawn", "due", "due"]
     worker.once()

@@ -17,11 +17,12 @@ from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import books, collecting, refunding, worker
+from payments import books, refunds, worker
+from payments import collection as collecting
 from payments.models import Payment, Refund
-from payments.settling import settle
+from payments.settlement import settle
+from sms.testing import Sandbox
 from tests.payments.helpers import notice
-from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -93,7 +94,7 @@ class World:
 
     def crash(self) -> None:
         """A process takes an order or a payout, and dies before or after it asked."""
-        orders, payouts = collecting._claim(1), refunding._claim(1)
+        orders, payouts = collecting._claim(1), refunds._claim(1)
         for payment in orders:
             self.crashed += 1
             if self.dice.random() < 0.5:
@@ -101,7 +102,7 @@ class World:
         for refund in payouts:
             self.crashed += 1
             if self.dice.random() < 0.5:
-                refunding._ask(refund)
+                refunds._ask(refund)
 
     def refund(self) -> None:
         payment = self.any_payment(collected_at__isnull=False)
@@ -110,10 +111,10 @@ class World:
         rows = Payment.objects.filter(pk=payment.pk)
         self.sandbox.faults(payout=self.dice.choice(PAYOUT))
         if self.dice.random() < 0.8:
-            refunding.order_payouts(rows, "an operator")
-            refunding.order_payouts(rows, "another")
+            refunds.order_payouts(rows, "an operator")
+            refunds.order_payouts(rows, "another")
         else:
-            refunding.record_by_hand(rows, "an operator", "cash")
+            refunds.record_by_hand(rows, "an operator", "cash")
         self.sandbox.faults(payout="ok")
 
     def reverse(self) -> None:
@@ -160,10 +161,12 @@ class World:
         assert sums.collected.payments == collected.count() == sum(part.payments for part in parts)
         assert sums.collected.ugx == sum(payment.amount for payment in collected) == sum(part.ugx for part in parts)
         # Nothing is both to be given back and played for, and the query that refunds sees what the books see.
-        due = {payment.pk for payment in refunding.due()}
-        marked, ended = (set(part.values_list("pk", flat=True)) for part in refunding.due_in_parts())
+        due = {payment.pk for payment in refunds.due()}
+        marked, ended = (set(part.values_list("pk", flat=True)) for part in refunds.due_in_parts())
         assert (marked | ended, marked & ended) == (due, set())
-        assert due == set(collected.annotate(place=books.place()).filter(place="due_back").values_list("pk", flat=True))
+        assert due == set(
+            collected.annotate(whereabouts=books.place()).filter(place="due_back").values_list("pk", flat=True)
+        )
         assert not Entry.objects.filter(payment__in=due).exclude(session=None).exists()
         assert (
             not Entry.objects.filter(payment__refunds__state="succeeded")
@@ -252,6 +255,8 @@ def test_many_lives(quiet: Sandbox, settings: Any) -> None:
     world.settle_down()
     world.check_books()
     world.check_against_the_sandbox()
-    places = {row.place for row in Payment.objects.filter(collected_at__isnull=False).annotate(place=books.place())}
+    places = {
+        row.place for row in Payment.objects.filter(collected_at__isnull=False).annotate(whereabouts=books.place())
+    }
     assert {"in_matches", "due_back", "refunded", "in_doubt", "contested"} <= places
     assert world.crashed

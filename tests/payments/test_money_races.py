@@ -13,12 +13,13 @@ from django.conf import settings
 from django.db import connection, connections
 from django.test import Client
 
-from payments import asking, collecting, refunding
+from payments import collection as collecting
+from payments import refunds
+from payments import status_polling as asking
 from payments.models import Callback, Payment, Refund
-from payments.settling import settle
 from payments.signals import momo_status_changed, payment_contested, payment_refunded
-from tests.payments.helpers import asked, fresh, later, notice, pay
-from tests.sandbox import Sandbox
+from sms.testing import Sandbox
+from tests.payments.helpers import asked, by_others, fresh, later, notice, paid_late, pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IN_EARNEST = connection.vendor == "postgresql"
@@ -116,7 +117,7 @@ def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: An
         later(payment, 5)
         payment.refresh_from_db()
         answers = together.at_once(
-            partial(asking.ask, payment.pk),
+            partial(asking.poll, payment.pk),
             partial(callback, payment, "SUCCESS"),
             partial(notice, Client(), payment),
         )
@@ -129,7 +130,7 @@ def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any)
     """PAYONE/magento-2#279: a 'paid' callback that came twice doubled the amount."""
     workers = 16 if IN_EARNEST else 4
     together = crowd(workers)
-    payment = pay()
+    payment = by_others()
     assert together.at_once(*[partial(callback, payment, "SUCCESS")] * workers) == [200] * workers
     assert effects == {("SUCCESS", payment.pk): 1}
     assert Callback.objects.filter(applied=True).count() == 1
@@ -140,7 +141,7 @@ def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, cr
     """Whichever comes first is the end, the other is never lost."""
     together = crowd(2)
     for number in range(20 if IN_EARNEST else 4):
-        payment = pay(f"+25677100{number:04}")
+        payment = by_others(f"+25677100{number:04}")
         together.at_once(partial(callback, payment, "SUCCESS"), partial(callback, payment, "FAILED"))
         payment = fresh(payment)
         assert payment.contested
@@ -163,21 +164,19 @@ def test_one_question_back_however_many_workers(collection: Sandbox, settings: A
     payments = [pay(f"+25677300{number:04}") for number in range(40 if IN_EARNEST else 5)]
     for payment in payments:
         later(payment, 50)
-    assert sum(together.at_once(*[asking.ask_due] * 4)) == len(payments)
+    assert sum(together.at_once(*[asking.poll_due] * 4)) == len(payments)
     assert asked(collection, "status") == {payment.transaction_id: 1 for payment in payments}
 
 
 def test_whoever_presses_at_the_same_moment_refunds_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
     together = crowd(3)
     for number in range(12 if IN_EARNEST else 3):
-        payment = pay(f"+25677400{number:04}")
-        settle(payment.pk, Payment.Status.FAILED, by="callback")
-        settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+        payment = paid_late(collection, f"+25677400{number:04}")
         rows = Payment.objects.filter(pk=payment.pk)
         ordered = together.at_once(
-            partial(refunding.order_payouts, rows, "one"),
-            partial(refunding.order_payouts, rows, "two"),
-            partial(refunding.record_by_hand, rows, "three", "cash"),
+            partial(refunds.order_payouts, rows, "one"),
+            partial(refunds.order_payouts, rows, "two"),
+            partial(refunds.record_by_hand, rows, "three", "cash"),
         )
         assert sum(map(len, ordered)) == 1
         refund = Refund.objects.get(payment=payment)

@@ -109,7 +109,8 @@ def test_repeats_are_harmless(client: Client) -> None:
         momo_status_changed.disconnect(note)
     assert moves == ["PENDING SUCCESS"]
     assert len(texts()) == 1
-    assert status(client, placed["queue_token"])["status"] == "queued"
+    # The provider took the money back: nobody may be matched with this entry.
+    assert status(client, placed["queue_token"])["status"] == "expired"
 
 
 def test_a_code_is_not_held_and_the_late_payer_joins_the_queue(client: Client) -> None:
@@ -244,7 +245,7 @@ def test_a_payment_that_was_lost_to_a_crash_is_found_again(client: Client, monke
     """The process dies before the commit: the provider got no 200, says it again, and all is as if nothing was."""
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
-        broken.setattr("payments.settling.momo_status_changed.send_robust", lambda *args, **kwargs: 1 / 0)
+        broken.setattr("payments.journal.momo_status_changed.send_robust", lambda *args, **kwargs: 1 / 0)
         answer = callback(Client(raise_request_exception=False), callback_body(placed, ALICE))
     assert answer.status_code == 500
     assert Payment.objects.get().status == "PENDING"

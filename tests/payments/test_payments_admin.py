@@ -7,20 +7,22 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from payments import acts, refunding
+from payments import acts, refunds
 from payments.models import Payment, Refund
-from payments.settling import settle
-from tests.payments.helpers import PHONE, asked, fresh, pay
-from tests.sandbox import Sandbox
+from payments.settlement import settle
+from sms.testing import Sandbox
+from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/payments/payment/"
+SANDBOX: list[Sandbox] = []
 REFUNDS = "/admin/payments/refund/"
 
 
 @pytest.fixture(autouse=True)
 def provider(collection: Sandbox) -> None:
     collection.faults(callback="never", hang_seconds=1.5)
+    SANDBOX[:] = [collection]
 
 
 def staff(*permissions: str) -> Client:
@@ -43,10 +45,8 @@ def operator(client: Client) -> Client:
 
 def due(phone: str = PHONE) -> Payment:
     """Money that came after the provider had said that it failed."""
-    payment = pay(phone)
-    settle(payment.pk, Payment.Status.FAILED, by="callback")
-    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
-    assert refunding.due().filter(pk=payment.pk).exists()
+    payment = paid_late(SANDBOX[-1], phone)
+    assert refunds.due().filter(pk=payment.pk).exists()
     return fresh(payment)
 
 
@@ -113,7 +113,7 @@ def test_each_act_has_its_permission(action: str, permission: str) -> None:
 
 
 def test_an_end_by_an_operator(operator: Client, collection: Sandbox) -> None:
-    paid, unpaid = pay(), pay("+256701000002")
+    paid, unpaid = by_others(), by_others("+256701000002")
     act(operator, "settle_paid", paid, post="yes", note="seen in the portal")
     act(operator, "settle_unpaid", unpaid, post="yes", note="not in the portal")
     assert [(fresh(one).status, fresh(one).settled_by) for one in (paid, unpaid)] == [
@@ -159,7 +159,7 @@ def test_a_payout_in_doubt_is_ended_by_hand(operator: Client, collection: Sandbo
     refund.refresh_from_db()
     assert (refund.state, refund.resolved_by) == (state, "operator")
     assert (fresh(payment).refunded_at is not None) == (state == "succeeded")
-    assert refunding.due().exists() == (state == "failed")
+    assert refunds.due().exists() == (state == "failed")
     # It was never repeated by itself, and can be anew once it surely did not go out.
     assert asked(collection, "payout") == {refund.reference: 1}
 
@@ -210,4 +210,4 @@ def test_the_page_of_one_tells_its_story(operator: Client, collection: Sandbox) 
     page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
     assert "Whether the payer was asked is in doubt" in page
     assert f"look it up at the provider as {payment.transaction_id}" in page
-    assert "An answer that is not DMarkPay&#x27;s (200)" in page
+    assert "Something other than DMarkPay answered" in page

@@ -10,13 +10,13 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import books, refunding, worker
+from payments import books, refunds, worker
 from payments.books import Amount
 from payments.models import Payment
-from payments.settling import settle
+from payments.settlement import settle
+from sms.testing import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later
-from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,7 +95,7 @@ def test_money_here_alone(client: Client, collection: Sandbox) -> None:
 def test_what_cannot_be_compared(client: Client, collection: Sandbox) -> None:
     paid(client, collection, ALICE)
     collection.faults(pay_status="500")
-    assert "could not be compared: DMarkPay gives no answer (500)" in reconcile()[0]
+    assert "could not be compared: DMarkPay gave no status (500)" in reconcile()[0]
     collection.faults(pay_status="404")
     assert reconcile()[0].endswith("The payment is not known at the provider.")
 
@@ -132,7 +132,7 @@ def test_a_match_without_money(client: Client, settings: Any) -> None:
 def test_a_payout_is_compared_too(client: Client, collection: Sandbox) -> None:
     payment = paid(client, collection, ALICE)
     Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    refunding.order_payouts(Payment.objects.all(), "an operator")
+    refunds.order_payouts(Payment.objects.all(), "an operator")
     refund = payment.refunds.get()
     assert (refund.state, len(reconcile())) == ("succeeded", 1)
     collection.server.state.money.transactions[refund.provider_id].status = "Failed"
@@ -158,7 +158,7 @@ def test_the_days_sums_add_up(client: Client, collection: Sandbox) -> None:
     placed(client, "0772000020", 7000)
     ended = Entry.objects.filter(payment__in=(due, back))
     ended.update(expires_at=timezone.now() - timedelta(seconds=1))
-    refunding.record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
+    refunds.record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
     settle(gone.pk, Payment.Status.FAILED, by="callback")
     sums = books.day(timezone.localdate())
     assert sums == books.Sums(
@@ -172,7 +172,7 @@ def test_the_days_sums_add_up(client: Client, collection: Sandbox) -> None:
         unplaced=Amount(0, 0),
         unanswered=Amount(1, 7000),
     )
-    assert {one.pk, two.pk, three.pk} & {payment.pk for payment in refunding.due()} == set()
+    assert {one.pk, two.pk, three.pk} & {payment.pk for payment in refunds.due()} == set()
     assert books.day(timezone.localdate() - timedelta(days=2)).collected == Amount(0, 0)
 
 

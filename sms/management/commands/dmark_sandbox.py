@@ -7,10 +7,8 @@ from sms.sandbox.server import Server
 
 
 class Command(BaseCommand):
-    help = "Run a fake DMark for development and tests: a page with the phones and a switch for each fault."
+    help = "The stand-in for DMark's texts and money, for development and tests: the phones, a switch for each fault."
     requires_system_checks = ()
-    server_class: type[Server] = Server
-    settings = "SMS_SERVICE_BASE_URL"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8025)
@@ -18,12 +16,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, port: int, host: str, **options: Any) -> None:
         try:
-            server = self.server_class(port, host)
+            server = Server(port, host)
         except OSError:
             raise CommandError(f"Port {port} is busy; give another one with --port.") from None
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        if options["verbosity"]:
-            self.stdout.write(f"DMark sandbox: the phones at {server.url}/ ({self.settings})")
+        self.stdout.write(f"DMark sandbox: the phones at {server.url}/ (SMS_SERVICE_BASE_URL and DMARK_PAY_BASE_URL)")
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
 from payments.models import Payment
-from payments.settling import settle
+from payments.settlement import settle
 from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
 

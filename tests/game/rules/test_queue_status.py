@@ -15,7 +15,7 @@ from django.utils import timezone as django_timezone
 from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.tokens import queue_token
-from payments import refunding
+from payments import refunds
 from payments.models import Payment
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, status
 
@@ -135,10 +135,10 @@ def test_money_of_a_stake_that_met_nobody_is_due_back_and_the_player_told(client
     settings.MOMO_AUTO_APPROVE = False
     placed = stake(client, ALICE)
     paid(client, placed, ALICE)
-    assert not refunding.due().exists()
+    assert not refunds.due().exists()
     age()
     # From that moment: nothing of ours has looked at it yet.
-    assert refunding.due().get().amount == 1000
+    assert refunds.due().get().amount == 1000
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")
     assert "We will refund 1000 UGX to 0772 000 001." in answer["message"]
@@ -158,7 +158,7 @@ def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
     assert answer["reason"] == "left"
     assert "We will refund" in answer["message"]
     # Only what was collected is due back.
-    assert [payment.amount for payment in refunding.due()] == [1000]
+    assert [payment.amount for payment in refunds.due()] == [1000]
     assert status(client, other["queue_token"])["refund"] is None
 
 

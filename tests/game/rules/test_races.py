@@ -14,7 +14,8 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import expire_old, leave
-from payments import collecting, refunding
+from payments import collection as collecting
+from payments import refunds
 from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import Sandbox, wait_for
@@ -120,13 +121,13 @@ def test_a_success_and_a_failure_at_once(settings: Any) -> None:
         together(*said)
         payment = Payment.objects.get(transaction_id=placed["transaction_id"])
         entry = Entry.objects.get(pk=placed["queue_id"])
-        assert (payment.status, entry.status) in {("SUCCESS", "queued"), ("FAILED", "expired")}
+        assert (payment.status, entry.status) in {("SUCCESS", "expired"), ("FAILED", "expired")}
         # Whichever came first stands; the other one contradicts it, and money that came after all is due back.
         assert payment.contested
         kinds = {"SUCCESS": ["payment_success"], "FAILED": ["payment_failed", "payment_held"]}[payment.status]
         texts = SmsMessage.objects.filter(phone=f"+256{phone[1:]}").order_by("pk")
         assert [row.kind for row in texts] == kinds
-        assert refunding.due().filter(pk=payment.pk).exists() == (payment.status == "FAILED")
+        assert refunds.due().filter(pk=payment.pk).exists() == (payment.place == "refund_due")
 
 
 def test_an_order_that_a_worker_is_just_claiming_rings(collection: Sandbox, settings: Any) -> None:
@@ -163,7 +164,7 @@ def test_leaving_while_the_provider_repeats_itself(settings: Any) -> None:
         paid(Client(), placed, ALICE)
         entry = Entry.objects.select_related("player").get(pk=placed["queue_id"])
         together(*(partial(paid, Client(), placed, ALICE) for _ in range(4)), partial(leave, entry))
-        assert refunding.due().filter(transaction_id=placed["transaction_id"]).exists()
+        assert refunds.due().filter(transaction_id=placed["transaction_id"]).exists()
         assert SmsMessage.objects.filter(kind="payment_success").count() == number + 1
         assert SmsMessage.objects.filter(kind="refund_due").count() == number + 1
 
@@ -205,7 +206,7 @@ def test_everything_at_once(settings: Any) -> None:
         assert first.stake_amount == second.stake_amount == session.stake_amount
     assert SmsMessage.objects.filter(text__contains="Play here").count() == 2 * len(sessions)
     # Every payment that was collected is played, or due back.
-    due = set(refunding.due().values_list("pk", flat=True))
+    due = set(refunds.due().values_list("pk", flat=True))
     for payment in Payment.objects.filter(status="SUCCESS").select_related("entry"):
         assert (payment.entry.session_id is None) == (payment.pk in due)
     assert not Entry.objects.filter(status="queued").exists()

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from game.models import Entry, Player, Session
-from payments import refunding
+from payments import refunds
 from payments.models import Payment
 from playmatatu.operator import find
 from sms.models import SmsMessage, SmsSuppression
@@ -117,7 +117,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
         "/admin/payments/payment/", {"action": "mark_refunded", "_selected_action": [entry.payment_id]}
     )
     assert "given back" in asked.content.decode().lower()
-    refunding.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
+    refunds.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
     assert "The money is back with the payer." in html
     assert "Refund of 5,000 UGX recorded by hand, by grace" in html

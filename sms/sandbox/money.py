@@ -1,19 +1,22 @@
-"""Payins and payouts, their statuses, and the payment prompts that are open on the phones."""
+"""The money that the sandbox holds: who was asked for how much, what became of it, which phones still ask."""
 
 import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
-
-from sms.sandbox.state import now
 
 PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
 
 
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
 @dataclass
 class Transaction:
-    """A payin or a payout as requested, and its status."""
+    """A payin or a payout, as it was ordered, and its end."""
 
     transaction_id: str
     kind: str
@@ -27,25 +30,21 @@ class Transaction:
     started: float = field(default_factory=time.monotonic)
     status: str = PENDING
     message: str = "Transaction pending"
-    # The phone shows the prompt and waits for a tap.
+    # Whether the phone shows it and waits for a tap.
     asking: bool = False
     ended_at: str = ""
-    # The notifications sent, with " (refused)" unless the receiver answered 2xx.
+    # What was called back, and taken there.
     callbacks: list[str] = field(default_factory=list)
     called_back: threading.Event = field(default_factory=threading.Event)
 
-    def end(self, status: str, message: str) -> None:
-        self.status, self.message, self.asking = status, message, False
-        self.ended_at = now()
 
-
-class Transactions:
-    """Takes no lock: the caller holds the state's lock."""
+class Money:
+    """Knows no HTTP and no lock: its owner holds the one and the other."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
         self._named: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
-        # Requests by `sp_transaction_id`, including those that failed.
+        # Requests by `sp_transaction_id`, whatever became of them.
         self.asked: dict[str, Counter[str]] = {"payin": Counter(), "payout": Counter(), "status": Counter()}
 
     def add(self, kind: str, body: dict[str, Any]) -> Transaction:
@@ -69,17 +68,17 @@ class Transactions:
         return transaction
 
     def named(self, sp_transaction_id: str, kind: str) -> list[Transaction]:
-        """Oldest first. More than one if the same request was taken more than once."""
+        """Oldest first; more than one only where it was taken more than once."""
         return list(self._named.get((sp_transaction_id, kind), []))
 
     def prompts(self) -> list[dict[str, str]]:
-        """The open payment prompts, newest first."""
+        """What the phones ask now, newest first."""
         names = ("sp_transaction_id", "msisdn", "amount", "description", "asked_at")
         asking = [each for each in self.transactions.values() if each.asking]
         return [{name: getattr(each, name) for name in names} for each in reversed(asking)]
 
-    def counts(self) -> dict[str, Any]:
-        """`asked`: requests received; `taken`: requests that took effect; `ends`: transactions by status."""
+    def how_many(self) -> dict[str, Any]:
+        """`asked`: requests that arrived; `taken`: those that had an effect; `ends`: payins by their status."""
         taken = {"payin": Counter[str](), "payout": Counter[str]()}
         ends = {"payin": Counter[str](), "payout": Counter[str]()}
         for each in self.transactions.values():
@@ -91,3 +90,8 @@ class Transactions:
             "ends": {kind: dict(counter) for kind, counter in ends.items()},
             "prompts": sum(each.asking for each in self.transactions.values()),
         }
+
+
+def end(transaction: Transaction, status: str, message: str) -> None:
+    transaction.status, transaction.message, transaction.asking = status, message, False
+    transaction.ended_at = now()

@@ -6,8 +6,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from payments.sandbox.dmarkpay import DMarkPay
-from tests.sandbox import Sandbox
+from sms.sandbox.dmarkpay import DMarkPay
+from tests.conftest import Sandbox
 
 ASK = {
     "wallet": "dmark",
@@ -41,7 +41,7 @@ def opened(browser: Browser, sandbox: Sandbox, width: int = 1280, **options: Any
 @pytest.mark.parametrize("width", [1200, 360])
 def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, width: int) -> None:
     tab = opened(browser, sandbox, width)
-    tab.get_by_text("No phone has received anything yet.").wait_for()
+    tab.get_by_text("No phone has been called yet.").wait_for()
     for number in range(12):
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
     tab.locator(".text").get_by_text("text 11,").wait_for()
@@ -99,7 +99,7 @@ def test_the_keyboard_is_enough(sandbox: Sandbox, browser: Browser) -> None:
     tab.keyboard.press("Enter")
     tab.locator(".text").get_by_text("You paid 5,000 UGX").wait_for()
     # The keyboard stays on the phone that was tapped.
-    assert tab.evaluate("document.activeElement.ariaLabel") == "SMS to 0772 000 001"
+    assert tab.evaluate("document.activeElement.ariaLabel") == "Texts to 0772 000 001"
     tab.get_by_role("button", name="DMarkPay is down").focus()
     tab.keyboard.press("Enter")
     tab.locator("button[aria-pressed=true]", has_text="DMarkPay is down").wait_for()
@@ -115,6 +115,6 @@ def test_without_a_script(sandbox: Sandbox, browser: Browser) -> None:
     assert tab.get_by_text("You paid 5,000 UGX").is_visible()
     tab.get_by_role("button", name="Decline", exact=True).click()
     assert tab.get_by_text("not paid").is_visible()
-    tab.get_by_role("button", name="Clear faults and phones").click()
-    assert tab.get_by_text("No phone has received anything yet.").is_visible()
+    tab.get_by_role("button", name="Empty the phones too").click()
+    assert tab.get_by_text("No phone has been called yet.").is_visible()
     assert requests.get(f"{sandbox.url}/prompts.json", timeout=5).json() == []

@@ -1,4 +1,4 @@
-"""The sandbox of DMarkPay over HTTP: each known response and each fault."""
+"""The stand-in for DMarkPay, over HTTP: each answer that is known of it, and each fault."""
 
 import json
 import re
@@ -13,8 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
-from tests.conftest import wait_for
-from tests.sandbox import Sandbox
+from tests.conftest import Sandbox, wait_for
 
 ACCOUNT = "/api/v1/accounts/ACC-77/transactions/"
 
@@ -386,3 +385,14 @@ def test_texts_and_requests_of_one_phone_are_on_one_phone(shop: Shop, sandbox: S
     page = requests.get(sandbox.url, timeout=5).text
     assert "You paid 5,000 UGX" in page
     assert page.index("<p>hello") < page.index("You paid")
+
+
+def test_counts_of_texts(sandbox: Sandbox) -> None:
+    for to, text in (("0772000001", "a"), ("0772000001", "b"), ("0772000002", "a"), ("0772000002", "a")):
+        sandbox.server.state.take(to, text, "")
+    assert sandbox.counts()["texts"] == {
+        "taken": 4,
+        "different": 3,
+        "by_copies": {"1": 2, "2": 1},
+        "repeated": [{"to": "0772000002", "text": "a", "copies": 2}],
+    }

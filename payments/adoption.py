@@ -1,0 +1,138 @@
+"""Payments that the journal does not know yet: rows of the former release, its writes during a deploy, UPDATEs by hand.
+
+`version` is 0 or `stale` is set. The columns are compared with the journal, and one event `adopted` takes them over.
+"""
+
+import logging
+from dataclasses import replace
+
+from django.db import connection
+from django.db.models import Q
+
+from payments import clock, journal, ledger, uses
+from payments.models import Callback, Payment, PayoutShare, Refund
+from payments.rules import balances
+from payments.rules import differences as postings_between
+from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+
+logger = logging.getLogger("payments")
+
+TO_ADOPT = Q(version=0) | Q(stale=True)
+_BATCH = 500
+_PAYOUTS = {
+    Refund.State.ORDERED: Payout.ORDERED,
+    Refund.State.STARTED: Payout.SENDING,
+    Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
+}
+# Places that the former release does not know: its columns cannot say them.
+_NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
+
+
+def locked(payment_id: int) -> Payment:
+    """The payment, locked and known to the journal. Raises Payment.DoesNotExist."""
+    payment = Payment.objects.select_for_update(no_key=True).get(pk=payment_id)
+    ensure(payment)
+    return payment
+
+
+def ensure(payment: Payment) -> None:
+    """Adopt a payment that the caller has locked, if the journal does not know it."""
+    if payment.version == 0 or payment.stale:
+        _adopt(payment)
+
+
+def adopt(limit: int = _BATCH) -> int:
+    """Adopt up to `limit` payments, each in its own transaction. Return how many. Locked rows are left for later."""
+    skip = connection.features.has_select_for_update_skip_locked
+    adopted = 0
+    for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:limit]):
+        with journal.writing():
+            rows = Payment.objects.select_for_update(no_key=True, skip_locked=skip)
+            payment = rows.filter(TO_ADOPT, pk=key).first()
+            if payment is not None:
+                _adopt(payment)
+                adopted += 1
+    return adopted
+
+
+def left() -> int:
+    """How many payments are to be adopted."""
+    return Payment.objects.filter(TO_ADOPT).count()
+
+
+def _adopt(payment: Payment) -> None:
+    state, note = _found(payment)
+    held = ledger.of_payment(payment) if payment.version else {}
+    now = clock.now()
+    values = journal.columns(state)
+    if state.place is not Place.NONE and payment.collected_at is None:
+        values["collected_at"] = payment.settled_at or payment.created_at
+        values["settled_by"] = payment.settled_by or "callback"
+    if note and payment.provider:
+        values["next_ask_at"] = now
+    for name, value in values.items():
+        setattr(payment, name, value)
+    payment.stale = False
+    payment.version += 1
+    payment.save(update_fields=[*values, "stale", "version"])
+    _share(payment)
+    event = Event(Kind.ADOPTED, becomes=state)
+    journal.record(payment, event, postings_between(held, balances(state)), now, journal.Cause(note=note))
+    if state.place is Place.CONTESTED:
+        uses.current().leave(payment)
+    logger.info(
+        "Payment %s was taken into the journal: %s %s",
+        payment.pk,
+        state.place.value or "no money",
+        note,
+        extra={"event": "payments.adopted", "payment": payment.pk},
+    )
+
+
+def _share(payment: Payment) -> None:
+    """Payouts of the former release have no shares."""
+    for refund in payment.refunds.filter(shares=None):
+        is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
+        PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)
+
+
+def _found(payment: Payment) -> tuple[State, str]:
+    """The state that the columns, the payouts and the use show, and what in them contradicts itself."""
+    cached = journal.state_of(payment, Place.NONE) if payment.place == "in_use" else journal.state_of(payment)
+    refunds = list(payment.refunds.exclude(state__in=(Refund.State.FAILED, Refund.State.RETURNED)).order_by("pk"))
+    open_payout = next((refund for refund in refunds if refund.state in _PAYOUTS), None)
+    paid_out = any(refund.state == Refund.State.SUCCEEDED for refund in refunds)
+    collected, note = payment.collected_at is not None, ""
+    state = replace(
+        cached, request=Request(payment.collection), status=Status(payment.status), place=Place.NONE, payout=Payout.NONE
+    )
+    if not collected and payment.status == Status.SUCCESS and _by_callback(payment):
+        collected, note = True, "Paid by a callback, without a time of collection."
+    if cached.place in _NEW and not (payment.contested or payment.refund_due):
+        return cached, note
+    if paid_out or payment.refunded_at is not None:
+        if paid_out != (payment.refunded_at is not None):
+            note = "The refund and the time of the refund contradict each other."
+        if paid_out or not refunds:
+            return replace(state, place=Place.REFUNDED, approved=False, word=Word.NONE, ordered_at=None), note or (
+                "Refunded and contested." if payment.contested else ""
+            )
+    if open_payout is not None:
+        payout, at = _PAYOUTS[Refund.State(open_payout.state)], open_payout.ordered_at
+        return replace(state, place=Place.REFUND_TRANSIT, approved=False, payout=payout, ordered_at=at), note
+    if not collected:
+        return replace(state, place=Place.NONE), note
+    state = replace(state, approved=False, ordered_at=None, back=Place.NONE)
+    place = uses.current().place_of(payment)
+    if payment.contested and payment.status == Status.SUCCESS:
+        back = Place.IN_MATCH if place is Place.IN_MATCH else Place.REFUND_DUE
+        return replace(state, place=Place.CONTESTED, word=Word.FAILED, back=back), note
+    over = place is not Place.IN_MATCH and Payment.objects.filter(uses.current().over(), pk=payment.pk).exists()
+    if payment.refund_due or payment.status == Status.FAILED or over:
+        word = Word.SUCCESSFUL if payment.contested else cached.word
+        return replace(state, place=Place.REFUND_DUE, word=word), note
+    return replace(state, place=place), note
+
+
+def _by_callback(payment: Payment) -> bool:
+    return Callback.objects.filter(payment=payment, applied=True).exists()

@@ -1,0 +1,94 @@
+"""Database triggers: journal and ledger are append-only, and a payment changed past the journal is marked `stale`."""
+
+from typing import Any
+
+TABLES = ("payments_paymentevent", "payments_ledgerentry")
+_STATE = (
+    "status", "refund_due", "refunded_at", "collected_at", "contested", "collection", "place", "back", "word",
+    "payout", "house_share", "settled_by_name", "amount", "fee",
+)  # fmt: skip
+
+# Pruning may delete the events of a payment that never had money and is over 30 days old.
+_POSTGRES = """
+CREATE OR REPLACE FUNCTION payments_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'payments_paymentevent' THEN
+        IF NOT EXISTS (SELECT 1 FROM payments_ledgerentry WHERE payment_id = OLD.payment_id) AND EXISTS (
+            SELECT 1 FROM payments_payment
+            WHERE id = OLD.payment_id AND created_at < statement_timestamp() - interval '30 days'
+        ) THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+"""
+
+
+def install(connection: Any) -> None:
+    """Create the append-only triggers."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_POSTGRES)
+            for table in TABLES:
+                cursor.execute(
+                    f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
+                    "FOR EACH ROW EXECUTE FUNCTION payments_append_only()"
+                )
+                cursor.execute(
+                    f"CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {table} "
+                    "FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()"
+                )
+        elif connection.vendor == "sqlite":
+            for table in TABLES:
+                kept = (
+                    "WHEN EXISTS (SELECT 1 FROM payments_ledgerentry WHERE payment_id = OLD.payment_id) OR NOT EXISTS "
+                    "(SELECT 1 FROM payments_payment WHERE id = OLD.payment_id "
+                    "AND created_at < datetime('now', '-30 days')) "
+                )
+                exception = kept if table == "payments_paymentevent" else ""
+                fail = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+                cursor.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {fail}")
+                cursor.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {exception}{fail}")
+
+
+def remove(connection: Any) -> None:
+    """Drop the append-only triggers: for the migration's way back, and for tests that empty the tables."""
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            if connection.vendor == "postgresql":
+                cursor.execute(f"DROP TRIGGER IF EXISTS append_only ON {table}")
+                cursor.execute(f"DROP TRIGGER IF EXISTS append_only_truncate ON {table}")
+            elif connection.vendor == "sqlite":
+                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_update")
+                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_delete")
+
+
+def install_stale(connection: Any) -> None:
+    """Mark a payment `stale` if an UPDATE changes its state and not its version."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in _STATE)
+            cursor.execute(
+                "CREATE OR REPLACE FUNCTION payments_stale() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN NEW.stale := true; RETURN NEW; END $$"
+            )
+            cursor.execute(
+                "CREATE TRIGGER stale BEFORE UPDATE ON payments_payment FOR EACH ROW "
+                f"WHEN (OLD.version = NEW.version AND ({changed})) EXECUTE FUNCTION payments_stale()"
+            )
+        elif connection.vendor == "sqlite":
+            changed = " OR ".join(f"OLD.{name} IS NOT NEW.{name}" for name in _STATE)
+            cursor.execute(
+                "CREATE TRIGGER payments_payment_stale AFTER UPDATE ON payments_payment "  # noqa: S608
+                f"WHEN OLD.version = NEW.version AND ({changed}) "
+                "BEGIN UPDATE payments_payment SET stale = 1 WHERE id = NEW.id; END"
+            )
+
+
+def remove_stale(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("DROP TRIGGER IF EXISTS stale ON payments_payment")
+        elif connection.vendor == "sqlite":
+            cursor.execute("DROP TRIGGER IF EXISTS payments_payment_stale")

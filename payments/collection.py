@@ -1,0 +1,275 @@
+"""Payment requests: written with the payment, sent once after its commit.
+
+A request that surely did not arrive is due again. One that was written and not answered is ambiguous and is never sent
+again; so is one that a crash cut off. A row is claimed by one process.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import F, QuerySet
+
+from payments import adoption, clock, conf, journal, notice_address, phones, providers, rounds, schedule, settlement
+from payments.journal import Cause
+from payments.models import Payment
+from payments.providers import Answer, Order, Said
+from payments.states import Event, Kind, Word
+
+logger = logging.getLogger("payments")
+
+# The PostgreSQL channel on which workers are told of requests and polls that are due.
+CHANNEL = "payments_work"
+# How long a phone may show the prompt of one payment request.
+RINGING = timedelta(minutes=3)
+_AT_ONCE = 500
+
+Collection, Status = Payment.Collection, Payment.Status
+_OPEN = (Collection.DUE, Collection.ASKING, Collection.ASKED, Collection.IN_DOUBT)
+_ENDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED}
+
+
+def is_on() -> bool:
+    """Whether we collect; else another party collects and sends callbacks."""
+    return providers.current() is not None
+
+
+def is_open(payment: Payment) -> bool:
+    """Whether the payment has a request that was not answered."""
+    return payment.status == Status.PENDING and payment.collection in _OPEN
+
+
+def lock_open(phone: str) -> frozenset[int]:
+    """Lock the payments of a phone (E.164) with an open request, by ascending id, and withdraw those that are only due.
+
+    Call it before the player is locked: payments come first in the lock order. Return their ids.
+    """
+    rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
+    payments = list(rows.select_for_update(no_key=True))
+    _withdraw(payments)
+    return frozenset(payment.pk for payment in payments)
+
+
+def seconds_ringing(payments: Iterable[Payment]) -> int:
+    """For how many more seconds a phone may show the prompt of one of its payments; 0: a new one may be sent.
+
+    Three minutes from the payment request, or until the payment has a status.
+    """
+    asked = [
+        payment.asked_at
+        for payment in payments
+        if payment.asked_at and is_open(payment) and payment.collection != Collection.DUE
+    ]
+    left = (max(asked) + RINGING - clock.now()).total_seconds() if asked else 0
+    return max(0, -int(-left // 1))
+
+
+def withdraw(payment: Payment) -> bool:
+    """Withdraw the request of a locked payment if nobody has begun to send it."""
+    return bool(_withdraw([payment]))
+
+
+def _withdraw(payments: list[Payment]) -> int:
+    withdrawn = 0
+    for payment in payments:
+        if payment.collection == Collection.DUE and payment.status == Status.PENDING:
+            adoption.ensure(payment)
+            payment.start_at = None
+            journal.take(payment, Event(Kind.WITHDRAWN), also=("start_at",))
+            withdrawn += 1
+    return withdrawn
+
+
+def order(payment: Payment, description: str) -> None:
+    """Note on an unsaved payment that it is to be requested, if we collect. Raises ValueError for a number whose
+    network is unknown."""
+    provider = providers.current()
+    if provider is None:
+        return
+    payment.network = phones.network_of(payment.phone)
+    if not payment.network:
+        raise ValueError("The network of this number is not known, so it cannot get a payment request.")
+    payment.provider, payment.description = provider.name, description[:100]
+    payment.collection, payment.start_at = Collection.DUE, payment.created_at
+
+
+def set_off(payment: Payment) -> None:
+    """Have the request sent after commit: in this process, or by a worker that is notified."""
+    if payment.collection != Collection.DUE:
+        return
+    if conf.inline():
+        transaction.on_commit(lambda: start(payment.pk), robust=True)
+    else:
+        tell_workers()
+
+
+def tell_workers() -> None:
+    """NOTIFY after commit, once a transaction. If it is lost, the workers' polling finds the rows."""
+    if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
+        transaction.on_commit(_notify, robust=True)
+
+
+def _notify() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {CHANNEL}")
+
+
+# --- sending
+
+
+def start(payment_id: int) -> None:
+    """Send one request in this process; nothing happens if another process has it."""
+    before = time.monotonic()
+    for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
+        _record(payment, rounds.ask_guarded(_ask, payment, before))
+
+
+def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
+    """Send every request that is due, until none is left. Return how many. `stopping`: begin no more."""
+    sweep()
+    return give_up_late() + rounds.run(_claim, _ask, _record, stopping)
+
+
+def give_up_late() -> int:
+    """End requests that could not be sent for ten minutes: the player has forgotten the stake by then.
+
+    Return how many.
+    """
+    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - rounds.GIVE_UP)
+    skip = connection.features.has_select_for_update_skip_locked
+    given_up = 0
+    for key in late.values_list("pk", flat=True)[:_AT_ONCE]:
+        with journal.writing():
+            payment = late.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
+            if payment is not None:
+                adoption.ensure(payment)
+                cause = Cause("answer", reason="The payment request could not be sent in time.")
+                journal.take(payment, Event(Kind.GIVEN_UP), cause)
+                given_up += 1
+    return given_up
+
+
+def sweep() -> int:
+    """A request that a crash cut off is ambiguous. Return how many."""
+    late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=clock.now())
+    swept = 0
+    for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
+        with journal.writing():
+            payment = late.select_for_update(no_key=True).filter(pk=key).first()
+            if payment is None:
+                continue
+            adoption.ensure(payment)
+            payment.start_at, payment.next_ask_at = None, (payment.asked_at or payment.created_at) + schedule.DAY
+            journal.take(
+                payment,
+                Event(Kind.REQUEST_AMBIGUOUS),
+                Cause(note="The process ended before the answer came."),
+                also=("start_at", "next_ask_at"),
+            )
+            swept += 1
+    if swept:
+        logger.warning(
+            "%s payment requests are ambiguous: a process ended while it sent them.",
+            swept,
+            extra={"event": "payments.swept"},
+        )
+    return swept
+
+
+def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
+    """Up to `limit` due requests, oldest first, now `asking` for the caller alone."""
+    rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
+    now, provider = clock.now(), providers.current()
+    if provider is None:
+        return []
+    with journal.writing():
+        due = rows.filter(start_at__lte=now, provider=provider.name).order_by("start_at", "pk")
+        skip = connection.features.has_select_for_update_skip_locked
+        claimed = list(due.select_for_update(no_key=True, skip_locked=skip)[:limit])
+        until = now + rounds.lease(provider)
+        for payment in claimed:
+            adoption.ensure(payment)
+            payment.collection, payment.start_at, payment.asked_at = Collection.ASKING, until, now
+            payment.version += 1
+            journal.record(payment, Event(Kind.CLAIMED), (), now, Cause())
+        Payment.objects.filter(pk__in=[payment.pk for payment in claimed]).update(
+            collection=Collection.ASKING, start_at=until, asked_at=now, version=F("version") + 1
+        )
+    return sorted(claimed, key=lambda payment: payment.pk)
+
+
+def _ask(payment: Payment) -> Answer:
+    """The request itself. Uses no database, so it runs in any thread."""
+    provider = providers.named(payment.provider)
+    if provider is None:
+        return Answer(Said.NOT_TAKEN, words="Collection is off.")
+    return provider.collect(
+        Order(
+            reference=payment.transaction_id,
+            phone=payment.phone,
+            network=payment.network,
+            amount=payment.amount,
+            description=payment.description,
+            notify_url=notice_address.notice_url(payment.pk),
+        )
+    )
+
+
+def _record(asked: Payment, answer: Answer) -> None:
+    """Record the answer to a request. A status that came meanwhile, by a callback say, stands."""
+    with journal.writing():
+        payment = adoption.locked(asked.pk)
+        also: tuple[str, ...] = ()
+        if answer.provider_id and not payment.provider_id:
+            payment.provider_id, also = answer.provider_id, ("provider_id",)
+        cause = Cause("answer", note=answer.words, reason=answer.words, answer=answer)
+        if answer.said in _ENDS:
+            began = asked.asked_at or asked.created_at
+            settlement.take_word(payment, _ENDS[answer.said], began=began, polled=False, cause=cause, also=also)
+        else:
+            _move(payment, answer, asked, cause, also)
+    logger.log(
+        logging.INFO if answer.said is Said.PENDING else logging.WARNING,
+        "Payment request %s: %s %s",
+        asked.pk,
+        answer.said.value,
+        answer.words,
+        extra={"event": "payments.asked", "payment": asked.pk, "http_status": answer.http_status, "ms": answer.ms},
+    )
+
+
+def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
+    under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
+    if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
+        return  # recorded before, in a commit whose confirmation was lost; another process sends it now
+    now, asked_at = clock.now(), payment.asked_at or payment.created_at
+    if answer.said is Said.NOT_TAKEN:
+        age = now - payment.created_at
+        event = Event(Kind.REQUEST_NOT_TAKEN, late=age >= rounds.GIVE_UP)
+        if under_way:
+            payment.asked_at = None
+            payment.start_at = None if event.late else now + rounds.pause(age)
+            also = (*also, "asked_at", "start_at")
+    else:
+        pending = answer.said is Said.PENDING or (payment.collection == Collection.IN_DOUBT and answer.provider_id)
+        event = Event(Kind.REQUEST_PENDING if answer.said is Said.PENDING and pending else Kind.REQUEST_AMBIGUOUS)
+        if under_way:
+            payment.start_at = None
+            payment.next_ask_at = _sooner(payment.next_ask_at, _first_poll(payment, asked_at, now))
+            also = (*also, "start_at", "next_ask_at")
+    journal.take(payment, event, cause, also=also)
+
+
+def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
+    """The first poll after a request; without the provider's id it waits until a day is over."""
+    from payments.status_polling import ids_of
+
+    if not ids_of(payment):
+        return asked_at + schedule.DAY
+    return now + timedelta(seconds=schedule.next_pause((now - asked_at).total_seconds()) or 0)
+
+
+def _sooner(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else min(one, other)

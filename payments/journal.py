@@ -1,0 +1,370 @@
+"""The shell around the rule: applies an event to a locked payment and writes row, journal and ledger together.
+
+`writing()` collects the events and postings of a transaction and inserts them at its end, with one INSERT for each
+table. A savepoint that is rolled back drops what was collected in it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from payments import clock, ledger, uses
+from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
+from payments.providers import Answer
+from payments.rules import IN_USE, apply, is_contested
+from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_lost
+from payments.states import Account, Effect, Event, Kind, Outcome, Payout, Place, Posting, Request, State, Status, Word
+
+logger = logging.getLogger("payments")
+
+_IN_USE = "in_use"
+# Of a settled payment these say when the next poll is due; a word by other ways leaves no poll planned.
+_KEEPS_SCHEDULE = ("asking", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who or what brought an event. `by`: callback, asking, answer or operator, stored as `settled_by`."""
+
+    by: str = ""
+    actor: str = ""
+    note: str = ""
+    reason: str = ""
+    callback: Callback | None = None
+    payout: Refund | None = None
+    answer: Answer | None = None
+    key: str = ""
+
+
+NO_CAUSE = Cause()
+
+
+# --- collecting what a transaction writes
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """An atomic block at whose end its events and postings are inserted. May be nested."""
+    with transaction.atomic():
+        held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
+        outermost = held is None
+        if held is None:
+            held = []
+            connection._journal = held  # type: ignore[attr-defined]
+        start = len(held)
+        try:
+            yield
+            if outermost:
+                _insert(held)
+        except BaseException:
+            del held[start:]
+            raise
+        finally:
+            if outermost:
+                connection._journal = None  # type: ignore[attr-defined]
+
+
+def _insert(held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
+    if not held:
+        return
+    PaymentEvent.objects.bulk_create([event for event, _ in held])
+    postings = []
+    for event, entries in held:
+        for entry in entries:
+            entry.event = event
+            postings.append(entry)
+    if postings:
+        LedgerEntry.objects.bulk_create(postings)
+
+
+def record(
+    payment: Payment, event: Event, postings: tuple[Posting, ...], now: datetime, cause: Cause, refused: str = ""
+) -> None:
+    """Add an event and its postings to the journal and the ledger."""
+    answer = cause.answer
+    written = PaymentEvent(
+        payment=payment,
+        at=now,
+        kind=event.kind.value,
+        said=event.said.value,
+        actor=(cause.actor or event.actor)[:150],
+        note=cause.note[:300],
+        refused=refused[:200],
+        callback=cause.callback,
+        payout=cause.payout,
+        http_status=answer.http_status if answer else None,
+        answer=answer.text if answer else "",
+        ms=answer.ms if answer else 0,
+        facts=facts_of(event),
+        key=cause.key,
+    )
+    entries = tuple(
+        LedgerEntry(
+            at=now,
+            hour=now.replace(minute=0, second=0, microsecond=0),
+            payment=payment,
+            debit=posting.debit.value,
+            credit=posting.credit.value,
+            amount=posting.amount,
+        )
+        for posting in postings
+    )
+    held = getattr(connection, "_journal", None)
+    if held is None:
+        _insert([(written, entries)])
+    else:
+        held.append((written, entries))
+
+
+def note_poll(payment: Payment, cause: Cause) -> None:
+    """Journal an answer to a poll that is no word, unless it equals the last answer."""
+    answer = cause.answer
+    if answer is None:
+        return
+    kinds = (Kind.POLLED.value, Kind.WORD.value)
+    last = PaymentEvent.objects.filter(payment=payment, kind__in=kinds).order_by("-pk").first()
+    if last is None or (last.http_status, last.answer, last.note) != (
+        answer.http_status,
+        answer.text,
+        cause.note[:300],
+    ):
+        record(payment, Event(Kind.POLLED), (), clock.now(), cause)
+
+
+def facts_of(event: Event) -> dict[str, Any]:
+    """What a replay needs besides kind, word and actor."""
+    facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
+    if event.began is not None:
+        facts["began"] = event.began.isoformat()
+    if event.place is not Place.NONE:
+        facts["place"] = event.place.value
+    if event.becomes is not None:
+        found = asdict(event.becomes)
+        facts["becomes"] = {
+            name: value.isoformat() if isinstance(value, datetime) else getattr(value, "value", value)
+            for name, value in found.items()
+            if value not in (None, "", False)
+        }
+    return facts
+
+
+def event_of(row: PaymentEvent) -> Event:
+    """The event that a journal entry records."""
+    facts = row.facts
+    became = facts.get("becomes")
+    return Event(
+        Kind(row.kind),
+        said=Word(row.said),
+        began=_moment(facts.get("began")),
+        polled=bool(facts.get("polled")),
+        actor=row.actor,
+        elsewhere=bool(facts.get("elsewhere")),
+        alone=bool(facts.get("alone")),
+        late=bool(facts.get("late")),
+        place=Place(facts.get("place", "")),
+        becomes=None if became is None else _read_state(became),
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+_TYPES = {"request": Request, "status": Status, "word": Word, "place": Place, "back": Place, "payout": Payout}
+_TIMES = ("word_at", "other_since", "ok_at", "owed_since", "ordered_at")
+
+
+def _read_state(values: dict[str, Any]) -> State:
+    read = {name: _TYPES[name](value) if name in _TYPES else value for name, value in values.items()}
+    read |= {name: _moment(read[name]) for name in _TIMES if name in read}
+    read.setdefault("ours", False)
+    return State(**read)
+
+
+# --- the row
+
+
+def state_of(payment: Payment, place: Place | None = None) -> State:
+    """The state that the row caches. `place`: which of the three a payment in use is in, if the caller knows."""
+    if payment.place != _IN_USE:
+        place = Place(payment.place)
+    elif place is None:
+        place = uses.current().place_of(payment)
+    return State(
+        amount=payment.amount,
+        fee=payment.fee,
+        ours=bool(payment.provider),
+        approved=payment.status == Payment.Status.SUCCESS and payment.collected_at is None,
+        request=Request(payment.collection),
+        status=Status(payment.status),
+        word=Word(payment.word),
+        word_at=payment.word_at,
+        other_since=payment.other_since,
+        ok_at=payment.ok_at,
+        owed_since=payment.answer_owed_since,
+        place=place,
+        back=Place(payment.back),
+        payout=Payout(payment.payout),
+        ordered_at=payment.payout_ordered_at,
+        settled_by=payment.settled_by_name,
+        house_share=payment.house_share,
+    )
+
+
+def columns(state: State) -> dict[str, Any]:
+    """The columns that cache a state; the last two are those of the former release."""
+    return {
+        "status": state.status.value,
+        "collection": state.request.value,
+        "word": state.word.value,
+        "word_at": state.word_at,
+        "other_since": state.other_since,
+        "ok_at": state.ok_at,
+        "answer_owed_since": state.owed_since,
+        "place": _IN_USE if state.place in IN_USE else state.place.value,
+        "back": state.back.value,
+        "payout": state.payout.value,
+        "payout_ordered_at": state.ordered_at,
+        "settled_by_name": state.settled_by,
+        "house_share": state.house_share,
+        "refund_due": state.place in (Place.REFUND_DUE, Place.REFUND_TRANSIT),
+        "contested": is_contested(state),
+    }
+
+
+def take(
+    payment: Payment, event: Event, cause: Cause = NO_CAUSE, *, place: Place | None = None, also: tuple[str, ...] = ()
+) -> Outcome:
+    """Apply an event to a payment that the caller has locked and adopted (`adoption.locked`).
+
+    `place`: where the payment in use is, if the caller holds its locks; else the use is locked first if the event may
+    move it. `also`: further columns that the caller has changed, saved with the state.
+    """
+    if payment.place == _IN_USE and place is None:
+        harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
+        place = Place.RECEIVED if harmless else uses.current().hold(payment)
+    before, now = state_of(payment, place), clock.now()
+    outcome = apply(before, event, now)
+    commit(payment, event, before, outcome, now, cause, also)
+    return outcome
+
+
+def commit(
+    payment: Payment,
+    event: Event,
+    before: State,
+    outcome: Outcome,
+    now: datetime,
+    cause: Cause,
+    also: tuple[str, ...] = (),
+) -> None:
+    """Write what the rule decided: the row, the journal, the ledger; then carry out the effects."""
+    state = outcome.state
+    changed = _write_row(payment, before, outcome, now, cause, also)
+    if outcome.refusal:
+        if cause.actor or cause.callback is not None or cause.answer is not None:
+            record(payment, event, (), now, cause, outcome.refusal)
+        return
+    silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
+    if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
+        record(payment, event, outcome.postings, now, cause)
+    _carry_out(payment, outcome.effects)
+
+
+def _write_row(
+    payment: Payment, before: State, outcome: Outcome, now: datetime, cause: Cause, also: tuple[str, ...]
+) -> set[str]:
+    """Save the columns that differ. Returns their names."""
+    state = outcome.state
+    values = columns(state)
+    if state.status is not before.status:
+        values |= {"settled_at": now, "settled_by": cause.by, "reason": cause.reason[:200], "start_at": None}
+        if cause.by not in _KEEPS_SCHEDULE and "next_ask_at" not in also:
+            values["next_ask_at"] = None
+    if payment.collected_at is None and any(posting.debit is Account.PROVIDER for posting in outcome.postings):
+        values["collected_at"] = now
+    if state.place is Place.REFUNDED and before.place is not Place.REFUNDED:
+        values["refunded_at"] = now
+    elif before.place is Place.REFUNDED and state.place not in (Place.REFUNDED, Place.LOST):
+        values["refunded_at"] = None
+    if values["contested"] and not is_contested(before):
+        values["contested_at"] = now
+    if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
+        values["next_ask_at"] = min(payment.next_ask_at or now, now)
+    changed = {name for name, value in values.items() if getattr(payment, name) != value}
+    for name in changed:
+        setattr(payment, name, values[name])
+    if changed or also:
+        payment.version += 1
+        payment.save(update_fields=[*changed.union(also), "version"])
+    return changed
+
+
+def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
+    """Send the signals, within the transaction. Other effects are columns, or are their callers' to carry out."""
+    for effect in effects:
+        if effect.name == "settled":
+            momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
+        elif effect.name == "repeated" and payment.settled_by:
+            momo_success_repeated.send_robust(Payment, payment=payment)
+        elif effect.name == "contested":
+            logger.warning(
+                "Payment %s is contested: it was %s, and the provider now says %s.",
+                payment.pk,
+                payment.status,
+                "SUCCESS" if effect.detail == Status.SUCCESS.value else payment.word.upper(),
+                extra={"event": "payments.contested", "payment": payment.pk},
+            )
+            payment_contested.send_robust(Payment, payment=payment, said=effect.detail)
+        elif effect.name == "contested_again":
+            payment_contested.send_robust(Payment, payment=payment, said=effect.detail)
+        elif effect.name == "leave_queue":
+            uses.current().leave(payment)
+        elif effect.name == "lost":
+            logger.error(
+                "Payment %s was paid out and then taken back by the provider: %s UGX are lost.",
+                payment.pk,
+                f"{payment.amount:,}",
+                extra={"event": "payments.lost", "payment": payment.pk},
+            )
+            payment_lost.send_robust(Payment, payment=payment)
+        elif effect.name == "alarm":
+            logger.error(
+                "Payment %s was given out twice: a payout that an operator had said to have stayed went out.",
+                payment.pk,
+                extra={"event": "payments.refunded_twice", "payment": payment.pk},
+            )
+        elif effect.name == "cancel_payout":
+            _cancel_payout(payment)
+
+
+def _cancel_payout(payment: Payment) -> None:
+    """The order that is open for this payment is not sent. The rule has taken it back."""
+    for share in PayoutShare.objects.filter(payment=payment, open=True, payout__state=Refund.State.ORDERED):
+        Refund.objects.filter(pk=share.payout_id).update(
+            state=Refund.State.FAILED, start_at=None, ended_at=clock.now(), reason="The order was taken back."
+        )
+        PayoutShare.objects.filter(payout_id=share.payout_id).update(open=False)
+
+
+def replay(payment: Payment) -> State:
+    """The fold of a payment's journal."""
+    state = State(payment.amount, payment.fee, ours=bool(payment.provider))
+    for row in PaymentEvent.objects.filter(payment=payment, refused="").order_by("pk"):
+        state = apply(state, event_of(row), row.at).state
+    return state
+
+
+def differs(payment: Payment) -> str:
+    """How row, journal and ledger of a payment differ; "" if they agree."""
+    folded = replay(payment)
+    cached = columns(state_of(payment))
+    for name, value in columns(folded).items():
+        if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:
+            return f"its journal says {name} = {value or 'none'}, its row {cached[name] or 'none'}"
+    return ledger.differs(payment, folded)

@@ -1,0 +1,197 @@
+"""Matches in the money: results, prizes, stakes that are given back. Both payments are locked by ascending id."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db.models import Q
+
+from payments import adoption, clock, journal, match_rules
+from payments.journal import Cause
+from payments.match_rules import Match, MatchOutcome, Prize, Result
+from payments.models import MatchResult, Payment
+from payments.states import Event, Outcome
+
+logger = logging.getLogger("payments")
+
+# Places of a payment that may belong to a match with a result. Others need no look at the results.
+_OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
+
+
+class DifferentResult(Exception):
+    """Another result of this match is recorded."""
+
+
+class Refused(Exception):
+    """Why nothing was done, in a sentence."""
+
+
+@dataclass(slots=True)
+class Locked:
+    """A locked payment; and both payments and the result of its match, if a result is recorded."""
+
+    payment: Payment
+    result: MatchResult | None = None
+    payments: list[Payment] = field(default_factory=list)
+
+
+def _result_of(payment_id: int) -> MatchResult | None:
+    return MatchResult.objects.filter(Q(first=payment_id) | Q(second=payment_id)).first()
+
+
+def locked(payment_id: int) -> Locked:
+    """Lock a payment, or both payments of its match if a result is recorded. Raises Payment.DoesNotExist."""
+    row = Payment.objects.filter(pk=payment_id).values_list("place", "collected_at").first()
+    if row is None:
+        raise Payment.DoesNotExist(f"There is no payment {payment_id}.")
+    place, collected_at = row
+    result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
+    payment = adoption.locked(payment_id) if result is None else None
+    if payment is not None and payment.place.startswith("prize"):
+        result = _result_of(payment_id)  # recorded between the look and the lock
+    if result is None and payment is not None:
+        found = Locked(payment)
+    elif result is not None:
+        payments = [adoption.locked(key) for key in sorted((result.first_id, result.second_id))]
+        found = Locked(next(one for one in payments if one.pk == payment_id), result, payments)
+    found.payment._match = found  # type: ignore[attr-defined]
+    return found
+
+
+def of(payment: Payment) -> Locked | None:
+    """The match that `locked` found; None without a result."""
+    found: Locked | None = getattr(payment, "_match", None)
+    return found if found is not None and found.result is not None else None
+
+
+def _states(found: Locked) -> Match:
+    first, second = (journal.state_of(payment) for payment in found.payments)
+    return Match((first, second), Result(found.result.outcome) if found.result else Result.NONE)
+
+
+def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
+    """An event of one payment of a match with a result, and what it brings to the other."""
+    now = clock.now()
+    index = found.payments.index(payment)
+    outcome = match_rules.on_share(_states(found), index, event, now)
+    write(found, outcome, now, cause, also=also, own=payment)
+    return outcome.steps[0].outcome
+
+
+def write(
+    found: Locked,
+    outcome: MatchOutcome,
+    now: datetime,
+    cause: Cause,
+    *,
+    also: tuple[str, ...] = (),
+    own: Payment | None = None,
+    key: str = "",
+) -> None:
+    """Write the steps of both payments, and the state of the prize."""
+    for step in outcome.steps:
+        payment = found.payments[step.share]
+        columns = also if payment is own else ()
+        journal.commit(payment, step.event, step.before, step.outcome, now, cause, columns)
+    prize = match_rules.prize_of(outcome.match)
+    if found.result is not None and found.result.prize != prize.value:
+        found.result.prize = prize.value
+        found.result.save(update_fields=["prize"])
+
+
+# --- results
+
+
+def record(
+    key: str, payment_ids: tuple[int, int], outcome: str, winner_id: int | None, *, by: str, note: str = ""
+) -> bool:
+    """Record the result of a match. True: now; False: the same was recorded before. Raises DifferentResult.
+
+    `outcome`: win, draw or void. `winner_id`: the winner's payment, with win alone. A win makes the prize payable; a
+    draw or void makes both payments refund due.
+    """
+    with journal.writing():
+        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        known = MatchResult.objects.filter(key=key).first()
+        if known is not None:
+            if (known.outcome, known.winner_id) == (outcome, winner_id):
+                return False
+            raise DifferentResult(f"The result of this match is recorded as {known.outcome}.")
+        now = clock.now()
+        found = Locked(payments[0], None, payments)
+        done = match_rules.record(_states(found), Result(outcome), now)
+        found.result = MatchResult(
+            key=key,
+            first=payments[0],
+            second=payments[1],
+            outcome=outcome,
+            winner_id=winner_id,
+            recorded_by=by[:150],
+            recorded_at=now,
+            note=note[:300],
+        )
+        found.result.prize = match_rules.prize_of(done.match).value
+        found.result.save(force_insert=True)
+        write(found, done, now, Cause("operator", by, note))
+    logger.info(
+        "The result of match %s is recorded: %s, by %s",
+        key,
+        outcome,
+        by,
+        extra={"event": "payments.result", "match": key},
+    )
+    return True
+
+
+def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
+    """Give both stakes back: a match without a result, or a prize that is held. Raises Refused."""
+    with journal.writing():
+        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
+        now = clock.now()
+        outcome = match_rules.give_back(_states(found), now)
+        if outcome.refusal:
+            raise Refused(outcome.refusal)
+        if found.result is None:
+            found.result = MatchResult.objects.create(
+                key=key,
+                first=payments[0],
+                second=payments[1],
+                outcome=MatchResult.Outcome.VOID,
+                recorded_by=by[:150],
+                recorded_at=now,
+                note=note[:300],
+            )
+        else:
+            found.result.outcome, found.result.winner = MatchResult.Outcome.VOID, None
+            found.result.note = note[:300]
+            found.result.save(update_fields=["outcome", "winner", "note"])
+        write(found, outcome, now, Cause("operator", by, note))
+
+
+def house_pays(result_id: int, *, by: str, note: str) -> None:
+    """The house pays the share that is missing from a held prize. Raises Refused."""
+    with journal.writing():
+        found = locked_result(result_id)
+        now = clock.now()
+        outcome = match_rules.house_pays(_states(found), now)
+        if outcome.refusal:
+            raise Refused(outcome.refusal)
+        write(found, outcome, now, Cause("operator", by, note))
+
+
+def locked_result(result_id: int) -> Locked:
+    """A result with both of its payments locked."""
+    result = MatchResult.objects.get(pk=result_id)
+    payments = [adoption.locked(key) for key in sorted((result.first_id, result.second_id))]
+    result.refresh_from_db()
+    return Locked(payments[0], result, payments)
+
+
+def state(found: Locked) -> Match:
+    """The match as the rule sees it."""
+    return _states(found)
+
+
+def prize(found: Locked) -> Prize:
+    return match_rules.prize_of(_states(found))

@@ -1,0 +1,537 @@
+"""Payouts: refunds to payers and prizes to winners. Ordered by a person, sent once the provider has confirmed by a poll
+that the money is with us; or recorded by hand. At most one open payout a payment, as the database enforces."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from payments import (
+    adoption,
+    clock,
+    collection,
+    conf,
+    journal,
+    match_rules,
+    matches,
+    phones,
+    providers,
+    rounds,
+    schedule,
+    settlement,
+    status_polling,
+    uses,
+)
+from payments.journal import Cause
+from payments.match_rules import Prize
+from payments.matches import Locked, Refused
+from payments.models import MatchResult, Payment, PayoutShare, Refund
+from payments.providers import Answer, Order, Said
+from payments.rules import share_of
+from payments.signals import payment_refunded, prize_paid
+from payments.states import Effect, Event, Kind, Place
+
+logger = logging.getLogger("payments")
+
+State = Refund.State
+AUTOMATIC = "automatic"
+
+
+def owed() -> Q:
+    """Money that is to be given back: refund due, or its time ended without a match."""
+    return Q(place="refund_due") | (Q(place="in_use") & uses.current().over())
+
+
+def due() -> "QuerySet[Payment]":
+    """The payments that are refund due now, whether or not a periodic task has run. Without those under way."""
+    return Payment.objects.filter(owed())
+
+
+def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
+    """All of `due()` in two parts that share nothing. Each is found by an index; one condition over both is not."""
+    rows = Payment.objects.all()
+    return rows.filter(place="refund_due"), rows.filter(uses.current().over(), place="in_use")
+
+
+# --- refunds
+
+
+def order_payouts(payments: "QuerySet[Payment]", actor: str) -> list[Refund]:
+    """Order the refund of those of `payments` that are due. Return what this call ordered.
+
+    Each is sent after a poll that began after the order says Successful. A payment that another party collects, or
+    whose id at the provider is not known, can be refunded by hand only.
+    """
+    return _each(payments, lambda key: order_refund(key, actor))
+
+
+def record_by_hand(payments: "QuerySet[Payment]", actor: str, note: str, *, elsewhere: bool = False) -> list[Refund]:
+    """Record that the money of those of `payments` that are due went back by hand. Return what this call recorded.
+
+    `elsewhere`: from another pocket than the provider's account. `note` says how.
+    """
+    return _each(payments, lambda key: refund_by_hand(key, actor, note, elsewhere=elsewhere))
+
+
+def _each(payments: "QuerySet[Payment]", refund: Callable[[int], Refund]) -> list[Refund]:
+    adoption.adopt()
+    done = []
+    for key in due().filter(pk__in=payments.values("pk")).order_by("pk").values_list("pk", flat=True):
+        try:
+            done.append(refund(key))
+        except Refused as refusal:
+            logger.info("Payment %s was not refunded: %s", key, refusal)
+    return done
+
+
+def order_refund(payment_id: int, actor: str) -> Refund:
+    """Order one refund by payout. Raises Refused with the reason."""
+    with journal.writing():
+        found = _due(payment_id)
+        payment = found.payment
+        provider = providers.named(payment.provider)
+        if provider is None:
+            raise Refused("No provider that is set up can pay it out: record it by hand.")
+        if not status_polling.ids_of(payment) or not _network(payment):
+            raise Refused("The provider's id or the number's network is not known: record it by hand.")
+        refund = Refund(payment=payment, amount=payment.amount, how=Refund.How.PAYOUT, actor=actor)
+        refund.provider = provider.name
+        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=settlement.single_operator()))
+    return refund
+
+
+def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
+    """Record one refund by hand. Raises Refused with the reason."""
+    with journal.writing():
+        found = _due(payment_id)
+        refund = Refund(payment=found.payment, amount=found.payment.amount, how=Refund.How.BY_HAND, actor=actor)
+        refund.note = note[:300]
+        alone = settlement.single_operator()
+        _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
+    return refund
+
+
+def _due(payment_id: int) -> Locked:
+    """A locked payment that is refund due; one whose time has ended without a match is booked as such first."""
+    found = matches.locked(payment_id)
+    payment = found.payment
+    if payment.place == "in_use":
+        place = uses.current().hold(payment)
+        over = Payment.objects.filter(uses.current().over(), pk=payment.pk).exists()
+        if place is Place.WAITING and over:
+            journal.take(payment, Event(Kind.UNUSED), place=place)
+    return found
+
+
+# --- prizes
+
+
+def order_prize(result_id: int, actor: str) -> Refund:
+    """Order the payout of a payable prize to the winner. Raises Refused with the reason."""
+    with journal.writing():
+        found = matches.locked_result(result_id)
+        refund = _prize(found, Refund.How.PAYOUT, actor, "")
+        first = found.payments[0]
+        provider = providers.named(first.provider)
+        if provider is None:
+            raise Refused("No provider that is set up can pay it out: record it by hand.")
+        if not _network(refund.payment) or not all(status_polling.ids_of(each) for each in found.payments):
+            raise Refused("The provider's id or the number's network is not known: record it by hand.")
+        refund.provider = provider.name
+        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=settlement.single_operator()))
+    return refund
+
+
+def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
+    """Record that the winner has the prize. Raises Refused with the reason."""
+    with journal.writing():
+        found = matches.locked_result(result_id)
+        refund = _prize(found, Refund.How.BY_HAND, actor, note)
+        alone = settlement.single_operator()
+        _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
+    return refund
+
+
+def _prize(found: Locked, how: Refund.How, actor: str, note: str) -> Refund:
+    result = found.result
+    if result is None or result.winner_id is None or matches.prize(found) is not Prize.PAYABLE:
+        raise Refused("No prize is payable.")
+    winner = next(payment for payment in found.payments if payment.pk == result.winner_id)
+    amount = sum(payment.amount - payment.fee for payment in found.payments)
+    return Refund(payment=winner, amount=amount, how=how, kind=Refund.Kind.PRIZE, actor=actor, note=note[:300])
+
+
+def pay_prizes_due() -> int:
+    """Order the payout of every payable prize, if prizes are paid without an operator. Return how many."""
+    if not getattr(settings, "PRIZE_AUTO_PAYOUT", False):
+        return 0
+    ordered = 0
+    for key in list(MatchResult.objects.filter(prize=Prize.PAYABLE.value).values_list("pk", flat=True)[:100]):
+        try:
+            order_prize(key, AUTOMATIC)
+            ordered += 1
+        except Refused as refusal:
+            logger.info("The prize of result %s was not ordered: %s", key, refusal)
+    return ordered
+
+
+# --- beginning
+
+
+def _begin(found: Locked, refund: Refund, event: Event) -> None:
+    """Write a payout that the rule allows, and have it sent after commit."""
+    refund.ordered_at = clock.now()
+    by_hand = refund.how == Refund.How.BY_HAND
+    refund.start_at = None if by_hand else refund.ordered_at
+    shares = _shares(found, refund)
+    effects = _take(found, refund, event, Cause("operator", refund.actor, refund.note))
+    try:
+        with transaction.atomic():
+            refund.save(force_insert=True)
+            PayoutShare.objects.bulk_create(
+                [PayoutShare(payout=refund, payment=one, amount=due) for one, due in shares]
+            )
+    except IntegrityError:
+        raise Refused("Another payout of this payment is open.") from None
+    if by_hand:
+        _end(refund, State.SUCCEEDED, "", effects)
+    elif conf.inline():
+        transaction.on_commit(lambda: _poll_and_send(found, refund), robust=True)
+    else:
+        collection.tell_workers()
+
+
+def _poll_and_send(found: Locked, refund: Refund) -> None:
+    for payment in _paid_by(found, refund):
+        status_polling.poll(payment.pk)
+    pay_out(refund.pk)
+
+
+def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
+    return found.payments if refund.kind == Refund.Kind.PRIZE else [found.payment]
+
+
+def _shares(found: Locked, refund: Refund) -> list[tuple[Payment, int]]:
+    place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
+    return [(one, share_of(journal.state_of(one), place)) for one in _paid_by(found, refund)]
+
+
+def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
+    """Apply a step of a payout to its payment, or to both payments of a prize. Raises Refused."""
+    if refund.kind == Refund.Kind.PRIZE:
+        now, match = clock.now(), matches.state(found)
+        if event.kind in (Kind.ORDERED, Kind.BY_HAND):
+            done = match_rules.order(match, event, now)
+        elif some:
+            done = match_rules.some(match, event, now)
+        else:
+            done = match_rules.step(match, event, now)
+        if done.refusal:
+            raise Refused(done.refusal)
+        matches.write(found, done, now, cause)
+        return done.effects
+    if found.result is not None:
+        outcome = matches.on_share(found, found.payment, event, cause)
+    else:
+        outcome = journal.take(found.payment, event, cause)
+    if outcome.refusal:
+        raise Refused(outcome.refusal)
+    return outcome.effects
+
+
+def _network(payment: Payment) -> str:
+    return payment.network or phones.network_of(payment.phone)
+
+
+def _locked(refund_id: int) -> tuple[Refund, Locked]:
+    """A payout with its payments locked, then itself."""
+    refund = Refund.objects.get(pk=refund_id)
+    if refund.kind == Refund.Kind.PRIZE:
+        result = MatchResult.objects.get(Q(first=refund.payment_id) | Q(second=refund.payment_id))
+        found = matches.locked_result(result.pk)
+    else:
+        found = matches.locked(refund.payment_id)
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=refund_id)
+    refund.payment = next(one for one in [found.payment, *found.payments] if one.pk == refund.payment_id)
+    return refund, found
+
+
+# --- sending
+
+
+def send_soon(payment_id: int) -> None:
+    """A poll has confirmed a payment whose payout is ordered: send it here, or wake the workers."""
+    keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
+    for key in list(keys.values_list("payout", flat=True)):
+        if conf.inline():
+            pay_out(key)
+        else:
+            collection.tell_workers()
+
+
+def pay_out(refund_id: int) -> None:
+    """Send one payout in this process; nothing happens if it is not confirmed, or another process has it."""
+    before = time.monotonic()
+    for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
+        _record(refund, rounds.ask_guarded(_ask, refund, before))
+
+
+def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
+    """Send every payout that is ordered and confirmed. Return how many. `stopping`: begin no more."""
+    sweep()
+    done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
+    return done + rounds.run(_claim, _ask, _record, stopping)
+
+
+def _confirmed() -> "QuerySet[Refund]":
+    """Payouts that no share holds up: each was confirmed by a poll that began after the order, and nothing since."""
+    confirmed = Q(payment__house_share=True) | Q(
+        payment__word="successful",
+        payment__ok_at__gt=F("payment__payout_ordered_at"),
+        payment__answer_owed_since=None,
+    )
+    shares = PayoutShare.objects.filter(payout=OuterRef("pk"))
+    return Refund.objects.filter(Exists(shares)).exclude(Exists(shares.exclude(confirmed)))
+
+
+def _claim(limit: int, among: "QuerySet[Refund] | None" = None) -> list[Refund]:
+    """Up to `limit` payouts that may be sent, now `started` for the caller alone."""
+    rows = _confirmed().filter(state=State.ORDERED, start_at__lte=clock.now())
+    if among is not None:
+        rows = rows.filter(pk__in=among.values("pk"))
+    claimed = []
+    for key in list(rows.order_by("start_at", "pk").values_list("pk", flat=True)[:limit]):
+        refund = _claim_one(key)
+        if refund is not None:
+            claimed.append(refund)
+    return claimed
+
+
+def _claim_one(refund_id: int) -> Refund | None:
+    with journal.writing():
+        refund, found = _locked(refund_id)
+        provider = providers.named(refund.provider)
+        if refund.state != State.ORDERED or provider is None or (refund.start_at or clock.now()) > clock.now():
+            return None
+        try:
+            _take(found, refund, Event(Kind.PAYOUT_CLAIMED), Cause(payout=refund))
+        except Refused:
+            return None
+        refund.state, refund.start_at = State.STARTED, clock.now() + rounds.lease(provider)
+        refund.save(update_fields=["state", "start_at"])
+        return refund
+
+
+def _ask(refund: Refund) -> Answer:
+    provider = providers.named(refund.provider)
+    if provider is None:
+        return Answer(Said.NOT_TAKEN, words="No provider is set up.")
+    payment = refund.payment
+    what = "Prize" if refund.kind == Refund.Kind.PRIZE else "Refund"
+    return provider.payout(
+        Order(
+            reference=refund.reference,
+            phone=payment.phone,
+            network=_network(payment),
+            amount=refund.amount,
+            description=f"{what} {payment.description or 'PlayMatatu'}"[:100],
+        )
+    )
+
+
+_KINDS = {Said.SUCCESS: Kind.PAYOUT_SUCCESSFUL, Said.FAILED: Kind.PAYOUT_FAILED, Said.NOT_TAKEN: Kind.PAYOUT_FAILED}
+_STATES = {Kind.PAYOUT_SUCCESSFUL: State.SUCCEEDED, Kind.PAYOUT_FAILED: State.FAILED}
+
+
+def _record(asked: Refund, answer: Answer) -> None:
+    """Record the answer to a payout."""
+    with journal.writing():
+        refund, found = _locked(asked.pk)
+        if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
+            return  # recorded before, in a commit whose confirmation was lost; another process sends it now
+        refund.provider_id = refund.provider_id or answer.provider_id
+        cause = Cause(note=answer.words, payout=refund, answer=answer)
+        if refund.state not in (State.STARTED, State.IN_DOUBT):
+            refund.save(update_fields=["provider_id"])
+            if answer.said is Said.SUCCESS and refund.state == State.FAILED:
+                _went_out_after_all(refund, found, cause)
+            return
+        age = clock.now() - refund.ordered_at
+        if answer.said is Said.NOT_TAKEN and age < rounds.GIVE_UP and refund.state == State.STARTED:
+            effects = _take(found, refund, Event(Kind.PAYOUT_NOT_TAKEN), cause)
+            if not any(effect.name == "operator" for effect in effects):
+                _retry(refund, answer, age)
+                return
+            _end(refund, State.FAILED, answer.words, effects)
+            return
+        kind = _KINDS.get(answer.said, Kind.PAYOUT_AMBIGUOUS)
+        if kind is Kind.PAYOUT_AMBIGUOUS:
+            _doubt(refund, found, answer.words, cause)
+            return
+        _end(refund, _STATES[kind], answer.words, _take(found, refund, Event(kind), cause))
+
+
+def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
+    refund.state, refund.start_at = State.ORDERED, clock.now() + rounds.pause(age)
+    refund.reason = answer.words[:200]
+    refund.save(update_fields=["provider_id", "state", "start_at", "reason"])
+
+
+def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
+    """The payout is ambiguous: it is never sent again. It is polled if the provider has named its id."""
+    if refund.state == State.STARTED:
+        _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
+    _end(refund, State.IN_DOUBT, reason, ())
+
+
+def sweep() -> int:
+    """A payout that a crash cut off is ambiguous. Return how many."""
+    late = Refund.objects.filter(state=State.STARTED, start_at__lte=clock.now())
+    swept = 0
+    for key in list(late.values_list("pk", flat=True)[:100]):
+        with journal.writing():
+            refund, found = _locked(key)
+            if refund.state == State.STARTED and refund.start_at is not None and refund.start_at <= clock.now():
+                reason = "The process ended before the answer came."
+                _doubt(refund, found, reason, Cause(note=reason, payout=refund))
+                swept += 1
+    if swept:
+        logger.warning(
+            "%s payouts are ambiguous: a process ended while it sent them.", swept, extra={"event": "payments.swept"}
+        )
+    return swept
+
+
+def poll_ambiguous() -> int:
+    """Poll ambiguous payouts whose id at the provider is known, for a day. Return how many got an end."""
+    ended = 0
+    rows = Refund.objects.filter(state=State.IN_DOUBT, start_at__lte=clock.now()).exclude(provider_id="")
+    for refund in list(rows.order_by("start_at", "pk")[:20]):
+        provider = providers.named(refund.provider)
+        answer = provider.status(refund.provider_id) if provider is not None else Answer(Said.IN_DOUBT)
+        if answer.ours not in ("", refund.reference) or answer.said not in _KINDS:
+            pause = schedule.next_pause((clock.now() - refund.ordered_at).total_seconds())
+            next_at = None if pause is None else clock.now() + timedelta(seconds=pause)
+            Refund.objects.filter(pk=refund.pk, state=State.IN_DOUBT).update(start_at=next_at)
+            continue
+        with journal.writing():
+            locked, found = _locked(refund.pk)
+            if locked.state == State.IN_DOUBT:
+                cause = Cause(note=answer.words, payout=locked, answer=answer)
+                effects = _take(found, locked, Event(_KINDS[answer.said]), cause)
+                _end(locked, _STATES[_KINDS[answer.said]], answer.words, effects)
+                ended += 1
+    return ended
+
+
+def give_up_stranded() -> int:
+    """Take back orders whose provider is not set up any more, and those that no poll has confirmed for a day.
+
+    Return how many.
+    """
+    now, given_up = clock.now(), 0
+    for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - rounds.GIVE_UP)[:100]):
+        if providers.named(refund.provider) is None:
+            given_up += _withdraw(refund.pk, "Its provider is not set up any more.", Cause())
+        elif refund.ordered_at <= now - schedule.DAY:
+            given_up += _withdraw(refund.pk, "No poll has confirmed for a day that the money is with us.", Cause())
+    return given_up
+
+
+# --- operators
+
+
+def withdraw(refund_id: int, actor: str, note: str = "") -> bool:
+    """Take back an order that is not being sent. False: it is, or has ended."""
+    return _withdraw(refund_id, note or "The order was taken back.", Cause("operator", actor, note))
+
+
+def _withdraw(refund_id: int, reason: str, cause: Cause) -> bool:
+    with journal.writing():
+        refund, found = _locked(refund_id)
+        if refund.state != State.ORDERED:
+            return False
+        effects = _take(found, refund, Event(Kind.ORDER_WITHDRAWN, actor=cause.actor), cause)
+        refund.resolved_by = cause.actor[:150]
+        _end(refund, State.FAILED, reason, effects)
+        return True
+
+
+def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bool:
+    """End the doubt about a payout, as an operator found at the provider. False: it is not ambiguous."""
+    if not Refund.objects.filter(pk=refund_id).exists():
+        return False
+    with journal.writing():
+        refund, found = _locked(refund_id)
+        if refund.state != State.IN_DOUBT:
+            return False
+        kind = Kind.PAYOUT_SUCCESSFUL if went_out else Kind.PAYOUT_FAILED
+        cause = Cause("operator", actor, note, payout=refund)
+        effects = _take(found, refund, Event(kind, actor=actor), cause)
+        refund.resolved_by = actor[:150]
+        _end(refund, _STATES[kind], "Looked up by hand.", effects)
+        return True
+
+
+def returned(refund_id: int, actor: str, note: str) -> bool:
+    """The provider brought a payout back: it is payable again. False: it had not gone out."""
+    with journal.writing():
+        refund, found = _locked(refund_id)
+        if refund.state != State.SUCCEEDED:
+            return False
+        last = found.payment.events.filter(kind=Kind.BY_HAND.value, refused="").order_by("-pk").first()
+        elsewhere = refund.how == Refund.How.BY_HAND and last is not None and bool(last.facts.get("elsewhere"))
+        event = Event(Kind.RETURNED, actor=actor, elsewhere=elsewhere)
+        try:
+            _take(found, refund, event, Cause("operator", actor, note, payout=refund), some=True)
+        except Refused:
+            return False
+        refund.resolved_by, refund.note = actor[:150], note[:300]
+        _end(refund, State.RETURNED, "The provider returned it.", ())
+        return True
+
+
+def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
+    """An operator said that it stayed, and then the provider's late answer came."""
+    place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
+    effects = _take(found, refund, Event(Kind.LATE_SUCCESS, place=place), cause, some=True)
+    if any(effect.name == "alarm" for effect in effects):
+        logger.error(
+            "Refund %s was said not to have gone out, and it did: payment %s may be given back twice.",
+            refund.pk,
+            refund.payment_id,
+            extra={"event": "payments.refunded_twice", "refund": refund.pk, "payment": refund.payment_id},
+        )
+        return
+    _end(refund, State.SUCCEEDED, cause.note, effects)
+    PayoutShare.objects.filter(payout=refund).update(open=True)
+
+
+def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
+    """Write the end of a payout, and signal that the money arrived. Under the locks of its payments."""
+    now = clock.now()
+    refund.state, refund.reason = state, reason[:200]
+    refund.start_at = now if state == State.IN_DOUBT and refund.provider_id else None
+    refund.ended_at = None if state == State.IN_DOUBT else now
+    refund.save(update_fields=["provider_id", "state", "start_at", "reason", "ended_at", "resolved_by", "note"])
+    if state in (State.FAILED, State.RETURNED):
+        PayoutShare.objects.filter(payout=refund, open=True).update(open=False)
+    names = {effect.name for effect in effects}
+    if state == State.SUCCEEDED and "refunded" in names:
+        payment_refunded.send_robust(Payment, payment=refund.payment, refund=refund)
+    if state == State.SUCCEEDED and "prize_paid" in names:
+        prize_paid.send_robust(Payment, payment=refund.payment, refund=refund)
+    logger.log(
+        logging.INFO if state == State.SUCCEEDED else logging.WARNING,
+        "%s %s of payment %s: %s %s",
+        refund.get_kind_display().capitalize(),
+        refund.pk,
+        refund.payment_id,
+        state,
+        reason,
+        extra={"event": "payments.refund", "refund": refund.pk, "payment": refund.payment_id},
+    )

@@ -1,0 +1,120 @@
+"""The provider's word and the operators' judgments: who may settle a payment, and by which event of the rule."""
+
+import logging
+from datetime import datetime
+from typing import TypeVar
+
+from django.conf import settings
+
+from payments import clock, journal, matches, uses
+from payments.journal import Cause
+from payments.models import Callback, Payment
+from payments.states import Event, Kind, Outcome, Place, Word
+
+logger = logging.getLogger("payments")
+
+Status = Payment.Status
+_WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
+_T = TypeVar("_T")
+
+
+def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
+    """Take a complete word of the provider, which is true as of now. PENDING changes nothing.
+
+    `by`: callback, asking or answer. Returns the payment as it is then.
+    """
+    payment, _moved = _settle(payment_id, said, Cause(by, reason=reason))
+    return payment
+
+
+def _settle(payment_id: int, said: Payment.Status, cause: Cause) -> tuple[Payment, bool]:
+    """The payment, and whether this word moved its status."""
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        before = payment.status
+        if said in _WORDS:
+            take_word(payment, _WORDS[said], began=clock.now(), polled=cause.by == "asking", cause=cause)
+        return payment, payment.status != before
+
+
+def take_word(
+    payment: Payment,
+    word: Word,
+    *,
+    began: datetime,
+    polled: bool,
+    cause: Cause,
+    also: tuple[str, ...] = (),
+) -> Outcome:
+    """Apply the provider's word to a locked payment (`matches.locked`). `began`: when the poll began."""
+    place = Place.NONE
+    if payment.status == Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
+        place = uses.current().hold(payment)  # it was counted as paid without money, and now the money is there
+    event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
+    match = matches.of(payment)
+    if match is not None:
+        return matches.on_share(match, payment, event, cause, also)
+    return journal.take(payment, event, cause, also=also)
+
+
+def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None:
+    """Take an authenticated callback, which is stored, and whose amount and phone are the payment's.
+
+    A payment that we collect is polled instead: the callback moves nothing. Otherwise it is the provider's word.
+    """
+    from payments import status_polling
+
+    applied = False
+    if payment.provider:
+        status_polling.owe_answer(payment.pk, callback)
+    else:
+        _payment, applied = _settle(payment.pk, said, Cause("callback", callback=callback))
+    callback.payment, callback.status, callback.answered, callback.applied = payment, said, 200, applied
+    callback.save(update_fields=["payment", "status", "answered", "applied"])
+
+
+def notified(payment_id: int, callback: Callback | None, notifications: int) -> None:
+    """Take DMarkPay's notification, which proves nothing: an answer to a poll is owed from now on.
+
+    `callback`: as stored; None if it was not. `notifications`: how many of this payment have arrived so far.
+    """
+    from payments import status_polling
+
+    status_polling.owe_answer(payment_id, callback, notifications)
+
+
+# --- operators
+
+
+class Refused(Exception):
+    """Why an operator's action was not carried out, in a sentence."""
+
+
+def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
+    """Carry out an operator's judgment on one payment. Raises Refused; then the refusal alone is journaled."""
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        event = Event(kind, actor=actor)
+        cause = Cause("operator", actor, note, note)
+        match = matches.of(payment)
+        if match is not None:
+            outcome = matches.on_share(match, payment, event, cause)
+        else:
+            outcome = journal.take(payment, event, cause)
+    if outcome.refusal:
+        raise Refused(outcome.refusal)
+    return payment
+
+
+def may_be_settled(payment: Payment) -> bool:
+    """Whether an operator may say if a payment was paid."""
+    from payments.rules import unresolved
+
+    if payment.status != Status.PENDING:
+        return False
+    return not payment.provider or unresolved(journal.state_of(payment, Place.RECEIVED), clock.now())
+
+
+def single_operator() -> bool:
+    """Whether one operator may settle a payment and pay it out. Default: two are needed."""
+    return bool(getattr(settings, "PAYMENTS_SINGLE_OPERATOR", False))

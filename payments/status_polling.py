@@ -1,0 +1,187 @@
+"""Polling the payment status with our own credentials: on a schedule, before a payout, or after a notification."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models import F, QuerySet
+
+from payments import adoption, clock, collection, conf, journal, matches, providers, schedule, settlement
+from payments.journal import Cause
+from payments.models import Callback, Payment
+from payments.providers import Answer, Provider, Said
+from payments.states import Event, Kind, Word
+
+logger = logging.getLogger("payments")
+
+# The first notifications of a payment are answered by a poll at once. After them polls are this many seconds apart.
+AT_ONCE = 3
+GAP = 3.0
+# Another process polls a payment again if this one has not answered after so many seconds at most: two polls do no
+# harm, and a player who has paid must not wait for minutes because a process died.
+_LEASE = 30.0
+# A status request that several ids could answer asks for this many of them at most.
+_MOST_IDS = 20
+
+Collection, Status = Payment.Collection, Payment.Status
+_WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: Word.OTHER}
+
+
+def ids_of(payment: Payment) -> list[str]:
+    """The ids that the provider may know the payment by: that of its own answer first, then those of notifications,
+    the newest first."""
+    notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
+    newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
+    return list(dict.fromkeys([*([payment.provider_id] if payment.provider_id else []), *newest]))
+
+
+def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
+    """A callback or notification arrived: journal it, and poll until an answer to a later poll came."""
+    with journal.writing():
+        payment = adoption.locked(payment_id)
+        now = clock.now()
+        earliest = now
+        if payment.last_ask_at is not None and notifications > AT_ONCE:
+            earliest = max(now, payment.last_ask_at + timedelta(seconds=GAP))
+        planned = payment.next_ask_at
+        journal.take(payment, Event(Kind.NOTIFIED), Cause(callback=callback))
+        poll_at = None
+        if payment.provider and ids_of(payment):
+            poll_at = earliest if planned is None else min(planned, earliest)
+        if payment.next_ask_at != (poll_at or planned):
+            payment.next_ask_at = poll_at or planned
+            payment.save(update_fields=["next_ask_at"])
+        at_once = poll_at is not None and poll_at <= now
+        if not conf.inline():
+            collection.tell_workers()
+    if at_once and conf.inline():
+        poll(payment_id)
+
+
+def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Poll up to `limit` payments that are due, one after the other. Return how many."""
+    polled = 0
+    while polled < limit and not stopping() and (claimed := _claim(Payment.objects.all())):
+        _poll(claimed)
+        polled += 1
+    return polled
+
+
+def poll(payment_id: int) -> bool:
+    """Poll one payment in this process if it is due. False: it is not, or another process does."""
+    claimed = _claim(Payment.objects.filter(pk=payment_id))
+    if claimed is not None:
+        _poll(claimed)
+    return claimed is not None
+
+
+def _claim(among: "QuerySet[Payment]") -> Payment | None:
+    """The payment that is due longest. Others leave it alone while its answer may be on its way."""
+    now = clock.now()
+    with journal.writing():
+        due = among.filter(next_ask_at__lte=now).order_by("next_ask_at", "pk")
+        skip = connection.features.has_select_for_update_skip_locked
+        payment = due.select_for_update(no_key=True, skip_locked=skip).first()
+        if payment is None:
+            return None
+        provider = providers.named(payment.provider)
+        lease = timedelta(seconds=min(_LEASE, provider.longest + 5) if provider else _LEASE)
+        payment.last_ask_at, payment.next_ask_at = now, now + lease
+        payment.asks = F("asks") + 1
+        payment.save(update_fields=["last_ask_at", "next_ask_at", "asks"])
+        return payment
+
+
+def _poll(claimed: Payment) -> None:
+    provider, ids = providers.named(claimed.provider), ids_of(claimed)
+    answer, known_by = _ask(provider, claimed, ids) if provider is not None and ids else (None, "")
+    with journal.writing():
+        payment = matches.locked(claimed.pk).payment
+        pays_out = False
+        if answer is not None:
+            pays_out = _take(payment, claimed, answer, known_by)
+        _schedule(payment, claimed, asked_again=answer is not None)
+    if pays_out:
+        from payments import refunds
+
+        refunds.send_soon(claimed.pk)
+
+
+def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, str]:
+    """Ask for each id in turn, until an answer is about this payment. Return the last answer, and the id."""
+    answer, known_by = Answer(Said.IN_DOUBT), ""
+    for known_by in ids:
+        answer = provider.status(known_by)
+        if _is_ours(payment, answer, known_by):
+            break
+        if not answer.ours:  # no answer, or not known: another id may be
+            continue
+        logger.warning(
+            "A poll of payment %s found another transaction under the id of a notification.",
+            payment.pk,
+            extra={"event": "payments.foreign_id", "payment": payment.pk},
+        )
+        payment.callbacks.filter(provider_id=known_by, refusal="").update(
+            refusal="Its id is not that of this payment, as a poll showed."
+        )
+    return answer, known_by
+
+
+def _is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
+    """An id that only a notification named has to bring our own reference."""
+    if answer.ours:
+        return answer.ours == payment.transaction_id
+    return known_by == payment.provider_id and answer.said in (*_WORDS, Said.PENDING)
+
+
+def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
+    """Apply the answer to the locked payment. True: a payout may be sent now."""
+    cause = Cause("asking", note=answer.words, reason=answer.words, answer=answer)
+    if not _is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
+        journal.note_poll(payment, cause)
+        return False
+    also: tuple[str, ...] = ()
+    if known_by != payment.provider_id:
+        payment.provider_id, also = known_by, ("provider_id",)
+    if answer.said is Said.PENDING:
+        if payment.collection == Collection.IN_DOUBT:
+            journal.take(payment, Event(Kind.REQUEST_PENDING), cause, also=also)
+            return False
+        if also:
+            payment.save(update_fields=also)
+        journal.note_poll(payment, cause)
+        return False
+    began = claimed.last_ask_at or clock.now()
+    outcome = settlement.take_word(payment, _WORDS[answer.said], began=began, polled=True, cause=cause, also=also)
+    return any(effect.name == "pay_out" for effect in outcome.effects)
+
+
+def _schedule(payment: Payment, claimed: Payment, *, asked_again: bool) -> None:
+    """Plan the next poll. An earlier time that a notification set meanwhile is kept."""
+    now = clock.now()
+    wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None
+    if payment.status != Status.PENDING:
+        planned = schedule.planned(payment, now)
+    else:
+        elapsed = (now - (payment.asked_at or payment.created_at)).total_seconds()
+        pause = schedule.next_pause(elapsed)
+        if pause is None and payment.collection in (Collection.ASKED, Collection.IN_DOUBT):
+            _give_to_operator(payment)
+        elif pause is not None and not ids_of(payment):
+            pause = schedule.DAY.total_seconds() - elapsed
+        planned = None if pause is None else now + timedelta(seconds=pause)
+    payment.next_ask_at = min((at for at in (wished, planned) if at is not None), default=None)
+    payment.save(update_fields=["next_ask_at"])
+
+
+def _give_to_operator(payment: Payment) -> None:
+    adoption.ensure(payment)
+    journal.take(payment, Event(Kind.UNRESOLVED))
+    logger.warning(
+        "Payment %s has no status after a day: look it up at the provider as %s, then record in the admin whether it "
+        "was paid.",
+        payment.pk,
+        payment.transaction_id,
+        extra={"event": "payments.unresolved", "payment": payment.pk},
+    )

@@ -1,0 +1,82 @@
+"""The database itself keeps journal and ledger append-only, and notices changes of a payment past the journal."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from payments import adoption, append_only, journal, ledger
+from payments.models import LedgerEntry, Payment, PaymentEvent
+from payments.settlement import settle
+from payments.states import Account, Place
+from tests.payments.helpers import by_others, fresh
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def triggers() -> Iterator[None]:
+    append_only.install(connection)
+    yield
+    append_only.remove(connection)
+
+
+@pytest.mark.parametrize("model", [PaymentEvent, LedgerEntry])
+def test_nothing_in_the_books_can_be_changed_or_deleted(model: type[PaymentEvent] | type[LedgerEntry]) -> None:
+    settle(by_others().pk, Payment.Status.SUCCESS, by="callback")
+    table = model._meta.db_table
+    assert model.objects.exists()
+    for sql in (f"UPDATE {table} SET at = at", f"DELETE FROM {table}"):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql)
+    if connection.vendor == "postgresql":
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {table} CASCADE")
+
+
+def test_events_of_an_old_payment_without_money_can_be_pruned() -> None:
+    payment = by_others()
+    rows = PaymentEvent.objects.filter(payment=payment)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        rows.delete()
+    Payment.objects.update(created_at=timezone.now() - timedelta(days=31))
+    assert rows.delete()[0] == 1
+
+
+def test_a_write_past_the_journal_is_noticed_and_adopted_once() -> None:
+    """As by the former release during a deploy, or by hand."""
+    payment = by_others()
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    assert not fresh(payment).stale
+    Payment.objects.filter(pk=payment.pk).update(refund_due=True)
+    assert (fresh(payment).stale, adoption.left()) == (True, 1)
+    assert adoption.adopt() == 1
+    assert adoption.adopt() == 0
+    payment = fresh(payment)
+    assert (payment.place, payment.stale) == ("refund_due", False)
+    assert journal.differs(payment) == ""
+    assert ledger.of_payment(payment) == {Account.REFUND_DUE: 1000}
+    assert Payment.objects.filter(pk=payment.pk).update(next_ask_at=timezone.now()) == 1
+    assert not fresh(payment).stale  # a schedule, and no state
+
+
+def test_a_row_of_the_former_release_is_adopted() -> None:
+    now = timezone.now()
+    paid = Payment.objects.create(phone="+256772000001", amount=1000, status="SUCCESS", collected_at=now)
+    owed = Payment.objects.create(
+        phone="+256772000002", amount=700, status="FAILED", collected_at=now, refund_due=True, contested=True
+    )
+    approved = Payment.objects.create(phone="+256772000003", amount=500, status="SUCCESS")
+    gone = Payment.objects.create(
+        phone="+256772000004", amount=300, status="SUCCESS", collected_at=now, refunded_at=now, contested=True
+    )
+    assert adoption.adopt() == 4
+    rows = [paid, owed, approved, gone]
+    assert [fresh(one).place for one in rows] == ["in_use", "refund_due", "", "refunded"]
+    assert [journal.differs(fresh(one)) for one in rows] == [""] * 4
+    assert ledger.balances()[Account.OPENING] == -1700
+    assert [ledger.balances()[account] for account in (Account.RECEIVED, Account.REFUND_DUE)] == [1000, 700]
+    assert fresh(owed).contested
+    assert Place(fresh(owed).place) is Place.REFUND_DUE
