@@ -35,7 +35,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     list_filter = ("status", filters.KindFilter, filters.WhenFilter, filters.ReasonFilter)
     linked_lookups = ("phone__exact",)
     search_fields = ("phone",)
-    search_help_text = _("A phone number in any form, DMark's id, or the reference")
+    search_help_text = _("A phone number in any form, the provider's id, or the reference")
     ordering = ("-created_at", "-id")
     sortable_by = ("time",)
     actions = ("resend", "cancel")

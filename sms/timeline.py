@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sms import clock
+from sms.conf import PROVIDER
 from sms.dlr.statuses import final_status
 from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 from sms.stats import status
@@ -24,12 +25,12 @@ class Line(NamedTuple):
 MEANINGS: dict[str, str] = {
     Status.QUEUED: "Waiting to be sent.",
     Status.SENDING: "Being sent at this moment.",
-    Status.UNKNOWN: "DMark's reply was missing or unclear and there is no delivery report. Ask the player before "
+    Status.UNKNOWN: f"{PROVIDER}'s reply was missing or unclear and there is no delivery report. Ask the player before "
     "resending: it could arrive twice.",
-    Status.SENT: "DMark accepted it. The delivery report will show if the phone received it.",
+    Status.SENT: f"{PROVIDER} accepted it. The delivery report will show if the phone received it.",
     Status.DELIVERED: "Delivered to the phone.",
-    Status.UNDELIVERED: "DMark accepted it, but the network could not deliver it: the phone is off, out of reach, or "
-    "the number is not in use. Check the number with the player, then resend.",
+    Status.UNDELIVERED: f"{PROVIDER} accepted it, but the network could not deliver it: the phone is off, out of "
+    "reach, or the number is not in use. Check the number with the player, then resend.",
     Status.FAILED: "It was not sent. Fix the reason below, then resend.",
     Status.RATE_LIMITED: "It was not sent, because this phone had received the same kind of text a moment before. "
     "Resend it.",
@@ -93,26 +94,28 @@ def _line(event: SmsEvent) -> Line:
     if event.step == "throttle":
         return Line(event.at, "plain", "Kept back by the rate limit", event.error)
     if event.step == "token":
-        return Line(event.at, "bad", f"No access token from DMark{took}", event.error, event.answer)
+        return Line(event.at, "bad", f"No access token from {PROVIDER}{took}", event.error, event.answer)
     if event.step == "send" and event.error:
         return Line(event.at, "bad", f"Attempt {event.attempt}: {_failure(event)}{took}", event.error, event.answer)
     if event.step == "send":
-        number = f"DMark message ID {event.provider_id}." if event.provider_id else "DMark gave no message ID."
-        return Line(event.at, "good", f"Accepted by DMark{took}", number, event.answer)
+        number = (
+            f"{PROVIDER} message ID {event.provider_id}." if event.provider_id else f"{PROVIDER} gave no message ID."
+        )
+        return Line(event.at, "good", f"Accepted by {PROVIDER}{took}", number, event.answer)
     return Line(event.at, "bad", "Not sent", event.error)
 
 
 def _failure(event: SmsEvent) -> str:
     """Name the failure. Only a complete reply of DMark itself is a refusal."""
     if event.http_status is None:
-        return "no clear reply from DMark"
+        return f"no clear reply from {PROVIDER}"
     if event.http_status < 300:
-        return "DMark's reply was not valid"
-    return "refused by DMark" if event.http_status < 500 else "DMark had an error"
+        return f"{PROVIDER}'s reply was not valid"
+    return f"refused by {PROVIDER}" if event.http_status < 500 else f"{PROVIDER} had an error"
 
 
 def _report(event: SmsEvent) -> Line:
-    how = "Delivery report" if event.step == "push" else "DMark's status, polled by us"
+    how = "Delivery report" if event.step == "push" else f"{PROVIDER}'s status, polled by us"
     end = final_status(event.answer)
     if end == Status.DELIVERED:
         return Line(event.at, "good", f"{how}: delivered", "Delivered to the phone.", event.answer)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sms import clock, conf
+from sms.conf import PROVIDER
 from sms.dmark import access_token
 from sms.stats import failures, networks, status
 from sms.wording import moment, span
@@ -95,7 +96,7 @@ def _banners(snapshot: Snapshot) -> Iterable[Banner]:
     if path := access_token.working_path(config):
         yield Banner(
             "warning",
-            f"DMark issues tokens at {path}, not at {config.token_path}, so each token takes two requests.",
+            f"{PROVIDER} issues tokens at {path}, not at {config.token_path}, so each token takes two requests.",
             f"Set SMS_TOKEN_PATH={path}.",
             "token_path",
         )

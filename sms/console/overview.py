@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from sms import clicks, clock, conf
+from sms.conf import PROVIDER
 from sms.console import chart
 from sms.console.banners import Banner, Snapshot, raised, read
 from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
@@ -162,7 +163,7 @@ def _facts(snapshot: Snapshot, total: KindRow, sample: list[networks.Sample]) ->
         f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet",
     )
     accept, deliver = waits(sample)
-    yield "Median time until DMark accepted", span(median(accept)) if accept else "none yet"
+    yield f"Median time until {PROVIDER} accepted", span(median(accept)) if accept else "none yet"
     yield "Median time from accepted to delivered", span(median(deliver)) if deliver else "none yet"
     oldest = f", the oldest for {span(sending.late)}" if sending.oldest else ""
     yield "Waiting now", f"{counted(sending.waiting)}{oldest}"
@@ -173,7 +174,7 @@ def _facts(snapshot: Snapshot, total: KindRow, sample: list[networks.Sample]) ->
     )
     yield "Access token", snapshot.token
     yield "Kept back by the rate limit", f"{counted(status.rate_limited(sending.time))} times"
-    yield "SMS segments accepted by DMark", f"{total.segments:,}"
+    yield f"SMS segments accepted by {PROVIDER}", f"{total.segments:,}"
     if sending.config.segment_cost:
         yield "Cost", ugx(total.cost)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sms import clock, conf
+from sms.conf import PROVIDER
 from sms.dmark import conversation
 from sms.dmark.conversation import Budget, Conversation, OnExchange
 from sms.dmark.dlr_url import dlr_url
@@ -45,7 +46,7 @@ class Result:
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason
         times = "once" if self.ambiguous_requests == 1 else f"{self.ambiguous_requests} times"
-        return f"DMark may have the message: it was sent {times} without a complete answer. {reason}"
+        return f"{PROVIDER} may have the message: it was sent {times} without a complete answer. {reason}"
 
     @property
     def frees_rate_limit(self) -> bool:

@@ -10,6 +10,7 @@ from django.db.models import Count, F, Q
 from django.db.models.functions import Substr, TruncMinute
 
 from sms import conf
+from sms.conf import PROVIDER
 from sms.models import UNSUCCESSFUL, SmsMessage, Status
 
 OTHER = "other"
@@ -76,12 +77,12 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
         texts = sum(one.texts for one in known)
         share = sum(one.share * one.texts for one in known) / texts
         names = " and ".join(name(one.network) for one in known)
-        text = f"DMark: {share:.0%} of the last {texts:,} texts to {names} were late or not delivered."
-        yield Sentence(DMARK, text, f"Several networks at once point to DMark, so call DMark. {_LINKS}")
+        text = f"{PROVIDER}: {share:.0%} of the last {texts:,} texts to {names} were late or not delivered."
+        yield Sentence(DMARK, text, f"Several networks at once point to {PROVIDER}, so call {PROVIDER}. {_LINKS}")
         return
     for one in slow:
         text = f"{name(one.network)}: {one.share:.0%} of the last {one.texts:,} texts were late or not delivered."
-        yield Sentence(one.network, text, f"Tell DMark. {_LINKS}")
+        yield Sentence(one.network, text, f"Tell {PROVIDER}. {_LINKS}")
 
 
 def name(network: str) -> str:

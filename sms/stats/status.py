@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Min
 
 from sms import conf
+from sms.conf import PROVIDER
 from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 from sms.wording import MANY, span, texts
@@ -225,16 +226,16 @@ def _trouble(reading: Reading) -> Concern | None:
         return Concern(
             kind.value,
             "error",
-            f"DMark refuses our account, so no text is sent: {words}",
-            "Top up, or call DMark. A worker keeps trying and sends what waits. Without a worker, resend the failed "
-            "texts afterwards.",
+            f"{PROVIDER} refuses our account, so no text is sent: {words}",
+            f"Top up, or call {PROVIDER}. A worker keeps trying and sends what waits. Without a worker, resend the "
+            "failed texts afterwards.",
         )
     if kind == Trouble.PROVIDER:
         return Concern(
             kind.value,
             "error",
-            f"DMark is in trouble: {words}",
-            "A worker continues when DMark is back. Without a worker, resend the failed texts afterwards. If it lasts, "
-            "call DMark.",
+            f"{PROVIDER} is in trouble: {words}",
+            f"A worker continues when {PROVIDER} is back. Without a worker, resend the failed texts afterwards. If it "
+            f"lasts, call {PROVIDER}.",
         )
     return None

@@ -5,6 +5,7 @@ from collections import deque
 from enum import Enum
 
 from sms import clock
+from sms.conf import PROVIDER
 from sms.errors import ProviderRejected, ProviderUnavailable, Trouble
 from sms.models import Status
 from sms.sending.attempt import Result
@@ -77,7 +78,9 @@ class Breaker:
         self._recent.append(True)
         self._refused.clear()
         if self.is_open:
-            logger.warning("sms.sending_again: DMark accepts messages again", extra={"event": "sms.sending_again"})
+            logger.warning(
+                "sms.sending_again: %s accepts messages again", PROVIDER, extra={"event": "sms.sending_again"}
+            )
             self.trouble, self.reason, self._pause = Trouble.NONE, "", FIRST_PAUSE
             self._recent.clear()
 

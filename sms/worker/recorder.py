@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sms import clock
+from sms.conf import PROVIDER
 from sms.database import close_if_unavailable
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
@@ -69,7 +70,7 @@ class Recorder:
 
     def cut_off(self, job: Job) -> None:
         """End a message for whose answer the worker does not wait any longer."""
-        error = InDoubt("The worker ended before DMark answered.")
+        error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
         self.end(job, conclude(job.message, error, job.exchanges))

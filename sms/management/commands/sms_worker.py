@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from sms import conf, outbox
+from sms.conf import PROVIDER
 from sms.models import SmsMessage
 
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--in-flight", "--threads", type=int, default=64, metavar="N", help="messages with DMark at once (64)"
+            "--in-flight", "--threads", type=int, default=64, metavar="N", help=f"messages with {PROVIDER} at once (64)"
         )
         parser.add_argument("--batch", type=int, default=48, help="rows a claim (48)")
         parser.add_argument("--lease", type=float, help="seconds for which a claim is valid (SMS_LEASE_SECONDS)")

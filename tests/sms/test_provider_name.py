@@ -1,0 +1,38 @@
+"""The provider is named in `sms.dmark` and in one constant, so that a second provider is a second package."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from sms import conf
+
+ROOT = Path(__file__).parents[2]
+# The fake provider has the name of the real one, and migrations keep the names that were.
+APART = ("sms/dmark/", "sms/sandbox/", "sms/migrations/", "sms/management/commands/dmark_sandbox.py")
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """Yield the string constants of a module, without docstrings."""
+    tree = ast.parse(path.read_text())
+    bodies = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, bodies) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_no_sentence_elsewhere_names_the_provider() -> None:
+    naming = []
+    for path in sorted((ROOT / "sms").rglob("*")):
+        name = str(path.relative_to(ROOT))
+        if name.startswith(APART):
+            continue
+        if path.suffix == ".py":
+            naming += [(name, text) for text in sentences(path) if conf.PROVIDER in text]
+        elif path.suffix in (".html", ".txt") and conf.PROVIDER in path.read_text():
+            naming.append((name, ""))
+    assert naming == [("sms/conf.py", conf.PROVIDER)]
