@@ -127,10 +127,12 @@ INVITE_STATUS = {
 
 # Sentences that `sms.text` raises. That package has no translations; listed here, makemessages finds them.
 PHONE_SENTENCES = (
-    _("The phone number is missing; write it like 0772123456 or +256772123456."),
-    _("The phone number is too long; write it like 0772123456 or +256772123456."),
-    _("Please use only digits, spaces and + in the phone number; write it like 0772123456 or +256772123456."),
-    _("That is not a phone number; write it like 0772123456 or +256772123456."),
-    _("That is not a Ugandan phone number; write it like 0772123456 or +256772123456."),
-    _("That is not a mobile number, and only a mobile can receive an SMS; write it like 0772123456 or +256772123456."),
+    _("The phone number is missing. Write it like 0772 123 456 or +256 772 123 456."),
+    _("The phone number is too long. Write it like 0772 123 456 or +256 772 123 456."),
+    _("Please use only digits, spaces and + in the phone number. Write it like 0772 123 456 or +256 772 123 456."),
+    _("That is not a phone number. Write it like 0772 123 456 or +256 772 123 456."),
+    _("That is not a Ugandan phone number. Write it like 0772 123 456 or +256 772 123 456."),
+    _(
+        "That is not a mobile number, and only a mobile can receive an SMS. Write it like 0772 123 456 or +256 772 123 456."
+    ),
 )

@@ -23,9 +23,9 @@ class Refusals:
         if not _is_api(request):
             # PostgreSQL stores no NUL.
             if any("\0" in text for text in _given(request)):
-                return page(request, 400, gettext("The address holds a character that none may hold."))
+                return page(request, 400, gettext("The address contains a character that is not allowed."))
             if has_unknown_length(request):
-                return page(request, 411, gettext("Please send that again with its length."))
+                return page(request, 411, gettext("Please send this again with its length."))
             if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
                 return page(request, 413, gettext("That is too much to send at once."))
         return self.get_response(request)
@@ -47,7 +47,7 @@ def _without_database(request: HttpRequest, error: BaseException) -> HttpRespons
         return unavailable(request, error)
     log_unavailable(request, error)
     answer = page(
-        request, 503, gettext("We cannot get at our records for the moment. Please try again in a few seconds.")
+        request, 503, gettext("We cannot reach our records at the moment. Please try again in a few seconds.")
     )
     answer["Retry-After"] = str(RETRY_SECONDS)
     return answer

@@ -56,7 +56,7 @@ def test_no_mobile_number(reader: str, raw: object) -> None:
 
 @pytest.mark.parametrize("raw", [*BAD, *FIXED], ids=lambda raw: ascii(raw)[:30])
 def test_a_refusal_is_one_sentence(raw: object) -> None:
-    with pytest.raises(InvalidPhone, match=r"^(The phone number|Please use|That is not) .*; write it like .*\.$"):
+    with pytest.raises(InvalidPhone, match=r"^(The phone number|Please use|That is not) .*\. Write it like .*\.$"):
         to_e164(raw)
 
 

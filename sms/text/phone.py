@@ -8,7 +8,7 @@ from sms import conf
 from sms.errors import InvalidPhone
 from sms.text.notation import read_digits
 
-_EXAMPLE = "write it like 0772123456 or +256772123456"
+_EXAMPLE = "Write it like 0772 123 456 or +256 772 123 456"
 _NATIONAL_DIGITS = 9
 
 
@@ -17,7 +17,7 @@ def to_e164(raw: object) -> str:
     try:
         digits = read_digits(raw)
     except ValueError as error:
-        raise InvalidPhone(f"{error}; {_EXAMPLE}.") from None
+        raise InvalidPhone(f"{error}. {_EXAMPLE}.") from None
     return _mobile(digits, conf.extra_mobile_prefixes())
 
 
@@ -25,19 +25,19 @@ def to_e164(raw: object) -> str:
 def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
     """Return the number in E.164. Cached, since one request reads the same number several times."""
     if not digits:
-        raise InvalidPhone(f"The phone number is missing; {_EXAMPLE}.")
+        raise InvalidPhone(f"The phone number is missing. {_EXAMPLE}.")
     try:
         number = phonenumbers.parse(digits, "UG")
     except phonenumbers.NumberParseException:
-        raise InvalidPhone(f"That is not a phone number; {_EXAMPLE}.") from None
+        raise InvalidPhone(f"That is not a phone number. {_EXAMPLE}.") from None
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     national = str(number.national_number)
     if number.country_code == 256 and len(national) == _NATIONAL_DIGITS and f"0{national}".startswith(extra_prefixes):
         return e164
     if number.country_code != 256 or not phonenumbers.is_valid_number_for_region(number, "UG"):
-        raise InvalidPhone(f"That is not a Ugandan phone number; {_EXAMPLE}.")
+        raise InvalidPhone(f"That is not a Ugandan phone number. {_EXAMPLE}.")
     if phonenumbers.number_type(number) != phonenumbers.PhoneNumberType.MOBILE:
-        raise InvalidPhone(f"That is not a mobile number, and only a mobile can receive an SMS; {_EXAMPLE}.")
+        raise InvalidPhone(f"That is not a mobile number, and only a mobile can receive an SMS. {_EXAMPLE}.")
     return e164
 
 
