@@ -133,6 +133,7 @@ PHONE_SENTENCES = (
     _("That is not a phone number. Write it like 0772 123 456 or +256 772 123 456."),
     _("That is not a Ugandan phone number. Write it like 0772 123 456 or +256 772 123 456."),
     _(
-        "That is not a mobile number, and only a mobile can receive an SMS. Write it like 0772 123 456 or +256 772 123 456."
+        "That is not a mobile number, and only a mobile can receive an SMS. "
+        "Write it like 0772 123 456 or +256 772 123 456."
     ),
 )
