@@ -230,8 +230,9 @@ def operator(world: World, random: Random, until: float) -> None:
     """An operator sends again, cancels, pauses and resumes; DMark reports."""
 
     def resend() -> None:
+        began = world.now
         for pk in outbox.resend(SmsMessage.objects.filter(dedupe_key__startswith="sim:"), "grace"):
-            world.resends[int(SmsMessage.objects.get(pk=pk).text.split()[1])].append(world.now)
+            world.resends[int(SmsMessage.objects.get(pk=pk).text.split()[1])].append(began)
 
     def cancel() -> None:
         if row := SmsMessage.objects.filter(status="queued").first():
