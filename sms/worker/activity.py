@@ -1,4 +1,4 @@
-"""What the worker is doing: for its row in the database, for a line on the terminal, and for SIGUSR1."""
+"""Describe the worker's activity: for its row in the database, for a line on the terminal, and for SIGUSR1."""
 
 from collections.abc import Callable
 

@@ -34,8 +34,8 @@ class Waker:
         if self._asleep and self._sockets:
             try:
                 self._sockets[1].send(b"!")
-            except BlockingIOError:
-                return  # a wake-up is under way
+            except OSError:
+                return  # a wake-up is under way, or the sleeper has just ended
 
     def clear(self) -> None:
         try:

@@ -111,7 +111,7 @@ class Worker:
 
         Raises ThreadEnded if a thread of this process has ended.
         """
-        # What is loaded now lives as long as the process. The collector need not look at it again and again.
+        # Everything loaded now lives as long as the process, so the collector need not look at it again.
         gc.collect()
         gc.freeze()
         self.statement_timeout.watch()

@@ -94,7 +94,7 @@ def test_an_end_is_an_end(reason: SmsError | None, status: Status) -> None:
     assert (settled.status, settled.due_at) == (status, None)
 
 
-DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5, ambiguous=True)
+AMBIGUOUS = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5, ambiguous=True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ DOUBTFUL = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5,
 def test_a_text_in_doubt_is_asked_for_four_times_at_most(before: int, status: str, least: float, most: float) -> None:
     """alphagov/notifications-api#802, jookies/jasmin#657: what DMark may have must not be sent again and again."""
     outcome = failed(InDoubt("DMark did not answer in time."), status="unknown", ambiguous=before)
-    outcome.exchanges = [DOUBTFUL]
+    outcome.exchanges = [AMBIGUOUS]
     settled = settle(outcome)
     assert (settled.status, settled.ambiguous_requests) == (status, before + 1)
     if status == "queued":

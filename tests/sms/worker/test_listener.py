@@ -115,7 +115,7 @@ def test_a_pooler_in_the_way_is_said_once(
     heard = tmp_path / "stderr"
     try:
         with heard.open("wb") as file:
-            system.worker("--poll", "60", "--housekeeping", "0.3", stderr=file)
+            system.worker("--poll", "60", "--maintenance", "0.3", stderr=file)
             wait_for(lambda: "sms.not_listening" in heard.read_text(), 60)
             # From then on it looks more often than it was told to.
             for number in range(3):

@@ -62,7 +62,7 @@ def test_a_connection_that_is_not_taken_leaves_nothing(driver: Driver) -> None:
     """Connect and read time-outs are different limits: this ends after the first."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
-        # Whoever comes after these is not answered.
+        # The listener's queue is full now, so further connections are not answered.
         held = [socket.socket() for _ in range(3)]
         for one in held:
             one.setblocking(False)

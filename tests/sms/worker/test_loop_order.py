@@ -30,7 +30,7 @@ def test_no_more_is_begun_than_a_crash_may_double() -> None:
 
 
 def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> None:
-    """cds-snc/notification-api#1912, hexpm/hexpm#1825: a stalled worker does not go on with what another has by now."""
+    """cds-snc/notification-api#1912, hexpm/hexpm#1825: a stalled worker begins no message that another one may have."""
     driver.loop.leases_hold_until = time.monotonic() - 0.01
     with host(answering(ANSWER)) as one:
         [job] = driver.submit(once(one.url))

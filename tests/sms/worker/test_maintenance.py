@@ -1,4 +1,4 @@
-"""What a running worker does beside sending: signs of life, missing reports, links past their time."""
+"""Periodic tasks of a running worker: its heartbeat, missing reports, expired links."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def look(system: System) -> dict[str, Any]:
 def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:
     sandbox.faults(report="never")
     system.queue(3)
-    worker = system.worker("--housekeeping", "0.5")
+    worker = system.worker("--maintenance", "0.5")
     wait_for(lambda: system.counts()["sent"] == 3, 30)
     for received in sandbox.server.state.messages:
         received.status = "DELIVERED"
@@ -67,7 +67,7 @@ def test_a_provider_that_gives_no_reports_does_not_hinder_sending(
 ) -> None:
     sandbox.faults(report="never")
     system.queue(2)
-    system.worker("--housekeeping", "0.2")
+    system.worker("--maintenance", "0.2")
     wait_for(lambda: system.counts()["sent"] == 2, 30)
     sandbox.faults(dlr=fault)
     system.manage("shell", "-v0", "-c", OLDER)

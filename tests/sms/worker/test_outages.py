@@ -22,7 +22,7 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     on_postgres.environment |= {"REDIS_URL": redis_server.url, "SMS_RATE_LIMIT_SECONDS": "1"}
     on_postgres.sandbox.faults(latency_ms=50)
     on_postgres.queue(500)
-    worker = on_postgres.worker("--housekeeping", "0.5")
+    worker = on_postgres.worker("--maintenance", "0.5")
     wait_for(lambda: on_postgres.arrived() >= 100, 60)
     redis_server.stop()
     wait_for(lambda: on_postgres.arrived() >= 200, 60)
@@ -35,7 +35,7 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     assert worker.poll() is None
     # What was in flight or unwritten when the database went away was written when it came back.
     assert set(on_postgres.texts().values()) == {1}
-    # The listener, the beat and the housekeeper are back too.
+    # The listener, the heartbeat and the maintenance thread are back too.
     beat = on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker")
     on_postgres.sql("UPDATE sms_smsmessage SET holds_link = true, expires_at = now() - interval '1 minute'")
     on_postgres.queue(1, start=900)
