@@ -8,6 +8,9 @@ from typing import Any
 import hypothesis
 import pytest
 from django.core.cache import cache
+from django.core.management.color import no_style
+from django.db import connections
+from django.test import TransactionTestCase
 from playwright.sync_api import Browser, sync_playwright
 
 from playmatatu.settings import caches
@@ -27,6 +30,21 @@ pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 # A busy machine draws slowly; that is no defect of what is tested.
 hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.load_profile("busy")
+
+
+_KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+
+def _delete_rows(case: TransactionTestCase) -> None:
+    """Empty the tables. Django's flush also creates every content type and permission again, in 40 of its 43 ms."""
+    for alias in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
+        database = connections[alias]
+        tables = set(database.introspection.django_table_names(only_existing=True, include_views=False)) - _KEPT_TABLES
+        statements = database.ops.sql_flush(no_style(), sorted(tables), reset_sequences=False, allow_cascade=False)
+        database.ops.execute_sql_flush(statements)
+
+
+TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 
 
 # What starts a process or a browser for a test.
