@@ -1,4 +1,4 @@
-"""`make run`: the site, the sandbox and the workers, together. `make manage`: a command beside them."""
+"""`make run`: start the site, the sandbox and the workers. `make manage`: run a command with their settings."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Stop(Exception):
-    """Why it ends; `code` is the exit code."""
+    """Ends the program with a message. `code`: the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         self.code = code
@@ -75,14 +75,14 @@ def set_up() -> None:
 
 
 def manage(arguments: list[str]) -> NoReturn:
-    """A command of manage.py with the settings of the running site, or with those that it would have."""
+    """Run a command of manage.py with the settings of the running site, or with those of the next `make run`."""
     if not devsettings.recall():
         devsettings.prepare(port("PORT", 8000), port("SANDBOX_PORT", 8025))
     os.execv(sys.executable, [sys.executable, str(ROOT / "manage.py"), *arguments])  # noqa: S606
 
 
 def admin_login() -> str:
-    """The admin user's name and password; made at the first start, the password kept for the next ones."""
+    """Return the admin user's name and password. Both are created at the first start and kept."""
     from django.contrib.auth.models import User
 
     kept = devsettings.VAR / "admin-password"
@@ -96,22 +96,24 @@ def admin_login() -> str:
         user.set_password(password)
         user.save()
     elif not user.check_password(password):
-        return "user admin, with the password that you gave it"
+        return "user admin, with the password that you set"
     return f"user admin, password {password}"
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, str(ROOT / "manage.py"), *arguments], cwd=ROOT, preexec_fn=_die_with_us)
+    """Start a command of manage.py. Its banner is hidden; its log and its errors go to our stderr."""
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_die_with_us)
 
 
 def _die_with_us() -> None:
-    """Even a `kill -9` of the parent leaves no child behind (Linux)."""
+    """End this child when the parent ends, even by `kill -9` (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_signals() -> list[int]:
-    """Install the handlers, before anything that takes time. Return the list to which they add what is received."""
+    """Install the signal handlers. Return the list to which they append each received signal."""
     received: list[int] = []
     # SIGINT is installed explicitly: a shell that starts us with `&` has it ignored, and Python keeps that.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -134,7 +136,7 @@ def run(site: int, sandbox: int, stopping: list[int]) -> int:
         wait_until(lambda: bool(stopping) or (answers(site) and answers(sandbox)), children)
         if not stopping:
             say(f"\n  Play:   http://127.0.0.1:{site}/")
-            say(f"  Phones: http://127.0.0.1:{sandbox}/   they ask for the money, and show every SMS")
+            say(f"  Phones: http://127.0.0.1:{sandbox}/   payment prompts and SMS. Demo: no money moves")
             say(f"  Admin:  http://127.0.0.1:{site}/admin/   {login}")
             say(f"  API:    http://127.0.0.1:{site}/api/docs")
             say("  Ctrl-C stops everything.\n")

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "ALLOWED_HOSTS": "",
+        # The output of `make run` is its own lines, as README.md shows them, and warnings.
+        "LOG_LEVEL": "warning",
         "DATABASE_URL": "",
         "REDIS_URL": "",
         "FRONTEND_URL": url,
@@ -36,6 +39,8 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "SMS_SERVICE_BASE_URL": sandbox_url,
         "SMS_SERVICE_USERNAME": "sandbox",
         "SMS_SERVICE_PASSWORD": "sandbox-password",
+        "SMS_INBOUND_SECRET": secrets.token_urlsafe(16),
+        "SANDBOX_URL": sandbox_url,
         # The sandbox's phones show payment prompts, unless the environment says that every stake counts as paid.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,

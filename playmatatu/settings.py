@@ -237,6 +237,8 @@ TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
 # Address at which a match is played, with {token} and {pt} in it.
 GAME_URL = text("GAME_URL")
+# Address of the sandbox's page in a demo. Pages and admin then link to it and say that no money moves.
+SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 
 # Mobile network of a number, by its first digits: a hint, because numbers can be ported.
 NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")

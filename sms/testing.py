@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import requests
 from django.db.models import Max
@@ -24,6 +24,8 @@ from sms.text.phone import to_e164
 
 # A message that waits for a commit counts as sent: under Django's TestCase no commit comes.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
+
+S = TypeVar("S", bound=Server)
 
 
 class Texts(Sequence[SmsMessage]):
@@ -114,17 +116,8 @@ class Sandbox:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return counts of messages and payment requests, and of those that came more than once."""
+        """Return the numbers of requests and messages, and the messages accepted more than once."""
         return dict(self._get("/counts.json"))
-
-    def prompts(self) -> list[dict[str, Any]]:
-        """Return the open prompts, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
-        return list(self._get("/prompts.json"))
-
-    def tap(self, sp_transaction_id: str, answer: str) -> int:
-        """Tap `pay` or `decline` on the phone with that prompt. Returns the HTTP status, 409 if it is closed."""
-        url = f"{self.url}/prompts/{sp_transaction_id}"
-        return requests.post(url, json={"answer": answer}, timeout=5).status_code
 
     @property
     def token_requests(self) -> int:
@@ -139,9 +132,8 @@ class Sandbox:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a sandbox on a free port of this machine, in a thread."""
-    server = Server(0)
+def serving(server: S) -> Iterator[S]:
+    """Run a sandbox in a thread, and stop it when the block ends."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -155,7 +147,7 @@ def serving() -> Iterator[Server]:
 @contextmanager
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
     """Run a sandbox and point SMS at it: inline, no rate limit, no reports, unless `settings` say otherwise."""
-    with serving() as server:
+    with serving(Server(0)) as server:
         running = Sandbox(server)
         running.faults(report="never")
         given = {

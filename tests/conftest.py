@@ -13,11 +13,11 @@ from django.db import connections
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser, sync_playwright
 
+from payments.sandbox.server import Server
 from playmatatu.settings import caches
 from sms import cache as sms_cache
-from sms.sandbox.server import Server
-from sms.testing import Sandbox as Sandbox  # for the tests that name it
 from sms.testing import serving
+from tests.sandbox import Sandbox as Sandbox
 from tests.servers import Postgres as Postgres
 from tests.servers import RedisServer as RedisServer
 from tests.servers import free_port as free_port
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Server]:
-    with serving() as server:
+    with serving(Server(0)) as server:
         yield server
 
 
@@ -80,7 +80,7 @@ def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
 
 @pytest.fixture
 def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
-    """The sandbox, asked for money too: a stake is paid on the phone there."""
+    """The sandbox collects money too: a stake is paid on the phone there."""
     settings.DMARK_PAY_BASE_URL = sandbox.url
     settings.DMARK_PAY_TOKEN_URL = "/o/token/"
     settings.DMARK_PAY_USERNAME = "collector"

@@ -16,8 +16,9 @@ def own_languages() -> list[tuple[str, str]]:
 
 @register.simple_tag
 def site_facts() -> dict[str, Any]:
-    """Return what each page's footer says about the operator of the site."""
-    return {"support": settings.SUPPORT_CONTACT, "terms": settings.TERMS_URL, "age": settings.MIN_AGE}
+    """Return what each page says about the site: its operator in the footer, and the phones of a demo in the header."""
+    facts = {"support": settings.SUPPORT_CONTACT, "terms": settings.TERMS_URL, "age": settings.MIN_AGE}
+    return facts | {"sandbox": settings.SANDBOX_URL}
 
 
 @register.filter

@@ -1,1 +1,1 @@
-"""The stand-in for DMark: over real HTTP, with an inbox and a switch for each fault. Nothing else imports it."""
+"""The sandbox: a fake DMark over real HTTP, with a page of phones and a switch for each fault."""

@@ -1,4 +1,4 @@
-"""How the sandbox answers over HTTP: rightly, or with one of the faults."""
+"""HTTP responses of the sandbox: the right one, or one of the faults."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Reply:
-    """The right answer; `after` is done once it, or the fault in its place, has been written."""
+    """The right response. `after` is called once the response, or the fault in its place, has been written."""
 
     status: int
     body: object
@@ -32,7 +32,7 @@ class Answers(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def give(self, fault: Fault, faults: Faults, act: Callable[[], Reply], refusal: Callable[[int], Any]) -> None:
-        """`act` answers rightly; `refusal` is the body that this endpoint sends with a 4xx."""
+        """Respond with the result of `act` or with the fault. `refusal` makes the body of a 4xx."""
         reply = act() if fault.taken else None
         if fault.name == "late":
             time.sleep(faults.answer_after)

@@ -1,4 +1,4 @@
-"""DMark's three endpoints for texts."""
+"""The three endpoints of DMark: token, send, delivery report."""
 
 import time
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import jwt
 
 from sms.sandbox.answers import Reply
-from sms.sandbox.money import now
 from sms.sandbox.reporter import Reporter
-from sms.sandbox.state import Received, State
+from sms.sandbox.state import Received, State, now
 
 TOKEN, SEND, DLR = "token", "send", "dlr"
 PLACES = {
@@ -87,9 +86,9 @@ class DMark:
             return Reply(200, nothing | {"description": faults.refusal})
         message = self.state.take(to, text, str(body.get("dlr_url") or ""))
         reply = _acceptance(kind, message)
-        if message.hidden:  # nobody reports on what is lost
+        if message.hidden:  # no report for a lost message
             return reply
-        if faults.report == "before":
+        if faults.of_number(to).report == "before":
             self.reporter.at_once(message)
             return reply
         return Reply(reply.status, reply.body, self.reporter.plan(message))

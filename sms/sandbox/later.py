@@ -1,4 +1,4 @@
-"""What is to be done some time from now: reports and callbacks pushed, phones that answer or give up."""
+"""Delayed actions: reports and notifications to push, phones that answer or give up."""
 
 import heapq
 import logging
@@ -12,14 +12,14 @@ import requests
 
 logger = logging.getLogger("sms.sandbox")
 
-# One slow receiver does not hold up the others.
+# More than one, so that a slow receiver does not delay the others.
 THREADS = 16
 
 Act = Callable[[], object]
 
 
 class Later:
-    """One thread that waits for what is due next, and a few that do it."""
+    """One thread waits for the next due action; the others run the actions."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Act]] = []
@@ -61,11 +61,11 @@ class Later:
             try:
                 act()
             except Exception:
-                logger.exception("sandbox: what was due failed")
+                logger.exception("sandbox: a delayed action failed")
 
 
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> bool | None:
-    """Whether the receiver took it, by `json`, `put`, `form` or `get`; None: nobody was there."""
+    """Send `values` by `method` (`json`, `put`, `form` or `get`). Return if the answer was 2xx; None: no answer."""
     ask: dict[str, Any] = {"params": values} if method == "get" else {"data" if method == "form" else "json": values}
     if garbled:
         ask = {"data": b"<html>502 Bad Gateway</html>", "headers": {"Content-Type": "application/json"}}
@@ -73,7 +73,7 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
     try:
         answer = requests.request(verb, url, timeout=5, allow_redirects=False, **ask)
     except requests.RequestException as error:
-        logger.warning("sandbox: a push was not taken (%s)", type(error).__name__)
+        logger.warning("sandbox: a push got no answer (%s)", type(error).__name__)
         return None
     logger.debug("sandbox: a push was answered %s", answer.status_code)
     return answer.ok

@@ -1,5 +1,5 @@
 "use strict";
-// What is new appears by itself; who reads, scrolls or has the keyboard somewhere is left there.
+// Polls for changes, and redraws without losing scroll positions, the keyboard focus or a half-written reply.
 let seen = document.body.dataset.version;
 const main = document.getElementById("phones");
 const said = document.getElementById("said");
@@ -12,16 +12,20 @@ function keyOf(node) {
   return node.id || node.getAttribute("action");
 }
 
-// Where the keyboard is, so that the same place has it again once the page was drawn anew.
+// The place of the keyboard focus, to restore it after a redraw.
 function placeOf(node) {
-  const owner = node.closest(".texts, .prompt, .switches form, .last");
+  const owner = node.closest(".texts, .prompt, .reply, .switches form, .last");
   if (!owner) return null;
-  return { owner: owner.ariaLabel ?? "", phone: owner.closest(".phone")?.ariaLabel, name: node.tagName === "BUTTON" ? node.textContent : "" };
+  return { owner: owner.ariaLabel ?? "", phone: owner.closest(".phone")?.ariaLabel, name: node.tagName === "BUTTON" ? node.textContent : "", input: node.tagName === "INPUT" };
 }
 
 function goTo(place) {
   if (!place) return;
   const within = place.phone ? every(".phone").find((phone) => phone.ariaLabel === place.phone) : document.querySelector(".switches");
+  if (place.input) {
+    within?.querySelector(".reply input")?.focus({ preventScroll: true });
+    return;
+  }
   const named = [...(within?.querySelectorAll("button") ?? [])].find((button) => button.textContent === place.name);
   (place.name && named ? named : within?.querySelector(".texts"))?.focus({ preventScroll: true });
 }
@@ -34,7 +38,9 @@ function showPhones(fresh) {
     if (box.scrollHeight - box.scrollTop - box.clientHeight > 60) read.set(box.ariaLabel, box.scrollTop);
   }
   const place = main.contains(document.activeElement) ? placeOf(document.activeElement) : null;
+  const drafts = new Map(every(".reply input").map((input) => [input.ariaLabel, input.value]));
   main.innerHTML = fresh.innerHTML;
+  for (const input of every(".reply input")) input.value = drafts.get(input.ariaLabel) ?? "";
   for (const box of boxes()) box.scrollTop = read.get(box.ariaLabel) ?? box.scrollHeight;
   goTo(place);
   const come = every(".text, .prompt").filter((node) => !had.has(keyOf(node)));
@@ -62,7 +68,7 @@ function showSwitches(fresh) {
 
 async function look() {
   try {
-    const answer = await fetch(`/?seen=${seen}`);
+    const answer = await fetch(`/?${new URLSearchParams([...new URLSearchParams(location.search), ["seen", seen]])}`);
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       seen = page.body.dataset.version;
@@ -70,16 +76,18 @@ async function look() {
       showPhones(page.getElementById("phones"));
       showSwitches(page.querySelector(".switches"));
     }
-  } catch { /* the sandbox is away for a moment */ }
+  } catch { /* the sandbox does not answer; the next poll tries again */ }
 }
 
-// A tap is sent without leaving the page; where that fails the form goes its own way.
+// Send forms without leaving the page. If that fails, the browser sends the form itself.
 document.addEventListener("submit", async (event) => {
   const form = event.target;
+  if (form.method === "get") return;
   event.preventDefault();
   const fields = new URLSearchParams(new FormData(form, event.submitter));
   try {
     await fetch(form.action, { method: "POST", body: fields, redirect: "manual" });
+    if (form.matches(".reply")) form.reset();
     await look();
   } catch {
     form.submit();

@@ -1,159 +1,164 @@
-"""The phones as a page: side by side, one a number, and the switches. Works without its script, by reload."""
+"""The page of the sandbox: one phone per number, and the switches. Works without its script, by reloading."""
 
 import re
+from collections import defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.template import Context, Engine
 
-from sms.sandbox import switches
-from sms.sandbox.money import FAILED, PENDING, Transaction
-from sms.sandbox.state import Received, State
+from sms.sandbox.numbers import national
+from sms.sandbox.state import Received, Reply, State
+from sms.sandbox.switches import TEXTS, Panel
 
-_HERE = Path(__file__).parent
-_ENGINE = Engine(dirs=[str(_HERE)])
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _LINK = re.compile(r"https?://[^\s<>\"]+")
-# So many phones and items a phone are shown; /inbox.json has every text.
+# The page shows at most 24 phones and 50 items per phone; /inbox.json has every message.
 MOST_PHONES, MOST_ITEMS = 24, 50
 
 
 class Part(NamedTuple):
-    """A piece of a text; `link`: it is an address."""
+    """A piece of a text; `link`: it is a web address."""
 
     words: str
     link: bool
 
 
 class Item(NamedTuple):
-    """A text, or money that moved (`money`); `note` says what the provider told of it."""
+    """An SMS, a reply (`mine`), or a line about money (`money`). `note` is the line below it."""
 
     at: str
     key: str
     parts: list[Part]
     note: str
     money: bool = False
+    mine: bool = False
+
+    @property
+    def words(self) -> str:
+        return "".join(part.words for part in self.parts)
 
     @property
     def clock(self) -> str:
         return datetime.fromisoformat(self.at).astimezone(timezone.utc).strftime("%H:%M:%S")
 
 
-class Prompt(NamedTuple):
-    """What a phone asks: for how much, by which network."""
-
-    sp_transaction_id: str
-    amount: str
-    description: str
-    network: str
-
-
 class Phone(NamedTuple):
-    number: str
+    """`key`: its number as digits. `last`: the time of its last item or prompt."""
+
+    key: str
+    last: str
     items: list[Item]
-    prompts: list[Prompt]
+    prompts: list[Any]
+
+    @property
+    def number(self) -> str:
+        return spaced(self.key)
 
 
-def inbox(state: State) -> str:
-    """The whole page."""
-    with state.lock:
-        phones = _phones(state)
-        faults, version = state.faults, state.version
-        lost = sum(message.hidden for message in state.messages)
-    newest = sorted(phones, key=lambda phone: (bool(phone.prompts), phone.items[-1].at if phone.items else ""))
-    chosen = {phone.number for phone in newest[-MOST_PHONES:]}
-    return _ENGINE.get_template("page.html").render(
-        Context(
-            {
-                # A phone keeps its place while texts come.
-                "phones": [phone for phone in phones if phone.number in chosen],
-                "more": len(phones) - len(chosen),
-                "asking": sum(bool(phone.prompts) for phone in phones),
-                "lost": lost,
-                "version": version,
-                "groups": switches.buttons(faults),
-                "changed": "; ".join(switches.changed(faults)),
-                "controls": switches.controls(faults),
-            }
-        )
-    )
+class Links(NamedTuple):
+    """Addresses of the site that uses the sandbox, or "". `inbound`: the address for SMS that people send."""
+
+    site: str = ""
+    inbound: str = ""
 
 
-def part(path: str) -> tuple[bytes, str]:
-    """The page's style or script, and its type."""
-    file = _HERE / path.removeprefix("/")
-    return file.read_bytes(), _TYPES[file.suffix]
+class Page:
+    """A subclass adds a folder with its template, and the items and prompts of its own subject."""
 
+    folders: ClassVar[list[Path]] = [Path(__file__).parent]
+    template: ClassVar[str] = "page.html"
+    panel: ClassVar[Panel] = TEXTS
 
-def _phones(state: State) -> list[Phone]:
-    """In the order in which each was first heard of."""
-    first: dict[str, str] = {}
-    items: dict[str, list[Item]] = {}
-    prompts: dict[str, list[Prompt]] = {}
-    for message in state.messages:
-        if not message.hidden:
-            number = _national(message.to)
-            first.setdefault(number, message.received_at)
-            items.setdefault(number, []).append(_text(message))
-    for transaction in state.money.transactions.values():
-        number = _national(transaction.msisdn)
-        if transaction.asking:
-            prompts.setdefault(number, []).append(_prompt(transaction))
-        elif transaction.status != PENDING:
-            items.setdefault(number, []).append(_moved(transaction))
-        else:
-            continue
-        first[number] = min(first.get(number, transaction.asked_at), transaction.asked_at)
-    return [
-        Phone(_spaced(number), sorted(items.get(number, []))[-MOST_ITEMS:], prompts.get(number, []))
-        for number in sorted(first, key=lambda number: first[number])
-    ]
+    def __init__(self, state: State, links: Links) -> None:
+        self.state, self.links = state, links
+        self._engine = Engine(dirs=[str(folder) for folder in self.folders])
+
+    def html(self, find: str = "") -> str:
+        """The page with the phones that `find` matches: a number, a part of one, or words of an SMS."""
+        state, find = self.state, find.strip()
+        with state.lock:
+            phones = _found(self._phones(), find)
+            faults, version = state.faults, state.version
+            lost = sum(message.hidden for message in state.messages)
+        values = {
+            "phones": phones[:MOST_PHONES],
+            "more": len(phones[MOST_PHONES:]),
+            "find": find,
+            "links": self.links,
+            "numbers": faults.NUMBERS,
+            "asking": sum(bool(phone.prompts) for phone in phones),
+            "lost": lost,
+            "version": version,
+            "groups": self.panel.buttons(faults),
+            "changed": "; ".join(self.panel.changed(faults)),
+            "controls": self.panel.controls(faults),
+        }
+        return self._engine.get_template(self.template).render(Context(values))
+
+    def file(self, path: str) -> tuple[bytes, str] | None:
+        """The content and type of a style sheet or script, or None."""
+        name = path.removeprefix("/")
+        found = [folder / name for folder in self.folders if re.fullmatch(r"\w+\.(css|js)", name)]
+        return next(((file.read_bytes(), TYPES[file.suffix]) for file in found if file.exists()), None)
+
+    def items(self) -> list[tuple[str, Item]]:
+        """The items of all phones, each with the number of its phone."""
+        received = [(message.to, _text(message)) for message in self.state.messages if not message.hidden]
+        return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
+
+    def prompts(self) -> list[tuple[str, str, Any]]:
+        """The open prompts of all phones: number, time, prompt."""
+        return []
+
+    def _phones(self) -> list[Phone]:
+        """All phones: those with a payment prompt first, then by their last item, newest first."""
+        items: defaultdict[str, list[Item]] = defaultdict(list)
+        prompts: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
+        for number, item in self.items():
+            items[national(number)].append(item)
+        for number, at, prompt in self.prompts():
+            prompts[national(number)].append((at, prompt))
+        phones = []
+        for number in {**items, **prompts}:
+            times = [item.at for item in items[number]] + [at for at, _ in prompts[number]]
+            asked = [prompt for _, prompt in prompts[number]]
+            phones.append(Phone(number, max(times), sorted(items[number])[-MOST_ITEMS:], asked))
+        return sorted(phones, key=lambda phone: (bool(phone.prompts), phone.last), reverse=True)
 
 
 def _text(message: Received) -> Item:
-    note = "no report yet" if message.dlr_url else "no report wanted"
+    note = "no report yet" if message.dlr_url else "no report requested"
     if message.reports:
         note = f"reported: {', '.join(message.reports)}"
-    return Item(message.received_at, f"m{message.msg_id}", _linked(message.text), note)
+    return Item(message.received_at, f"m{message.msg_id}", linked(message.text), note)
 
 
-def _moved(transaction: Transaction) -> Item:
-    amount = f"{_grouped(transaction.amount)} UGX"
-    if transaction.status == FAILED:
-        words = f"{amount} not {'paid' if transaction.kind == 'payin' else 'received'}: {transaction.message}"
-    else:
-        words = f"You paid {amount}" if transaction.kind == "payin" else f"You received {amount}"
-    note = f"called back: {', '.join(transaction.callbacks)}" if transaction.callbacks else ""
-    return Item(transaction.ended_at, transaction.transaction_id, [Part(words, link=False)], note, money=True)
+def _reply(reply: Reply) -> Item:
+    return Item(reply.sent_at, f"r{reply.sent_at}", linked(reply.text), reply.note, mine=True)
 
 
-def _prompt(transaction: Transaction) -> Prompt:
-    network = "Airtel Money" if transaction.payment_method.startswith("airtel") else "MTN MoMo"
-    amount = _grouped(transaction.amount)
-    return Prompt(transaction.sp_transaction_id, amount, transaction.description, network)
+def _found(phones: list[Phone], find: str) -> list[Phone]:
+    """Filter the phones. A whole number that has no phone yet gets an empty one."""
+    if not find:
+        return phones
+    number = national(re.sub(r"[\s-]", "", find))
+    if not re.fullmatch(r"\d{3,10}", number):
+        return [phone for phone in phones if any(find.casefold() in item.words.casefold() for item in phone.items)]
+    found = [phone for phone in phones if number in phone.key]
+    return found or ([Phone(number, "", [], [])] if re.fullmatch(r"0\d{9}", number) else [])
 
 
-def _grouped(amount: str) -> str:
-    """`5000.00` as `5,000`."""
-    number = float(amount)
-    return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
-
-
-def _national(number: str) -> str:
-    """One phone, however its number came."""
-    return "0" + number[-9:] if re.fullmatch(r"\+?256\d{9}", number) else number
-
-
-def _spaced(number: str) -> str:
-    """`0772123456` as `0772 123 456`, as people write it."""
+def spaced(number: str) -> str:
+    """`0772123456` as `0772 123 456`."""
     return f"{number[:4]} {number[4:7]} {number[7:]}" if number.isdigit() and len(number) == 10 else number
 
 
-def _linked(text: str) -> list[Part]:
+def linked(text: str) -> list[Part]:
     parts, last = [], 0
     for link in _LINK.finditer(text):
-        # A full stop behind a link is the sentence's.
+        # Punctuation after a link belongs to the sentence.
         found = link[0].rstrip(".,;:!?)")
         parts += [Part(text[last : link.start()], link=False), Part(found, link=True)]
         last = link.start() + len(found)

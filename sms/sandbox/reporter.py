@@ -1,13 +1,12 @@
-"""Delivery reports, pushed to the `dlr_url` of each message, as the switches say."""
+"""Delivery reports, pushed to the `dlr_url` of each message according to the switches."""
 
 from collections.abc import Callable
 
 from sms.sandbox.later import push
-from sms.sandbox.money import now
-from sms.sandbox.state import Received, State
+from sms.sandbox.state import Received, State, now
 
 _NUMBERS = {"DELIVERED": "1", "FAILED": "2", "PENDING": "8"}
-# A report that finds nobody is tried so often in all, so many seconds apart.
+# A report that reaches nobody is sent 3 times in all, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 
 
@@ -16,8 +15,8 @@ class Reporter:
         self.state = state
 
     def plan(self, message: Received) -> Callable[[], None]:
-        """What a poll is told stands at once; what is to be called when the caller has its answer pushes the rest."""
-        faults = self.state.faults
+        """Set the status that polls read. Return the function that pushes the reports after the response is written."""
+        faults = self.state.faults.of_number(message.to)
         after = faults.report_after
         words = {
             "numeric": [("DELIVERED", after)],
@@ -37,7 +36,7 @@ class Reporter:
         return push_later
 
     def at_once(self, message: Received) -> None:
-        """Before the caller has its answer."""
+        """Push a report before the response is written."""
         message.status = "DELIVERED"
         if message.dlr_url:
             self._push(message, message.status, TRIES)

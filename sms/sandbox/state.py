@@ -1,20 +1,34 @@
-"""What the sandbox holds: the switches, the texts it took, the requests it was asked."""
+"""The state of the sandbox: the switches, the messages it accepted, the requests it received."""
 
 import secrets
 import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime, timezone
+from typing import Any, ClassVar
 
 from sms.sandbox.faults import Fault, Faults
 from sms.sandbox.later import Later
-from sms.sandbox.money import Money, now
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
+@dataclass
+class Reply:
+    """An SMS that a phone sent. `note`: the answer of the site."""
+
+    number: str
+    text: str
+    sent_at: str
+    note: str = "sending"
 
 
 @dataclass
 class Received:
-    """One text that the sandbox took."""
+    """One SMS that the sandbox accepted."""
 
     msg_id: int
     to: str
@@ -23,12 +37,14 @@ class Received:
     dlr_url: str
     status: str = "PENDING"
     hidden: bool = False
-    # What was reported to `dlr_url`, and taken there.
+    # The reports pushed to `dlr_url`, with " (refused)" unless the receiver answered 2xx.
     reports: list[str] = field(default_factory=list)
 
 
 class State:
-    """One lock for all of it; `version` counts the changes that the page shows."""
+    """One lock guards all of it. `version` increases with each change that the page shows."""
+
+    faults_class: ClassVar[type[Faults]] = Faults
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -37,38 +53,35 @@ class State:
         self.next_id = 2047158
         self.version = 0
         self.tokens: set[str] = set()
-        self._empty()
+        self.empty()
 
-    def _empty(self) -> None:
-        self.faults = Faults()
+    def empty(self) -> None:
+        """Forget everything; called with the lock held."""
+        self.faults = self.faults_class()
         self.messages: list[Received] = []
+        self.replies: list[Reply] = []
         self.by_id: dict[str, Received] = {}
         self.copies: Counter[tuple[str, str]] = Counter()
         self.requests: deque[dict[str, Any]] = deque(maxlen=5000)
-        self.counts: Counter[str] = Counter()
-        self.befell: Counter[str] = Counter()
-        self.money = Money()
+        self.requests_by_path: Counter[str] = Counter()
+        self.requests_by_place: Counter[str] = Counter()
 
     def reset(self) -> None:
         with self.lock:
             self.later.clear()
-            self._empty()
+            self.empty()
             self.version += 1
 
     def set_faults(self, values: dict[str, Any]) -> None:
         with self.lock:
             self.faults.update(values)
-            self.befell.clear()
-            self.version += 1
-
-    def changed(self) -> None:
-        with self.lock:
+            self.requests_by_place.clear()
             self.version += 1
 
     def take(self, to: str, text: str, dlr_url: str) -> Received:
         with self.lock:
             self.next_id += 1
-            message = Received(self.next_id, to, text, now(), dlr_url, hidden=self.faults.lose)
+            message = Received(self.next_id, to, text, now(), dlr_url, hidden=self.faults.of_number(to).lose)
             self.messages.append(message)
             self.by_id[str(message.msg_id)] = message
             self.copies[to, text] += 1
@@ -85,7 +98,7 @@ class State:
             return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
-        """Newest first, as a phone would have them."""
+        """The messages that the phones show, newest first."""
         with self.lock:
             return [
                 {name: getattr(message, name) for name in ("msg_id", "to", "text", "received_at")}
@@ -93,27 +106,31 @@ class State:
                 if not message.hidden
             ]
 
-    def how_many(self) -> dict[str, Any]:
-        """Numbers for scripts, without the texts but for those that came more than once."""
+    def counts(self) -> dict[str, Any]:
+        """Numbers for scripts; of the texts only those that were accepted more than once."""
         with self.lock:
-            more = [(to, text, copies) for (to, text), copies in self.copies.items() if copies > 1]
-            return {
-                "paths": dict(self.counts),
-                "texts": {
-                    "taken": len(self.messages),
-                    "different": len(self.copies),
-                    "by_copies": dict(Counter(self.copies.values())),
-                    "repeated": [{"to": to, "text": text, "copies": copies} for to, text, copies in more],
-                },
-                "money": self.money.how_many(),
-            }
+            return self._counts()
 
-    def fault(self, place: str) -> Fault:
-        """The fault for this request; counts down one that was ordered for a number of requests."""
+    def _counts(self) -> dict[str, Any]:
+        repeated = [(to, text, copies) for (to, text), copies in self.copies.items() if copies > 1]
+        return {
+            "paths": dict(self.requests_by_path),
+            "texts": {
+                "taken": len(self.messages),
+                "different": len(self.copies),
+                "by_copies": dict(Counter(self.copies.values())),
+                "repeated": [{"to": to, "text": text, "copies": copies} for to, text, copies in repeated],
+            },
+        }
+
+    def fault(self, place: str, number: str = "") -> Fault:
+        """The fault of this request, which concerns the phone `number`. Counts down `*_times`."""
         with self.lock:
+            if special := self.faults.special(number).get(place):
+                return _fault(special)
             name = str(getattr(self.faults, place))
-            self.befell[place] += 1
-            if name == "ok" or self.befell[place] % max(1, getattr(self.faults, f"{place}_every", 1)):
+            self.requests_by_place[place] += 1
+            if name == "ok" or self.requests_by_place[place] % max(1, getattr(self.faults, f"{place}_every", 1)):
                 return Fault("ok", taken=False)
             left = getattr(self.faults, f"{place}_times", 0)
             if left:
@@ -121,9 +138,14 @@ class State:
                 self.version += 1
                 if left == 1:
                     setattr(self.faults, place, "ok")
-            return Fault(name.removeprefix("taken_"), taken=name.startswith("taken_"))
+            return _fault(name)
 
-    def ask(self, method: str, path: str, body: object) -> None:
+    def record(self, method: str, path: str, body: object) -> None:
+        """Remember a request, whatever its response."""
         with self.lock:
-            self.counts[path] += 1
+            self.requests_by_path[path] += 1
             self.requests.append({"at": time.time(), "method": method, "path": path, "body": body})
+
+
+def _fault(name: str) -> Fault:
+    return Fault(name.removeprefix("taken_"), taken=name.startswith("taken_"))

@@ -1,142 +1,20 @@
-"""The faults in plain words: buttons that set what is behind them, and every switch by its name."""
+"""The faults in plain words: a button for each common fault, and a control for each switch."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from sms.sandbox.faults import CHOICES, NAMES, USUAL, Faults
-
-LABELS = {
-    "token": "Token request",
-    "token_times": "… for so many requests (0: always)",
-    "token_kind": "Kind of token",
-    "token_life": "A token lives (s)",
-    "token_path": "Paths where a token is had",
-    "send": "Sending",
-    "send_times": "… for so many requests (0: always)",
-    "send_every": "… each so many-th request",
-    "send_kind": "Shape of the acceptance",
-    "dlr": "Report request",
-    "lose": "Lose texts after accepting them",
-    "refuse_tokens": "Refuse every token",
-    "refusal": "Words of a refused account",
-    "latency_ms": "Latency (ms)",
-    "report": "Delivery reports",
-    "report_after": "Report after (s)",
-    "report_method": "Reports are sent as",
-    "pay_token": "Money: token request",
-    "pay_token_times": "… for so many requests (0: always)",
-    "pay_token_life": "A money token lives (s)",
-    "pay_token_uses": "… and is valid for this many requests (0: any)",
-    "pay_stale": "… and is then answered with",
-    "payin": "Asking for money",
-    "payin_times": "… for so many requests (0: always)",
-    "payin_every": "… each so many-th request",
-    "payin_kind": "Answer to asking",
-    "payin_again": "The same order again is taken",
-    "pay_status": "What became of it",
-    "pay_status_times": "… for so many requests (0: always)",
-    "pay_unknown_for": "… not known for the first (s)",
-    "payout": "Paying back",
-    "payout_times": "… for so many requests (0: always)",
-    "payout_kind": "Answer to paying back",
-    "pay_words": "Money: words are written in",
-    "pay_latency_ms": "Money: latency (ms)",
-    "phones": "Phones that are asked for money",
-    "phones_after": "… answer by themselves after (s)",
-    "phones_seconds": "… give up after (s; 0: never)",
-    "broke": "Phones have no money",
-    "callback": "Callbacks",
-    "callback_after": "Call back after (s)",
-    "reversal": "Status of a payment that is taken back",
-    "callback_method": "Callbacks are sent as",
-    "retry_after": "Retry-After of a 429 (s)",
-    "answer_after": "A late answer comes after (s)",
-    "hang_seconds": "Hang for (s)",
-    "late_seconds": "Late reports and callbacks come after (s)",
-}
+from sms.sandbox.faults import Faults
 
 
 class Switch(NamedTuple):
-    """A fault in plain words: what it sets while it is on."""
+    """A button: its label, and the values of the switches while it is on."""
 
     label: str
     on: dict[str, Any]
 
 
-GROUPS: dict[str, tuple[Switch, ...]] = {
-    "The phones": (
-        Switch("Pay by themselves", {"phones": "pay"}),
-        Switch("Decline by themselves", {"phones": "decline"}),
-        Switch("No money on them", {"broke": True}),
-        Switch("Out of reach", {"phones": "unreached"}),
-    ),
-    "Texts: what goes wrong": (
-        Switch("DMark is down", {"token": "503", "token_times": 0, "send": "503", "send_times": 0, "dlr": "503"}),
-        Switch("Slow: 3 s an answer", {"latency_ms": 3000.0}),
-        Switch("Hangs, never answers", {"send": "hang", "send_times": 0}),
-        Switch("Hangs up (reset)", {"send": "reset", "send_times": 0}),
-        Switch("Takes it, loses the answer", {"send": "taken_reset", "send_times": 0}),
-        Switch("Gateway time-out (504)", {"send": "504", "send_times": 0}),
-        Switch("Refuses the password", {"token": "401", "token_times": 0, "refuse_tokens": True}),
-        Switch("No token on the usual path", {"token_path": "v3"}),
-        Switch("Token expired (once)", {"send": "401", "send_times": 1}),
-        Switch("Refuses the text", {"send": "400", "send_times": 0}),
-        Switch("No credit left", {"send_kind": "no_credit"}),
-        Switch("No credit, under 200", {"send_kind": "no_credit_failed"}),
-        Switch("Too many requests", {"send": "429", "send_times": 0}),
-        Switch("Takes it, says Failed", {"send_kind": "failed"}),
-        Switch("Answers with a web page", {"send": "html", "send_times": 0}),
-        Switch("Accepts, then loses it", {"lose": True}),
-    ),
-    "Delivery reports": (
-        Switch("Delivered", {"report": "delivered"}),
-        Switch("Not delivered", {"report": "failed"}),
-        Switch("Expired", {"report": "expired"}),
-        Switch("Late: after 30 s", {"report": "late"}),
-        Switch("Before the answer", {"report": "before"}),
-        Switch("Twice", {"report": "twice"}),
-        Switch("The same five times", {"report": "repeated"}),
-        Switch("Out of order", {"report": "backwards"}),
-        Switch("In numbers", {"report": "numeric"}),
-        Switch("Never", {"report": "never"}),
-    ),
-    "Money: what goes wrong": (
-        Switch("DMarkPay is down", {"pay_token": "503", "payin": "503", "pay_status": "503", "payout": "503"}),
-        Switch("Slow: 3 s each answer", {"pay_latency_ms": 3000.0}),
-        Switch("Never answers", {"payin": "hang", "payin_times": 0}),
-        Switch("Asks, then loses the answer", {"payin": "taken_reset", "payin_times": 0}),
-        Switch("Asks, then never answers", {"payin": "taken_hang", "payin_times": 0}),
-        Switch("Refuses to ask", {"payin_kind": "refused"}),
-        Switch("Fails at once", {"payin_kind": "failed"}),
-        Switch("Stale token (once)", {"payin": "403", "payin_times": 1}),
-        Switch("Each token serves once", {"pay_token_uses": 1}),
-        Switch("A web page for an answer", {"payin": "html", "payin_times": 0}),
-        Switch("Does not know it for 10 s", {"pay_unknown_for": 10.0}),
-        Switch("Asked again: not found", {"pay_status": "404", "pay_status_times": 0}),
-    ),
-    "Paying back": (
-        Switch("Fails", {"payout_kind": "failed"}),
-        Switch("Stays pending", {"payout_kind": "pending"}),
-        Switch("Is refused", {"payout_kind": "refused"}),
-        Switch("Pays, then loses the answer", {"payout": "taken_reset", "payout_times": 0}),
-    ),
-    "Callbacks": (
-        Switch("When it ended", {"callback": "after"}),
-        Switch("30 s late", {"callback": "late"}),
-        Switch("Two of them", {"callback": "twice"}),
-        Switch("Contradicting", {"callback": "contradicts"}),
-        Switch("Lying", {"callback": "lies"}),
-        Switch("Reversed later", {"callback": "reverses"}),
-        Switch("Reversed later, no notification", {"callback": "reverses_unseen"}),
-        Switch("Before our answer", {"callback": "before"}),
-        Switch("Garbage", {"callback": "garbage"}),
-        Switch("None", {"callback": "never"}),
-    ),
-}
-
-
 class Button(NamedTuple):
-    """`sets`: what a press gives the switches, by name; off again where it is on."""
+    """`sets`: the switches that a press sends, by name. A press on a pressed button restores their defaults."""
 
     label: str
     pressed: bool
@@ -144,7 +22,7 @@ class Button(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A switch by its name; `choices` is empty where any value will do."""
+    """One switch by its name; `choices` is empty if any value is valid."""
 
     name: str
     label: str
@@ -152,32 +30,98 @@ class Control(NamedTuple):
     choices: list[str]
 
 
-def buttons(faults: Faults) -> list[tuple[str, list[Button]]]:
-    return [(title, [_button(switch, faults) for switch in switches]) for title, switches in GROUPS.items()]
+class Panel(NamedTuple):
+    """The labels of all switches by name, and the buttons by the title of their group."""
+
+    labels: dict[str, str]
+    groups: dict[str, tuple[Switch, ...]]
+
+    def buttons(self, faults: Faults) -> list[tuple[str, list[Button]]]:
+        return [(title, [_button(switch, faults) for switch in switches]) for title, switches in self.groups.items()]
+
+    def changed(self, faults: Faults) -> list[str]:
+        """The switches that differ from their defaults, as `label: value`."""
+        return [
+            f"{self.labels[name].removeprefix('… ')}: {word(value)}"
+            for name, value in asdict(faults).items()
+            if value != faults.default(name)
+        ]
+
+    def controls(self, faults: Faults) -> list[Control]:
+        return [
+            Control(
+                name,
+                self.labels[name],
+                word(value),
+                ["false", "true"] if isinstance(value, bool) else faults.CHOICES.get(name, []),
+            )
+            for name, value in asdict(faults).items()
+        ]
+
+
+TEXTS = Panel(
+    labels={
+        "token": "Token request",
+        "token_times": "… for this many requests (0: always)",
+        "token_kind": "Kind of token",
+        "token_life": "Token lifetime (s)",
+        "token_path": "Paths that issue a token",
+        "send": "Sending",
+        "send_times": "… for this many requests (0: always)",
+        "send_every": "… on every n-th request",
+        "send_kind": "Format of the acceptance",
+        "dlr": "Report request",
+        "lose": "Lose SMS after accepting them",
+        "refuse_tokens": "Refuse every token",
+        "refusal": "Description sent for a refused account",
+        "latency_ms": "Latency (ms)",
+        "report": "Delivery reports",
+        "report_after": "Report after (s)",
+        "report_method": "Reports are sent as",
+        "retry_after": "Retry-After of a 429 (s)",
+        "answer_after": "Late response: delay (s)",
+        "hang_seconds": "Hang for (s)",
+        "late_seconds": "Late reports and notifications: delay (s)",
+    },
+    groups={
+        "SMS: faults": (
+            Switch("DMark is down", {"token": "503", "token_times": 0, "send": "503", "send_times": 0, "dlr": "503"}),
+            Switch("Slow: 3 s per response", {"latency_ms": 3000.0}),
+            Switch("Never responds", {"send": "hang", "send_times": 0}),
+            Switch("Resets the connection", {"send": "reset", "send_times": 0}),
+            Switch("Accepts, reply lost", {"send": "taken_reset", "send_times": 0}),
+            Switch("Gateway timeout (504)", {"send": "504", "send_times": 0}),
+            Switch("Refuses the password", {"token": "401", "token_times": 0, "refuse_tokens": True}),
+            Switch("No token on the usual path", {"token_path": "v3"}),
+            Switch("Token expired (once)", {"send": "401", "send_times": 1}),
+            Switch("Refuses the SMS", {"send": "400", "send_times": 0}),
+            Switch("No credit", {"send_kind": "no_credit"}),
+            Switch("No credit (HTTP 200)", {"send_kind": "no_credit_failed"}),
+            Switch("Too many requests (429)", {"send": "429", "send_times": 0}),
+            Switch("Replies Failed: 1", {"send_kind": "failed"}),
+            Switch("Replies with a web page", {"send": "html", "send_times": 0}),
+            Switch("Accepts, then loses the SMS", {"lose": True}),
+        ),
+        "Delivery reports": (
+            Switch("Delivered", {"report": "delivered"}),
+            Switch("Not delivered", {"report": "failed"}),
+            Switch("Expired", {"report": "expired"}),
+            Switch("Late: after 30 s", {"report": "late"}),
+            Switch("Before the response", {"report": "before"}),
+            Switch("Twice", {"report": "twice"}),
+            Switch("The same report 5 times", {"report": "repeated"}),
+            Switch("Out of order", {"report": "backwards"}),
+            Switch("Numeric status codes", {"report": "numeric"}),
+            Switch("No reports", {"report": "never"}),
+        ),
+    },
+)
 
 
 def _button(switch: Switch, faults: Faults) -> Button:
     pressed = all(getattr(faults, name) == value for name, value in switch.on.items())
-    return Button(
-        switch.label,
-        pressed,
-        {name: word(getattr(USUAL, name) if pressed else value) for name, value in switch.on.items()},
-    )
-
-
-def changed(faults: Faults) -> list[str]:
-    """What is not as usual, in words."""
-    now, usual = asdict(faults), asdict(USUAL)
-    return [f"{LABELS[name].removeprefix('… ')}: {word(now[name])}" for name in NAMES if now[name] != usual[name]]
-
-
-def controls(faults: Faults) -> list[Control]:
-    return [
-        Control(
-            name, LABELS[name], word(value), ["false", "true"] if isinstance(value, bool) else CHOICES.get(name, [])
-        )
-        for name, value in asdict(faults).items()
-    ]
+    values = {name: faults.default(name) if pressed else value for name, value in switch.on.items()}
+    return Button(switch.label, pressed, {name: word(value) for name, value in values.items()})
 
 
 def word(value: object) -> str:

@@ -13,7 +13,7 @@ from payments.notice_address import signer
 from payments.services import create_payment
 from payments.settlement import settle
 from payments.states import Kind
-from sms.testing import Sandbox
+from tests.sandbox import Sandbox
 
 PHONE = "+256772000001"
 

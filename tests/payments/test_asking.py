@@ -13,9 +13,9 @@ from payments import schedule, worker
 from payments import status_polling as asking
 from payments.models import Callback, Payment, PaymentEvent
 from payments.signals import momo_status_changed, payment_contested
-from sms.testing import Sandbox
 from tests.conftest import wait_for
 from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, polled_soon, seconds_until
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,8 +14,8 @@ from payments.models import Payment, PaymentEvent
 from payments.services import create_payment
 from payments.settlement import settle
 from payments.signals import momo_status_changed
-from sms.testing import Sandbox
 from tests.payments.helpers import PHONE, asked, fresh, later, pay, seconds_until
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Collection = Payment.Collection

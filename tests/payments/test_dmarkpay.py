@@ -14,10 +14,10 @@ from django.core.cache import cache
 from payments.providers import Answer, Order, Said
 from payments.providers.dmarkpay import DMarkPay
 from payments.providers.dmarkpay import client as dmarkpay_client
-from sms.testing import Sandbox
 from tests.conftest import free_port
 from tests.payments.helpers import asked
 from tests.raw_host import dripping_host
+from tests.sandbox import Sandbox
 
 OURS = "sp-1"
 PHONE = "+256772123456"

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from payments.providers.dmarkpay import DMarkPay
-from sms.testing import Sandbox
 from tests.conftest import free_port
 from tests.payments.provider_suite import ProviderSuite, Rig
+from tests.sandbox import Sandbox
 
 PLACES = {"token": "pay_token", "collect": "payin", "status": "pay_status", "payout": "payout"}
 
@@ -24,7 +24,7 @@ class TestDMarkPay(ProviderSuite):
 
         def reverse(reference: str) -> None:
             collection.faults(reversal="Reversed", callback="reverses_unseen")
-            collection.server.dmarkpay.callbacks.reverse(state.money.named(reference, "payin")[0])
+            collection.server.dmarkpay.notifier.reverse(state.money.named(reference, "payin")[0])
 
         def expire_token() -> None:
             collection.server.dmarkpay._tokens.clear()

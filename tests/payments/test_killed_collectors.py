@@ -14,9 +14,9 @@ from django.test import Client
 
 from payments import rounds, worker
 from payments.models import Payment
-from sms.testing import Sandbox
 from tests.conftest import wait_for
 from tests.payments.helpers import asked, fresh, later, notice, pay
+from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 ROOT = Path(__file__).parents[2]

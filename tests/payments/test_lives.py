@@ -21,8 +21,8 @@ from payments import books, refunds, worker
 from payments import collection as collecting
 from payments.models import Payment, Refund
 from payments.settlement import settle
-from sms.testing import Sandbox
 from tests.payments.helpers import notice
+from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

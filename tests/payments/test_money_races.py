@@ -18,8 +18,8 @@ from payments import refunds
 from payments import status_polling as asking
 from payments.models import Callback, Payment, Refund
 from payments.signals import momo_status_changed, payment_contested, payment_refunded
-from sms.testing import Sandbox
 from tests.payments.helpers import asked, by_others, fresh, later, notice, paid_late, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IN_EARNEST = connection.vendor == "postgresql"

@@ -10,8 +10,8 @@ from django.test import Client
 from payments import acts, refunds
 from payments.models import Payment, Refund
 from payments.settlement import settle
-from sms.testing import Sandbox
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/payments/payment/"

@@ -14,9 +14,9 @@ from payments import books, refunds, worker
 from payments.books import Amount
 from payments.models import Payment
 from payments.settlement import settle
-from sms.testing import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,8 @@ from payments.services import create_payment
 from payments.settlement import settle
 from payments.signals import payment_refunded
 from payments.states import Kind
-from sms.testing import Sandbox
 from tests.payments.helpers import asked, end_contest, fresh, paid_late, pay
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ALL = Payment.objects.all()

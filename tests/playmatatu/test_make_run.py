@@ -158,7 +158,18 @@ def test_a_newcomer_s_first_minute(copy: Path, runs: list[Run]) -> None:
     assert "Log out" in answer.text
     status = subprocess.run(["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True)
     assert status.stdout.replace("?? var-log.txt\n", "") == ""
+    assert requests.get(site, timeout=5).text.count("Demo: no money moves.") == 1
+    assert f'href="{sandbox}/"' in answer.text
     run.stop()
+    own = [
+        f"  Play:   {site}/",
+        f"  Phones: {sandbox}/   payment prompts and SMS. Demo: no money moves",
+        f"  Admin:  {site}/admin/   user {login[1]}, password {login[2]}",
+        f"  API:    {site}/api/docs",
+        "  Ctrl-C stops everything.",
+        "Stopped.",
+    ]
+    assert [line for line in run.output().splitlines() if line and "make" not in line] == own
     for secret in (created["player_token"], created["queue_token"], joined["player_token"], joined["queue_token"]):
         assert secret not in run.output()
 

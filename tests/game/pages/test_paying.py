@@ -13,9 +13,9 @@ from game.pages.paying import why_not_paid
 from payments import refunds
 from payments import status_polling as asking
 from payments.models import Payment
-from sms.testing import Sandbox
 from tests.game.pages.helpers import leave, own, shown
 from tests.game_helpers import ALICE, age
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,33 +9,13 @@ import requests
 
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.sandbox.faults import CHOICES, NAMES, USUAL, Faults
-from sms.sandbox.switches import GROUPS, LABELS
-from tests.conftest import Sandbox, wait_for
+from sms.sandbox.faults import Faults
+from sms.sandbox.switches import TEXTS
+from sms.testing import Sandbox
+from tests.conftest import wait_for
+from tests.sandbox import assert_documented, page, press, send, switches
 
 database = pytest.mark.django_db(transaction=True)
-
-
-def page(sandbox: Sandbox, path: str = "/") -> str:
-    answer = requests.get(sandbox.url + path, timeout=5)
-    assert answer.status_code == 200
-    return answer.text
-
-
-def send(sandbox: Sandbox, to: str, text: str) -> None:
-    sandbox.server.state.take(to, text, "")
-
-
-def switches(sandbox: Sandbox) -> dict[str, Any]:
-    return dict(requests.get(f"{sandbox.url}/faults", timeout=5).json())
-
-
-def press(sandbox: Sandbox, label: str) -> None:
-    """As a browser without a script would."""
-    form = re.search(rf"<form[^>]*>((?:<input[^>]*>)*)<button[^>]*>{re.escape(label)}</button>", page(sandbox))
-    assert form, label
-    fields = dict(re.findall(r'name="([^"]*)" value="([^"]*)"', form[1]))
-    assert requests.post(f"{sandbox.url}/faults", data=fields, timeout=5).status_code == 200
 
 
 def test_one_phone_a_number_newest_text_at_the_bottom(sandbox: Sandbox) -> None:
@@ -51,7 +30,7 @@ def test_one_phone_a_number_newest_text_at_the_bottom(sandbox: Sandbox) -> None:
 
 
 def test_an_empty_inbox_says_what_to_do(sandbox: Sandbox) -> None:
-    assert "No phone has been called yet." in page(sandbox)
+    assert "No phone has received anything yet." in page(sandbox)
 
 
 def test_texts_are_escaped_and_only_web_links_are_links(sandbox: Sandbox) -> None:
@@ -84,22 +63,22 @@ def test_the_page_is_sent_again_only_when_something_changed(sandbox: Sandbox) ->
 
 
 @pytest.mark.parametrize(
-    "switch", [switch for group in GROUPS.values() for switch in group], ids=lambda switch: switch.label
+    "switch", [switch for group in TEXTS.groups.values() for switch in group], ids=lambda switch: switch.label
 )
 def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any) -> None:
     requests.post(f"{sandbox.url}/well", timeout=5)
     usual = vars(Faults())
-    if any(getattr(USUAL, name) != value for name, value in switch.on.items()):
-        assert "All is well." in page(sandbox)
+    if any(Faults.default(name) != value for name, value in switch.on.items()):
+        assert "No faults." in page(sandbox)
         press(sandbox, switch.label)
-        assert "Out of order, as you ordered." in page(sandbox)
+        assert "Faults on: " in page(sandbox)
     assert {name: switches(sandbox)[name] for name in switch.on} == switch.on
     assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
     press(sandbox, switch.label)
     assert switches(sandbox) == usual
 
 
-def test_all_well_again_keeps_the_texts_and_reset_does_not(sandbox: Sandbox) -> None:
+def test_clearing_the_faults_keeps_the_messages_and_a_reset_does_not(sandbox: Sandbox) -> None:
     send(sandbox, "0772000001", "hello")
     sandbox.faults(send="503", lose=True)
     assert requests.post(f"{sandbox.url}/well", data={}, timeout=5).json() == vars(Faults())
@@ -160,7 +139,7 @@ def test_a_lost_text_is_accepted_and_shown_nowhere(sandbox: Sandbox) -> None:
     assert SmsMessage.objects.get().status == "sent"
     assert sandbox.inbox() == []
     assert "hello" not in page(sandbox)
-    assert "Accepted and lost, as ordered: 1." in page(sandbox)
+    assert "1 SMS accepted, then lost (fault switched on)." in page(sandbox)
 
 
 @database
@@ -294,8 +273,17 @@ def test_words_of_reports(sandbox: Sandbox, settings: Any, live_server: Any, wor
     wait_for(lambda: f"reported: {said}</span>" in page(sandbox))
 
 
-def test_every_switch_has_its_words() -> None:
-    words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()))
-    assert list(LABELS) == NAMES
-    assert {name for name in NAMES if not name.endswith(("_times", "_every"))} <= words
-    assert {choice for choices in CHOICES.values() for choice in choices if not choice.isdigit()} <= words
+def test_every_switch_has_a_label_and_a_place_in_the_document() -> None:
+    assert list(TEXTS.labels) == Faults.names()
+    assert_documented(Faults)
+
+
+def test_counts_of_texts(sandbox: Sandbox) -> None:
+    for to, text in (("0772000001", "a"), ("0772000001", "b"), ("0772000002", "a"), ("0772000002", "a")):
+        sandbox.server.state.take(to, text, "")
+    assert sandbox.counts()["texts"] == {
+        "taken": 4,
+        "different": 3,
+        "by_copies": {"1": 2, "2": 1},
+        "repeated": [{"to": "0772000002", "text": "a", "copies": 2}],
+    }

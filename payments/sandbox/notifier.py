@@ -1,25 +1,25 @@
-"""What DMarkPay calls back to a payin's `notify_url`, as the switches say."""
+"""DMarkPay's notifications to the `notify_url` of a payin, according to the switches."""
 
 from typing import Any
 
+from payments.sandbox.state import State
+from payments.sandbox.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 from sms.sandbox.later import push
-from sms.sandbox.money import FAILED, PENDING, SUCCESSFUL, Transaction, end
-from sms.sandbox.state import State
 
-# A callback that finds nobody is tried so often in all, so many seconds apart.
+# A notification that reaches nobody is sent 3 times in all, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 _OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
 
 
-class Callbacks:
+class Notifier:
     def __init__(self, state: State) -> None:
         self.state = state
 
     def word(self, status: str) -> str:
         return {"UPPER": status.upper(), "lower": status.lower()}.get(self.state.faults.pay_words, status)
 
-    def said(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
-        """What every answer and callback tells of a transaction."""
+    def body(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
+        """The fields that every response and notification has about a transaction."""
         return {
             "status": self.word(status or transaction.status),
             "status_code": "0",
@@ -42,7 +42,6 @@ class Callbacks:
             "twice": [(status, after), (status, after + 0.3)],
             "contradicts": [(status, after), (_OPPOSITE[status], after + 0.3)],
             "lies": [(_OPPOSITE[status], after)],
-            "reverses_unseen": [(status, after)],
         }.get(faults.callback, [(status, after)])
         for word, delay in words:
             self._put(delay, transaction, word)
@@ -54,7 +53,7 @@ class Callbacks:
         faults = self.state.faults
         with self.state.lock:
             word = "Reversed" if faults.reversal == "Reversed" else _OPPOSITE[transaction.status]
-            end(transaction, word, "Reversed")
+            transaction.end(word, "Reversed")
             self.state.version += 1
         if faults.callback != "reverses_unseen":
             self._put(0, transaction, transaction.status)
@@ -66,8 +65,7 @@ class Callbacks:
     def _push(self, transaction: Transaction, status: str, tries: int) -> None:
         faults = self.state.faults
         garbled = faults.callback == "garbage"
-        values = self.said(transaction, status)
-        taken = push(transaction.notify_url, values, faults.callback_method, garbled=garbled)
+        taken = push(transaction.notify_url, self.body(transaction, status), faults.callback_method, garbled=garbled)
         if taken is None and tries < TRIES:
             self._put(TRY_AGAIN, transaction, status, tries + 1)
             return

@@ -1,105 +1,17 @@
-"""The stand-in for DMarkPay, over HTTP: each answer that is known of it, and each fault."""
+"""The sandbox of DMarkPay over HTTP: each known response and each fault."""
 
 import json
 import re
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 import requests
 
-from tests.conftest import Sandbox, wait_for
-
-ACCOUNT = "/api/v1/accounts/ACC-77/transactions/"
-
-
-class Receiver:
-    """Whose `notify_url` it is: what was called back, in order."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, str, Any]] = []
-        heard = self.heard
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                kind = self.headers["Content-Type"]
-                if "urlencoded" in kind:
-                    heard.append((self.command, kind, {name: value[0] for name, value in parse_qs(raw).items()}))
-                else:
-                    heard.append((self.command, kind, json.loads(raw) if raw.startswith("{") else raw))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_PUT = do_POST  # noqa: N815
-
-            def log_message(self, *arguments: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/notify"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def words(self) -> list[str]:
-        return [body["status"] for _, _, body in self.heard]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
-
-
-class Shop:
-    """Who asks for money."""
-
-    def __init__(self, sandbox: Sandbox, notify_url: str) -> None:
-        self.sandbox, self.notify_url = sandbox, notify_url
-        self.session = requests.Session()
-        self.login()
-
-    def login(self) -> None:
-        answer = self.session.post(
-            self.sandbox.url + "/o/token/",
-            {"grant_type": "client_credentials"},
-            auth=("collector", "wallet-key-7341"),
-            timeout=5,
-        )
-        assert answer.status_code == 200
-        assert answer.json()["expires_in"] == 36000
-        self.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-
-    def order(self, name: str = "S-1", kind: str = "payin", **changes: Any) -> requests.Response:
-        body = {
-            "wallet": "dmark",
-            "payment_method": "mtn_mobile_money",
-            "msisdn": "256772000001",
-            "description": "PlayMatatu stake",
-            "amount": "5000.00",
-            "sp_transaction_id": name,
-        }
-        if kind == "payin":
-            body["notify_url"] = self.notify_url
-        return self.session.post(f"{self.sandbox.url}{ACCOUNT}{kind}/", json=body | changes, timeout=1)
-
-    def status(self, transaction_id: str) -> requests.Response:
-        return self.session.get(f"{self.sandbox.url}{ACCOUNT}{transaction_id}/", timeout=5)
-
-    def word(self, transaction_id: str) -> str:
-        return str(self.status(transaction_id).json()["status"])
-
-
-@pytest.fixture
-def shop(sandbox: Sandbox, receiver: Receiver) -> Shop:
-    sandbox.faults(callback_after=0)
-    return Shop(sandbox, receiver.url)
+from tests.conftest import wait_for
+from tests.payments.sandbox.shop import Receiver, Shop
+from tests.sandbox import Sandbox
 
 
 @pytest.mark.parametrize(("answer", "end"), [("pay", "Successful"), ("decline", "Failed")])
@@ -385,14 +297,3 @@ def test_texts_and_requests_of_one_phone_are_on_one_phone(shop: Shop, sandbox: S
     page = requests.get(sandbox.url, timeout=5).text
     assert "You paid 5,000 UGX" in page
     assert page.index("<p>hello") < page.index("You paid")
-
-
-def test_counts_of_texts(sandbox: Sandbox) -> None:
-    for to, text in (("0772000001", "a"), ("0772000001", "b"), ("0772000002", "a"), ("0772000002", "a")):
-        sandbox.server.state.take(to, text, "")
-    assert sandbox.counts()["texts"] == {
-        "taken": 4,
-        "different": 3,
-        "by_copies": {"1": 2, "2": 1},
-        "repeated": [{"to": "0772000002", "text": "a", "copies": 2}],
-    }

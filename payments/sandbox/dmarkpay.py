@@ -1,4 +1,4 @@
-"""DMarkPay: its token, payin, what became of it, payout."""
+"""The four endpoints of DMarkPay: token, payin, status, payout."""
 
 import re
 import secrets
@@ -7,11 +7,11 @@ from base64 import b64decode
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from payments.sandbox.notifier import Notifier
+from payments.sandbox.phones import Phones
+from payments.sandbox.state import State
+from payments.sandbox.transactions import FAILED, SUCCESSFUL, Transaction
 from sms.sandbox.answers import Reply
-from sms.sandbox.callbacks import Callbacks
-from sms.sandbox.money import FAILED, SUCCESSFUL, Transaction, end
-from sms.sandbox.phones import Phones
-from sms.sandbox.state import State
 
 TOKEN_PATH = "/o/token/"  # noqa: S105
 _TRANSACTIONS = re.compile(r"/api/v1/accounts/([^/]+)/transactions/([^/]+)/")
@@ -20,7 +20,7 @@ _WALLETS = ("dmark", "mtn", "airtel_oapi")
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """The switch that applies, and the transaction that is asked for; None for another path."""
+    """The name of the switch that applies, and the id of the polled transaction or ""; None for another path."""
     if path == TOKEN_PATH:
         return ("pay_token", "") if method == "POST" else None
     found = _TRANSACTIONS.fullmatch(path)
@@ -45,12 +45,12 @@ def refusal(place: str, status: int) -> dict[str, str]:
 class DMarkPay:
     def __init__(self, state: State) -> None:
         self.state = state
-        self.callbacks = Callbacks(state)
-        self.phones = Phones(state, self.callbacks)
-        # Each with the time of its end and how often it was used.
+        self.notifier = Notifier(state)
+        self.phones = Phones(state, self.notifier)
+        # Token -> (monotonic time of its expiry, number of requests that used it).
         self._tokens: dict[str, tuple[float, int]] = {}
 
-    def reply(self, place: str, asked_for: str, body: Any, authorization: str) -> Reply:
+    def reply(self, place: str, polled: str, body: Any, authorization: str) -> Reply:
         if place == "pay_token":
             return self._token(body, authorization)
         if not self._knows(authorization.removeprefix("Bearer ")):
@@ -58,19 +58,19 @@ class DMarkPay:
             status = int(stale.removesuffix("_html"))
             return Reply(status, "Forbidden" if stale.endswith("_html") else refusal(place, status))
         if place == "pay_status":
-            return self._status(asked_for)
+            return self._status(polled)
         if wrong := _wrong(body):
             return self._refused(body, wrong)
         return self._payin(body) if place == "payin" else self._payout(body)
 
-    def count(self, place: str, asked_for: str, body: object) -> None:
-        """Notes a request, whatever becomes of it."""
+    def count(self, place: str, polled: str, body: object) -> None:
+        """Count a request by its reference, whatever its response."""
         kind = {"pay_status": "status"}.get(place, place)
         with self.state.lock:
-            transaction = self.state.money.transactions.get(asked_for)
+            transaction = self.state.money.transactions.get(polled)
             named = str(body.get("sp_transaction_id") or "") if isinstance(body, dict) else ""
             if kind in self.state.money.asked:
-                named = transaction.sp_transaction_id if transaction else named or asked_for
+                named = transaction.sp_transaction_id if transaction else named or polled
                 self.state.money.asked[kind][named] += 1
 
     def _token(self, body: object, authorization: str) -> Reply:
@@ -109,7 +109,7 @@ class DMarkPay:
         if earlier and faults.payin_again == "refused":
             return self._refused(body, "Duplicate sp_transaction_id")
         if earlier and faults.payin_again == "same":
-            return Reply(200, self.callbacks.said(earlier[0]))
+            return Reply(200, self.notifier.body(earlier[0]))
         if kind == "successful":
             self.phones.end(transaction, SUCCESSFUL, "Transaction successful")
         elif kind == "failed":
@@ -121,29 +121,29 @@ class DMarkPay:
         return self._accepted(transaction, kind)
 
     def _payout(self, body: dict[str, Any]) -> Reply:
-        kind = self.state.faults.payout_kind
+        kind = self.state.faults.of_number(str(body["msisdn"])).payout_kind
         if kind == "refused":
             return self._refused(body, "This number cannot be paid")
         with self.state.lock:
             transaction = self.state.money.add("payout", body)
             if kind == "failed":
-                end(transaction, FAILED, "The number is not registered")
+                transaction.end(FAILED, "The number is not registered")
             elif kind != "pending":
-                end(transaction, SUCCESSFUL, "Transaction successful")
+                transaction.end(SUCCESSFUL, "Transaction successful")
             self.state.version += 1
         return self._accepted(transaction, kind)
 
     def _accepted(self, transaction: Transaction, kind: str) -> Reply:
-        said = self.callbacks.said(transaction)
+        said = self.notifier.body(transaction)
         if kind == "odd_word":
-            said["status"] = self.callbacks.word("Queued")
+            said["status"] = self.notifier.word("Queued")
         if kind == "no_id":
             del said["transaction_id"]
         return Reply(201, said)
 
     def _refused(self, body: object, why: str) -> Reply:
         named = str(body.get("sp_transaction_id") or "") if isinstance(body, dict) else ""
-        said = {"status": self.callbacks.word(FAILED), "status_code": "400", "transaction_id": ""}
+        said = {"status": self.notifier.word(FAILED), "status_code": "400", "transaction_id": ""}
         return Reply(400, {**said, "sp_transaction_id": named, "message": why})
 
     def _status(self, transaction_id: str) -> Reply:
@@ -152,11 +152,11 @@ class DMarkPay:
         unknown_for = self.state.faults.pay_unknown_for
         if transaction is None or time.monotonic() - transaction.started < unknown_for:
             return Reply(404, refusal("pay_status", 404))
-        return Reply(200, self.callbacks.said(transaction))
+        return Reply(200, self.notifier.body(transaction))
 
 
 def _wrong(body: object) -> str:
-    """What is wrong with an order, or ""."""
+    """The error of an invalid payin or payout, or ""."""
     if not isinstance(body, dict):
         return "JSON is expected"
     for name in ("wallet", "payment_method", "msisdn", "amount", "sp_transaction_id"):

@@ -6,8 +6,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from sms.sandbox.dmarkpay import DMarkPay
-from tests.conftest import Sandbox
+from payments.sandbox.dmarkpay import DMarkPay
+from sms.sandbox.page import Links
+from tests.sandbox import Sandbox
 
 ASK = {
     "wallet": "dmark",
@@ -41,7 +42,7 @@ def opened(browser: Browser, sandbox: Sandbox, width: int = 1280, **options: Any
 @pytest.mark.parametrize("width", [1200, 360])
 def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, width: int) -> None:
     tab = opened(browser, sandbox, width)
-    tab.get_by_text("No phone has been called yet.").wait_for()
+    tab.get_by_text("No phone has received anything yet.").wait_for()
     for number in range(12):
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
     tab.locator(".text").get_by_text("text 11,").wait_for()
@@ -99,7 +100,7 @@ def test_the_keyboard_is_enough(sandbox: Sandbox, browser: Browser) -> None:
     tab.keyboard.press("Enter")
     tab.locator(".text").get_by_text("You paid 5,000 UGX").wait_for()
     # The keyboard stays on the phone that was tapped.
-    assert tab.evaluate("document.activeElement.ariaLabel") == "Texts to 0772 000 001"
+    assert tab.evaluate("document.activeElement.ariaLabel") == "SMS to 0772 000 001"
     tab.get_by_role("button", name="DMarkPay is down").focus()
     tab.keyboard.press("Enter")
     tab.locator("button[aria-pressed=true]", has_text="DMarkPay is down").wait_for()
@@ -115,6 +116,42 @@ def test_without_a_script(sandbox: Sandbox, browser: Browser) -> None:
     assert tab.get_by_text("You paid 5,000 UGX").is_visible()
     tab.get_by_role("button", name="Decline", exact=True).click()
     assert tab.get_by_text("not paid").is_visible()
-    tab.get_by_role("button", name="Empty the phones too").click()
-    assert tab.get_by_text("No phone has been called yet.").is_visible()
+    tab.get_by_role("button", name="Clear faults and phones").click()
+    assert tab.get_by_text("No phone has received anything yet.").is_visible()
     assert requests.get(f"{sandbox.url}/prompts.json", timeout=5).json() == []
+
+
+def test_a_reply_survives_a_redraw(sandbox: Sandbox, browser: Browser) -> None:
+    sandbox.server.page.links = Links(inbound=f"{sandbox.url}/no-site/")
+    try:
+        send(sandbox, "0772000001", "hello")
+        tab = opened(browser, sandbox, 360)
+        field = tab.get_by_label("SMS from 0772 000 001")
+        field.focus()
+        tab.keyboard.type("ST")
+        send(sandbox, "0772000002", "to another phone")
+        tab.locator(".text").get_by_text("to another phone").wait_for()
+        tab.keyboard.type("OP")
+        assert field.input_value() == "STOP"
+        tab.keyboard.press("Enter")
+        tab.locator(".mine").get_by_text("STOP").wait_for()
+        assert tab.locator(".mine .report").text_content() == "the site answered 404"
+        assert field.input_value() == ""
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    finally:
+        sandbox.server.page.links = Links()
+
+
+def test_a_whole_number_opens_its_phone(sandbox: Sandbox, browser: Browser) -> None:
+    send(sandbox, "0772000001", "hello")
+    tab = opened(browser, sandbox, 360)
+    tab.get_by_role("searchbox", name="Find a phone").fill("0770 000 001")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("region", name="Phone 0770 000 001").wait_for()
+    assert tab.get_by_text("hello").count() == 0
+    # The page goes on polling with the search.
+    send(sandbox, "0770000001", "declined")
+    tab.locator(".text").get_by_text("declined").wait_for()
+    assert tab.get_by_text("hello").count() == 0
+    tab.get_by_role("link", name="All phones").click()
+    tab.get_by_text("hello").wait_for()

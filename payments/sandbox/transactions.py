@@ -1,22 +1,19 @@
-"""The money that the sandbox holds: who was asked for how much, what became of it, which phones still ask."""
+"""Payins and payouts, their statuses, and the payment prompts that are open on the phones."""
 
 import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
+
+from sms.sandbox.state import now
 
 PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
 
 
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
-
-
 @dataclass
 class Transaction:
-    """A payin or a payout, as it was ordered, and its end."""
+    """A payin or a payout as requested, and its status."""
 
     transaction_id: str
     kind: str
@@ -30,21 +27,25 @@ class Transaction:
     started: float = field(default_factory=time.monotonic)
     status: str = PENDING
     message: str = "Transaction pending"
-    # Whether the phone shows it and waits for a tap.
+    # The phone shows the prompt and waits for a tap.
     asking: bool = False
     ended_at: str = ""
-    # What was called back, and taken there.
+    # The notifications sent, with " (refused)" unless the receiver answered 2xx.
     callbacks: list[str] = field(default_factory=list)
     called_back: threading.Event = field(default_factory=threading.Event)
 
+    def end(self, status: str, message: str) -> None:
+        self.status, self.message, self.asking = status, message, False
+        self.ended_at = now()
 
-class Money:
-    """Knows no HTTP and no lock: its owner holds the one and the other."""
+
+class Transactions:
+    """Takes no lock: the caller holds the state's lock."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
         self._named: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
-        # Requests by `sp_transaction_id`, whatever became of them.
+        # Requests by `sp_transaction_id`, including those that failed.
         self.asked: dict[str, Counter[str]] = {"payin": Counter(), "payout": Counter(), "status": Counter()}
 
     def add(self, kind: str, body: dict[str, Any]) -> Transaction:
@@ -68,17 +69,17 @@ class Money:
         return transaction
 
     def named(self, sp_transaction_id: str, kind: str) -> list[Transaction]:
-        """Oldest first; more than one only where it was taken more than once."""
+        """Oldest first. More than one if the same request was taken more than once."""
         return list(self._named.get((sp_transaction_id, kind), []))
 
     def prompts(self) -> list[dict[str, str]]:
-        """What the phones ask now, newest first."""
+        """The open payment prompts, newest first."""
         names = ("sp_transaction_id", "msisdn", "amount", "description", "asked_at")
         asking = [each for each in self.transactions.values() if each.asking]
         return [{name: getattr(each, name) for name in names} for each in reversed(asking)]
 
-    def how_many(self) -> dict[str, Any]:
-        """`asked`: requests that arrived; `taken`: those that had an effect; `ends`: payins by their status."""
+    def counts(self) -> dict[str, Any]:
+        """`asked`: requests received; `taken`: requests that took effect; `ends`: transactions by status."""
         taken = {"payin": Counter[str](), "payout": Counter[str]()}
         ends = {"payin": Counter[str](), "payout": Counter[str]()}
         for each in self.transactions.values():
@@ -90,8 +91,3 @@ class Money:
             "ends": {kind: dict(counter) for kind, counter in ends.items()},
             "prompts": sum(each.asking for each in self.transactions.values()),
         }
-
-
-def end(transaction: Transaction, status: str, message: str) -> None:
-    transaction.status, transaction.message, transaction.asking = status, message, False
-    transaction.ended_at = now()

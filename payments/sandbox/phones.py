@@ -1,23 +1,24 @@
-"""The phones that are asked for money: tapped by a hand, answering by themselves, giving up, or never reached."""
+"""The phones with a payment prompt: answered by a tap or automatically, giving up, or out of reach."""
 
-from sms.sandbox.callbacks import Callbacks
-from sms.sandbox.money import FAILED, PENDING, SUCCESSFUL, Transaction, end
-from sms.sandbox.state import State
+from payments.sandbox.notifier import Notifier
+from payments.sandbox.state import State
+from payments.sandbox.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 
 ANSWERS = ("pay", "decline")
 
 
 class Phones:
-    def __init__(self, state: State, callbacks: Callbacks) -> None:
-        self.state, self.callbacks = state, callbacks
+    def __init__(self, state: State, notifier: Notifier) -> None:
+        self.state, self.notifier = state, notifier
 
     def ask(self, transaction: Transaction) -> None:
-        faults, later = self.state.faults, self.state.later
+        """Show the payment prompt, and plan its answer or its end according to the switches."""
+        faults, later = self.state.faults.of_number(transaction.msisdn), self.state.later
         if faults.phones != "unreached":
             with self.state.lock:
                 transaction.asking = True
                 self.state.version += 1
-        self.callbacks.asked(transaction)
+        self.notifier.asked(transaction)
         if faults.phones in ANSWERS:
             answer = faults.phones
             later.put(faults.phones_after, lambda: self._answer(transaction, answer))
@@ -25,7 +26,7 @@ class Phones:
             later.put(faults.phones_seconds, lambda: self.end(transaction, FAILED, "The request timed out"))
 
     def answer(self, sp_transaction_id: str, answer: str) -> str:
-        """The end of it, or "" where that phone asks nothing. Raises LookupError for an unknown one."""
+        """Answer the prompt. Return the new status, or "" if it is closed. Raises LookupError for an unknown one."""
         with self.state.lock:
             named = self.state.money.named(sp_transaction_id, "payin")
         if not named:
@@ -36,16 +37,16 @@ class Phones:
     def _answer(self, transaction: Transaction, answer: str) -> bool:
         if answer == "decline":
             return self.end(transaction, FAILED, "The payer declined the request")
-        if self.state.faults.broke:
+        if self.state.faults.of_number(transaction.msisdn).broke:
             return self.end(transaction, FAILED, "Insufficient funds")
         return self.end(transaction, SUCCESSFUL, "Transaction successful")
 
     def end(self, transaction: Transaction, status: str, message: str) -> bool:
-        """False where it has an end already: two taps, or a tap as the phone gives up."""
+        """Return False if the transaction has ended already, such as after two taps."""
         with self.state.lock:
             if transaction.status != PENDING:
                 return False
-            end(transaction, status, message)
+            transaction.end(status, message)
             self.state.version += 1
-        self.callbacks.ended(transaction)
+        self.notifier.ended(transaction)
         return True

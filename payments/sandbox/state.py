@@ -1,0 +1,19 @@
+"""The state of the sandbox with money: transactions and payment prompts beside the SMS."""
+
+from typing import Any, ClassVar
+
+from payments.sandbox.faults import Faults
+from payments.sandbox.transactions import Transactions
+from sms.sandbox import state
+
+
+class State(state.State):
+    faults_class: ClassVar[type[Faults]] = Faults
+    faults: Faults
+
+    def empty(self) -> None:
+        super().empty()
+        self.money = Transactions()
+
+    def _counts(self) -> dict[str, Any]:
+        return {**super()._counts(), "money": self.money.counts()}

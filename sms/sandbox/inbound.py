@@ -1,0 +1,21 @@
+"""SMS that people send from the phones: delivered to the site as DMark does."""
+
+import logging
+
+import requests
+
+from sms.sandbox.state import Reply
+
+logger = logging.getLogger("sms.sandbox")
+
+
+def deliver(url: str, reply: Reply) -> None:
+    """Post an SMS with the fields of DMark's older host, and note the site's answer."""
+    fields = {"msisdn": "256" + reply.number[1:], "text": reply.text, "short_code": "8008", "tstamp": reply.sent_at}
+    try:
+        status = requests.post(url, fields, timeout=5, allow_redirects=False).status_code
+    except requests.RequestException as error:
+        logger.warning("sandbox: an inbound SMS got no answer (%s)", type(error).__name__)
+        reply.note = "the site did not answer"
+        return
+    reply.note = "received by the site" if status == 200 else f"the site answered {status}"

@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.payments.sandbox.shop import Receiver, Shop
+from tests.sandbox import Sandbox
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+@pytest.fixture
+def shop(sandbox: Sandbox, receiver: Receiver) -> Shop:
+    sandbox.faults(callback_after=0)
+    return Shop(sandbox, receiver.url)

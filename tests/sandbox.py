@@ -1,0 +1,56 @@
+"""The sandbox with money, used over HTTP, and its page as a browser without a script uses it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from payments.sandbox.server import Server
+from sms import testing
+from sms.sandbox.faults import Faults
+
+
+class Sandbox(testing.Sandbox):
+    server: Server
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """Open prompts, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
+        return list(self._get("/prompts.json"))
+
+    def tap(self, sp_transaction_id: str, answer: str) -> int:
+        """Answer a prompt with `pay` or `decline`. Return the HTTP status: 409 if the prompt is closed."""
+        url = f"{self.url}/prompts/{sp_transaction_id}"
+        return requests.post(url, json={"answer": answer}, timeout=5).status_code
+
+
+def page(sandbox: testing.Sandbox, path: str = "/") -> str:
+    answer = requests.get(sandbox.url + path, timeout=5)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def send(sandbox: testing.Sandbox, to: str, text: str) -> None:
+    sandbox.server.state.take(to, text, "")
+
+
+def switches(sandbox: testing.Sandbox) -> dict[str, Any]:
+    return dict(requests.get(f"{sandbox.url}/faults", timeout=5).json())
+
+
+def press(sandbox: testing.Sandbox, label: str) -> None:
+    """Press a button without the page's script."""
+    form = re.search(rf"<form[^>]*>((?:<input[^>]*>)*)<button[^>]*>{re.escape(label)}</button>", page(sandbox))
+    assert form, label
+    fields = dict(re.findall(r'name="([^"]*)" value="([^"]*)"', form[1]))
+    assert requests.post(f"{sandbox.url}/faults", data=fields, timeout=5).status_code == 200
+
+
+def assert_documented(faults: type[Faults]) -> None:
+    """Assert that docs/sandbox.md has each switch and each of its values."""
+    words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[1] / "docs" / "sandbox.md").read_text()))
+    assert {name for name in faults.names() if not name.endswith(("_times", "_every"))} <= words
+    assert {choice for choices in faults.CHOICES.values() for choice in choices if not choice.isdigit()} <= words
