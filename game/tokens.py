@@ -20,13 +20,18 @@ def queue_token(entry: Entry) -> str:
     return Signer(sep=".", salt=_QUEUE).sign(str(entry.pk))
 
 
-def entry_of(token: str) -> Entry | None:
-    """Return the entry that a queue token names."""
+def entry_id_of(token: str) -> int | None:
+    """Return the id that a valid queue token holds."""
     try:
-        pk = int(Signer(sep=".", salt=_QUEUE).unsign(token))
+        return int(Signer(sep=".", salt=_QUEUE).unsign(token))
     except (BadSignature, ValueError):
         return None
-    return Entry.objects.select_related("player", "session", "payment").filter(pk=pk).first()
+
+
+def entry_of(token: str) -> Entry | None:
+    """Return the entry that a queue token names."""
+    pk = entry_id_of(token)
+    return None if pk is None else Entry.objects.select_related("player", "session", "payment").filter(pk=pk).first()
 
 
 def session_of(token: str) -> Session | None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from ninja import Router
 from ninja.errors import HttpError
 from pydantic import Field, JsonValue
@@ -13,7 +13,8 @@ from game.api.replies import iso, placed_answer, status_answer
 from game.rules.limits import client_address
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from game.tokens import entry_in, entry_of, session_of
+from game.tokens import entry_id_of, entry_in, entry_of, session_of
+from game.version import current_tag
 
 router = Router(tags=["game"])
 NO_CONTROL: dict[str, JsonValue] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
@@ -51,14 +52,21 @@ def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:
     "/game/queue/status",
     response={200: schemas.QueueStatus, **ERRORS},
     exclude_unset=True,
-    summary="What became of a stake",
+    summary="The status of a stake. Answers 304 to If-None-Match while nothing has changed",
 )
 def queue_status(
-    request: HttpRequest, queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)]
-) -> dict[str, Any]:
+    request: HttpRequest,
+    response: HttpResponse,
+    queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)],
+) -> dict[str, Any] | HttpResponse:
+    known = request.headers.get("If-None-Match")
+    pk = entry_id_of(queue_token) if known else None
+    if pk is not None and current_tag(pk) == known:
+        return HttpResponseNotModified(headers={"ETag": known or ""})
     entry = entry_of(queue_token)
     if entry is None:
         return {"status": "not_found", "message": "We can't find this stake."}
+    response["ETag"] = current_tag(entry.pk)
     return status_answer(entry)
 
 

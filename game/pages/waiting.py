@@ -5,11 +5,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from game import clock
 from game.models import Entry
 from game.money import due_back
 from game.pages.cookies import (
@@ -21,23 +20,16 @@ from game.pages.cookies import (
     remembered,
     stake_of,
 )
-from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_modified, page, sorry, to_match
+from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match
 from game.pages.paying import no_money_was_taken, paying, prompt_may_be_open, why_not_paid
 from game.rules import ending
 from game.rules.limits import INVITE_REFUSALS
 from game.rules.validation import prize
 from game.templatetags.pages import ugx
 from game.tokens import entry_of
+from game.version import current_tag
 from game.wording import INVITE_STATUS, end_of, shown_phone
-from payments.collection import RINGING
 from sms.models import SmsMessage
-
-# Of the entry and its payment, all that decides what the page says. Amounts, names and numbers never change.
-_DECISIVE = (
-    *("status", "reason", "opened_at", "expires_at", "session_id", "session__expires_at", "invite_phone"),
-    *("invite_refused", "payment__status", "payment__collection", "payment__asked_at", "payment__collected_at"),
-    *("payment__refunded_at", "payment__refund_due", "payment__contested", "payment__reason"),
-)
 
 
 @never_cache
@@ -56,7 +48,7 @@ def waiting(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a stake to the browser that has its cookie. Once there is a match, redirect to it."""
     if not may_see(request, pk):
         return redirect("link")
-    tag = _tag(pk)
+    tag = current_tag(pk, get_language())
     if unchanged := not_modified(request, tag):
         return unchanged
     entry = stake_of(request, pk)
@@ -87,24 +79,6 @@ def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     else:
         remember_stake(response, entry)
     return response
-
-
-def _tag(pk: int) -> str:
-    """Return the page's entity tag, without reading more than the columns that decide."""
-    row = Entry.objects.filter(pk=pk).values(*_DECISIVE).first()
-    if row is None:
-        return ""
-    now = clock.now()
-    ends = (
-        row["expires_at"],
-        row["session__expires_at"],
-        row["payment__asked_at"] and row["payment__asked_at"] + RINGING,
-    )
-    invite = None
-    if row["status"] == Entry.Status.OPEN and row["invite_phone"]:
-        key = Entry(pk=pk).invite_key
-        invite = SmsMessage.objects.filter(dedupe_key=key).values_list("status", flat=True).first()
-    return etag(*row.values(), *(end is not None and end <= now for end in ends), invite)
 
 
 def _may_change(entry: Entry) -> bool:

@@ -15,8 +15,10 @@ from django.utils import timezone as django_timezone
 from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.tokens import queue_token
+from game.version import current_tag
 from payments import refunds
 from payments.models import Payment
+from sms.models import SmsMessage
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, status
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,7 +211,7 @@ def test_the_poll_is_cheap(client: Client, django_assert_max_num_queries: Any) -
     first, _ = stake(client, ALICE), stake(client, BOB)
     entry = Entry.objects.get(pk=first["queue_id"])
     assert queue_token(entry) == first["queue_token"]
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(3):
         status(client, first["queue_token"])
 
 
@@ -232,3 +234,48 @@ def test_expire_old_leaves_alone_what_another_holds(client: Client) -> None:
         holder.close()
         connection.close()
     assert expire_old() == 1
+
+
+def test_a_poll_that_brings_nothing_new_is_a_304_of_one_query(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    placed = stake(client, ALICE)
+    tags: list[str] = []
+
+    def poll(tag: str = "") -> Any:
+        headers = {"If-None-Match": tag} if tag else {}
+        return client.get("/api/v1/game/queue/status", {"queue_token": placed["queue_token"]}, headers=headers)
+
+    def changed(to: str) -> None:
+        answer = poll(tags[-1] if tags else "")
+        assert (answer.status_code, answer.json()["status"]) == (200, to)
+        assert answer["ETag"] not in tags
+        tags.append(answer["ETag"])
+        with CaptureQueriesContext(connection) as queries:
+            same = poll(tags[-1])
+        assert (same.status_code, same.content, same["ETag"]) == (304, b"", tags[-1])
+        assert len(queries) == 1
+
+    changed("awaiting_payment")
+    paid(client, placed, ALICE)
+    changed("queued")
+    expires_at = Entry.objects.get().expires_at
+    Entry.objects.update(expires_at=django_timezone.now())
+    changed("expired")
+    Entry.objects.update(expires_at=expires_at)
+    paid(client, stake(client, BOB), BOB)
+    changed("matched")
+    age()
+    changed("expired")
+    assert poll("other").status_code == 200
+    assert client.get("/api/v1/game/queue/status?queue_token=x", headers={"If-None-Match": "y"}).status_code == 200
+
+
+def test_an_invite_that_is_sent_changes_the_tag(client: Client, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    stake(client, ALICE, create_private=True, invite_phone=BOB)
+    entry = Entry.objects.get()
+    before = current_tag(entry.pk)
+    assert before == current_tag(entry.pk) != current_tag(entry.pk, "sw")
+    SmsMessage.objects.filter(dedupe_key=entry.invite_key).update(status="sent")
+    assert current_tag(entry.pk) != before
+    assert current_tag(entry.pk + 1) == ""
