@@ -41,7 +41,7 @@ def _hold(payment: Payment) -> Place:
 def _leave(payment: Payment) -> None:
     """The provider took the money back: nobody may be matched with this entry."""
     Entry.objects.filter(payment=payment, status=Entry.Status.OPEN).update(
-        status=Entry.Status.EXPIRED, reason="contested"
+        status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now()
     )
 
 
