@@ -39,12 +39,14 @@ def _result_of(payment_id: int) -> MatchResult | None:
     return MatchResult.objects.filter(Q(first=payment_id) | Q(second=payment_id)).first()
 
 
-def locked(payment_id: int) -> Locked:
-    """Lock a payment, or both payments of its match if a result is recorded. Raises Payment.DoesNotExist."""
-    row = Payment.objects.filter(pk=payment_id).values_list("place", "collected_at").first()
-    if row is None:
-        raise Payment.DoesNotExist(f"There is no payment {payment_id}.")
-    place, collected_at = row
+def locked(payment_id: int, seen: Payment | None = None) -> Locked:
+    """Lock a payment, or both payments of its match if a result is recorded. Raises Payment.DoesNotExist.
+
+    `seen`: the payment as the caller has just read it, which saves a query.
+    """
+    if seen is None:
+        seen = Payment.objects.only("place", "collected_at").get(pk=payment_id)
+    place, collected_at = seen.place, seen.collected_at
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
     payment = adoption.locked(payment_id) if result is None else None
     if payment is not None and payment.place.startswith("prize"):

@@ -27,10 +27,10 @@ def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") 
     return payment
 
 
-def _settle(payment_id: int, said: Payment.Status, cause: Cause) -> tuple[Payment, bool]:
-    """The payment, and whether this word moved its status."""
+def _settle(payment_id: int, said: Payment.Status, cause: Cause, seen: Payment | None = None) -> tuple[Payment, bool]:
+    """The payment, and whether this word moved its status. `seen`: the payment as just read."""
     with journal.writing():
-        payment = matches.locked(payment_id).payment
+        payment = matches.locked(payment_id, seen).payment
         before = payment.status
         if said in _WORDS:
             take_word(payment, _WORDS[said], began=clock.now(), polled=cause.by == "asking", cause=cause)
@@ -68,7 +68,7 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
     else:
-        _payment, applied = _settle(payment.pk, said, Cause("callback", callback=callback))
+        _payment, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
     callback.payment, callback.status, callback.answered, callback.applied = payment, said, 200, applied
     callback.save(update_fields=["payment", "status", "answered", "applied"])
 
