@@ -54,6 +54,7 @@ REASONS = {
     "refund_due": _("Your payment came too late to play."),
     "session_expired": _("This match has ended."),
     "left": _("You cancelled this stake."),
+    "contested": _("Your mobile-money provider took the payment back."),
 }
 
 
@@ -69,10 +70,11 @@ def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
     # Paid, but never activated: the payment was late, or came after the provider had reported a failure.
     if payment.collected_at is not None and entry.opened_at is None and (payment.refund_due or payment.refunded_at):
         reason = "refund_due"
-    return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *_money_of(entry)]
+    return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *money_of(entry)]
 
 
-def _money_of(entry: Entry) -> list[Sentence]:
+def money_of(entry: Entry) -> list[Sentence]:
+    """Say where a payment is refunded to; nothing if it is not."""
     payment = entry.payment
     values = {"amount": payment.amount, "phone": shown_phone(payment.phone)}
     if payment.refunded_at is not None:
@@ -97,6 +99,7 @@ ENDS = {
     "refund_due": "over: the payment came too late to play",
     "session_expired": "the match is over",
     "left": "the player left the queue",
+    "contested": "over: the provider took the payment back",
 }
 
 

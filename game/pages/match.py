@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from game.models import Entry, Session
+from game.pages import result
 from game.pages.cookies import PLAYER_COOKIE, remembered
 from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_modified, page, sorry, to_match
 from game.tokens import entry_in, play_address, session_of
@@ -66,7 +67,8 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
     if entry is not None:
         _mark_seen(entry)
     here = opponent is not None and _is_here(opponent)
-    tag = etag(session.status, here)
+    end = result.shown(entry, opponent) if entry is not None else None
+    tag = etag(session.status, here, end)
     if unchanged := not_modified(request, tag):
         return unchanged
     context = {
@@ -74,11 +76,13 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
         "entry": entry,
         "opponent": opponent,
         "opponent_here": here,
+        "end": end,
+        "playing": entry is not None and end is None,
         "minutes": minutes_left(session.expires_at),
         "ends": milliseconds(session.expires_at),
         "playable": bool(settings.GAME_URL),
     }
-    return page(request, "match", context, tag, live=entry is not None and session.status == "active")
+    return page(request, "match", context, tag, live=entry is not None and not (end and end.final))
 
 
 def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
@@ -86,7 +90,7 @@ def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
     path = request.path.removesuffix("/play")
     if remembered(request, PLAYER_COOKIE, path) != str(pk):
         return None
-    return session.entries.select_related("player").filter(pk=pk).first()
+    return session.entries.select_related("player", "payment").filter(pk=pk).first()
 
 
 def _mark_seen(entry: Entry) -> None:

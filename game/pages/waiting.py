@@ -45,7 +45,7 @@ def find(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def waiting(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a stake to the browser that has its cookie. Once there is a match, redirect to it."""
+    """Show a stake to the browser that has its cookie. From the match on, its own page says the rest."""
     if not may_see(request, pk):
         return redirect("link")
     tag = current_tag(pk, get_language())
@@ -54,7 +54,7 @@ def waiting(request: HttpRequest, pk: int) -> HttpResponse:
     entry = stake_of(request, pk)
     if entry is None:
         return redirect("link")
-    if entry.state == Entry.Status.MATCHED and entry.session is not None:
+    if entry.session is not None:
         return to_match(entry.session, entry)
     return page(request, "waiting", _context(entry), tag, live=_may_change(entry))
 

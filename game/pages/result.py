@@ -1,0 +1,62 @@
+"""The result of a match, and what it means for one player's money, in sentences."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils.translation import gettext
+
+from game.models import Entry
+from game.templatetags.pages import ugx
+from game.wording import money_of, shown_phone
+from payments.models import MatchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The end of a match on its page. `tone`: the class of the box. `final`: nothing will change any more."""
+
+    heading: str
+    sentences: list[str]
+    tone: str
+    final: bool
+
+
+def _prize_sentence(prize: str, phone: str) -> str:
+    """`prize`: a value of `payments.match_rules.Prize`."""
+    if prize == "paid":
+        return gettext("We sent it to %(phone)s.") % {"phone": phone}
+    if prize == "held":
+        return gettext("We are checking the payments of this match before we send it.")
+    return gettext("We will send it to %(phone)s.") % {"phone": phone}
+
+
+def shown(entry: Entry, opponent: Entry | None) -> Shown | None:
+    """Describe the end of a match to one of its players; None while it goes on."""
+    session = entry.session
+    if session is None:
+        raise ValueError("An entry without a session has no result.")
+    result = MatchResult.objects.filter(Q(first=entry.payment_id) | Q(second=entry.payment_id)).first()
+    money = [sentence.translated() for sentence in money_of(entry)]
+    if result is None:
+        if session.status == "active":
+            return None
+        unknown = (
+            [gettext("We don't know the result of this match yet.")]
+            if getattr(settings, "GAME_SERVER_SECRET", "")
+            else []
+        )
+        return Shown(gettext("This match has ended"), money or unknown, "wait", final=not (money or unknown))
+    prize = ugx(session.prize_amount)
+    if result.outcome == MatchResult.Outcome.WIN:
+        if result.winner_id != entry.payment_id:
+            name = (opponent.display_name if opponent else "") or gettext("Your opponent")
+            lost = gettext("%(name)s won %(prize)s.") % {"name": name, "prize": prize}
+            return Shown(gettext("You lost this match"), [lost, *money], "wait", final=True)
+        if not result.prize:  # a match of the demo, without money
+            return Shown(gettext("You won"), [], "good", final=True)
+        sentence = _prize_sentence(result.prize, shown_phone(entry.phone))
+        return Shown(gettext("You won %(prize)s") % {"prize": prize}, [sentence], "good", final=result.prize == "paid")
+    draw = result.outcome == MatchResult.Outcome.DRAW
+    heading = gettext("This match was a draw") if draw else gettext("This match was cancelled")
+    return Shown(heading, money, "wait", final=entry.payment.refunded_at is not None)
