@@ -1,4 +1,4 @@
-"""One conversation over the worker's loop, as the worker drives it but for the database."""
+"""Run one conversation over the worker's loop, as the worker does, without a database."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from sms.worker.engine import Engine, Job
 
 
 def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
-    """What it returned, or the error that it ended with. `exchanges` takes the token's requests too."""
+    """Return the conversation's result or error. `exchanges` also receives the token requests."""
     ended = threading.Event()
     tokens = Tokens(config)
     loop = Engine(

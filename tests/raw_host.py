@@ -1,4 +1,4 @@
-"""A provider with one answer, for what the sandbox cannot do: TLS, an encoding that nobody asked for."""
+"""A provider with one fixed response, for cases the sandbox cannot play: TLS, compression, trickling bytes."""
 
 import shutil
 import ssl
@@ -19,7 +19,7 @@ TOKEN = b'{"access_token": "opaque"}'
 
 @dataclass
 class RawHost:
-    """Where it is, and the paths that it was asked for."""
+    """Its URL, and the paths and credentials of the requests received."""
 
     url: str
     asked: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class RawHost:
 
 @contextmanager
 def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Iterator[RawHost]:
-    """On `localhost`; `body` and `headers` answer all but the token request."""
+    """Serve on `localhost`. `body` and `headers` are the response to all but the token request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -60,18 +60,18 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
 
 @contextmanager
 def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
-    """Its address. It gives a token; to anything else it says `at_once`, and then for 5 s only drops."""
+    """Serve a token. To other requests send `at_once`, and then `drop` every 0.1 s for 5 s. Yields the URL."""
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == PATHS[0]:
-                # The connection ends with it, so nothing must be asked over it: that it does is said.
+                # The connection is closed after this response, so the response says so.
                 said = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
                 self.wfile.write(said % (len(TOKEN), TOKEN))
                 return
-            with suppress(OSError):  # who asked is gone
+            with suppress(OSError):  # The client has closed the connection.
                 self.wfile.write(at_once)
                 for _ in range(50):
                     self.wfile.write(drop)
@@ -94,7 +94,7 @@ def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
 
 @contextmanager
 def tls_host(folder: Path, name: str) -> Iterator[RawHost]:
-    """Behind a certificate made out to `name`, which vouches for itself: `certificate.pem` in the folder."""
+    """Serve TLS with a self-signed certificate for `name`, stored as `certificate.pem` in the folder."""
     if shutil.which("openssl") is None:
         missing("openssl")
     key, certificate = folder / "key.pem", folder / "certificate.pem"

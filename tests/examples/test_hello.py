@@ -1,4 +1,4 @@
-"""The example as its README has it: the app installed alone in an empty environment, and a text sent from there."""
+"""The example, run as its README says: the app alone in an empty environment, and a message sent from it."""
 
 import os
 import subprocess
@@ -35,11 +35,11 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """A copy of the example beside an environment that holds `playmatatu-sms` and what it needs, and nothing else."""
+    """A copy of the example, and an environment with `playmatatu-sms` and its dependencies only."""
     folder = tmp_path_factory.mktemp("hello")
     for source in (ROOT / "examples" / "hello").glob("*.*"):
         (folder / source.name).write_text(source.read_text())
-    # uv does what `python -m venv` and `pip install` do, in a tenth of the time.
+    # uv replaces `python -m venv` and `pip install`, since it is ten times faster.
     uv = Path(sys.executable).with_name("uv")
     made = Installed(folder)
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder / "venv"], check=True)

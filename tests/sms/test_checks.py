@@ -78,7 +78,7 @@ class Nowhere:
 
 
 class Queue:
-    """As much of a task backend as Django's own check asks for."""
+    """A task backend with the parts that Django's own check uses."""
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None: ...
 
@@ -96,7 +96,7 @@ class Queue:
         {"SMS_SERVICE_BASE_URL": "http://sms.example.com"},
     ],
 )
-def test_what_only_production_needs_is_told_with_deploy_only(changes: dict[str, Any]) -> None:
+def test_production_checks_run_with_deploy_only(changes: dict[str, Any]) -> None:
     assert found(**changes)
     assert found(deploy=False, **changes) == set()
 
@@ -132,7 +132,7 @@ def test_a_database_that_cannot_claim(monkeypatch: Any, owner: Any, name: str, v
     assert found() == {"sms.E003"}
 
 
-def test_half_set_credentials_name_what_is_missing() -> None:
+def test_half_set_credentials_name_the_missing_settings() -> None:
     with override_settings(**{**GOOD, "SMS_SERVICE_PASSWORD": ""}):
         (check,) = [check for check in run_checks() if check.id == "sms.E001"]
     assert "SMS_SERVICE_PASSWORD missing" in str(check.msg)
@@ -154,7 +154,7 @@ def test_a_kind_that_takes_two_sms_is_named(monkeypatch: Any) -> None:
 
 
 def test_the_games_messages_are_sampled(settings: Any) -> None:
-    """A base of 60 characters makes two SMS of each message with a link, and of no other."""
+    """With a base URL of 61 characters, messages with a link take two SMS and the others one."""
     settings.FRONTEND_URL = settings.SITE_URL = "https://" + "x" * 50 + ".ug"
     settings.MAX_STAKE_AMOUNT = 5_000_000
     kinds = {sample.kind for sample in owners.samples()}

@@ -1,4 +1,4 @@
-"""The first opening of a text's link."""
+"""Click tracking: the first click on the link of a message."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ def sms(**values: Any) -> SmsMessage:
     return SmsMessage.objects.create(**fields | values)
 
 
-def openings() -> list[str | None]:
+def clicked() -> list[str | None]:
     return [event.message.dedupe_key for event in SmsEvent.objects.filter(what="opened")]
 
 
@@ -36,15 +36,15 @@ def test_the_first_time_is_kept() -> None:
         record_click(PERSON, "session:1:2", "payment:1:success")
     message.refresh_from_db()
     assert message.opened_at
-    assert openings() == ["session:1:2"]
+    assert clicked() == ["session:1:2"]
 
 
-def test_the_first_of_those_that_there_is() -> None:
+def test_the_first_existing_reference_counts() -> None:
     other = sms(dedupe_key="payment:1:success")
     record_click(PERSON, "nothing")
-    assert openings() == []
+    assert clicked() == []
     record_click(PERSON, "session:1:2", "payment:1:success")
-    assert openings() == [other.dedupe_key]
+    assert clicked() == [other.dedupe_key]
 
 
 def test_the_match_link_and_the_invite(client: Client, sandbox: Sandbox) -> None:
@@ -56,13 +56,13 @@ def test_the_match_link_and_the_invite(client: Client, sandbox: Sandbox) -> None
     client.get(f"/{path}x")
     client.head("/", {"match_code": private["match_code"]})
     client.get("/", {"match_code": "AAAAAA"})
-    assert openings() == []
+    assert clicked() == []
     for _ in range(2):
         assert Client().get(f"/{path}").status_code == 302
         assert Client().get("/", {"match_code": private["match_code"]}).status_code == 200
     kinds = SmsMessage.objects.filter(opened_at__isnull=False).values_list("kind", "phone")
     assert set(kinds) == {("match_found", "+256" + BOB[-9:]), ("private_invite", "+256772999999")}
-    assert len(openings()) == 2
+    assert len(clicked()) == 2
     rows = {row.kind: row.clicked for row in overview.gather().kinds}
     assert rows == {"match_found": "50%", "private_invite": "100%"}
 
@@ -121,7 +121,7 @@ def test_a_link_preview_is_no_click(agent: str) -> None:
     record_click(RequestFactory().get("/", headers={"User-Agent": agent}), "session:1:2")
     message.refresh_from_db()
     assert message.opened_at is None
-    assert openings() == []
+    assert clicked() == []
 
 
 def test_a_prefetch_is_no_click() -> None:

@@ -1,4 +1,4 @@
-"""The settings as a project may write them: typed, as text, or wrongly."""
+"""Settings as a project may write them: typed, as strings, or wrongly."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ from sms import conf
         ("SMS_CATEGORIES", "promo=", "SMS_CATEGORIES must be kind=Category"),
     ],
 )
-def test_what_cannot_be_read_is_named(settings: Any, name: str, value: object, words: str) -> None:
+def test_a_setting_that_cannot_be_read_is_named(settings: Any, name: str, value: object, words: str) -> None:
     setattr(settings, name, value)
     with pytest.raises(ImproperlyConfigured, match="^" + words.replace("(", r"\(")):
         conf.current()
 
 
-def test_texts_are_read_as_well_as_typed_values(settings: Any) -> None:
+def test_strings_are_read_like_typed_values(settings: Any) -> None:
     settings.SMS_READ_TIMEOUT, settings.SMS_CONNECT_TIMEOUT = "7.5", 2
     settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DLR_ENABLED = "45", "False"
     settings.SMS_DELIVERY, settings.SMS_LIFE_SECONDS = " Worker", "600"

@@ -1,4 +1,4 @@
-"""docs/sms-app.md: its code runs, its commands and settings exist, and its picture of the statuses is the truth."""
+"""docs/sms-app.md: its code runs, and its commands and settings exist. docs/message-states.md: its diagram is true."""
 
 import re
 import subprocess
@@ -52,7 +52,7 @@ def test_the_code_runs_as_a_project(tmp_path: Path) -> None:
     assert "4 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
-def test_each_command_is_one() -> None:
+def test_each_command_exists() -> None:
     named = set(re.findall(r"manage\.py (\w+)((?: --?[\w-]+(?: [\d]+)?)*)", PAGE))
     assert {name for name, _ in named} >= {"sms_worker", "poll_dlr", "prune_sms", "send_test_sms", "dmark_sandbox"}
     for name, options in named:
@@ -102,8 +102,8 @@ ACTS: list[Callable[[SmsMessage], object]] = [
 
 
 @pytest.mark.django_db
-def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
-    """Each act on a text in each status, asked for before or not, in doubt or not."""
+def test_the_diagram_shows_every_change_of_status_and_no_other(sandbox: Sandbox) -> None:
+    """Try each action on a message in each status, with and without an earlier ambiguous request."""
     drawn = set(re.findall(r"^    (\S+) --> (\w+)", (ROOT / "docs" / "message-states.md").read_text(), re.MULTILINE))
     seen = {(NEW, str(Status.SENDING))}  # by send_sms, which goes on at once
     for status in Status:
@@ -130,5 +130,5 @@ def test_the_picture_shows_every_move_and_no_other(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.django_db
-def test_a_text_queued_while_sms_is_off_is_disabled() -> None:
+def test_a_message_queued_while_sms_is_off_is_disabled() -> None:
     assert outbox.queue_sms("0772123456", "x").status == "disabled"

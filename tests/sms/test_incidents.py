@@ -1,4 +1,4 @@
-"""What broke systems like this one and has no better place: docs/incidents.md has them all."""
+"""Public incidents of similar systems that fit no other test module. docs/incidents.md lists all."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ PHONE = "+256772123456"
 
 @pytest.mark.django_db(transaction=True)
 def test_limited_then_taken_then_reported(sandbox: Sandbox, settings: Any, client: Client) -> None:
-    """A refusal for the rate must not lose where the report of the later acceptance belongs."""
+    """A 429 before the acceptance must not lose the URL for the report."""
     settings.SITE_URL = "http://testserver"
     sandbox.faults(send="429", send_times=1, retry_after=0)
     message = queue_sms(PHONE, "x")

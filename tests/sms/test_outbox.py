@@ -1,4 +1,4 @@
-"""`queue_sms` and `send_sms`: the row, the transaction, the ends."""
+"""`queue_sms` and `send_sms`: the row, the transaction, the final statuses."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def test_committed_is_sent_and_rolled_back_is_not(sandbox: Sandbox) -> None:
     assert (event.step, event.http_status, event.provider_id) == ("send", 200, message.provider_id)
 
 
-def test_a_text_without_an_expiry_lives_as_long_as_is_set(sandbox: Sandbox, settings: Any) -> None:
+def test_a_message_without_expires_at_gets_the_default_lifetime(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_LIFE_SECONDS = 90
     message = queue_sms(PHONE, "short-lived")
     assert message.expires_at == message.created_at + timedelta(seconds=90)
@@ -86,7 +86,7 @@ def test_an_empty_dedupe_key_is_none(sandbox: Sandbox) -> None:
         ("+256772999999", "see http://x/g/t?pt=secret", True),
     ],
 )
-def test_a_dedupe_key_of_another_text_is_told(
+def test_a_dedupe_key_of_a_different_message_is_logged(
     sandbox: Sandbox, caplog: Any, phone: str, text: str, warned: bool
 ) -> None:
     first = queue_sms(PHONE, "see http://x/g/t?pt=secret", kind="hint", dedupe_key="of 0772123456")
@@ -113,7 +113,7 @@ def test_send_sms_in_a_transaction_that_may_be_rolled_back(sandbox: Sandbox, set
 
 
 class TestInATestCase(TestCase):
-    """Django's TestCase wraps each test in transactions of its own, which are no caller's."""
+    """Django's TestCase wraps each test in transactions, which do not count as the caller's."""
 
     def test_send_sms(self) -> None:
         with pytest.raises(SmsDisabled):
@@ -174,7 +174,7 @@ def test_inline_failure_does_not_disturb_the_caller(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("swallow", [False, True])
-def test_a_cache_that_is_down_costs_no_text(
+def test_a_cache_that_is_down_prevents_no_message(
     sandbox: Sandbox, redis_cache: RedisServer, settings: Any, caplog: Any, swallow: bool
 ) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
@@ -187,7 +187,7 @@ def test_a_cache_that_is_down_costs_no_text(
     assert caplog.text.count("sms.cache_down") == 1
 
 
-def test_a_cache_that_hangs_costs_no_text(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
+def test_a_cache_that_hangs_prevents_no_message(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
     assert redis_cache.process
     os.kill(redis_cache.process.pid, signal.SIGSTOP)
@@ -224,7 +224,7 @@ def test_two_deliveries_of_one_row_send_once(sandbox: Sandbox, settings: Any) ->
     assert len(sandbox.inbox()) == 1
 
 
-def test_what_expires_first_is_claimed_first(sandbox: Sandbox, settings: Any) -> None:
+def test_the_message_that_expires_first_is_claimed_first(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     now = timezone.now()
     for minutes in (30, 10, 20):
@@ -283,7 +283,7 @@ def test_log_lines_are_structured_and_masked(sandbox: Sandbox, caplog: Any) -> N
     assert fields["provider_id"]
     assert fields["ms"] >= 0
     assert "772123456" not in fields["answer"]
-    # The same in words, for a log that shows nothing else.
+    # The message has the same facts, for log formats without extra fields.
     said = f"sms.send: {message.pk} (match_found) to +25677****456, 200, id {fields['provider_id']}"
     assert record.getMessage() == said
     sandbox.faults(send="400")
@@ -358,7 +358,7 @@ def test_due_at_is_the_databases_time(sandbox: Sandbox, settings: Any, monkeypat
 
 
 def test_a_resend_forgets_the_former_request(sandbox: Sandbox, settings: Any) -> None:
-    """The poll would ask for the former id, and its report would end the new message."""
+    """A poll with the former id would end the new message with the former one's report."""
     message = queue_sms(PHONE, "x")
     first = SmsMessage.objects.get(pk=message.pk).provider_id
     settings.SMS_DELIVERY = "worker"

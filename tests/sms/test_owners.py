@@ -1,4 +1,4 @@
-"""What the app behind a text says of it: whether it is still worth sending, asked in handfuls."""
+"""Owners decide if messages are still worth sending, many messages in one call."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -23,7 +23,7 @@ def no_links(message: SmsMessage) -> list[owners.Link]:
 
 @pytest.fixture
 def asked() -> Iterator[list[list[str]]]:
-    """References of which a judge was asked, by call; those of `news:` that end in an odd number are over."""
+    """The references in each call of an owner's function, which keeps `news:` messages with an even number."""
     calls: list[list[str]] = []
 
     def worth(messages: Collection[owners.Referenced]) -> set[int]:
@@ -47,14 +47,14 @@ def test_each_app_is_asked_once_for_its_own(asked: list[list[str]]) -> None:
     assert asked == [["news:1", "news:2", "news:4"]]
 
 
-def test_what_nobody_judges_asks_nobody(asked: list[list[str]]) -> None:
+def test_messages_without_an_owner_are_worth_sending(asked: list[list[str]]) -> None:
     messages = [text(None), text("other:1")]
     assert owners.worth_sending(messages) == {message.pk for message in messages}
     assert owners.worth_sending([]) == set()
     assert asked == []
 
 
-def test_an_app_that_fails_loses_no_text(caplog: Any) -> None:
+def test_an_owner_that_fails_loses_no_message(caplog: Any) -> None:
     def broken(messages: Collection[owners.Referenced]) -> set[int]:
         raise RuntimeError("no answer")
 
@@ -65,7 +65,7 @@ def test_an_app_that_fails_loses_no_text(caplog: Any) -> None:
     owners.register("news", no_links)
 
 
-def test_a_resend_leaves_out_what_is_over(sandbox: Sandbox, asked: list[list[str]], monkeypatch: Any) -> None:
+def test_a_resend_skips_messages_no_longer_wanted(sandbox: Sandbox, asked: list[list[str]], monkeypatch: Any) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 3)
     messages = [text(f"news:{number}", phone=f"+25677200000{number}") for number in range(7)]
     even = [message.pk for message in messages[::2]]

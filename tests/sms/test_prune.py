@@ -1,4 +1,4 @@
-"""What is deleted, what is emptied, and what must stay."""
+"""Pruning: rows that are deleted, texts that are erased, and rows that are kept."""
 
 import threading
 from datetime import timedelta
@@ -38,7 +38,7 @@ def left() -> set[int]:
     return set(SmsMessage.objects.values_list("pk", flat=True))
 
 
-def test_old_rows_go_and_the_counts_stay(monkeypatch: Any) -> None:
+def test_old_rows_are_deleted_and_counts_kept(monkeypatch: Any) -> None:
     monkeypatch.setattr(maintenance, "BATCH", 3)
     for _ in range(10):
         text(91)
@@ -50,14 +50,14 @@ def test_old_rows_go_and_the_counts_stay(monkeypatch: Any) -> None:
     assert "Deleted 0 " in prune()
 
 
-def test_what_is_still_to_be_sent_stays() -> None:
+def test_unsent_messages_are_kept() -> None:
     stay = {text(200, status=status).pk for status in ("queued", "sending")}
     prune("--days", "0")
     assert left() == stay
     assert set(SmsMessage.objects.values_list("text", flat=True)) == {"hello"}
 
 
-def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) -> None:
+def test_texts_are_erased_before_rows_are_deleted(monkeypatch: Any, sandbox: Sandbox) -> None:
     monkeypatch.setattr(maintenance, "BATCH", 2)
     old = [text(31, status="failed", text="see http://x/g/t?pt=tok", holds_link=True) for _ in range(5)]
     young = text(29)
@@ -67,7 +67,7 @@ def test_texts_are_emptied_before_rows_go(monkeypatch: Any, sandbox: Sandbox) ->
     }
     young.refresh_from_db()
     assert young.text == "hello"
-    # There is nothing left to send again.
+    # An erased message cannot be resent.
     assert outbox.resend(SmsMessage.objects.all(), "operator") == []
     assert "erased the content of 0 " in prune()
 
@@ -158,7 +158,7 @@ def test_a_project_without_links_of_its_own(settings: Any) -> None:
     assert (message.text, message.holds_link) == ("pt=no-credential-here", False)
 
 
-def test_a_text_that_somebody_holds_waits_for_the_next_time() -> None:
+def test_a_locked_row_is_skipped_until_the_next_run() -> None:
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("needs row locks")
     held, free = (text(0.5, status="sent", text="pt=a-live-token", holds_link=True) for _ in range(2))
@@ -179,7 +179,7 @@ def test_a_text_that_somebody_holds_waits_for_the_next_time() -> None:
     assert (free.holds_link, held.holds_link) == (False, True)
 
 
-def test_queue_sms_marks_what_holds_a_link_and_counts_its_segments(sandbox: Sandbox) -> None:
+def test_queue_sms_marks_links_and_counts_segments(sandbox: Sandbox) -> None:
     with_link = outbox.queue_sms("0772123456", "Play here: http://x/g/t?pt=tok")
     without = outbox.queue_sms("0772123457", "x" * 161)
     assert (with_link.holds_link, with_link.segments) == (True, 1)

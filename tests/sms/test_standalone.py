@@ -1,4 +1,4 @@
-"""The `sms` app in a project that has nothing else of ours, and no environment."""
+"""The `sms` app alone in a project, without settings from the environment."""
 
 import subprocess
 import sys

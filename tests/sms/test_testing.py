@@ -1,4 +1,4 @@
-"""What the app gives to the tests of other projects."""
+"""The test helpers for other projects."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from sms.testing import Sandbox, Texts, assert_texted, texts
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_texts_are_those_of_the_block() -> None:
+def test_texts_holds_the_messages_of_the_block() -> None:
     with texts():
         queue_sms("0772123456", "before")
     with texts() as sent:
@@ -28,7 +28,7 @@ def test_texts_are_those_of_the_block() -> None:
     assert "greeting to +256772123456, sent: 'one'" in repr(sent)
 
 
-def test_what_is_rolled_back_was_not_texted() -> None:
+def test_a_rolled_back_message_was_not_texted() -> None:
     with texts() as sent:
         with transaction.atomic():
             queue_sms("0772123456", "never")
@@ -48,21 +48,21 @@ def test_assert_texted(sms_texts: Texts) -> None:
             assert_texted("0772123456", text, kind=kind)
 
 
-def test_a_text_that_failed_is_no_text(sms_sandbox: Sandbox) -> None:
+def test_a_failed_message_does_not_count(sms_sandbox: Sandbox) -> None:
     sms_sandbox.faults(send="400")
     queue_sms("0772123456", "refused")
     with pytest.raises(AssertionError, match=r"was not texted: failed. DMark refuses the message"):
         assert_texted("0772123456", "refused")
 
 
-def test_a_text_while_sms_is_off_is_no_text() -> None:
+def test_a_disabled_message_does_not_count() -> None:
     queue_sms("0772123456", "off")
     with pytest.raises(AssertionError, match="was not texted: disabled"):
         assert_texted("0772123456", "off")
 
 
 @pytest.mark.django_db(transaction=False)
-def test_within_a_transaction_that_never_ends_it_waits(sms_texts: Texts) -> None:
+def test_a_message_in_an_open_transaction_waits(sms_texts: Texts) -> None:
     queue_sms("0772123456", "waits for its commit")
     assert sms_texts[0].status == "queued"
     assert_texted("0772123456", "waits for its commit")

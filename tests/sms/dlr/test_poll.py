@@ -1,4 +1,4 @@
-"""Asking for reports that never came."""
+"""Polling for missing delivery reports."""
 
 from datetime import timedelta
 from io import StringIO
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def sent(minutes: float = 5, **values: Any) -> SmsMessage:
-    """A text that DMark has taken so long ago, and not reported on."""
+    """A message accepted this long ago, without a report."""
     message = queue_sms("0772123456", "hello")
     values = {"sent_at": timezone.now() - timedelta(minutes=minutes), **values}
     SmsMessage.objects.filter(pk=message.pk, status="sent").update(**values)
@@ -26,7 +26,7 @@ def sent(minutes: float = 5, **values: Any) -> SmsMessage:
 
 
 def says(sandbox: Sandbox, word: str) -> None:
-    """What the sandbox answers when it is asked for any of the texts it has."""
+    """Set the sandbox's response to polls for all its messages."""
     for received in sandbox.server.state.messages:
         received.status = word
 
@@ -38,7 +38,7 @@ def poll_dlr(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(("word", "end"), [("DELIVERED", "delivered"), ("FAILED", "undelivered"), ("PENDING", "sent")])
-def test_what_dmark_says_is_taken(sandbox: Sandbox, word: str, end: str) -> None:
+def test_a_polled_status_is_recorded(sandbox: Sandbox, word: str, end: str) -> None:
     message = sent()
     says(sandbox, word)
     said = poll_dlr()
@@ -49,7 +49,7 @@ def test_what_dmark_says_is_taken(sandbox: Sandbox, word: str, end: str) -> None
     assert "Polled for 1:" in said
 
 
-def test_only_what_is_missing_is_asked_for(sandbox: Sandbox) -> None:
+def test_only_missing_reports_are_polled(sandbox: Sandbox) -> None:
     wanted = sent(3)
     for odd in (sent(1), sent(60 * 25), sent(provider_id="")):
         assert odd.status == "sent"
@@ -71,7 +71,7 @@ def test_oldest_first_and_bounded(sandbox: Sandbox) -> None:
     assert asked == {messages[40].pk, messages[30].pk}
 
 
-def test_one_without_an_answer_does_not_keep_the_others_waiting(sandbox: Sandbox) -> None:
+def test_a_message_without_a_report_does_not_delay_others(sandbox: Sandbox) -> None:
     silent = sent(10)
     assert "Polled for 1:" in poll_dlr()
     assert "Polled for 0:" in poll_dlr()
@@ -82,7 +82,7 @@ def test_one_without_an_answer_does_not_keep_the_others_waiting(sandbox: Sandbox
     assert "Polled for 1:" in poll_dlr()
 
 
-def test_an_answer_that_is_none_moves_nothing(sandbox: Sandbox) -> None:
+def test_an_unreadable_response_changes_nothing(sandbox: Sandbox) -> None:
     sandbox.faults(dlr="404")
     message = sent()
     assert "1 still on the way" in poll_dlr()
@@ -91,7 +91,7 @@ def test_an_answer_that_is_none_moves_nothing(sandbox: Sandbox) -> None:
     assert not SmsEvent.objects.filter(what="report").exists()
 
 
-def test_out_of_reach_it_stops_at_once_and_says_so(sandbox: Sandbox) -> None:
+def test_an_unreachable_provider_ends_the_polling_with_a_message(sandbox: Sandbox) -> None:
     for _ in range(5):
         sent()
     sandbox.faults(dlr="503")
@@ -113,7 +113,7 @@ def test_disabled(settings: Any) -> None:
         poll_dlr()
 
 
-def test_it_can_be_stopped_between_two(sandbox: Sandbox) -> None:
+def test_polling_can_be_stopped_between_two_messages(sandbox: Sandbox) -> None:
     for _ in range(3):
         sent()
     turns = iter([False, True])

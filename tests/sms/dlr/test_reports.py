@@ -1,4 +1,4 @@
-"""Delivery reports: the signed address, every encoding, and moves that only go forward."""
+"""Delivery reports: the signed URL, every encoding, and the rank order of statuses."""
 
 import json
 from typing import Any
@@ -73,14 +73,14 @@ def test_delivered(client: Client, message: SmsMessage, word: Any, how: str) -> 
         (["DELIVERED", "PENDING", "DELIVERED"], "delivered"),
     ],
 )
-def test_moves_only_go_forward(message: SmsMessage, words: list[str], end: str) -> None:
+def test_a_status_never_moves_backwards(message: SmsMessage, words: list[str], end: str) -> None:
     for word in words:
         assert record_report(message.pk, word, "push")
     assert state(message) == end
 
 
 @pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "cancelled", "queued"])
-def test_a_late_delivered_lifts_any_end(message: SmsMessage, status: str) -> None:
+def test_a_late_delivered_overrides_any_final_status(message: SmsMessage, status: str) -> None:
     SmsMessage.objects.filter(pk=message.pk).update(status=status, attempts=0)
     record_report(message.pk, "FAILED", "push")  # of what DMark was never asked for, or waits to be sent again
     assert state(message) == status
@@ -118,14 +118,14 @@ WORDS = "FAILED EXPIRED REJECTED UNDELIV UNDELIVERABLE BLACKLISTED DELETED undel
 
 @pytest.mark.parametrize("word", WORDS)
 def test_every_word_that_ends_it(message: SmsMessage, word: str) -> None:
-    """jookies/jasmin#447: only one word was understood, the others were lost."""
+    """jookies/jasmin#447: only one status word was known, reports with the others were lost."""
     record_report(message.pk, word, "push")
     assert state(message) == "undelivered"
     assert record_report(message.pk, "DELIVRD", "push")
     assert state(message) == "delivered"
 
 
-def test_an_equal_report_leaves_no_new_row(message: SmsMessage) -> None:
+def test_an_equal_report_adds_no_row(message: SmsMessage) -> None:
     for word in ("PENDING", "pending", "DELIVERED", "DELIVERED", "PENDING"):
         record_report(message.pk, word, "push")
     assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [
@@ -139,13 +139,13 @@ def test_an_equal_report_leaves_no_new_row(message: SmsMessage) -> None:
     ("word", "end"), [(1.0, "delivered"), ("x" * 10_000, "sent"), ({"a": 1}, "sent"), (True, "sent")]
 )
 def test_any_word_of_any_type(client: Client, message: SmsMessage, word: Any, end: str) -> None:
-    """alphagov/notifications-api#1613: an unknown status made an error of ours."""
+    """alphagov/notifications-api#1613: an unknown status led to a 500."""
     body = json.dumps({"status": word})
     assert client.post(path(message), body, content_type="application/json").status_code == 200
     assert state(message) == end
 
 
-def test_forged_addresses(client: Client, message: SmsMessage) -> None:
+def test_forged_urls(client: Client, message: SmsMessage) -> None:
     good = path(message)
     other = good.replace(f"/{message.pk}.", f"/{message.pk + 1}.")
     for bad in (good[:-3] + "xx/", other, "/sms/dlr/1/", "/sms/dlr/.x/", "/sms/dlr/x.y/"):
@@ -159,7 +159,7 @@ def test_forged_addresses(client: Client, message: SmsMessage) -> None:
     assert client.post(good, {"status": "DELIVERED"}).status_code == 404
 
 
-def test_a_report_to_an_address_of_before_a_rotation(client: Client, message: SmsMessage, settings: Any) -> None:
+def test_a_url_signed_before_a_key_rotation(client: Client, message: SmsMessage, settings: Any) -> None:
     old, signed_with = path(message), settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another" * 10, [signed_with]
     assert path(message) != old
@@ -169,7 +169,7 @@ def test_a_report_to_an_address_of_before_a_rotation(client: Client, message: Sm
     assert client.post(old, {"status": "DELIVERED"}).status_code == 403
 
 
-def test_no_report_address_where_reports_are_off(message: SmsMessage, settings: Any) -> None:
+def test_no_report_url_if_reports_are_off(message: SmsMessage, settings: Any) -> None:
     settings.SMS_DLR_ENABLED = False
     assert dlr_url(1) == ""
     settings.SMS_DLR_ENABLED = True
@@ -181,7 +181,7 @@ def test_no_report_address_where_reports_are_off(message: SmsMessage, settings: 
 
 
 @pytest.mark.parametrize("secret", ["k" * 50, b"bytes, as Django allows", "another"])
-def test_the_address_is_signed_as_django_signs(settings: Any, secret: "str | bytes") -> None:
+def test_the_url_is_signed_as_django_signs(settings: Any, secret: "str | bytes") -> None:
     settings.SITE_URL, settings.SECRET_KEY = "http://testserver", secret
     for message_id in (1, 2**63 - 1):
         signed = dlr_url(message_id).rstrip("/").rsplit("/", 1)[1]

@@ -1,4 +1,4 @@
-"""The conversation, driven with lists: no socket, no clock."""
+"""Conversations driven with lists: no socket and no clock."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ def config() -> conf.Config:
 
 
 def drive(running: Conversation[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Answer each command from the script; pauses and tokens by themselves. The end, and everything that was wished."""
+    """Answer requests from the script, and pauses and tokens automatically. Return the result and all commands."""
     commands: list[Any] = []
     answers_left = list(script)
     answer: Any = None
@@ -72,23 +72,23 @@ def requests(commands: list[Any]) -> int:
     ("script", "end", "asked"),
     [
         ([TAKEN], "7", 1),
-        # Not written, or refused for the moment: two retries.
+        # Request not written, or refused temporarily: two retries.
         ([UNSENT, UNSENT, TAKEN], "7", 3),
         ([UNSENT, UNSENT, UNSENT], ProviderUnavailable, 3),
         ([(503, ""), UNSENT, (500, "<html>")], ProviderUnavailable, 3),
         ([(429, ""), (429, ""), (429, "")], ProviderUnavailable, 3),
         ([(429, "", "2"), TAKEN], "7", 2),
         ([(429, "", "30")], ProviderUnavailable, 1),
-        # Written and not answered in full: never a second request of its own accord, whatever came before.
+        # Ambiguous: the conversation never repeats it, whatever came before.
         ([CUT], InDoubt, 1),
         ([LATE], InDoubt, 1),
         ([(504, "")], InDoubt, 1),
         ([(503, ""), LATE], InDoubt, 2),
         ([UNSENT, CUT], InDoubt, 2),
-        # Answers that are final.
+        # Final responses.
         ([(400, "{}")], ProviderRejected, 1),
         ([(200, "<html>")], NotDmarks, 1),
-        # A stale token: one fresh one, and all retries once more.
+        # A stale token: one fresh token, and all retries again.
         ([(401, "{}"), TAKEN], "7", 2),
         ([(503, ""), (401, "{}"), (503, ""), (503, ""), TAKEN], "7", 5),
         ([(401, "{}"), (403, "{}")], AuthenticationFailed, 2),
@@ -101,7 +101,7 @@ def test_sending(config: conf.Config, script: list[Any], end: Any, asked: int) -
     assert requests(commands) == len(noted) == asked
 
 
-def test_what_is_asked(config: conf.Config) -> None:
+def test_the_send_request(config: conf.Config) -> None:
     _, commands, _ = send(config, [(401, "{}"), TAKEN], kind="match_found")
     assert [type(command) for command in commands] == [NeedToken, Request, NeedToken, Request]
     assert (commands[0].rejected, commands[2].rejected, commands[1].token, commands[3].token) == (
@@ -123,7 +123,7 @@ def test_pauses_grow(config: conf.Config) -> None:
     assert waited == 2
 
 
-def test_what_an_exchange_keeps(config: conf.Config) -> None:
+def test_the_fields_of_an_exchange(config: conf.Config) -> None:
     _, _, [first, second] = send(config, [(503, "busy"), LATE])
     assert (first.status, first.answer, first.trouble, first.ambiguous, first.ms) == (503, "busy", "provider", False, 3)
     assert (second.status, second.trouble, second.ambiguous, second.ms) == (None, "provider", True, 2000)
@@ -139,7 +139,7 @@ def test_no_further_request_once_the_budget_is_spent(config: conf.Config) -> Non
     assert requests(commands) == 1
 
 
-def test_a_process_that_ends_begins_no_further_request(config: conf.Config) -> None:
+def test_a_stopping_process_sends_no_further_request(config: conf.Config) -> None:
     running = conversation.send(config, "0772123456", "x", "", lambda exchange: None)
     running.send(None)
     running.send(AccessToken("token"))
@@ -162,7 +162,7 @@ UNKNOWN = (404, '{"error": "Account Not Found", "status_code": 404}')
         ("/api/get_token/", [UNKNOWN, (404, "<html>")], AuthenticationFailed, ["/api/", "/v3/api/"]),
         ("/api/get_token/", [(404, ""), (401, "{}")], AuthenticationFailed, ["/api/", "/v3/api/"]),
         ("/api/get_token/", [(401, "{}")], AuthenticationFailed, ["/api/"]),
-        # A token that is asked for twice costs nothing: what was written is asked again.
+        # A repeated token request costs nothing, so an ambiguous one is repeated.
         ("/api/get_token/", [CUT, LATE, GIVES], "/api/get_token/", ["/api/"] * 3),
         ("/api/get_token/", [(200, "<html>")], ProviderUnavailable, ["/api/"]),
     ],
@@ -176,13 +176,13 @@ def test_the_token(config: conf.Config, path: str, script: list[Any], end: Any, 
     assert [found.removesuffix("get_token/") for found in paths] == asked
 
 
-def test_a_report_is_asked_for_by_both_keys_and_again_when_the_answer_is_lost(config: conf.Config) -> None:
+def test_a_report_request_has_both_keys_and_is_repeated_without_a_response(config: conf.Config) -> None:
     script = [LATE, (504, ""), (200, '{"status": "delivered"}')]
     word, commands = drive(conversation.report(config, "0913", lambda exchange: None), script)
     assert word == "DELIVERED"
     assert commands[1].payload == b'{"msg_id": "0913", "msgId": "0913"}'
 
 
-def test_nothing_is_asked_while_sms_is_off(config: conf.Config) -> None:
+def test_no_request_while_sms_is_off(config: conf.Config) -> None:
     with pytest.raises(SmsDisabled):
         next(conversation.send(replace(config, password=""), "0772123456", "x", "", lambda exchange: None))

@@ -1,4 +1,4 @@
-"""Every answer that DMark was seen to give, from its raw body; and each fault over real HTTP."""
+"""Every response that DMark was seen to give, from its raw body, and each fault over real HTTP."""
 
 import gzip
 import json
@@ -77,7 +77,7 @@ def read(reader: Any, status: int, body: str | bytes) -> Any:
         (200, '{"access_token": "tok\\u0000en"}', ProviderUnavailable),
     ],
 )
-def test_token_answers(status: int, body: str, outcome: Any) -> None:
+def test_token_responses(status: int, body: str, outcome: Any) -> None:
     assert read(responses.access_token, status, body) == outcome
 
 
@@ -148,7 +148,7 @@ def test_token_answers(status: int, body: str, outcome: Any) -> None:
         (200, b"\xff\xfe", NotDmarks),
     ],
 )
-def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
+def test_send_responses(status: int, body: str | bytes, outcome: Any) -> None:
     assert read(responses.accepted_id, status, body) == outcome
 
 
@@ -165,7 +165,7 @@ def test_send_answers(status: int, body: str | bytes, outcome: Any) -> None:
         (200, "<html>", ProviderRejected),
     ],
 )
-def test_report_answers(status: int, body: str, outcome: Any) -> None:
+def test_report_responses(status: int, body: str, outcome: Any) -> None:
     assert read(responses.report, status, body) == outcome
 
 
@@ -183,7 +183,7 @@ _KEYS = st.sampled_from(
     st.integers(200, 599),
     st.one_of(st.binary(max_size=200), st.dictionaries(_KEYS, _JSON).map(lambda data: json.dumps(data).encode())),
 )
-def test_no_answer_is_a_surprise(status: int, body: bytes) -> None:
+def test_any_response_gives_a_result_or_a_provider_error(status: int, body: bytes) -> None:
     for reader in (responses.access_token, responses.accepted_id, responses.report):
         outcome = read(reader, status, body)
         if isinstance(outcome, str):
@@ -243,7 +243,7 @@ Attempt = Callable[[], tuple[list[Exchange], Any]]
 
 @pytest.fixture(params=["blocking", "loop"])
 def attempt(request: Any) -> Attempt:
-    """Sends one text, by either driver: the requests that were made, and the id or the error."""
+    """Send one message with either driver. Returns the requests, and DMark's id or the error."""
 
     def one() -> tuple[list[Exchange], Any]:
         exchanges: list[Exchange] = []
@@ -287,7 +287,7 @@ def test_faults_on_token(
     assert (sandbox.token_requests, sandbox.sends) == (tokens, 0)
 
 
-def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox, attempt: Attempt) -> None:
+def test_a_short_fault_is_retried_away(sandbox: Sandbox, attempt: Attempt) -> None:
     sandbox.faults(send="503", send_times=2, token="500", token_times=1)
     exchanges, outcome = attempt()
     assert isinstance(outcome, str)
@@ -296,7 +296,7 @@ def test_a_fault_that_passes_is_not_noticed(sandbox: Sandbox, attempt: Attempt) 
     assert [exchange.status for exchange in exchanges] == [500, 201, 503, 503, 200]
 
 
-def test_a_long_retry_after_is_given_up_at_once(sandbox: Sandbox, attempt: Attempt) -> None:
+def test_a_long_retry_after_is_not_waited_for(sandbox: Sandbox, attempt: Attempt) -> None:
     sandbox.faults(send="429", retry_after=30)
     _, outcome = attempt()
     assert isinstance(outcome, ProviderUnavailable)
@@ -329,7 +329,9 @@ def test_what_is_sent(sandbox: Sandbox) -> None:
     ("body", "outcome"),
     [(gzip.compress(b'{"msg_id": 7}', mtime=0), "7"), (b"\x1f\x8b not gzip at all", None), (b"nor this", None)],
 )
-def test_an_answer_compressed_unasked(settings: Any, body: bytes, outcome: str | None, attempt: Attempt) -> None:
+def test_a_response_compressed_without_request(
+    settings: Any, body: bytes, outcome: str | None, attempt: Attempt
+) -> None:
     with raw_host(body, {"Content-Encoding": "gzip"}) as host:
         settings.SMS_SERVICE_BASE_URL = host.url
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
@@ -354,10 +356,8 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ],
     ids=["head", "length of a chunk", "body"],
 )
-def test_an_answer_drop_by_drop_is_one_that_is_late(
-    settings: Any, at_once: bytes, drop: bytes, attempt: Attempt
-) -> None:
-    """A time-out that begins anew with each byte would hold whoever sends inline for as long as the other end likes."""
+def test_a_response_that_trickles_in_is_a_timeout(settings: Any, at_once: bytes, drop: bytes, attempt: Attempt) -> None:
+    """A timeout that restarts with each byte would let the provider hold an inline sender for any time."""
     settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 0.4, 0.6
     settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
     with dripping_host(at_once, drop) as url:
@@ -368,7 +368,7 @@ def test_an_answer_drop_by_drop_is_one_that_is_late(
     assert [exchange.step for exchange in exchanges if exchange.step == "send"] == ["send"]
 
 
-def test_a_password_in_the_address_goes_along(settings: Any, attempt: Attempt) -> None:
+def test_a_password_in_the_base_url_is_used(settings: Any, attempt: Attempt) -> None:
     with raw_host(b'{"msg_id": 7}', {}) as host:
         settings.SMS_SERVICE_BASE_URL = f"  {host.url.replace('//', '//gate:way@')}/ "
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
@@ -377,7 +377,7 @@ def test_a_password_in_the_address_goes_along(settings: Any, attempt: Attempt) -
     assert set(host.authorizations) == {"Basic Z2F0ZTp3YXk="}
 
 
-def test_nobody_there(sandbox: Sandbox, settings: Any, attempt: Attempt) -> None:
+def test_connection_refused(sandbox: Sandbox, settings: Any, attempt: Attempt) -> None:
     settings.SMS_SERVICE_BASE_URL = "http://127.0.0.1:9"
     exchanges, outcome = attempt()
     assert isinstance(outcome, ProviderUnavailable)
@@ -400,7 +400,7 @@ def test_an_invalid_base_url_is_refused(sandbox: Sandbox, settings: Any, base: s
 def test_no_credentials_go_to_a_base_url_with_a_fragment_or_a_query(
     sandbox: Sandbox, settings: Any, rest: str, attempt: Attempt
 ) -> None:
-    """They were posted to `/` of that host."""
+    """The former code posted them to `/` of that host."""
     settings.SMS_SERVICE_BASE_URL = sandbox.url.replace("//", "//gate:sesame@") + rest
     _, outcome = attempt()
     assert isinstance(outcome, Misdirected)

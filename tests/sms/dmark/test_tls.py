@@ -1,4 +1,4 @@
-"""The texts of players and the credentials go only to a host that proves its name."""
+"""Messages and credentials are sent only to a host with a trusted certificate for its name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["localhost"])
 def host(request: Any, tmp_path: Path, settings: Any) -> Iterator[RawHost]:
-    """A provider whose certificate, which vouches for itself, is made out to the parameter."""
+    """A provider with a self-signed certificate for the host name in the parameter."""
     with tls_host(tmp_path, request.param) as host:
         settings.SMS_SERVICE_BASE_URL = host.url
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
@@ -35,19 +35,19 @@ def trust(monkeypatch: Any, certificate: Path) -> None:
     monkeypatch.setattr(blocking._session(), "verify", str(certificate))
 
 
-def test_a_certificate_that_nobody_vouches_for(host: RawHost) -> None:
+def test_a_self_signed_certificate(host: RawHost) -> None:
     with pytest.raises(ProviderUnavailable, match="SSLCertVerificationError"):
         send()
     assert host.asked == []
 
 
-def test_a_blank_before_the_address_trusts_nobody_either(host: RawHost) -> None:
+def test_a_blank_before_the_url_does_not_turn_verification_off(host: RawHost) -> None:
     with pytest.raises(NoResponse, match="SSLCertVerificationError"):
         blocking.post(Request("send", f" {host.url}/v3/api/send_sms/", b"{}", ""), conf.current())
     assert host.asked == []
 
 
-def test_without_the_trusted_certificates_it_is_tried_later(host: RawHost, monkeypatch: Any) -> None:
+def test_a_missing_certificate_bundle_is_a_temporary_error(host: RawHost, monkeypatch: Any) -> None:
     monkeypatch.setattr(blocking._session(), "verify", "/nowhere/bundle.pem")
     with pytest.raises(ProviderUnavailable, match="OSError"):
         send()

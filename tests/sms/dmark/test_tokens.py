@@ -1,4 +1,4 @@
-"""The token: how long it is kept, who fetches it, who waits."""
+"""The token: its lifetime in the cache, and one fetch for many threads."""
 
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def test_a_rejected_token_is_dropped_only_if_it_is_still_the_cached_one(sandbox:
     assert get(lambda: pytest.fail("the new one is good"), rejected=old) == new
 
 
-def test_a_rejected_token_does_not_stay_when_no_new_one_is_to_be_had(sandbox: Sandbox) -> None:
+def test_a_rejected_token_is_dropped_even_if_no_new_one_is_available(sandbox: Sandbox) -> None:
     old = token(exp=10**10)
     get(lambda: old)
 
@@ -183,9 +183,7 @@ def test_four_processes_of_16_threads_fetch_a_token_each_at_most(sandbox: Sandbo
     assert len(sandbox.inbox()) == 64
 
 
-def test_four_processes_are_told_of_a_failure_by_a_handful_of_requests(
-    sandbox: Sandbox, redis_cache: RedisServer
-) -> None:
+def test_four_processes_learn_of_a_failure_with_few_requests(sandbox: Sandbox, redis_cache: RedisServer) -> None:
     sandbox.faults(token="500", latency_ms=100)
     assert four_processes(redis_cache, sandbox) == ["ProviderUnavailable"] * 64
     assert sandbox.token_requests <= 12

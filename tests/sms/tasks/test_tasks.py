@@ -1,4 +1,4 @@
-"""`SMS_DELIVERY=tasks`: Django's tasks framework carries the texts, and the rows keep it honest."""
+"""`SMS_DELIVERY=tasks`: Django's tasks framework sends the messages, and the rows decide."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_what_may_pass_later_waits_in_its_row(by_tasks: Sandbox) -> None:
 
 
 class Project:
-    """The commands of a project that uses RQ, each in a process of its own."""
+    """Commands of a project that uses RQ, each in its own process."""
 
     def __init__(self, database_url: str, redis: RedisServer, sandbox: Sandbox) -> None:
         self.environment = os.environ | {
@@ -73,7 +73,7 @@ class Project:
         return ended.stdout
 
     def work(self) -> "subprocess.Popen[bytes]":
-        """RQ's worker, as quick as it gets: without a fork for each job."""
+        """Start RQ's worker in its fastest mode, without a fork for each job."""
         options = ("--job-class", "django_tasks_rq.Job", "--worker-class", "rq.SimpleWorker")
         worker = subprocess.Popen(
             [sys.executable, "-m", "django", "rqworker", *options],
@@ -94,14 +94,14 @@ class Project:
 def project(postgres: Postgres, redis_server: RedisServer, sandbox: Sandbox) -> Iterator[Project]:
     made = Project(postgres.create_database(f"tasks_{uuid.uuid4().hex[:8]}"), redis_server, sandbox)
     made.run("migrate", "-v0")
-    # Jobs that were left name rows of another database.
+    # Jobs left by an earlier test name rows of another database.
     Redis.from_url(redis_server.url).flushdb()
     yield made
     made.kill()
 
 
 def queue(count: int) -> str:
-    """Code that queues so many texts in transactions of ten, and says what became of the rows."""
+    """Code that queues `count` messages in transactions of ten and prints the statuses of the rows."""
     return f"""
 from django.db import transaction
 from sms.outbox import queue_sms
@@ -120,7 +120,7 @@ print(sorted(Counter(SmsMessage.objects.values_list("status", flat=True)).items(
 
 
 @pytest.mark.slow
-def test_workers_killed_amid_the_texts_lose_none(project: Project, sandbox: Sandbox) -> None:
+def test_killed_workers_lose_no_message(project: Project, sandbox: Sandbox) -> None:
     sandbox.faults(latency_ms=10)
     project.run("shell", "-v0", "-c", queue(TEXTS))
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_workers_killed_amid_the_texts_lose_none(project: Project, sandbox: Sand
     wait_for(lambda: sandbox.counts()["texts"]["taken"] > TEXTS // 3, seconds=120)
     project.kill()
     assert sandbox.counts()["texts"]["taken"] < TEXTS
-    # Nobody takes the queue up again: the outbox alone has to do.
+    # No RQ worker runs any more: the outbox alone must send the rest.
     wait_for(lambda: project.run("sms_worker", "--once") and _all_sent(project), seconds=90, every=1.0)
     texts = sandbox.counts()["texts"]
     assert texts["different"] == TEXTS

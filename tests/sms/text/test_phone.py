@@ -38,7 +38,7 @@ def test_every_notation_of_a_mobile_number_is_one_number(number: int, prefix: st
     try:
         first = to_e164(f"+256{national}")
     except InvalidPhone:
-        # A prefix that is not given out: then it is refused in every notation.
+        # An unassigned prefix is refused in every notation.
         with pytest.raises(InvalidPhone):
             to_e164(written)
     else:

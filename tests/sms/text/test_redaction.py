@@ -1,4 +1,4 @@
-"""Every path once, then a search of all that was logged, shown and stored for what must not be there."""
+"""Run every path once, then search logs, pages and stored rows for secrets."""
 
 import io
 import json
@@ -33,7 +33,7 @@ FULL_NUMBER = re.compile(r"(?:256|\b0)77[0-9]{7}\b")
 
 @contextmanager
 def listening(lines: io.StringIO, formatter: logging.Formatter) -> Iterator[None]:
-    """Everything that any logger says at the lowest level, as production would format it; Django's SQL included."""
+    """All log output at the lowest level, formatted as in production, Django's SQL included."""
     handler = logging.StreamHandler(lines)
     handler.setFormatter(formatter)
     root, sql = logging.getLogger(), logging.getLogger("django.db.backends")
@@ -107,7 +107,7 @@ def secrets(sandbox: Sandbox, tokens: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("formatter", [ConsoleFormatter, JsonFormatter])
-def test_no_log_line_tells_a_secret_or_a_number(
+def test_no_log_line_holds_a_secret_or_a_number(
     client: Client, sandbox: Sandbox, settings: Any, formatter: type[logging.Formatter]
 ) -> None:
     log = io.StringIO()
@@ -145,7 +145,7 @@ def test_nothing_stored_or_shown_holds_a_secret(client: Client, sandbox: Sandbox
     assert "DMark could not deliver it" in shown
     for secret in secrets(sandbox, tokens):
         assert secret not in shown
-    # What a resend may need is kept until it is delivered or over; then nothing is.
+    # The link is kept for a resend until the message is delivered or expired.
     SmsMessage.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     maintenance.blank_links()
     stored = json.dumps(

@@ -1,4 +1,4 @@
-"""What a text costs."""
+"""The number of SMS that a text takes."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from sms.text.segments import segments
         ("a" * 307, "GSM-7", 307, 3),
         ("€" * 80, "GSM-7", 160, 1),
         ("€" * 81, "GSM-7", 162, 2),
-        # 153 is odd: an escaped character moves whole, and leaves a septet empty.
+        # 153 is odd: an escaped character moves to the next SMS and leaves one septet empty.
         ("a" * 152 + "€" * 77, "GSM-7", 306, 3),
         ("ŋ" * 70, "UCS-2", 70, 1),
         ("ŋ" * 71, "UCS-2", 71, 2),
