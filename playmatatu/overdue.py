@@ -8,10 +8,13 @@ from datetime import timedelta
 from django.db.models import Model, QuerySet
 
 from game.models import Entry
+from payments import refunds
 from payments.models import Payment
 from sms import clock
 
 LATE = timedelta(minutes=1)
+# game_worker announces no refund of an entry that ended longer ago: game/rules/ending.py.
+_ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops there, so that a check costs the same with any number of rows.
 _MOST = 1000
 
@@ -27,11 +30,21 @@ def counts() -> dict[str, int]:
         payment__refund_due=False,
         payment__contested=False,
     )
+    announcements = Entry.objects.filter(
+        status=Entry.Status.EXPIRED,
+        session=None,
+        opened_at__isnull=False,
+        refund_told=False,
+        expires_at__lt=late,
+        expires_at__gt=late - _ANNOUNCED_FOR,
+        payment__in=refunds.due(),
+    )
     requests = Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late)
     polls = Payment.objects.filter(next_ask_at__lt=late)
     return {
         "stakes_to_end": _count(stakes),
         "stakes_to_activate": _count(activations),
+        "refunds_to_announce": _count(announcements),
         "payment_requests": _count(requests),
         "status_polls": _count(polls),
     }

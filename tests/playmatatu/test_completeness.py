@@ -147,15 +147,15 @@ def test_every_command_is_in_the_readme() -> None:
 
 EVENT = re.compile(rf"(?:{'|'.join(APPS)})\.[a-z_]+")
 LEVELS = {"info", "warning", "error", "critical", "exception", "log"}
-# What several files notice, each in its own way, and means the same.
+# Events that several files log, with one meaning.
 SAME = {"sms.cache_down", "sms.database_lost", "sms.worker_error", "payments.database_lost", "payments.swept"}
-SAME |= {"game.text_not_queued", "playmatatu.no_database"}
-# One line a request, whose event names the step.
+SAME |= {"game.text_not_queued", "playmatatu.no_database", "payments.refunded_twice"}
+# One line per request. Its event is the step.
 STEPS = {"sms/dmark/exchange.py": {"sms.token", "sms.send", "sms.report"}}
 
 
 def events() -> dict[str, set[str]]:
-    """Each event with the files that log it."""
+    """Return each event with the files that log it."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for app in APPS:
         for path in sorted((ROOT / app).rglob("*.py")):
@@ -167,7 +167,7 @@ def events() -> dict[str, set[str]]:
                 if not (isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "logger"):
                     continue
                 if call.func.attr in LEVELS:
-                    # What is computed stands somewhere in the same file.
+                    # A computed event is somewhere else in the same file.
                     said = _events(call) or STEPS.get(name) or _events(tree)
                     assert said, f"{name}:{call.lineno} logs without an event"
                     for event in said:
@@ -177,7 +177,7 @@ def events() -> dict[str, set[str]]:
 
 
 def _events(tree: ast.AST) -> set[str]:
-    """The events among a tree's texts, which are not a logger's name."""
+    """Return the events among the strings of a tree, without the names of loggers."""
     loggers = {
         argument
         for call in ast.walk(tree)

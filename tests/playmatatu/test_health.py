@@ -157,7 +157,8 @@ def test_work_that_nobody_does_is_reported_whatever_the_heartbeats_say(
     """camunda-community-hub/pyzeebe#80, opendcs/opendcs#1807: a thread has ended, the process looks healthy."""
     settings.METRICS_TOKEN = "token"
     GameWorker.objects.create(key="a", name="alive")
-    nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "payment_requests": 0, "status_polls": 0}
+    nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "refunds_to_announce": 0}
+    nothing |= {"payment_requests": 0, "status_polls": 0}
     assert health(client) == ("ok", {**health(client)[1], "overdue": {"status": "ok", **nothing}})
     late, now = timezone.now() - timedelta(seconds=61), timezone.now()
     late_entry()
@@ -167,6 +168,9 @@ def test_work_that_nobody_does_is_reported_whatever_the_heartbeats_say(
     late_entry(**awaiting, payment={"status": "SUCCESS", "settled_at": now})
     late_entry(**awaiting, payment={"collection": "due", "start_at": late})
     late_entry(**awaiting, payment={"collection": "asked", "next_ask_at": late})
+    paid = {"status": "SUCCESS", "settled_at": late, "collected_at": late, "place": "in_use"}
+    late_entry(status=Entry.Status.EXPIRED, payment=paid)
+    late_entry(status=Entry.Status.EXPIRED, payment=paid, refund_told=True)
     status, parts = health(client)
     assert status == "degraded"
     assert parts["overdue"] == {"status": "late", **dict.fromkeys(nothing, 1)}

@@ -91,7 +91,7 @@ def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_ass
     for number in range(5):
         queue_sms(f"077212345{number}", "x")
     scrape(client)
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(26):
         scrape(client)
 
 
