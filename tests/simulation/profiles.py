@@ -146,7 +146,8 @@ def slow_cache(world: World, random: Random, until: float) -> None:
     """Redis takes long for each call, or is gone."""
     seconds = random.choice((0.05, 0.6, 1.5))
     world.at(0.0, f"the cache takes {seconds} s a call", setattr, world.cache, "latency", seconds)
-    world.at(until, "the cache is fast", setattr, world.cache, "latency", 0.0005)
+    if random.random() < 0.3:
+        world.at(until, "the cache is fast", setattr, world.cache, "latency", 0.0005)
     if random.random() < 0.4:
         start = random.uniform(0, until / 2)
         world.at(start, "the cache is gone", setattr, world.cache, "gone", True)
@@ -158,7 +159,8 @@ def slow_owner(world: World, random: Random, until: float) -> None:
     """The app behind the messages takes long to say if they are worth sending."""
     seconds = random.choice((0.4, 1.1, 5.0, 8.0))
     world.at(0.0, f"the owner takes {seconds} s", setattr, world, "judge_seconds", seconds)
-    world.at(until, "the owner is fast", setattr, world, "judge_seconds", 0.0)
+    if random.random() < 0.3:
+        world.at(until, "the owner is fast", setattr, world, "judge_seconds", 0.0)
 
 
 @profile

@@ -34,7 +34,7 @@ class Process:
         self.trouble_at = -1e9  # the last fault of its database, or its last suspension
         self.known_clock: Any = None
         self.wrappers: list[Any] = []
-        self.flights: dict[str, Any] = {}
+        self.fetches: dict[str, Any] = {}
         self.statements = self.turns = 0
         self.worker: Any = None
         # Faults of its database: until when it hangs, is gone, or answers slowly; and answers to lose.

@@ -77,8 +77,8 @@ class _Wrappers:
         yield from reversed(self._list())
 
 
-class _Flights:
-    """`access_token._flights`, of the running process."""
+class _Fetches:
+    """`access_token._fetches`, of the running process."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -86,7 +86,7 @@ class _Flights:
     def _dict(self) -> dict[str, Any]:
         task = self._world.scheduler.current
         assert task
-        return task.process.flights
+        return task.process.fetches
 
     def get(self, key: str) -> Any:
         return self._dict().get(key)
@@ -531,8 +531,8 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (sms_cache, "cache", world.cache),
             (sms_cache, "DefaultClient", _Client),
             (sms_cache, "_rest_until", 0.0),
-            (access_token, "_flights", _Flights(world)),
-            (access_token, "_flights_lock", world.runtime.lock()),
+            (access_token, "_fetches", _Fetches(world)),
+            (access_token, "_fetches_lock", world.runtime.lock()),
             (statement_timeout, "_shut_down", lambda connection: world._shut_down(connection)),
             (connection, "connection", raw),
             (connection, "execute_wrappers", _Wrappers(world)),

@@ -1,7 +1,11 @@
 """What the worker needs goes away under it, refuses, or is slow; nothing is lost, nothing sent twice."""
 
+import os
+import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from sms.outbox import queue_sms
 from sms.signals import sms_failed, sms_sent
 from sms.worker.worker import Options, Worker
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
+from tests.sms.worker.test_leases import signal_all
 from tests.system import System
 
 
@@ -42,6 +47,32 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     wait_for(lambda: on_postgres.arrived() == 501, 10)
     wait_for(lambda: on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker") > beat, 60)
     wait_for(lambda: on_postgres.sql("SELECT count(*) FROM sms_smsmessage WHERE holds_link") == [(0,)], 60)
+
+
+def test_a_hung_backend_is_left_and_does_not_delay_the_end(on_postgres: System, tmp_path: Path) -> None:
+    """A stopped backend answers nothing and its kernel acknowledges everything: 45 s without a request, and SIGTERM not
+    done after 40 s."""
+    said = tmp_path / "stderr"
+    with said.open("wb") as file:
+        worker = on_postgres.worker("--poll", "0.2", stderr=file)
+        wait_for(lambda: on_postgres.sql("SELECT 1 FROM sms_smsworker"), 60)
+        listening = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        stopped = {pid for (pid,) in on_postgres.sql(listening)}
+        signal_all(stopped, signal.SIGSTOP)
+        try:
+            on_postgres.queue(50)
+            wait_for(lambda: on_postgres.arrived() == 50, 20)
+            assert "sms.database_hangs" in said.read_text()
+            backends = {pid for (pid,) in on_postgres.sql(listening)} - stopped
+            signal_all(backends, signal.SIGSTOP)
+            stopped |= backends
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+    assert set(on_postgres.texts().values()) == {1}
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
