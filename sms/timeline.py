@@ -25,12 +25,12 @@ class Line(NamedTuple):
 MEANINGS: dict[str, str] = {
     Status.QUEUED: "Waiting to be sent.",
     Status.SENDING: "Being sent at this moment.",
-    Status.UNKNOWN: f"{PROVIDER}'s reply was missing or unclear and there is no delivery report. Ask the player before "
-    "resending: it could arrive twice.",
+    Status.UNKNOWN: f"{PROVIDER}'s reply was missing or unclear and there is no delivery report. Ask the customer "
+    "before resending: it could arrive twice.",
     Status.SENT: f"{PROVIDER} accepted it. The delivery report will show if the phone received it.",
     Status.DELIVERED: "Delivered to the phone.",
     Status.UNDELIVERED: f"{PROVIDER} accepted it, but the network could not deliver it: the phone is off, out of "
-    "reach, or the number is not in use. Check the number with the player, then resend.",
+    "reach, or the number is not in use. Check the number with the customer, then resend.",
     Status.FAILED: "It was not sent. Fix the reason below, then resend.",
     Status.RATE_LIMITED: "It was not sent, because this phone had received the same kind of text a moment before. "
     "Resend it.",

@@ -202,7 +202,7 @@ def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
         (selected - ended.count(), "delivered, on the way, or cancelled"),
         (suppressed, "to a number on the do-not-text list"),
         (ended.count() - suppressed - able, "content erased or link expired"),
-        (able - len(wanted), "no longer relevant: the stake or match is over"),
+        (able - len(wanted), "no longer relevant"),
     ]
     return Preview(
         selected=selected,

@@ -90,7 +90,7 @@ def _banners(snapshot: Snapshot) -> Iterable[Banner]:
         yield Banner(
             "warning",
             "The cache does not answer. Texts are sent, but each process fetches an access token of its own.",
-            "Check REDIS_URL and the Redis server.",
+            "Check the cache server and the setting CACHES.",
             "cache",
         )
     if path := access_token.working_path(config):

@@ -67,7 +67,6 @@ class Sentence(NamedTuple):
 
 
 DMARK = "dmark"
-_LINKS = "Players can still open their match from the page where they staked."
 
 
 def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
@@ -78,11 +77,11 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
         share = sum(one.share * one.texts for one in known) / texts
         names = " and ".join(name(one.network) for one in known)
         text = f"{PROVIDER}: {share:.0%} of the last {texts:,} texts to {names} were late or not delivered."
-        yield Sentence(DMARK, text, f"Several networks at once point to {PROVIDER}, so call {PROVIDER}. {_LINKS}")
+        yield Sentence(DMARK, text, f"Several networks at once point to {PROVIDER}, so call {PROVIDER}.")
         return
     for one in slow:
         text = f"{name(one.network)}: {one.share:.0%} of the last {one.texts:,} texts were late or not delivered."
-        yield Sentence(one.network, text, f"Tell {PROVIDER}. {_LINKS}")
+        yield Sentence(one.network, text, f"Tell {PROVIDER}.")
 
 
 def name(network: str) -> str:

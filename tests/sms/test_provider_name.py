@@ -1,6 +1,7 @@
 """The provider is named in `sms.dmark` and in one constant, so that a second provider is a second package."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,19 @@ def test_no_sentence_elsewhere_names_the_provider() -> None:
         elif path.suffix in (".html", ".txt") and conf.PROVIDER in path.read_text():
             naming.append((name, ""))
     assert naming == [("sms/conf.py", conf.PROVIDER)]
+
+
+# Words of this project, and names of settings that other projects do not have.
+OURS = re.compile(r"\b(stakes?|match(es)?|players?|PlayMatatu|refunds?|REDIS_URL|DATABASE_URL|FRONTEND_URL|make run)\b")
+
+
+def test_no_sentence_names_this_projects_game_or_settings() -> None:
+    naming = [
+        (str(path.relative_to(ROOT)), text)
+        for path in sorted((ROOT / "sms").rglob("*.py"))
+        if not str(path.relative_to(ROOT)).startswith(("sms/sandbox/", "sms/migrations/"))
+        for text in sentences(path)
+        if OURS.search(text)
+    ]
+    naming += [(path.name, "") for path in (ROOT / "sms/templates").rglob("*.html") if OURS.search(path.read_text())]
+    assert naming == []
