@@ -1,4 +1,4 @@
-"""The real parts that the tests talk to: the sandbox over HTTP, Redis, PostgreSQL."""
+"""Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL, a browser."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ from tests.servers import wait_for as wait_for
 
 pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 
-# A busy machine draws slowly; that is no defect of what is tested.
+# On a busy machine hypothesis generates examples slowly, which is no defect of the tested code.
 hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.load_profile("busy")
 
@@ -47,7 +47,7 @@ def _delete_rows(case: TransactionTestCase) -> None:
 TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 
 
-# What starts a process or a browser for a test.
+# Fixtures that start a process or a browser.
 _SLOW = {"postgres", "on_postgres", "browser", "page", "system", "project", "game", "site", "proxy"}
 
 
@@ -66,7 +66,7 @@ def sandbox_server() -> Iterator[Server]:
 
 @pytest.fixture
 def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
-    """SMS enabled, against the sandbox; no reports unless a test orders them, no throttle unless it sets one."""
+    """SMS enabled, with the sandbox as provider. Reports and the rate limit are off unless a test sets them."""
     sandbox_server.state.reset()
     settings.SMS_SERVICE_BASE_URL = sandbox_server.url
     settings.SMS_SERVICE_USERNAME = "operator"
@@ -104,7 +104,7 @@ def clean_cache() -> Iterator[None]:
 
 
 def missing(part: str) -> None:
-    """Skip where a part is not installed; fail where all must be, as in CI."""
+    """Skip the test because a part is not installed. Fail instead if REQUIRE_ALL_PARTS is set, as in CI."""
     if os.environ.get("REQUIRE_ALL_PARTS"):
         pytest.fail(f"{part} is not installed here")
     pytest.skip(f"{part} is not installed here")
@@ -112,7 +112,7 @@ def missing(part: str) -> None:
 
 # --- a browser
 
-# Without these Chromium looks for hosts of its own at every start.
+# Without these Chromium contacts its own hosts at every start.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
 
@@ -154,7 +154,7 @@ def redis_server(redis_server_session: RedisServer) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_cache(redis_server: RedisServer, settings: Any) -> RedisServer:
-    """Django's cache on a real Redis."""
+    """Django's cache in a real Redis."""
     settings.CACHES = caches(redis_server.url)
     cache.clear()
     return redis_server

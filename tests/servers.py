@@ -1,4 +1,4 @@
-"""A Redis and a PostgreSQL of one's own, for the tests and the benchmarks. Knows no Django."""
+"""A private Redis and a private PostgreSQL for the tests and the benchmarks. Independent of Django."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Any, seconds: float = 10.0, every: float = 0.02) -> Any:
-    """The condition's value once it is true; fails when it does not become so."""
+    """Wait until the condition is true and return its value. Raise AssertionError after this time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
@@ -37,7 +37,7 @@ def redis_program() -> str | None:
 
 
 class RedisServer:
-    """A Redis that a test may stop, hang and start again on one port."""
+    """A Redis on one port that a test may stop, suspend and start again."""
 
     def __init__(self, program: str) -> None:
         self.program, self.port = program, free_port()
@@ -80,7 +80,7 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """A throw-away cluster. Tests need none of its writes to outlive the machine; `durable`: as in production."""
+    """A temporary cluster, without fsync unless `durable`."""
 
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self.programs, self.durable = programs, durable
@@ -117,7 +117,7 @@ class Postgres:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
 
     def remove(self) -> None:
-        """Stop it, and leave nothing of it."""
+        """Stop the cluster and delete its files."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,7 +136,7 @@ class Postgres:
                 os.kill(pid, number)
 
     def hang(self) -> None:
-        """Take the processor from it: its kernel still takes connections and bytes, and nobody answers."""
+        """Suspend its processes. The kernel still accepts connections and bytes, and nothing responds."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""The project's settings on embedded parts, whatever the machine's environment and `.env` say."""
+"""The project's settings for tests. The machine's environment and `.env` have no effect."""
 
 import os
 import re
@@ -11,7 +11,7 @@ os.environ["DEBUG"] = "false"
 os.environ["SECRET_KEY"] = "a-key-for-tests-only-" + "x" * 40
 os.environ["MOMO_AUTO_APPROVE"] = "true"
 os.environ["MOMO_CALLBACK_SECRET"] = "callback-secret-for-tests"
-# TEST_DATABASE_URL runs the whole suite on another database, PostgreSQL say.
+# TEST_DATABASE_URL runs the suite on another database, such as PostgreSQL.
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
 
 from playmatatu.settings import *  # noqa: E402, F403
@@ -21,9 +21,9 @@ ALLOWED_HOSTS = ["*"]
 # No thread keeps a connection to a database that the test run deletes.
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Threads of one test must see one database, so it is a file.
+    # A file, so that the threads of a test share one database.
     DATABASES["default"]["TEST"] = {"NAME": f"/tmp/playmatatu-test-{os.getpid()}.sqlite3"}
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Nothing is collected for the tests; WhiteNoise then finds files as it does in development.
+# Static files are not collected for the tests, so WhiteNoise finds them as in development.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = True

@@ -1,4 +1,4 @@
-"""A whole system for the tests of processes: a database of its own, the sandbox, and workers that may be killed."""
+"""A whole system for tests that kill processes: a database of its own, the sandbox and workers."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def _postgres_template(postgres: Postgres) -> str:
 
 
 def sqlite_database(path: Path) -> str:
-    """A migrated database of its own: a copy, since migrating takes seconds."""
+    """Return a migrated database: a copy, because migrating takes seconds."""
     for one in _sqlite_template().parent.iterdir():
         shutil.copy(one, path.with_name(one.name.replace("template.sqlite3", path.name)))
     return f"sqlite:///{path}"
@@ -65,7 +65,7 @@ def postgres_database(postgres: Postgres) -> str:
 
 
 class System:
-    """`database`: migrated already."""
+    """`database` is the URL of a migrated database."""
 
     def __init__(self, database: str, sandbox: Sandbox, **settings: str) -> None:
         self.database, self.sandbox = database, sandbox
@@ -85,7 +85,7 @@ class System:
         )
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Straight to the database; places are `?`."""
+        """Execute SQL without Django. Placeholders are `?`."""
         if self.database.startswith("sqlite"):
             with sqlite3.connect(self.database.removeprefix("sqlite:///"), timeout=20) as lite:
                 rows = lite.execute(statement, values).fetchall()
@@ -96,7 +96,7 @@ class System:
             return cursor.fetchall() if cursor.description else []
 
     def queue(self, count: int, start: int = 0, life: float = 3600, kind: str = "") -> None:
-        """As `queue_sms` does: texts `text <number>` to numbers of their own, and a NOTIFY."""
+        """Queue messages as `queue_sms` does: `text <number>`, each to its own phone number, and one NOTIFY."""
         now = datetime.now(timezone.utc)
         times: list[object] = [now, now, now + timedelta(seconds=life)]
         if self.database.startswith("sqlite"):
@@ -128,7 +128,7 @@ class System:
         return process
 
     def worker_of_money(self) -> "subprocess.Popen[bytes]":
-        """In a process group of its own."""
+        """Start a game_worker in its own process group."""
         return subprocess.Popen(
             [sys.executable, "manage.py", "game_worker", "--poll", "0.1"],
             cwd=ROOT,
@@ -138,11 +138,11 @@ class System:
         )
 
     def texts(self) -> Counter[str]:
-        """How often each text has come to the phones."""
+        """Return how often each text has arrived at the phones."""
         return Counter(item["text"] for item in self.sandbox.inbox())
 
     def arrived(self) -> int:
-        """How many texts have come, however often: without reading the inbox."""
+        """Return the number of different texts that have arrived, without reading the inbox."""
         return len({message.text for message in self.sandbox.server.state.messages})
 
     def close(self) -> None:

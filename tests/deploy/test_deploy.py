@@ -1,4 +1,4 @@
-"""The files of deploy/: that they fit the project, and that docs/production.md gets there."""
+"""The files of deploy/ fit the project, and docs/production.md leads to a running service."""
 
 import os
 import re
@@ -30,13 +30,13 @@ def test_each_unit_starts_what_exists() -> None:
             assert program == ".venv/bin/gunicorn" or os.access(ROOT / program, os.X_OK), command
 
 
-def test_systemd_takes_the_units() -> None:
+def test_systemd_accepts_the_units() -> None:
     if shutil.which("systemd-analyze") is None:
         missing("systemd-analyze")
     said = subprocess.run(
         ["systemd-analyze", "verify", *UNITS], capture_output=True, text=True, check=False, cwd=DEPLOY
     ).stderr
-    # The programs lie elsewhere here.
+    # The programs are not installed at those paths here.
     assert [line for line in said.splitlines() if "is not executable" not in line] == []
 
 
@@ -134,7 +134,7 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
         again = run(DEPLOY / "restore.sh", dump, "restored")
         assert again.returncode != 0
         assert "is not empty (1 tables)" in again.stderr
-        # A dump that is no dump of this service: the last query fails.
+        # A dump of another application: the last query fails.
         sql.execute("DROP TABLE sms_smsmessage")
         postgres.create_database("other")
         other = run(DEPLOY / "restore.sh", run(DEPLOY / "backup.sh", tmp_path / "more").stdout.strip(), "other")
@@ -164,7 +164,7 @@ def test_the_page_names_every_file() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_carried_out_ends_in_a_match_through_nginx_with_tls() -> None:
+def test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls() -> None:
     redis = redis_program()
     if (
         redis is None
@@ -172,7 +172,7 @@ def test_the_page_carried_out_ends_in_a_match_through_nginx_with_tls() -> None:
         or shutil.which("nginx", path="/usr/sbin:" + os.environ["PATH"]) is None
     ):
         missing("PostgreSQL, Redis or nginx")
-    # pytest's own folders let nobody else pass, and PostgreSQL runs as somebody else.
+    # PostgreSQL runs as another user, who may not enter pytest's own folders.
     folder = Path(tempfile.mkdtemp(prefix="playmatatu-trial-"))
     kept = {
         name: value

@@ -1,4 +1,4 @@
-"""The API as a whole: its description, never a 500, the limits, the calls of a web page."""
+"""The API as a whole: its description, no 500, its limits, and the requests of a web page."""
 
 import json
 from typing import Any
@@ -67,7 +67,7 @@ def test_guessing_codes_is_limited(client: Client, settings: Any) -> None:
     refused = guess()
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
-    # Another address is not to blame, whatever it writes before its proxy's entry.
+    # The limit is for one address. Entries that a client puts before its proxy's entry change nothing.
     headers["X-Forwarded-For"] = "1.2.3.4, 5.6.7.8"
     assert guess().status_code == 404
 
@@ -100,13 +100,13 @@ schema = schemathesis.openapi.from_wsgi("/api/openapi.json", application)
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_the_api_keeps_its_own_description(case: Any) -> None:
-    # A schema cannot say what a Ugandan number is in any notation, so it cannot foretell what is refused.
+    # A schema cannot describe every notation of a Ugandan number, so it cannot predict which are refused.
     excluded = [positive_data_acceptance, negative_data_rejection] if case.method == "POST" else []
     case.call_and_validate(excluded_checks=excluded)
 
 
 def test_an_existing_frontend(client: Client, sandbox: Sandbox) -> None:
-    """The order and the fields in which a web page calls."""
+    """The requests of an existing web page, with their order and fields."""
     placed = post(
         client,
         phone_number="256772000001",

@@ -1,4 +1,4 @@
-"""The JSON API's manners: what every address of it answers to bad, odd and hostile requests."""
+"""The JSON API's responses to malformed, odd and hostile requests, for every address."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def debug(request: Any, settings: Any) -> bool:
 
 
 def sentence(answer: Any, code: int) -> str:
-    """The one clear sentence of a refusal."""
+    """Return the sentence of an error response."""
     assert answer.status_code == code, answer.content[:500]
     assert answer["Content-Type"].startswith("application/json")
     body = answer.json()
@@ -42,7 +42,7 @@ def sentence(answer: Any, code: int) -> str:
 )
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
 def test_an_unknown_address(debug: bool, path: str, method: str) -> None:
-    # Strict about CSRF, as a real site is: the refusal must be ours, not Django's page about cookies.
+    # With CSRF checks, as on a real site: the error must be ours and not Django's page about cookies.
     client = Client(enforce_csrf_checks=True)
     sentence(getattr(client, method)(path), 404)
 
@@ -67,7 +67,7 @@ def test_a_method_that_a_get_address_does_not_take(client: Client, path: str, me
 
 @pytest.mark.parametrize("path", ["/api/docs", "/api/openapi.json"])
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
-def test_the_docs_are_read_alone(client: Client, path: str, method: str) -> None:
+def test_the_docs_are_read_only(client: Client, path: str, method: str) -> None:
     sentence(getattr(client, method)(path), 405)
 
 
@@ -79,7 +79,7 @@ def test_head_answers_as_get_does(client: Client, path: str) -> None:
     assert head.content == b""
 
 
-def test_options_is_cors_alone(client: Client, settings: Any) -> None:
+def test_options_serves_cors_only(client: Client, settings: Any) -> None:
     settings.CORS_ALLOWED_ORIGINS = ["https://play.example.com"]
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     answer = client.options(STAKE, headers={"Origin": "https://play.example.com", **asked})
@@ -88,10 +88,10 @@ def test_options_is_cors_alone(client: Client, settings: Any) -> None:
     assert "content-type" in answer["Access-Control-Allow-Headers"]
     stranger = client.options(STAKE, headers={"Origin": "https://evil.example.com", **asked})
     assert "Access-Control-Allow-Origin" not in stranger
-    # A refusal must be readable for the frontend too, or it could not show the sentence.
+    # The frontend must be able to read an error too, to show its sentence.
     refused = client.post(STAKE, b"{", content_type="application/json", headers={"Origin": "https://play.example.com"})
     assert refused["Access-Control-Allow-Origin"] == "https://play.example.com"
-    # No cookies for authority: no origin may send them along.
+    # No origin may send cookies.
     assert "Access-Control-Allow-Credentials" not in refused
 
 
@@ -112,7 +112,7 @@ def test_json_with_a_charset_or_capitals(client: Client, content_type: str) -> N
     assert answer.json()["display_name"] == "Ŋŋ 🎲"
 
 
-def test_64_kib_and_no_more(client: Client) -> None:
+def test_a_body_may_have_64_kib(client: Client) -> None:
     body = json.dumps({"phone_number": ALICE, "stake_amount": 1000}).encode()
     assert client.post(STAKE, body.ljust(65536), content_type="application/json").status_code == 200
     sentence(client.post(STAKE, body.ljust(65537), content_type="application/json"), 413)
@@ -145,7 +145,7 @@ def test_64_kib_and_no_more(client: Client) -> None:
         b'{"stake_amount": {"\\u0000": ["\\ud800"]}, "phone_number": "0772000001"}',
     ],
 )
-def test_a_body_that_is_no_stake(client: Client, raw: bytes, settings: Any) -> None:
+def test_a_body_without_a_valid_stake(client: Client, raw: bytes, settings: Any) -> None:
     assert "body" in sentence(client.generic("POST", STAKE, raw, CONTENT_TYPE="application/json"), 400) or raw[0] == 123
     proof = {"X-Callback-Secret": settings.MOMO_CALLBACK_SECRET}
     sentence(client.generic("POST", CALLBACK, raw, CONTENT_TYPE="application/json", headers=proof), 400)
@@ -195,7 +195,7 @@ def test_line_breaks_and_tabs_are_refused_in_names_and_codes(client: Client, fie
     assert list(answer.json()["fields"]) == [field]
 
 
-def test_true_is_no_stake_of_one_shilling(client: Client, settings: Any) -> None:
+def test_true_is_not_one_shilling(client: Client, settings: Any) -> None:
     settings.MIN_STAKE_AMOUNT = 1
     sentence(post(client, phone_number=ALICE, stake_amount=True), 400)
     sentence(post(client, phone_number=ALICE, stake_amount=1.0), 400)
@@ -225,13 +225,13 @@ def test_control_characters_in_the_address_of_a_page(client: Client, path: str) 
 
 
 @pytest.mark.parametrize("token", ["%ff", "%ED%A0%80", "..", "é", "1", "1.", ".", "-1.x", "1.1.1", "x" * 5000])
-def test_odd_tokens_are_unknown_ones(client: Client, token: str) -> None:
+def test_malformed_tokens_are_unknown(client: Client, token: str) -> None:
     answer = client.get(f"{STATUS}?queue_token={token}")
     assert (answer.status_code, answer.json()["status"]) == (200, "not_found")
     assert client.get(f"/api/v1/game/{token}").status_code == 404
 
 
-def test_a_newline_in_an_unknown_field_is_nobodys_business(client: Client) -> None:
+def test_a_newline_in_an_unknown_field_is_ignored(client: Client) -> None:
     stake(client, ALICE, note="two\r\nlines\tand a tab")
 
 
@@ -247,7 +247,7 @@ def test_empty_and_null_count_as_absent(client: Client) -> None:
         assert answer.json()["fields"]["phone_number"] == "phone_number is required."
 
 
-def test_what_breaks_inside_is_json_too(monkeypatch: Any, debug: bool) -> None:
+def test_an_internal_error_is_json(monkeypatch: Any, debug: bool) -> None:
     monkeypatch.setattr("game.api.routes.place", lambda stake: 1 / 0)
     answer = post(Client(raise_request_exception=False), phone_number=ALICE, stake_amount=1000)
     said = sentence(answer, 500)
@@ -260,7 +260,7 @@ def test_no_cookie_is_set_or_asked_for(client: Client) -> None:
     assert client.get(f"{STATUS}?queue_token={answer.json()['queue_token']}").headers.get("Vary", "").find("Cookie") < 0
 
 
-def test_answers_with_credentials_are_not_kept_by_caches(client: Client) -> None:
+def test_no_cache_stores_a_response_with_credentials(client: Client) -> None:
     placed = post(client, phone_number=ALICE, stake_amount=1000)
     queue_token = placed.json()["queue_token"]
     for answer in (placed, client.get(f"{STATUS}?queue_token={queue_token}")):

@@ -1,4 +1,4 @@
-"""The API behind real servers: what a client in the same process cannot show."""
+"""The API behind a real gunicorn: chunked bodies, connections, hostile requests, the access log."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """A production-like environment without the test settings."""
+    """Return an environment as in production, without the test settings."""
     return {**os.environ, "DJANGO_SETTINGS_MODULE": "playmatatu.settings", "SECRET_KEY": "x" * 60} | {
         "DEBUG": "false",
         "ALLOWED_HOSTS": "127.0.0.1,testserver",
@@ -36,7 +36,7 @@ def log(tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def site(log: Path) -> Iterator[str]:
-    """Gunicorn as in production, on a database of its own."""
+    """Gunicorn as in production, with its own database."""
     folder = log.parent
     # DEBUG: pages are rendered without collected static files.
     env = environment(DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", WEB_CONCURRENCY="1", DEBUG="true")
@@ -82,7 +82,7 @@ def test_head_has_no_body_and_leaves_the_connection_in_order(site: str) -> None:
 
 
 def raw(site: str, request: bytes) -> bytes:
-    """Send these bytes and return all that comes back."""
+    """Send these bytes and return the whole response."""
     host, port = site.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(request)

@@ -1,4 +1,4 @@
-"""The checks of the site, the game and the payments: each finding by its id, with a hint; a good set-up has none."""
+"""System checks of the site, the game and the payments: the id and hint of each, and none for a good set-up."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def found(*, deploy: bool = True, **changes: Any) -> set[str]:
     return {str(check.id) for check in ours}
 
 
-# Django warns of the databases, which are not meant to be overridden; here they are only looked at.
+# Django warns if DATABASES is overridden. Here it is only read.
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 @pytest.mark.parametrize(
     ("changes", "ids"),

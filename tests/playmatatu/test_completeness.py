@@ -76,7 +76,7 @@ def test_every_address_is_public_a_players_or_signed() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("route", SIGNED)
-def test_a_signed_address_refuses_who_has_no_proof(client: Client, settings: Any, route: str) -> None:
+def test_a_signed_address_refuses_requests_without_proof(client: Client, settings: Any, route: str) -> None:
     settings.METRICS_TOKEN = "a-token-of-the-metrics"
     method, path, refusal = SIGNED[route]
     answer = client.generic(method, path, "{}", content_type="application/json")
@@ -84,7 +84,7 @@ def test_a_signed_address_refuses_who_has_no_proof(client: Client, settings: Any
 
 
 @pytest.mark.django_db
-def test_the_admin_is_for_who_has_logged_in(client: Client) -> None:
+def test_the_admin_needs_a_login(client: Client) -> None:
     for path in admin_addresses():
         answer = client.get(path)
         if path == "/admin/login/":

@@ -1,4 +1,4 @@
-"""A site whose database is locked, full, stopped or gone: 503 in seconds, and health answers whatever hangs."""
+"""A site whose database is locked, full, read-only, suspended or gone: 503 in seconds, and health always answers."""
 
 import subprocess
 import sys
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 STAKE = {"phone_number": "0772000001", "stake_amount": 1000}
-# Whatever hangs.
+# Limit on the health check. Seconds.
 SOON = 3
-# Each another, so that a test sees which of them ended the wait.
+# Different values, so that a test sees which of them ended the wait.
 LIMITS = {
     "DATABASE_CONNECT_TIMEOUT": "2",
     "DATABASE_STATEMENT_TIMEOUT": "2.5",
@@ -47,11 +47,11 @@ class Site:
         return time.monotonic() - started, answer
 
     def well(self) -> bool:
-        # 409: the stake of before still waits.
+        # 409: the previous stake is still open.
         return self.stake().status_code in (200, 409) and self.health()[1].json()["parts"]["cache"] == "ok"
 
     def sql(self) -> "psycopg.Connection[Any]":
-        """A connection of the superuser's own, whom no limit holds."""
+        """Connect as the superuser, to whom no limit applies."""
         return psycopg.connect(f"{self.postgres.url}/site")
 
 
@@ -286,7 +286,7 @@ def test_a_database_that_hangs(site: Site) -> None:
         started = time.monotonic()
         for thread in threads:
             thread.start()
-        # Among more requests than there are threads, as soon as the first of them have found out.
+        # With more requests than threads, as soon as the first of them have failed.
         wait_for(lambda: answers, 15)
         healths = [site.health() for _ in range(5)]
         for thread in threads:

@@ -1,4 +1,4 @@
-"""Two players in a real browser, from the form to the match, by way of the texts in their inboxes."""
+"""Two players in a real browser, from the form through the SMS in their inboxes to the match."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     bob.fits()
     bob.stake()
     bob.page.get_by_role("heading", name="Your match").wait_for()
-    # The first player's page moves on by itself.
+    # The first player's page follows without a click.
     alice.page.get_by_role("heading", name="Your match").wait_for()
     assert "pt=" not in alice.page.url
 
@@ -64,7 +64,7 @@ def test_a_failed_payment_and_its_retry(browser: Browser, site: str, sandbox: Sa
     settings.MOMO_AUTO_APPROVE = False
     alice = Player(browser, site, "0772000001", "Alice")
 
-    # What the provider would be given when the money is collected.
+    # The provider would get these values if the money was collected.
     placed: list[str] = []
 
     def note(instance: Payment, created: bool, **kwargs: Any) -> None:

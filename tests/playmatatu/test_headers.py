@@ -1,4 +1,4 @@
-"""What every answer tells browsers and caches, and the way to https."""
+"""Headers of every response for browsers and caches, and the redirect to https."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def test_every_answer_limits_what_a_browser_may_do(client: Client, path: str) ->
     "path",
     ["/api/docs", "/api/openapi.json", "/api/", "/api/nothing", "/api/v1/nothing", "/nothing", "/g/x", "/sms/dlr/1.x/"],
 )
-def test_the_docs_and_every_error_are_kept_by_no_cache(client: Client, path: str) -> None:
+def test_no_cache_stores_the_docs_or_an_error(client: Client, path: str) -> None:
     assert "no-store" in client.get(path)["Cache-Control"]
 
 
@@ -37,13 +37,13 @@ def test_the_docs_and_every_error_are_kept_by_no_cache(client: Client, path: str
         ("/g/abc", "/g/abc"),
     ],
 )
-def test_the_way_to_https_repeats_no_credential(client: Client, settings: Any, path: str, target: str) -> None:
+def test_the_redirect_to_https_repeats_no_credential(client: Client, settings: Any, path: str, target: str) -> None:
     settings.SECURE_SSL_REDIRECT = True
     answer = client.get(path)
     assert (answer.status_code, answer["Location"]) == (301, f"https://testserver{target}")
 
 
-def test_where_a_link_in_plain_text_leads(client: Client, settings: Any) -> None:
+def test_a_link_opened_over_http(client: Client, settings: Any) -> None:
     stake(client, ALICE, display_name="Achieng")
     link = stake(client, BOB, display_name="Babirye")["game_link"].removeprefix(settings.FRONTEND_URL)
     settings.SECURE_SSL_REDIRECT = True
@@ -63,7 +63,7 @@ def test_where_a_link_in_plain_text_leads(client: Client, settings: Any) -> None
         (True, True, "max-age=600; includeSubDomains; preload"),
     ],
 )
-def test_hsts_covers_what_it_is_told_to(
+def test_hsts_covers_the_configured_hosts(
     client: Client, settings: Any, subdomains: bool, preload: bool, header: str
 ) -> None:
     settings.SECURE_HSTS_SECONDS = 600

@@ -63,7 +63,7 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
 
 
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
-def test_paused_by_a_hand(client: Client, sandbox: Sandbox, settings: Any, delivery: str) -> None:
+def test_paused_by_an_operator(client: Client, sandbox: Sandbox, settings: Any, delivery: str) -> None:
     settings.SMS_DELIVERY = delivery
     heartbeat.beat("a", timezone.now(), Activity())
     waiting(3)
@@ -98,14 +98,14 @@ def test_the_cache_down(client: Client, sandbox: Sandbox, redis_cache: RedisServ
     assert time.monotonic() - started < 10
 
 
-def test_it_tells_no_secret_and_no_number(client: Client, sandbox: Sandbox) -> None:
+def test_health_shows_no_secret_and_no_number(client: Client, sandbox: Sandbox) -> None:
     queue_sms("0772123456", "x")
     text = client.get("/api/v1/health").content.decode()
     for secret in ("sandbox-password-7341", "772123456"):
         assert secret not in text
 
 
-def test_signs_of_life() -> None:
+def test_heartbeats() -> None:
     started = timezone.now()
     heartbeat.beat("a", started, Activity(1))
     heartbeat.beat("a", started, Activity(7))
@@ -130,7 +130,7 @@ def test_a_late_probe_of_the_token_is_no_refusal() -> None:
     assert sending_status.trouble([], [event], now) == ("", "")
 
 
-def test_a_game_worker_is_needed_where_it_collects(client: Client, collection: Sandbox, settings: Any) -> None:
+def test_a_game_worker_is_needed_if_it_collects(client: Client, collection: Sandbox, settings: Any) -> None:
     assert health(client)[1]["game_worker"] == {"status": "inline", "alive": 0}
     settings.SMS_DELIVERY = "worker"
     assert health(client)[1]["game_worker"] == {"status": "none", "alive": 0}
@@ -151,9 +151,7 @@ def late_entry(**changes: Any) -> Entry:
     return Entry.objects.create(player=player, payment=payment, stake_amount=1000, **values)
 
 
-def test_work_that_nobody_does_is_reported_whatever_the_heartbeats_say(
-    client: Client, sandbox: Sandbox, settings: Any
-) -> None:
+def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sandbox: Sandbox, settings: Any) -> None:
     """camunda-community-hub/pyzeebe#80, opendcs/opendcs#1807: a thread has ended, the process looks healthy."""
     settings.METRICS_TOKEN = "token"
     GameWorker.objects.create(key="a", name="alive")

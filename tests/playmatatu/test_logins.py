@@ -1,4 +1,4 @@
-"""Guessing an operator's password: limited by name and address, whichever process is asked."""
+"""Limits on guessing an operator's password, by name and address, across all processes."""
 
 import threading
 from collections import Counter
@@ -38,14 +38,14 @@ def test_one_name_from_one_address() -> None:
     assert [login("wrong") for _ in range(6)] == [200] * 5 + [429]
     assert login("right") == 429
     assert login("right", name="Operator") == 429
-    # From elsewhere the operator gets in, and what lies more than the window back is forgotten.
+    # The operator can log in from another address, and failures older than the window do not count.
     assert login("right", address=THERE) == 302
     FailedLogin.objects.update(at=timezone.now() - timedelta(seconds=logins.WINDOW_SECONDS + 1))
     assert login("right") == 302
     assert not FailedLogin.objects.exists()
 
 
-def test_a_right_password_forgives_the_slips_before() -> None:
+def test_a_right_password_clears_the_failed_logins() -> None:
     for _ in range(3):
         assert [login("wrong") for _ in range(4)] == [200] * 4
         assert login("right") == 302
@@ -62,7 +62,7 @@ def test_one_name_from_many_addresses() -> None:
     assert login("right", address="198.51.100.1") == 429
 
 
-def test_what_is_refused_does_not_prolong_the_wait() -> None:
+def test_a_refused_login_does_not_prolong_the_wait() -> None:
     assert [login("wrong") for _ in range(5)] == [200] * 5
     FailedLogin.objects.update(at=timezone.now() - timedelta(seconds=logins.WINDOW_SECONDS - 1))
     assert [login("wrong") for _ in range(3)] == [429] * 3
@@ -85,7 +85,7 @@ def test_behind_a_proxy_the_caller_counts(settings: Any) -> None:
     assert through(THERE) == 200
 
 
-def test_many_at_once_get_no_more_tries() -> None:
+def test_concurrent_logins_are_counted() -> None:
     seen: Counter[int] = Counter()
     begin = threading.Barrier(12)
 
@@ -103,7 +103,7 @@ def test_many_at_once_get_no_more_tries() -> None:
     assert seen[200] + seen[429] == 12
 
 
-def test_nothing_typed_is_kept(caplog: Any) -> None:
+def test_no_typed_text_is_stored(caplog: Any) -> None:
     for _ in range(6):
         login("p4ssword-typed", name="s3cret-typed-as-a-name")
     kept = " ".join(str(row) for row in FailedLogin.objects.values_list()) + caplog.text
@@ -115,12 +115,12 @@ def test_nothing_typed_is_kept(caplog: Any) -> None:
 @pytest.mark.parametrize(
     "fields", [{}, {"username": "operator"}, {"password": "x"}, {"username": "a\0b", "password": "x"}]
 )
-def test_an_incomplete_form_is_no_try(client: Client, fields: dict[str, str]) -> None:
+def test_an_incomplete_form_does_not_count(client: Client, fields: dict[str, str]) -> None:
     assert client.post("/admin/login/", fields).status_code == 200
     assert not FailedLogin.objects.exists()
 
 
-def test_a_session_lasts_a_shift(client: Client) -> None:
+def test_a_session_lasts_eight_hours(client: Client) -> None:
     client.post("/admin/login/", {"username": "operator", "password": "right", "next": "/admin/"})
     assert client.cookies["sessionid"]["max-age"] == 8 * 3600
     assert client.session.get_expiry_age() == 8 * 3600

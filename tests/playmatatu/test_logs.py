@@ -1,4 +1,4 @@
-"""No secret, no whole phone number, no player's token in any log line."""
+"""No log line holds a secret, a full phone number or a player's token."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def test_secrets_of_the_settings_are_hidden(settings: Any) -> None:
     assert "pass-word-9" not in redact("the password is pass-word-9!")
 
 
-def test_another_project_names_its_own(settings: Any) -> None:
+def test_another_project_adds_its_own_names(settings: Any) -> None:
     settings.SMS_REDACT = {"links": ["ticket"], "names": ["seat"], "settings": ["VAULT_KEY"]}
     settings.VAULT_KEY = "vault-key-1"
     shown = redact("GET /in?ticket=abc1 Seat: 'row9' pt=mine, with vault-key-1 and access_token=x")
@@ -83,7 +83,7 @@ PIECES = ["pt", "PT", "%3f", "%26", "=", "%3D", ": ", '"', "token", "auth", "que
 
 
 @given(st.lists(st.sampled_from([*PIECES, "at", "em", "_", " ", "&", "opaque9"]), max_size=8).map("".join))
-def test_no_name_slips_past_the_quick_look(text: str) -> None:
+def test_the_quick_check_misses_no_name(text: str) -> None:
     hidden = redaction.rules().keyed.sub(rf"\1{redaction.HIDDEN}", text)
     assert redact(text) == hidden
 
@@ -119,7 +119,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 @pytest.mark.parametrize("char", ["\n", "\r", "\r\n", "\x1b", "\x00", "\x85", "\x9b", "\u2028", "\u2029"], ids=ascii)
-def test_nobody_writes_a_console_line_of_their_own(char: str) -> None:
+def test_no_caller_can_forge_a_console_line(char: str) -> None:
     hostile = f"a{char}12:00:00 INFO sms.delivery: sms.send: all is well"
     made = logging.makeLogRecord({"msg": "refused: %s", "args": (hostile,), "name": "x", "answer": hostile})
     line = ConsoleFormatter().format(made)
@@ -128,7 +128,7 @@ def test_nobody_writes_a_console_line_of_their_own(char: str) -> None:
     assert line.count("all is well") == 2
 
 
-def test_a_traceback_keeps_its_lines_set_in() -> None:
+def test_a_traceback_is_indented() -> None:
     made = record("two\nlines")
     try:
         raise ValueError("x\n12:00:00 INFO forged\r12:00:00 INFO forged")
@@ -140,7 +140,7 @@ def test_a_traceback_keeps_its_lines_set_in() -> None:
     assert all(line.startswith("    ") for line in rest)
 
 
-def test_the_console_says_nothing_twice() -> None:
+def test_the_console_repeats_nothing() -> None:
     facts = {"event": "sms.send", "message_id": 7, "kind": "hint", "phone": "+25677****456", "provider_id": "91"}
     said = "sms.send: 7 (hint) to +25677****456, 200, id 91"
     made = logging.makeLogRecord({"msg": said, "name": "sms.delivery", "http_status": 200, "ms": 12, **facts})

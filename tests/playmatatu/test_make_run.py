@@ -1,4 +1,4 @@
-"""`make run` as a stranger has it: started in a copy, used, stopped."""
+"""`make run` in a fresh copy of the repository: started, used and stopped."""
 
 import os
 import re
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: Any) -> Path:
-    """The tree as it is committed or changed, without what a run has left here; with this Python as its `.venv`."""
+    """Copy the working tree without ignored files, with this Python as its `.venv`."""
     target: Path = tmp_path_factory.mktemp("clone") / "playmatatu"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -90,7 +90,7 @@ def runs(copy: Path) -> Iterator[list[Run]]:
 
 
 def pay(sandbox: str) -> None:
-    """As a tap on the phone that is asked for money."""
+    """Tap "Pay" on the phone with the payment prompt."""
     prompts = wait_for(lambda: requests.get(f"{sandbox}/prompts.json", timeout=5).json())
     answer = requests.post(f"{sandbox}/prompts/{prompts[0]['sp_transaction_id']}", json={"answer": "pay"}, timeout=5)
     assert answer.status_code == 200
@@ -108,7 +108,7 @@ def manage(run: Run, arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_newcomer_s_first_minute(copy: Path, runs: list[Run]) -> None:
+def test_the_first_minute_of_a_visitor(copy: Path, runs: list[Run]) -> None:
     run = Run(copy)
     runs.append(run)
     run.ready()
@@ -140,7 +140,7 @@ def test_a_newcomer_s_first_minute(copy: Path, runs: list[Run]) -> None:
         texts = wait_for(lambda to=number: [text for text in texts_to(sandbox, to) if "Opponent found!" in text])
         assert len(texts) == 1
         assert requests.get(texts[0].split()[-1], timeout=5).status_code == 200
-    # A command on the running site: its ports, its database, its sandbox.
+    # A command uses the ports, the database and the sandbox of the running site.
     sent = manage(run, "send_test_sms 0772000009 --message 'Two words'")
     assert sent.returncode == 0, sent.stderr
     assert texts_to(sandbox, "0772000009") == ["Two words"]
@@ -174,7 +174,7 @@ def test_a_newcomer_s_first_minute(copy: Path, runs: list[Run]) -> None:
         assert secret not in run.output()
 
 
-def test_no_money_is_asked_for_where_every_stake_counts_as_paid(copy: Path, runs: list[Run]) -> None:
+def test_no_payment_is_requested_with_auto_approval(copy: Path, runs: list[Run]) -> None:
     run = Run(copy, MOMO_AUTO_APPROVE="true")
     runs.append(run)
     run.ready()
@@ -186,14 +186,14 @@ def test_no_money_is_asked_for_where_every_stake_counts_as_paid(copy: Path, runs
     assert created["status"] == "private_created"
     counts = requests.get(f"http://127.0.0.1:{run.sandbox}/counts.json", timeout=5).json()
     assert counts["money"]["asked"]["payin"] == {}
-    # The running site's settings are those of a command beside it; afterwards they are the usual ones again.
+    # A command uses the settings of the running site. After the site has stopped it uses the defaults again.
     shown = 'shell -v 0 -c "from django.conf import settings as s; print(s.MOMO_AUTO_APPROVE, s.SITE_URL)"'
     assert manage(run, shown).stdout == f"True http://127.0.0.1:{run.site}\n"
     run.stop()
     assert manage(run, shown).stdout == "False http://127.0.0.1:8000\n"
 
 
-def test_the_workers_do_what_time_brings(copy: Path, runs: list[Run]) -> None:
+def test_the_workers_poll_and_refund(copy: Path, runs: list[Run]) -> None:
     """Without a callback the payment is asked about; nobody comes, so the money is due back, and the payer is told."""
     run = Run(copy, SMS_DELIVERY="worker", QUEUE_EXPIRY_MINUTES="0.05")
     runs.append(run)
@@ -305,11 +305,11 @@ def test_pip_fails(copy: Path, tmp_path: Path, target: str, said: str, words: st
         ('case "$*" in *ensurepip*) exit 1;; esac', "no venv module"),
     ],
 )
-def test_a_python_that_will_not_do(copy: Path, tmp_path: Path, script: str, words: str) -> None:
+def test_an_unsuitable_python(copy: Path, tmp_path: Path, script: str, words: str) -> None:
     fake = tmp_path / "python3"
     fake.write_text(f"#!/bin/sh\n{script}\nexit 0\n")
     fake.chmod(0o755)
-    # Without what a surrounding make hands down, which would add lines of its own.
+    # Without the variables of a surrounding make, which would print lines of their own.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     ended = subprocess.run(
         ["make", "run", f"PYTHON={fake}", "VENV=none"],

@@ -47,7 +47,7 @@ def test_a_right_token_is_needed(client: Client, settings: Any, given: str) -> N
     assert client.post("/metrics").status_code == 405
 
 
-def test_what_it_tells(client: Client, sandbox: Sandbox, settings: Any) -> None:
+def test_the_metrics_of_sms(client: Client, sandbox: Sandbox, settings: Any) -> None:
     settings.METRICS_TOKEN = TOKEN
     queue_sms("0772123456", "x" * 170, kind="match_found")
     sandbox.faults(send="400")
@@ -98,7 +98,7 @@ def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_ass
 def test_money_that_needs_a_person(client: Client, settings: Any, collection: Sandbox) -> None:
     settings.METRICS_TOKEN = TOKEN
     collection.faults(callback="never", payin="500", payin_times=1)
-    doubtful, late, gone = pay("+256772000001"), pay("+256772000002", 2000), pay("+256772000003", 4000)
+    ambiguous, late, gone = pay("+256772000001"), pay("+256772000002", 2000), pay("+256772000003", 4000)
     for payment, first, second in ((late, "FAILED", "SUCCESS"), (gone, "SUCCESS", "FAILED")):
         settle(payment.pk, Payment.Status(first), by="callback")
         settle(payment.pk, Payment.Status(second), by="callback")
@@ -106,7 +106,7 @@ def test_money_that_needs_a_person(client: Client, settings: Any, collection: Sa
     for raw in ("{", '{"transaction_id": "x", "phone_number": "0772000001", "amount": 1, "status": "SUCCESS"}'):
         callback(client, raw.encode())
     told = {name.removeprefix("playmatatu_payments_"): value for name, value in scrape(client).items()}
-    assert doubtful.collection == "in_doubt"
+    assert ambiguous.collection == "in_doubt"
     expected = {"in_doubt": 1, "unresolved": 1, "contested": 2, "refund_due": 1, "refund_due_ugx": 2000}
     expected |= {"to_ask": 0, "asked": 0, "refunds_in_doubt": 0, "callbacks_refused": 1, "callbacks_unreadable": 1}
     assert {name: told[name] for name in expected} == expected

@@ -1,4 +1,4 @@
-"""The money's whole way in a real browser: the stake, the phone that asks, the texts, the match, the refund.
+"""A payment in a real browser: the stake, the payment prompt, the SMS, the match, the refund.
 
 `SCREENSHOTS=folder` keeps pictures at 360 and 1280 px.
 """
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def site(live_server: Any, collection: Sandbox, settings: Any) -> Iterator[str]:
-    """As `make run` has it: inline, with a game worker; DMarkPay's callbacks come back to it."""
+    """A site as in `make run`: inline sending, a game worker, and notifications from DMarkPay."""
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
     settings.DMARK_PAY_TIMEOUT = 10.0
     worker = Worker(0.2, lambda line: None)
@@ -33,7 +33,7 @@ def site(live_server: Any, collection: Sandbox, settings: Any) -> Iterator[str]:
 
 
 class Phones:
-    """The sandbox's page, as somebody looks at it."""
+    """The sandbox's page in the browser."""
 
     def __init__(self, browser: Browser, sandbox: Sandbox) -> None:
         self.page: Page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
@@ -84,7 +84,7 @@ def test_declined_then_paid_then_met(browser: Browser, site: str, collection: Sa
     alice.page.locator("main .state").get_by_text("The request was declined on your phone.").wait_for()
     phones.reads("0772 000 001", "Payment of 5000 UGX failed.")
     picture(alice.page, f"declined-{javascript}")
-    # Once more: the form is as it was filled in.
+    # Second attempt: the form still holds its values.
     alice.page.get_by_role("link", name="Try again").click()
     alice.stake()
     sees(alice, "Confirm 5,000 UGX on your phone")
@@ -108,7 +108,7 @@ def test_declined_then_paid_then_met(browser: Browser, site: str, collection: Sa
     assert alice.complaints == bob.complaints == []
 
 
-def test_paid_and_nobody_came(browser: Browser, site: str, collection: Sandbox, settings: Any) -> None:
+def test_paid_without_an_opponent(browser: Browser, site: str, collection: Sandbox, settings: Any) -> None:
     settings.QUEUE_EXPIRY_MINUTES = 0.05
     settings.SUPPORT_CONTACT = "0800 100 200"
     alice = Player(browser, site, "0772000001", "Alice")

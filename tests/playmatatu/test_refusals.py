@@ -1,4 +1,4 @@
-"""What no page may fall over: NUL in an address, bodies without end, a database that cannot be asked."""
+"""Pages survive NUL in an address, endless bodies and an unavailable database."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def operator(client: Client) -> Client:
 
 
 def admin_addresses() -> Iterator[str]:
-    """Every address of the admin, with a row's id where it has one."""
+    """Yield every address of the admin, with the id 1 for a row."""
 
     def walk(patterns: list[Any], before: str) -> Iterator[str]:
         for entry in patterns:
@@ -85,7 +85,7 @@ def test_a_body_of_unknown_length_that_the_server_has_not_read_is_refused(client
 
 @pytest.mark.parametrize("failure", [OperationalError, InterfaceError])
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_database_that_cannot_be_asked_is_no_fault_of_ours(
+def test_an_unavailable_database_is_answered_503(
     client: Client, monkeypatch: Any, settings: Any, caplog: Any, failure: type[Exception], debug: bool
 ) -> None:
     settings.DEBUG = debug
@@ -110,7 +110,7 @@ def test_a_database_that_cannot_be_asked_is_no_fault_of_ours(
     assert report.status_code == 403
 
 
-def test_a_session_that_cannot_be_read(client: Client, operator: Client, monkeypatch: Any) -> None:
+def test_an_unreadable_session_is_answered_503(client: Client, operator: Client, monkeypatch: Any) -> None:
     def away(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("too many clients")
 

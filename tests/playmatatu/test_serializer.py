@@ -1,4 +1,4 @@
-"""What lies in Redis: JSON, and nothing that is run when it is read."""
+"""Redis holds JSON, and reading it runs no code."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ from tests.game_helpers import ALICE, BOB, post, stake
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_all_that_we_keep_there_is_json(
+def test_every_value_in_redis_is_json(
     client: Client, sandbox: Sandbox, redis_cache: RedisServer, settings: Any
 ) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
@@ -37,7 +37,7 @@ class Bomb:
         return (pytest.fail, ("a pickle was read",))
 
 
-def test_a_pickle_counts_as_nothing(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
+def test_a_pickle_counts_as_missing(sandbox: Sandbox, redis_cache: RedisServer, settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS = 30
     queue_sms("0772123456", "one")
     there = redis.Redis.from_url(redis_cache.url, decode_responses=True)

@@ -1,4 +1,4 @@
-"""Settings from the environment: what start-up says, and that the example lists them all."""
+"""Settings from the environment: errors at start-up, and a complete example."""
 
 import os
 import re
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     names = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     clean = {key: value for key, value in os.environ.items() if key not in names}
-    # An empty value wins over a `.env` that may lie here.
+    # An empty value takes precedence over a `.env` in this folder.
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -158,7 +158,7 @@ def test_a_missing_callback_secret_is_an_error_of_plain_check() -> None:
     assert manage("check", DEBUG="true").returncode == 0
 
 
-def test_values_are_read_as_they_stand() -> None:
+def test_values_are_read_without_interpretation() -> None:
     code = "from django.conf import settings as s; print(s.SMS_SERVICE_PASSWORD, s.FRONTEND_URL, s.SITE_URL, s.DEBUG)"
     shown = manage(
         "shell", "-v0", "-c", code, DEBUG="true", SMS_SERVICE_PASSWORD="$ecret", FRONTEND_URL="https://a.example/"

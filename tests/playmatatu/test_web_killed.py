@@ -1,4 +1,4 @@
-"""`kill -9` of the web process under load: what was committed has its texts, whatever was under way."""
+"""`kill -9` of the web process under load: every committed change gets its messages."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from tests.conftest import Postgres, Sandbox, free_port, wait_for
 from tests.system import System, postgres_database
 
 ROOT = Path(__file__).parents[2]
-# STAKES=1000 for a long look; that many take some minutes.
+# STAKES=1000 makes it a longer test, of some minutes.
 STAKES = int(os.environ.get("STAKES", "150"))
 
 
 class Load:
-    """Players who stake, invite and pay without a pause, from a few threads."""
+    """Players who stake, invite and pay without a pause, in a few threads."""
 
     def __init__(self, site: str, paid: bool) -> None:
         self.site, self.paid = site, paid
@@ -82,7 +82,9 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
 @pytest.mark.parametrize("paid", [False, True])
-def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandbox, delivery: str, paid: bool) -> None:
+def test_every_committed_change_has_its_messages(
+    postgres: Postgres, sandbox: Sandbox, delivery: str, paid: bool
+) -> None:
     system = System(postgres_database(postgres), sandbox)
     system.environment |= {
         "SMS_DELIVERY": delivery,
@@ -109,7 +111,7 @@ def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandb
             kill(server)
     finally:
         load.stop()
-    # A payment whose text a crash kept back would be told by this, as cron does.
+    # As cron does: this queues the message of a payment whose process crashed before.
     system.manage("expire_queue")
     out = system.manage("shell", "-v0", "-c", AUDIT).stdout
     audit = json.loads(out[out.index("AUDIT") + 6 :])
@@ -121,14 +123,14 @@ def test_every_committed_change_has_its_texts(postgres: Postgres, sandbox: Sandb
         return set(system.counts()) <= {"sent", "expired"}
 
     wait_for(drained, 60, every=1.0)
-    # Twice at most what one kill can leave in flight: a request in each of the threads.
+    # Each kill duplicates at most the requests in flight, one in each thread.
     texts = sandbox.counts()["texts"]
     assert texts["taken"] - texts["different"] <= 2 * 8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
-def test_no_stake_is_asked_for_twice_and_none_forgotten(postgres: Postgres, sandbox: Sandbox, delivery: str) -> None:
+def test_every_stake_is_requested_exactly_once(postgres: Postgres, sandbox: Sandbox, delivery: str) -> None:
     port = free_port()
     system = System(
         postgres_database(postgres),
@@ -170,7 +172,7 @@ def test_no_stake_is_asked_for_twice_and_none_forgotten(postgres: Postgres, sand
         load.stop()
         end()
     assert kills >= 4
-    # Time passes: what the dead had begun is in doubt, and what they had not is asked for by whoever comes next.
+    # Time passes. Requests that a killed process had begun are ambiguous. Those that it had not begun are made now.
     system.sql("UPDATE payments_payment SET start_at = start_at - interval '1 hour' WHERE collection = 'asking'")
     system.manage("expire_queue")
     states = dict(system.sql("SELECT transaction_id, collection FROM payments_payment"))
@@ -178,15 +180,15 @@ def test_no_stake_is_asked_for_twice_and_none_forgotten(postgres: Postgres, sand
     assert set(states.values()) <= {"asked", "in_doubt"}
     assert set(asked.values()) == {1}
     assert set(asked) <= set(states)
-    doubtful = {name for name, state in states.items() if state == "in_doubt"}
-    assert set(states) - doubtful <= set(asked)
-    # A request in each thread of the site, or of the worker, at each kill.
-    assert len(doubtful) <= kills * 2 * 16
-    # The players pay: what was in doubt and had arrived after all comes to light by the provider's notice.
+    ambiguous = {name for name, state in states.items() if state == "in_doubt"}
+    assert set(states) - ambiguous <= set(asked)
+    # At most one request in each thread of the site or the worker for each kill.
+    assert len(ambiguous) <= kills * 2 * 16
+    # The players pay. The provider's notification settles ambiguous requests that had arrived.
     begin()
     try:
         wait_for(lambda: _alive(port), 30)
-        arrived = sorted(doubtful & set(asked))[:20] + sorted(set(states) - doubtful)[:5]
+        arrived = sorted(ambiguous & set(asked))[:20] + sorted(set(states) - ambiguous)[:5]
         for name in arrived:
             assert sandbox.tap(name, "pay") == 200
         places = ", ".join("?" * len(arrived))
