@@ -32,7 +32,7 @@ def main() -> None:
 def play(browser: Browser) -> tuple[list[bytes], bytes]:
     """Play from the form to the match; return pictures of the pages, and one of the phones with a payment prompt."""
     alice, bob, carol = player(browser), player(browser, dark=True), player(browser)
-    phones = browser.new_context(viewport={"width": 1280, "height": 680}).new_page()
+    phones = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     phones.goto(SANDBOX)
     fill(carol, "/", "0782 000 003", "Carol", "1000", "Anyone")
     carol.get_by_role("button", name="Pay").click()
@@ -64,7 +64,7 @@ def play(browser: Browser) -> tuple[list[bytes], bytes]:
 
 def story(browser: Browser, path: Path) -> None:
     """Play a match once more and film the page beside the phones of both players."""
-    alice, bob = player(browser, height=500), player(browser, height=500)
+    alice, bob = player(browser, height=560), player(browser, height=500)
     phones = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     phones.goto(SANDBOX)
     story = Story(phones, "0772 000 011", "0752 000 012")

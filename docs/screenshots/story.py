@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page
 
 _GAP, _CAPTION = 16, 52
-_PAGE, _PHONE = (360, 500), (290, 500)
-_COLORS = 96  # few, so that 20 seconds stay under 1.5 MB
+_PAGE, _PHONE = (360, 560), (300, 560)
+_COLORS = 200  # few, so that 20 seconds stay under 1.5 MB
 
 
 class Story:
@@ -51,7 +51,7 @@ class Story:
         region = self._phones.get_by_role("region", name=number)
         if region.count() == 0:
             draw = ImageDraw.Draw(column)
-            draw.rounded_rectangle((0, 0, _PHONE[0] - 1, 470), radius=36, outline="#74857b", width=2)
+            draw.rounded_rectangle((0, 0, _PHONE[0] - 1, 540), radius=36, outline="#74857b", width=2)
             draw.text((_PHONE[0] / 2, 40), number, fill="#52605a", font=ImageFont.load_default(18), anchor="mm")
             return column
         picture = _picture(region.screenshot())

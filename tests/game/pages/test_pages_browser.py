@@ -15,7 +15,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
-from payments.models import Payment
+from payments.models import MatchResult, Payment
 from payments.settlement import settle
 from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
@@ -109,7 +109,7 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
     settings.SUPPORT_CONTACT, settings.TERMS_URL, settings.MIN_AGE = "0800 100 100", "https://example.com/terms", 25
     settings.COMMISSION_FLAT, settings.MOMO_AUTO_APPROVE = 500, True
     collection.faults(callback="never")
-    private = stake(Client(), "0772000010", 3000, create_private=True, display_name="Alice")
+    private = stake(Client(), "0772000010", 3000, create_private=True, invite_phone="0772000015", display_name="Alice")
     gone = stake(Client(), "0772000014", 3000, create_private=True)
     Entry.objects.filter(match_code=gone["match_code"]).update(expires_at="2026-01-01T00:00:00Z")
     waiting = placed(phone_number="0772000011", opponent="friend", invite_phone="0772000012")
@@ -124,6 +124,19 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
     ended = Session.objects.get(token=over["game_token"])
     ended.expires_at -= timedelta(days=1)
     ended.save()
+    won = placed(phone_number="0772000022", stake_amount="8000")
+    placed(phone_number="0772000023", stake_amount="8000")
+    first, second = Payment.objects.order_by("-pk")[:2]
+    MatchResult.objects.create(
+        key="won",
+        first=second,
+        second=first,
+        outcome="win",
+        winner=second,
+        prize="payable",
+        recorded_by="game server",
+        recorded_at=timezone.now(),
+    )
     settings.MOMO_AUTO_APPROVE = False
     ringing = placed(phone_number=CAROL)
     silent = placed(phone_number="0772000030")
@@ -154,6 +167,7 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
         "match": (own_match, cookies_of(player)),
         "match-foreign": (match, {}),
         "match-over": (f"/g/{over['game_token']}", {}),
+        "match-won": won,
         "wrong-link": (f"{match}?pt=wrong", {}),
         "link": ("/link?asked", {}),
         "no-page": ("/nowhere", {}),
