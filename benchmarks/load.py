@@ -1,44 +1,53 @@
-"""The whole house under load: players who stake, pay and join, over HTTP; then whether each event had its one text.
+"""The whole service under load: players who stake, pay, poll and join, over HTTP; then an audit of what they got.
 
-    python -m benchmarks.load                        # a minute, 16 players, one process of each sort
+    python -m benchmarks.load                        # a minute, 16 players, one process of each kind
+    python -m benchmarks.load --players 8 --against af69b05 --rounds 3
     python -m benchmarks.load --money dmarkpay       # paid on the sandbox's phones, not by signed callbacks
     python -m benchmarks.load --seconds 600 --sites 3 --workers 4 --game-workers 2 --kill-every 5 --hosts
 
-Starts PostgreSQL (`fsync` on), Redis, the sandbox, sites and workers itself, on this machine alone. `--hosts`: each
-site and worker gets a host's name and a clock of its own, as root. `--kill-every`: each so
-many seconds one of them is ended by SIGKILL and begun anew. It ends with 1 where anything was lost, refused or asked
-twice.
+Starts PostgreSQL (`fsync` on), Redis, the sandbox, sites and workers on this machine. Delivery reports are on, a
+quarter of the stakes are private matches with an invite, and each player polls the stake's status.
+
+`--against`: the same players on another commit, in a worktree of its own, in turn with this one. `--hosts` (as root):
+each site and worker gets its own host name and clock. `--kill-every`: seconds between two kills (SIGKILL) of a process,
+which is then started again. Exits with 1 if anything was lost, refused or requested twice.
 """
 
 import argparse
 import itertools
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
 import requests
 
-from benchmarks.common import say, tidy_when_told_to_end
-from benchmarks.house import SECRET, House
+from benchmarks.common import ROOT, say, tidy_when_told_to_end
+from benchmarks.service import SECRET, Service
 from tests.audit import AUDIT, IN_FLIGHT, UNWRITTEN
 from tests.servers import Postgres, RedisServer, postgres_programs, redis_program, wait_for
 
 NO_ANSWER = "no answer"
-# What the books leave to a person without a mistake: who met nobody in time is owed the stake; and an order whose
-# process was killed in the middle is not repeated.
-OWED, IN_DOUBT = "Refund due, without a refund.", "In doubt: the provider may have asked for it, and has named no id."
+# Differences that are no mistake: a stake without an opponent is refund due, and a payment request whose process was
+# killed is not repeated.
+OWED, AMBIGUOUS = "Refund due", "In doubt"
 
 
 class Players:
-    """Threads that stake and pay as fast as they are answered; what got no answer is tried at another site."""
+    """Threads that stake and pay as fast as they are answered. An unanswered request is repeated at another site."""
 
-    def __init__(self, house: House, lanes: int) -> None:
-        self.house = house
-        self.until = time.monotonic() + house.options.seconds
+    def __init__(self, service: Service, lanes: int) -> None:
+        self.service, self.options = service, service.options
+        self.until = time.monotonic() + service.options.seconds
         self.broken: list[str] = []
         self.took: dict[str, list[float]] = defaultdict(list)
         self.said: dict[str, Counter[str]] = defaultdict(Counter)
@@ -56,30 +65,40 @@ class Players:
     def _stake_and_pay(self, lane: int) -> None:
         session = requests.Session()
         session.trust_env = False
-        sites = itertools.cycle(self.house.sites[lane % len(self.house.sites) :] + self.house.sites)
+        sites = itertools.cycle(self.service.sites[lane % len(self.service.sites) :] + self.service.sites)
         for number in itertools.count():
-            time.sleep(self.house.options.pause)
+            time.sleep(self.service.options.pause)
             if time.monotonic() > self.until:
                 return
-            phone = f"077{lane:02}{number % 100_000:05}"
+            # Lane 0 of the sandbox's numbers has fixed outcomes.
+            line = f"{lane + 1:02}{number % 100_000:05}"
+            phone, friend = f"077{line}", f"070{line}"
             private = number % 4 == 0
-            body: dict[str, Any] = {"phone_number": phone, "stake_amount": 1000}
+            body: dict[str, Any] = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
             if private:
-                body |= {"create_private": True, "invite_phone": f"070{lane:02}{number % 100_000:05}"}
+                body |= {"create_private": True, "invite_phone": friend}
             placed = self._ask(session, sites, "stake", "/api/v1/game/stake", body)
-            if not placed or not self._pay(session, sites, placed, phone) or not private:
+            if not placed or not self._pay(session, sites, placed, phone):
                 continue
-            status = f"/api/v1/game/queue/status?queue_token={placed['queue_token']}"
-            code = (self._ask(session, sites, "status", status) or {}).get("match_code")
-            if code:
-                friend = f"070{lane:02}{number % 100_000:05}"
-                joined = {"phone_number": friend, "stake_amount": 1000, "match_code": code}
+            code = self._poll(session, sites, placed)
+            if private and code:
+                joined = {"phone_number": friend, "stake_amount": body["stake_amount"], "match_code": code}
                 answer = self._ask(session, sites, "stake", "/api/v1/game/stake", joined)
-                if answer:
-                    self._pay(session, sites, answer, friend)
+                if answer and self._pay(session, sites, answer, friend):
+                    self._poll(session, sites, answer)
+
+    def _poll(self, session: requests.Session, sites: Any, placed: dict[str, Any]) -> str:
+        """Poll the stake's status as its page does. Return the match code, if there is one."""
+        path, code, headers = f"/api/v1/game/queue/status?queue_token={placed['queue_token']}", "", {}
+        for _ in range(self.options.polls):
+            found = self._ask(session, sites, "status", path, headers=headers) or {}
+            code = found.get("match_code") or code
+            if found.get("etag"):
+                headers = {"If-None-Match": found["etag"]}
+        return code
 
     def _pay(self, session: requests.Session, sites: Any, placed: dict[str, Any], phone: str) -> bool:
-        if self.house.options.money == "dmarkpay":
+        if self.service.options.money == "dmarkpay":
             return False  # its phone does, in its own time
         paid = {
             "transaction_id": placed["transaction_id"],
@@ -104,7 +123,7 @@ class Players:
             started = time.perf_counter()
             try:
                 if body is None:
-                    answer = session.get(url, timeout=30)
+                    answer = session.get(url, headers=headers, timeout=30)
                 else:
                     answer = session.post(url, json=body, headers=headers, timeout=30)
             except requests.RequestException:
@@ -113,148 +132,220 @@ class Players:
                 continue
             self.took[what].append((time.perf_counter() - started) * 1000)
             self.said[what][str(answer.status_code)] += 1
-            return dict(answer.json()) if answer.ok else None
+            if answer.status_code != 200:
+                return None
+            return {**answer.json(), "etag": answer.headers.get("ETag", "")}
         return None
 
     def done(self) -> int:
         return sum(len(took) for took in list(self.took.values()))
 
 
-def run(house: House) -> Players:
-    before = house.cpu()
-    players = Players(house, house.options.players)
-    began, next_line, next_kill = time.monotonic(), 10.0, house.options.kill_every or float("inf")
+class Run(NamedTuple):
+    paid_a_second: float
+    cpu_ms: dict[str, float]
+    wrong: list[str]
+
+
+def under_load(service: Service) -> Players:
+    players = Players(service, service.options.players)
+    began, next_line, next_kill = time.monotonic(), 10.0, service.options.kill_every or float("inf")
     while any(thread.is_alive() for thread in players.threads):
         time.sleep(0.1)
         passed = time.monotonic() - began
         if passed >= next_line:
-            kills = f", {sum(house.kills.values())} kills" if house.options.kill_every else ""
+            kills = f", {sum(service.kills.values())} kills" if service.options.kill_every else ""
             say(f"{passed:4.0f} s: {players.done():,} answers{kills}")
             next_line += 10
         if passed >= next_kill and time.monotonic() < players.until:
-            house.kill_one()
-            next_kill += house.options.kill_every
-    stakes = len(players.took["stake"])
-    if stakes and not house.options.kill_every:
-        shares = (f"{name} {(after - before[name]) / stakes * 1000:.1f}" for name, after in house.cpu().items())
-        say("CPU a stake, ms:", ", ".join(shares))
+            service.kill_one()
+            next_kill += service.options.kill_every
     return players
 
 
-# From the stake's row to the provider's answer that the phone rings.
-RINGING = """
-    SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (
-        ORDER BY EXTRACT(EPOCH FROM asked.at - payment.created_at) * 1000)
-    FROM payments_exchange asked JOIN payments_payment payment ON payment.id = asked.payment_id
-    WHERE asked.step = 'collect'
+def measure(service: Service) -> Run:
+    """Run the players against a started service, and audit it when all is at rest."""
+    given = service.options
+    before = service.cpu()
+    players = under_load(service)
+    paid = players.said["callback"]["200"] or len(players.took["stake"]) or 1
+    cpu_ms = (
+        {} if given.kill_every else {name: (used - before[name]) / paid * 1000 for name, used in service.cpu().items()}
+    )
+    say(f"{'':10} {'answers':>8} {'a second':>9} {'p50':>8} {'p99':>8} {'longest':>8}   statuses")
+    for what, took in players.took.items():
+        rate = f"{len(took) / given.seconds:.0f}"
+        times = "".join(f" {percentile(took, share):5.0f} ms" for share in (0.5, 0.99, 1.0))
+        say(f"{what:10} {len(took):8,} {rate:>9} {times}   {dict(players.said[what])}")
+    say("CPU ms for each paid stake:", ", ".join(f"{name} {spent:.1f}" for name, spent in cpu_ms.items()))
+    wrong = [*differences(service), *players.broken]
+    allowed = {"200", "304"} | ({NO_ANSWER, "409"} if given.kill_every else set())
+    for what, said in players.said.items():
+        wrong += [f"{what}: {count} × {status}" for status, count in said.items() if status not in allowed]
+        wrong += [] if said["200"] else [f"{what}: none succeeded"]
+    for line in wrong:
+        say("WRONG", line)
+    say("nothing was lost" if not wrong else f"{len(wrong)} differences")
+    return Run(paid / given.seconds, cpu_ms, wrong)
+
+
+# --- the audit
+
+# Each of these counts must be 0.
+NONE_OF_THESE = {
+    "matches without exactly two players": """
+        SELECT count(*) FROM game_session match
+        WHERE (SELECT count(*) FROM game_entry entry WHERE entry.session_id = match.id) <> 2""",
+    "paid stakes that are inactive": """
+        SELECT count(*) FROM payments_payment payment JOIN game_entry entry ON entry.payment_id = payment.id
+        WHERE payment.status = 'SUCCESS' AND entry.opened_at IS NULL AND NOT payment.refund_due""",
+    "amounts for which two players wait": """
+        SELECT count(*) FROM (
+            SELECT stake_amount FROM game_entry WHERE status = 'queued' AND match_code IS NULL AND expires_at > now()
+            GROUP BY stake_amount HAVING count(*) > 1) waiting""",
+}
+# Milliseconds from the stake to its payment request.
+REQUESTED = """
+    SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM asked_at - created_at) * 1000)
+    FROM payments_payment WHERE asked_at IS NOT NULL
 """
 
 
-def under_way(house: House) -> int:
-    """Texts and orders for money that have no end yet."""
-    texts = house.sql("SELECT count(*) FROM sms_smsmessage WHERE status IN ('queued', 'sending')")[0][0]
-    orders = house.sql("SELECT count(*) FROM payments_payment WHERE collection IN ('due', 'asking', 'asked')")[0][0]
-    return int(texts) + int(orders)
+def differences(service: Service) -> list[str]:
+    """Return what is not as it should be, once nothing is under way."""
+    service.manage("expire_queue")
+    wait_for(lambda: under_way(service) == 0, 300, every=0.2)
+    counts = service.counts()
+    wrong = [f"{found} {what}" for what, sql in NONE_OF_THESE.items() if (found := service.sql(sql)[0][0])]
+    wrong += _messages(service, counts["texts"])
+    if service.options.money == "dmarkpay":
+        wrong += _money(service, counts["money"]["asked"]["payin"])
+    return wrong
 
 
-def differences(house: House) -> list[str]:
-    """What is not as it should be, once all is at rest."""
-    house.manage("expire_queue")
-    wait_for(lambda: under_way(house) == 0, 300, every=0.2)
-    wrong = []
-    out = house.manage("shell", "-v0", "-c", AUDIT).stdout
+def under_way(service: Service) -> int:
+    """Return the number of messages and payment requests without an end."""
+    messages = service.sql("SELECT count(*) FROM sms_smsmessage WHERE status IN ('queued', 'sending')")[0][0]
+    open_requests = "SELECT count(*) FROM payments_payment WHERE collection IN ('due', 'asking', 'asked')"
+    return int(messages) + int(service.sql(open_requests)[0][0])
+
+
+def _messages(service: Service, texts: dict[str, int]) -> list[str]:
+    out = service.manage("shell", "-v0", "-c", AUDIT).stdout
     audit = json.loads(out[out.index("AUDIT") + 6 :])
-    wrong += [f"without its text: {what}" for what in audit["missing"][:20]]
-    ends = dict(house.sql("SELECT status, count(*) FROM sms_smsmessage GROUP BY status"))
+    wrong = [f"without its message: {what}" for what in audit["missing"][:20]]
+    ends = dict(service.sql("SELECT status, count(*) FROM sms_smsmessage GROUP BY status"))
     accepted = sum(ends.pop(status, 0) for status in ("sent", "delivered", "undelivered"))
-    cancelled = ends.pop("cancelled", 0) + ends.pop("expired", 0)
-    counts = house.counts()
-    texts = counts["texts"]
+    not_wanted = ends.pop("cancelled", 0) + ends.pop("expired", 0)
     doubles = texts["taken"] - texts["different"]
-    killed = sum(count for name, count in house.kills.items() if name.startswith("sms"))
+    killed = sum(count for name, count in service.kills.items() if name.startswith("sms"))
     bound = killed * (IN_FLIGHT + UNWRITTEN)
     say(
-        f"texts: {accepted:,} accepted by our books ({cancelled} no longer worth sending), {texts['different']:,} at "
-        f"the phones, {doubles} came twice (at most {bound} may, after {killed} kills of sms_worker)"
+        f"messages: {accepted:,} accepted ({not_wanted} no longer wanted), {texts['different']:,} at the phones, "
+        f"{doubles} twice (at most {bound} may be, after {killed} kills of sms_worker)"
     )
     if ends:
-        wrong.append(f"texts of another end: {ends}")
+        wrong.append(f"messages with another end: {ends}")
     if texts["different"] != accepted:
-        wrong.append("the texts at the phones are not those of our books")
+        wrong.append("the messages at the phones are not those that were accepted")
     if doubles > bound:
-        wrong.append("more texts came twice than may")
-    asked = counts["money"]["asked"]["payin"]
-    if house.options.money == "dmarkpay":
-        twice = [name for name, times in asked.items() if times > 1]
-        say(f"orders for money: {len(asked):,}, asked twice: {len(twice)}")
-        rang = "".join(f" {milliseconds:.0f} ms" for milliseconds in house.sql(RINGING)[0][0])
-        say(f"from the stake to the ringing phone, p50, p99, longest:{rang}")
-        wrong += [f"asked twice: {name}" for name in twice[:20]]
-        books = house.manage("reconcile_payments")
-        found = Counter(line.partition("): ")[2] for line in books.stdout.splitlines() if line.startswith("payment "))
-        for what, count in found.items():
-            say(f"reconcile_payments: {count} x {what}")
-        if books.returncode and f"CommandError: {found.total()} differences since" not in books.stderr:
-            wrong.append(f"the books could not be read: {books.stderr[-300:]}")
-        left = {OWED, IN_DOUBT} if house.kills else {OWED}
-        wrong += [f"{count} x {what}" for what, count in found.items() if what not in left]
+        wrong.append("more messages arrived twice than may")
     return wrong
+
+
+def _money(service: Service, requested: dict[str, int]) -> list[str]:
+    twice = [name for name, times in requested.items() if times > 1]
+    say(f"payment requests: {len(requested):,}, sent twice: {len(twice)}")
+    times = "".join(f" {milliseconds:.0f} ms" for milliseconds in service.sql(REQUESTED)[0][0])
+    say(f"from the stake to the payment request, p50, p99, longest:{times}")
+    wrong = [f"requested twice: {name}" for name in twice[:20]]
+    books = service.manage("reconcile_payments")
+    found = Counter(line.partition("): ")[2] for line in books.stdout.splitlines() if line.startswith("payment "))
+    for what, count in found.items():
+        say(f"reconcile_payments: {count} x {what}")
+    if books.returncode and "difference" not in books.stderr:
+        wrong.append(f"reconcile_payments failed: {books.stderr[-300:]}")
+    allowed = (OWED, AMBIGUOUS) if service.kills else (OWED,)
+    return wrong + [f"{count} x {what}" for what, count in found.items() if not what.startswith(allowed)]
 
 
 def percentile(took: list[float], share: float) -> float:
     return sorted(took)[min(len(took) - 1, int(len(took) * share))]
 
 
+# --- runs
+
+
+@contextmanager
+def checkout(commit: str) -> Iterator[Path]:
+    """Another commit in a worktree of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="playmatatu-tree-"))
+    subprocess.run(["git", "worktree", "add", "-q", "--detach", folder, commit], cwd=ROOT, check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["git", "worktree", "remove", "--force", folder], cwd=ROOT, check=True)
+
+
+def run(given: argparse.Namespace, tree: Path) -> Run:
+    programs, redis_path = postgres_programs(), redis_program()
+    if programs is None or redis_path is None:
+        raise SystemExit("PostgreSQL's programs and redis-server are needed.")
+    postgres, cache = Postgres(programs, durable=True), RedisServer(redis_path)
+    postgres.create()
+    cache.start()
+    service = Service(given, postgres, cache, tree)
+    try:
+        service.start_all()
+        usual = {"phones": "pay", "phones_after": 0.5, "callback": "after"}
+        requests.post(f"{service.sandbox}/faults", json=usual, timeout=10).raise_for_status()
+        return measure(service)
+    finally:
+        service.stop()
+        cache.stop()
+        postgres.remove()
+
+
+def compare(given: argparse.Namespace) -> list[str]:
+    """Run both commits in turn, and print the medians. Return what was wrong with this one."""
+    ours, theirs = [], []
+    with checkout(given.against) as other:
+        for number in range(given.rounds):
+            say(f"--- round {number + 1}: {given.against}")
+            theirs.append(run(given, other).paid_a_second)
+            say(f"--- round {number + 1}: this commit")
+            ours.append(run(given, ROOT))
+    now, then = median(one.paid_a_second for one in ours), median(theirs)
+    say(f"paid stakes a second (medians): {now:.0f} now, {then:.0f} at {given.against}, {now / then:.2f} ×")
+    for name in ours[0].cpu_ms:
+        say(f"CPU ms for each paid stake, {name}: {median(one.cpu_ms.get(name, 0.0) for one in ours):.1f}")
+    return [line for one in ours for line in one.wrong]
+
+
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The whole house under load.")
+    parser = argparse.ArgumentParser(description="The whole service under load.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--players", type=int, default=16)
     parser.add_argument("--pause", type=float, default=0, help="seconds that each player waits before a stake")
+    parser.add_argument("--polls", type=int, default=4, help="polls of the status after each payment")
+    parser.add_argument("--amounts", type=int, default=1, help="number of different stakes")
     parser.add_argument("--money", choices=("callback", "dmarkpay"), default="callback")
     for name in ("--sites", "--workers", "--game-workers"):
         parser.add_argument(name, type=int, default=1)
     parser.add_argument("--kill-every", type=float, default=0)
     parser.add_argument("--hosts", action="store_true")
+    parser.add_argument("--against", metavar="COMMIT", help="measure this commit too, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each commit with --against")
     given = parser.parse_args()
     if given.hosts and os.geteuid() != 0:
-        raise SystemExit("--hosts needs root: a host's name is given by `unshare --uts`.")
+        raise SystemExit("--hosts needs root, because `unshare --uts` sets the host names.")
     return given
 
 
 def main() -> None:
     given = options()
-    programs, redis_path = postgres_programs(), redis_program()
-    if programs is None or redis_path is None:
-        raise SystemExit("PostgreSQL's programs and redis-server are needed.")
     tidy_when_told_to_end()
-    postgres, cache = Postgres(programs, durable=True), RedisServer(redis_path)
-    postgres.create()
-    cache.start()
-    house = House(given, postgres, cache)
-    try:
-        house.start_all()
-        usual = {"report": "never", "phones": "pay", "phones_after": 0.5, "callback": "after"}
-        requests.post(f"{house.sandbox}/faults", json=usual, timeout=10).raise_for_status()
-        players = run(house)
-        say(f"{'':10} {'answers':>8} {'a second':>9} {'p50':>8} {'p99':>8} {'longest':>8}   said")
-        for what, took in players.took.items():
-            rate = f"{len(took) / given.seconds:.0f}"
-            times = "".join(f" {percentile(took, share):5.0f} ms" for share in (0.5, 0.99, 1.0))
-            say(f"{what:10} {len(took):8,} {rate:>9} {times}   {dict(players.said[what])}")
-        wrong = differences(house)
-        for what, said in players.said.items():
-            allowed = {"200", NO_ANSWER, "409"} if given.kill_every else {"200"}
-            wrong += [f"{what}: {count} × {status}" for status, count in said.items() if status not in allowed]
-        wrong += players.broken
-        wrong += [f"{what}: none was taken" for what, said in players.said.items() if not said["200"]]
-        for line in wrong:
-            say("WRONG", line)
-        say("nothing was lost" if not wrong else f"{len(wrong)} differences")
-    finally:
-        house.stop()
-        cache.stop()
-        postgres.remove()
-    sys.exit(bool(wrong))
+    sys.exit(bool(compare(given) if given.against else run(given, ROOT).wrong))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_the_comparison_takes_constant_time(pair: Any, monkeypatch: Any) -> None
 def test_unknown_matches(client: Client) -> None:
     answer = show(client, "unknown")
     assert answer.status_code == 404
-    assert answer.json() == {"error": "We know no such match.", "fields": {}}
+    assert answer.json() == {"error": "We can't find this match.", "fields": {}}
 
 
 @pytest.mark.parametrize("path", ["/g/a%00b", "/g/%ED%A0%80", "/g/%ff?pt=x"])

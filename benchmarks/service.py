@@ -1,4 +1,4 @@
-"""The whole service as processes of one machine: sites, workers and the sandbox, which may be killed and begun anew."""
+"""The whole service as processes of one machine: sites, workers and the sandbox. Each may be killed and restarted."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
@@ -14,20 +15,20 @@ from typing import Any
 import psycopg
 import requests
 
-from benchmarks.common import ROOT, alive
+from benchmarks.common import alive
 from tests.servers import Postgres, RedisServer, free_port, wait_for
 
 SECRET = "a-secret-for-this-load"
-# Seconds by which the clocks of `--hosts` are wrong, in turn.
+# Seconds by which the clocks of `--hosts` are wrong, one for each process.
 CLOCKS = (0, 45, -45, 600, -600, 7, -3)
 
 
-class House:
-    """Its processes, by name."""
+class Service:
+    """The processes by name, and their database. `tree`: the checkout that they run."""
 
-    def __init__(self, options: argparse.Namespace, postgres: Postgres, cache: RedisServer) -> None:
-        self.options = options
-        self.database = postgres.create_database("load")
+    def __init__(self, options: argparse.Namespace, postgres: Postgres, cache: RedisServer, tree: Path) -> None:
+        self.options, self.tree = options, tree
+        self.database = postgres.create_database(f"load{time.monotonic_ns()}")
         self.sandbox = f"http://127.0.0.1:{free_port()}"
         self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
         self.environment = {
@@ -79,7 +80,7 @@ class House:
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=600
+            command, cwd=self.tree, env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
 
     def start(self, name: str) -> None:
@@ -89,7 +90,7 @@ class House:
             environment |= {"DJANGO_SETTINGS_MODULE": "benchmarks.wrong_clock", "CLOCK_OFFSET": str(offset)}
             command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', f"host-{name}", *command]
         self.processes[name] = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            command, cwd=self.tree, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
 
     def start_all(self) -> None:
@@ -117,14 +118,14 @@ class House:
             return connection.execute(statement.encode()).fetchall()
 
     def cpu(self) -> dict[str, float]:
-        """Seconds of CPU that each sort of process has used, its children included (Linux)."""
+        """Return the CPU seconds that each kind of process has used, with its children (Linux)."""
         used: dict[str, float] = defaultdict(float)
         parents, spent, names = {}, {}, {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 head, _, tail = stat.read_text().rpartition(")")
             except OSError:
-                continue  # it has just ended
+                continue  # the process has just ended
             fields = tail.split()
             pid = int(stat.parent.name)
             parents[pid], names[pid] = int(fields[1]), head.partition("(")[2]
