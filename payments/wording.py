@@ -1,69 +1,70 @@
-"""What the state of a payment means, and what an operator can do about it, in plain words."""
+"""The meaning of a payment's state, and the operator's next step, in plain words."""
 
 from payments.models import Payment, Refund
 
 Collection, Status = Payment.Collection, Payment.Status
 
 _COLLECTION = {
-    Collection.DUE: "The payer is about to be asked for the money.",
-    Collection.ASKING: "The payer is being asked for the money.",
-    Collection.ASKED: "The payer's phone was asked; the answer is awaited.",
-    Collection.IN_DOUBT: "Whether the payer was asked is in doubt: our request left, and its answer was lost.",
-    Collection.UNRESOLVED: "The provider gave no answer for a day.",
-    Collection.WITHDRAWN: "The payer was never asked: a newer stake took its place, or the player left.",
+    Collection.DUE: "The payment request is about to be sent.",
+    Collection.ASKING: "The payment request is being sent.",
+    Collection.ASKED: "Payment requested, not yet answered.",
+    Collection.IN_DOUBT: "We don't know if the player was asked: we sent the request but got no reply.",
+    Collection.UNRESOLVED: "The provider has not answered for a day.",
+    Collection.WITHDRAWN: "The player was never asked: a newer stake replaced this one, or the player left.",
 }
 _REFUND = {
-    Refund.State.ORDERED: "Its refund is ordered and leaves in a moment.",
-    Refund.State.STARTED: "Its refund is being paid out.",
-    Refund.State.IN_DOUBT: "Whether its refund was paid out is in doubt: our request left, and its answer was lost.",
-    Refund.State.FAILED: "A refund was refused.",
+    Refund.State.ORDERED: "The refund is about to be paid out.",
+    Refund.State.STARTED: "The refund is being paid out.",
+    Refund.State.IN_DOUBT: "We don't know if the refund was paid out: we sent the payout but got no reply.",
+    Refund.State.FAILED: "A refund was rejected.",
 }
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """`refund`: the latest one; `due`: whether it is refund due now (`refunds.due()`)."""
+    """Describe the state. `refund`: the latest one. `due`: whether the money is due back now."""
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
-        return "The money is back with the payer."
+        return "The money was refunded to the player."
     if payment.contested and payment.status == Status.SUCCESS:
-        return "The provider said SUCCESS, then FAILED: it may have taken the money back."
+        return "The provider reported success and then failure. Please check and decide."
     if refund is not None and refund.state != Refund.State.FAILED:
         return _REFUND.get(Refund.State(refund.state), "")
-    refused = f" {_REFUND[Refund.State.FAILED]} {refund.reason}".rstrip() if refund is not None else ""
+    rejected = f" {_REFUND[Refund.State.FAILED]} {refund.reason}".rstrip() if refund is not None else ""
+    amount = f"{payment.amount:,} UGX"
     if payment.contested:
-        return f"The provider said FAILED, then SUCCESS: the money came too late, and is to be given back.{refused}"
+        return f"The provider reported failure and then success. {amount} is due back to the player.{rejected}"
     if due:
-        return f"The money is to be given back.{refused}"
+        return f"{amount} is due back to the player.{rejected}"
     if payment.status == Status.SUCCESS:
-        return "Paid." if payment.collected_at else "Counted as paid at once, without any money."
+        return "Paid." if payment.collected_at else "Approved without a payment (MOMO_AUTO_APPROVE)."
     if payment.status == Status.FAILED:
         return f"Not paid.{said}"
-    return _COLLECTION.get(Collection(payment.collection), "Somebody else collects it, and has not called back yet.")
+    return _COLLECTION.get(Collection(payment.collection), "Another system collects it and has not called back yet.")
 
 
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """What needs a person; "" where nothing does."""
+    """Return the operator's next step, "" if there is none."""
     if payment.refunded_at is not None:
         return ""
     if refund is not None and refund.state == Refund.State.IN_DOUBT:
         return (
-            f"Look the payout up at the provider as {refund.reference}, then say under Refunds whether it went out. "
-            "It is not repeated by itself."
+            f"Look up the payout {refund.reference} in the DMarkPay portal and mark it paid out or not paid out. It is "
+            "not repeated automatically."
         )
     if payment.contested and payment.status == Status.SUCCESS:
         return (
-            f"Look it up at the provider as {payment.transaction_id}. Is the money with us: end the contest. Did it go "
-            "back: record it as given back by hand."
+            f"Look up {payment.transaction_id} in the DMarkPay portal. If the money is in our account, close the "
+            "dispute. If it was returned, record a manual refund."
         )
     if due and (refund is None or refund.state == Refund.State.FAILED):
-        return "Refund it by payout, or record that it went back by another way."
+        return "Pay it out now, or record a refund made another way."
     if payment.status != Status.PENDING:
         return ""
     if payment.collection == Collection.IN_DOUBT:
         return (
-            "Nothing yet: the provider's notice, or a day's end, settles it. In a hurry, look it up at the provider as "
-            f"{payment.transaction_id}, and say here whether it was paid."
+            f"You can wait: it usually resolves within a day. If it is urgent, look up {payment.transaction_id} in the "
+            "DMarkPay portal and mark it paid or not paid."
         )
     if payment.collection == Collection.UNRESOLVED:
-        return f"Look it up at the provider as {payment.transaction_id}, and say here whether it was paid."
+        return f"Look up {payment.transaction_id} in the DMarkPay portal and mark it paid or not paid."
     return ""

@@ -64,9 +64,9 @@ def _actions(request: HttpRequest, payment: Payment, refund: Refund | None, due:
             if due or taken_back:
                 yield Action("Record a manual refund…", url, "mark_refunded", payment.pk)
         elif refund is not None and refund.state == Refund.State.IN_DOUBT:
-            refunds = reverse("admin:payments_refund_changelist")
-            yield Action("It was paid out…", refunds, "went_out", refund.pk)
-            yield Action("It was not paid out…", refunds, "stayed", refund.pk)
+            payouts = reverse("admin:payments_refund_changelist")
+            yield Action("It was paid out…", payouts, "went_out", refund.pk)
+            yield Action("It was not paid out…", payouts, "stayed", refund.pk)
     if may("payments.settle_payment"):
         if taken_back:
             yield Action("Close dispute: payment received…", url, "end_contest", payment.pk)

@@ -65,8 +65,8 @@ def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return when the stake ended."""
     if entry.session is not None:
         return entry.session.expires_at
-    if recorded := getattr(entry, "ended_at", None):
-        return recorded  # type: ignore[no-any-return]
+    if entry.ended_at is not None:
+        return entry.ended_at
     payment = entry.payment
     if entry.reason == "replaced" and replaced_at:
         return replaced_at

@@ -108,8 +108,8 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     assert "No payment by this player needs action." in html
     age()
     html = page(operator, q=ALICE)
-    assert "nobody joined in time · The money is to be given back." in html
-    assert "Refund it by payout, or record that it went back by another way." in html
+    assert "nobody joined in time · 5,000 UGX is due back to the player." in html
+    assert "Pay it out now, or record a refund made another way." in html
     assert "No payment by this player needs action." not in html
     acts = re.findall(r'name="action" value="(\w+)"><input type="hidden" name="_selected_action" value="(\d+)"', html)
     assert acts == [("mark_refunded", str(entry.payment_id))]
@@ -119,7 +119,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     assert "given back" in asked.content.decode().lower()
     refunds.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
-    assert "The money is back with the payer." in html
+    assert "The money was refunded to the player." in html
     assert "Refund of 5,000 UGX recorded by hand, by grace" in html
     assert "in cash at the shop" in html
 

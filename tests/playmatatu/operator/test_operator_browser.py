@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from game.models import Entry
 from sms.models import SmsMessage
+from sms.outbox import queue_sms
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, age, paid, paid_stake, stake
 
@@ -50,6 +51,14 @@ def fits(page: Page, width: int) -> bool:
     return int(page.evaluate("document.documentElement.scrollWidth")) <= width
 
 
+def log_in(page: Page, url: str) -> None:
+    page.set_default_timeout(15_000)
+    page.goto(url)
+    page.get_by_label("Username").fill("grace")
+    page.get_by_label("Password").fill("secret-of-grace")
+    page.get_by_role("button", name="Log in").click()
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 def test_i_paid_and_got_nothing(
     evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
@@ -71,8 +80,8 @@ def test_i_paid_and_got_nothing(
     page.get_by_label("Find a player").fill("0772 000 001")
     page.get_by_role("button", name="Find").click()
     page.get_by_role("heading", name="Player 0772 000 001").wait_for()
-    assert page.get_by_text("The money is to be given back.").first.is_visible()
-    assert page.get_by_text("Refund it by payout").is_visible()
+    assert page.get_by_text("5,000 UGX is due back to the player.").first.is_visible()
+    assert page.get_by_text("Pay it out now").is_visible()
     assert fits(page, width)
     shot(page, f"timeline-{width}")
 
@@ -125,4 +134,95 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
         assert box
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360, words
+    assert fits(page, 360)
+
+
+@pytest.fixture
+def plain_text(evening: Entry) -> None:
+    """A text without a kind, as the command send_test_sms makes one."""
+    queue_sms("0772000009", "sent by send_test_sms")
+
+
+@pytest.fixture
+def undelivered_link(evening: Entry) -> None:
+    """Bob and Carol are matched. Bob's texts were delivered, Carol's were not."""
+    SmsMessage.objects.filter(phone="+256772000003").update(status="undelivered", error="The network gave up.")
+    SmsMessage.objects.filter(phone="+256772000002").update(status="delivered")
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_emergency_pause_pauses_everything(
+    plain_text: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
+) -> None:
+    """Saving the form as it opens pauses all texts, also if a text without a kind exists."""
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    log_in(page, f"{live_server.url}/admin/sms/smspause/add/")
+    assert page.get_by_label("What to pause").locator("option:checked").inner_text() == "all texts"
+    assert page.get_by_text("0 waiting,").is_visible()
+    assert page.get_by_text("sent in the last minute.").is_visible()
+    page.get_by_label("Reason").fill("Wrong links")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("was added successfully").wait_for()
+    assert page.locator("#result_list").get_by_text("all texts").is_visible()
+    page.get_by_role("link", name="Resume…").click()
+    page.get_by_role("heading", name="Resume sending?").wait_for()
+    assert page.get_by_text("Delete").count() == 0
+    assert fits(page, width)
+    shot(page, f"resume-{width}")
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_paid_and_matched_without_a_link_is_amber(
+    undelivered_link: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
+) -> None:
+    """A matched player whose text was not delivered: warning on top, resend, and the number to call."""
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
+    warning = page.locator(".sms-banner.warning")
+    warning.get_by_text("Paid and matched, but no text with the link arrived.").wait_for()
+    assert page.get_by_text("No payment by this player needs action.").count() == 0
+    call = warning.get_by_role("link", name="Call 0772 000 003")
+    assert call.get_attribute("href") == "tel:+256772000003"
+    assert fits(page, width)
+    shot(page, f"no-link-{width}")
+    warning.get_by_role("button", name="Resend…").click()
+    page.get_by_role("button", name="Resend 1").click()
+    page.get_by_text("1 queued to be resent.").wait_for()
+    page.goto(f"{live_server.url}/admin/find/?q=0772000002")
+    page.get_by_text("No payment by this player needs action.").wait_for()
+
+
+def test_the_timeline_refreshes_and_keeps_scroll_and_focus(
+    evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox
+) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 640})
+    page = context.new_page()
+    page.clock.install()
+    log_in(page, f"{live_server.url}/admin/find/?q=0772000001")
+    page.get_by_role("heading", name="Timeline").wait_for()
+    page.evaluate("window.scrollTo(0, 900)")
+    link = page.locator(".sms-timeline a").first
+    link.evaluate("element => element.focus({preventScroll: true})")
+    page.locator("details").first.evaluate("details => { details.open = true; }")
+    other = context.new_page()
+    other.goto(f"{live_server.url}/admin/find/?q=0772000001")
+    other.get_by_label("Note on this player").fill("Called back")
+    other.get_by_role("button", name="Add note").click()
+    other.get_by_text("Called back").wait_for()
+    assert page.get_by_text("Called back").count() == 0
+    page.clock.run_for(10_500)
+    page.get_by_text("Called back").wait_for()
+    assert page.evaluate("window.scrollY") == 900
+    assert link.evaluate("element => element === document.activeElement")
+    assert page.locator("details").first.evaluate("details => details.open")
+    assert page.evaluate("document.querySelectorAll('.sms-timeline').length") == 1
+
+
+def test_the_chart_shows_the_newest_hours_on_a_phone(evening: Entry, browser: Browser, live_server: Any) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 640}).new_page()
+    log_in(page, f"{live_server.url}/admin/sms/")
+    newest = page.locator(".sms-chart").first.locator("g").last
+    box = newest.bounding_box()
+    assert box
+    assert 0 <= box["x"] < 360
     assert fits(page, 360)
