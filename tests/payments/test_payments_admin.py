@@ -141,7 +141,7 @@ def test_a_contest_is_ended(operator: Client) -> None:
     settle(payment.pk, Payment.Status.SUCCESS, by="callback")
     settle(payment.pk, Payment.Status.FAILED, by="callback")
     page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
-    assert "it may have taken the money back" in page
+    assert "The provider reported success and then failure." in page
     act(operator, "end_contest", payment, post="yes", note="it is in the account")
     assert not fresh(payment).contested
 
@@ -154,7 +154,7 @@ def test_a_payout_in_doubt_is_ended_by_hand(operator: Client, collection: Sandbo
     refund = Refund.objects.get()
     assert refund.state == "in_doubt"
     page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
-    assert f"Look the payout up at the provider as {refund.reference}" in page
+    assert f"Look up the payout {refund.reference}" in page
     act(operator, action, refund, path=REFUNDS, post="yes", note="looked it up")
     refund.refresh_from_db()
     assert (refund.state, refund.resolved_by) == (state, "operator")
@@ -208,6 +208,6 @@ def test_the_page_of_one_tells_its_story(operator: Client, collection: Sandbox) 
     collection.faults(payin="html")
     payment = pay()
     page = operator.get(f"{LIST}{payment.pk}/change/").content.decode()
-    assert "Whether the payer was asked is in doubt" in page
-    assert f"look it up at the provider as {payment.transaction_id}" in page
+    assert "if the player was asked: we sent the request but got no reply" in page
+    assert f"look up {payment.transaction_id} in the DMarkPay portal" in page
     assert "Something other than DMarkPay answered" in page

@@ -1,5 +1,6 @@
 """The groups Support and Cashier, and accounts that are deactivated instead of deleted."""
 
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -8,13 +9,14 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Player
 from payments.models import Payment
 from playmatatu.models import PlayerNote
 from sms.models import SmsMessage, SmsPause
 from tests.conftest import Sandbox
-from tests.game_helpers import ALICE, paid_stake
+from tests.game_helpers import ALICE, age, paid_stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,8 +51,9 @@ def test_support_sees_resends_and_notes_but_moves_no_money(
 ) -> None:
     settings.MOMO_AUTO_APPROVE = False
     entry = paid_stake(client, ALICE, 5000)
-    SmsMessage.objects.update(status="failed", error="x")
-    Payment.objects.update(refund_due=True)
+    age()
+    later = timezone.now() + timedelta(hours=1)
+    SmsMessage.objects.create(phone="+256772000001", text="x", kind="refund_due", status="failed", expires_at=later)
     member(client, roles["Support"])
     page = client.get("/admin/find/", {"q": ALICE}).content.decode()
     assert "Player 0772 000 001" in page
@@ -75,7 +78,7 @@ def test_support_sees_resends_and_notes_but_moves_no_money(
 def test_a_cashier_refunds(client: Client, roles: dict[str, Group], sandbox: Sandbox, settings: Any) -> None:
     settings.MOMO_AUTO_APPROVE = False
     paid_stake(client, ALICE, 5000)
-    Payment.objects.update(refund_due=True)
+    age()
     member(client, roles["Cashier"])
     page = client.get("/admin/find/", {"q": ALICE}).content.decode()
     assert "Record a manual refund…" in page
