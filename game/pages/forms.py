@@ -14,6 +14,7 @@ from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.placing import Stake
 from game.rules.validation import MAX_NAME, payable, prize, read_amount, read_name
 from game.templatetags.pages import commas
+from game.wording import shown_phone
 from sms.text import mask_phone, to_e164, to_local
 
 _PRESETS = (1000, 2000, 5000, 10000)
@@ -146,9 +147,9 @@ class StakeForm(forms.Form):
 def initial_of(entry: Entry) -> dict[str, str]:
     """Return the form's values for staking the same again."""
     return {
-        "phone_number": to_local(entry.phone),
+        "phone_number": shown_phone(entry.phone),
         "display_name": entry.display_name,
         "stake_amount": str(entry.stake_amount),
         "opponent": "friend" if entry.match_code else "anyone",
-        "invite_phone": to_local(entry.invite_phone) if entry.invite_phone else "",
+        "invite_phone": shown_phone(entry.invite_phone) if entry.invite_phone else "",
     }
