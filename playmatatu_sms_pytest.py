@@ -4,6 +4,7 @@ This module is not inside the package `sms`: a project with a package `sms` of i
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def _require_our_sms() -> None:
     import sms
 
-    if not hasattr(sms, "PLAYMATATU_SMS"):
+    if find_spec("sms.outbox") is None:
         raise pytest.UsageError(
             f"The package `sms` in {sms.__file__} is not playmatatu-sms. The two cannot be used in one project."
         )

@@ -94,9 +94,3 @@ def drop(key: str) -> None:
 def drop_many(keys: Sequence[str]) -> None:
     if keys:
         guarded(lambda: cache.delete_many(keys), None)
-
-
-def forget_failure() -> None:
-    """Use the cache again immediately, and warn again. For tests."""
-    global _last_warning, _rest_until
-    _last_warning, _rest_until = -_WARN_EVERY, 0.0

@@ -94,13 +94,15 @@ def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
 
 @pytest.fixture(autouse=True)
 def clean_cache() -> Iterator[None]:
-    def clean() -> None:
-        sms_cache.forget_failure()
-        cache.clear()
+    """Empty the cache, and forget a failure of the cache in an earlier test."""
 
-    clean()
+    def forget_failure() -> None:
+        sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
+
+    forget_failure()
+    cache.clear()
     yield
-    sms_cache.forget_failure()
+    forget_failure()
 
 
 def missing(part: str) -> None:
