@@ -21,8 +21,14 @@ from game.money import due_back
 from game.rules.limits import WINDOW
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
-from payments.models import Payment
-from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_refunded
+from payments.models import Payment, Refund
+from payments.signals import (
+    momo_status_changed,
+    momo_success_repeated,
+    payment_contested,
+    payment_refunded,
+    prize_paid,
+)
 from sms.models import SmsMessage
 from sms.outbox import NewMessage, queue_many, queue_sms
 from sms.text import count_segments
@@ -133,6 +139,15 @@ def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> N
 def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
     with transaction.atomic():
         _queue(_about(payment, "refunded", _entry(payment), key="refunded"))
+
+
+@receiver(prize_paid)
+def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
+    """Tell the winner that the prize was sent: the prize's amount, not the stake's."""
+    entry = _entry(payment)
+    text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
+    with transaction.atomic():
+        _queue(NewMessage(payment.phone, text, "prize_paid", f"payment:{payment.pk}:prize_paid"))
 
 
 @receiver(refund_became_due)

@@ -7,7 +7,7 @@ from django.conf import settings
 from game.models import Entry, Session
 from game.notifications import render
 from game.rules.matching import TOKEN_LENGTH
-from game.rules.validation import payable
+from game.rules.validation import payable, prize
 from game.tokens import game_link, stake_link
 from sms.owners import Sample
 
@@ -38,6 +38,7 @@ def samples() -> Iterator[Sample]:
         ("payment_held", {"amount": amount}),
         ("refund_due", {"amount": amount}),
         ("refunded", {"amount": amount}),
+        ("prize_paid", {"amount": str(prize(settings.MAX_STAKE_AMOUNT))}),
     ]
     for language, _ in settings.LANGUAGES:
         for kind, given in values:

@@ -41,6 +41,8 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "SMS_SERVICE_PASSWORD": "sandbox-password",
         "SMS_INBOUND_SECRET": secrets.token_urlsafe(16),
         "SANDBOX_URL": sandbox_url,
+        "GAME_SERVER_SECRET": secrets.token_urlsafe(24),
+        "PRIZE_AUTO_PAYOUT": "true",
         # The sandbox's phones show payment prompts, unless the environment says that every stake counts as paid.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,

@@ -200,8 +200,8 @@ SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
 # Credentials of the game and of its payments that no log line, page or old message may hold.
 SMS_REDACT = {
     "links": ["pt"],
-    "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature"],
-    "settings": ["MOMO_CALLBACK_SECRET", "DMARK_PAY_PASSWORD"],
+    "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature", "x-game-signature"],
+    "settings": ["MOMO_CALLBACK_SECRET", "DMARK_PAY_PASSWORD", "GAME_SERVER_SECRET"],
 }
 
 MOMO_CALLBACK_SECRET = text("MOMO_CALLBACK_SECRET")
@@ -237,6 +237,9 @@ TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
 # Address at which a match is played, with {token} and {pt} in it.
 GAME_URL = text("GAME_URL")
+# Signs the results that the game server reports.
+GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
+PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
 # Address of the sandbox's page in a demo. Pages and admin then link to it and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 

@@ -1,13 +1,13 @@
-"""The exception for a stake that is not accepted."""
+"""What a player is told when a stake is refused."""
 
 from game.wording import Sentence
 
 
 class Refused(Exception):
-    """A stake or request that the rules refuse, with a sentence for its player.
+    """`status`: HTTP's; `field`: the input at fault, if one is; `retry_after`: seconds.
 
-    `status`: of the HTTP response; `field`: the wrong input, if there is one; `retry_after`: seconds; `values`: for the
-    sentence's placeholders. `message` is English, for the API; `translated` is in the language of the page.
+    `message` is English, for the API; `translated` is in the language of the page. `values` fill the sentence's
+    placeholders.
     """
 
     def __init__(

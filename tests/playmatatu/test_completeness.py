@@ -55,6 +55,7 @@ SIGNED = {
     "metrics": ("GET", "/metrics", 401),
     "sms/dlr/<str:signed_id>/": ("POST", "/sms/dlr/1.forged/", 403),
     "sms/inbound/<str:secret>/": ("POST", "/sms/inbound/guessed/", 404),
+    "api/v1/game/<game_token>/result": ("POST", "/api/v1/game/unknown/result", 404),
     "api/v1/momo/callback": ("POST", "/api/v1/momo/callback", 403),
     "api/v1/momo/dmarkpay/<str:signed_id>/": ("POST", "/api/v1/momo/dmarkpay/1.forged/", 403),
 }

@@ -44,6 +44,7 @@ LONGEST: dict[str, list[dict[str, str]]] = {
     "payment_held": [{"amount": "5000000"}],
     "refund_due": [{"amount": "5000000"}],
     "refunded": [{"amount": "5000000"}],
+    "prize_paid": [{"amount": "10000000"}],
 }
 
 

@@ -1,0 +1,29 @@
+"""The result of a match, reported by the game server or recorded by an operator."""
+
+from typing import Literal
+
+from game.models import Entry, Session
+from game.money import due_back
+from game.signals import refund_became_due
+from payments import journal, matches
+from payments.matches import DifferentResult as DifferentResult
+
+Outcome = Literal["win", "draw", "void"]
+
+
+def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
+    """Record the result of a match, and send [refund_due] after a draw or void. `winner`: with a win only.
+
+    True: recorded now; False: the same result was recorded before. Raises DifferentResult.
+    """
+    entries = list(session.entries.select_related("player", "payment").order_by("payment_id"))
+    first, second = (entry.payment_id for entry in entries)
+    with journal.writing():
+        winner_id = winner.payment_id if winner is not None else None
+        recorded = matches.record(f"session:{session.pk}", (first, second), outcome, winner_id, by=by, note=note)
+        if recorded and outcome != "win":
+            for entry in entries:
+                entry.payment.refresh_from_db()
+                if due_back(entry):
+                    refund_became_due.send_robust(Entry, entry=entry)
+    return recorded

@@ -1,0 +1,112 @@
+"""The result of a match: the game server's endpoint, the prize, and the messages."""
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from game.models import Session
+from payments import refunds
+from payments.models import MatchResult
+from sms.models import SmsMessage
+from tests.game_helpers import ALICE, BOB, kinds, paid, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECRET = "the-game-server-signs-with-this"
+FORMS = ({"outcome": "win"}, {"outcome": "lost"}, {"outcome": "draw", "winner": "x"}, {"outcome": "win", "winner": "x"})
+
+
+@pytest.fixture(autouse=True)
+def _settings(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.GAME_SERVER_SECRET, settings.COMMISSION_FLAT = False, SECRET, 100
+
+
+@pytest.fixture
+def players(client: Client) -> list[dict[str, Any]]:
+    """Two stakes of 1,000 UGX that are paid and matched: Alice's and Bob's."""
+    stakes = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    for placed, phone in zip(stakes, (ALICE, BOB), strict=True):
+        paid(client, placed, phone)
+    return stakes
+
+
+def report(client: Client, body: Any, *, token: str = "", secret: str = SECRET, **headers: str) -> int:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    digest = hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()
+    return client.post(
+        f"/api/v1/game/{token or Session.objects.get().token}/result",
+        raw,
+        content_type="application/json",
+        headers={"X-Game-Signature": f"sha256={digest}"} | headers,
+    ).status_code
+
+
+def win(player: dict[str, Any]) -> dict[str, str]:
+    return {"outcome": "win", "winner": player["player_token"]}
+
+
+def test_a_win_makes_the_prize_payable_once(client: Client, players: list[dict[str, Any]]) -> None:
+    alice, bob = players
+    assert [report(client, win(alice)) for _ in range(2)] == [200, 200]
+    assert report(client, win(bob)) == 409
+    assert report(client, {"outcome": "draw"}) == 409
+    result = MatchResult.objects.get()
+    assert (result.outcome, result.prize, result.recorded_by) == ("win", "payable", "game server")
+    assert result.winner
+    assert result.winner.phone == f"+256{ALICE[1:]}"
+    assert not refunds.due().exists()
+    assert "prize_paid" not in kinds()
+
+
+def test_the_winner_is_told_when_the_prize_was_sent(client: Client, players: list[dict[str, Any]]) -> None:
+    report(client, win(players[1]))
+    refunds.prize_by_hand(MatchResult.objects.get().pk, "cashier", "by hand")
+    message = SmsMessage.objects.get(kind="prize_paid")
+    assert message.phone == f"+256{BOB[1:]}"
+    assert message.text == "You won 2000 UGX. It was sent to your mobile money."
+    assert report(client, win(players[1])) == 200
+    assert SmsMessage.objects.filter(kind="prize_paid").count() == 1
+
+
+@pytest.mark.parametrize("outcome", ["draw", "void"])
+def test_without_a_winner_both_get_their_money_back(client: Client, players: Any, outcome: str) -> None:
+    assert [report(client, {"outcome": outcome}) for _ in range(2)] == [200, 200]
+    assert sorted(payment.amount for payment in refunds.due()) == [1100, 1100]
+    assert SmsMessage.objects.filter(kind="refund_due").count() == 2
+
+
+@pytest.mark.parametrize("body", [*FORMS, [], b"{", {}])
+def test_a_malformed_result_is_refused(client: Client, players: Any, body: Any) -> None:
+    assert report(client, body) == 400
+    assert not MatchResult.objects.exists()
+
+
+def test_the_signature_comes_first(client: Client, players: list[dict[str, Any]], settings: Any) -> None:
+    body = win(players[0])
+    assert report(client, body, secret="another") == 403
+    assert report(client, b"{", secret="another") == 403
+    assert report(client, body, **{"X-Game-Signature": ""}) == 403
+    assert report(client, body, token="unknown") == 404
+    settings.GAME_SERVER_SECRET = ""
+    assert report(client, body) == 404
+    assert report(client, body, secret="") == 404
+    assert not MatchResult.objects.exists()
+
+
+def test_a_winner_of_another_match_is_refused(client: Client, players: list[dict[str, Any]]) -> None:
+    token = Session.objects.get().token
+    others = [stake(client, phone, 2000) for phone in ("0772000011", "0752000012")]
+    for placed, phone in zip(others, ("0772000011", "0752000012"), strict=True):
+        paid(client, placed, phone)
+    assert report(client, win(others[0]), token=token) == 400
+
+
+def test_a_match_without_money(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = True
+    players = [stake(client, phone) for phone in (ALICE, BOB)]
+    assert report(client, win(players[0])) == 200
+    assert MatchResult.objects.get().prize == ""
+    assert refunds.pay_prizes_due() == 0
