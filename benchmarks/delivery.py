@@ -232,7 +232,7 @@ class Bench:
                 for place, mode in enumerate(modes):
                     for player in (0, 1):
                         # Each mode has a stake of its own, or they would meet one another.
-                        body = {"phone_number": f"077{place}{player}{number:05}", "stake_amount": 1000 + place}
+                        body = {"phone_number": f"078{place}{player}{number:05}", "stake_amount": 1000 + place}
                         started = time.perf_counter()
                         answer = session.post(f"{urls[mode]}/game/stake", json=body, timeout=30).json()
                         if player:

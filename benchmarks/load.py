@@ -72,7 +72,7 @@ class Players:
                 return
             # Lane 0 of the sandbox's numbers has fixed outcomes.
             line = f"{lane + 1:02}{number % 100_000:05}"
-            phone, friend = f"077{line}", f"070{line}"
+            phone, friend = f"078{line}", f"070{line}"
             private = number % 4 == 0
             body: dict[str, Any] = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
             if private:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 STAKE = """
 from game.rules.placing import Stake, place
 for number in range({start}, {start} + {count}):
-    stake = Stake(f"+25677{{number:07}}", {amount} + number * {step})
+    stake = Stake(f"+25678{{number:07}}", {amount} + number * {step})
     print("PLACED", place(stake).entry.payment.transaction_id)
 """
 # Paid by callback, at levels where nobody meets; over at once.
@@ -31,7 +31,7 @@ from game.models import Entry
 from game.rules.placing import Stake, place
 from payments.settlement import settle
 for number in range({count}):
-    entry = place(Stake(f"+25677{{number:07}}", 1000 + number)).entry
+    entry = place(Stake(f"+25678{{number:07}}", 1000 + number)).entry
     settle(entry.payment_id, "SUCCESS", by="callback")
 Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 """

@@ -64,7 +64,7 @@ class World:
     # --- what can happen
 
     def stake(self) -> bool:
-        phone = f"+25677{self.dice.randrange(60):07}"
+        phone = f"+25678{self.dice.randrange(60):07}"
         code = self.dice.choice(self.codes) if self.codes and self.dice.random() < 0.3 else ""
         private = not code and self.dice.random() < 0.3
         amount = self.dice.choice(AMOUNTS)

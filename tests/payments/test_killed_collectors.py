@@ -68,7 +68,7 @@ def _went_on(sandbox: Sandbox, before: int) -> bool:
 
 
 def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers: Workers, settings: Any) -> None:
-    payments = [pay(f"+25677{number:07}") for number in range(ORDERS)]
+    payments = [pay(f"+25678{number:07}") for number in range(ORDERS)]
     start(workers, settings)
     start(workers, settings)
     kills = 0

@@ -110,7 +110,7 @@ def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: An
     together = crowd(3)
     times = 200 if IN_EARNEST else 15
     settings.SMS_DELIVERY = "worker"
-    payments = [pay(f"+25677{number:07}") for number in range(times)]
+    payments = [pay(f"+25678{number:07}") for number in range(times)]
     assert collecting.start_due() == times
     for payment in payments:
         collection.tap(payment.transaction_id, "pay")

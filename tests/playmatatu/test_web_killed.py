@@ -37,7 +37,7 @@ class Load:
         number = 0
         while not self.stopping.is_set():
             number += 1
-            phone = f"077{lane}{number:06}"
+            phone = f"078{lane}{number:06}"
             body: dict[str, Any] = {"phone_number": phone, "stake_amount": 1000}
             if number % 3 == 0:
                 body |= {"stake_amount": 2000, "create_private": True, "invite_phone": f"076{lane}{number:06}"}
