@@ -79,7 +79,7 @@ def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
 
 
 def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox: Sandbox, settings: Any) -> None:
-    """Its sign of life bears the database's time, and so does the look for it: nobody is alarmed for nothing."""
+    """Its heartbeat bears the database's time, and so does the look for it: nobody is alarmed for nothing."""
     settings.SMS_DELIVERY = "worker"
     heartbeat.beat("me", TRUE_NOW(), Activity())
     queue_sms(PHONE, "x")
