@@ -1,36 +1,42 @@
-"""What an operator can do about payments, each by a page that says what it will do, and a confirmed POST."""
+"""Operators' actions on payments and payouts. Each has a page that says what it does, and a confirming POST."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import refunds, settlement
+from payments import phones, refunds, settlement, wording
 from payments.models import Payment, Refund
 from payments.states import Kind
 
-# So many at once: each has a lock and a log entry of its own.
+# At most this many at once, because each has a lock and a log entry of its own.
 AT_ONCE = 500
 LONGEST_NOTE = 300
 
 
 class Act(NamedTuple):
-    """`able`: those that it can be done to; `carry` does it, given the actor and the note, and returns to which."""
+    """`able` filters the rows that allow the action. `carry(rows, actor, note)` does it and returns the changed rows.
+
+    `none`: the sentence if no row allows it. `note`: the question whose answer is kept; "" if none is asked.
+    """
 
     action: str
     title: str
     button: str
     about: str
+    none: str
     able: "Callable[[QuerySet[Any]], QuerySet[Any]]"
     carry: "Callable[[QuerySet[Any], str, str], Sequence[Any]]"
     logged: str
-    needs_note: bool = False
+    note: str = ""
 
 
 def _payouts(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
@@ -70,92 +76,133 @@ def _in_doubt(refunds: "QuerySet[Refund]") -> "QuerySet[Refund]":
 REFUND = Act(
     "refund",
     "Refund by payout",
-    "Pay it back",
-    "The money goes to the number that paid. Those that are not due, or whose refund is under way or in doubt, are "
-    "left out; whoever orders it a second time orders nothing.",
+    "Refund",
+    "The money goes back to the paying number. Payments that are not due, or already being refunded, are skipped; "
+    "clicking twice does not pay twice.",
+    "None of the selected payments is due a refund.",
     lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
     _payouts,
-    "Refund by payout ordered.",
+    "Refund by payout ordered",
 )
 BY_HAND = Act(
     "mark_refunded",
-    "Record as given back by hand",
-    "It went back",
-    "Nothing is paid out. The payer is texted that the money was refunded, so record it only once it was.",
+    "Record a manual refund",
+    "Record refund",
+    "Nothing is paid out. The player receives a text that the money was refunded, so record it only once it was.",
+    "None of the selected payments is due a refund.",
     lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
     _by_hand,
-    "Recorded as given back by hand",
-    needs_note=True,
+    "Manual refund recorded",
+    note="How was it refunded? (receipt number, channel)",
 )
 PAID = Act(
     "settle_paid",
-    "Say that it was paid",
-    "It was paid",
-    "For payments without an end, as you found them at the provider. The player is texted and plays, or the money is "
-    "due back.",
+    "Mark as paid",
+    "Mark as paid",
+    "Use this when the DMarkPay portal shows that the player has paid. The player receives a text and plays, or the "
+    "money is due back.",
+    "All of the selected payments have a final status already.",
     _open,
     _judged(Kind.SETTLED_PAID),
-    "Said to be paid",
-    needs_note=True,
+    "Marked as paid",
+    note="How do you know? (for example the portal's reference)",
 )
 UNPAID = Act(
     "settle_unpaid",
-    "Say that it was not paid",
-    "It was not paid",
-    "For payments without an end, as you found them at the provider. The player is texted that the payment failed.",
+    "Mark as not paid",
+    "Mark as not paid",
+    "Use this when the DMarkPay portal shows that the player has not paid. The player receives a text that the "
+    "payment failed.",
+    "All of the selected payments have a final status already.",
     _open,
     _judged(Kind.SETTLED_UNPAID),
-    "Said not to be paid",
-    needs_note=True,
+    "Marked as not paid",
+    note="How do you know? (for example the portal's reference)",
 )
 END_CONTEST = Act(
     "end_contest",
-    "End the contest: the money is with us",
-    "The money is with us",
-    "For payments that the provider took back, as it said, when the money is in the account after all.",
+    "Close dispute: payment received",
+    "Close dispute",
+    "Use this when the provider reported a reversal but the money is still in our account.",
+    "None of the selected payments is disputed.",
     lambda payments: payments.filter(place="contested"),
     _judged(Kind.CONTEST_WITH_US),
-    "Contest ended: the money is with us",
-    needs_note=True,
+    "Dispute closed: payment received",
+    note="How do you know? (for example the account statement)",
 )
 WENT_OUT = Act(
     "went_out",
-    "Say that it was paid out",
-    "It was paid out",
-    "For payouts in doubt, as you found them at the provider. The payer is texted that the money was refunded.",
+    "Mark as paid out",
+    "Mark as paid out",
+    "Use this when the DMarkPay portal shows that the payout was made. The player receives a text that the money was "
+    "refunded.",
+    "The outcome of every selected payout is known already.",
     _in_doubt,
     _resolved(True),
-    "Doubt ended: it was paid out",
-    needs_note=True,
+    "Marked as paid out",
+    note="How do you know? (for example the portal's reference)",
 )
 STAYED = Act(
     "stayed",
-    "Say that it was not paid out",
-    "It was not paid out",
-    "For payouts in doubt, as you found them at the provider. The money is due back again, and can be refunded anew.",
+    "Mark as not paid out",
+    "Mark as not paid out",
+    "Use this when the DMarkPay portal shows that the payout was not made. The money is due back again and can be "
+    "refunded again.",
+    "The outcome of every selected payout is known already.",
     _in_doubt,
     _resolved(False),
-    "Doubt ended: it was not paid out",
-    needs_note=True,
+    "Marked as not paid out",
+    note="How do you know? (for example the portal's reference)",
 )
 
 
 def confirmed(
     act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
 ) -> HttpResponse | None:
-    """The page that asks, then the act itself."""
+    """Show the confirmation page, then do the action. Return to the page in the field `next`, or to the list."""
     able, note = act.able(queryset), request.POST.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE]
-    wants_note = act.needs_note and not note
-    if "post" not in request.POST or wants_note:  # the field by which Django confirms its own delete action
-        return _page(act, model_admin, request, queryset, able, wants_note and "post" in request.POST)
+    note_missing = bool(act.note) and not note
+    if "post" not in request.POST or note_missing:  # Django's own delete action is confirmed by the same field.
+        return _page(act, model_admin, request, queryset, able, note_missing and "post" in request.POST)
     done = act.carry(able[:AT_ONCE], request.user.get_username(), note)
-    for one in done:
-        model_admin.log_change(request, one, f"{act.logged}: {note}" if note else act.logged)
+    for row in done:
+        model_admin.log_change(request, row, f"{act.logged}: {note}" if note else act.logged)
     if done:
-        model_admin.message_user(request, f"{act.title}: {len(done)} done.", messages.SUCCESS)
+        model_admin.message_user(request, f"{act.logged}: {len(done):,}.", messages.SUCCESS)
     else:
-        model_admin.message_user(request, "Nothing to do: it was done already, or is over.", messages.WARNING)
-    return None
+        model_admin.message_user(request, f"Nothing was done. {act.none}", messages.WARNING)
+    back = _next(request)
+    return HttpResponseRedirect(back) if back else None
+
+
+def _next(request: HttpRequest) -> str:
+    """Return the address of our own page that the action was started from, or ""."""
+    back = request.POST.get("next", "")
+    return back if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}) else ""
+
+
+class Payee(NamedTuple):
+    """A line of the confirmation page: who receives how much, and why."""
+
+    name: str
+    phone: str
+    amount: int
+    created_at: datetime
+    reason: str
+
+    @property
+    def amount_shown(self) -> str:
+        return f"{self.amount:,}"
+
+
+def _payee(request: HttpRequest, row: Payment | Refund) -> Payee:
+    payment = row.payment if isinstance(row, Refund) else row
+    # The stake belongs to another app, which this one does not import.
+    name = getattr(getattr(payment, "entry", None), "display_name", "")
+    in_full = request.user.has_perm("sms.view_full_phone")
+    phone = phones.spaced(payment.phone) if in_full else phones.masked(payment.phone)
+    due = refunds.due().filter(pk=payment.pk).exists()
+    return Payee(name, phone, row.amount, payment.created_at, wording.meaning(payment, payment.refunds.first(), due))
 
 
 def _page(
@@ -164,7 +211,7 @@ def _page(
     request: HttpRequest,
     queryset: "QuerySet[Any]",
     able: "QuerySet[Any]",
-    wants_note: bool,
+    note_missing: bool,
 ) -> HttpResponse:
     count = able.count()
     context = {
@@ -175,11 +222,12 @@ def _page(
         "selected": queryset.count(),
         "able": min(count, AT_ONCE),
         "too_many": count > AT_ONCE,
-        "sum": able.aggregate(sum=Sum("amount"))["sum"] or 0,
+        "sum": f"{able.aggregate(sum=Sum('amount'))['sum'] or 0:,}",
         "ids": list(able.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]),
-        "sample": able.order_by("pk")[:10],
-        "wants_note": wants_note,
+        "payees": [_payee(request, row) for row in able.order_by("pk")[:10]],
+        "note_missing": note_missing,
         "longest_note": LONGEST_NOTE,
+        "next": _next(request),
         "action_checkbox_name": ACTION_CHECKBOX_NAME,
     }
     return TemplateResponse(request, "admin/payments/confirm.html", context)

@@ -53,6 +53,7 @@ def current() -> Figures:
     )
     callbacks = (
         Callback.objects.exclude(refusal="")
+        .filter(seen_at=None)
         .filter(received_at__gte=clock.now() - timedelta(days=1))
         .aggregate(refused=Count("pk", filter=~Q(answered=400)), unreadable=Count("pk", filter=Q(answered=400)))
     )

@@ -1,4 +1,4 @@
-"""What the admin's lists of payments and callbacks can be narrowed to."""
+"""Filters of the admin's lists of payments and callbacks."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from payments import books, refunds
 from payments.models import Payment, Refund
 
-# So many of what is due are listed.
+# At most this many due payments are listed.
 _MOST = 10_000
 
 
@@ -23,15 +23,15 @@ class RefundFilter(admin.SimpleListFilter):
         return [
             ("due", "due"),
             ("under_way", "under way"),
-            ("in_doubt", "in doubt"),
-            ("failed", "refused"),
+            ("in_doubt", "outcome unknown"),
+            ("failed", "rejected"),
             ("done", "done"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         state, value = Refund.State, self.value()
         if value == "due":
-            # The keys once: the count and the page would each look for them anew.
+            # The keys are read once, because the count and the page would each search for them.
             keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
             return queryset.filter(pk__in=keys)
         chosen = {
@@ -44,12 +44,12 @@ class RefundFilter(admin.SimpleListFilter):
 
 
 def _with_refund(*states: Refund.State) -> Q:
-    """By keys, and not by a join: that would list a payment once a refund."""
+    """Filter by keys, because a join would list a payment once per refund."""
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
 
 class NetworkFilter(admin.SimpleListFilter):
-    """By the networks that there are: asking the table for them would read all of it."""
+    """Offers every known network, because DISTINCT would read the whole table."""
 
     title = parameter_name = "network"
 
@@ -61,7 +61,7 @@ class NetworkFilter(admin.SimpleListFilter):
 
 
 class CollectionFilter(admin.SimpleListFilter):
-    title = "our asking"
+    title = "payment request"
     parameter_name = "collection"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -73,7 +73,7 @@ class CollectionFilter(admin.SimpleListFilter):
 
 
 class TodayFilter(admin.SimpleListFilter):
-    """Where the money is that was collected today."""
+    """The present place of the money that was collected today."""
 
     title = "today's money"
     parameter_name = "today"
@@ -90,16 +90,22 @@ class TodayFilter(admin.SimpleListFilter):
 
 
 class RefusedFilter(admin.SimpleListFilter):
-    title = "refused"
+    title = "rejected"
     parameter_name = "refused"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("unreadable", "could not be read"), ("refused", "does not fit a payment"), ("no", "no")]
+        return [
+            ("unreadable", "unreadable, not seen yet"),
+            ("refused", "rejected, not seen yet"),
+            ("seen", "seen"),
+            ("no", "no"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         chosen = {
-            "unreadable": ~Q(refusal="") & Q(answered=400),
-            "refused": ~Q(refusal="") & ~Q(answered=400),
+            "unreadable": ~Q(refusal="") & Q(answered=400, seen_at=None),
+            "refused": ~Q(refusal="") & ~Q(answered=400) & Q(seen_at=None),
+            "seen": Q(seen_at__isnull=False),
             "no": Q(refusal=""),
         }.get(self.value() or "")
         return queryset if chosen is None else queryset.filter(chosen)

@@ -132,7 +132,10 @@ class Callback(models.Model):
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
     # False for a repeat, and for a contradiction of what was settled before.
     applied = models.BooleanField(default=False)
-    refusal = models.CharField("why it was refused", max_length=200, blank=True, default="")
+    refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
+    # An operator has looked at an unreadable or rejected callback.
+    seen_at = models.DateTimeField(null=True, blank=True)
+    seen_by = models.CharField(max_length=150, blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -141,7 +144,9 @@ class Callback(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status or 'something'} for payment {self.payment_id or 'unknown'}"
+        if self.payment_id is None:
+            return "Unmatched callback"
+        return f"Callback {self.status or 'without a status'} for payment {self.payment_id}"
 
 
 class Refund(models.Model):

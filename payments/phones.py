@@ -1,5 +1,7 @@
 """Payers' numbers: any notation read, masked, and the network that a prefix hints at."""
 
+import re
+
 import phonenumbers
 from django.conf import settings
 
@@ -20,6 +22,21 @@ def to_e164(value: object) -> str:
 def masked(phone: str) -> str:
     """`+25677****456`: enough to recognise, too little to call."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
+
+
+_DIGITS = re.compile(r"\+?\d{9,15}")
+
+
+def hidden(text: str) -> str:
+    """Return the text with every run of 9 to 15 digits masked like a phone number."""
+    return _DIGITS.sub(lambda found: masked(found[0]), text)
+
+
+def spaced(phone: str) -> str:
+    """`0772 000 001` for `+256772000001`; any other number unchanged."""
+    if not (phone.startswith("+256") and len(phone) == 13):
+        return phone
+    return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
 
 
 def network_of(phone: str) -> str:

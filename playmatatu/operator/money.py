@@ -30,7 +30,7 @@ class MoneyState(NamedTuple):
 def of_phone(phone: str, most: int) -> list[Payment]:
     """Return the newest payments of a phone, with the rows that belong to them."""
     rows = Payment.objects.filter(phone=phone).order_by("-pk")
-    return list(rows.prefetch_related("callbacks", "refunds", "exchanges")[:most])
+    return list(rows.prefetch_related("callbacks", "refunds", "exchanges", "events")[:most])
 
 
 def refund_due(payments: Iterable[Payment]) -> set[int]:

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.wording import state_words
-from payments.models import Callback, Exchange, Payment, Refund
+from payments.models import Callback, Exchange, Payment, PaymentEvent, Refund
+from payments.states import Kind
 from playmatatu.models import PlayerNote
 from sms import timeline
 from sms.models import SmsInbound, SmsMessage, Status
@@ -106,6 +107,9 @@ def of_payment(payment: Payment) -> Iterator[Event]:
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
     for exchange in payment.exchanges.all():
         yield _exchange(exchange, link)
+    for event in payment.events.all():
+        if event.kind in _JOURNAL:
+            yield _journal(event, link)
     for callback in payment.callbacks.all():
         yield _callback(callback, link)
     if payment.settled_at:
@@ -151,6 +155,38 @@ def _exchange(exchange: Exchange, link: Link) -> Event:
     tone = "bad" if exchange.http_status is None or exchange.http_status >= 400 else "plain"
     title = f"{_STEPS.get(exchange.step, exchange.step)}: {outcome}"
     return Event(exchange.at, tone, title, redact(exchange.words), link, redact(exchange.answer))
+
+
+# Journal entries that are shown. The others repeat what a callback, a refund or the payment itself shows.
+_JOURNAL: Mapping[str, tuple[str, str]] = {
+    Kind.REQUEST_PENDING.value: ("plain", "Payment requested from DMarkPay: pending"),
+    Kind.REQUEST_AMBIGUOUS.value: ("bad", "Payment requested from DMarkPay: no clear reply"),
+    Kind.REQUEST_NOT_TAKEN.value: ("bad", "Payment requested from DMarkPay: not accepted"),
+    Kind.WITHDRAWN.value: ("plain", "Payment request withdrawn before it was sent"),
+    Kind.UNRESOLVED.value: ("bad", "No answer from DMarkPay for a day"),
+    Kind.POLLED.value: ("plain", "Status polled from DMarkPay"),
+    Kind.PAYOUT_SUCCESSFUL.value: ("good", "Payout: successful"),
+    Kind.PAYOUT_FAILED.value: ("bad", "Payout: failed"),
+    Kind.PAYOUT_NOT_TAKEN.value: ("bad", "Payout: not accepted by DMarkPay"),
+    Kind.PAYOUT_AMBIGUOUS.value: ("bad", "Payout: no clear reply"),
+    Kind.RETURNED.value: ("bad", "Payout returned by DMarkPay"),
+    Kind.SETTLED_PAID.value: ("plain", "Marked as paid by an operator"),
+    Kind.SETTLED_UNPAID.value: ("plain", "Marked as not paid by an operator"),
+    Kind.CONTEST_WITH_US.value: ("plain", "Dispute closed: payment received"),
+    Kind.CONTEST_GONE.value: ("plain", "Dispute closed: the money is gone"),
+    Kind.WON.value: ("good", "Match result: won"),
+    Kind.GIVEN_BACK.value: ("plain", "Match result: the stake is given back"),
+}
+
+
+def _journal(event: PaymentEvent, link: Link) -> Event:
+    tone, title = _JOURNAL[event.kind]
+    said = f": {event.said}" if event.said else ""
+    by = f" By {event.actor}." if event.actor else ""
+    refused = f"Nothing changed: {event.refused}." if event.refused else ""
+    return Event(
+        event.at, tone, f"{title}{said}", f"{redact(event.note)}{by} {refused}".strip(), link, redact(event.answer)
+    )
 
 
 def _callback(callback: Callback, link: Link) -> Event:

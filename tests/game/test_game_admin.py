@@ -42,6 +42,7 @@ def test_every_model_is_there() -> None:
         "Payment",
         "Callback",
         "Refund",
+        "LedgerEntry",
     }
 
 

@@ -7,8 +7,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from payments import acts, refunds
-from payments.models import Payment, Refund
+from payments import acts, figures, refunds
+from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
 from tests.sandbox import Sandbox
@@ -60,12 +60,12 @@ def act(client: Client, action: str, *rows: Any, path: str = LIST, **more: str) 
 def test_a_refund_is_confirmed_done_once_and_logged(operator: Client, collection: Sandbox) -> None:
     payment, other = due(), pay("+256701000002")
     page = act(operator, "refund", payment, other)
-    assert "2 selected; <b>1</b> of them, 1000 UGX together" in page
+    assert "1 payment, 1,000 UGX in total." in page
     assert PHONE not in page
     assert not Refund.objects.exists()
     for _ in range(2):
         page = act(operator, "refund", payment, other, post="yes")
-    assert "Nothing to do: it was done already" in page
+    assert "Nothing was done." in page
     refund = Refund.objects.get()
     assert (refund.state, refund.how, refund.actor, refund.amount) == ("succeeded", "payout", "operator", 1000)
     assert asked(collection, "payout") == {refund.reference: 1}
@@ -81,7 +81,7 @@ def test_by_hand_needs_a_note(operator: Client) -> None:
     payment = due()
     assert 'name="note"' in act(operator, "mark_refunded", payment)
     page = act(operator, "mark_refunded", payment, post="yes", note="  ")
-    assert "Write how you know it" in page
+    assert "Please answer the question." in page
     assert not Refund.objects.exists()
     act(operator, "mark_refunded", payment, post="yes", note="Airtel money, receipt 77\0")
     refund = Refund.objects.get()
@@ -171,7 +171,7 @@ def test_numbers_are_masked_but_for_who_may_see_them() -> None:
         page = masked.get(path).content.decode()
         assert PHONE not in page
         assert "+25677****001" in page
-        assert PHONE in full.get(path).content.decode()
+        assert "0772 000 001" in full.get(path).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -211,3 +211,59 @@ def test_the_page_of_one_tells_its_story(operator: Client, collection: Sandbox) 
     assert "if the player was asked: we sent the request but got no reply" in page
     assert f"look up {payment.transaction_id} in the DMarkPay portal" in page
     assert "Something other than DMarkPay answered" in page
+
+
+def test_a_refund_page_names_the_payee_and_leads_back(operator: Client, collection: Sandbox) -> None:
+    payment = due()
+    back = "/admin/find/?q=0772000001"
+    page = act(operator, "mark_refunded", payment, next=back)
+    assert "0772 000 001: <b>1,000 UGX</b>" in page
+    assert "1,000 UGX is due back to the player." in page
+    assert f'name="next" value="{back}"' in page
+    fields = {"action": "mark_refunded", "_selected_action": [payment.pk], "post": "yes", "note": "cash"}
+    answer = operator.post(LIST, {**fields, "next": back})
+    assert (answer.status_code, answer["Location"]) == (302, back)
+    assert fresh(payment).refunded_at is not None
+    # The second time says why nothing is done, and no other host is returned to.
+    page = act(operator, "mark_refunded", payment, next="https://evil.example/")
+    assert "None of the selected payments is due a refund." in page
+    assert "evil.example" not in page
+
+
+def test_callback_bodies_hide_numbers_and_are_searched_by_ids_only(operator: Client) -> None:
+    payment = pay()
+    body = f'{{"phone_number": "256772000001", "transaction_id": "{payment.transaction_id}"}}'
+    callback = Callback.objects.create(payment=payment, body=body, refusal="The amount differs.", answered=409)
+    path = "/admin/payments/callback/"
+    masked, full = staff(*VIEW), staff(*VIEW, "view_full_phone")
+    for place in (f"{path}{callback.pk}/change/", f"{LIST}{payment.pk}/change/"):
+        page = masked.get(place).content.decode()
+        assert "256772000001" not in page
+        assert "25677****001" in page
+        assert "256772000001" in full.get(place).content.decode()
+    listed = operator.get(path, {"q": payment.transaction_id}).context["cl"].result_list
+    assert [row.pk for row in listed] == [callback.pk]
+    assert not operator.get(path, {"q": "phone_number"}).context["cl"].result_list
+
+
+def test_a_rejected_callback_is_marked_as_seen(operator: Client) -> None:
+    callback = Callback.objects.create(body="{", refusal="It is not JSON.", answered=400)
+    assert figures.current().unreadable == 1
+    act(operator, "mark_seen", callback, path="/admin/payments/callback/")
+    callback.refresh_from_db()
+    assert (callback.seen_by, callback.seen_at is not None) == ("operator", True)
+    assert figures.current().unreadable == 0
+
+
+def test_each_money_list_has_a_csv(operator: Client, collection: Sandbox) -> None:
+    payment = due()
+    act(operator, "mark_refunded", payment, post="yes", note="=cash")
+    for model, expected in (("payment", payment.transaction_id), ("refund", "'=cash"), ("ledgerentry", "refund")):
+        answer: Any = operator.get(f"/admin/payments/{model}/export/")
+        assert answer.status_code == 200, model
+        lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
+        assert len(lines) >= 2, model
+        assert expected in "\n".join(lines[1:]), model
+        assert PHONE not in "\n".join(lines)
+        assert 'href="export/"' in operator.get(f"/admin/payments/{model}/").content.decode()
+    assert operator.get(f"{LIST}export/?phone__startswith=%2B").status_code == 400

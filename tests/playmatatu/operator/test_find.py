@@ -116,7 +116,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     asked = operator.post(
         "/admin/payments/payment/", {"action": "mark_refunded", "_selected_action": [entry.payment_id]}
     )
-    assert "given back" in asked.content.decode().lower()
+    assert "manual refund" in asked.content.decode().lower()
     refunds.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
     assert "The money was refunded to the player." in html
