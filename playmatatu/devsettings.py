@@ -43,6 +43,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "SANDBOX_URL": sandbox_url,
         "GAME_SERVER_SECRET": secrets.token_urlsafe(24),
         "PRIZE_AUTO_PAYOUT": "true",
+        "GAME_URL": sandbox_url + "/table/{token}?pt={pt}",
         # The sandbox's phones show payment prompts, unless the environment says that every stake counts as paid.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,

@@ -1,8 +1,8 @@
-from payments.sandbox.server import Server
+from playmatatu.sandbox.server import Server
 from sms.management.commands import dmark_sandbox
 
 
 class Command(dmark_sandbox.Command):
-    help = "Run a fake DMark and DMarkPay for development and tests: the phones, and a switch for each fault."
+    help = "Run a fake DMark, DMarkPay and game server for development and tests, with a switch for each fault."
     server_class = Server
     settings_names = "SMS_SERVICE_BASE_URL and DMARK_PAY_BASE_URL"

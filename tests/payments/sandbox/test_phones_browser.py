@@ -78,7 +78,7 @@ def test_a_phone_rings_and_is_tapped(sandbox: Sandbox, browser: Browser, width: 
     first.get_by_text("5,000 UGX not paid: The payer declined the request").wait_for()
     second.get_by_role("button", name="Pay", exact=True).click()
     second.get_by_text("You paid 1,000,000 UGX").wait_for()
-    # Nothing was loaded anew, and nothing asks any more.
+    # Nothing was loaded again, and nothing asks any more.
     assert sandbox.prompts() == []
     assert tab.evaluate("performance.getEntriesByType('navigation').length") == 1
     assert tab.title() == "The phones"
