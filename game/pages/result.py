@@ -41,11 +41,7 @@ def shown(entry: Entry, opponent: Entry | None) -> Shown | None:
     if result is None:
         if session.status == "active":
             return None
-        unknown = (
-            [gettext("We don't know the result of this match yet.")]
-            if getattr(settings, "GAME_SERVER_SECRET", "")
-            else []
-        )
+        unknown = [gettext("We don't know the result of this match yet.")] if settings.GAME_SERVER_SECRET else []
         return Shown(gettext("This match has ended"), money or unknown, "wait", final=not (money or unknown))
     prize = ugx(session.prize_amount)
     if result.outcome == MatchResult.Outcome.WIN:

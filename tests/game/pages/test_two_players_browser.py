@@ -1,5 +1,8 @@
 """Small screens in a real browser: two players in one browser, no JavaScript, Back, titles, reading aloud, polling."""
 
+import hashlib
+import hmac
+import json
 import re
 from typing import Any
 
@@ -138,3 +141,35 @@ def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: s
     page.clock.run_for(10)
     page.get_by_text("Your invite has been delivered.").first.wait_for()
     assert statuses[-1] == 200
+
+
+def test_the_result_appears_on_both_pages(browser: Browser, site: str, settings: Any) -> None:
+    """The game server reports the winner while both players look at their match pages."""
+    settings.MOMO_AUTO_APPROVE, settings.GAME_SERVER_SECRET = False, "game-secret-of-this-test"
+    players = {}
+    for number, name in (("0772000001", "Alice"), ("0772000002", "Bob")):
+        body = {"phone_number": number, "stake_amount": 5000, "display_name": name}
+        players[name] = requests.post(f"{site}/api/v1/game/stake", json=body, timeout=5).json()
+        callback = {**body, "transaction_id": players[name]["transaction_id"], "amount": 5000, "status": "SUCCESS"}
+        proof = {"X-Callback-Secret": settings.MOMO_CALLBACK_SECRET}
+        assert requests.post(f"{site}/api/v1/momo/callback", json=callback, headers=proof, timeout=5).ok
+    links = []
+    for player in players.values():
+        queue = {"queue_token": player["queue_token"]}
+        links.append(requests.get(f"{site}/api/v1/game/queue/status", queue, timeout=5).json()["game_link"])
+    alice, bob = (browser.new_context(viewport=PHONE).new_page() for _ in range(2))  # type: ignore[arg-type]
+    for page, link in zip((alice, bob), links, strict=True):
+        page.goto(link)
+        page.get_by_role("heading", name="Your match").wait_for()
+    raw = json.dumps({"outcome": "win", "winner": players["Alice"]["player_token"]}).encode()
+    signature = hmac.new(settings.GAME_SERVER_SECRET.encode(), raw, hashlib.sha256).hexdigest()
+    token = links[0].split("/g/")[1].partition("?")[0]
+    headers = {"X-Game-Signature": f"sha256={signature}", "Content-Type": "application/json"}
+    assert requests.post(f"{site}/api/v1/game/{token}/result", raw, headers=headers, timeout=5).ok
+    expect(alice.get_by_role("heading", level=1)).to_have_text("You won 10,000 UGX", timeout=15_000)
+    expect(alice.locator(".say.state")).to_have_text("We will send it to 0772 000 001.")
+    expect(bob.get_by_role("heading", level=1)).to_have_text("You lost this match", timeout=15_000)
+    expect(bob.locator(".say.state")).to_have_text("Alice won 10,000 UGX.")
+    for page in (alice, bob):
+        expect(page.locator("#said")).to_contain_text("Alice won 10,000 UGX." if page is bob else "You won 10,000 UGX")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
