@@ -182,7 +182,7 @@ class SimMulti:
             self._write(curl)
         elif curl.state == "refused":
             self._finish(curl, pycurl.E_COULDNT_CONNECT)
-        elif curl.state == "no answer to connect":
+        elif curl.state in ("no answer to connect", "timed out"):
             self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
         elif curl.state == "answered":
             self._read(curl)
@@ -190,6 +190,8 @@ class SimMulti:
     def _begin(self, curl: SimCurl) -> None:
         curl.fd = self._descriptors.new()
         self._by_fd[curl.fd] = curl
+        total = curl.options[pycurl.TIMEOUT_MS] / 1000
+        self._scheduler.call_at(self._scheduler.now + total, self._times_out, curl.fd)
         self._options[pycurl.M_SOCKETFUNCTION](pycurl.POLL_OUT, curl.fd, self, None)
         if self._kept and not curl.options.get(pycurl.FRESH_CONNECT):
             self._kept -= 1
@@ -230,6 +232,11 @@ class SimMulti:
             fd = curl.fd
             self._scheduler.call_at(self._scheduler.now + plan.delay, self._arrives, fd)
         return None
+
+    def _times_out(self, fd: int) -> None:
+        if fd in self._by_fd:
+            self._by_fd[fd].state = "timed out"
+            self._descriptors.set_ready(fd, selectors.EVENT_READ)
 
     def _arrives(self, fd: int) -> None:
         if fd in self._by_fd:
