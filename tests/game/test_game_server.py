@@ -117,7 +117,7 @@ def test_a_game_server_that_is_away_costs_no_match(
     assert met["status"] == "matched"
     assert SmsMessage.objects.filter(kind="match_found").count() == 2
     assert [record.getMessage() for record in caplog.records if record.name == "bridge"] == [
-        "The game server was not told of a match: ConnectionError"
+        "The game server was not notified of a match: ConnectionError"
     ]
 
 
