@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from payments import conf
-from payments.notice_address import notice_url
+from payments.webhooks.address import notice_url
 
 _SHORTEST_SECRET = 16
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
-from payments import adoption, clock, conf, journal, notice_address, phones, providers, rounds, schedule, settlement
+from payments import adoption, clock, conf, journal, phones, providers, rounds, schedule, settlement
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
 from payments.states import Event, Kind, Word
+from payments.webhooks.address import notice_url
 
 logger = logging.getLogger("payments")
 
@@ -212,7 +213,7 @@ def _ask(payment: Payment) -> Answer:
             network=payment.network,
             amount=payment.amount,
             description=payment.description,
-            notify_url=notice_address.notice_url(payment.pk),
+            notify_url=notice_url(payment.pk),
         )
     )
 

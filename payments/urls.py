@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from payments.notices import dmarkpay
+from payments.webhooks.notification import dmarkpay
 
 app_name = "payments"
 urlpatterns = [path("dmarkpay/<str:signed_id>/", dmarkpay, name="dmarkpay")]

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from payments import settlement
 from payments.models import Payment
-from payments.notice_address import signer
 from payments.services import create_payment
 from payments.settlement import settle
 from payments.states import Kind
+from payments.webhooks.address import signer
 from tests.sandbox import Sandbox
 
 PHONE = "+256772000001"

@@ -1,4 +1,4 @@
-"""`POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notices. They prove nothing; we ask back."""
+"""`POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notifications. Each only causes a status poll."""
 
 import logging
 
@@ -9,8 +9,8 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from payments.callbacks import notice
-from payments.notice_address import signer
+from payments.webhooks.address import signer
+from payments.webhooks.storage import notice
 
 logger = logging.getLogger("payments")
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("payments")
 @csrf_exempt
 @require_http_methods(["POST", "PUT"])
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """200 for whatever comes to an address that we signed; else 403, or 404 for a payment that is gone."""
+    """Answer 200 to any body at a signed address, 403 without a valid signature, 404 for a deleted payment."""
     try:
         payment_id = int(signer().unsign(signed_id))
     except (BadSignature, ValueError):
@@ -29,9 +29,9 @@ def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
         return _refused(413, "The body is too large: at most 64 KiB.")
     except UnreadablePostError:
         logger.info("payments.notice_cut_short")
-        return _refused(400, "The body was cut short.")
+        return _refused(400, "The body ended too early.")
     if not notice(payment_id, body):
-        return _refused(404, "There is no such payment any more.")
+        return _refused(404, "This payment no longer exists.")
     return JsonResponse({"status": "received"})
 
 

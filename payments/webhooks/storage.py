@@ -1,4 +1,4 @@
-"""Callbacks: stored word for word before they are judged."""
+"""Callbacks and notifications are stored as received, before they are validated."""
 
 import json
 import logging
@@ -10,27 +10,22 @@ from payments.providers.dmarkpay import responses as dmarkpay
 
 logger = logging.getLogger("payments")
 
-# Of one payment so many notices are kept; whoever sends more has a loop.
+# Stored notifications of one payment. A sender of more has a loop.
 MOST_NOTICES = 200
 
 
 def text_of(body: bytes) -> str:
-    """The body as it came; what is no UTF-8, and NUL, which PostgreSQL refuses, stand as `\\x..`."""
+    """Return the body as text. Bytes that are not UTF-8, and NUL, which PostgreSQL refuses, become `\\x..`."""
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def store(body: bytes) -> Callback:
-    """A callback with a valid proof, before anything is read in it."""
+    """Store an authenticated callback before it is parsed."""
     return Callback.objects.create(received_at=clock.now(), body=text_of(body))
 
 
-def take(callback: Callback, payment: Payment, said: Payment.Status) -> None:
-    """A callback that is about this payment, with its amount and phone."""
-    settlement.callback(callback, payment, said)
-
-
 def refuse(callback: Callback, code: int, why: str) -> None:
-    """What we cannot book or cannot read: money may be behind it, for an operator to find."""
+    """Mark a callback that cannot be booked or read. An operator checks it, because money may belong to it."""
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])
     logger.warning(
@@ -39,7 +34,7 @@ def refuse(callback: Callback, code: int, why: str) -> None:
 
 
 def notice(payment_id: int, body: bytes) -> bool:
-    """What came to a payment's own address: kept, believed in nothing, a reason to ask. False: no such payment."""
+    """Store a notification and have the payment polled. Nothing in it is trusted. False: unknown payment."""
     if not Payment.objects.filter(pk=payment_id).exists():
         return False
     stored = None
@@ -62,7 +57,7 @@ def notice(payment_id: int, body: bytes) -> bool:
 
 
 def read_notice(body: bytes) -> tuple[str, str]:
-    """The status word and the provider's id in JSON or a form; "" for what cannot be read."""
+    """Read the status word and the provider's id from JSON or a form. "" for an unreadable one."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

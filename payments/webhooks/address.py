@@ -1,4 +1,4 @@
-"""Where DMarkPay is to tell of a payment: an address of ours that names the payment and is signed."""
+"""The address to which DMarkPay sends the notifications of a payment. It has the payment's id, signed."""
 
 from django.conf import settings
 from django.core.signing import Signer
@@ -6,7 +6,7 @@ from django.urls import NoReverseMatch, reverse
 
 
 def notice_url(payment_id: int) -> str:
-    """ "" where there is no such address; then asking back alone must do."""
+    """Return the address, or "" without SITE_URL or without the URLs. Then only polling finds the status."""
     site = str(settings.SITE_URL).rstrip("/")
     if not site:
         return ""

@@ -1,4 +1,4 @@
-"""`POST /api/v1/momo/callback`: what the mobile-money provider says of a payment."""
+"""`POST /api/v1/momo/callback`: a signed status of a payment from the collector of the money."""
 
 import hashlib
 import hmac
@@ -16,21 +16,22 @@ from ninja.decorators import decorate_view
 from ninja.errors import HttpError
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from payments import callbacks, phones, words
+from payments import phones, settlement, words
 from payments.models import Callback, Payment
+from payments.webhooks import storage
 
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 
 
 def has_proof(request: HttpRequest) -> bool:
-    """The shared secret itself, or the HMAC-SHA256 of the raw body with it; compared in constant time."""
+    """Return if the request has the shared secret, or the HMAC-SHA256 of the raw body with it."""
     secrets = [secret for secret in (settings.MOMO_CALLBACK_SECRET, *settings.MOMO_CALLBACK_SECRET_FALLBACKS) if secret]
     if not secrets:
         return bool(settings.DEBUG)
     given = request.headers.get("X-Callback-Secret", "")
     signature = request.headers.get("X-Callback-Signature", "").strip().lower()
-    # Each is compared, whichever fits: how long it takes says nothing.
+    # Compare with each secret in constant time, so that the duration reveals nothing.
     found = [
         constant_time_compare(given, secret) | constant_time_compare(signature, _signature(secret, request.body))
         for secret in secrets
@@ -43,23 +44,23 @@ def _signature(secret: str, body: bytes) -> str:
 
 
 def proof(request: HttpRequest) -> Callback:
-    """Ninja's `auth`, which runs before the body is parsed: what has a proof is stored before it is judged."""
+    """Ninja's `auth`, which runs before the body is parsed: store an authenticated callback before it is validated."""
     if not has_proof(request):
         raise HttpError(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
-    callback = callbacks.store(request.body)
+    callback = storage.store(request.body)
     request.callback = callback  # type: ignore[attr-defined]
     return callback
 
 
 def kept(run: Handler) -> Handler:
-    """Around the operation: what it refuses, malformed bodies too, is written on the stored callback."""
+    """Wrap the operation: write each refusal, of malformed bodies too, on the stored callback."""
 
     @wraps(run)
     def kept_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = run(request, *args, **kwargs)
         callback = getattr(request, "callback", None)
         if callback is not None and 400 <= response.status_code < 500:
-            callbacks.refuse(callback, response.status_code, json.loads(response.content)["error"])
+            storage.refuse(callback, response.status_code, json.loads(response.content)["error"])
         return response
 
     return kept_run
@@ -67,7 +68,7 @@ def kept(run: Handler) -> Handler:
 
 def _transaction_id(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError("transaction_id must be the text that we gave.")
+        raise ValueError("transaction_id must be the text that this service returned.")
     return value
 
 
@@ -118,7 +119,7 @@ class Refusal(Schema):
     "/momo/callback",
     auth=proof,
     response={200: CallbackOut, **dict.fromkeys((400, 403, 404, 409, 413, 415, 503), Refusal)},
-    summary="What became of a payment",
+    summary="The status of a payment",
 )
 @decorate_view(kept)
 def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
@@ -132,5 +133,5 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
         raise HttpError(409, "The amount is not that of this transaction.")
     if body.phone_number != payment.phone:
         raise HttpError(409, "The phone number is not that of this transaction.")
-    callbacks.take(callback, payment, Payment.Status(body.status))
+    settlement.callback(callback, payment, Payment.Status(body.status))
     return {"status": "received"}

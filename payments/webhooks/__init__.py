@@ -1,0 +1,1 @@
+"""HTTP calls that we receive about payments: signed callbacks, and DMarkPay's unsigned notifications."""
