@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -61,6 +61,13 @@ def _judged(kind: Kind) -> "Callable[[QuerySet[Payment], str, str], list[Payment
 def _resolved(went_out: bool) -> "Callable[[QuerySet[Refund], str, str], list[Refund]]":
     def carry(payouts: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
         return [refund for refund in payouts if refunds.resolve(refund.pk, went_out=went_out, actor=actor, note=note)]
+
+    return carry
+
+
+def _each(act: Callable[[int, str, str], bool]) -> "Callable[[QuerySet[Refund], str, str], list[Refund]]":
+    def carry(payouts: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
+        return [refund for refund in payouts if act(refund.pk, actor, note)]
 
     return carry
 
@@ -153,6 +160,41 @@ STAYED = Act(
     _resolved(False),
     "Marked as not paid out",
     note="How do you know? (for example the portal's reference)",
+)
+
+
+CONTEST_GONE = Act(
+    "contest_gone",
+    "Record that the provider took the money back",
+    "The money is gone",
+    "For contested payments whose money is not in the provider's account any more. Nothing is paid out.",
+    "None of them is contested.",
+    lambda payments: payments.filter(Q(place="contested") | Q(place__in=("refunded", "prize_paid"), word="other")),
+    _judged(Kind.CONTEST_GONE),
+    "Recorded as taken back by the provider",
+    note="How do you know?",
+)
+RETURNED = Act(
+    "payout_returned",
+    "Record that the payout was returned",
+    "It came back",
+    "For payouts that the provider brought back after it had paid them out. The money is payable again.",
+    "None of them was paid out.",
+    lambda payouts: payouts.filter(state=Refund.State.SUCCEEDED),
+    _each(refunds.returned),
+    "Recorded as returned",
+    note="How do you know?",
+)
+WITHDRAW = Act(
+    "withdraw_refund",
+    "Take back the order",
+    "Do not pay it out",
+    "For payouts that are ordered and not yet being sent. The money is payable again.",
+    "None of them is ordered and waiting.",
+    lambda payouts: payouts.filter(state=Refund.State.ORDERED),
+    _each(refunds.withdraw),
+    "Order taken back",
+    note="How do you know?",
 )
 
 

@@ -135,7 +135,7 @@ class PaymentAdmin(ReadOnlyAdmin):
     search_fields = ("phone",)
     search_help_text = "A phone number in any form, a transaction ID, or the provider's ID"
     sortable_by = ("created_at",)
-    actions = ("refund", "mark_refunded", "settle_paid", "settle_unpaid", "end_contest")
+    actions = ("refund", "mark_refunded", "settle_paid", "settle_unpaid", "end_contest", "contest_gone")
     inlines = (RefundInline, EventInline, LedgerInline, CallbackInline, ExchangeInline)
     fields = (
         "transaction_id",
@@ -241,6 +241,10 @@ class PaymentAdmin(ReadOnlyAdmin):
     def end_contest(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
         return acts.confirmed(acts.END_CONTEST, self, request, queryset)
 
+    @admin.action(description="Record that the provider took the money back", permissions=["settle"])
+    def contest_gone(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.CONTEST_GONE, self, request, queryset)
+
 
 def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
     """Replace `masked_phone` by `full_phone` if this user may see numbers in full."""
@@ -287,7 +291,7 @@ class RefundAdmin(ReadOnlyAdmin):
     list_select_related = ("payment",)
     search_fields = ("reference",)
     search_help_text = "Our reference, the provider's ID, or the payment's transaction ID"
-    actions = ("went_out", "stayed")
+    actions = ("went_out", "stayed", "payout_returned", "withdraw_refund")
     csv_columns = {  # noqa: RUF012
         "id": lambda refund: refund.pk,
         "ordered_at": lambda refund: refund.ordered_at,
@@ -318,6 +322,14 @@ class RefundAdmin(ReadOnlyAdmin):
     @admin.action(description="Mark as not paid out", permissions=["refund"])
     def stayed(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
         return acts.confirmed(acts.STAYED, self, request, queryset)
+
+    @admin.action(description="Record that the payout was returned", permissions=["refund"])
+    def payout_returned(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.RETURNED, self, request, queryset)
+
+    @admin.action(description="Take back the order", permissions=["refund"])
+    def withdraw_refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.WITHDRAW, self, request, queryset)
 
 
 @admin.register(Callback)

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from payments import clock, providers, refunds, status_polling, uses
+from django.db.models import Exists, OuterRef, Q
+
+from payments import adoption, clock, journal, providers, refunds, status_polling, uses
 from payments.books import Place, place
-from payments.models import Payment, Refund
+from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -19,10 +21,11 @@ _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """One thing that does not fit, in words for an operator."""
+    """One thing that does not fit, in words for an operator. `open`: work that is due, and no difference."""
 
     payment: Payment
     what: str
+    open: bool = False
 
     def __str__(self) -> str:
         return (
@@ -40,9 +43,11 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Of the payments created since then, in their order; the provider is asked where one is set up."""
+    """Compare the payments with any event since then, in the order of their ids, with the provider's status."""
     provider = providers.current()
-    rows = Payment.objects.filter(created_at__gte=since).order_by("pk").annotate(whereabouts=place())
+    events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
+    rows = Payment.objects.filter(Q(created_at__gte=since) | Q(settled_at__gte=since) | Exists(events))
+    rows = rows.order_by("pk").annotate(whereabouts=place())
     payments = rows.prefetch_related("refunds").iterator(chunk_size=_BATCH)
     due = refunds.due()
     played = Payment.objects.filter(uses.current().played(), collected_at=None)
@@ -54,10 +59,24 @@ def differences(since: datetime) -> Iterator[Difference]:
             answers = _ask(pool, provider, batch) if provider is not None else {}
             for payment in batch:
                 found = [_compare(one) for one in answers.get(payment.pk, ())]
-                found.append(_in_the_books(payment, payment.pk in owed, payment.pk in moneyless))
+                found.append(_in_the_books(payment, payment.pk in moneyless))
                 if provider is not None and payment.pk not in answers:
                     found.append(_never_named(payment))
+                found.append(_unconfirmed(payment))
                 yield from (Difference(payment, what) for what in found if what)
+                if payment.pk in owed:
+                    yield Difference(payment, "Refund due, without a refund.", open=True)
+
+
+def rebuild(since: datetime) -> Iterator[Difference]:
+    """Replay the journal of each payment with an event since then; compare it with the row and the ledger."""
+    events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
+    for payment in Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH):
+        what = journal.differs(payment)
+        if what:
+            yield Difference(payment, f"Rebuilt: {what}.")
+    for payment in Payment.objects.filter(adoption.TO_ADOPT).order_by("pk")[:1000]:
+        yield Difference(payment, "The journal does not know it yet: game_worker or expire_queue adopts it.")
 
 
 def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment]) -> dict[int, list[_Compared]]:
@@ -101,14 +120,21 @@ def _compare(one: _Compared) -> str:
     return f"{of} has no end at the provider." if clock.now() - payment.created_at > _IN_TIME else ""
 
 
-def _in_the_books(payment: Payment, due: bool, moneyless: bool) -> str:
+def _unconfirmed(payment: Payment) -> str:
+    """Money that is booked as ours on an operator's word, and that no poll has confirmed."""
+    if payment.settled_by_name and payment.collected_at is not None and payment.word != "successful":
+        return f"Settled by {payment.settled_by_name}; the provider has not confirmed it."
+    return ""
+
+
+def _in_the_books(payment: Payment, moneyless: bool) -> str:
     where = getattr(payment, "whereabouts", "") if payment.collected_at else ""
-    if payment.contested:
+    if payment.place == "contested":
         return "Contested: the provider contradicted its own end."
     if where == Place.IN_DOUBT:
         return "Its refund is under way, or in doubt."
-    if due:
-        return "Refund due, without a refund."
+    if payment.place == "lost":
+        return "Lost: it was paid out, and then the provider took it back."
     if where == Place.UNPLACED:
         return "Money in, without a match or a place in a queue."
     if moneyless:

@@ -70,18 +70,21 @@ def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> 
 
 def poll(payment_id: int) -> bool:
     """Poll one payment in this process if it is due. False: it is not, or another process does."""
-    claimed = _claim(Payment.objects.filter(pk=payment_id))
+    claimed = _claim(Payment.objects.filter(pk=payment_id), wait=True)
     if claimed is not None:
         _poll(claimed)
     return claimed is not None
 
 
-def _claim(among: "QuerySet[Payment]") -> Payment | None:
-    """The payment that is due longest. Others leave it alone while its answer may be on its way."""
+def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
+    """The payment that is due longest. Others leave it alone while its answer may be on its way.
+
+    `wait`: for a locked row; else it is left to a later call.
+    """
     now = clock.now()
     with journal.writing():
         due = among.filter(next_ask_at__lte=now).order_by("next_ask_at", "pk")
-        skip = connection.features.has_select_for_update_skip_locked
+        skip = connection.features.has_select_for_update_skip_locked and not wait
         payment = due.select_for_update(no_key=True, skip_locked=skip).first()
         if payment is None:
             return None

@@ -165,7 +165,7 @@ class World:
         marked, ended = (set(part.values_list("pk", flat=True)) for part in refunds.due_in_parts())
         assert (marked | ended, marked & ended) == (due, set())
         assert due == set(
-            collected.annotate(whereabouts=books.place()).filter(place="due_back").values_list("pk", flat=True)
+            collected.annotate(whereabouts=books.place()).filter(whereabouts="due_back").values_list("pk", flat=True)
         )
         assert not Entry.objects.filter(payment__in=due).exclude(session=None).exists()
         assert (

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
 from payments import books, refunds, worker
 from payments.books import Amount
-from payments.models import Payment
+from payments.models import Payment, PaymentEvent
 from payments.settlement import settle
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later
@@ -112,6 +113,7 @@ def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> No
     settle(contested.pk, Payment.Status.FAILED, by="callback")
     Entry.objects.filter(payment=lost).update(status="awaiting_payment", opened_at=None)
     lines = reconcile()
+    assert "1 refunds are due: work, and no difference." in lines
     assert [line.rpartition("UTC): ")[2] for line in lines[:3]] == [
         "Refund due, without a refund.",
         "Contested: the provider contradicted its own end.",
@@ -142,6 +144,7 @@ def test_a_payout_is_compared_too(client: Client, collection: Sandbox) -> None:
 def test_the_span(client: Client, collection: Sandbox, capsys: Any) -> None:
     collection.faults(payin="taken_reset")
     later(placed(client, ALICE), 3 * 86400)
+    PaymentEvent.objects.update(at=F("at") - timedelta(days=3))
     assert reconcile()[0].startswith("No difference")
     since = timezone.localdate() - timedelta(days=4)
     assert reconcile("--since", str(since))[-1] == f"1 differences since {since}."

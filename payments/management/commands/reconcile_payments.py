@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from payments import providers
-from payments.reconciling import differences
+from payments.reconciling import differences, rebuild
 
 
 def _day(text: str) -> datetime:
@@ -25,15 +25,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", type=_day, metavar="DATE", help="first day; default: yesterday")
+        parser.add_argument(
+            "--rebuild", action="store_true", help="replay the journal instead; compare it with rows and ledger"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         since = options["since"] or _day(str(timezone.localdate() - timedelta(days=1)))
         if providers.current() is None:
             self.stdout.write("No provider is set up: only our own books are compared.")
-        found = 0
-        for difference in differences(since):
-            found += 1
+        found = due = 0
+        for difference in rebuild(since) if options["rebuild"] else differences(since):
+            found, due = found + (not difference.open), due + difference.open
             self.stdout.write(str(difference))
+        if due:
+            self.stdout.write(f"{due} refunds are due: work, and no difference.")
         if found:
             raise CommandError(f"{found} differences since {timezone.localtime(since):%Y-%m-%d}.")
         self.stdout.write(f"No difference since {timezone.localtime(since):%Y-%m-%d}.")

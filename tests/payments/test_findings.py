@@ -1,0 +1,214 @@
+"""Money that turns around, through the whole shell: each case lost money or paid it twice before the journal."""
+
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.test import Client
+
+from game.models import Entry, Session
+from game.rules.ending import announce_refunds, leave
+from payments import journal, ledger, matches, refunds, settlement, worker
+from payments.models import MatchResult, Payment, Refund
+from payments.settlement import settle
+from payments.states import Account, Kind
+from tests.payments.helpers import PHONE, end_contest, fresh, later, notice, paid_late, pay
+from tests.sandbox import Sandbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ALL = Payment.objects.all()
+OTHER = "+256772000002"
+
+
+@pytest.fixture(autouse=True)
+def quiet(collection: Sandbox, settings: Any) -> Any:
+    settings.DMARK_PAY_TIMEOUT = 0.6
+    collection.faults(callback="never", hang_seconds=1.5)
+    yield
+    # Whatever happened: row, journal and ledger agree, and all accounts together are zero.
+    assert [journal.differs(payment) for payment in ALL.all() if not payment.stale] == [""] * ALL.count()
+    assets = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
+    balances = ledger.balances()
+    assert sum(balances[account] for account in assets) == sum(
+        amount for account, amount in balances.items() if account not in assets
+    )
+
+
+def truth(sandbox: Sandbox, payment: Payment, word: str) -> None:
+    """The provider changes its word."""
+    sandbox.server.state.money.transactions[fresh(payment).provider_id].status = word
+
+
+def paid(sandbox: Sandbox, phone: str = PHONE) -> Payment:
+    payment = pay(phone)
+    truth(sandbox, payment, "Successful")
+    notice(Client(), payment)
+    assert fresh(payment).status == "SUCCESS"
+    return fresh(payment)
+
+
+@pytest.mark.parametrize("word", ["Failed", "Reversed"])
+def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sandbox, word: str) -> None:
+    payment = paid(collection)
+    truth(collection, payment, word)
+    collection.faults(pay_status="500")
+    notice(Client(), payment)
+    assert fresh(payment).answer_owed_since is not None
+    collection.faults(pay_status="ok")
+    later(payment, 60)
+    worker.once()
+    payment = fresh(payment)
+    assert (payment.place, payment.answer_owed_since) == ("contested", None)
+
+
+def test_a_reversal_between_order_and_payout_is_not_paid_out(collection: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    payment = paid_late_by_worker(collection, settings)
+    refund = refunds.order_payouts(ALL, "anna")[0]
+    truth(collection, payment, "Failed")
+    worker.once()
+    refund.refresh_from_db()
+    assert (fresh(payment).place, refund.state) == ("contested", "failed")
+    assert collection.counts()["money"]["asked"]["payout"] == {}
+    assert not refunds.order_payouts(ALL, "anna")
+
+
+def paid_late_by_worker(collection: Sandbox, settings: Any) -> Payment:
+    settings.SMS_DELIVERY = "inline"
+    payment = paid_late(collection)
+    settings.SMS_DELIVERY = "worker"
+    return payment
+
+
+def test_a_reversal_after_the_refund_is_lost_and_shown(collection: Sandbox) -> None:
+    payment = paid_late(collection)
+    assert refunds.order_payouts(ALL, "anna")[0].pk
+    assert fresh(payment).place == "refunded"
+    truth(collection, payment, "Failed")
+    notice(Client(), payment)
+    assert fresh(payment).place == "lost"
+    assert ledger.balances()[Account.LOST] == 1000
+    assert ledger.balances()[Account.PROVIDER] == -1000
+
+
+def test_failed_successful_failed(collection: Sandbox) -> None:
+    payment = paid_late(collection)
+    truth(collection, payment, "Failed")
+    notice(Client(), payment)
+    assert fresh(payment).place == "contested"
+    assert not refunds.order_payouts(ALL, "anna")
+
+
+def test_nobody_settles_a_payment_that_is_still_polled(collection: Sandbox) -> None:
+    payment = pay()
+    with pytest.raises(settlement.Refused, match="still being polled"):
+        settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="I think so")
+    assert fresh(payment).status == "PENDING"
+    assert payment.events.filter(kind="settled_paid").exclude(refused="").exists()
+
+
+def test_who_settles_does_not_pay_out(collection: Sandbox, settings: Any) -> None:
+    collection.faults(payin="taken_reset")
+    payment = pay()
+    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
+    Payment.objects.filter(pk=payment.pk).update(refund_due=True)
+    assert not refunds.record_by_hand(ALL, "anna", "cash")
+    assert refunds.record_by_hand(ALL, "ben", "cash")
+
+
+def test_a_payout_that_was_returned_is_payable_again(collection: Sandbox) -> None:
+    payment = paid_late(collection)
+    refund = refunds.order_payouts(ALL, "anna")[0]
+    assert refunds.returned(refund.pk, "anna", "wrong number")
+    assert (fresh(payment).place, fresh(payment).refunded_at) == ("refund_due", None)
+    assert refunds.order_payouts(ALL, "anna")[0].pk != refund.pk
+    assert fresh(payment).place == "refunded"
+
+
+def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
+    collection.faults(payout_kind="pending")
+    paid_late(collection)
+    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund.refresh_from_db()
+    assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
+    collection.server.state.money.transactions[refund.provider_id].status = "Successful"
+    Refund.objects.update(start_at=F("ordered_at"))
+    worker.once()
+    refund.refresh_from_db()
+    assert refund.state == "succeeded"
+
+
+# --- matches
+
+
+@pytest.fixture
+def match(collection: Sandbox) -> tuple[int, int]:
+    """Two payments in a match. There is no entry in this test, so the use is told by hand."""
+    from game.models import Player
+
+    keys = []
+    for phone in (PHONE, OTHER):
+        payment = pay(phone)
+        player = Player.objects.get_or_create(phone=phone)[0]
+        Entry.objects.create(player=player, payment=payment, stake_amount=1000)
+        truth(collection, payment, "Successful")
+        notice(Client(), payment)
+        keys.append(payment.pk)
+    assert Session.objects.count() == 1
+    return keys[0], keys[1]
+
+
+def test_a_prize_is_confirmed_by_polls_and_paid(collection: Sandbox, match: tuple[int, int]) -> None:
+    assert matches.record("session:1", match, "win", match[0], by="game server")
+    assert not matches.record("session:1", match, "win", match[0], by="game server")
+    with pytest.raises(matches.DifferentResult):
+        matches.record("session:1", match, "draw", None, by="game server")
+    result = MatchResult.objects.get()
+    assert result.prize == "payable"
+    refund = refunds.order_prize(result.pk, "anna")
+    refund.refresh_from_db()
+    result.refresh_from_db()
+    assert (refund.state, refund.amount, result.prize) == ("succeeded", 2000, "paid")
+    assert set(ALL.values_list("place", flat=True)) == {"prize_paid"}
+    assert ledger.balances()[Account.PROVIDER] == 0
+
+
+def test_a_prize_waits_if_a_share_was_taken_back(collection: Sandbox, match: tuple[int, int]) -> None:
+    truth(collection, Payment.objects.get(pk=match[1]), "Failed")
+    notice(Client(), Payment.objects.get(pk=match[1]))
+    matches.record("session:1", match, "win", match[0], by="game server")
+    result = MatchResult.objects.get()
+    assert result.prize == "held"
+    with pytest.raises(matches.Refused):
+        refunds.order_prize(result.pk, "anna")
+    assert end_contest(match[1])
+    result.refresh_from_db()
+    assert result.prize == "payable"
+
+
+def test_a_draw_gives_both_stakes_back(collection: Sandbox, match: tuple[int, int]) -> None:
+    matches.record("session:1", match, "draw", None, by="game server")
+    assert set(ALL.values_list("place", flat=True)) == {"refund_due"}
+    assert len(refunds.order_payouts(ALL, "anna")) == 2
+
+
+def test_stakes_of_a_match_without_a_result_are_given_back(collection: Sandbox, match: tuple[int, int]) -> None:
+    matches.give_back("session:1", match, by="anna", note="the game server was down")
+    assert set(ALL.values_list("place", flat=True)) == {"refund_due"}
+
+
+def test_money_that_was_taken_back_is_not_matched(collection: Sandbox) -> None:
+    from game.models import Player
+
+    payment = pay()
+    player = Player.objects.get_or_create(phone=PHONE)[0]
+    entry = Entry.objects.create(player=player, payment=payment, stake_amount=1000)
+    truth(collection, payment, "Successful")
+    notice(Client(), payment)
+    entry.refresh_from_db()
+    assert entry.status == "queued"
+    settle(payment.pk, Payment.Status.FAILED, by="asking")
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("expired", "contested")
+    assert not leave(entry)
+    assert announce_refunds().done == 0
