@@ -326,8 +326,8 @@ def blanking(bench: Bench, count: int = 60_000) -> None:
     )
     bench.sql("ANALYZE sms_smsmessage")
     code = (
-        "import time, django; django.setup()\nfrom sms.worker import housekeeping\n"
-        "started = time.perf_counter(); done = housekeeping.blank_links()\n"
+        "import time, django; django.setup()\nfrom sms.worker import maintenance\n"
+        "started = time.perf_counter(); done = maintenance.blank_links()\n"
         "print(done / (time.perf_counter() - started))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bench.environment, capture_output=True, text=True)

@@ -8,13 +8,13 @@ from django.core.checks import CheckMessage, Error, register
 
 from game.rules.validation import payable, prize
 
-# None of these may be negative; 0 lets nothing of the kind pass.
+# None of these may be negative. 0 forbids everything that the limit counts.
 _LIMITS = (
     "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
     "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "
     "UNPAID_STAKES_PER_ADDRESS_HOUR FAILED_TEXTS_PER_PHONE_DAY MIN_AGE"
 ).split()
-# What a column of amounts holds on every database.
+# The largest value of an amount's column on every database.
 _MOST_UGX = 2**31 - 1
 # The first may not be above the second.
 _PAIRS = (
@@ -33,7 +33,7 @@ def game_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "GAME_URL leads no player to their match.",
+            "GAME_URL does not lead players to their match.",
             hint="It needs a scheme, {token} and {pt}: https://cards.example.com/g/{token}?pt={pt}",
             id="game.E001",
         )
@@ -51,5 +51,5 @@ def limits(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if payable(settings.MAX_STAKE_AMOUNT) > _MOST_UGX or prize(settings.MAX_STAKE_AMOUNT) > _MOST_UGX:
         wrong.append("MAX_STAKE_AMOUNT is more than the database can hold")
     wrong += [f"{low} is above {high}" for low, high in _PAIRS if getattr(settings, low) > getattr(settings, high)]
-    hint = "Mend it, or leave it out: the defaults in .env.example fit together."
+    hint = "Correct it or leave it out. The defaults in .env.example fit together."
     return [Error(f"{what}.", hint=hint, id="game.E002") for what in wrong]

@@ -15,12 +15,12 @@ from sms.text import mask_phone
 
 
 def life() -> timedelta:
-    """How long an open entry waits, and how long a session lasts."""
+    """Return the lifetime of an active entry, which is also that of a session."""
     return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
 
 
 class Player(models.Model):
-    """One phone. Its row is what two stakes of the same phone queue up for."""
+    """One phone. Two stakes of the same phone wait for each other at its row's lock."""
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -34,7 +34,7 @@ class Player(models.Model):
 
 
 class StakeLevel(models.Model):
-    """A stake that was played for. Its row is what decides who of two that arrive together comes second."""
+    """An amount that is played for. Two equal stakes wait for each other at its row's lock."""
 
     amount = models.PositiveIntegerField("stake (UGX)", unique=True)
 
@@ -80,19 +80,23 @@ class Entry(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.AWAITING_PAYMENT)
     reason = models.CharField("why it expired", max_length=32, blank=True, default="")
     match_code = models.CharField(max_length=6, null=True, blank=True, unique=True)
-    # The code this player wants to join; kept while the payment is under way, and told when it was too late.
-    joins_code = models.CharField(max_length=6, blank=True, default="")
+    # The match code that this player wants to join. Not reserved while the player pays.
+    joins_code = models.CharField("joined with code", max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
-    # Which limit kept the invite from leaving: a key of game.rules.limits.INVITE_REFUSALS.
-    invite_refused = models.CharField("why no invite left", max_length=16, blank=True, default="", db_default="")
-    # The language of the page it was placed on; its player's texts are in it. "": the site's.
+    # The limit that kept the invite from being sent: a key of game.rules.limits.INVITE_REFUSALS.
+    invite_refused = models.CharField(
+        "why the invite was not sent", max_length=16, blank=True, default="", db_default=""
+    )
+    # The language of the page that the stake came from, and of its player's messages. "": the site's.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # Of an IPv6 address the /64, and in `client_site` the /48; nothing where the address could not be read.
+    # Of an IPv6 address the /64, and in `client_site` the /48; null if the address was unreadable.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
-    session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
-    # Its payer has been texted that the money goes back, as its time ended without a match.
-    refund_told = models.BooleanField(default=False, db_default=False, editable=False)
+    session = models.ForeignKey(
+        Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries", verbose_name="match"
+    )
+    # [refund_due] was queued for the payer.
+    refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -118,7 +122,7 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # What is over without a match is due back by that alone: payments.refunds.
+            # For refunds: an entry that is over without a match is refund due from that moment.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
             models.Index(Upper("display_name"), condition=~Q(display_name=""), name="entry_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
@@ -141,17 +145,17 @@ class Entry(models.Model):
 
     @property
     def invite_key(self) -> str:
-        """The dedupe key of its invite text."""
+        """Return the dedupe key of the invite."""
         return f"invite:{self.pk}"
 
     @property
     def link_keys(self) -> tuple[str, str]:
-        """The dedupe keys of the texts that may carry its player's link to the match, the likelier first."""
+        """Return the dedupe keys of the messages that may hold the player's link to the match, likelier first."""
         return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
 
     @property
     def state(self) -> str:
-        """The status as of now: what is past its time reads `expired` at once."""
+        """Return the status as of now: an entry past its expiry is `expired`, whatever is stored."""
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)
@@ -159,7 +163,7 @@ class Entry(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is still on its way: awaits its payment, waits, or is in a match that lasts."""
+        """Return True if the entry awaits its payment, waits for an opponent, or is in a match that lasts."""
         return self.state != self.Status.EXPIRED
 
     @property
@@ -222,7 +226,7 @@ class RefusedStake(_Attempt):
 
 
 class GameWorker(models.Model):
-    """A running `game_worker`, which says every BEAT_SECONDS that it lives."""
+    """A running `game_worker`, which updates `seen_at` every BEAT_SECONDS."""
 
     BEAT_SECONDS = 5.0
 
@@ -243,7 +247,7 @@ class GameWorker(models.Model):
 
     @classmethod
     def alive(cls) -> int:
-        """How many live."""
+        """Return the number of running workers."""
         return cls.objects.filter(seen_at__gt=cls._silent_since()).count()
 
     @classmethod

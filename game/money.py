@@ -1,7 +1,7 @@
-"""What the money of a payment is for, as `payments` asks it; and what of one entry's money goes back.
+"""The use of a payment's money, for `payments`, and whether one entry's money is refund due.
 
-A stake that was paid is in a match, or waits for one, or its time is over without one: then it is due back, from that
-very moment, whether or not anything of ours has looked at it since.
+A paid stake is in a match, waits for one, or is over without one. In the last case its money is refund due from that
+moment, even if no process has looked at it since.
 """
 
 from django.db.models import Q
@@ -49,7 +49,7 @@ USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_play
 
 
 def due_back(entry: Entry) -> bool:
-    """Whether the money of this entry is to be given back: as `refunds.due()` says, of one entry."""
+    """Return True if the money of this entry is refund due: `refunds.due()` for one loaded entry."""
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True
@@ -65,5 +65,5 @@ def due_back(entry: Entry) -> bool:
 
 
 def concerns_its_player(entry: Entry) -> bool:
-    """Whether there is anything yet to look at: it is on its way, or its money is due back."""
+    """Return True if the entry is live or its money is refund due."""
     return entry.is_live or due_back(entry)

@@ -1,4 +1,4 @@
-"""What the end of a payment does to its entry. Connected before `notifications`, which report the result."""
+"""Settles the entry of a payment that ended. Connected before `notifications`, which report the result."""
 
 from typing import Any
 

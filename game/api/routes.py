@@ -27,7 +27,7 @@ ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429, 503), schemas.Error)
         200: schemas.Matched | schemas.PrivateCreated | schemas.AwaitingPayment | schemas.Queued,
         **ERRORS,
     },
-    summary="Stake: into the public queue, into a private match of one's own, or into a friend's",
+    summary="Place a stake: in the public queue, in a new private match, or in a friend's",
 )
 def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:
     if body.match_code and body.create_private:
@@ -75,7 +75,7 @@ def queue_status(
     "/game/{game_token}",
     response={200: schemas.SessionOut, **ERRORS},
     exclude_unset=True,
-    summary="A match; with the player's own token, both names",
+    summary="A match, with both names if the player's own token is given",
 )
 def session(
     request: HttpRequest,
@@ -104,7 +104,12 @@ def session(
     return answer
 
 
-@router.api_operation(["GET", "HEAD"], "/config", response=schemas.Config, summary="What a stake may be")
+@router.api_operation(
+    ["GET", "HEAD"],
+    "/config",
+    response=schemas.Config,
+    summary="The commission, the smallest stake and the lifetime of an entry",
+)
 def config(request: HttpRequest) -> dict[str, Any]:
     minutes = settings.QUEUE_EXPIRY_MINUTES
     return {

@@ -1,4 +1,4 @@
-"""The API's inputs and outputs, and the sentences for bad input."""
+"""The API's inputs and outputs, and its sentences for bad input."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from sms.text import to_e164
 
 
 def readable(value: object, name: str, longest: int) -> str:
-    """A text without control characters, stripped."""
+    """Return the text, stripped. Raise ValueError if it is too long or holds control characters."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text.")
     if has_control(value):
@@ -50,7 +50,7 @@ def _code(value: object) -> str:
 
 
 def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
-    """What OpenAPI says of an input; the validators above decide."""
+    """Return the description of an input for OpenAPI. The validators above decide what is accepted."""
     return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
 
 
@@ -88,7 +88,7 @@ class StakeIn(Schema):
             for key, value in values.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
-        # Frontends leave the number there when the player thinks better of inviting, finished or not.
+        # Frontends leave the number, finished or not, if the player decides not to invite.
         if given.get("create_private") in (None, False, "false"):
             given.pop("invite_phone", None)
         return given
@@ -158,7 +158,7 @@ class AwaitingPayment(Schema):
 
 
 class Refund(Schema):
-    """Money that goes back to the payer, or has."""
+    """Money that is refund due or was refunded."""
 
     status: Literal["due", "refunded"]
     amount: int
@@ -166,7 +166,7 @@ class Refund(Schema):
 
 
 class QueueStatus(Schema):
-    """Which fields there are depends on the status."""
+    """The fields depend on the status."""
 
     status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
     message: str = ""

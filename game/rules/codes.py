@@ -74,7 +74,7 @@ def _is_code(text: str) -> bool:
 
 
 def give_code(entry: Entry) -> None:
-    """Save the entry with a match code that nobody has."""
+    """Save the entry with an unused match code."""
     for _attempt in range(20):
         entry.match_code = new_code()
         try:

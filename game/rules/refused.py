@@ -1,13 +1,13 @@
-"""What a player is told when a stake is refused."""
+"""The exception for a stake that is not accepted."""
 
 from game.wording import Sentence
 
 
 class Refused(Exception):
-    """`status`: HTTP's; `field`: the input at fault, if one is; `retry_after`: seconds.
+    """A stake or request that the rules refuse, with a sentence for its player.
 
-    `message` is English, for the API; `translated` is in the language of the page. `values` fill the sentence's
-    placeholders.
+    `status`: of the HTTP response; `field`: the wrong input, if there is one; `retry_after`: seconds; `values`: for the
+    sentence's placeholders. `message` is English, for the API; `translated` is in the language of the page.
     """
 
     def __init__(

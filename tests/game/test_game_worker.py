@@ -173,7 +173,7 @@ def test_three_share_the_work_and_each_is_told_once(on_postgres: Game) -> None:
 
 
 def test_killed_again_and_again_it_asks_nobody_twice(on_postgres: Game) -> None:
-    """What was written when it died is in doubt, shown as such, and not asked for again; nothing is forgotten."""
+    """A request that was written when the worker died is ambiguous and is not sent again; the others are sent."""
     on_postgres.sandbox.faults(pay_latency_ms=150)
     placed = on_postgres.stake(60)
     for reached in (10, 25):
@@ -188,7 +188,7 @@ def test_killed_again_and_again_it_asks_nobody_twice(on_postgres: Game) -> None:
     asked.pop("", None)  # a request that the kill cut off before it named anything
     assert set(asked.values()) == {1}
     states = on_postgres.look("collections")
-    # What a kill left is `asking` until its lease has run out, then in doubt.
+    # A request that a kill cut off is `asking` until its lease has run out, then ambiguous.
     assert states["asked"] + states.get("asking", 0) + states.get("in_doubt", 0) == len(placed)
     assert set(asked) <= set(placed)
     assert len(asked) >= states["asked"]
@@ -204,7 +204,7 @@ def test_stopped_while_a_request_hangs(on_postgres: Game) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert time.monotonic() - began < 30
-    # The order is in nobody's hands now, and will be in doubt; it is not `due`.
+    # No process has the request now. It will be ambiguous; it is not `due`.
     assert on_postgres.look("collections") == {"asking": 1}
 
 
@@ -227,7 +227,7 @@ def test_postgresql_and_redis_go_away_and_come_back(
     on_postgres.manage("shell", "-v0", "-c", OVER.format(count=1).replace("{number:07}", "9{number:06}"))
     wait_for(lambda: on_postgres.look("entries") == {"awaiting_payment": 2, "expired": 1}, 30)
     assert worker.poll() is None
-    # Told of, but not each time that it looked.
+    # Logged, but not at each look.
     log = (tmp_path / "log").read_text()
     assert 1 <= log.count("game.database_lost") <= 3, log
     assert 1 <= log.count("payments.database_lost") <= 4, log

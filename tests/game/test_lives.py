@@ -136,7 +136,7 @@ class World:
         return True
 
     def rest(self) -> bool:
-        """An operator gives back by hand a part of what is due."""
+        """An operator records manual refunds for some of the payments that are refund due."""
         due = list(refunds.due().values_list("pk", flat=True))
         chosen = Payment.objects.filter(pk__in=self.dice.sample(due, len(due) // 2))
         for refund in refunds.record_by_hand(chosen, "operator", "by hand"):

@@ -32,7 +32,7 @@ def refused(client: Client, code: int, **body: Any) -> str:
 
 
 def test_the_longest_open_comes_first(client: Client) -> None:
-    """Three of one phone each can wait at one level only after a fault; whoever comes then goes by their order."""
+    """Three entries can wait at one level only after a fault. The next player then meets the longest waiting."""
     waiting = [stake(client, phone, 1000 + number) for number, phone in enumerate((ALICE, BOB, CAROL))]
     now = timezone.now()
     for placed, minutes in zip(waiting, (3, 5, 4), strict=True):
