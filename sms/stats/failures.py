@@ -81,13 +81,8 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 def groups(now: datetime) -> list[Group]:
     """Return the groups: first those that need action, then the largest. At most eight queries."""
     parts = _count(now)
-    dismissals = (
-        dict[tuple[str, str], datetime](
-            SmsDismissal.objects.order_by("at").values_list("status", "reason", "at")  # type: ignore[arg-type]
-        )
-        if parts
-        else {}
-    )
+    rows = SmsDismissal.objects.order_by("at").values_list("status", "reason", "at") if parts else []
+    dismissals = {(status, reason): at for status, reason, at in rows}
     newest_queued: dict[tuple[str, str], datetime] = {}
     ends = _ends(parts)
     own_fault = {part.kind for part in parts if part.newest in ends and _of_the_message(part, ends[part.newest])}
