@@ -48,7 +48,10 @@ class Site:
 
     def well(self) -> bool:
         # 409: the previous stake is still open.
-        return self.stake().status_code in (200, 409) and self.health()[1].json()["parts"]["cache"] == "ok"
+        if self.stake().status_code not in (200, 409):
+            return False
+        parts = self.health()[1].json()["parts"]
+        return (parts["database"], parts["cache"]) == ("ok", "ok")
 
     def sql(self) -> "psycopg.Connection[Any]":
         """Connect as the superuser, to whom no limit applies."""
@@ -236,6 +239,9 @@ def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site
     try:
         wait_for(lambda: site.stake().status_code == 503)
         refused(site.stake())
+        # The health check keeps its connection, which is read-only now.
+        health = site.health()[1].json()
+        assert (health["status"], health["parts"]["database"]) == ("degraded", "read_only")
         with requests.Session() as browser:
             browser.get(f"{site.url}/", timeout=10)
             form = {"phone_number": "0772000001", "stake_amount": "1000", "opponent": "anyone"}
