@@ -49,6 +49,11 @@ lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy sms payments game playmatatu tests
+	$(VENV)/bin/typos --format brief .
+	$(VENV)/bin/python .ci/language.py
+	$(VENV)/bin/python .ci/dead_code.py
+	$(VENV)/bin/lint-imports --no-cache >/dev/null || $(VENV)/bin/lint-imports --no-cache
+	git ls-files '*templates/*.html' | xargs $(VENV)/bin/djade --target-version 5.2 --check
 	$(VENV)/bin/hadolint deploy/Dockerfile
 	$(VENV)/bin/check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 

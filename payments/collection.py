@@ -84,13 +84,15 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Note on an unsaved payment that it is to be requested, if we collect. Raises ValueError for a number whose
-    network is unknown."""
-    provider = providers.current()
-    if provider is None:
+    """Note on an unsaved payment that it is to be requested, if we collect.
+
+    Raises ValueError if no provider serves the network of the number.
+    """
+    if providers.current() is None:
         return
     payment.network = phones.network_of(payment.phone)
-    if not payment.network:
+    provider = providers.for_network(payment.network)
+    if provider is None:
         raise ValueError("The network of this number is not known, so it cannot get a payment request.")
     payment.provider, payment.description = provider.name, description[:100]
     payment.collection, payment.start_at = Collection.DUE, payment.created_at
