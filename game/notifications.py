@@ -153,7 +153,8 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
 @receiver(refund_became_due)
 def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
     with transaction.atomic():
-        _queue(_about(entry.payment, "refund_due", entry, key="refund_due"))
+        played = {"played": True} if entry.session_id else {}
+        _queue(_about(entry.payment, "refund_due", entry, played, key="refund_due"))
 
 
 def text_activated(payment: Payment) -> None:

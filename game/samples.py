@@ -37,6 +37,7 @@ def samples() -> Iterator[Sample]:
         ("payment_failed", {"amount": amount}),
         ("payment_held", {"amount": amount}),
         ("refund_due", {"amount": amount}),
+        ("refund_due", {"amount": amount, "played": "yes"}),
         ("refunded", {"amount": amount}),
         ("prize_paid", {"amount": str(prize(settings.MAX_STAKE_AMOUNT))}),
     ]

@@ -75,7 +75,8 @@ def test_the_winner_is_told_when_the_prize_was_sent(client: Client, players: lis
 def test_without_a_winner_both_get_their_money_back(client: Client, players: Any, outcome: str) -> None:
     assert [report(client, {"outcome": outcome}) for _ in range(2)] == [200, 200]
     assert sorted(payment.amount for payment in refunds.due()) == [1100, 1100]
-    assert SmsMessage.objects.filter(kind="refund_due").count() == 2
+    texts = SmsMessage.objects.filter(kind="refund_due").values_list("text", flat=True)
+    assert list(texts) == ["Your match ended without a winner. Your 1100 UGX will be refunded."] * 2
 
 
 @pytest.mark.parametrize("body", [*FORMS, [], b"{", {}])
