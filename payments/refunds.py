@@ -167,7 +167,7 @@ def _prize(found: Locked, how: Refund.How, actor: str, note: str) -> Refund:
 
 def pay_prizes_due() -> int:
     """Order the payout of every payable prize, if prizes are paid without an operator. Return how many."""
-    if not getattr(settings, "PRIZE_AUTO_PAYOUT", False):
+    if not settings.PRIZE_AUTO_PAYOUT:
         return 0
     ordered = 0
     for key in list(MatchResult.objects.filter(prize=Prize.PAYABLE.value).values_list("pk", flat=True)[:100]):

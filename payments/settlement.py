@@ -117,4 +117,4 @@ def may_be_settled(payment: Payment) -> bool:
 
 def single_operator() -> bool:
     """Whether one operator may settle a payment and pay it out. Default: two are needed."""
-    return bool(getattr(settings, "PAYMENTS_SINGLE_OPERATOR", False))
+    return bool(settings.PAYMENTS_SINGLE_OPERATOR)

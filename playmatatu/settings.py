@@ -240,6 +240,8 @@ GAME_URL = text("GAME_URL")
 # Signs the results that the game server reports.
 GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
 PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
+# One person may pay out money that they marked as paid themselves.
+PAYMENTS_SINGLE_OPERATOR = flag("PAYMENTS_SINGLE_OPERATOR", default=False)
 # Address of the sandbox's page in a demo. Pages and admin then link to it and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 
