@@ -82,7 +82,7 @@ class Provider(Protocol):
 
 
 # In the order of preference for new payments.
-_PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.configured"}
+_PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.client.configured"}
 
 
 def configured() -> Iterator[Provider]:

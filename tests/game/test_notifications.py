@@ -117,7 +117,7 @@ def test_a_payment_message_is_offered_again_only_while_it_is_true(client: Client
 
     successes = [("payment_success", phone) for phone in (ALICE, BOB, CAROL)]
     assert offered() == [*successes, ("payment_failed", DAVE)]
-    Entry.objects.filter(status="queued").update(expires_at=timezone.now())
+    Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
     assert offered() == [*successes[:2], ("payment_failed", DAVE)]
     Session.objects.update(expires_at=timezone.now())
     assert offered() == [("payment_failed", DAVE)]

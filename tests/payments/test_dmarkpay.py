@@ -12,8 +12,8 @@ import pytest
 from django.core.cache import cache
 
 from payments.providers import Answer, Order, Said
-from payments.providers.dmarkpay import DMarkPay
 from payments.providers.dmarkpay import client as dmarkpay_client
+from payments.providers.dmarkpay.client import DMarkPay
 from tests.conftest import free_port
 from tests.payments.helpers import asked
 from tests.raw_host import dripping_host

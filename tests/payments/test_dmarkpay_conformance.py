@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from payments.providers.dmarkpay import DMarkPay
+from payments.providers.dmarkpay.client import DMarkPay
 from tests.conftest import free_port
 from tests.payments.provider_suite import ProviderSuite, Rig
 from tests.sandbox import Sandbox

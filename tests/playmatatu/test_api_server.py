@@ -51,11 +51,11 @@ def site(log: Path) -> Iterator[str]:
     def answers() -> bool:
         try:
             return requests.get(f"{url}/api/v1/config", timeout=2).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     try:
-        wait_for(answers, 30)
+        wait_for(answers, 60)
         yield url
     finally:
         process.terminate()

@@ -144,6 +144,12 @@ class DMarkPay:
         return token
 
 
+def configured() -> DMarkPay | None:
+    """Return the client, or None if its settings are incomplete."""
+    client = DMarkPay()
+    return client if client.config.enabled else None
+
+
 def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 

@@ -259,7 +259,7 @@ def test_a_poll_that_brings_nothing_new_is_a_304_of_one_query(client: Client, se
     paid(client, placed, ALICE)
     changed("queued")
     expires_at = Entry.objects.get().expires_at
-    Entry.objects.update(expires_at=django_timezone.now())
+    Entry.objects.update(expires_at=django_timezone.now() - timedelta(seconds=1))
     changed("expired")
     Entry.objects.update(expires_at=expires_at)
     paid(client, stake(client, BOB), BOB)

@@ -35,7 +35,7 @@ def test_what_is_in_flight_is_on_the_overview(
     sandbox: Sandbox, settings: Any, monkeypatch: Any, admin_client: Client
 ) -> None:
     settings.SMS_DELIVERY = "worker"
-    monkeypatch.setattr("sms.stats.pulse.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("sms.stats.status.BEAT_SECONDS", 0.2)
     settings.SMS_READ_TIMEOUT = 5.0
     sandbox.faults(send="hang", hang_seconds=3)
     queue_sms("0772123456", "x")
@@ -56,7 +56,7 @@ def test_a_receiver_that_hangs_delays_no_message_and_is_reported(
 ) -> None:
     """It stopped all sending after 200 batches, while check_sending said that all was well."""
     settings.SMS_DELIVERY = "worker"
-    monkeypatch.setattr("sms.stats.pulse.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("sms.stats.status.BEAT_SECONDS", 0.2)
     go_on = threading.Event()
 
     def hang(message: SmsMessage, **_: Any) -> None:

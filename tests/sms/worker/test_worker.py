@@ -234,19 +234,28 @@ def test_without_credentials_it_refuses_to_start(system: System) -> None:
     assert "SMS_SERVICE_PASSWORD" in ended.stderr
 
 
-def test_without_pycurl_it_says_so(system: System) -> None:
-    code = "import sys; sys.modules['pycurl'] = None; sys.argv = ['manage.py', 'sms_worker', '--once']; import manage"
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{code}; manage.main()"],
-        cwd=ROOT,
-        env=system.environment,
-        capture_output=True,
-        text=True,
-        check=False,
+def without_pycurl(system: System, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = ["manage.py", "sms_worker", *arguments]
+    code = f"import sys; sys.modules['pycurl'] = None; sys.argv = {command!r}; import manage; manage.main()"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=system.environment, capture_output=True, text=True, check=False
     )
+
+
+def test_without_pycurl_it_says_so(system: System) -> None:
+    ended = without_pycurl(system)
     assert ended.returncode == 1
     assert "pip install -U pycurl" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_without_pycurl_once_sends_one_message_after_the_other(system: System) -> None:
+    system.queue(2)
+    ended = without_pycurl(system, "--once")
+    assert ended.returncode == 0, ended.stderr
+    assert "pycurl is not installed" in ended.stdout
+    assert set(system.texts().values()) == {1}
+    assert len(system.texts()) == 2
 
 
 def test_what_is_in_flight_can_be_seen(on_postgres: System, tmp_path: Path) -> None:
