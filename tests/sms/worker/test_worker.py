@@ -245,7 +245,7 @@ def without_pycurl(system: System, *arguments: str) -> "subprocess.CompletedProc
 def test_without_pycurl_it_says_so(system: System) -> None:
     ended = without_pycurl(system)
     assert ended.returncode == 1
-    assert "pip install -U pycurl" in ended.stderr
+    assert "The worker needs pycurl 7.48 or newer" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
