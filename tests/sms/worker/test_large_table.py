@@ -17,7 +17,8 @@ def test_no_question_of_the_workers_reads_the_whole_table(on_postgres: System) -
     on_postgres.sql(OLD)
     on_postgres.sql("ANALYZE sms_smsmessage")
     on_postgres.queue(60)
-    dead = "UPDATE sms_smsmessage SET status = 'sending', claim = 'dead', lease_until = now() - interval '20 seconds' WHERE id = ?"
+    over = "lease_until = now() - interval '20 seconds'"
+    dead = f"UPDATE sms_smsmessage SET status = 'sending', claim = 'dead', {over} WHERE id = ?"
     for pk in range(30001, 30006):
         on_postgres.sql(dead, pk)
     before = on_postgres.sql(READ)
