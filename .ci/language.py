@@ -41,7 +41,7 @@ PHRASES = {
     r"\bdoubtful\b": "ambiguous",
     r"\bstate of the house\b": "overview",
     r"\bkeep(s|ing)? house\b": "run maintenance",
-    r"\bhousekeep\w*": "maintenance",
+    r"(?<!--)(?<!sms\.)\bhousekeep\w*": "maintenance",
     r"\bsigns? of life\b": "heartbeat",
     r"\bgo(es|ing)? again\b": "retry",
     r"\bring(s|ing)? the bell\b": "wake",

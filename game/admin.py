@@ -1,14 +1,20 @@
 """Players, stakes and matches in the admin, read-only: decisions of the game are not edited."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.db.models import CharField, Q, QuerySet, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat
+from django.http import HttpRequest, HttpResponse
 
+from game import clock
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
+from game.rules.results import DifferentResult, record_result
 from game.wording import ENDS, state_words
+from payments import acts
+from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
 from sms.text import to_e164
@@ -115,6 +121,7 @@ class SessionAdmin(SearchableAdmin):
     inlines = (EntryInline,)
     search_help_text = "A phone number in any form, or the token of the match's link"
     phone_lookup = "entries__player__phone"
+    actions = ("give_back",)
 
     def conditions(self, term: str) -> list[Q]:
         return [Q(token=term)]
@@ -126,6 +133,47 @@ class SessionAdmin(SearchableAdmin):
     @admin.display(description="prize")
     def prize(self, session: Session) -> str:
         return ugx(session.prize_amount)
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Session]":
+        """Add `amount`: the money that both players paid."""
+        sessions: QuerySet[Session] = super().get_queryset(request)
+        return sessions.annotate(amount=Coalesce(Sum("entries__payment__amount"), 0))
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("payments.refund_payment"))
+
+    @admin.action(description="Give both stakes back", permissions=["refund"])
+    def give_back(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(GIVE_BACK, self, request, queryset)
+
+
+def _without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
+    """Matches whose time is over and that have no result."""
+    keys = MatchResult.objects.values("key")
+    key = Concat(Value("session:"), Cast("pk", CharField()))
+    return sessions.filter(expires_at__lte=clock.now()).annotate(result_key=key).exclude(result_key__in=keys)
+
+
+def _give_back(sessions: "QuerySet[Any]", actor: str, note: str) -> Sequence[Session]:
+    done = []
+    for session in sessions:
+        with suppress(DifferentResult):
+            if record_result(session, "void", None, by=actor, note=note):
+                done.append(session)
+    return done
+
+
+GIVE_BACK = acts.Act(
+    "give_back",
+    "Give both stakes back",
+    "Give both stakes back",
+    "Use this for a match that nobody played. Both payments become refund due, and both players receive a text.",
+    "None of the selected matches is over without a result.",
+    _without_result,
+    _give_back,
+    "Both stakes given back",
+    note="Why? (for example: the game server was down)",
+)
 
 
 @admin.register(GameWorker)

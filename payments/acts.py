@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from payments import phones, refunds, settlement, wording
-from payments.models import Payment, Refund
+from payments.models import MatchResult, Payment, Refund
 from payments.states import Kind
 
 # At most this many at once, because each has a lock and a log entry of its own.
@@ -198,6 +198,44 @@ WITHDRAW = Act(
 )
 
 
+def _prizes(
+    pay: Callable[[int, str, str], object],
+) -> "Callable[[QuerySet[MatchResult], str, str], list[MatchResult]]":
+    def carry(results: "QuerySet[MatchResult]", actor: str, note: str) -> list[MatchResult]:
+        done = []
+        for result in results:
+            with suppress(settlement.Refused):
+                pay(result.pk, actor, note)
+                done.append(result)
+        return done
+
+    return carry
+
+
+PAY_PRIZE = Act(
+    "pay_prize",
+    "Pay the prize",
+    "Pay the prize",
+    "The prize goes to the number of the winner, after the provider has confirmed both stakes. Clicking twice does not "
+    "pay twice.",
+    "No prize of the selected matches can be paid out. Without a provider, record it by hand.",
+    lambda results: results.filter(prize="payable"),
+    _prizes(lambda key, actor, _note: refunds.order_prize(key, actor)),
+    "Payout of the prize ordered",
+)
+PRIZE_BY_HAND = Act(
+    "prize_by_hand",
+    "Record a prize paid by hand",
+    "Record the prize",
+    "Nothing is paid out. The winner receives a text that the prize was sent, so record it only once it was.",
+    "No prize of the selected matches is payable.",
+    lambda results: results.filter(prize="payable"),
+    _prizes(refunds.prize_by_hand),
+    "Prize recorded as paid by hand",
+    note="How was it paid? (receipt number, channel)",
+)
+
+
 def confirmed(
     act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
 ) -> HttpResponse | None:
@@ -237,14 +275,23 @@ class Payee(NamedTuple):
         return f"{self.amount:,}"
 
 
-def _payee(request: HttpRequest, row: Payment | Refund) -> Payee:
-    payment = row.payment if isinstance(row, Refund) else row
+def _payees(request: HttpRequest, row: Any) -> list[Payee]:
+    """Return the people whom an action on this row pays: one, or both players of a match without a result."""
+    if isinstance(row, MatchResult):
+        return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
+    if isinstance(row, Payment | Refund):
+        return [_payee(request, row.payment if isinstance(row, Refund) else row, row.amount)]
+    # A match belongs to another app, which this one does not import.
+    return [_payee(request, entry.payment, entry.payment.amount) for entry in row.entries.select_related("payment")]
+
+
+def _payee(request: HttpRequest, payment: Payment, amount: int) -> Payee:
     # The stake belongs to another app, which this one does not import.
     name = getattr(getattr(payment, "entry", None), "display_name", "")
     in_full = request.user.has_perm("sms.view_full_phone")
     phone = phones.spaced(payment.phone) if in_full else phones.masked(payment.phone)
     due = refunds.due().filter(pk=payment.pk).exists()
-    return Payee(name, phone, row.amount, payment.created_at, wording.meaning(payment, payment.refunds.first(), due))
+    return Payee(name, phone, amount, payment.created_at, wording.meaning(payment, payment.refunds.first(), due))
 
 
 def _page(
@@ -266,7 +313,7 @@ def _page(
         "too_many": count > AT_ONCE,
         "sum": f"{able.aggregate(sum=Sum('amount'))['sum'] or 0:,}",
         "ids": list(able.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]),
-        "payees": [_payee(request, row) for row in able.order_by("pk")[:10]],
+        "payees": [payee for row in able.order_by("pk")[:10] for payee in _payees(request, row)],
         "note_missing": note_missing,
         "longest_note": LONGEST_NOTE,
         "next": _next(request),

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.paginator import Paginator
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from payments import acts, clock, export, phones, refunds, wording
 from payments.filters import CollectionFilter, NetworkFilter, RefundFilter, RefusedFilter, TodayFilter
-from payments.models import Callback, Exchange, LedgerEntry, Payment, PaymentEvent, Refund
+from payments.models import Callback, Exchange, LedgerEntry, MatchResult, Payment, PaymentEvent, Refund
 
 # A list shows and counts at most this many rows. Operators narrow it or take the CSV.
 LONGEST_LIST = 10_000
@@ -330,6 +330,31 @@ class RefundAdmin(ReadOnlyAdmin):
     @admin.action(description="Take back the order", permissions=["refund"])
     def withdraw_refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
         return acts.confirmed(acts.WITHDRAW, self, request, queryset)
+
+
+@admin.register(MatchResult)
+class MatchResultAdmin(ReadOnlyAdmin):
+    """Results of matches, and the payment of their prizes."""
+
+    list_display = ("recorded_at", "key", "outcome", "winner", "shown_amount", "prize", "recorded_by", "note")
+    list_filter = ("prize", "outcome")
+    list_select_related = ("winner",)
+    actions = ("pay_prize", "prize_by_hand")
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        """Add `amount`: the prize, which is both stakes without their fees."""
+        stakes = F("first__amount") - F("first__fee") + F("second__amount") - F("second__fee")
+        rows: QuerySet[Any] = super().get_queryset(request)
+        results: QuerySet[Any] = rows.annotate(amount=stakes)
+        return results
+
+    @admin.action(description="Pay the prize", permissions=["refund"])
+    def pay_prize(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.PAY_PRIZE, self, request, queryset)
+
+    @admin.action(description="Record a prize paid by hand", permissions=["refund"])
+    def prize_by_hand(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.PRIZE_BY_HAND, self, request, queryset)
 
 
 @admin.register(Callback)

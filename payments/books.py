@@ -1,4 +1,4 @@
-"""Where the money is: every payment that was collected is in exactly one place."""
+"""Totals of the collected money: each collected payment is counted in exactly one place."""
 
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
@@ -15,7 +15,7 @@ Collection = Payment.Collection
 
 class Place(models.TextChoices):
     REFUNDED = "refunded", "refunded"
-    IN_DOUBT = "in_doubt", "refund under way or in doubt"
+    IN_DOUBT = "in_doubt", "refund under way or outcome unknown"
     CONTESTED = "contested", "contested: the provider took it back"
     DUE_BACK = "due_back", "due back"
     IN_MATCHES = "in_matches", "in matches"
@@ -30,7 +30,7 @@ class Amount(NamedTuple):
 
 class Sums(NamedTuple):
     """`collected` is the sum of all from `in_matches` to `unplaced`. `unanswered`: not collected as far as we know; the
-    provider was asked, or may have been, and has not said what came of it."""
+    provider has, or may have, the payout request and has not reported a result."""
 
     collected: Amount
     in_matches: Amount

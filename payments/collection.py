@@ -21,7 +21,7 @@ from payments.webhooks.address import notice_url
 
 logger = logging.getLogger("payments")
 
-# The PostgreSQL channel on which workers are told of requests and polls that are due.
+# The PostgreSQL channel on which workers are told about requests and polls that are due.
 CHANNEL = "payments_work"
 # How long a phone may show the prompt of one payment request.
 RINGING = timedelta(minutes=3)
@@ -33,12 +33,12 @@ _ENDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED}
 
 
 def is_on() -> bool:
-    """Whether we collect; else another party collects and sends callbacks."""
+    """Return whether we collect. If we do not, another party collects and sends callbacks."""
     return providers.current() is not None
 
 
 def is_open(payment: Payment) -> bool:
-    """Whether the payment has a request that was not answered."""
+    """Return whether the payment has a request that was not answered."""
     return payment.status == Status.PENDING and payment.collection in _OPEN
 
 

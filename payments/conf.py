@@ -46,5 +46,5 @@ def dmarkpay() -> DMarkPay:
 
 
 def inline() -> bool:
-    """Whether requests to the provider are made in the process that orders them, and not by a worker."""
+    """Return whether requests to the provider are made by the process that orders them, not by a worker."""
     return bool(getattr(settings, "SMS_DELIVERY", "inline") == "inline")

@@ -1,5 +1,4 @@
-"""What of the payments needs a person or a machine now: for /metrics and the admin's first page. Each a counted query
-that an index answers."""
+"""Counts of payments that need attention, for /metrics and the admin's first page. An index serves each count."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -38,7 +37,7 @@ def current() -> Figures:
         oldest=Min("created_at", filter=Q(collection=Collection.DUE)),
         asking=Count("pk", filter=Q(collection=Collection.ASKING)),
     )
-    # What was asked and is not over always has a time at which it is asked back.
+    # A payment whose request was sent and that has no result always has a time for its next poll.
     asked = rows.filter(collection=Collection.ASKED, next_ask_at__isnull=False).count()
     doubts = rows.filter(collection__in=(Collection.IN_DOUBT, Collection.UNRESOLVED)).aggregate(
         in_doubt=Count("pk", filter=Q(collection=Collection.IN_DOUBT)),

@@ -29,7 +29,7 @@ _KEEPS_SCHEDULE = ("asking", "answer")
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who or what brought an event. `by`: callback, asking, answer or operator, stored as `settled_by`."""
+    """The source of an event. `by`: callback, asking, answer or operator; stored as `settled_by`."""
 
     by: str = ""
     actor: str = ""
@@ -137,7 +137,7 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """What a replay needs besides kind, word and actor."""
+    """Return the facts that a replay needs besides kind, word and actor."""
     facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
     if event.began is not None:
         facts["began"] = event.began.isoformat()

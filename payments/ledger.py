@@ -1,11 +1,10 @@
-"""Where the money is, as a sum of postings: balances, days, and what one payment's entries add up to."""
+"""Sums over the ledger's postings: balances of accounts, totals of a day, and the balance of one payment."""
 
 from collections import Counter
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import Count, Max, Min, QuerySet, Sum
-from django.utils import timezone
 
 from payments import clock
 from payments.models import AccountHour, LedgerEntry, Payment
@@ -16,7 +15,7 @@ from payments.states import Account, State
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
 _ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
-# What the accounts of a payment say of its place: all but the assets and their counterpart.
+# The accounts that show the place of a payment: all but the assets and their counterpart.
 _OWED = [account for account in Account if account not in (*_ASSETS, Account.OPENING)]
 
 
@@ -83,45 +82,8 @@ def balances() -> dict[Account, int]:
     return {account: -signed[account] if account in _ASSETS else signed[account] for account in Account}
 
 
-class Day(NamedTuple):
-    """What moved on a day of the site's time zone, by account. A day that is over never changes."""
-
-    moved: tuple[Moved, ...]
-
-    def into(self, account: Account, *, but: Account | None = None) -> int:
-        """UGX that came into an account; of an asset that is its debit side."""
-        return self._sum(account, debit=account in _ASSETS, but=but)
-
-    def out_of(self, account: Account, *, but: Account | None = None) -> int:
-        return self._sum(account, debit=account not in _ASSETS, but=but)
-
-    def between(self, debit: Account, credit: Account) -> Moved:
-        """The postings of one pair of accounts."""
-        found = (one for one in self.moved if (one.debit, one.credit) == (debit.value, credit.value))
-        return next(found, Moved(debit.value, credit.value, 0, 0))
-
-    def _sum(self, account: Account, *, debit: bool, but: Account | None) -> int:
-        total = 0
-        for one in self.moved:
-            mine, other = (one.debit, one.credit) if debit else (one.credit, one.debit)
-            if mine == account.value and other != (but.value if but else Account.OPENING.value):
-                total += one.amount
-        return total
-
-
-def day(on: date) -> Day:
-    """The postings of a day, without those that opened the ledger. Two or three queries."""
-    start, end = bounds(on)
-    return Day(tuple(one for one in _moved(start, end) if Account.OPENING.value not in (one.debit, one.credit)))
-
-
-def bounds(on: date) -> tuple[datetime, datetime]:
-    start = timezone.make_aware(datetime.combine(on, time.min))
-    return start, timezone.make_aware(datetime.combine(on + timedelta(days=1), time.min))
-
-
 def of_payment(payment: Payment) -> dict[Account, int]:
-    """What the owed accounts and the commission hold of one payment, by its entries."""
+    """Return the balances of the owed accounts and of the commission for one payment, from its entries."""
     signed: Counter[str] = Counter()
     for debit, credit, amount in LedgerEntry.objects.filter(payment=payment).values_list("debit", "credit", "amount"):
         signed[debit] -= amount

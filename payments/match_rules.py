@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from payments.rules import apply, may_pay_out
+from payments.rules import apply
 from payments.states import Effect, Event, Kind, Outcome, Payout, Place, Posting, State
 
 
@@ -147,11 +147,6 @@ def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
     return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
 
 
-def may_send(match: Match) -> bool:
-    """Whether polls since the order confirm both shares."""
-    return all(may_pay_out(share) for share in match.shares)
-
-
 def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> MatchOutcome:
     shares, steps = list(match.shares), []
     queue = list(events)
@@ -166,7 +161,7 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 
 
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
-    """What the state of both shares asks for: an order with a share gone is taken back; a complete win is booked."""
+    """Return the events that follow from both shares: withdraw an order that lost a share, book a complete win."""
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:
         index = places.index(Place.PRIZE_TRANSIT)

@@ -32,7 +32,7 @@ class Payment(models.Model):
         DUE = "due", "to be asked"
         ASKING = "asking", "being asked"
         ASKED = "asked", "asked, waits for the payer"
-        IN_DOUBT = "in_doubt", "in doubt whether it was asked"
+        IN_DOUBT = "in_doubt", "request sent, outcome unknown"
         UNRESOLVED = "unresolved", "no answer for a day"
         WITHDRAWN = "withdrawn", "withdrawn before it was asked"
         OVER = "over", "over"
@@ -63,7 +63,7 @@ class Payment(models.Model):
     # `due`: from when on it may be asked; `asking`: until when nobody doubts that it is being asked.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
-    # Asking back what became of it.
+    # Status polling.
     next_ask_at = models.DateTimeField(null=True, blank=True)
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
@@ -92,7 +92,7 @@ class Payment(models.Model):
         ordering: ClassVar = ["-id"]
         permissions: ClassVar = [
             ("refund_payment", "Can refund a payment"),
-            ("settle_payment", "Can say what became of a payment, and end a contest"),
+            ("settle_payment", "Can mark a payment as paid or not paid, and close a dispute"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["phone"], name="payment_phone"),
@@ -115,7 +115,7 @@ class Payment(models.Model):
 
 
 class Callback(models.Model):
-    """What came with a valid proof or address, word for word. Without a payment: we know no such transaction."""
+    """A callback or notification as received. `payment` is empty if the transaction is unknown."""
 
     class Source(models.TextChoices):
         MOMO = "momo", "callback"
@@ -161,7 +161,7 @@ class Refund(models.Model):
         STARTED = "started", "being paid out"
         SUCCEEDED = "succeeded", "succeeded"
         FAILED = "failed", "failed"
-        IN_DOUBT = "in_doubt", "in doubt whether it was paid out"
+        IN_DOUBT = "in_doubt", "payout sent, outcome unknown"
         RETURNED = "returned", "returned by the provider"
 
     class Kind(models.TextChoices):
@@ -189,7 +189,7 @@ class Refund(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # Whoever presses twice, and whatever the code believes: one refund a payment that may have gone out.
+            # Enforced by the database, not only by the code: at most one payout per payment that may have been sent.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),
@@ -208,7 +208,7 @@ class Exchange(models.Model):
 
     class Step(models.TextChoices):
         COLLECT = "collect", "asked for the money"
-        STATUS = "status", "asked what became of it"
+        STATUS = "status", "status poll"
         PAYOUT = "payout", "paid out"
 
     payment = models.ForeignKey(Payment, on_delete=models.CASCADE, related_name="exchanges")

@@ -1,4 +1,4 @@
-"""Our books against the provider's: every payment of a span asked about, every difference told, nothing changed."""
+"""Compare our payments with the provider's statuses. Report every difference and change nothing."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from payments.providers import Answer, Provider, Said
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# An end takes its time; what is younger and open is no difference.
+# A payment without a result that is younger than this is not a difference yet.
 _IN_TIME = timedelta(hours=1)
 
 
@@ -97,7 +97,7 @@ def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment])
 
 
 def _compare(one: _Compared) -> str:
-    """What the provider's word has against ours; "" where they agree."""
+    """Return how the provider's status differs from ours; "" if they agree."""
     payment, refund, answer = one
     ours = refund.reference if refund else payment.transaction_id
     of = "The payout" if refund else "The payment"
@@ -113,7 +113,7 @@ def _compare(one: _Compared) -> str:
         return "" if done else f"{of} went through at the provider; here it is: {kept}."
     if answer.said is Said.FAILED:
         failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
-        # A contested one is told of as such.
+        # A contested payment is reported as contested.
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
@@ -132,7 +132,7 @@ def _in_the_books(payment: Payment, moneyless: bool) -> str:
     if payment.place == "contested":
         return "Contested: the provider contradicted its own end."
     if where == Place.IN_DOUBT:
-        return "Its refund is under way, or in doubt."
+        return "Its refund is under way, or its outcome is unknown."
     if payment.place == "lost":
         return "Lost: it was paid out, and then the provider took it back."
     if where == Place.UNPLACED:
@@ -145,5 +145,5 @@ def _in_the_books(payment: Payment, moneyless: bool) -> str:
 def _never_named(payment: Payment) -> str:
     """Nobody knows an id to ask the provider by."""
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
-        return "In doubt: the provider may have asked for it, and has named no id."
+        return "Outcome unknown: the provider may have the request, and gave no id."
     return ""

@@ -15,7 +15,7 @@ logger = logging.getLogger("payments")
 T = TypeVar("T")
 
 THREADS = 16
-# What could not be handed to the provider for so long is given up.
+# A request that the provider did not take for this long is given up.
 GIVE_UP = timedelta(minutes=10)
 # A claim is begun at once; later than that its process was stopped, and the claim may be another's to judge.
 _LONGEST_HOLD_UP = 20.0
@@ -37,7 +37,9 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
-            before = time.monotonic()  # whoever is stopped while it claims has been held up too
+            before = (
+                time.monotonic()
+            )  # read before the claim, so that a process suspended during the claim counts as late
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
                 flying[pool.submit(ask_guarded, ask, one, before)] = one
@@ -49,7 +51,7 @@ def run(
 
 
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
-    """What was claimed. A database that is lost must not take along the answers that are on their way."""
+    """Return the claimed rows. If the database is lost, return none, so that answers still in flight are recorded."""
     try:
         return claim(room)
     except (OperationalError, InterfaceError) as error:

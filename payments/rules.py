@@ -38,7 +38,7 @@ def share_of(state: State, due: Place) -> int:
 
 
 def balances(state: State) -> dict[Account, int]:
-    """What the owed accounts and the commission hold of this payment: a function of its place alone."""
+    """Return the balances of the owed accounts and of the commission. They follow from the place alone."""
     place = state.place
     fee = {} if state.house_share or not state.fee else {Account.COMMISSION: state.fee}
     if place in (Place.NONE, Place.REFUNDED):
@@ -56,8 +56,11 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def unresolved(state: State, now: datetime) -> bool:
-    """Whether an operator may say if it was paid: PENDING and ambiguous, unanswered for a day, or a word unknown for an
-    hour."""
+    """Return whether an operator may decide if the payment was paid.
+
+    True if it is PENDING and its request is ambiguous, unanswered for a day, or answered with an unknown word for an
+    hour.
+    """
     if state.status is not Status.PENDING:
         return False
     if state.request in (Request.AMBIGUOUS, Request.UNRESOLVED):
@@ -66,7 +69,7 @@ def unresolved(state: State, now: datetime) -> bool:
 
 
 def may_pay_out(state: State) -> bool:
-    """Whether a poll that began after the order said Successful, and nothing has been heard since."""
+    """Return whether a poll that began after the order said Successful, and no notification arrived since."""
     if state.house_share:
         return True
     confirmed = state.ok_at is not None and state.ordered_at is not None and state.ok_at > state.ordered_at
@@ -258,7 +261,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 
 
 def _house_repaid(state: State) -> tuple[Posting, ...]:
-    """The provider has the money of a share that the house had paid: the house's expense is undone."""
+    """The provider has the money of a share that the house had paid: the house's expense is reversed."""
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
 
@@ -467,7 +470,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# --- the shares of a match; match_rules decides when
+# --- the two payments of a match; match_rules calls these
 
 
 @_on(Kind.RESULT, Kind.POLLED)

@@ -106,15 +106,6 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
     return payment
 
 
-def may_be_settled(payment: Payment) -> bool:
-    """Whether an operator may say if a payment was paid."""
-    from payments.rules import unresolved
-
-    if payment.status != Status.PENDING:
-        return False
-    return not payment.provider or unresolved(journal.state_of(payment, Place.RECEIVED), clock.now())
-
-
 def single_operator() -> bool:
-    """Whether one operator may settle a payment and pay it out. Default: two are needed."""
+    """Return whether one operator may settle a payment and pay it out. By default a second one must pay out."""
     return bool(settings.PAYMENTS_SINGLE_OPERATOR)

@@ -4,7 +4,7 @@ from django.dispatch import Signal
 
 # payment, previous_status
 momo_status_changed = Signal()
-# payment: the provider said SUCCESS again. Work that a crash left undone after the first time can be done now.
+# payment: the provider said SUCCESS again. Receivers complete work that a crash interrupted after the first SUCCESS.
 momo_success_repeated = Signal()
 # payment, said: the provider contradicts its own end. SUCCESS: it had said FAILED before; the money is with us and is
 # refund due. FAILED: it takes back a SUCCESS. Sent again if SUCCESS is said again: a receiver must bear repeats.

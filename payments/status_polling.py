@@ -18,8 +18,8 @@ logger = logging.getLogger("payments")
 # The first notifications of a payment are answered by a poll at once. After them polls are this many seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Another process polls a payment again if this one has not answered after so many seconds at most: two polls do no
-# harm, and a player who has paid must not wait for minutes because a process died.
+# Seconds until another process polls a payment whose poll has no answer yet. Two polls do no harm, and a player who
+# has paid must not wait for minutes because a process died.
 _LEASE = 30.0
 # A status request that several ids could answer asks for this many of them at most.
 _MOST_IDS = 20

@@ -1,4 +1,4 @@
-"""What the money of a payment is for. The app that takes payments registers it; `payments` knows no more of it."""
+"""The registry of uses: the app that takes payments registers what their money is for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The words by which providers say what became of a payment."""
+"""The status words of providers and their meanings."""
 
 from payments.models import Payment
 

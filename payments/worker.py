@@ -75,7 +75,7 @@ class Loop:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the thread ended without having been told to."""
+        """Return whether the thread ended although nobody stopped it."""
         return not self.thread.is_alive() and not self.stopping.is_set()
 
     def _run(self) -> None:
@@ -92,7 +92,7 @@ class Loop:
         try:
             pause = self.turn()
             self.outage.ends()
-        # A loop that ends leaves everything undone; one that logs and goes on leaves this.
+        # A loop that ended would stop all later work. Logging the error costs only this turn.
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 self._failed(error)

@@ -6,9 +6,10 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Entry, GameWorker, Session
-from payments.models import Callback, Payment, Refund
+from payments.models import Callback, MatchResult, Payment, Refund
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +29,9 @@ def operator(client: Client, settings: Any) -> Client:
     GameWorker.objects.create(key="k", name="host:1")
     played = Payment.objects.get(transaction_id=new["transaction_id"])
     Refund.objects.create(payment=played, amount=2000, how="payout", state="failed", actor="somebody")
+    first = Payment.objects.get(transaction_id=old["transaction_id"])
+    about = {"outcome": "void", "recorded_by": "somebody", "recorded_at": timezone.now()}
+    MatchResult.objects.create(key="session:0", first=first, second=played, **about)
     client.force_login(User.objects.create_superuser("operator", password="x"))
     return client
 
@@ -43,6 +47,7 @@ def test_every_model_is_there() -> None:
         "Callback",
         "Refund",
         "LedgerEntry",
+        "MatchResult",
     }
 
 

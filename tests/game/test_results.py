@@ -3,10 +3,12 @@
 import hashlib
 import hmac
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Session
 from payments import refunds
@@ -111,3 +113,39 @@ def test_a_match_without_money(client: Client, settings: Any) -> None:
     assert report(client, win(players[0])) == 200
     assert MatchResult.objects.get().prize == ""
     assert refunds.pay_prizes_due() == 0
+
+
+def act(client: Client, path: str, action: str, pk: int, **more: str) -> str:
+    body = {"action": action, "_selected_action": [str(pk)], **more}
+    answer = client.post(path, body, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_an_operator_pays_a_prize_by_hand(client: Client, admin_client: Client, players: list[dict[str, Any]]) -> None:
+    report(client, win(players[0]))
+    result = MatchResult.objects.get()
+    path = "/admin/payments/matchresult/"
+    page = act(admin_client, path, "prize_by_hand", result.pk)
+    assert "2,000 UGX" in page
+    assert f"{ALICE[:4]} {ALICE[4:7]} {ALICE[7:]}" in page
+    act(admin_client, path, "prize_by_hand", result.pk, post="yes", note="receipt 71")
+    result.refresh_from_db()
+    assert result.prize == "paid"
+    assert SmsMessage.objects.filter(kind="prize_paid").count() == 1
+    assert "No prize of the selected matches is payable." in act(admin_client, path, "prize_by_hand", result.pk)
+
+
+def test_an_operator_gives_both_stakes_back(client: Client, admin_client: Client, players: Any) -> None:
+    session = Session.objects.get()
+    path = "/admin/game/session/"
+    assert "None of the selected matches is over" in act(admin_client, path, "give_back", session.pk)
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    page = act(admin_client, path, "give_back", session.pk)
+    assert "2,200 UGX" in page
+    for _ in range(2):
+        act(admin_client, path, "give_back", session.pk, post="yes", note="the game server was down")
+    assert sorted(payment.amount for payment in refunds.due()) == [1100, 1100]
+    result = MatchResult.objects.get()
+    assert (result.outcome, result.recorded_by, result.note) == ("void", "admin", "the game server was down")
+    assert SmsMessage.objects.filter(kind="refund_due").count() == 2

@@ -1,4 +1,4 @@
-"""Asking for the money: once, after the commit, whatever the provider answers and whoever dies."""
+"""Payment requests: sent once, after the commit, whatever the provider answers and whichever process dies."""
 
 import time
 from datetime import timedelta

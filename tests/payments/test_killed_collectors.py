@@ -1,4 +1,4 @@
-"""`kill -9` of collecting workers amid many orders: nobody is asked twice, nobody is forgotten."""
+"""`kill -9` of collecting workers during many requests: no payer is asked twice, and none is forgotten."""
 
 import os
 import subprocess
@@ -84,7 +84,7 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
         process.kill()
         process.wait()
     assert kills >= 3
-    # Time passes: what the dead had claimed is in doubt, and stays so.
+    # Time passes: the requests that the killed workers had claimed are ambiguous, and stay so.
     for payment in payments:
         if fresh(payment).collection == "asking":
             later(payment, 3600)
@@ -93,12 +93,12 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
     assert set(counts.values()) == {1}
     states = {payment.transaction_id: fresh(payment).collection for payment in payments}
     assert set(states.values()) <= {"asked", "in_doubt"}
-    doubtful = [name for name, state in states.items() if state == "in_doubt"]
-    assert len(doubtful) <= (kills + 2) * rounds.THREADS
-    assert set(states) - set(doubtful) <= set(counts)
+    ambiguous = [name for name, state in states.items() if state == "in_doubt"]
+    assert len(ambiguous) <= (kills + 2) * rounds.THREADS
+    assert set(states) - set(ambiguous) <= set(counts)
     # What DMarkPay has all the same comes to light with its notice.
     taken = {one.sp_transaction_id: one for one in collection.server.state.money.transactions.values()}
-    found = [payment for payment in payments if payment.transaction_id in taken and payment.transaction_id in doubtful]
+    found = [payment for payment in payments if payment.transaction_id in taken and payment.transaction_id in ambiguous]
     settings.SMS_DELIVERY = "inline"
     for payment in found[:10]:
         collection.tap(payment.transaction_id, "pay")

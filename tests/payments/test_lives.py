@@ -225,7 +225,7 @@ MOVES: list[tuple[Callable[[World], None], int]] = [
 
 
 def live(world: World, lives: int) -> None:
-    """Until so many stakes were taken."""
+    """Make moves until `lives` stakes were taken."""
     moves, weights = zip(*MOVES, strict=True)
     steps = 0
     while Payment.objects.count() < lives:

@@ -160,7 +160,7 @@ def test_a_payout_in_doubt_is_ended_by_hand(operator: Client, collection: Sandbo
     assert (refund.state, refund.resolved_by) == (state, "operator")
     assert (fresh(payment).refunded_at is not None) == (state == "succeeded")
     assert refunds.due().exists() == (state == "failed")
-    # It was never repeated by itself, and can be anew once it surely did not go out.
+    # It was never repeated automatically, and can be ordered again once it surely was not paid out.
     assert asked(collection, "payout") == {refund.reference: 1}
 
 

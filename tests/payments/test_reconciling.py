@@ -104,7 +104,7 @@ def test_what_cannot_be_compared(client: Client, collection: Sandbox) -> None:
 def test_an_order_in_doubt(client: Client, collection: Sandbox) -> None:
     collection.faults(payin="taken_reset")
     placed(client, ALICE)
-    assert "In doubt: the provider may have asked for it" in reconcile()[0]
+    assert "Outcome unknown: the provider may have the request" in reconcile()[0]
 
 
 def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> None:

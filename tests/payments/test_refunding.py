@@ -1,4 +1,4 @@
-"""Money back: once, in doubt never again by itself, and never for what is played for or taken back."""
+"""Refunds: once, never repeated if ambiguous, and never for money that is in a match or was taken back."""
 
 from datetime import timedelta
 from typing import Any
@@ -81,7 +81,7 @@ def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -
     assert refund.state == state
     assert refund.reason
     assert PaymentEvent.objects.filter(kind__startswith="payout_", http_status__isnull=False).count() <= 1
-    # In doubt: not due, so nobody can order it again, and no worker repeats it.
+    # Ambiguous: not due, so nobody can order it again, and no worker repeats it.
     assert refunds.due().exists() == (state == "failed")
     collection.faults(payout="ok")
     back_by(refund, 120)
@@ -182,9 +182,9 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     assert asked(collection, "payout") == {}
 
 
-@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("ordered_again", [False, True])
 def test_a_payout_went_out_after_all(
-    collection: Sandbox, due: Payment, settings: Any, caplog: pytest.LogCaptureFixture, anew: bool
+    collection: Sandbox, due: Payment, settings: Any, caplog: pytest.LogCaptureFixture, ordered_again: bool
 ) -> None:
     """An operator ended the doubt too early, and then its answer came: never silently."""
     settings.SMS_DELIVERY = "worker"
@@ -194,7 +194,7 @@ def test_a_payout_went_out_after_all(
     back_by(claimed, 3600)
     refunds.sweep()
     assert refunds.resolve(refund.pk, went_out=False, actor="boss")
-    if anew:
+    if ordered_again:
         refunds.order_payouts(ALL, "anna")
     refunds._record(claimed, refunds._ask(claimed))
     refund.refresh_from_db()
