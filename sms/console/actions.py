@@ -1,4 +1,7 @@
-"""An operator's actions on messages: resend, cancel. Each is previewed, confirmed and logged with the user's name."""
+"""Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message.
+
+Resending and cancelling show a preview, ask for confirmation and are logged with the user's name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,14 +27,15 @@ from sms.sending import pauses
 from sms.stats import failures
 from sms.wording import moment
 
-# Django's own delete action is confirmed by the same field.
+# The confirmation form sends this field, as the form of Django's own delete action does.
 _CONFIRMED = "post"
-# At most this many at once, because the operator waits for the page: inline each one is sent meanwhile.
+# Limits on the messages that one action resends. Without a worker the limit is lower: the messages are then sent
+# during the request, while the operator waits for the page.
 _INLINE, _QUEUED = 100, 2000
 
 
 class MessageActions(BoundedAdmin):
-    """The list of messages with its actions."""
+    """Admin mixin for the list of messages: its actions and their pages."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {"resend": self.resend_by_reason, "dismiss": self.dismiss, "test": self.send_test}
@@ -51,7 +55,7 @@ class MessageActions(BoundedAdmin):
 
     @admin.action(description=_("Resend texts that did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Show how many of the selected messages can be resent; resend them once confirmed."""
+        """Preview a resend of the selected messages. Resend them if the operator has confirmed the preview."""
         preview = preview_of(queryset)
         if _CONFIRMED not in request.POST:
             return self._page(request, "resend", "Resend texts", {"preview": preview, **_selection(request)})
@@ -59,7 +63,10 @@ class MessageActions(BoundedAdmin):
         return None
 
     def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
-        """Resend every message with one status and reason since a time: first the numbers, then the action."""
+        """Resend the messages that ended with a given status and reason, queued since a given time.
+
+        Show a preview first. Resend once the operator has confirmed the preview.
+        """
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")
         given = request.POST if request.method == "POST" else request.GET
@@ -92,7 +99,7 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
 
     def dismiss(self, request: HttpRequest) -> HttpResponse:
-        """Hide the banner of a group of failures until another message fails for the same reason."""
+        """Hide the banner for one group of failures until another message fails for the same reason."""
         if not self.has_resend_permission(request):
             return HttpResponse("You may not dismiss failures.", status=403, content_type="text/plain")
         status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")
@@ -105,7 +112,7 @@ class MessageActions(BoundedAdmin):
     # --- test message
 
     def send_test(self, request: HttpRequest) -> HttpResponse:
-        """Send a text with fixed content to one phone, to see that sending works."""
+        """Queue a message with fixed content to one phone, so that an operator can see that sending works."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not send a test text.", status=403, content_type="text/plain")
         context: dict[str, Any] = {"phone": request.POST.get("phone", "")}
@@ -161,7 +168,10 @@ class MessageActions(BoundedAdmin):
 
 
 def _selection(request: HttpRequest) -> dict[str, Any]:
-    """Return what the confirming form must repeat: the ticked messages, or that the whole list is meant."""
+    """Return the selection that the confirmation form must send again.
+
+    `across`: the operator selected the whole list. Django then needs only one of the ticked ids.
+    """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
     return {"ids": ids[:1] if across else ids, "across": across, "here": request.get_full_path()}
@@ -172,7 +182,11 @@ def _selection(request: HttpRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Preview:
-    """`ids`: resent by this action. `more`: left for the next one. `skipped`: (number, reason) pairs."""
+    """The effect that a resend would have.
+
+    `ids`: the messages that this action would resend. `more`: how many resendable messages are left for another run of
+    the action. `skipped`: (number of messages, reason for not resending them) pairs. `cost`: UGX.
+    """
 
     selected: int
     ids: list[int]
@@ -189,7 +203,7 @@ class Preview:
 
 
 def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
-    """Count what a resend of `rows` would do, at most LONGEST_LIST of them."""
+    """Return a preview of resending `rows`. At most LONGEST_LIST rows are considered."""
     rows = SmsMessage.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)[:LONGEST_LIST]))
     able = outbox.resendable(rows).count()
     wanted = outbox.worth_resending(rows)
@@ -230,7 +244,10 @@ class Failed:
 
 
 def read_failed(given: Mapping[str, str]) -> Failed:
-    """Read `status`, `reason` and `since` (default: one day ago). Raises ValueError with one sentence."""
+    """Read the form fields `status`, `reason` and `since` (default: one day ago).
+
+    Raises ValueError with one sentence for the operator.
+    """
     status = given.get("status", "")
     if status not in RESENDABLE:
         labels = ", ".join(str(one.label) for one in RESENDABLE)
@@ -239,7 +256,10 @@ def read_failed(given: Mapping[str, str]) -> Failed:
 
 
 def _read_since(text: str) -> datetime:
-    """Read `14:05` as the last time the clock showed it, or a date with a time; both in the site's time zone."""
+    """Read a time in the site's time zone. `14:05` means the most recent 14:05; a date with a time is also accepted.
+
+    An empty text means one day ago. Raises ValueError for anything else.
+    """
     now = timezone.localtime()
     if not text:
         return now - failures.SPAN

@@ -1,4 +1,7 @@
-"""Pauses of sending, and the do-not-text list: added and removed by a named user, with a reason."""
+"""Admin pages for pauses of sending and for the suppression list (numbers that must not be texted).
+
+Each row records the reason and the user who added it.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -22,12 +25,13 @@ from sms.stats import status
 from sms.text.phone import to_e164
 from sms.wording import MANY, counted
 
-# Texts that were queued earlier than this and sent within the last minute are not counted: `created_at` has an index.
+# `_sent_last_minute` ignores messages queued earlier than this before the minute, because the query uses the index on
+# `created_at`.
 _LOOK_BACK = timedelta(hours=1)
 
 
 class PauseForm(forms.ModelForm):
-    # A declared field ignores the model's default: without `initial` the browser would select the plain texts.
+    # A declared form field ignores the model's default. Without `initial`, the browser would select plain texts.
     kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
 
     class Meta:
@@ -55,19 +59,22 @@ class SuppressionForm(forms.ModelForm):
             raise forms.ValidationError(str(error)) from None
 
     def validate_unique(self) -> None:
-        """Allow a number that asked to stop: its entry becomes the operator's, which stops every message."""
+        """Allow a number that is listed because its user texted STOP.
+
+        The operator's entry replaces the STOP entry, and stops every message to the number.
+        """
         stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
         if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():
             super().validate_unique()
 
 
 class AddOrRemoveAdmin(StrictLookups):
-    """Rows that are added and removed, never edited."""
+    """Admin for rows that are added and removed, but never edited."""
 
     sortable_by = ()
     ordering = ("-since",)
     removal = ""
-    actions = None  # Removed one at a time, each with its own confirmation.
+    actions = None  # Rows are removed one at a time, each with its own confirmation.
 
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
@@ -86,7 +93,7 @@ class AddOrRemoveAdmin(StrictLookups):
 
 
 class PauseAdmin(AddOrRemoveAdmin):
-    """A row is a pause. Deleting the row resumes sending."""
+    """Admin for pauses. Adding a row pauses sending; deleting the row resumes sending."""
 
     form = PauseForm
     list_display = ("what", "reason", "actor", "since", "remove")

@@ -1,4 +1,4 @@
-"""Banners: what is wrong with sending at this moment, and the operator's next step."""
+"""Banners: each describes a current problem with sending, and the operator's next step."""
 
 import logging
 from collections.abc import Iterable
@@ -22,7 +22,11 @@ _CACHE_DOWN = "the cache is down"
 
 
 class Banner(NamedTuple):
-    """`level`: error or warning. `topic`: its paragraph in docs/troubleshooting.md. `url`: the page to act on."""
+    """One problem shown to operators.
+
+    `level`: error or warning. `topic`: the paragraph of docs/troubleshooting.md about the problem. `url`: the page on
+    which the operator can act, or "".
+    """
 
     level: str
     text: str
@@ -32,7 +36,10 @@ class Banner(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything that banners and the overview show, read at one moment."""
+    """The state of sending at one moment, from which the banners and most of the overview are built.
+
+    `token`: a description of the cached access token.
+    """
 
     sending: status.Reading
     token: str
@@ -42,7 +49,10 @@ class Snapshot(NamedTuple):
 
 
 def raised(snapshot: Snapshot | None = None) -> list[Banner]:
-    """Return what an operator must know, the gravest first; nothing if messages are sent normally."""
+    """Return a banner for each problem, or an empty list if messages are sent normally.
+
+    The state is read from the database and the cache if `snapshot` is None.
+    """
     return list(_banners(snapshot or read(clock.now())))
 
 
@@ -53,16 +63,16 @@ def read(now: datetime) -> Snapshot:
 
 
 def failed_url(group: failures.Group) -> str:
-    """Return the address of the list of the group's messages."""
+    """Return the URL of the admin list of the messages in `group`."""
     query = {"status__exact": group.status, "reason": group.reason, "within": round(failures.SPAN.total_seconds())}
     return f"{reverse('admin:sms_smsmessage_changelist')}?{urlencode(query)}"
 
 
 def _token_state() -> str:
-    """Describe the cached access token, without showing it."""
+    """Return a description of the cached access token that does not reveal the token."""
     try:
         token = cache.get(access_token.cache_key(conf.current()))
-    # Each cache backend raises errors of its own. The overview reports that it is down and still shows the rest.
+    # Each cache backend raises its own exceptions. Whatever the exception, the overview must still be shown.
     except Exception as error:  # noqa: BLE001
         logger.warning(
             "sms.cache_down: the cache does not answer (%s)", type(error).__name__, extra={"event": "sms.cache_down"}
@@ -75,7 +85,7 @@ def _token_state() -> str:
         return "cached; its expiry is not known"
     try:
         until = datetime.fromtimestamp(ends, tz=timezone.get_current_timezone())
-    except (ValueError, OverflowError, OSError):  # Later than a calendar can show.
+    except (ValueError, OverflowError, OSError):  # The expiry is outside the range of datetime.
         return "cached; it never expires"
     return f"cached; valid until {moment(until)}"
 

@@ -1,4 +1,4 @@
-"""A stacked bar chart as SVG, drawn on the server without scripts. Colors come from `console.css`."""
+"""Draw a stacked bar chart as SVG on the server, without scripts. Colors come from `console.css`."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,10 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 
 
 class Column(NamedTuple):
-    """`label`: shown below the column, may be empty. `name`: shown in its tooltip."""
+    """One column of the chart.
+
+    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: by series key.
+    """
 
     label: str
     name: str
@@ -18,7 +21,11 @@ class Column(NamedTuple):
 
 
 def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]]) -> SafeString:
-    """Draw the columns. `series`: (key, name) pairs from the bottom up; the key is also the CSS class."""
+    """Return the chart as SVG.
+
+    `series`: (key, name) pairs in the order in which they are stacked, from the bottom up. The key is also the CSS
+    class of the series.
+    """
     top = _round_up(max([sum(column.values.values()) for column in columns] or [0]))
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
     height = _HEIGHT - _TOP - _BOTTOM
@@ -37,7 +44,7 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
         for key, _name in series:
             size = height * column.values.get(key, 0) / top
             if size:
-                # At least 1.5 px, so that one failure among thousands is visible.
+                # A bar is at least 1.5 units high, so that one failure among thousands of messages is visible.
                 size = max(size, 1.5)
                 y -= size
                 parts.append((key, f"{x + step * 0.1:.1f}", f"{max(y, 0):.1f}", f"{step * 0.8:.1f}", f"{size:.1f}"))
@@ -70,7 +77,7 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
 
 
 def _round_up(number: int) -> int:
-    """Return the next even round number: 2, 4, 10, 20, 40, 50, 100 …"""
+    """Return the smallest even round number that is not below `number`: 2, 4, 10, 20, 40, 50, 100 …"""
     size = 1
     while True:
         for factor in (2, 4, 5, 10):

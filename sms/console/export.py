@@ -1,4 +1,7 @@
-"""The list of messages as CSV: enough to reconcile DMark's bill, without bodies, links or full phone numbers."""
+"""Export messages as CSV, for checking the bill of the SMS provider DMark.
+
+The export holds no bodies, links or full phone numbers.
+"""
 
 import csv
 from collections.abc import Iterable
@@ -18,17 +21,20 @@ _CHUNK = 1000
 
 
 class _Line:
-    """A file for `csv.writer` that returns each line instead of keeping it."""
+    """A write-only file object for `csv.writer`. `write` returns the line, and so does `writerow`."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
-    """Yield the CSV line by line from a cursor, so that memory does not grow. Times are ISO 8601 in the site's zone."""
+    """Yield the lines of the CSV. Rows are read in chunks, so that memory use does not depend on the number of rows.
+
+    Times are ISO 8601 in the site's time zone.
+    """
     writer = csv.writer(_Line())
     price = conf.current().segment_cost
-    # A byte order mark tells spreadsheets that this is UTF-8.
+    # A byte order mark tells spreadsheet programs that the file is UTF-8.
     yield "\ufeff" + str(writer.writerow(COLUMNS))
     for message in rows.iterator(chunk_size=_CHUNK):
         times = (message.created_at, message.sent_at, message.delivered_at)
@@ -42,5 +48,8 @@ def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
 
 
 def _inert(value: object) -> object:
-    """Prefix a quote if a spreadsheet would read the text, such as a provider's error, as a formula."""
+    """Prefix a quotation mark to a text that a spreadsheet would run as a formula.
+
+    Errors come from the provider, so their text is not trusted.
+    """
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,4 +1,4 @@
-"""Filters of the list of messages."""
+"""Sidebar filters for the admin list of messages."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,10 @@ class KindFilter(admin.SimpleListFilter):
 
 
 def kinds() -> list[str]:
-    """Return each kind once, in one index lookup per kind. DISTINCT would read every index entry of the table."""
+    """Return the distinct kinds of messages in the table.
+
+    The recursive query makes one index lookup per kind. SELECT DISTINCT would read every index entry of the table.
+    """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
         WITH RECURSIVE found(kind) AS (
@@ -63,7 +66,10 @@ class WhenFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Filter by the reason of a failure, as the overview groups them. Shown only if a link has chosen one."""
+    """Filter by the reason of a failure: the error text with ids and durations replaced.
+
+    The filter is shown only if the URL already selects a reason.
+    """
 
     title = _("reason")
     parameter_name = "reason"

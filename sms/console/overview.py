@@ -1,4 +1,4 @@
-"""The overview of sending: banners, then figures, charts and tables of the last day and month."""
+"""The overview of sending: banners, and the figures, charts and tables of the last day and month."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,10 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """The last 24 hours of one kind."""
+    """Counts of one kind of message in the last 24 hours, or of all kinds in the totals row.
+
+    `groups`: number of messages by the key of a chart series. `cost`: UGX.
+    """
 
     kind: str
     groups: "Counter[str]" = field(default_factory=Counter)
@@ -55,7 +58,7 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """The share of accepted messages whose link was clicked; "" if clicks of this kind are not tracked."""
+        """Return the percentage of accepted messages whose link was clicked; "" if this kind is not tracked."""
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
@@ -83,7 +86,7 @@ class Overview:
 
 
 def gather(kind: str | None = None) -> Overview:
-    """Read the overview in at most 20 queries. `kind`: limit the charts to this kind."""
+    """Read the overview in at most 20 queries. If `kind` is not None, the charts count only messages of this kind."""
     now = clock.now()
     numbers = counts.current()
     day_start = now - timedelta(hours=24)
@@ -117,7 +120,7 @@ def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
     for cell in cells:
         for row in (rows.setdefault(cell.kind, KindRow(cell.kind)), total):
             row.groups[_group(cell.status)] += cell.messages
-            # DMark charges for accepted messages.
+            # DMark charges only for messages that it accepted.
             if cell.status in (Status.SENT, Status.DELIVERED, Status.UNDELIVERED):
                 row.segments += cell.segments
                 row.accepted += cell.messages

@@ -1,4 +1,4 @@
-"""Rows of the overview's tables: failures, and networks."""
+"""Rows of the two tables on the overview: groups of failures, and mobile networks."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ from sms.wording import span
 
 
 class FailureRow(NamedTuple):
-    """`url`: the list of these messages. `resend`: the page that resends them."""
+    """A row for one group of failures with the same status and reason.
+
+    `url`: the list of the messages in the group. `resend`: the page that resends messages with this status and reason.
+    """
 
     status: str
     reason: str
@@ -58,7 +61,10 @@ def failure_row(group: Group) -> FailureRow:
 
 
 def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
-    """Return the busiest network first; nothing if no prefix is known."""
+    """Return a row per network, the network with the most messages first.
+
+    Return an empty list if no message belongs to a known network.
+    """
     by_network: defaultdict[str, list[networks.Sample]] = defaultdict(list)
     for message in sample:
         by_network[message.network].append(message)
@@ -81,7 +87,7 @@ def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
 
 
 def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
-    """Return the sorted seconds from queued to accepted by DMark, and from accepted to delivered."""
+    """Return two sorted lists of seconds: from queued to accepted by DMark, and from accepted to delivered."""
     accept = [one.accept for one in texts if one.accept is not None]
     deliver = [one.deliver for one in texts if one.deliver is not None]
     return sorted(accept), sorted(deliver)

@@ -1,1 +1,5 @@
-"""Numbers about sending: the state at this moment (`status`), and counts by hour and day (`counts`)."""
+"""Statistics about sending.
+
+`status`: the state at this moment. `counts`: messages by hour and day. `failures`: recent failures by reason.
+`networks`: messages by mobile network.
+"""

@@ -1,7 +1,8 @@
-"""Count messages by hour and by day. Past days are counted once and kept in `SmsDay`.
+"""Count messages by hour and by day.
 
-Counting a month of a large table takes most of a second; counting the last two days takes a fiftieth of that.
-A message that is resent after its day was counted stays counted with its former status.
+Each past day is counted once, and its counts are kept in `SmsDay`. Counting a month of a large table takes most of a
+second, and counting only the last two days is about 50 times faster. If a message is resent after its day was counted,
+the count of that day keeps the former status of the message.
 """
 
 from collections import Counter
@@ -15,15 +16,19 @@ from django.utils import timezone
 
 from sms.models import SmsDay, SmsMessage, Status
 
-# Days shown. DMark's reports arrive within a day, so counts from the day before yesterday on no longer change.
+# Number of days shown. DMark's delivery reports arrive within a day, so the counts of the day before yesterday, and of
+# earlier days, no longer change.
 DAYS = 30
 _BATCH = 1000
-# At most this many missing days are counted while an operator waits for the page. The worker counts all of them.
+# While an operator waits for the page, at most this many uncounted days are counted. The worker counts all of them.
 _DAYS_A_LOOK = 2
 
 
 class Cell(NamedTuple):
-    """Messages of one kind and status that were queued within the hour that begins at `at`."""
+    """Counts of the messages of one kind and status that were queued within the hour that begins at `at`.
+
+    `opened`: messages whose link was clicked.
+    """
 
     at: datetime
     kind: str
@@ -34,7 +39,11 @@ class Cell(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """`hours`: since yesterday's midnight. `days`: the days before, oldest first. `complete`: no day is missing."""
+    """Counts of the last DAYS days.
+
+    `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of the days before yesterday, oldest first.
+    `complete`: every past day has been counted.
+    """
 
     hours: list[Cell]
     days: list[SmsDay]
@@ -42,7 +51,10 @@ class Counts(NamedTuple):
 
 
 def current() -> Counts:
-    """Return the counts of the last DAYS days. Three queries; two more if a past day was not counted yet."""
+    """Return the counts of the last DAYS days.
+
+    Makes three queries, and two more if past days have to be counted first.
+    """
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
     days = SmsDay.objects.filter(
@@ -52,9 +64,9 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count past days that were not counted yet, at most `limit` of them. Return True if none is left.
+    """Count at most `limit` past days that were not counted yet. Return True if every past day is counted now.
 
-    With `everything`, start at the oldest message instead of DAYS days ago.
+    If no day was ever counted, counting starts DAYS days ago, or at the oldest message if `everything` is True.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
@@ -78,7 +90,7 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
 
 
 def _keep(start: date, end: date) -> None:
-    # The last day gets a row even without messages, because the newest row says up to which day was counted.
+    # The last day gets a row even if it has no messages, because the newest row marks how far the days were counted.
     totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
     for cell in _hours(_midnight(start), _midnight(end)):

@@ -1,4 +1,4 @@
-"""Failures of the last day, grouped by status and reason: whether they still happen, and whether they need action."""
+"""Group the failures of the last day by status and reason, and tell which groups still happen or need action."""
 
 import re
 from collections.abc import Iterable
@@ -12,22 +12,24 @@ from sms.models import UNSUCCESSFUL, SmsDismissal, SmsEvent, SmsMessage, Status
 from sms.wording import MANY, counted
 
 SPAN = timedelta(days=1)
-# At most this many groups are shown.
+# At most this many combinations of status, error and kind are read, the most frequent first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is searched among this many of the newest messages.
+# The newest success is searched only among this many of the newest accepted messages.
 _RECENT = 200
 
-# Parts of an error that differ between messages with one reason: ids, and seconds to wait.
+# Parts of an error text that differ between messages with the same reason: ids, and a number of seconds.
 _OWN = re.compile(r"\d{5,}|\d+(?= s\b)")
 ANY = "…"
 
 
 @dataclass
 class Group:
-    """Failures with one status and reason.
+    """Failures with the same status and reason.
 
-    `over`: a request of the same kind has succeeded since. `open`: messages that have not expired and could be resent.
+    `over`: a later success shows that the cause is gone. For most failures, this is any message that DMark accepted. If
+    the failure concerns one kind of message, it is an accepted message of that kind (a delivered one, if the failure is
+    a delivery report). `open`: number of messages that have not expired. `last`: time of the newest failure.
     `dismissed`: an operator has dismissed the group since its newest message was queued.
     """
 
@@ -54,7 +56,11 @@ class Group:
 
 
 class _Part(NamedTuple):
-    """The count of one status, error and kind. `newest`: the id of the newest message."""
+    """Counts of the failures with the same status, error and kind.
+
+    `open`: messages that have not expired. `newest`: id of the newest message. `queued_at`: time at which the latest
+    message was queued.
+    """
 
     status: str
     error: str
@@ -66,12 +72,12 @@ class _Part(NamedTuple):
 
 
 def reason(error: str) -> str:
-    """Return the error with ids and seconds replaced by `…`."""
+    """Return the error text with ids and numbers of seconds replaced by `…`."""
     return _OWN.sub(ANY, error)
 
 
 def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessage]":
-    """Filter `rows` by the reason of their error."""
+    """Return the messages of `rows` whose error has the reason `wanted`, as `reason()` returns it."""
     if ANY not in wanted:
         return rows.filter(error=wanted)
     pieces = [re.escape(piece) for piece in wanted.split(ANY)]
@@ -79,7 +85,12 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 
 
 def groups(now: datetime) -> list[Group]:
-    """Return the groups: first those that need action, then the largest. At most eight queries."""
+    """Return the groups of the last day.
+
+    Groups that need action come first, then groups that still happen, then the largest groups.
+
+    The number of queries does not depend on the number of messages.
+    """
     parts = _count(now)
     rows = SmsDismissal.objects.order_by("at").values_list("status", "reason", "at") if parts else []
     dismissals = {(status, reason): at for status, reason, at in rows}
@@ -111,7 +122,7 @@ def groups(now: datetime) -> list[Group]:
 
 
 def dismiss(status: str, reason: str, actor: str, now: datetime) -> None:
-    """Hide the group's banner until another message fails for the same reason."""
+    """Hide the banner of this group until another message fails with the same status and reason."""
     SmsDismissal.objects.filter(at__lt=now - SPAN).delete()
     SmsDismissal.objects.filter(status=status, reason=reason).delete()
     SmsDismissal.objects.create(status=status, reason=reason, actor=actor[:150], at=now)
@@ -131,14 +142,14 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """Return the last event of each part's newest message, by message id."""
+    """Return the last event of the newest message of each part, by message id."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}
 
 
 def _of_the_message(part: _Part, event: SmsEvent) -> bool:
-    """Tell if the failure concerns this kind of message, and not DMark, the account or the connection."""
+    """Return True if the failure concerns this kind of message, and not DMark, the account or the connection."""
     if part.status == Status.UNDELIVERED:
         return True
     refused = event.step == "send" and 400 <= (event.http_status or 0) < 500
@@ -146,7 +157,7 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return when DMark last accepted such a message, and when one was last delivered."""
+    """Return when DMark last accepted a message that matches `which`, and when such a message was last delivered."""
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)

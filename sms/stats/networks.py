@@ -1,4 +1,7 @@
-"""Messages by mobile network, as the prefix of the number suggests: waiting times, and networks in trouble."""
+"""Statistics by mobile network: waiting times, and networks with too many late or failed messages.
+
+The network is derived from the prefix of the phone number.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +19,23 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 OTHER = "other"
 NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
-# A message that is not delivered after this time is late.
+# A message that was not delivered within this time after it was queued is late.
 LATE = timedelta(minutes=5)
-# A network is in trouble if, for RUNNING minutes, more than SHARE of the messages of WINDOW minutes were late or
-# failed. ENOUGH messages are needed, because one phone that is off is no trouble of a network.
+# A network is in trouble if more than SHARE of the messages in a window of WINDOW minutes were late or failed, in each
+# of RUNNING windows that start one minute apart. Each window needs at least ENOUGH messages, so that one phone that is
+# switched off does not count as trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
-# Reported failures count at once: this share of the reports of the last WINDOW minutes is trouble without any wait.
+# A network is also in trouble if more than this share of the delivery reports for messages queued in the last WINDOW
+# minutes are failures. This rule does not wait until messages can be late.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
-# Length of `+256` and the three digits after the 0 of a local number.
+# Length of a prefix such as `+25677`: the country code and two digits of the local number. The query groups by this
+# prefix.
 _DIGITS = len("+25677")
 
 
 class Sample(NamedTuple):
-    """The columns of one message that the figures need."""
+    """The columns of one message that the statistics by network need."""
 
     network: str
     status: str
@@ -39,19 +45,19 @@ class Sample(NamedTuple):
 
     @property
     def accept(self) -> float | None:
-        """Seconds from queued to accepted by DMark."""
+        """Return the seconds from queued to accepted by DMark, or None if the message was not accepted."""
         return (self.sent_at - self.created_at).total_seconds() if self.sent_at else None
 
     @property
     def deliver(self) -> float | None:
-        """Seconds from accepted to delivered."""
+        """Return the seconds from accepted by DMark to delivered, or None if the message was not delivered."""
         if self.sent_at is None or self.delivered_at is None:
             return None
         return (self.delivered_at - self.sent_at).total_seconds()
 
 
 class Slow(NamedTuple):
-    """A network in trouble: `share` of its last `texts` messages were late or not delivered."""
+    """A network in trouble: the fraction `share` of its last `texts` messages was late or failed."""
 
     network: str
     share: float
@@ -59,7 +65,10 @@ class Slow(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """`network`: DMARK if several networks are slow at once."""
+    """A sentence for operators about one network, or about DMark.
+
+    `network`: the network, or DMARK if several networks are slow at the same time.
+    """
 
     network: str
     text: str
@@ -85,12 +94,12 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
 
 
 def name(network: str) -> str:
-    """Return the network's name as people write it."""
+    """Return the display name of a network, such as "MTN" for "mtn"."""
     return NAMES.get(network, network)
 
 
 def network_of(phone: str) -> str:
-    """Return the network of NETWORK_PREFIXES with the longest matching prefix, or OTHER. `phone` is E.164."""
+    """Return the network with the longest matching prefix in NETWORK_PREFIXES, or OTHER. `phone` is in E.164."""
     local = "0" + phone.removeprefix("+256")
     matches = [
         (len(prefix), network)
@@ -107,7 +116,7 @@ def _prefixes() -> Mapping[str, Sequence[str]]:
 
 
 def sample(since: datetime, most: int) -> list[Sample]:
-    """Return the newest messages queued since then, newest first, at most `most`."""
+    """Return at most `most` messages queued at or after `since`, newest first."""
     rows = SmsMessage.objects.filter(created_at__gte=since).order_by("-created_at")
     columns = rows.values_list("phone", "status", "created_at", "sent_at", "delivered_at")[:most]
     return [
@@ -117,7 +126,10 @@ def sample(since: datetime, most: int) -> list[Sample]:
 
 
 class _Minute(NamedTuple):
-    """Counts of the messages of one network that were queued `age` minutes ago. `late` is known after LATE only."""
+    """Counts of the messages of one network and prefix that were queued `age` minutes ago.
+
+    `late` and `not_accepted` are meaningful only if `age` is at least LATE.
+    """
 
     network: str
     age: int
@@ -130,10 +142,10 @@ class _Minute(NamedTuple):
 
 
 def in_trouble(now: datetime) -> list[Slow]:
-    """Return the networks with too many late or failed messages. One query over the last half hour.
+    """Return the networks with too many late or failed messages, in one query over the last half hour.
 
-    Lateness is judged LATE after a message was queued. If no delivery report arrives at all, a message counts as
-    delivered once DMark has accepted it.
+    Only messages that were queued at least LATE ago can count as late. If no delivery reports arrive, a message is late
+    if DMark did not accept it within LATE.
     """
     minutes = _minutes(now)
     by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)

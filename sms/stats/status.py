@@ -1,6 +1,7 @@
-"""The state of sending at this moment, in a few cheap queries: for the admin, health, /metrics, alerts, check_sending.
+"""Read the state of sending at this moment, in a few cheap queries.
 
-`read` takes one reading of everything. `concerns` lists what keeps messages from being sent, the gravest first.
+The admin, the health check, /metrics, the alerts and the command `check_sending` use this module. `read` returns the
+whole state. `concerns` derives the problems from that state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,13 @@ from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 from sms.wording import MANY, span, texts
 
-# A worker updates `seen_at` every BEAT_SECONDS. After ALIVE_SECONDS without an update it counts as gone.
+# A worker updates `seen_at` every BEAT_SECONDS. A worker without an update for ALIVE_SECONDS counts as stopped.
 BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
-# A message that has been due for longer is late.
+# A message that has been due for longer than this is late. A signal receiver that runs for longer is reported.
 LATE_SECONDS = 60
-# An open transaction keeps PostgreSQL from removing dead rows, and each claim has to step over them.
+# A transaction that is open for longer than this is reported. Until it ends, PostgreSQL cannot remove dead rows, and
+# every query that claims messages has to skip those rows.
 HELD_OPEN_SECONDS = 60.0
 _HELD_OPEN = """
     SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
@@ -38,19 +40,19 @@ _HELD_OPEN = """
 
 
 def workers(now: datetime) -> list[SmsWorker]:
-    """Return the workers that were alive within the last ALIVE_SECONDS."""
+    """Return the workers that updated `seen_at` within the last ALIVE_SECONDS."""
     return list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name"))
 
 
 def waiting() -> int:
-    """Count queued messages, up to MANY."""
+    """Return the number of queued messages, at most MANY."""
     return SmsMessage.objects.filter(status=Status.QUEUED).order_by()[:MANY].count()
 
 
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
-    """Return when the oldest message that could have been sent was due.
+    """Return the earliest due time of the messages that could be sent now, or None if there is no such message.
 
-    Messages that wait for a retry do not count, nor do messages that one of `pauses` keeps back.
+    Messages that wait for a retry are ignored, and so are messages of a kind that one of `pauses` stops.
     """
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:
@@ -61,12 +63,17 @@ def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | Non
 
 
 def last_attempts(count: int = 20) -> list[SmsEvent]:
-    """Return the newest requests to DMark, newest first."""
+    """Return the last `count` requests to DMark for a token or to send a message, newest first."""
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
-    """Return what keeps DMark from accepting messages, and DMark's words; (Trouble.NONE, "") if nothing does."""
+    """Return the trouble that keeps DMark from accepting messages, and the error text.
+
+    Return (Trouble.NONE, "") if there is no trouble. The trouble that a running worker reports takes precedence over
+    `attempts`. Only attempts of the last hour count. DMark itself is in trouble if at least 80% of them failed
+    (minimum 3 attempts).
+    """
     for worker in alive:
         if worker.trouble:
             return Trouble(worker.trouble), worker.paused
@@ -83,7 +90,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
 
 
 class HeldOpen(NamedTuple):
-    """A transaction that has been open for `seconds`, and its database session."""
+    """A database session whose transaction has been open for `seconds`."""
 
     pid: int
     user: str
@@ -93,9 +100,10 @@ class HeldOpen(NamedTuple):
 
 
 def held_open() -> HeldOpen | None:
-    """Return this database's oldest transaction over HELD_OPEN_SECONDS; None on SQLite.
+    """Return the oldest transaction in this database that has been open for more than HELD_OPEN_SECONDS, or None.
 
-    Transactions of other users are visible only to a role with `pg_read_all_stats`.
+    Always return None on SQLite. Transactions of other database users are visible only to a role with
+    `pg_read_all_stats`.
     """
     if connection.vendor != "postgresql":
         return None
@@ -109,16 +117,19 @@ def held_open() -> HeldOpen | None:
 
 
 def rate_limited(now: datetime) -> int:
-    """Count how often the rate limit kept a message back within the last day, up to MANY."""
+    """Return how often the rate limit delayed or stopped a message within the last day, at most MANY."""
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
 
 
-# --- one reading of everything, and what is wrong
+# --- the whole state, and the problems derived from it
 
 
 class Reading(NamedTuple):
-    """The state of sending, read at `time`."""
+    """The state of sending, read at `time`.
+
+    `waiting`: number of queued messages. `oldest`: see `oldest_due`. `last`: the newest requests to DMark.
+    """
 
     config: conf.Config
     time: datetime
@@ -130,12 +141,16 @@ class Reading(NamedTuple):
 
     @property
     def late(self) -> float:
-        """Seconds since the oldest message that could have been sent was due."""
+        """Return how many seconds the oldest sendable message is overdue; 0.0 if there is none."""
         return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
 
 
 class Concern(NamedTuple):
-    """`name`: unchanged while it lasts. `level`: error or warning. `remedy`: the operator's next step."""
+    """A problem that keeps messages from being sent, or delays them.
+
+    `name`: identifies the problem, and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
+    operator's next step.
+    """
 
     name: str
     level: str
@@ -157,7 +172,10 @@ def read(now: datetime) -> Reading:
 
 
 def concerns(reading: Reading) -> Iterator[Concern]:
-    """Yield what keeps messages from being sent, the gravest first; nothing if they are being sent."""
+    """Yield the problems that keep messages from being sent or delay them. Yield nothing if sending works.
+
+    If SMS is switched off, no other problem is reported.
+    """
     config = reading.config
     if not config.enabled:
         yield Concern(

@@ -1,4 +1,7 @@
-"""The overview as template tags, because Django gives an app's index page no view to extend."""
+"""Template tags for the overview of sending and its banners.
+
+Template tags are used because the admin has no view per app that could be extended for the app's index page.
+"""
 
 from typing import Any
 
@@ -19,7 +22,10 @@ def sms_overview(context: template.Context) -> dict[str, Any]:
 
 @register.inclusion_tag("admin/sms/banners.html", takes_context=True)
 def sms_banners(context: template.Context, attention: object = None) -> dict[str, Any]:
-    """Show the banners. With `attention`, something else needs action: no banner is then shown in green."""
+    """Show the banners about sending.
+
+    `attention` is true if the page lists something else that needs action. The all-clear is then not shown in green.
+    """
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
         return {}
