@@ -1,13 +1,16 @@
-"""Write the diagrams of docs/architecture.md from the code: `python docs/diagrams.py`. A test compares them."""
+"""Write the generated blocks of the documents from the code: `python docs/diagrams.py`. A test compares them."""
 
+import os
 import re
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import grimp
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
+PAYMENTS = ROOT / "docs" / "payments.md"
 APPS = ("playmatatu", "game", "payments", "sms")
 # Modules that most others import, or that only Django looks up. Arrows to them would hide the rest.
 LEFT_OUT = {"conf", "errors", "apps", "urls", "signals", "checks", "clock", "templatetags", "migrations", "management"}
@@ -55,11 +58,62 @@ def _reaches(edges: dict[str, set[str]], start: str, goal: str) -> bool:
     return False
 
 
-def page() -> str:
-    """docs/architecture.md with its generated blocks renewed."""
-    block = f"<!-- imports -->\n```mermaid\n{imports()}\n```\n<!-- end -->"
-    return re.sub(r"<!-- imports -->.*?<!-- end -->", lambda _: block, PAGE.read_text(), flags=re.DOTALL)
+def places() -> str:
+    """A table of what each of the provider's words does to the money in each place, by calling the rule."""
+    from payments.rules import apply
+    from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    ordered, sending = {"payout": Payout.ORDERED, "ordered_at": now}, {"payout": Payout.SENDING, "ordered_at": now}
+    rows: list[tuple[str, dict[str, object]]] = [
+        ("not paid yet", {"status": Status.PENDING}),
+        ("FAILED, no money", {"status": Status.FAILED}),
+        ("received", {"place": Place.RECEIVED}),
+        ("waiting for an opponent", {"place": Place.WAITING}),
+        ("in a match", {"place": Place.IN_MATCH}),
+        ("refund due", {"place": Place.REFUND_DUE}),
+        ("refund ordered", {"place": Place.REFUND_TRANSIT, **ordered}),
+        ("refund being sent", {"place": Place.REFUND_TRANSIT, **sending}),
+        ("refunded", {"place": Place.REFUNDED}),
+        ("prize payable", {"place": Place.PRIZE}),
+        ("prize being sent", {"place": Place.PRIZE_TRANSIT, **sending}),
+        ("prize paid", {"place": Place.PRIZE_PAID}),
+        ("disputed", {"place": Place.CONTESTED, "back": Place.REFUND_DUE, "word": Word.FAILED}),
+        ("lost", {"place": Place.LOST, "back": Place.REFUNDED}),
+    ]
+    lines = ["| the money is | Successful | Failed | another word |", "|---|---|---|---|"]
+    for name, values in rows:
+        state = State(1000, request=Request.SENT, **({"status": Status.SUCCESS} | values))  # type: ignore[arg-type]
+        cells = []
+        for word in (Word.SUCCESSFUL, Word.FAILED, Word.OTHER):
+            outcome = apply(state, Event(Kind.WORD, said=word, began=now + timedelta(seconds=1), polled=True), now)
+            after = outcome.state
+            said = [] if after.status is state.status else [after.status.value]
+            if after.place is not state.place:
+                said.append("disputed" if after.place is Place.CONTESTED else after.place.value.replace("_", " "))
+            shown = {"operator": "an operator decides", "pay_out": "the payout is sent"}
+            said += [shown[effect.name] for effect in outcome.effects if effect.name in shown]
+            cells.append(", ".join(said))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pages() -> dict[Path, str]:
+    """The documents with generated blocks, as they should be."""
+    blocks = {PAGE: ("imports", f"```mermaid\n{imports()}\n```"), PAYMENTS: ("places", places())}
+    return {
+        path: re.sub(
+            rf"<!-- {name} -->.*?<!-- end -->",
+            lambda _, text=f"<!-- {name} -->\n{body}\n<!-- end -->": text,
+            path.read_text(),
+            flags=re.DOTALL,
+        )
+        for path, (name, body) in blocks.items()
+    }
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    sys.path.insert(0, str(ROOT))
+    for path, text in pages().items():
+        path.write_text(text)
