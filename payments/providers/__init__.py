@@ -1,6 +1,7 @@
-"""Providers of mobile money: what payments needs of one, and the registry of those that exist.
+"""Mobile money providers: the interface that the `payments` app requires, and the registry of existing providers.
 
-docs/adding_a_payment_provider.md says how to add one. Each is a package beside this file and an entry in `_PROVIDERS`.
+Each provider is a package beside this file, with an entry in `_PROVIDERS`. docs/adding_a_payment_provider.md explains
+how to add a provider.
 """
 
 from collections.abc import Iterator
@@ -19,20 +20,22 @@ class Said(str, Enum):
     FAILED = "failed"
     # A complete response about this transaction with a status word that we do not know, such as `Reversed`.
     OTHER = "other"
-    # Ambiguous: the request was written and got no usable response. It is never repeated automatically.
+    # Ambiguous: the request was written and got no usable response. A request that moves money is then never repeated
+    # automatically.
     IN_DOUBT = "in_doubt"
-    # The request was not written, or was refused before it was processed. It may be repeated.
+    # The request was not written, or was refused before processing. The request may be repeated.
     NOT_TAKEN = "not_taken"
-    # The provider does not know this transaction (yet).
+    # The provider does not know this transaction, or not yet.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's response, or the reason why there is none.
+    """A provider's response, or the reason why no response arrived.
 
-    `provider_id`: the provider's id of the transaction. `ours`: our reference as the response repeats it. `words`: a
-    sentence for an operator. `text`: the raw body, truncated. `word`: the status word as received, truncated.
+    `said`: the meaning. `provider_id`: the provider's id of the transaction. `ours`: our reference, as the response
+    repeats it. `words`: a sentence for an operator. `text`: the raw body, truncated. `ms`: duration in milliseconds.
+    `word`: the status word as received, truncated.
     """
 
     said: Said
@@ -47,7 +50,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A payment request or a payout: whole UGX from or to a phone (E.164), under a reference that is used once."""
+    """A payment request or a payout.
+
+    `reference`: our reference, which is used only once. `phone`: the payer or the payee, in E.164. `amount`: whole UGX.
+    `notify_url`: the URL for the provider's notifications, or "".
+    """
 
     reference: str
     phone: str
@@ -58,13 +65,14 @@ class Order:
 
 
 class Provider(Protocol):
-    """Every method returns an Answer and raises nothing, whatever the network does.
+    """The interface of a provider.
 
-    No method repeats a request that moves money.
+    `collect`, `status` and `payout` return an Answer even if the network fails, and raise no exception. They never
+    repeat a request that may already have moved money.
     """
 
     name: str
-    # The networks whose phones it can ask, as NETWORK_PREFIXES names them.
+    # The mobile networks that the provider serves, by their names in the setting NETWORK_PREFIXES.
     networks: frozenset[str]
 
     @property
@@ -72,16 +80,17 @@ class Provider(Protocol):
         """Return the longest time in seconds that one call can take."""
 
     def collect(self, order: Order) -> Answer:
-        """Request a payment: the payer's phone shows a prompt."""
+        """Request a payment. The provider then shows a payment prompt on the payer's phone."""
 
     def status(self, provider_id: str) -> Answer:
-        """Poll a payment or a payout by the provider's id."""
+        """Poll the status of a payment or payout by the provider's id."""
 
     def payout(self, order: Order) -> Answer:
-        """Send money to a phone."""
+        """Request a payout, which sends money to a phone."""
 
 
-# In the order of preference for new payments.
+# Import paths of factories, in the order of preference for new payments. A factory returns the provider, or None if
+# its settings are incomplete.
 _PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.client.configured"}
 
 
@@ -94,7 +103,7 @@ def configured() -> Iterator[Provider]:
 
 
 def current() -> Provider | None:
-    """Return the provider that collects new payments; None if a third party collects."""
+    """Return the preferred configured provider; None if there is none and a third party collects payments."""
     return next(configured(), None)
 
 
@@ -104,7 +113,10 @@ def for_network(network: str) -> Provider | None:
 
 
 def named(name: str) -> Provider | None:
-    """Return the provider of that name, which an older payment may need; None if it is not configured any more."""
+    """Return the provider with this name, or None if the provider is unknown or not configured.
+
+    An older payment may need a provider that no longer collects new payments.
+    """
     path = _PROVIDERS.get(name)
     provider: Provider | None = import_string(path)() if path else None
     return provider

@@ -1,7 +1,8 @@
-"""One HTTP request to a provider of mobile money.
+"""Make one HTTP request to a mobile money provider.
 
-libcurl is used because it tells whether a failed request was written (REQUEST_SIZE), and because its timeout covers the
-whole exchange. Both decide about money: a request that was not written may be repeated.
+libcurl is used for two reasons. After a failure, libcurl tells whether the request was written (REQUEST_SIZE): only a
+request that was not written can be repeated without the risk of moving money twice. And its timeout covers the whole
+exchange.
 """
 
 import json as json_module
@@ -17,7 +18,7 @@ import pycurl
 
 MAX_BODY = 64 * 1024
 
-# Connections that were idle for longer are not used again: servers close them.
+# Seconds. A connection that was idle for longer is not reused, because the server may be closing it.
 _MAX_IDLE = 4
 _HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
 _CAUSES = {
@@ -37,7 +38,7 @@ _local = threading.local()
 
 
 class NoResponse(Exception):
-    """No complete response arrived. If `request_written` is false, the provider cannot have the request."""
+    """No complete response arrived. If `request_written` is False, the provider cannot have received the request."""
 
     def __init__(self, sentence: str, *, request_written: bool) -> None:
         self.request_written = request_written
@@ -45,9 +46,10 @@ class NoResponse(Exception):
 
 
 def get(who: str, url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """GET over a kept connection. Returns the HTTP status and the body. Raises NoResponse.
+    """Make a GET request. Return the HTTP status and the body. Raises NoResponse.
 
-    `timeouts`: seconds to connect, and for the whole exchange, connecting included.
+    The request may reuse an open connection. `who`: the provider's name for error messages. `timeouts`: seconds for
+    connecting, and seconds for the whole exchange including connecting.
     """
     return _perform(who, _prepared(url, timeouts, headers))
 
@@ -61,9 +63,10 @@ def post(
     json: Any = None,
     form: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """POST over a new connection, once. Returns the HTTP status and the body. Raises NoResponse.
+    """Make a POST request once, over a new connection. Return the HTTP status and the body. Raises NoResponse.
 
-    On a kept connection that the server is closing, a request counts as written although nobody read it.
+    A reused connection might just be closed by the server. A request on it would count as written although the server
+    never read the request. The arguments are those of `get`, with a body given as `json` or `form`.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"
@@ -71,7 +74,8 @@ def post(
         body, content_type = urlencode(form).encode(), "application/x-www-form-urlencoded"
     curl = _prepared(url, timeouts, {**headers, "Content-Type": content_type, "Expect": ""})
     curl.setopt(pycurl.POST, 1)
-    # libcurl repeats a POST by itself if it can rewind the body. A function without a seek function cannot be rewound.
+    # libcurl repeats a POST by itself if it can rewind the body. A body from READFUNCTION without a seek function
+    # cannot be rewound, so libcurl sends it only once.
     curl.setopt(pycurl.POSTFIELDSIZE, len(body))
     curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
     curl.setopt(pycurl.FRESH_CONNECT, 1)
@@ -80,8 +84,11 @@ def post(
 
 
 def _prepared(url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> pycurl.Curl:
-    """This thread's handle, reset. It keeps its connections, its TLS sessions and the parsed certificates."""
-    if getattr(_local, "pid", None) != os.getpid():  # a forked process must not share the parent's sockets
+    """Reset this thread's curl handle, set the common options, and return the handle.
+
+    A reset keeps the open connections, the TLS sessions and the parsed certificates.
+    """
+    if getattr(_local, "pid", None) != os.getpid():  # A forked process must not share its parent's sockets.
         _local.curl, _local.pid = pycurl.Curl(), os.getpid()
     curl: pycurl.Curl = _local.curl
     connect, total = timeouts

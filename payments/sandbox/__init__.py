@@ -1,1 +1,5 @@
-"""The sandbox of DMarkPay: payins, payouts, notifications and payment prompts, on the port of the SMS sandbox."""
+"""The sandbox of DMarkPay: a fake of the mobile money provider, for development and tests.
+
+It simulates payins (payments to us), payouts, notifications, and payment prompts on phones. It runs on the same port as
+the sandbox for SMS.
+"""

@@ -1,4 +1,4 @@
-"""The four endpoints of DMarkPay: token, payin, status, payout."""
+"""The four endpoints of the fake DMarkPay: token, payin (payment to us), status, payout."""
 
 import re
 import secrets
@@ -20,7 +20,10 @@ _WALLETS = ("dmark", "mtn", "airtel_oapi")
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """The name of the switch that applies, and the id of the polled transaction or ""; None for another path."""
+    """Return the name of the switch for this endpoint, and the id of the polled transaction or "".
+
+    Return None if the path is not an endpoint of DMarkPay.
+    """
     if path == TOKEN_PATH:
         return ("pay_token", "") if method == "POST" else None
     found = _TRANSACTIONS.fullmatch(path)
@@ -32,7 +35,7 @@ def place_of(method: str, path: str) -> tuple[str, str] | None:
 
 
 def refusal(place: str, status: int) -> dict[str, str]:
-    """The body of a 4xx."""
+    """Return the body of a response with the 4xx status `status`. `place`: the name of the endpoint's switch."""
     if place == "pay_token":
         return {"error": "invalid_client"}
     if status in (401, 403):
@@ -47,7 +50,7 @@ class DMarkPay:
         self.state = state
         self.notifier = Notifier(state)
         self.phones = Phones(state, self.notifier)
-        # Token -> (monotonic time of its expiry, number of requests that used it).
+        # Token -> (monotonic time of the token's expiry, number of requests that used the token).
         self._tokens: dict[str, tuple[float, int]] = {}
 
     def reply(self, place: str, polled: str, body: Any, authorization: str) -> Reply:
@@ -64,7 +67,7 @@ class DMarkPay:
         return self._payin(body) if place == "payin" else self._payout(body)
 
     def count(self, place: str, polled: str, body: object) -> None:
-        """Count a request by its reference, whatever its response."""
+        """Count a request under its `sp_transaction_id` (our reference), even if the response is a fault."""
         kind = {"pay_status": "status"}.get(place, place)
         with self.state.lock:
             transaction = self.state.money.transactions.get(polled)
@@ -156,7 +159,7 @@ class DMarkPay:
 
 
 def _wrong(body: object) -> str:
-    """The error of an invalid payin or payout, or ""."""
+    """Return an error message for an invalid payin or payout request, or "" if the request is valid."""
     if not isinstance(body, dict):
         return "JSON is expected"
     for name in ("wallet", "payment_method", "msisdn", "amount", "sp_transaction_id"):

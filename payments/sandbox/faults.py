@@ -1,4 +1,4 @@
-"""The switches of the money: DMarkPay's faults, and how the phones answer payment prompts."""
+"""The switches for payments: DMarkPay's faults, and the way in which phones answer payment prompts."""
 
 from dataclasses import dataclass
 from typing import ClassVar

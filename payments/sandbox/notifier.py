@@ -1,4 +1,4 @@
-"""DMarkPay's notifications to the `notify_url` of a payin, according to the switches."""
+"""Send DMarkPay's notifications to the `notify_url` of a payin (a payment to us), according to the switches."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from payments.sandbox.state import State
 from payments.sandbox.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 from sms.sandbox.later import push
 
-# A notification that reaches nobody is sent 3 times in all, 2 seconds apart.
+# A notification that gets no response is sent again: 3 times in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 _OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
 
@@ -19,7 +19,10 @@ class Notifier:
         return {"UPPER": status.upper(), "lower": status.lower()}.get(self.state.faults.pay_words, status)
 
     def body(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
-        """The fields that every response and notification has about a transaction."""
+        """Return the fields about a transaction that every response and notification contains.
+
+        `status`: overrides the status of the transaction, if not empty.
+        """
         return {
             "status": self.word(status or transaction.status),
             "status_code": "0",
@@ -49,7 +52,7 @@ class Notifier:
             self.state.later.put(after + 0.5, lambda: self.reverse(transaction))
 
     def reverse(self, transaction: Transaction) -> None:
-        """Take the payment back, as a provider does, and notify unless `callback` is `reverses_unseen`."""
+        """Reverse a transaction that has ended, and notify unless the switch `callback` is `reverses_unseen`."""
         faults = self.state.faults
         with self.state.lock:
             word = "Reversed" if faults.reversal == "Reversed" else _OPPOSITE[transaction.status]

@@ -1,4 +1,4 @@
-"""The page of the sandbox with money: payments on the phones, and payment prompts over their screens."""
+"""The page of a sandbox that also handles payments: the phones show payments and payment prompts."""
 
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -53,6 +53,6 @@ def _prompt(transaction: Transaction) -> Prompt:
 
 
 def _grouped(amount: str) -> str:
-    """`5000.00` as `5,000`."""
+    """Return `5000.00` as `5,000`. Keep two decimals if the amount is not whole."""
     number = float(amount)
     return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"

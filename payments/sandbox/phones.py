@@ -1,4 +1,7 @@
-"""The phones with a payment prompt: answered by a tap or automatically, giving up, or out of reach."""
+"""Phones that show a payment prompt. A tap or a switch answers the prompt, or the prompt times out.
+
+A phone can also be out of reach; it then never shows the prompt.
+"""
 
 from payments.sandbox.notifier import Notifier
 from payments.sandbox.state import State
@@ -12,7 +15,7 @@ class Phones:
         self.state, self.notifier = state, notifier
 
     def ask(self, transaction: Transaction) -> None:
-        """Show the payment prompt, and plan its answer or its end according to the switches."""
+        """Show the payment prompt. Schedule its automatic answer or its timeout according to the switches."""
         faults, later = self.state.faults.of_number(transaction.msisdn), self.state.later
         if faults.phones != "unreached":
             with self.state.lock:
@@ -26,7 +29,10 @@ class Phones:
             later.put(faults.phones_seconds, lambda: self.end(transaction, FAILED, "The request timed out"))
 
     def answer(self, sp_transaction_id: str, answer: str) -> str:
-        """Answer the prompt. Return the new status, or "" if it is closed. Raises LookupError for an unknown one."""
+        """Answer the payment prompt of a payin with `answer`: "pay" or "decline".
+
+        Return the new status of the payin, or "" if no prompt is open. Raises LookupError if the payin is unknown.
+        """
         with self.state.lock:
             named = self.state.money.named(sp_transaction_id, "payin")
         if not named:
@@ -42,7 +48,7 @@ class Phones:
         return self.end(transaction, SUCCESSFUL, "Transaction successful")
 
     def end(self, transaction: Transaction, status: str, message: str) -> bool:
-        """Return False if the transaction has ended already, such as after two taps."""
+        """Set the final status and notify. Return False if the transaction had ended already, as after two taps."""
         with self.state.lock:
             if transaction.status != PENDING:
                 return False

@@ -1,4 +1,7 @@
-"""HTTP server of the sandbox with money: DMarkPay's endpoints and the payment prompts beside those for SMS."""
+"""The HTTP server of a sandbox that handles SMS and payments.
+
+It adds DMarkPay's endpoints and the payment prompts to the server for SMS.
+"""
 
 import time
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""The state of the sandbox with money: transactions and payment prompts beside the SMS."""
+"""The state of a sandbox that also handles payments: transactions and payment prompts, in addition to SMS."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""Payins and payouts, their statuses, and the payment prompts that are open on the phones."""
+"""Payins (payments to us), payouts, their statuses, and the payment prompts that are open on phones."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
 
 @dataclass
 class Transaction:
-    """A payin or a payout as requested, and its status."""
+    """A payin or a payout: the fields of the request, and the current status."""
 
     transaction_id: str
     kind: str
@@ -27,10 +27,10 @@ class Transaction:
     started: float = field(default_factory=time.monotonic)
     status: str = PENDING
     message: str = "Transaction pending"
-    # The phone shows the prompt and waits for a tap.
+    # The phone shows a payment prompt for this transaction.
     asking: bool = False
     ended_at: str = ""
-    # The notifications sent, with " (refused)" unless the receiver answered 2xx.
+    # The status words of the notifications sent, with " (refused)" added if the receiver refused or did not respond.
     callbacks: list[str] = field(default_factory=list)
     called_back: threading.Event = field(default_factory=threading.Event)
 
@@ -40,12 +40,12 @@ class Transaction:
 
 
 class Transactions:
-    """Takes no lock: the caller holds the state's lock."""
+    """All transactions of the sandbox. The methods take no lock, so the caller holds the lock of the state."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
         self._named: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
-        # Requests by `sp_transaction_id`, including those that failed.
+        # Number of requests by kind and `sp_transaction_id` (our reference), including requests that failed.
         self.asked: dict[str, Counter[str]] = {"payin": Counter(), "payout": Counter(), "status": Counter()}
 
     def add(self, kind: str, body: dict[str, Any]) -> Transaction:
@@ -69,17 +69,24 @@ class Transactions:
         return transaction
 
     def named(self, sp_transaction_id: str, kind: str) -> list[Transaction]:
-        """Oldest first. More than one if the same request was taken more than once."""
+        """Return the transactions with this reference and kind, oldest first.
+
+        There are several if the sandbox accepted the same request more than once.
+        """
         return list(self._named.get((sp_transaction_id, kind), []))
 
     def prompts(self) -> list[dict[str, str]]:
-        """The open payment prompts, newest first."""
+        """Return the open payment prompts, newest first."""
         names = ("sp_transaction_id", "msisdn", "amount", "description", "asked_at")
         asking = [each for each in self.transactions.values() if each.asking]
         return [{name: getattr(each, name) for name in names} for each in reversed(asking)]
 
     def counts(self) -> dict[str, Any]:
-        """`asked`: requests received; `taken`: requests that took effect; `ends`: transactions by status."""
+        """Return counts for scripts.
+
+        `asked`: requests received. `taken`: requests that took effect. `ends`: transactions by status. `prompts`: open
+        payment prompts.
+        """
         taken = {"payin": Counter[str](), "payout": Counter[str]()}
         ends = {"payin": Counter[str](), "payout": Counter[str]()}
         for each in self.transactions.values():

@@ -1,1 +1,1 @@
-"""HTTP calls that we receive about payments: signed callbacks, and DMarkPay's unsigned notifications."""
+"""HTTP requests that we receive about payments: authenticated callbacks, and DMarkPay's unsigned notifications."""

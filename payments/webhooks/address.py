@@ -1,4 +1,4 @@
-"""The address to which DMarkPay sends the notifications of a payment. It has the payment's id, signed."""
+"""Build the URL to which DMarkPay sends notifications about a payment. The URL contains the signed payment id."""
 
 from django.conf import settings
 from django.core.signing import Signer
@@ -6,7 +6,10 @@ from django.urls import NoReverseMatch, reverse
 
 
 def notice_url(payment_id: int) -> str:
-    """Return the address, or "" without SITE_URL or without the URLs. Then only polling finds the status."""
+    """Return the notification URL of a payment.
+
+    Return "" if SITE_URL is empty or the URLconf does not include `payments`. The status is then found only by polling.
+    """
     site = str(settings.SITE_URL).rstrip("/")
     if not site:
         return ""

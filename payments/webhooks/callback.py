@@ -1,4 +1,4 @@
-"""`POST /api/v1/momo/callback`: a signed status of a payment from the collector of the money."""
+"""`POST /api/v1/momo/callback`: the party that collects the money reports the status of a payment."""
 
 import hashlib
 import hmac
@@ -25,13 +25,17 @@ Handler = Callable[..., HttpResponse]
 
 
 def has_proof(request: HttpRequest) -> bool:
-    """Return if the request has the shared secret, or the HMAC-SHA256 of the raw body with it."""
+    """Return True if the request has a valid X-Callback-Secret or X-Callback-Signature header.
+
+    The signature is the HMAC-SHA256 of the raw body with the shared secret as key. If no secret is configured, every
+    request is accepted in DEBUG mode and none otherwise.
+    """
     secrets = [secret for secret in (settings.MOMO_CALLBACK_SECRET, *settings.MOMO_CALLBACK_SECRET_FALLBACKS) if secret]
     if not secrets:
         return bool(settings.DEBUG)
     given = request.headers.get("X-Callback-Secret", "")
     signature = request.headers.get("X-Callback-Signature", "").strip().lower()
-    # Compare with each secret in constant time, so that the duration reveals nothing.
+    # Every secret is compared in constant time, so that the duration reveals nothing about the secrets.
     found = [
         constant_time_compare(given, secret) | constant_time_compare(signature, _signature(secret, request.body))
         for secret in secrets
@@ -44,7 +48,10 @@ def _signature(secret: str, body: bytes) -> str:
 
 
 def proof(request: HttpRequest) -> Callback:
-    """Ninja's `auth`, which runs before the body is parsed: store an authenticated callback before it is validated."""
+    """Authenticate a callback and store it. Raises HttpError 403 without valid proof.
+
+    Ninja calls `auth` functions before it parses the body, so a callback is stored even if its body is invalid.
+    """
     if not has_proof(request):
         raise HttpError(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
     callback = storage.store(request.body)
@@ -53,7 +60,7 @@ def proof(request: HttpRequest) -> Callback:
 
 
 def kept(run: Handler) -> Handler:
-    """Wrap the operation: write each refusal, of malformed bodies too, on the stored callback."""
+    """Wrap the view to record every 4xx response on the stored callback, including those for malformed bodies."""
 
     @wraps(run)
     def kept_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -1,4 +1,7 @@
-"""`POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notifications. Each only causes a status poll."""
+"""`POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: receive DMarkPay's notifications.
+
+The content of a notification is not trusted. A notification only causes a status poll.
+"""
 
 import logging
 
@@ -18,7 +21,10 @@ logger = logging.getLogger("payments")
 @csrf_exempt
 @require_http_methods(["POST", "PUT"])
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Answer 200 to any body at a signed address, 403 without a valid signature, 404 for a deleted payment."""
+    """Store a notification and have the payment polled. Any body is accepted.
+
+    Respond 403 if the id in the URL is not validly signed, and 404 if the payment no longer exists.
+    """
     try:
         payment_id = int(signer().unsign(signed_id))
     except (BadSignature, ValueError):

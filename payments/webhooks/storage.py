@@ -1,4 +1,4 @@
-"""Callbacks and notifications are stored as received, before they are validated."""
+"""Store callbacks and notifications as received, before they are validated."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ from payments.providers.dmarkpay import responses as dmarkpay
 
 logger = logging.getLogger("payments")
 
-# Stored notifications of one payment. A sender of more has a loop.
+# At most this many notifications of one payment are stored. A sender of more is probably in a loop.
 MOST_NOTICES = 200
 
 
 def text_of(body: bytes) -> str:
-    """Return the body as text. Bytes that are not UTF-8, and NUL, which PostgreSQL refuses, become `\\x..`."""
+    """Return the body as text. Bytes that are not UTF-8 become `\\x..`, and so does NUL, which PostgreSQL refuses."""
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
@@ -25,7 +25,10 @@ def store(body: bytes) -> Callback:
 
 
 def refuse(callback: Callback, code: int, why: str) -> None:
-    """Mark a callback that cannot be booked or read. An operator checks it, because money may belong to it."""
+    """Mark a stored callback as refused, because it is invalid or matches no payment.
+
+    An operator checks refused callbacks, because one may report money that was paid.
+    """
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])
     logger.warning(
@@ -34,7 +37,10 @@ def refuse(callback: Callback, code: int, why: str) -> None:
 
 
 def notice(payment_id: int, body: bytes) -> bool:
-    """Store a notification and have the payment polled. Nothing in it is trusted. False: unknown payment."""
+    """Store a notification and have the payment polled. Return False if the payment does not exist.
+
+    The content of the notification is not trusted.
+    """
     if not Payment.objects.filter(pk=payment_id).exists():
         return False
     stored = None
@@ -57,7 +63,7 @@ def notice(payment_id: int, body: bytes) -> bool:
 
 
 def read_notice(body: bytes) -> tuple[str, str]:
-    """Read the status word and the provider's id from JSON or a form. "" for an unreadable one."""
+    """Return the status word and the provider's id from a JSON or form body. Each is "" if it cannot be read."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

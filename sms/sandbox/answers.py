@@ -1,4 +1,4 @@
-"""HTTP responses of the sandbox: the right one, or one of the faults."""
+"""HTTP responses of the sandbox: the correct response to a request, or a simulated fault."""
 
 import json
 import logging
@@ -19,7 +19,10 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Reply:
-    """The right response. `after` is called once the response, or the fault in its place, has been written."""
+    """The correct response to a request.
+
+    `after` is called when the response, or the fault that replaces the response, has been written.
+    """
 
     status: int
     body: object
@@ -32,7 +35,11 @@ class Answers(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def give(self, fault: Fault, faults: Faults, act: Callable[[], Reply], refusal: Callable[[int], Any]) -> None:
-        """Respond with the result of `act` or with the fault. `refusal` makes the body of a 4xx."""
+        """Respond with the result of `act`, or with a fault.
+
+        `act` applies the request and returns the correct response. `fault.taken` means that the request takes effect
+        although the caller gets the fault. `refusal` returns the body of a response with the given 4xx status.
+        """
         reply = act() if fault.taken else None
         if fault.name == "late":
             time.sleep(faults.answer_after)
@@ -52,7 +59,7 @@ class Answers(BaseHTTPRequestHandler):
             case "slow":
                 self._drip(b'{"status_code": "200", "description": "' + b"x" * 400 + b'"}', faults.hang_seconds)
             case "reset":
-                # Linger of zero seconds: the kernel answers with RST instead of FIN.
+                # With a linger time of zero, closing the socket sends RST instead of FIN.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 self.connection.close()

@@ -1,4 +1,4 @@
-"""The three endpoints of DMark: token, send, delivery report."""
+"""The three endpoints of the fake DMark: get a token, send an SMS, poll a delivery report."""
 
 import time
 from typing import Any

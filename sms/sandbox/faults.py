@@ -1,16 +1,17 @@
-"""The switches of the sandbox: which faults it has at the moment."""
+"""The switches of the sandbox, which select the faults that the sandbox simulates at the moment."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from sms.sandbox.numbers import SMS_NUMBERS, Special, national
 
-# Faults of one response. `ok` is none; `late` is the right response after `answer_after` seconds.
+# Faults of a response, in place of the correct one. `ok` means no fault. `late` means the correct response, delayed by
+# `answer_after` seconds.
 ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
 ).split()
-# The request takes effect first, then the response is lost.
+# Faults after the request has taken effect: the caller does not get the correct response in time, or at all.
 TAKEN = "taken_hang taken_late taken_reset taken_truncated taken_500 taken_504 taken_html taken_empty".split()
 EFFECTS = [*ANSWERS, *TAKEN]
 
@@ -18,7 +19,7 @@ F = TypeVar("F", bound="Faults")
 
 
 class Fault(NamedTuple):
-    """The fault of one request. `taken`: the request takes effect before it."""
+    """The fault of one request. `taken`: the request takes effect before the fault."""
 
     name: str
     taken: bool
@@ -26,7 +27,11 @@ class Fault(NamedTuple):
 
 @dataclass
 class Faults:
-    """`*_times`: number of requests with the fault, then `ok` again; 0: no end. `*_every`: each n-th request has it."""
+    """The switches and their values.
+
+    `<name>_times`: number of requests with the fault `<name>`; the switch then returns to `ok`. 0 means no limit.
+    `<name>_every`: only every n-th request gets the fault. `CHOICES`: the valid values of a switch.
+    """
 
     CHOICES: ClassVar[dict[str, list[str]]] = {
         "token": ANSWERS,
@@ -75,14 +80,14 @@ class Faults:
         return cls.__dataclass_fields__[name].default
 
     def of_number(self: F, number: str) -> F:
-        """Return the switches that apply to a phone: these, unless it is a number with a fixed outcome."""
+        """Return the switches that apply to `number`. A number with a fixed outcome overrides some of them."""
         return replace(self, **self.special(number))
 
     def special(self, number: str) -> dict[str, Any]:
         return next((each.on for each in self.NUMBERS if each.number == national(number)), {})
 
     def update(self, values: dict[str, Any]) -> None:
-        """Set all of these switches, or none. Raises ValueError with one sentence."""
+        """Set the given switches. If one name or value is invalid, set none and raise ValueError with one sentence."""
         checked = {name: self._checked(name, value) for name, value in values.items()}
         for name, value in checked.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""SMS that people send from the phones: delivered to the site as DMark does."""
+"""Deliver an SMS that a user of the sandbox sends from a phone to the site, as DMark delivers inbound SMS."""
 
 import logging
 
@@ -10,7 +10,7 @@ logger = logging.getLogger("sms.sandbox")
 
 
 def deliver(url: str, reply: Reply) -> None:
-    """Post an SMS with the fields of DMark's older host, and note the site's answer."""
+    """Post an SMS to `url` with the fields that DMark's older host uses. Store the site's response in `reply.note`."""
     fields = {"msisdn": "256" + reply.number[1:], "text": reply.text, "short_code": "8008", "tstamp": reply.sent_at}
     try:
         status = requests.post(url, fields, timeout=5, allow_redirects=False).status_code

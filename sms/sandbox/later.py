@@ -1,4 +1,4 @@
-"""Delayed actions: reports and notifications to push, phones that answer or give up."""
+"""Run delayed actions: push reports and notifications, and let phones answer or ignore payment prompts."""
 
 import heapq
 import logging
@@ -12,14 +12,14 @@ import requests
 
 logger = logging.getLogger("sms.sandbox")
 
-# More than one, so that a slow receiver does not delay the others.
+# Number of threads that run actions. There are several, so that a slow receiver does not delay the others.
 THREADS = 16
 
 Act = Callable[[], object]
 
 
 class Later:
-    """One thread waits for the next due action; the others run the actions."""
+    """A scheduler of actions. One thread waits for the next due action, and THREADS threads run the actions."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Act]] = []
@@ -65,7 +65,11 @@ class Later:
 
 
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> bool | None:
-    """Send `values` by `method` (`json`, `put`, `form` or `get`). Return if the answer was 2xx; None: no answer."""
+    """Send `values` to `url` as `method` says: `json` (POST), `put` (JSON), `form` or `get`.
+
+    Return whether the response status is below 400, or None if no response arrived. `garbled`: send a body that is not
+    JSON.
+    """
     ask: dict[str, Any] = {"params": values} if method == "get" else {"data" if method == "form" else "json": values}
     if garbled:
         ask = {"data": b"<html>502 Bad Gateway</html>", "headers": {"Content-Type": "application/json"}}

@@ -1,10 +1,13 @@
-"""Numbers with a fixed outcome, like the test cards of a payment provider: no switch is needed for them."""
+"""Phone numbers with a fixed outcome, like the test cards of a payment provider.
+
+A message to such a number has the outcome without any change of the switches.
+"""
 
 from typing import Any, NamedTuple
 
 
 class Special(NamedTuple):
-    """`on`: the values that the switches have for this number."""
+    """A number with a fixed outcome. `on`: the values of the switches that apply to this number."""
 
     number: str
     outcome: str
@@ -21,6 +24,6 @@ SMS_NUMBERS = (
 
 
 def national(number: str) -> str:
-    """`256772…` and `+256772…` as `0772…`, so that each notation means the same phone."""
+    """Return `256772…` and `+256772…` as `0772…`, so that one phone has one notation. Return other texts unchanged."""
     digits = number.removeprefix("+")
     return "0" + digits[3:] if len(digits) == 12 and digits.isdigit() and digits.startswith("256") else number

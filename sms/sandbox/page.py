@@ -1,4 +1,7 @@
-"""The page of the sandbox: one phone per number, and the switches. Works without its script, by reloading."""
+"""The page of the sandbox, which shows a phone for each number, and the switches.
+
+Without JavaScript the page also works, but the user has to reload it.
+"""
 
 import re
 from collections import defaultdict
@@ -19,14 +22,18 @@ MOST_PHONES, MOST_ITEMS = 24, 50
 
 
 class Part(NamedTuple):
-    """A piece of a text; `link`: it is a web address."""
+    """A piece of a text. `link`: the piece is a URL."""
 
     words: str
     link: bool
 
 
 class Item(NamedTuple):
-    """An SMS, a reply (`mine`), or a line about money (`money`). `note` is the line below it."""
+    """An item on the screen of a phone.
+
+    The item is an SMS to the phone, an SMS that the phone sent (`mine`), or a line about a payment (`money`). `note`:
+    the line below the item.
+    """
 
     at: str
     key: str
@@ -45,7 +52,10 @@ class Item(NamedTuple):
 
 
 class Phone(NamedTuple):
-    """`key`: its number as digits. `last`: the time of its last item or prompt."""
+    """A phone on the page.
+
+    `key`: the number of the phone as digits. `last`: the time of its last item or payment prompt.
+    """
 
     key: str
     last: str
@@ -58,14 +68,14 @@ class Phone(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Addresses of the site that uses the sandbox, or "". `inbound`: the address for SMS that people send."""
+    """URLs of the site that uses the sandbox, or "". `inbound`: the URL that receives SMS sent from the phones."""
 
     site: str = ""
     inbound: str = ""
 
 
 class Page:
-    """A subclass adds a folder with its template, and the items and prompts of its own subject."""
+    """The page. A subclass can add a folder with its own template, and more items and prompts."""
 
     folders: ClassVar[list[Path]] = [Path(__file__).parent]
     template: ClassVar[str] = "page.html"
@@ -76,7 +86,7 @@ class Page:
         self._engine = Engine(dirs=[str(folder) for folder in self.folders])
 
     def html(self, find: str = "") -> str:
-        """The page with the phones that `find` matches: a number, a part of one, or words of an SMS."""
+        """Return the page. Show only the phones that match `find`: a number, part of a number, or words of an item."""
         state, find = self.state, find.strip()
         with state.lock:
             phones = _found(self._phones(), find)
@@ -98,22 +108,22 @@ class Page:
         return self._engine.get_template(self.template).render(Context(values))
 
     def file(self, path: str) -> tuple[bytes, str] | None:
-        """The content and type of a style sheet or script, or None."""
+        """Return the content and MIME type of a style sheet or script of the page, or None for any other path."""
         name = path.removeprefix("/")
         found = [folder / name for folder in self.folders if re.fullmatch(r"\w+\.(css|js)", name)]
         return next(((file.read_bytes(), TYPES[file.suffix]) for file in found if file.exists()), None)
 
     def items(self) -> list[tuple[str, Item]]:
-        """The items of all phones, each with the number of its phone."""
+        """Return (number of the phone, item) pairs for all phones. The caller holds the state's lock."""
         received = [(message.to, _text(message)) for message in self.state.messages if not message.hidden]
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 
     def prompts(self) -> list[tuple[str, str, Any]]:
-        """The open prompts of all phones: number, time, prompt."""
+        """Return (number of the phone, time, prompt) for each open prompt. SMS alone have no prompts."""
         return []
 
     def _phones(self) -> list[Phone]:
-        """All phones: those with a payment prompt first, then by their last item, newest first."""
+        """Return all phones. Phones with an open prompt come first, then the phones with the newest activity."""
         items: defaultdict[str, list[Item]] = defaultdict(list)
         prompts: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
         for number, item in self.items():
@@ -140,7 +150,7 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Filter the phones. A whole number that has no phone yet gets an empty one."""
+    """Return the phones that match `find`. A complete number without a phone gets an empty phone."""
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))
@@ -151,14 +161,14 @@ def _found(phones: list[Phone], find: str) -> list[Phone]:
 
 
 def spaced(number: str) -> str:
-    """`0772123456` as `0772 123 456`."""
+    """Return `0772123456` as `0772 123 456`, and other texts unchanged."""
     return f"{number[:4]} {number[4:7]} {number[7:]}" if number.isdigit() and len(number) == 10 else number
 
 
 def linked(text: str) -> list[Part]:
     parts, last = [], 0
     for link in _LINK.finditer(text):
-        # Punctuation after a link belongs to the sentence.
+        # Punctuation at the end of a URL belongs to the sentence around the URL.
         found = link[0].rstrip(".,;:!?)")
         parts += [Part(text[last : link.start()], link=False), Part(found, link=True)]
         last = link.start() + len(found)

@@ -1,4 +1,4 @@
-"""Delivery reports, pushed to the `dlr_url` of each message according to the switches."""
+"""Push delivery reports to the `dlr_url` of each message, according to the switches."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from sms.sandbox.later import push
 from sms.sandbox.state import Received, State, now
 
 _NUMBERS = {"DELIVERED": "1", "FAILED": "2", "PENDING": "8"}
-# A report that reaches nobody is sent 3 times in all, 2 seconds apart.
+# A report that gets no response is sent again: 3 times in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 
 
@@ -15,7 +15,10 @@ class Reporter:
         self.state = state
 
     def plan(self, message: Received) -> Callable[[], None]:
-        """Set the status that polls read. Return the function that pushes the reports after the response is written."""
+        """Set the status of the message that polls return.
+
+        Return a function that schedules the reports. The caller calls the function after the response was written.
+        """
         faults = self.state.faults.of_number(message.to)
         after = faults.report_after
         words = {
@@ -36,7 +39,7 @@ class Reporter:
         return push_later
 
     def at_once(self, message: Received) -> None:
-        """Push a report before the response is written."""
+        """Push the report now, before the response to the send request is written."""
         message.status = "DELIVERED"
         if message.dlr_url:
             self._push(message, message.status, TRIES)

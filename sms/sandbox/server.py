@@ -1,4 +1,4 @@
-"""HTTP server of the sandbox: DMark's endpoints, the page, its data as JSON, the switches."""
+"""The HTTP server of the sandbox: DMark's endpoints, the page, the data of the page as JSON, and the switches."""
 
 import json
 import logging
@@ -21,7 +21,10 @@ _REPLY = re.compile(r"/phones/(0\d{9})/reply")
 
 
 class Handler(Answers):
-    """A subclass adds endpoints in `get` and `post`, which return False for an unknown path."""
+    """The request handler. A subclass adds endpoints by overriding `get` and `post`.
+
+    Both methods return True if they have responded, and False if the path is unknown.
+    """
 
     server: "Server"
 
@@ -41,7 +44,7 @@ class Handler(Answers):
         match path:
             case "/":
                 query = dict(parse_qsl(urlsplit(self.path).query))
-                # The page polls with the version it shows, and gets 204 if that is the current one.
+                # The script of the page polls with `seen`, the version that the page shows. 204 means: nothing changed.
                 if query.get("seen") == str(state.version):
                     self.answer(204, b"", "text/html")
                 else:
@@ -94,7 +97,7 @@ class Handler(Answers):
         self.done(asdict(self.server.state.faults))
 
     def _reply(self, number: str, raw: bytes) -> None:
-        """Send an SMS from a phone to the site, as DMark delivers it."""
+        """Send an SMS from the phone `number` to the site, as DMark delivers an inbound SMS."""
         inbound = self.server.page.links.inbound
         try:
             values = self.values(raw)
@@ -112,11 +115,11 @@ class Handler(Answers):
         self.done({"number": number, "text": text, "note": reply.note})
 
     def values(self, raw: bytes) -> Any:
-        """The fields of a form, or the JSON. Raises ValueError."""
+        """Return the fields of a form, or the parsed JSON. Raises ValueError if the body is not readable."""
         return dict(parse_qsl(raw.decode())) if self.is_form() else json.loads(raw or b"{}")
 
     def done(self, value: object) -> None:
-        """Respond to a browser's form with a redirect to the page, to a script with JSON."""
+        """Respond to a form with a redirect to the page, and to any other request with `value` as JSON."""
         if self.is_form():
             query = urlsplit(self.headers.get("Referer", "")).query
             self.answer(303, b"", "text/plain", Location=f"/?{query}" if query else "/")
@@ -143,7 +146,7 @@ class Handler(Answers):
 
 
 class Server(ThreadingHTTPServer):
-    """A subclass sets its own classes of the handler, the state and the page."""
+    """The server. A subclass can set other classes for the handler, the state and the page."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -166,7 +169,10 @@ class Server(ThreadingHTTPServer):
         self.state.later.stop()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a connection that was closed by the client or by a fault at DEBUG only."""
+        """Log an unhandled error of a request.
+
+        A connection that the client or a simulated fault closed is normal, so it is logged only at DEBUG level.
+        """
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             logger.debug("sandbox: a client closed the connection (%s)", type(error).__name__)

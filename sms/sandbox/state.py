@@ -1,4 +1,4 @@
-"""The state of the sandbox: the switches, the messages it accepted, the requests it received."""
+"""The state of the sandbox: its switches, the messages that it accepted, and the requests that it received."""
 
 import secrets
 import threading
@@ -18,7 +18,7 @@ def now() -> str:
 
 @dataclass
 class Reply:
-    """An SMS that a phone sent. `note`: the answer of the site."""
+    """An SMS that a phone sent to the site. `note`: the response of the site, as a short text."""
 
     number: str
     text: str
@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass
 class Received:
-    """One SMS that the sandbox accepted."""
+    """An SMS that the sandbox accepted. `hidden`: the SMS is lost, so no phone shows it."""
 
     msg_id: int
     to: str
@@ -37,12 +37,12 @@ class Received:
     dlr_url: str
     status: str = "PENDING"
     hidden: bool = False
-    # The reports pushed to `dlr_url`, with " (refused)" unless the receiver answered 2xx.
+    # The status words of the reports pushed to `dlr_url`, with " (refused)" added if the receiver refused the report.
     reports: list[str] = field(default_factory=list)
 
 
 class State:
-    """One lock guards all of it. `version` increases with each change that the page shows."""
+    """The state, guarded by one lock. `version` increases with each change that the page shows."""
 
     faults_class: ClassVar[type[Faults]] = Faults
 
@@ -56,7 +56,7 @@ class State:
         self.empty()
 
     def empty(self) -> None:
-        """Forget everything; called with the lock held."""
+        """Reset the switches, messages and requests. The caller holds the lock."""
         self.faults = self.faults_class()
         self.messages: list[Received] = []
         self.replies: list[Reply] = []
@@ -98,7 +98,7 @@ class State:
             return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
-        """The messages that the phones show, newest first."""
+        """Return the messages that the phones show, newest first."""
         with self.lock:
             return [
                 {name: getattr(message, name) for name in ("msg_id", "to", "text", "received_at")}
@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Numbers for scripts; of the texts only those that were accepted more than once."""
+        """Return counts of requests and messages, for scripts. Only messages accepted more than once are listed."""
         with self.lock:
             return self._counts()
 
@@ -124,7 +124,11 @@ class State:
         }
 
     def fault(self, place: str, number: str = "") -> Fault:
-        """The fault of this request, which concerns the phone `number`. Counts down `*_times`."""
+        """Return the fault of this request, and count down the switch `<place>_times`.
+
+        `place`: the name of the switch, which is the kind of request (such as `send`). `number`: the phone that the
+        request concerns. A number with a fixed outcome overrides the switch.
+        """
         with self.lock:
             if special := self.faults.special(number).get(place):
                 return _fault(special)
@@ -141,7 +145,7 @@ class State:
             return _fault(name)
 
     def record(self, method: str, path: str, body: object) -> None:
-        """Remember a request, whatever its response."""
+        """Record a request. Called for every request, even if the response is a fault."""
         with self.lock:
             self.requests_by_path[path] += 1
             self.requests.append({"at": time.time(), "method": method, "path": path, "body": body})

@@ -1,4 +1,4 @@
-"""The faults in plain words: a button for each common fault, and a control for each switch."""
+"""The controls on the page: a button for each common fault, and an input for each switch."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -7,14 +7,17 @@ from sms.sandbox.faults import Faults
 
 
 class Switch(NamedTuple):
-    """A button: its label, and the values of the switches while it is on."""
+    """Definition of a button. `on`: the values of the switches while the button is pressed."""
 
     label: str
     on: dict[str, Any]
 
 
 class Button(NamedTuple):
-    """`sets`: the switches that a press sends, by name. A press on a pressed button restores their defaults."""
+    """A button as the page shows it.
+
+    `sets`: the values of the switches that a press sends, by name. For a pressed button these are the defaults.
+    """
 
     label: str
     pressed: bool
@@ -22,7 +25,7 @@ class Button(NamedTuple):
 
 
 class Control(NamedTuple):
-    """One switch by its name; `choices` is empty if any value is valid."""
+    """An input for one switch. `choices`: the valid values, or an empty list if the switch has no fixed choices."""
 
     name: str
     label: str
@@ -31,7 +34,7 @@ class Control(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The labels of all switches by name, and the buttons by the title of their group."""
+    """The controls of a page: the label of each switch by name, and the buttons by the title of their group."""
 
     labels: dict[str, str]
     groups: dict[str, tuple[Switch, ...]]
@@ -40,7 +43,7 @@ class Panel(NamedTuple):
         return [(title, [_button(switch, faults) for switch in switches]) for title, switches in self.groups.items()]
 
     def changed(self, faults: Faults) -> list[str]:
-        """The switches that differ from their defaults, as `label: value`."""
+        """Return `label: value` for each switch that differs from its default."""
         return [
             f"{self.labels[name].removeprefix('… ')}: {word(value)}"
             for name, value in asdict(faults).items()

@@ -1,1 +1,4 @@
-"""DMarkPay, DMark's gateway to MTN and Airtel money: `responses` reads, `client` does the HTTP."""
+"""DMarkPay, DMark's gateway to the mobile money of MTN and Airtel.
+
+`client` makes the HTTP requests, and `responses` interprets the responses.
+"""

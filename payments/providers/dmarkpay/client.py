@@ -22,16 +22,17 @@ logger = logging.getLogger("payments.dmarkpay")
 _WHO = "DMarkPay"
 _METHODS = {"mtn": "mtn_mobile_money", "airtel": "airtel_mobile_money"}
 _WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
-# One token request at a time in a process; the other threads find the token in the cache.
+# Held during a token request, so that a process makes one at a time. The other threads then find the token in the
+# cache.
 _fetching = threading.Lock()
 
 
 class _NoToken(Exception):
-    """There is no token, so the request was not made."""
+    """No token could be obtained in time, so the request was not made."""
 
 
 class DMarkPay:
-    """A client with the settings of the moment at which it is created."""
+    """A client for DMarkPay. The settings are read when the client is created."""
 
     name = "dmarkpay"
     networks = frozenset(_METHODS)
@@ -41,8 +42,10 @@ class DMarkPay:
 
     @property
     def longest(self) -> float:
-        """Two token requests and two requests, each with its connect timeout and its response timeout, doubled for
-        what the operating system adds.
+        """Return the longest time in seconds that one call can take.
+
+        A call makes at most four requests: two for a token and two with a token. Each request is allowed its connect
+        timeout and twice the configured timeout, because the operating system can add delays.
         """
         return 4 * (self.config.connect_timeout + 2 * self.config.timeout)
 
@@ -50,7 +53,7 @@ class DMarkPay:
         return self._move(order, "payin/", {"notify_url": order.notify_url}, read_collect)
 
     def payout(self, order: Order) -> Answer:
-        """Send a payout. No program is known that uses this request of DMarkPay's (?)."""
+        """Request a payout. Unconfirmed: we know of no program that has used this request against DMarkPay."""
         return self._move(order, "payout/", {}, read_payout)
 
     def status(self, provider_id: str) -> Answer:
@@ -63,7 +66,7 @@ class DMarkPay:
         return replace(read_status(status, raw), ms=_ms(started))
 
     def _move(self, order: Order, path: str, more: dict[str, str], read: Callable[[int, bytes, str], Answer]) -> Answer:
-        """Make one request that moves money. It is repeated only after a 401 or 403, with a new token."""
+        """Make one request that moves money. Only after a 401 or 403 is the request repeated, with a new token."""
         started = time.monotonic()
         url, body = self._transactions(path), self._body(order) | more
         try:
@@ -93,7 +96,7 @@ class DMarkPay:
     # --- the token
 
     def _with_token(self, exchange: Callable[[dict[str, str]], tuple[int, bytes]]) -> tuple[int, bytes]:
-        """Make a request with the cached token, and once more with a new one if the response is 401 or 403."""
+        """Make a request with the cached token. After a 401 or 403, repeat the request once with a new token."""
         started = time.monotonic()
         token = self._token(rejected="")
         self._check_time(started)
@@ -105,9 +108,10 @@ class DMarkPay:
         return exchange({"Authorization": f"Bearer {fresh}"})
 
     def _check_time(self, started: float) -> None:
-        """Raise _NoToken if most of `longest` has passed while waiting for a token or while the process was suspended.
+        """Raise _NoToken if more than 75% of `longest` has passed since `started`.
 
-        The lease of the payment may have run out by then, and an operator may have settled it.
+        This happens if a token was slow to arrive or the process was suspended. The lease on the payment may then run
+        out before the request ends, and an operator or another process may already have handled the payment.
         """
         if time.monotonic() - started > 0.75 * self.longest:
             raise _NoToken("No token arrived in time.")
@@ -154,13 +158,13 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# --- Django's cache. It may be down; then each request fetches a token of its own.
+# --- Django's cache; if the cache is down, each request fetches its own token
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    # Each backend raises errors of its own, and none of them may cost a payment.
+    # Each cache backend raises its own exceptions. None of them may make a payment fail.
     except Exception as error:  # noqa: BLE001
         values = {"event": "payments.cache_down"}
         logger.warning("payments.cache_down: the cache did not %s (%s)", action, type(error).__name__, extra=values)

@@ -1,7 +1,7 @@
-"""The meaning of DMarkPay's responses. Pure: takes an HTTP status and a raw body, returns data.
+"""Interpret DMarkPay's responses. The functions take an HTTP status and a raw body, and do no I/O.
 
-Source of the facts: a program that runs against DMarkPay. No official documentation is public. What could not be
-confirmed is marked (?).
+DMarkPay publishes no official documentation. The facts here come from a program that runs against DMarkPay. Facts that
+could not be confirmed are called unconfirmed.
 """
 
 import json
@@ -21,20 +21,20 @@ _SAID = {
     Payment.Status.FAILED: Said.FAILED,
     Payment.Status.PENDING: Said.PENDING,
 }
-# Client errors that concern the token or the rate, not the transaction: it was not taken.
+# Client errors that concern the token or the request rate, not the transaction. DMarkPay did not accept the request.
 _NOT_TAKEN = (401, 403, 425, 429)
 _NOT_DMARKPAYS = "Something other than DMarkPay answered"
 
 
 class Token(NamedTuple):
-    """An access token, and the seconds for which it may be cached."""
+    """An access token. `seconds`: how long the token may be cached."""
 
     value: str
     seconds: int
 
 
 def read_token(status: int, body: bytes) -> Token | str:
-    """Return the token, or one sentence that says why there is none."""
+    """Return the token from the response, or one sentence that explains why the response has no usable token."""
     data = _object(body)
     if status in (400, 401, 403):
         return (
@@ -42,28 +42,30 @@ def read_token(status: int, body: bytes) -> Token | str:
             "DMARK_PAY_TOKEN_URL."
         )
     token = data.get("access_token")
-    # It becomes part of a header.
+    # The token becomes part of an HTTP header, so other characters are refused.
     fit = isinstance(token, str) and 0 < len(token) <= 8192 and token.isascii() and token.isprintable()
     if status >= 300 or not fit:
         return f"DMarkPay's response has no token ({status})."
     expires = data.get("expires_in")
     if isinstance(expires, str) and expires.strip().isascii() and expires.strip().isdigit():
         expires = int(expires.strip()[:12])
-    # Compared before it is converted: a whole number in JSON may be larger than any float.
+    # The range is checked before the multiplication by a float, because a JSON integer may be larger than any float.
     if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 < expires < 10**18:
         expires = 0
     return Token(str(token), min(math.floor(0.9 * expires), LONGEST_TTL))
 
 
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
-    """Read the response to a payin. Only the status word counts, and only below HTTP 400. A 4xx is final, except for
-    `_NOT_TAKEN`, 408 and 409. Everything else is ambiguous.
+    """Interpret the response to a payin (a payment request) with our `reference`.
+
+    Below HTTP 400, the status word in the body decides; a missing or unknown word is ambiguous. A 4xx means that the
+    payment failed, except for the codes in `_NOT_TAKEN`, 408 and 409. 408, 409 and 5xx are ambiguous.
     """
     answer = _read(status, body)
     if status in _NOT_TAKEN:
         return _as(answer, Said.NOT_TAKEN, f"DMarkPay refused the request ({status})")
     if answer.ours not in ("", reference):
-        # The id belongs to another transaction, so polling it would report that one.
+        # The id in this response belongs to another transaction, so polling by that id would return the wrong status.
         return Answer(Said.IN_DOUBT, "", "", "The response was about another transaction.", status, answer.text)
     if 400 <= status < 500 and status not in (408, 409):
         return _as(answer, Said.FAILED, "")
@@ -73,19 +75,22 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 
 
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
-    """Read the response to a payout (?). Like a payin's, but its result is immediate, so "Pending" is ambiguous (?)."""
+    """Interpret the response to a payout. Unconfirmed: the response looks like the response to a payin.
+
+    The response should contain the final result, so "Pending" is treated as ambiguous. This is unconfirmed too.
+    """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer
 
 
 def read_status(status: int, body: bytes) -> Answer:
-    """Read the response to a status poll. IN_DOUBT means that the response says nothing and changes nothing."""
+    """Interpret the response to a status poll. IN_DOUBT means that the response tells nothing about the transaction."""
     answer = _read(status, body)
     if status == 404:
         return _as(answer, Said.UNKNOWN, "DMarkPay does not know this transaction")
     if not 200 <= status < 300:
         return _as(answer, Said.IN_DOUBT, f"DMarkPay gave no status ({status})")
-    # Without our reference and an id an unknown word could be about anything.
+    # A response with an unknown status word, and without any id or reference, might not be about a transaction at all.
     if answer.said is Said.OTHER and not (answer.ours or answer.provider_id):
         return replace(answer, said=Said.IN_DOUBT)
     return answer
@@ -116,7 +121,7 @@ def _read(status: int, body: bytes) -> Answer:
 
 
 def _as(answer: Answer, said: Said, otherwise: str) -> Answer:
-    """The same response with another meaning. `otherwise`: the sentence if DMarkPay gave none."""
+    """Return the same response with the meaning `said`. `otherwise`: the sentence to use if DMarkPay sent none."""
     own = "" if answer.words.startswith((_NOT_DMARKPAYS, "DMarkPay reports the status")) else answer.words
     return replace(answer, said=said, words=own or otherwise or answer.words)
 
@@ -130,7 +135,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def identifier(value: object) -> str:
-    """Return an id that was given as text or as a number; "" for anything else."""
+    """Return an id, given as a text or a whole number, as a text. Return "" for anything else."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -140,5 +145,5 @@ def identifier(value: object) -> str:
 
 
 def kept(body: bytes) -> str:
-    """Return the start of a body as it is stored and shown to operators."""
+    """Return the start of a response body as printable text, as stored and shown to operators."""
     return words.printable(body[: 4 * MAX_KEPT].decode("utf-8", "replace"), MAX_KEPT)
