@@ -54,7 +54,7 @@ def _build() -> tuple[str, tuple[Any, ...]]:
 
 
 def _moment(value: object) -> datetime | None:
-    """Return a moment as the cursor gave it, aware; SQLite's are naive, in UTC."""
+    """Convert a datetime from the cursor to an aware one. SQLite returns naive datetimes in UTC."""
     if not isinstance(value, datetime):
         return None
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)

@@ -182,7 +182,7 @@ def sweep() -> int:
 
 
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
-    """Up to `limit` due requests, oldest first, now `asking` for the caller alone."""
+    """Claim up to `limit` due requests, oldest first, and return them. No other process sends them meanwhile."""
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
     now, provider = clock.now(), providers.current()
     if provider is None:
@@ -266,7 +266,7 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
-    """The first poll after a request; without the provider's id it waits until a day is over."""
+    """Return when to poll first after a request: without the provider's id, a day later."""
     from payments.status_polling import ids_of
 
     if not ids_of(payment):

@@ -4,7 +4,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 # InternalError in psycopg, although they pass: read-only server, idle-in-transaction timeout, transaction timeout.
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
-# Errors after which the connection is still good: lock timeout, canceled statement. Class 40: deadlock, serialization.
+# SQLSTATEs after which the connection is usable: lock timeout, canceled statement. Class 40 (deadlock, serialization
+# failure) is usable too, and is checked by its prefix below.
 _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 

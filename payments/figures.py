@@ -12,7 +12,7 @@ Collection = Payment.Collection
 
 
 class Figures(NamedTuple):
-    """Counts of payments, but where said otherwise. `refused` and `unreadable`: callbacks of the last 24 hours."""
+    """Counts of payments, unless stated otherwise. `refused` and `unreadable`: callbacks of the last 24 hours."""
 
     to_ask: int
     oldest_to_ask: datetime | None

@@ -72,7 +72,7 @@ def _states(found: Locked) -> Match:
 
 
 def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
-    """An event of one payment of a match with a result, and what it brings to the other."""
+    """Apply an event to one payment of a decided match, and the consequences to the other payment."""
     now = clock.now()
     index = found.payments.index(payment)
     outcome = match_rules.on_share(_states(found), index, event, now)

@@ -42,7 +42,7 @@ AUTOMATIC = "automatic"
 
 
 def owed() -> Q:
-    """Money that is to be given back: refund due, or its time ended without a match."""
+    """Return the condition for money owed to payers: refund due, or the entry expired without a match."""
     return Q(place="refund_due") | (Q(place="in_use") & uses.current().over())
 
 

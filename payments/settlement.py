@@ -49,7 +49,8 @@ def take_word(
     """Apply the provider's word to a locked payment (`matches.locked`). `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        place = uses.current().hold(payment)  # it was counted as paid without money, and now the money is there
+        # The payment was counted as paid without any money, and now the money has arrived.
+        place = uses.current().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     match = matches.of(payment)
     if match is not None:

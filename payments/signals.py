@@ -6,8 +6,8 @@ from django.dispatch import Signal
 momo_status_changed = Signal()
 # payment: the provider said SUCCESS again. Receivers complete work that a crash interrupted after the first SUCCESS.
 momo_success_repeated = Signal()
-# payment, said: the provider contradicts its own end. SUCCESS: it had said FAILED before; the money is with us and is
-# refund due. FAILED: it takes back a SUCCESS. Sent again if SUCCESS is said again: a receiver must bear repeats.
+# payment, said. The provider contradicts its own final status. SUCCESS: it had said FAILED; the money is with us and is
+# refund due. FAILED: it takes back a SUCCESS. Receivers must be idempotent, since the signal may be sent again.
 payment_contested = Signal()
 # payment, refund: the money is back with the payer, by payout or by hand.
 payment_refunded = Signal()

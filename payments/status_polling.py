@@ -132,7 +132,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 
 
 def _is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
-    """An id that only a notification named has to bring our own reference."""
+    """If the provider's id is known only from a notification, the answer must also contain our own reference."""
     if answer.ours:
         return answer.ours == payment.transaction_id
     return known_by == payment.provider_id and answer.said in (*_WORDS, Said.PENDING)

@@ -51,7 +51,7 @@ def current() -> Use:
 
 
 def activated(payment: Payment) -> None:
-    """The entry of a received payment became active. The caller holds the payment, the player and the level."""
+    """Record that the entry of a received payment became active. The caller has locked payment, player and level."""
     _moved(payment, Kind.ACTIVATED, Place.RECEIVED)
 
 

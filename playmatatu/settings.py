@@ -35,7 +35,7 @@ if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Only the admin has sessions. An operator logs in once a shift.
 SESSION_COOKIE_AGE = 8 * 3600
-# Subdomains and preload bind the whole domain, which its owner decides.
+# HSTS for subdomains and HSTS preload affect the whole domain, so the operator decides about both.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
 # A player's link is a credential, so no other site may see it in a Referer header. With `no-referrer` a browser sends

@@ -76,7 +76,7 @@ class Config:
 
     @property
     def longest_send(self) -> float:
-        """The longest time that one message can take: its budget, and the last request started within it."""
+        """The longest time for one message: its budget plus a last request that starts just before the budget ends."""
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:

@@ -202,7 +202,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
                 error="",
                 claim="",
                 lease_until=None,
-                # The former request's: polling by its id would end the new message with the former one's report.
+                # Cleared: a poll with the former request's id would end this message with the former request's report.
                 provider_id="",
                 sent_at=None,
                 polled_at=None,

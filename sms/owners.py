@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 class Referenced(Protocol):
-    """The part of a message that an owner needs."""
+    """The fields of a message that its owner, the app that queued it, needs."""
 
     pk: int
     dedupe_key: str | None

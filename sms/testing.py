@@ -51,7 +51,7 @@ class Texts(Sequence[SmsMessage]):
         return f"<Texts: {_described(self._rows())}>"
 
     def to(self, phone: str | int) -> list[SmsMessage]:
-        """Return the messages to one phone, in any notation."""
+        """Return the messages sent to `phone`, which may be in any notation."""
         number = to_e164(phone)
         return [message for message in self._rows() if message.phone == number]
 

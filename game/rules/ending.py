@@ -14,7 +14,7 @@ from game.signals import refund_became_due
 from payments import adoption, collection, journal, refunds, uses
 from payments.models import Payment
 
-# A stake that nobody paid for this long ends. A payment that succeeds later activates it.
+# A stake that stays unpaid for this long ends. A payment that succeeds later still activates it.
 UNPAID_LIFE = timedelta(days=1)
 # No refund message is sent about an entry that ended longer ago.
 _ANNOUNCE_FOR = timedelta(days=2)

@@ -77,7 +77,7 @@ def site_of(address: str) -> str | None:
 
 
 def _buckets(address: str) -> list[tuple[Q, int]]:
-    """Return conditions for the rows that count for this address, each with the factor on its limit."""
+    """Return (condition, factor) pairs: the rows counted against this address, and the factor on their limit."""
     buckets = [(Q(client_address=address or None), 1)]
     if site := site_of(address):
         buckets.append((Q(client_site=site), SITE_FACTOR))

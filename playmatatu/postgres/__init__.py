@@ -3,7 +3,7 @@
 Workers and commands have no such limits: a migration or a clean-up may take its time.
 """
 
-# True in the processes of the site.
+# Whether this process limits its waits for the database. `limit_waits` sets it in the processes of the site.
 limited = False
 
 

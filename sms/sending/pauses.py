@@ -40,7 +40,7 @@ def paused(kind: str) -> Paused | None:
 
 
 def cancel_suppressed(actor: str = "") -> int:
-    """Cancel queued messages to numbers on the suppression list. Return their number."""
+    """Cancel queued messages to phones on the suppression list. Return how many were canceled."""
     waiting = suppression.suppressed(SmsMessage.objects.filter(status=Status.QUEUED))
     done = 0
     for pk, phone, kind in list(waiting.values_list("pk", "phone", "kind")):

@@ -239,7 +239,7 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # From the answer on, however long it took: a slow check must not keep a message from ever being sent.
+            # Counted from the end of the check: a slow check must not keep a message from ever being sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
