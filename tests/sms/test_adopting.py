@@ -99,6 +99,7 @@ def test_the_fixtures_say_that_the_package_is_another(tmp_path: Path) -> None:
     assert "is not playmatatu-sms" in ended.stdout
 
 
+@pytest.mark.django_db  # Django checks JSON fields by asking the database
 def test_another_package_with_the_same_name_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
     assert not [check for check in run_checks() if check.id == "sms.E008"]
     write(tmp_path, sms__init="")

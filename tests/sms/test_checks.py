@@ -11,6 +11,9 @@ from django.test import override_settings
 
 from sms import owners
 
+# Django checks JSON fields by asking the database.
+pytestmark = pytest.mark.django_db
+
 GOOD = {
     "DEBUG": False,
     "SMS_SERVICE_BASE_URL": "https://sms.example.com",
