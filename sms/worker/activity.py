@@ -31,7 +31,7 @@ def current(recorder: Recorder, breaker: Breaker) -> Activity:
 
 
 def describe(recorder: Recorder) -> str:
-    """List the messages in hand, the longest in flight first: id, step, seconds. For people."""
+    """Return a report for operators: one line per message in hand with id, step and seconds, the longest first."""
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]
@@ -43,7 +43,7 @@ def describe(recorder: Recorder) -> str:
 
 
 class Progress:
-    """Prints a line every 5 seconds if messages were sent meanwhile."""
+    """Print a line every 5 seconds, if any message was finished since the previous line."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -28,7 +28,7 @@ def _log_error(error: Exception) -> None:
 
 
 class Tokens:
-    """Reads DMark's token from the cache, or fetches it, while the engine goes on."""
+    """A thread that reads DMark's access token from the cache or fetches it, so that the engine is never blocked."""
 
     def __init__(self, config: conf.Config) -> None:
         self._config = config
@@ -55,7 +55,7 @@ class Tokens:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # Without an answer every message would wait forever.
+            # The engine needs an answer in any case: without one, every message would wait forever.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
@@ -63,7 +63,7 @@ class Tokens:
 
 
 class SignalSender:
-    """Sends the signals. Sending messages never waits for it: a receiver that hangs delays other receivers only."""
+    """A thread that sends Django signals. A receiver that hangs delays other receivers, but no messages."""
 
     def __init__(self) -> None:
         self._pending: Any = runtime.current.queue()
@@ -77,12 +77,12 @@ class SignalSender:
         self._pending.put((clock.monotonic(), signals))
 
     def behind(self) -> float:
-        """Seconds since the oldest batch whose receivers have not finished was handed over."""
+        """Return how many seconds ago the batch whose receivers now run was handed over, or 0 if none run."""
         since = self._since
         return 0.0 if since is None else clock.monotonic() - since
 
     def finish(self, seconds: float) -> bool:
-        """Send what is left. False if it takes longer."""
+        """Send the remaining signals and end the thread. Return False if that takes longer than `seconds`."""
         if self._thread is None:
             return True
         self._pending.put(None)
@@ -94,7 +94,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # The results are recorded; only the receivers miss them.
+            # The results are recorded already. Only the receivers miss these signals.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 connection.close()
@@ -103,7 +103,7 @@ class SignalSender:
 
 
 class Periodic:
-    """Every `every` seconds: maintenance, and polling for delivery reports that did not come."""
+    """A thread that runs maintenance and polls for missing delivery reports every `every` seconds."""
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every

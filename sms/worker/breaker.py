@@ -1,4 +1,4 @@
-"""The circuit breaker: it decides if the worker sends everything, a single probe, or nothing for now."""
+"""The circuit breaker decides if the worker sends all messages, a single probe message, or nothing for now."""
 
 import logging
 from collections import deque
@@ -13,9 +13,9 @@ from sms.sending.retries import pauses_all
 
 logger = logging.getLogger("sms.worker")
 
-# Open if at least 80% of the last 40 sends failed (at least 20 sends).
+# The breaker opens if at least 80% of the last 40 sends failed. It needs at least 20 sends to decide.
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# Open if DMark refuses messages to 10 numbers in a row with the same words: then it refuses the account.
+# The breaker opens if DMark refuses messages to 10 numbers with the same words, since DMark then refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
@@ -36,7 +36,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # The last refusals, all with the same words: message id by phone.
+        # The latest refusals, all with the same words: a dict from phone to message id.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE
@@ -60,7 +60,7 @@ class Breaker:
         return max(0.0, self._next_probe - clock.monotonic())
 
     def record(self, result: Result) -> None:
-        """Learn from a result. Any success closes the breaker."""
+        """Open or close the breaker according to the result of a message. Any success closes the breaker."""
         reason = result.reason
         if result.status == Status.SENT:
             self._passed()

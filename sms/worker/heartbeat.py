@@ -1,4 +1,4 @@
-"""The worker's row: a heartbeat, and what the worker is doing. The console reads it."""
+"""Write the worker's row in the database: its heartbeat and current activity, which the admin console shows."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Keep this worker's leases, and free those that other senders left behind."""
+"""Renew this worker's leases on claimed messages, and free expired leases that other senders left behind."""
 
 import logging
 from collections.abc import Collection
@@ -11,19 +11,19 @@ logger = logging.getLogger("sms.worker")
 
 
 class Leases:
-    """`hold_until` (monotonic): until then everything in hand is surely this worker's."""
+    """This worker's leases. Until `hold_until` (monotonic), no other worker can have claimed a message in hand."""
 
     def __init__(self, claimer: str, seconds: float) -> None:
         self._claimer, self._seconds = claimer, seconds
         self.hold_until = self.next_renewal = 0.0
 
     def claimed(self, asked_at: float, first: bool) -> None:
-        """Note a claim whose statement was sent at `asked_at`. `first`: nothing was in hand before."""
+        """Note a claim sent to the database at `asked_at` (monotonic). `first`: no message was in hand before it."""
         if first:
             self.hold_until, self.next_renewal = asked_at + self._seconds, asked_at + self._seconds / 3
 
     def renew(self, ids: Collection[int]) -> set[int]:
-        """Renew the leases if it is time. Return the ids that are not this worker's any more."""
+        """Renew the leases of `ids` if renewal is due. Return the ids that this worker no longer holds."""
         now = clock.monotonic()
         if now < self.next_renewal or not ids:
             return set()
@@ -33,7 +33,7 @@ class Leases:
 
 
 class ExpiredLeaseReaper:
-    """Frees a lease if it was over at one look, and is still not renewed at a look one lease time later.
+    """Free each lease that had expired at one look and is still not renewed at the next look, one lease time later.
 
     Between the two looks a sender that runs has renewed its leases, usually three times. So neither a suspended worker,
     nor a database that hung, nor a clock that was set can make this worker take what another one is sending. The first

@@ -1,4 +1,4 @@
-"""LISTEN on the worker's main connection. The listener checks itself: a NOTIFY of its own has to come back.
+"""LISTEN on the worker's main connection. The listener tests itself with probes: NOTIFYs that must come back to it.
 
 Without it polling finds every message, only later. So a fault here is repaired once and logged once.
 """
@@ -18,20 +18,20 @@ _PATIENCE = 3.0
 
 
 class Listener:
-    """`notified`: a NOTIFY has come; the reader resets it. `polling_only`: NOTIFY does not arrive."""
+    """`notified`: a NOTIFY has arrived; the worker resets this flag. `polling_only`: NOTIFY does not arrive."""
 
     def __init__(self, claimer: str) -> None:
         self._channel = f"sms_probe_{claimer}"
         self._listening: Any = None
         self.notified = True
         self.polling_only = False
-        # The times before and after the last probe was sent.
+        # Times (monotonic) just before and just after the last probe was sent, or None if no probe is pending.
         self._probe: tuple[float, float] | None = None
         self._came_back_at = 0.0
         self._lost = 0
 
     def open(self) -> None:
-        """Listen, unless this connection listens already. Call it in the thread that owns the connection."""
+        """Send LISTEN, unless this connection listens already. Call this in the thread that owns the connection."""
         if connection.vendor != "postgresql":
             return
         connection.ensure_connection()
@@ -48,7 +48,7 @@ class Listener:
         raw.add_notify_handler(lambda notify: self._received(notify.channel))
         self._listening = raw
         self._probe = None
-        # A NOTIFY may have been missed.
+        # A NOTIFY may have been missed while the connection did not listen.
         self.notified = True
 
     def fileno(self) -> int | None:
@@ -77,7 +77,7 @@ class Listener:
                 logger.warning("sms.listening_again: NOTIFY arrives again", extra={"event": "sms.listening_again"})
 
     def probe(self) -> None:
-        """Send the NOTIFY that has to come back, over another connection.
+        """Send a probe: a NOTIFY over another connection, which must come back to the listener.
 
         A connection pooler would deliver a connection's own NOTIFY even if it swallows those of others.
         """
@@ -86,12 +86,12 @@ class Listener:
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # A probe that has not come back is still waited for.
+        # Keep waiting for an earlier probe that has not come back.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if the probe did not come back. The second time log it, and rely on polling."""
+        """Reconnect if the probe did not come back. If a second probe is lost, log a warning and rely on polling."""
         if not self._overdue():
             return
         self.take()

@@ -1,4 +1,4 @@
-"""Periodic maintenance: expired links, old messages, old rows. In small batches, so that locks are short."""
+"""Periodic maintenance of expired links, old messages and old rows, in small batches so that locks are short."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +15,7 @@ from sms.worker import heartbeat
 
 BATCH = 1000
 
-# Called after each batch with the number of rows done.
+# A callback that gets the number of rows done so far after each batch.
 Progress = Callable[[int], None]
 
 
@@ -61,7 +61,7 @@ def _blank_a_batch_on_postgresql() -> int:
 
 
 def _blank_a_batch() -> int:
-    """For databases with one writer at a time, which need no row locks."""
+    """Blank one batch on SQLite, which allows one writer at a time and so needs no row locks."""
     over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=clock.now()).exclude(status__in=OPEN)
     with transaction.atomic():
         connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)

@@ -1,4 +1,4 @@
-"""Write many log lines at once. Each write releases the interpreter's lock and waits until the engine returns it."""
+"""Write many log lines at once: each write releases the GIL and then waits for the engine's thread to release it."""
 
 import io
 import logging
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect what `logger` logs inside, and write it at the end. Other threads' lines wait meanwhile."""
+    """Collect the lines logged to `logger` in this block, and write them at its end. Other threads' lines wait."""
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
     for handler in handlers:
@@ -29,7 +29,7 @@ def _write(handler: "logging.StreamHandler[io.StringIO]", lines: str) -> None:
     try:
         handler.stream.write(lines)
         handler.flush()
-    # As in logging itself: a log that cannot be written stops nothing.
+    # As in the logging module, a failure to write the log must not stop the program.
     except Exception:  # noqa: BLE001
         handler.handleError(logging.makeLogRecord({"msg": lines[:500]}))
 

@@ -1,4 +1,4 @@
-"""The messages in hand: conclude their results, store them in batches, then send the signals."""
+"""The messages in hand: determine the result of each, store results in batches, then send the signals."""
 
 import logging
 import math
@@ -36,7 +36,7 @@ class Recorder:
         self._refused: list[tuple[Job, Result]] = []
         self._retry_refused_at = 0.0
         self.sent = self.other = 0
-        # When the next message that was put back is due, as far as this worker knows (monotonic).
+        # The earliest time (monotonic) at which a message that this worker put back for a retry is due.
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
@@ -64,12 +64,12 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Queue messages that have not begun."""
+        """Return messages to the queue whose sending has not begun."""
         for job in jobs:
             self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 
     def cut_off(self, job: Job) -> None:
-        """End a message for whose answer the worker does not wait any longer."""
+        """End a message in flight as ambiguous, because the worker stops before DMark's answer has arrived."""
         error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
@@ -86,7 +86,7 @@ class Recorder:
             self._store(self.pending)
         except Exception as error:  # noqa: BLE001 - logged, or raised again
             self._raise_if_unavailable(error)
-            # Store each alone: one that cannot be stored must not keep the others.
+            # Store each result alone, so that a result which cannot be stored does not block the others.
             for job, result in list(self.pending):
                 self._store_alone(job, result)
         if self._breaker.taken_back:
@@ -106,14 +106,14 @@ class Recorder:
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
-        # If the lease ran out, another sender may have the message, and the key with it.
+        # After LeaseExpired another sender may have the message and its rate-limit key, so the key is not released.
         failed = [(job, result) for job, result in batch if result.frees_rate_limit]
         rate_limit.release_many([job.message for job, _ in failed if not isinstance(job.ending, LeaseExpired)])
         if signals:
             self.signals.send(signals)
 
     def _store_alone(self, job: Job, result: Result) -> None:
-        # DMark's words may be what cannot be stored. If it accepted the message, or not, must be stored.
+        # DMark's response may be the part that cannot be stored, so the second try stores the status without it.
         for version in (result, replace(result, exchanges=[], provider_id="")):
             try:
                 return self._store([(job, version)])

@@ -1,4 +1,4 @@
-"""End a statement that the database does not answer.
+"""Time-out for SQL statements: close the connection if the database does not answer.
 
 A server that is stopped, or behind a network that drops packets, ends nothing by itself, and its kernel may still
 acknowledge what it gets. So a thread of this process closes the socket, and the statement fails like one whose server
@@ -21,7 +21,7 @@ _LOOK_EVERY = 1.0
 
 
 class StatementTimeout:
-    """Watches one connection, in whose thread `watch` is called. `is_alive`: the thread that looks is running."""
+    """Watch the connection of the thread that calls `watch`. `is_alive`: the watching thread is running."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

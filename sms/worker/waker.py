@@ -1,4 +1,4 @@
-"""Wake a thread that sleeps in `select`. It costs less than a system call if the thread does not sleep."""
+"""Wake a thread that sleeps in `select`. If the thread is not asleep, waking makes no system call."""
 
 import socket
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sms import runtime
 
 
 class Waker:
-    """Registered with a selector by the thread that sleeps; woken from any thread or signal handler."""
+    """A socket pair. The sleeping thread registers the waker with its selector; any thread may call `wake`."""
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -23,7 +23,7 @@ class Waker:
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Enclose the sleep. Check inside for work that came before: a call of `wake` before this has no effect."""
+        """Enclose the sleep. Check for work inside this block first, since an earlier `wake` has had no effect."""
         self._asleep = True
         try:
             yield
@@ -45,6 +45,6 @@ class Waker:
             return
 
     def close(self) -> None:
-        """Call it in the thread that slept; `wake` must not be called after that."""
+        """Close the sockets. Call this in the thread that sleeps. `wake` must not be called afterwards."""
         for one in self._sockets or ():
             one.close()

@@ -39,7 +39,7 @@ from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
 
-# Results are stored if 25 wait, or if the first has waited for 40 ms.
+# Results are stored when 25 of them wait, or when the first has waited for 40 ms.
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
@@ -98,7 +98,7 @@ class Worker:
         self._periodic: Periodic | None = None
         self._stop_requested = False
         self._stopping = runtime.current.event()
-        # In hand, but their eligibility is not checked yet.
+        # Messages in hand whose eligibility is not checked yet.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         # `_more`: the last claim found as many messages as there was room for.
@@ -107,7 +107,7 @@ class Worker:
         self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop`, or with `once` until nothing is due. True if the breaker is closed at the end.
+        """Work until `stop` is called, or with `once` until no message is due. Return True if the breaker is closed.
 
         Raises ThreadEnded if a thread of this process has ended.
         """
@@ -133,7 +133,7 @@ class Worker:
         return not self.breaker.is_open
 
     def stop(self) -> None:
-        """Begin nothing new, finish what is in flight, end. For a signal handler."""
+        """Ask the worker to begin no new message, finish those in flight, and end. Safe in a signal handler."""
         self._stop_requested = True
         self.waker.wake()
 
@@ -141,7 +141,7 @@ class Worker:
         return activity.describe(self.recorder)
 
     def _turn(self) -> bool:
-        """One round: keep the leases, record, claim, offer, sleep. True if `once` is done."""
+        """Run one round: renew leases, record, claim, offer, sleep. Return True if `once` is done."""
         self._keep_leases()
         self.reaper.look()
         if not self.options.once:
@@ -166,7 +166,8 @@ class Worker:
         in_hand = self.recorder.in_hand
         lost = self.leases.renew(in_hand.keys())
         if lost:
-            # Another sender has them, or a report has come. A request in flight is finished, and counts if accepted.
+            # Another sender has these messages, or a delivery report has arrived. A request in flight is finished, and
+            # its result counts if DMark accepts the message.
             kept = [*self.engine.take_back(), *self._to_offer]
             self._to_offer = [job for job in kept if job.message.pk not in lost]
             for job in kept:
@@ -180,7 +181,7 @@ class Worker:
         self.engine.hold_leases(self.leases.hold_until)
 
     def _claim(self) -> bool:
-        """Claim as many messages as there is room for, if it is time to. True if there were any."""
+        """Claim as many messages as there is room for, if a claim is due. Return True if any was claimed."""
         room, now = self._room(), clock.monotonic()
         if not room or not (self.options.once or self.listener.notified or now >= self._next_claim()):
             return False
@@ -248,7 +249,7 @@ class Worker:
     # --- results
 
     def _take_ended(self) -> None:
-        """Conclude the jobs that have ended, if there are enough of them or they have waited."""
+        """Conclude the jobs that have ended, if BATCH of them wait or the first has waited for _GATHER_SECONDS."""
         waiting, now = self.engine.waiting(), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
@@ -259,12 +260,12 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # All of them: the slower the database, the larger the batches. The engine bounds their number.
+            # Take all ended jobs, so that batches grow if the database is slow. The engine bounds their number.
             for job in self.engine.take(self.options.in_flight + UNRECORDED):
                 if job.begun:
                     self.recorder.conclude(job)
                 elif job.lease_lost:
-                    # It may have been claimed again.
+                    # The message may have been claimed again, and then `in_hand` holds the new job.
                     if self.recorder.in_hand.get(job.message.pk) is job:
                         del self.recorder.in_hand[job.message.pk]
                 else:
@@ -280,7 +281,7 @@ class Worker:
     # --- sleeping
 
     def _next_turn(self) -> float:
-        """When the next turn is due (monotonic) if nothing happens before."""
+        """Return the time (monotonic) of the next turn, if no event wakes the worker before."""
         times = [self.reaper.next_look]
         if self.recorder.in_hand:
             times.append(self.leases.next_renewal)
@@ -330,7 +331,7 @@ class Worker:
         return next((name for name, thread in threads.items() if thread and not thread.is_alive()), "")
 
     def _recover(self, error: Exception) -> None:
-        """Log an exception of a turn, and wait a moment. The worker goes on, since its messages would be stuck."""
+        """Log an exception of a turn and wait a moment. The worker goes on, so that its messages are not stuck."""
         if not close_if_unavailable(error):
             logger.error("sms.worker_error: the worker goes on", exc_info=error, extra={"event": "sms.worker_error"})
             runtime.current.sleep(1.0)
@@ -345,7 +346,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _finish(self) -> None:
-        """Hand back what has not begun, wait for what is in flight, and record all of it."""
+        """Hand back the messages that have not begun, wait for those in flight, and record all results."""
         end = clock.monotonic() + _STOP_SECONDS
         self._stop_requested = True
         self._stopping.set()
@@ -369,7 +370,7 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """Leave no row behind: neither requests that were cut off, nor claims of which this worker never learned."""
+        """Release the rows that this worker still holds: requests cut off, and claims whose answer was lost."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error(
