@@ -22,14 +22,16 @@ from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# A condition ends only after it was absent this long. One that comes and goes sends no alert each minute.
+# A condition ends only after it was absent for this time, so that an intermittent condition sends no alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """`name`: unchanged while it lasts. `text`: the condition and the next step, in one or two sentences."""
+    """A condition to alert about. `name`: stays the same while the condition lasts. `text`: one or two sentences with
+    the condition and the operator's next step.
+    """
 
     name: str
     text: str
@@ -78,7 +80,7 @@ def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
 
 def _sending(now: datetime) -> Iterable[Condition]:
     for concern in status.concerns(status.read(now)):
-        # The people who run the site have switched SMS off themselves.
+        # No alert if SMS is off, since the people who run the site have switched SMS off themselves.
         if concern.name != "off":
             yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}")
 
@@ -91,7 +93,7 @@ def _networks(now: datetime) -> Iterable[Condition]:
 def _seen(condition: Condition, now: datetime) -> None:
     begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False}
     alert, begins = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
-    # A condition that returns before its end was sent begins again.
+    # If a condition returns before the alert of its end was sent, a new alert of its beginning is sent.
     again = SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None, busy_until=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
     if begins or again:
@@ -169,6 +171,6 @@ def _posted(alert: SmsAlert) -> bool:
 
 
 def send_now(name: str, text: str) -> bool:
-    """Mail and post one alert without the database, for a check that may have failed because of it. False: not sent."""
+    """Mail and post one alert without using the database, which may be down. Return False if a channel failed."""
     alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
     return all([_mailed(alert), _posted(alert)])

@@ -1,4 +1,4 @@
-"""Django's cache. If it is down, each call returns as if nothing were stored, and one warning a minute is logged."""
+"""Django's cache, guarded: if the cache is down, calls return as if no value were stored, and a warning is logged."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Click tracking: the time at which the link in a message was first followed. It is not known by whom."""
+"""Click tracking: record when the link in a message was first followed. Who followed the link is unknown."""
 
 import logging
 import re
@@ -38,7 +38,7 @@ def is_preview(request: HttpRequest) -> bool:
 
 
 def record_click(request: HttpRequest, *references: str) -> None:
-    """Record the first click on the link of a message: of the first of `references` (dedupe keys) that exists."""
+    """Record the first click on a message's link. The message is the first one found by `references` (dedupe keys)."""
     if is_preview(request):
         return
     try:

@@ -36,7 +36,7 @@ class Clock:
         return timezone.now()
 
     def of_sqlite(self) -> datetime:
-        """The time by which SQLite's functions go."""
+        """Return the time that the SQL functions defined on SQLite use."""
         return timezone.now()
 
     def asks_database(self) -> bool:
@@ -82,12 +82,12 @@ def read() -> datetime:
 
 
 def sql_now() -> str:
-    """SQL for the database's time. As a subquery, so that it is evaluated once a statement and not once a row."""
+    """Return SQL for the database's time, as a subquery so that it is evaluated once per statement, not per row."""
     return "(SELECT clock_timestamp())"
 
 
 def sql_after() -> str:
-    """SQL for the database's time in a number of seconds, which is the statement's parameter."""
+    """Return SQL for the database's time plus a number of seconds, which is passed as the statement's parameter."""
     return "clock_timestamp() + make_interval(secs => %s)" if connection.vendor == "postgresql" else "clock_after(%s)"
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-# The provider's name in sentences for operators. Nothing else outside `sms.dmark` and the sandbox names it in code.
+# The provider's name in sentences for operators.
 PROVIDER = "DMark"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DELIVERIES = ("inline", "worker", "tasks")
@@ -84,7 +84,7 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "". The URL is not repeated: it may hold a password."""
+        """The reason why the base URL must not be used, or "". The text omits the URL, which may hold a password."""
         if "#" in self.base_url or "?" in self.base_url:
             return (
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "

@@ -49,7 +49,7 @@ class RateLimited(SmsError):
 
 
 class Trouble(str, Enum):
-    """A reason why DMark accepts no message at all, so that sending pauses."""
+    """The kind of fault that an error shows for all messages, not only for the message that failed."""
 
     NONE = ""
     CREDENTIALS = "credentials"

@@ -28,7 +28,7 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-# An acceptance changes any other status to `sent`. These are further along already.
+# The provider has accepted messages with these statuses.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (
     Status.FAILED,
@@ -67,7 +67,7 @@ class SmsMessage(models.Model):
     expires_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
-    # The first click on its link.
+    # The time of the first click on the message's link.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
     # SMS segments, kept because the text may be erased. 0: queued before segments were counted. The column has a
     # default, so that a process of the former version can still queue during a rollout.

@@ -1,4 +1,4 @@
-"""Owners: the apps that queue messages. An owner is found by the prefix of a message's reference (its dedupe key).
+"""Owners are the apps that queue messages. The prefix of a message's reference (its dedupe key) identifies the owner.
 
 An owner says where the subject of a message is shown, and if a message that was not sent yet is still worth sending. It
 may also give samples of its messages, so that a system check can count their SMS segments.
@@ -35,8 +35,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# Returns the ids of the messages still worth sending. It gets all messages of one prefix in a claim, so that one query
-# is enough.
+# A function that returns the ids of the messages still worth sending. Its argument holds all messages of one prefix in
+# a claim, so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 

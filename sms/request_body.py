@@ -12,7 +12,7 @@ MAX_BODY = 64 * 1024
 
 
 class Refused(Exception):
-    """The body is not read. `status`: the HTTP status of the response that says so."""
+    """The request's body is refused. `status`: the HTTP status with which to answer the request."""
 
     def __init__(self, status: int, error: str) -> None:
         self.status = status

@@ -64,7 +64,7 @@ class Texts(Sequence[SmsMessage]):
 def assert_texted(
     phone: str | int, text: str | re.Pattern[str] | None = None, *, kind: str | None = None
 ) -> SmsMessage:
-    """Assert that such a message was sent or waits for its commit, and return it.
+    """Assert that a matching message was sent or waits for its commit, and return that message.
 
     `text`: the whole text, or a pattern that is found in it.
     """

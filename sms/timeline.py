@@ -11,7 +11,7 @@ from sms.stats import status
 
 
 class Line(NamedTuple):
-    """`tone`: good, bad or plain. `answer`: DMark's reply as received, redacted. `expected`: still ahead."""
+    """A history line. `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: in the future."""
 
     at: datetime
     tone: str
@@ -41,7 +41,7 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Tells if sending stands still for a message. Read once, for any number of messages."""
+    """Tell why a queued message is not being sent. The state is read once and serves any number of messages."""
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())
@@ -106,7 +106,7 @@ def _line(event: SmsEvent) -> Line:
 
 
 def _failure(event: SmsEvent) -> str:
-    """Name the failure. Only a complete reply of DMark itself is a refusal."""
+    """Return a name for the failure of a send request."""
     if event.http_status is None:
         return f"no clear reply from {PROVIDER}"
     if event.http_status < 300:

@@ -4,27 +4,27 @@ from datetime import datetime
 
 from django.utils import timezone
 
-# Counting stops at this number, so that a page costs the same however much there is.
+# Counting stops at this number, so that a large table does not slow a page down.
 MANY = 10_000
 
 
 def counted(number: int) -> str:
-    """`7`, `1,234`; `10,000 or more` if the count stopped there."""
+    """Return a count as `7` or `1,234`, or `10,000 or more` if counting stopped at that number."""
     return f"{number:,} or more" if number >= MANY else f"{number:,}"
 
 
 def texts(number: int) -> str:
-    """`1 text`, `1,234 texts`, `10,000 or more texts`."""
+    """Return a number of messages as `1 text`, `1,234 texts` or `10,000 or more texts`."""
     return f"{counted(number)} text{'' if number == 1 else 's'}"
 
 
 def ugx(amount: float) -> str:
-    """`3,500 UGX`."""
+    """Return an amount of money as `3,500 UGX`."""
     return f"{amount:,.0f} UGX"
 
 
 def moment(at: datetime) -> str:
-    """`28 Nov 2026, 07:15` in the site's time zone. Templates write the same as `|date:"j M Y, H:i"`."""
+    """Return a time as `28 Nov 2026, 07:15` in the site's time zone, like `|date:"j M Y, H:i"` in templates."""
     local = timezone.localtime(at)
     return f"{local.day} {local:%b %Y, %H:%M}"
 
@@ -44,7 +44,7 @@ def span(seconds: float) -> str:
 
 
 def spaced(phone: str) -> str:
-    """`0772 000 001` for `+256772000001`; any other number unchanged."""
+    """Return `+256772000001` as `0772 000 001`, and any number from another country unchanged."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return phone
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"

@@ -45,7 +45,7 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # Of two concurrent polls only one polls for this message.
+        # If two polls run at once, only one of them requests the report of this message.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=timezone.now()):
             continue

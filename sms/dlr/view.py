@@ -25,7 +25,7 @@ _logged_shapes: set[tuple[str, ...]] = set()
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Store a report. 200 if the message exists and the URL is signed by us, with or without a status.
+    """Store a delivery report. Respond 200 if we signed the URL and the message exists, even without a status.
 
     The URL identifies the message. A `msg_id` in the body does not.
     """

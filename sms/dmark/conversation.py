@@ -189,7 +189,7 @@ def _with_token(
 
 
 def _refuse_bad_url(config: Config) -> None:
-    """Raise before the credentials are sent to an address that is not the provider's."""
+    """Raise Misdirected if the base URL is not usable, before credentials are sent to a wrong address."""
     if config.base_url_problem:
         raise Misdirected(config.base_url_problem)
 
@@ -229,7 +229,7 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
 
 
 def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
-    """Seconds until the next immediate retry, or None if there is none."""
+    """Return the seconds until the next immediate retry, or None if the request is not retried at once."""
     if pause is None or error.ambiguous or not isinstance(error, ProviderUnavailable):
         return None
     wait = random.uniform(*pause)  # noqa: S311

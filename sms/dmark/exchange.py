@@ -10,7 +10,7 @@ logger = logging.getLogger("sms.delivery")
 
 
 class Named(Protocol):
-    """The part of a message that a log line shows."""
+    """The fields of a message that a log line shows."""
 
     pk: int
     kind: str

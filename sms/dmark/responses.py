@@ -224,7 +224,7 @@ def report(reply: Reply) -> str:
     return status_word(reply.data)
 
 
-# How much of a report is searched, so that a hostile one costs nothing.
+# Limits on the depth and the items of a delivery report that are searched, so that a hostile report costs little.
 _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 

@@ -7,9 +7,9 @@ from sms.models import SmsInbound
 
 Command = SmsInbound.Command
 
-# A text of at most four words that begins with one of these is a STOP.
+# A text of at most four words that begins with one of these words is a STOP.
 _STOP_FIRST = frozenset("stop stopall unsubscribe optout sitisha lekera lekeraawo lekerawo komya".split())
-# These are read only as the whole text, since ordinary texts begin with them too.
+# These phrases are commands only if they are the whole text, since ordinary texts may begin with them.
 _WHOLE = {
     Command.STOP: frozenset(
         (

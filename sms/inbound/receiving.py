@@ -44,7 +44,7 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # Also for a repeated delivery: a crash may have come between the row and its effect.
+        # Obey a repeated delivery too: after the first one, a crash may have prevented the change of the list.
         _obey(phone)
     if not stored:
         return None

@@ -1,4 +1,4 @@
-"""The result of handing one message to DMark. This module knows no HTTP driver."""
+"""The result of an attempt to send one message to DMark. This module does not depend on an HTTP driver."""
 
 import logging
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Result:
 
     @property
     def ambiguous_requests(self) -> int:
-        """The message's ambiguous requests, those of earlier attempts included."""
+        """The number of ambiguous requests for this message, including those of earlier attempts."""
         return self.message.ambiguous_requests + sum(exchange.ambiguous for exchange in self.exchanges)
 
     @property
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the phone surely did not get the message, so that its rate-limit key can be deleted."""
+        """True if the phone surely did not get the message, so that the phone's rate-limit key can be deleted."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 

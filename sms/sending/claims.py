@@ -30,7 +30,7 @@ class ClaimedMessage(Protocol):
 
 @dataclass(slots=True)
 class ClaimedRow:
-    """A claimed message without a model instance, which would cost more than the database's part of a claim."""
+    """A claimed message as a plain object: creating model instances would cost more than the claim's SQL."""
 
     pk: int
     phone: str
@@ -58,7 +58,7 @@ def claim(
     probe: bool = False,
     due_only: bool = True,
 ) -> list[ClaimedRow]:
-    """Set up to `limit` due messages to `sending` for `claimer` and return them, the first to expire first.
+    """Claim up to `limit` due messages for `claimer`: set them to `sending`, and return them in order of expiry.
 
     One statement, so there is one round trip and one commit between a message and DMark.
     `message_id`: claim this message only. It is due if it was never tried, even if the clock was set back since then.
@@ -110,7 +110,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def free_leases_over_before(limit: datetime) -> int:
-    """Put back messages whose lease was over at `limit` and has not been renewed since. Return their number.
+    """Queue messages again whose lease ended before `limit` and was not renewed since. Return their number.
 
     Nothing is freed if the database's clock reads less than `limit`: it was set back, and a lease renewed since then
     looks older than it is. A freed message counts one more ambiguous request, because its sender may have sent it.
@@ -127,6 +127,6 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue what `claimer` claimed without learning of it, because the answer to the claim was lost."""
+    """Queue again messages of `claimer` other than `known`: their claim's answer from the database was lost."""
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

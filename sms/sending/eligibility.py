@@ -1,4 +1,4 @@
-"""Decide if a message may be sent now: its expiry, its owner's opinion, its ambiguous requests, the rate limit."""
+"""Decide if a message may be sent now: expiry, ambiguous requests, the app that queued it (its owner), rate limit."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ logger = logging.getLogger("sms.delivery")
 
 
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
-    """Return a result for each message that may not be sent now, by id. The others hold their rate-limit key.
+    """Return, by message id, a result for each message that must not be sent now. The others now hold their rate-limit
+    key, which blocks further messages to the same phone and kind.
 
     `by_table`: if the cache is down, the table shows which phones got a message within the window.
     The number of queries and cache calls does not depend on the number of messages.

@@ -15,7 +15,7 @@ from sms.sending.retries import MAX_AMBIGUOUS
 
 
 def attempt(message: ClaimedMessage) -> Result:
-    """Send a message that this process has claimed. The result is final; the caller may `settle` it."""
+    """Send a message that this process has claimed, and return the result. `settle` can turn it into a retry."""
     config = conf.current()
     if not_now := eligibility.refused([message], config).get(message.pk):
         if not_now.frees_rate_limit:
@@ -49,12 +49,14 @@ def _run(
         return blocking.run(send_conversation(message, config, on_exchange, budget), config, on_exchange)
     except SmsError as error:
         return error
-    # Whatever it is, the message needs an end that an operator can see.
+    # After any error the message needs a final status that an operator can see.
     except Exception as error:  # noqa: BLE001
         return error
 
 
 def _still_ours(message: ClaimedMessage) -> bool:
-    """Count the first request in the row, in case this process dies now. False if DMark has reported meanwhile."""
+    """Store the first ambiguous request in the row, in case this process dies now. Return False if this process no
+    longer holds the claim, for example because a delivery report has arrived.
+    """
     rows = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
     return bool(retry_once(lambda: rows.update(ambiguous_requests=message.ambiguous_requests + 1)))

@@ -1,4 +1,4 @@
-"""One message a phone (and kind) within SMS_RATE_LIMIT_SECONDS: its key in the cache is taken before it is sent."""
+"""Rate limit: one message per phone and kind within SMS_RATE_LIMIT_SECONDS, enforced by keys in the cache."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,9 +18,9 @@ def key(phone: str, kind: str) -> str:
 
 
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
-    """Return for each message 0 if it may be sent, otherwise the seconds until it may.
+    """Return, for each message, 0 if it may be sent now, or else the seconds until it may be sent.
 
-    A message that holds its key already may pass again, and its key then lasts for a whole window again.
+    A message that already holds its rate-limit key may be sent, and its key is renewed for a whole window.
     Messages refused for the same phone and kind get times one window apart, so that they are not all due at once.
     `by_table`: if the cache is down, the table shows which phones got a message within the window.
     The number of cache calls does not depend on the number of messages.
@@ -53,7 +53,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """True if the rate limit has put this message back before, so that it is in the log and the history already."""
+    """Return True if the rate limit has put this message back before, so that log and history already say so."""
     return message.error.startswith("Rate limit")
 
 
@@ -71,7 +71,7 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Seconds that each message has to wait for one of its phone and kind that was sent within the window."""
+    """Return, by id, the seconds to wait for each message whose phone got a message of the same kind in the window."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(
@@ -87,7 +87,7 @@ def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int,
         if place in last:
             held[message.pk] = max(1.0, window - (now - last[place]).total_seconds())
         else:
-            # The next one in this batch waits for this one.
+            # The next message of this batch to the same phone and kind waits for this message.
             last[place] = now
     return held
 
@@ -106,7 +106,7 @@ def _key(message: ClaimedMessage) -> str:
 
 
 def _value(message_id: int, window: int) -> str:
-    # The holder and the end of the key, since not every cache can tell a key's remaining time.
+    # Store the holder and the time at which the key ends, since not every cache can tell a key's remaining time.
     return f"{message_id}@{clock.time() + window:.1f}"
 
 

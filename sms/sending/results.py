@@ -55,7 +55,7 @@ Adapt: TypeAlias = Callable[[datetime], Any]
 
 
 class PendingSignal(NamedTuple):
-    """A signal to send for each of these messages."""
+    """A signal, and the ids of the messages for which it is to be sent."""
 
     signal: Signal
     ids: list[int]
@@ -81,7 +81,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> list[PendingSignal]:
-    """Store all results or none. Returns the signals that have receivers."""
+    """Store all results or none. Return the signals to send, leaving out signals that have no receivers."""
     adapt = connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
@@ -133,12 +133,12 @@ def _insert(rows: str) -> str:
 
 
 def _records(columns: dict[str, str]) -> str:
-    """PostgreSQL's expression for a JSON parameter as rows."""
+    """Return the PostgreSQL expression that turns a JSON parameter into rows."""
     return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
 
 
 def _values(columns: dict[str, str]) -> str:
-    """SQLite's expression for a JSON parameter as rows."""
+    """Return the SQLite expression that turns a JSON parameter into rows."""
     read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
     return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
 
@@ -186,7 +186,7 @@ def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
         if exchange.step != "token" or exchange.error
     ]
     limited = isinstance(result.reason, RateLimited)
-    # A message that waits for its phone long is put back often; its history says so once.
+    # The rate limit may put a message back many times. The history shows only the first time.
     if result.reason and not events and not (limited and rate_limit.was_limited(result.message)):
         step = "throttle" if limited else ""
         nothing = {"attempt": 0, "http_status": None, "provider_id": "", "answer": "", "ms": 0, "trouble": ""}
@@ -195,6 +195,6 @@ def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue messages again that were refused because the account was; due in `seconds`, so that others probe first."""
+    """Queue messages again, since DMark refused the account and not these messages. They are due in `seconds`."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""Decide if a failed attempt is retried, and when. For senders whose messages are looked at again later."""
+"""Decide if and when a failed attempt is retried, for senders that look at queued messages again later."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Values without a database: phone numbers, segments, redaction. The names below are for other apps."""
+"""Phone numbers, SMS segments and redaction, without a database. Other apps may import the names in `__all__`."""
 
 from sms.text.phone import to_e164, to_local
 from sms.text.redaction import mask_phone, redact

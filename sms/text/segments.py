@@ -11,7 +11,7 @@ _GSM_ESCAPED = frozenset("\f^{}\\[~]|€")
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """`encoding` is `GSM-7` or `UCS-2`; `length` in its units; `count` in SMS."""
+    """The size of a text. `encoding`: `GSM-7` or `UCS-2`. `length`: in that encoding's units. `count`: SMS."""
 
     encoding: str
     length: int

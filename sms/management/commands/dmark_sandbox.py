@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def _links() -> Links:
-    """Links to the site of this project, and the address at which it takes inbound SMS."""
+    """Return this project's site URL, and the URL at which the site receives inbound SMS."""
     site, secret = str(getattr(settings, "SITE_URL", "")).rstrip("/"), conf.current().inbound_secret
     try:
         inbound = f"{site}{reverse('sms:inbound', args=[secret])}" if site and secret else ""

@@ -14,7 +14,7 @@ from sms.errors import (
 )
 from sms.outbox import send_sms
 
-# The part that needs fixing, by error class. The first class that matches counts.
+# Error classes, each with a name for the part that needs fixing. The first class that matches is used.
 _CAUSES: tuple[tuple[type[SmsError], str], ...] = (
     (InvalidPhone, "bad number"),
     (SmsDisabled, "disabled"),

@@ -17,7 +17,7 @@ from sms.models import SmsMessage
 
 class Command(BaseCommand):
     help = "Send the due messages of the outbox. Any number of workers may share one PostgreSQL table."
-    # A message must not wait for a setting of something else.
+    # A system check of an unrelated setting must not stop messages from being sent.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

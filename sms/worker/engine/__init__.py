@@ -1,4 +1,4 @@
-"""Many conversations with DMark at once, over libcurl in one thread. `Engine` and `Job` are the door to it.
+"""Run many conversations with DMark at once, over libcurl in one thread. `Engine` and `Job` are the public interface.
 
 The engine uses neither the database nor the cache. Only this package knows libcurl.
 """

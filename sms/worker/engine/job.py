@@ -7,7 +7,7 @@ from sms.dmark.conversation import Conversation, OnExchange
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import ClaimedMessage
 
-# The steps of a job, as people read them.
+# The steps of a job, in words for operators.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
 UNANSWERED = "send: no answer yet"
 
@@ -17,7 +17,7 @@ class LeaseExpired(Exception):
 
 
 class Job:
-    """A message and its conversation. `until` (monotonic): if it has not begun by then, it is returned not begun.
+    """A message and its conversation with DMark. A job that has not begun by `until` (monotonic) is returned unsent.
 
     `lease_lost`: another sender has the message, or a report has come. `ending`: what the conversation returned, or the
     exception that ended it.

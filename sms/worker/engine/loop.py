@@ -1,4 +1,4 @@
-"""The engine's thread: it drives many conversations with libcurl's multi interface.
+"""The engine's thread, which drives many conversations with libcurl's multi interface.
 
     submit → inbox → begun: requests, pauses, tokens → ended → take
 
@@ -98,7 +98,7 @@ class Engine:
         self._waker.wake()
 
     def take(self, most: int) -> list[Job]:
-        """Return jobs that have ended, and jobs that were too late to begin."""
+        """Remove and return up to `most` jobs that have ended or that were too late to begin."""
         self._owner_told = False
         taken: list[Job] = []
         while self._ended and len(taken) < most:
@@ -106,7 +106,7 @@ class Engine:
         return taken
 
     def take_back(self) -> list[Job]:
-        """Return all jobs that have not begun."""
+        """Remove and return all jobs that have not begun."""
         taken: list[Job] = []
         try:
             while True:
@@ -122,7 +122,7 @@ class Engine:
             self._waker.wake()
 
     def waiting(self) -> int:
-        """Return the number of jobs to take."""
+        """Return the number of jobs that `take` can return now."""
         return len(self._ended)
 
     def drain(self) -> None:
@@ -131,7 +131,7 @@ class Engine:
         self._waker.wake()
 
     def quit(self, seconds: float) -> bool:
-        """End the thread, which cuts off what is in flight. Return False if it does not end in time."""
+        """End the thread and cut off requests in flight. Return False if the thread takes longer than `seconds`."""
         self._quit = True
         self._waker.wake()
         if self._thread is None:
@@ -177,7 +177,7 @@ class Engine:
         self._tokens.take_answers()
         self._end_pauses(now)
         self._begin()
-        # New requests are written now and not after the next sleep. They may have failed already.
+        # Write new requests now, not after the next sleep, and collect those that failed at once.
         self._run_timer()
         self._collect()
         self._tell_owner()
@@ -224,7 +224,8 @@ class Engine:
         if request.step == "send" and not self._holds_lease(job):
             return self._end(job, LeaseExpired())
         transfer = self._free.pop() if self._free else self._new_transfer()
-        # Kept connections may have been closed by the other side: a message that met one does not meet the next.
+        # DMark may have closed a kept connection. A message that had an ambiguous request gets a fresh connection, so
+        # that its retry cannot fail in this way too.
         fresh = job.message.ambiguous_requests > 0 or clock.monotonic() < self._no_reuse_until
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -241,7 +242,7 @@ class Engine:
         return transfer
 
     def _may_write(self, transfer: Transfer) -> bool:
-        """Called when the connection stands and the body is about to be written. False aborts the request."""
+        """Decide if the body may be written, once libcurl has connected. Return False to abort the request."""
         job, now = self._running[transfer], clock.monotonic()
         if transfer.step == "send" and not self._holds_lease(job):
             return False
@@ -268,7 +269,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._note_loss()
         except Exception:
-            # Without an end the message would stay in flight forever. DMark may have it.
+            # End the request as ambiguous: DMark may have the message, which would otherwise stay in flight forever.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)

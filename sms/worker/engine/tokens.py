@@ -1,4 +1,4 @@
-"""The access token in the engine: used for a second without asking, then asked for once for all jobs that wait."""
+"""The engine's access token: reused for one second, then requested once on behalf of all jobs that wait for it."""
 
 import copy
 from collections import deque
@@ -11,12 +11,12 @@ from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError
 from sms.worker.engine.job import Job
 
-# For this time the token is used without asking. It is asked for again after half of it.
+# The engine uses a token for this time without requesting it again. A refresh begins after half of this time.
 _TOKEN_SECONDS = 1.0
 
 
 class TokenAnswer(NamedTuple):
-    """The answer to a question for a token that is not `rejected`, and the requests to DMark that it took."""
+    """The answer to a request for a token other than `rejected`, with the HTTP exchanges made to get the token."""
 
     rejected: str
     token: str | ProviderError
@@ -24,7 +24,7 @@ class TokenAnswer(NamedTuple):
 
 
 class TokenQueue:
-    """Jobs that wait for a token. `ask` is called with the refused token, or "".
+    """The jobs that wait for a token. `ask` requests a token; its argument is the token that DMark refused, or "".
 
     `resume` is called with a job and its token, or with the error.
     """
@@ -65,7 +65,7 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # One exception raised in many conversations would collect the tracebacks of all.
+                    # A copy for each job: one exception raised in many conversations would collect all tracebacks.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))

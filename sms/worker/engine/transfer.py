@@ -1,4 +1,4 @@
-"""One POST over libcurl: its options, and how its end is read.
+"""One POST over libcurl: set its options, and read its result.
 
 By default libcurl resends a POST by itself if a kept connection dies unanswered, and reports success. It cannot if the
 body comes from a function and cannot be rewound. Then the transfer fails once, and the conversation decides.
@@ -24,7 +24,7 @@ from sms.worker.engine import transport
 # is ambiguous.
 _MAX_IDLE = 4
 _HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
-# An answer over the longest body is still an answer, although not one of DMark's.
+# A response longer than MAX_BODY counts as complete, although DMark sends no such response.
 _ANSWERED = (0, pycurl.E_FILESIZE_EXCEEDED)
 _CAUSES = {
     0: "the answer was cut short",
@@ -43,7 +43,7 @@ _CAUSES = {
 
 
 class Transfer:
-    """One of libcurl's handles, used for one request after another. It belongs to the thread that made it.
+    """A libcurl easy handle, reused for successive requests. Only the thread that created the handle may use it.
 
     `may_write` is called when the connection stands and the body is about to be written. If it returns False the
     transfer ends with E_ABORTED_BY_CALLBACK, and no body is written.
@@ -73,7 +73,7 @@ class Transfer:
         curl.setopt(pycurl.READFUNCTION, self._read)
 
     def prepare(self, request: Request, *, fresh_connection: bool) -> None:
-        """Set the options for this request. It begins when the handle is added to the multi handle."""
+        """Set the options for this request. The request begins when the handle is added to the multi handle."""
         curl = self.curl
         self.step = request.step
         curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))
@@ -95,14 +95,14 @@ class Transfer:
         return responses.read(status, self._answer.getvalue(), float(retry_after) if retry_after else None, self._ms())
 
     def no_response(self, code: int) -> NoResponse:
-        """Return the reason why there is no complete answer. REQUEST_SIZE tells if DMark may have the request."""
+        """Return the reason why no complete response came. REQUEST_SIZE shows if any of the request was written."""
         written = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         timed_out = code == pycurl.E_OPERATION_TIMEDOUT
         cause = _CAUSES.get(code, f"libcurl's error {code}")
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=self._ms())
 
     def lost_kept_connection(self, code: int) -> bool:
-        """True if the request failed on a reused connection for another reason than a timeout."""
+        """Return True if the request used a kept connection, and failed for another reason than a timeout."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
 
     def _ms(self) -> int:
