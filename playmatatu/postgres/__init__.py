@@ -3,7 +3,7 @@
 Workers and commands have no such limits: a migration or a clean-up may take its time.
 """
 
-# Whether this process limits its waits for the database. `limit_waits` sets it in the processes of the site.
+# `limit_waits` sets this to True in the processes of the site: their waits for the database are limited.
 limited = False
 
 
