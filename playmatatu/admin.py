@@ -1,4 +1,4 @@
-"""The admin site: names, limited logins, strict filters, and addresses that cannot be read."""
+"""The admin site: its name, limits on failed logins, strict list filters, and refusal of malformed requests."""
 
 import functools
 from collections.abc import Callable
@@ -42,7 +42,10 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class Accounts:
-    """Operators' accounts are deactivated and never deleted, because their log entries would be deleted with them."""
+    """Admin mixin for user accounts, which can be deactivated but not deleted.
+
+    Deleting an account would also delete the log entries of the user's actions.
+    """
 
     actions = ("deactivate",)
 
@@ -51,7 +54,7 @@ class Accounts:
 
     @admin.action(description="Deactivate: the user can no longer log in", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Deactivate the selected accounts, except the user's own."""
+        """Deactivate the selected accounts, except the account of the user who runs the action."""
         for user in queryset.exclude(pk=request.user.pk).filter(is_active=True):
             user.is_active = False
             user.save(update_fields=["is_active"])
@@ -64,7 +67,7 @@ class Site(admin.AdminSite):
     login_form = LoginForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        # Imported here, because its models need every app loaded.
+        # Imported here, because the views import models, which need every app to be loaded.
         from playmatatu.operator.views import add_note, find
 
         own = [
@@ -74,7 +77,10 @@ class Site(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register the admin with strict filters, whatever class it comes with; accounts cannot be deleted."""
+        """Register models, and add StrictLookups (strict list filters) to every admin class.
+
+        The admin class of the user model also gets `Accounts`, so that accounts cannot be deleted.
+        """
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:
             given = admin_class or admin.ModelAdmin
@@ -112,12 +118,12 @@ class Site(admin.AdminSite):
         return answer
 
 
-# The keys of every table here are positive 64-bit integers.
+# The primary keys of every table in the admin are positive 64-bit integers.
 _LARGEST_KEY = 2**63 - 1
 
 
 def _readable(request: HttpRequest) -> bool:
-    """Return False for values that our pages never send and that make Django's lists fail."""
+    """Return False if a selected id or a year in a filter is invalid. Django's list views would fail on them."""
     keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
     years = [year for name, values in request.GET.lists() if name.endswith("__year") for year in values]
     return all(_is_number(key, _LARGEST_KEY) for key in keys) and all(_is_number(year, 9999) for year in years)

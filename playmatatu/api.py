@@ -1,4 +1,4 @@
-"""The JSON API: its routers, its reader of request bodies, and its error responses."""
+"""The JSON API: its routers, its parser for request bodies, and its error responses."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from playmatatu.health import router as health_router
 from sms.database import close_if_unavailable
 
 logger = logging.getLogger("playmatatu.api")
-# Value of Retry-After if the database is unavailable.
+# Seconds. The value of the Retry-After header if the database is unavailable.
 RETRY_SECONDS = 5
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -38,13 +38,14 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# Characters that no text of ours may hold. Fields that we ignore may hold line breaks and tabs.
+# Control characters and lone surrogates. URLs must not contain any of them. JSON bodies may contain tabs and line
+# breaks, because fields that we ignore may hold them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_IN_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every string in a JSON value, keys included, at any depth."""
+    """Yield every string in a JSON value at any depth, including the keys of objects."""
     values = [value]
     while values:
         value = values.pop()
@@ -57,11 +58,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """Accepts a JSON object. Raises Refused (400) with one sentence for anything else."""
+    """Parser for request bodies. Raises Refused (400) with one sentence unless the body is a JSON object."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
-            # Python reads NaN and Infinity, which JSON does not have.
+            # By default Python accepts NaN and Infinity, which are not valid JSON.
             body = json.loads(request.body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise Refused(400, "The body is not valid JSON.") from None
@@ -86,7 +87,10 @@ api = NinjaAPI(
 
 
 def checked(run: Handler) -> Handler:
-    """Wrap each operation, so after 404 and 405: refuse requests before their body is read."""
+    """Wrap each operation to refuse invalid requests before the body is read.
+
+    The checks run after routing, so 404 and 405 take precedence.
+    """
 
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -106,7 +110,7 @@ def checked(run: Handler) -> Handler:
 
 
 def has_unknown_length(request: HttpRequest) -> bool:
-    """Return True for a body in chunks that the server has not read: Django would take it for an empty one."""
+    """Return True for a chunked body without a known length. Django would treat the body as empty."""
     return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
 
 
@@ -132,7 +136,7 @@ def refused(request: HttpRequest, exc: Refused) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
-    # Ninja wraps the parser's error in one of its own.
+    # Ninja wraps an exception of the parser in its own HttpError.
     if isinstance(exc.__cause__, Refused):
         return refused(request, exc.__cause__)
     return error(exc.status_code, str(exc))
@@ -140,7 +144,7 @@ def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
 
 @api.exception_handler(AnyDatabaseError)
 def database_error(request: HttpRequest, exc: AnyDatabaseError) -> HttpResponse:
-    """Answer 503 if the database is unavailable. Any other database error is a defect: Django answers 500."""
+    """Respond 503 if the database is unavailable. Any other database error is a defect, so Django responds 500."""
     if not close_if_unavailable(exc):
         raise exc
     return unavailable(request, exc)
@@ -154,7 +158,7 @@ def unavailable(request: HttpRequest, exc: BaseException) -> HttpResponse:
 
 
 def log_unavailable(request: HttpRequest, exc: BaseException) -> None:
-    """Log one line without a traceback: during an outage every request logs it."""
+    """Log one line without a traceback, because every request logs this line during an outage."""
     reason = next(iter(str(exc).splitlines()), "")
     logger.error(
         "playmatatu.no_database: %s %s was answered 503 (%s: %s)",
@@ -189,12 +193,15 @@ def _sentence(name: str, item: dict[str, Any]) -> str:
 
 @csrf_exempt
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Answer any other path under /api/."""
+    """Respond 404 to any unknown path under /api/."""
     return error(404, "There is nothing at this address.")
 
 
 class ApiMiddleware:
-    """For /api/: answer every error as JSON, and let no cache store a response, because most hold a credential."""
+    """Middleware for /api/: turn every error response into JSON, and forbid caches to store any response.
+
+    Most responses contain a credential, such as a player's token.
+    """
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -216,7 +223,10 @@ class ApiMiddleware:
 
 
 def _drain(request: HttpRequest) -> None:
-    """Read the rest of a refused body. Otherwise the server closes the connection and the next request fails."""
+    """Read the rest of a refused request's body, at most _DRAIN_BYTES.
+
+    Otherwise the server would close the connection, and the next request on that connection would fail.
+    """
     left = _DRAIN_BYTES
     try:
         while left > 0 and (chunk := request.read(65536)):

@@ -1,4 +1,4 @@
-"""System checks for what every app needs: addresses, database timeouts, connections to Redis and PostgreSQL."""
+"""System checks of settings that every app needs: URLs, database timeouts, connections to Redis and PostgreSQL."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _postgres() -> Iterator[CheckMessage]:
 
 
 def _is_here(host: str) -> bool:
-    """Return True for this machine, or a socket on it."""
+    """Return True if `host` is this machine or the path of a Unix socket."""
     if host in ("", "localhost") or host.startswith("/"):
         return True
     try:

@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Stop(Exception):
-    """Ends the program with a message. `code`: the exit code."""
+    """Raised to end the program with a message. `code`: the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         self.code = code
@@ -75,14 +75,20 @@ def set_up() -> None:
 
 
 def manage(arguments: list[str]) -> NoReturn:
-    """Run a command of manage.py with the settings of the running site, or with those of the next `make run`."""
+    """Run a command of manage.py with the settings of the running site.
+
+    If no site runs, use the settings that `make run` would use.
+    """
     if not devsettings.recall():
         devsettings.prepare(port("PORT", 8000), port("SANDBOX_PORT", 8025))
     os.execv(sys.executable, [sys.executable, str(ROOT / "manage.py"), *arguments])  # noqa: S606
 
 
 def admin_login() -> str:
-    """Return the admin user's name and password. Both are created at the first start and kept."""
+    """Return a line with the admin user's name and password.
+
+    The user and the password are created at the first start. The password is kept in a file.
+    """
     from django.contrib.auth.models import User
 
     kept = devsettings.VAR / "admin-password"
@@ -101,21 +107,22 @@ def admin_login() -> str:
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    """Start a command of manage.py. Its banner is hidden; its log and its errors go to our stderr."""
+    """Start a command of manage.py. Its standard output is hidden; its log and errors go to our stderr."""
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_die_with_us)
 
 
 def _die_with_us() -> None:
-    """End this child when the parent ends, even by `kill -9` (Linux)."""
+    """Ask Linux to stop this child process when its parent ends, even if `kill -9` ends the parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_signals() -> list[int]:
-    """Install the signal handlers. Return the list to which they append each received signal."""
+    """Install the signal handlers. Return the list to which the handlers append each received signal."""
     received: list[int] = []
-    # SIGINT is installed explicitly: a shell that starts us with `&` has it ignored, and Python keeps that.
+    # SIGINT needs an explicit handler: a shell that starts a program with `&` lets SIGINT be ignored, and Python does
+    # not change that.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: received.append(number))
     return received

@@ -1,6 +1,6 @@
-"""The settings of `make run`, which `make manage` reads while the site runs.
+"""The settings of `make run`. `make manage` uses the same settings while the site runs.
 
-They take precedence over `.env`, and the environment takes precedence over them.
+These settings take precedence over `.env`. Environment variables take precedence over these settings.
 """
 
 import fcntl
@@ -14,14 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# Locked while a site runs. Readable only by its user.
+# Holds the settings of the running site, which keeps the file locked. Readable only by the file's owner.
 RUNNING = VAR / "running.json"
 
 
 def prepare(site: int, sandbox: int) -> dict[str, str]:
     """Set the environment variables that are not set yet, for a site and its sandbox on these ports.
 
-    Return every setting that the environment has now. Settings from `.env` are not among them.
+    Return every setting that is now in the environment. Settings from `.env` are not included.
     """
     url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {
@@ -29,7 +29,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "ALLOWED_HOSTS": "",
-        # The output of `make run` is its own lines, as README.md shows them, and warnings.
+        # `make run` prints only its own lines, as shown in README.md, and warnings.
         "LOG_LEVEL": "warning",
         "DATABASE_URL": "",
         "REDIS_URL": "",
@@ -44,7 +44,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "GAME_SERVER_SECRET": secrets.token_urlsafe(24),
         "PRIZE_AUTO_PAYOUT": "true",
         "GAME_URL": sandbox_url + "/table/{token}?pt={pt}",
-        # The sandbox's phones show payment prompts, unless the environment says that every stake counts as paid.
+        # The sandbox's phones show payment prompts. If the environment sets this to true, every stake counts as paid.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,
         "DMARK_PAY_TOKEN_URL": "/o/token/",
@@ -59,7 +59,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """Make `recall` return these settings inside the block. The settings of a second site are not remembered."""
+    """Store these settings for `recall` inside the block. If another site already runs, store nothing."""
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:
@@ -77,7 +77,7 @@ def remembered(settings: dict[str, str]) -> Iterator[None]:
 
 
 def recall() -> bool:
-    """Put the running site's settings into the environment. False: no site runs."""
+    """Put the running site's settings into the environment. Return False if no site runs."""
     try:
         with RUNNING.open() as file:
             try:

@@ -1,4 +1,7 @@
-"""Readers for settings from the environment and `.env`. Each raises ImproperlyConfigured with the setting's name."""
+"""Read settings from the environment and `.env`.
+
+Each function raises ImproperlyConfigured with the name of the setting if the value is invalid.
+"""
 
 import math
 import re
@@ -12,14 +15,15 @@ env = environ.Env()
 
 _TRUE, _FALSE = frozenset({"true", "yes", "y", "on", "ok", "1"}), frozenset({"false", "no", "n", "off", "0"})
 _LINE = re.compile(r"(?:export )?(?P<name>[A-Za-z_][A-Za-z_0-9]*)=(?P<value>.*)")
-# The name on a line that cannot be read. Nothing else of such a line is shown: it may hold a password.
+# The name of the setting on an invalid line. The error shows nothing else of the line, because it may hold a password.
 _NAME = re.compile(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]{2,40})\b")
 
 
 def read_file(path: Path) -> None:
-    """Put the lines of `path` into the environment, unless a variable is set already. Do nothing without a file.
+    """Put the settings in the file `path` into the environment, except variables that are already set.
 
-    django-environ skips a line that it cannot read and prints it with its password. So each line is checked before.
+    Do nothing if the file does not exist. Each line is checked first, because django-environ skips an invalid line and
+    prints the whole line, which may hold a password.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -36,7 +40,7 @@ def read_file(path: Path) -> None:
 
 
 def _problem(line: str) -> str:
-    """Return why this line of a `.env` file cannot be read; "" if it can."""
+    """Return why this line of a `.env` file is invalid, or "" if the line is valid."""
     if not line.strip() or line.startswith("#"):
         return ""
     match = _LINE.fullmatch(line)
@@ -52,9 +56,10 @@ def _problem(line: str) -> str:
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the setting's value. An empty value counts as unset, because `.env.example` lists settings that way.
+    """Return the value of a setting. An empty value counts as unset, because `.env.example` lists settings that way.
 
-    Read without `Env.str`, which takes a leading `$` for another variable's name: a password may begin with one.
+    `Env.str` is not used, because it treats a value with a leading `$` as the name of another variable. A password may
+    begin with `$`.
     """
     return str(env.ENVIRON.get(name, "")).strip() or default
 
@@ -105,7 +110,7 @@ def lists(name: str, default: str) -> dict[str, list[str]]:
 
 
 def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
-    """Return a URL that may hold a password. The error names the setting and never shows the URL."""
+    """Return a URL setting. The error message never shows the URL, because the URL may hold a password."""
     value = text(name, default)
     if not value:
         return ""
@@ -123,11 +128,11 @@ def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
 
 
 def _is_readable(value: str, rest: str) -> bool:
-    """Return False if a character of the password ends the part of the URL that holds it."""
+    """Return False if the password contains an unencoded character that breaks the URL, such as `#` or `/`."""
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)
-        # With several hosts the ports are checked by the driver.
+        # If the URL lists several hosts, the database driver checks the ports.
         _ = None if "," in parts.netloc else parts.port
     except ValueError:
         return False

@@ -5,26 +5,27 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
-# No inline script and no other host. The scripts of Django's admin set inline styles.
+# The default policy allows no inline scripts or styles and no other host. The admin's scripts set inline styles.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 ADMIN_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 DOCS_POLICY = ADMIN_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
-# The game's script shares and copies a code. Nothing needs other features of a phone.
+# Browser features that no page needs.
 PERMISSIONS = (
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), "
     "midi=(), payment=(), usb=()"
 )
-# Query parameters with which anyone can act as the player.
+# Query parameters that are credentials: anyone who has one can act as the player.
 _CREDENTIALS = ("pt", "queue_token")
 
 
 class Https:
-    """Middleware before Django's: remove players' credentials, which came unencrypted, from its redirect to https.
+    """Middleware: remove players' credentials from the redirect to https by Django's SecurityMiddleware.
 
-    The link then shows the match without names. The link in the SMS is an https link and keeps working.
+    The credentials arrived unencrypted, so they must not be used. The redirect then leads to the match without names.
+    The link in the SMS uses https and keeps its credential.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -42,7 +43,10 @@ class Https:
 
 
 class PageHeaders:
-    """Middleware: add a Content-Security-Policy to every response without one, and let no cache store an error."""
+    """Middleware: add Content-Security-Policy and Permissions-Policy headers, and forbid caches to store errors.
+
+    Headers that a view has already set are kept.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

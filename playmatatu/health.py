@@ -1,4 +1,4 @@
-"""`GET /api/v1/health`: the state of each part. `down` only without a database."""
+"""`GET /api/v1/health`: report the state of each part. The whole service is `down` only if the database is down."""
 
 import logging
 import threading
@@ -22,11 +22,11 @@ from sms.models import SmsPause
 from sms.stats import status
 
 logger = logging.getLogger("playmatatu.health")
-# The response is given after this time, whatever hangs. Seconds.
+# Seconds. The response is sent after this time, even if a part does not respond.
 PROBE_SECONDS = 1.5
-# The provider's state if it does not take messages.
+# The reported state of the SMS provider for each kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
-# States of a part that is well. `unheard`: no request was made yet.
+# States of a healthy part. `unheard`: no request was made to the provider yet.
 _WELL = ("ok", "inline", "unheard")
 router = Router(tags=["operation"])
 
@@ -35,7 +35,7 @@ router = Router(tags=["operation"])
 def health(request: HttpRequest) -> HttpResponse:
     """`outbox`, `overdue`: `late` if work was due a minute ago. `worker`: `none` if one is needed and none runs."""
     end = time.monotonic() + PROBE_SECONDS
-    # Both probes run in threads of their own: one that hangs must not delay the response.
+    # Each probe runs in its own thread, so that a probe that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}
     parts: dict[str, Any] = {}
     for name, result in results.items():
@@ -52,7 +52,7 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 class Probe:
-    """A look at one part, in a thread of its own. Concurrent requests share the result of one running look."""
+    """A check of one part, run in its own thread. Concurrent requests share the result of a check that is running."""
 
     def __init__(self, name: str, look: Callable[[], dict[str, Any]]) -> None:
         self._look, self._lock = look, threading.Lock()
@@ -76,10 +76,10 @@ def _database() -> dict[str, Any]:
         except (DatabaseError, InterfaceError):
             logger.exception("playmatatu.health: the outbox cannot be read")
             parts = {"database": database, "sms": "unknown"}
-        # Kept for the next request as long as CONN_MAX_AGE allows.
+        # The connection is kept for the next check as long as CONN_MAX_AGE allows.
         connection.close_if_unusable_or_obsolete()
         return parts
-    # The response must be given whatever the driver raises.
+    # Whatever exception the driver raises, the health check must respond.
     except Exception as error:  # noqa: BLE001
         logger.error("playmatatu.health: the database does not answer (%s: %s)", type(error).__name__, error)
         connection.close()
@@ -87,9 +87,10 @@ def _database() -> dict[str, Any]:
 
 
 def _is_read_only() -> bool:
-    """Ask the database anything; on PostgreSQL, whether it takes no writes, as a standby and a full disk do.
+    """Query the database. Return True if PostgreSQL reports that transactions are read-only, as on a standby.
 
-    This connection is the health check's own. It waits less than PROBE_SECONDS for a table that a migration has locked.
+    The query also sets a lock timeout below PROBE_SECONDS, for tables that a migration has locked. This affects only
+    the health check, which has its own connection.
     """
     question = "SELECT 'off'"
     if connection.vendor == "postgresql":
@@ -100,7 +101,10 @@ def _is_read_only() -> bool:
 
 
 def _game() -> dict[str, Any]:
-    """`none`: we collect, the site leaves that to a worker, and none runs."""
+    """Return the state of the game worker.
+
+    `none`: a game worker is needed, because the site collects payments and does not work inline, but none runs.
+    """
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"
     return {"game_worker": {"status": "ok" if alive else "none" if needed else "inline", "alive": alive}}

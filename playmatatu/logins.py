@@ -1,7 +1,7 @@
-"""Failed logins to the admin, limited by name and address. The database counts them, for all processes together.
+"""Limit failed logins to the admin by user name and client address. The database counts them for all processes.
 
-There are three limits, because a single one would either let a whole network guess one password or let any stranger
-lock an operator out.
+There are three limits: by name and address, by address, and by name. A single limit would either let many addresses
+guess one password, or let any stranger lock an operator out.
 """
 
 import logging
@@ -21,7 +21,10 @@ PER_NAME = 50
 
 
 def begin(name: str, address: str) -> FailedLogin | None:
-    """Count a login as failed before it is checked, so that concurrent ones are counted too. None: over a limit."""
+    """Record a login as failed before the password is checked. Return the record, or None if a limit is exceeded.
+
+    Recording first makes sure that concurrent attempts are counted.
+    """
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()
     FailedLogin.objects.filter(at__lte=now - timedelta(seconds=WINDOW_SECONDS)).delete()
@@ -32,7 +35,7 @@ def begin(name: str, address: str) -> FailedLogin | None:
         or of_address.count() > PER_ADDRESS
         or of_name.count() > PER_NAME
     ):
-        # A refused login does not count: otherwise continued guessing would lock the operator out permanently.
+        # A refused login does not count. Otherwise continued guessing would lock the operator out permanently.
         login.delete()
         logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
         return None
@@ -40,5 +43,5 @@ def begin(name: str, address: str) -> FailedLogin | None:
 
 
 def succeeded(login: FailedLogin) -> None:
-    """Forget the failed logins of this name from this address."""
+    """Delete the failed logins with the name and address of this successful login."""
     FailedLogin.objects.filter(name=login.name, address=login.address).delete()

@@ -1,4 +1,4 @@
-"""Formatters for log lines, one for people and one for machines. Both redact everything that a caller passes."""
+"""Log formatters: one for people and one for machines. Both redact credentials and phone numbers in all texts."""
 
 import json
 import logging
@@ -12,12 +12,12 @@ from django.http.request import UnreadablePostError
 
 from sms.text import redact
 
-# The signature of a notification address: anyone who knows it can make us poll.
+# The signed part of a notification URL. Anyone who knows the signature can make us poll the payment.
 _NOTICE = re.compile(r"(/momo/dmarkpay/\d+)\.[\w-]+")
 
 
 def hidden(text: str) -> str:
-    """Return the text without credentials: `sms.text.redact`, and those of this project."""
+    """Return the text redacted by `sms.text.redact`, and without the signatures of notification URLs."""
     return _NOTICE.sub(r"\1.[hidden]", redact(text))
 
 
@@ -25,25 +25,26 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """Return the fields that a caller gave with `extra`."""
+    """Return the fields that were passed to the logging call with `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-# The event at the start of each of our lines. docs/logs.md lists them all.
+# The event name at the start of our log messages. docs/logs.md lists all events.
 _EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
-# Fields that the sentences of `sms` contain already.
+# Extra fields whose values the log messages of `sms` already contain.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
-# Characters that start a new line or move the cursor, as escapes: no caller may forge a log line.
+# Escapes for characters that start a new line or move the cursor, so that no request can forge a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
 
 
-# Errors of the caller. Django logs each with a traceback, so that hostile requests would fill the log.
+# Exceptions that the sender of a request causes. Django logs each with a traceback, so hostile requests would fill the
+# log.
 _OF_THE_CALLER = (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError)
 
 
 class CallersErrors(logging.Filter):
-    """Drop the traceback of an error that the caller has made, so that it takes one line."""
+    """Remove the traceback of an exception in _OF_THE_CALLER, so that its log entry takes one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], _OF_THE_CALLER):
@@ -65,7 +66,7 @@ class ConsoleFormatter(logging.Formatter):
         return " ".join((super().formatMessage(record), *fields)).translate(_BREAKS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        # Its lines are indented, so that text quoted by an exception does not look like a log line.
+        # The traceback is indented, so that text quoted by an exception does not look like a log line.
         return "\n".join(f"    {line.translate(_BREAKS)}" for line in super().formatException(ei).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
@@ -73,7 +74,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
+    """Format each record as one line with a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

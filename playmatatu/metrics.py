@@ -1,6 +1,6 @@
-"""`GET /metrics` in Prometheus' format; off unless METRICS_TOKEN is set.
+"""`GET /metrics` in the format of Prometheus. Disabled unless METRICS_TOKEN is set.
 
-Read from the database at each scrape, so that every process gives the same numbers.
+The numbers are read from the database at each scrape, so every process reports the same numbers.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ from playmatatu import overdue
 from sms import clock, wording
 from sms.stats import counts, networks, status
 
-# Seconds. A message is late after a minute and useless after ten.
+# Histogram buckets in seconds. A message is late after a minute and useless after ten minutes.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -98,7 +98,7 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Yield two histograms of the messages queued within the last hour, for use without `rate`."""
+    """Yield two histograms over the messages queued within the last hour. Queries must not apply `rate` to them."""
     accept = HistogramMetricFamily(
         "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
     )
@@ -126,7 +126,7 @@ def _stamp(at: datetime | None) -> float:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer 404 if METRICS_TOKEN is empty, and 401 without `Authorization: Bearer <METRICS_TOKEN>`."""
+    """Return the metrics. Respond 404 if METRICS_TOKEN is empty, and 401 if the request lacks that token as Bearer."""
     if not settings.METRICS_TOKEN:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):

@@ -1,4 +1,4 @@
-"""Tables of the service itself: failed logins, and operators' notes on players."""
+"""Models that belong to no single app: failed logins, and operators' notes on players."""
 
 from typing import ClassVar
 
@@ -9,7 +9,10 @@ from game.models import Player
 
 
 class FailedLogin(models.Model):
-    """A failed login to the admin, kept while it counts. `name` is a hash, because people type passwords there."""
+    """A failed login to the admin, kept while it counts towards a limit.
+
+    `name` is a hash of the user name, because people sometimes type a password into that field.
+    """
 
     name = models.CharField(max_length=64)
     address = models.CharField(max_length=45, blank=True)

@@ -1,6 +1,6 @@
-"""Count work that should have been done at least a minute ago, read from the rows themselves.
+"""Count work that should have been done at least a minute ago, from the rows that still need the work.
 
-A worker's heartbeat only shows that its process runs. These counts also notice a worker whose thread has ended.
+A worker's heartbeat only shows that its process runs. These counts also reveal a worker that does no work.
 """
 
 from datetime import timedelta
@@ -13,14 +13,14 @@ from payments.models import Payment
 from sms import clock
 
 LATE = timedelta(minutes=1)
-# game_worker announces no refund of an entry that ended longer ago: game/rules/ending.py.
+# `game_worker` announces no refund for an entry that ended longer ago than this (see game/rules/ending.py).
 _ANNOUNCED_FOR = timedelta(days=1)
-# Counting stops there, so that a check costs the same with any number of rows.
+# Counting stops at this number, so that the cost of a check does not depend on the number of rows.
 _MOST = 1000
 
 
 def counts() -> dict[str, int]:
-    """Return the number of overdue rows by kind of work, each at most 1,000. An index answers every query."""
+    """Return the number of overdue rows by kind of work, each at most 1,000."""
     late = clock.now() - LATE
     stakes = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late)
     activations = Entry.objects.filter(

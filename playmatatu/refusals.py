@@ -1,4 +1,4 @@
-"""Refuse requests before any page handles them, and answer 503 if the database is unavailable."""
+"""Refuse invalid requests before any view handles them, and respond 503 if the database is unavailable."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,14 +14,17 @@ from sms.database import close_if_unavailable
 
 
 class Refusals:
-    """Middleware for pages. The API refuses requests itself: the order of its checks is part of its contract."""
+    """Middleware that refuses invalid requests for pages.
+
+    The API refuses requests itself, because the order of its checks is part of its contract.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not _is_api(request):
-            # PostgreSQL stores no NUL.
+            # PostgreSQL cannot store NUL characters.
             if any("\0" in text for text in _given(request)):
                 return page(request, 400, gettext("The address contains a character that is not allowed."))
             if has_unknown_length(request):
@@ -35,7 +38,7 @@ class Refusals:
 
 
 def on_error(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`, for errors outside the views, such as reading the session."""
+    """Respond as Django's `handler500` to errors outside the views, such as an error while reading the session."""
     error = sys.exc_info()[1]
     if error is not None and close_if_unavailable(error):
         return _without_database(request, error)
@@ -63,7 +66,7 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def _given(request: HttpRequest) -> Iterator[str]:
-    """Yield every string of the query and the cookies. A cookie may hold NUL as an escape."""
+    """Yield every string in the query parameters and the cookie values. A cookie can contain NUL as an escape."""
     for name, values in request.GET.lists():
         yield from (name, *values)
     yield from request.COOKIES.values()

@@ -1,6 +1,7 @@
-"""Erase personal data that is no longer needed. The rows stay: money and matches are kept for the accounts.
+"""Erase personal data that is no longer needed.
 
-Each function passes over the table once, in order of the primary key, in short transactions.
+Rows about payments and matches are kept for accounting; only the personal data in them is erased. Large tables are read
+once in order of the primary key, in batches.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,15 @@ from playmatatu.logins import WINDOW_SECONDS
 from playmatatu.models import FailedLogin
 
 _BATCH = 1000
-# Every limit that counts by address looks back a day at most.
+# Limits by client address look back at most a day, so older link requests are not needed.
 _LIMITS_WINDOW = timedelta(days=1)
 
 
 def erase_addresses(before: datetime) -> int:
-    """Erase client addresses: of stakes placed before this time, and of expired counts. Return the number of rows."""
+    """Erase the client addresses of stakes placed before the time `before`. Return the number of affected rows.
+
+    Also delete link requests and failed logins that no longer count towards a limit.
+    """
     erased = 0
     for keys in _batches(Entry.objects.all(), "created_at", before):
         known = Entry.objects.filter(~Q(client_address=None) | ~Q(client_site=None), pk__in=keys)
@@ -34,7 +38,7 @@ def erase_addresses(before: datetime) -> int:
 
 
 def erase_callback_bodies(before: datetime) -> int:
-    """Erase the bodies of callbacks received before this time: they hold phone numbers. Return the number of rows."""
+    """Erase the bodies of callbacks received before `before`, because they hold phone numbers. Return the row count."""
     return sum(
         Callback.objects.filter(pk__in=keys).exclude(body="").update(body="")
         for keys in _batches(Callback.objects.all(), "received_at", before)
@@ -42,12 +46,15 @@ def erase_callback_bodies(before: datetime) -> int:
 
 
 def delete_sessions() -> int:
-    """Delete expired sessions of the admin. Return the number of rows."""
+    """Delete expired login sessions of the admin. Return the number of deleted rows."""
     return Session.objects.filter(expire_date__lt=timezone.now()).delete()[0]
 
 
 def _batches(rows: "QuerySet[Any]", time_field: str, before: datetime) -> Iterator[list[int]]:
-    """Yield the keys of the rows before this time. Keys ascend with time, so the first newer row is the end."""
+    """Yield batches of primary keys of the rows older than `before`.
+
+    Keys ascend with time, so reading stops after the first batch that contains a newer row.
+    """
     last = 0
     while True:
         batch = list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", time_field)[:_BATCH])

@@ -1,4 +1,4 @@
-"""The format of values in Redis."""
+"""The serializer for cache values in Redis."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django_redis.serializers.json import JSONSerializer
 
 
 class Json(JSONSerializer):  # type: ignore[misc]
-    """JSON. Any other value, such as a pickle of a former release, counts as missing."""
+    """Serialize values as JSON. A value that is not JSON, such as a pickle by an earlier release, counts as missing."""
 
     def loads(self, value: bytes) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Settings, read from the environment or `.env`. `.env.example` lists every setting with its default."""
+"""Django settings, read from the environment or `.env`. `.env.example` lists every setting with its default."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=
 SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD", default=False)
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Only the admin has sessions. An operator logs in once a shift.
+# Only the admin uses sessions. An operator logs in once per shift of 8 hours.
 SESSION_COOKIE_AGE = 8 * 3600
 # HSTS for subdomains and HSTS preload affect the whole domain, so the operator decides about both.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -74,7 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# Trailing slashes are exactly as written: a redirected POST loses its body.
+# No redirect appends a slash, because a redirected POST would lose its body.
 APPEND_SLASH = False
 ROOT_URLCONF = "playmatatu.urls"
 WSGI_APPLICATION = "playmatatu.wsgi.application"
@@ -121,14 +121,15 @@ STORAGES = {
 }
 
 
-# Seconds. The last three apply to the site only: playmatatu/postgres.
+# Seconds. The last three apply only to the processes of the site (see playmatatu/postgres).
 DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
 DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
 DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)
 DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
 
 
-# Seconds, but for the last: milliseconds for which sent bytes may stay unacknowledged.
+# Options of libpq. Times are in seconds, except `tcp_user_timeout`: the milliseconds for which sent bytes may stay
+# unacknowledged.
 _TCP_LIMITS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
@@ -139,8 +140,8 @@ def _database() -> dict[str, Any]:
     )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
-        # The site, its worker and commands share one file. So readers work beside one writer, and writers wait at
-        # BEGIN instead of failing at their first write.
+        # The site, the workers and commands share one file. With WAL, readers can work during a write. With IMMEDIATE,
+        # writers wait at BEGIN instead of failing at their first write.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 20)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
@@ -148,7 +149,7 @@ def _database() -> dict[str, Any]:
         if config["ENGINE"] == "django.db.backends.postgresql":
             config["ENGINE"] = "playmatatu.postgres"
             options.setdefault("connect_timeout", max(2, round(DATABASE_CONNECT_TIMEOUT)))
-            # A peer that has vanished ends a connection within 30 s to a minute, in workers too.
+            # If the server's machine or the network fails, the connection ends within 30 to 60 seconds, in workers too.
             for name, value in _TCP_LIMITS.items():
                 options.setdefault(name, value)
         config.setdefault("CONN_MAX_AGE", 60)
@@ -165,7 +166,7 @@ def caches(redis_url: str) -> dict[str, Any]:
     options = {
         "SOCKET_CONNECT_TIMEOUT": 1,
         "SOCKET_TIMEOUT": 1,
-        # No pickles: with them, anyone who can write to Redis could run code here.
+        # Values are not pickled: with pickles, anyone who can write to Redis could run code in our processes.
         "SERIALIZER": "playmatatu.serializer.Json",
     }
     return {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url, "OPTIONS": options}}
@@ -235,22 +236,22 @@ FAILED_TEXTS_PER_PHONE_DAY = whole("FAILED_TEXTS_PER_PHONE_DAY", 3)
 SUPPORT_CONTACT = text("SUPPORT_CONTACT")
 TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
-# Address at which a match is played, with {token} and {pt} in it.
+# URL of the game server's page for a match. {token} and {pt} stand for the match and the player's credential.
 GAME_URL = text("GAME_URL")
-# Signs the results that the game server reports.
+# The secret with which the game server signs match results.
 GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
 PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
-# One person may pay out money that they marked as paid themselves.
+# If true, an operator may pay out money for a payment that the same operator marked as paid.
 PAYMENTS_SINGLE_OPERATOR = flag("PAYMENTS_SINGLE_OPERATOR", default=False)
-# Address of the sandbox's page in a demo. Pages and admin then link to it and say that no money moves.
+# URL of the sandbox's page in a demo. If set, pages and admin link to the sandbox and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 
-# Mobile network of a number, by its first digits: a hint, because numbers can be ported.
+# Mobile networks and their phone prefixes. The prefix is only a hint, because numbers can be ported.
 NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")
 
 METRICS_TOKEN = text("METRICS_TOKEN")
 
-# Receivers of alerts. Before Django 6 each is a pair of name and address.
+# Recipients of alerts. Before Django 6, each recipient is a pair of name and address.
 ADMINS: list[Any] = items("ADMINS") if DJANGO >= (6, 0) else [(address, address) for address in items("ADMINS")]
 ALERT_WEBHOOK_URL = text("ALERT_WEBHOOK_URL")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL = text("SERVER_EMAIL", "root@localhost")
@@ -265,7 +266,7 @@ _smtp: dict[str, Any] = {
     "use_ssl": bool(_email.get("EMAIL_USE_SSL")),
     "timeout": 10,
 }
-# Before Django 6.1 each is a separate setting, which later versions refuse.
+# Before Django 6.1 each email option is a separate setting. Later versions refuse these settings.
 if DJANGO >= (6, 1):
     _smtp = _smtp if _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {}
     MAILERS = {"default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp}}
@@ -287,7 +288,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["callers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # Django's default handlers for these print unredacted lines.
+        # Remove Django's default handlers of these loggers, because they print unredacted lines.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
     },

@@ -1,4 +1,4 @@
-"""Every address of the service."""
+"""The URLs of the whole service."""
 
 from django.contrib import admin
 from django.shortcuts import redirect
@@ -11,7 +11,7 @@ from playmatatu.metrics import metrics
 
 handler500 = "playmatatu.refusals.on_error"
 urlpatterns = [
-    # Browsers request it on pages without an icon, such as the admin's.
+    # Browsers request /favicon.ico for pages that declare no icon, such as the admin's.
     path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

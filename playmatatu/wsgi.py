@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
-# DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is answered 413 by its length, as one with a Content-Length is.
+# Equals DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is refused with 413, like a body whose Content-Length is too large.
 _LONGEST = 64 * 1024
-# A client that is refused before it has sent its body sees a broken connection. So this much of it is read.
+# At most this many bytes of a body that is too long are read. A client whose body is not read to the end would see a
+# broken connection instead of the response.
 _READ_AND_DROPPED = 8 * 1024 * 1024
 
 
 def read_chunks(application: "WSGIApplication") -> "WSGIApplication":
-    """Give Django the body of a request that comes in chunks. Without a Content-Length, Django reads it as empty.
+    """Wrap the application to read chunked request bodies and set their CONTENT_LENGTH.
 
-    Servers that end the input themselves say so with `wsgi.input_terminated`: gunicorn does, runserver does not.
+    Without a Content-Length, Django treats a body as empty. A chunked body can be read only if the server marks the end
+    of the input and sets `wsgi.input_terminated`. gunicorn does so, and runserver does not.
     """
 
     def with_length(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-            # Chunks that cannot be read leave the length unknown, and the request is answered 411.
+            # If the chunks cannot be read, the length stays unknown and the request is refused with 411.
             with suppress(Exception):
                 body = environ["wsgi.input"].read(_LONGEST + 1)
                 dropped = len(body)

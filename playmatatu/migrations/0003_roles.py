@@ -1,4 +1,7 @@
-"""The groups Support and Cashier. Their permissions are created here, because Django creates them after all migrations."""
+"""Create the groups Support and Cashier.
+
+The migration also creates the permissions of the groups, because Django creates permissions only after all migrations.
+"""
 
 from typing import Any
 
@@ -32,7 +35,7 @@ _NAMES = {
 
 
 def create_roles(apps: Any, schema_editor: Any) -> None:
-    """Create the groups. Permissions that an administrator has added to a group of the same name stay."""
+    """Create the groups. An existing group with the same name keeps its other permissions."""
     group_model, permission_model = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
     content_types = apps.get_model("contenttypes", "ContentType").objects
     for role, permissions in ROLES.items():

@@ -1,1 +1,1 @@
-"""Pages for operators: the dashboard, and one player's timeline. This package alone imports every app."""
+"""Admin pages for operators that combine data of all apps: the dashboard, and the timeline of one player."""

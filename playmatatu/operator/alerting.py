@@ -1,4 +1,4 @@
-"""Conditions about money and the game that raise an alert, beside those of `sms` about sending."""
+"""Alert conditions about payments and the game. The alert conditions about sending are in `sms`."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,12 +7,12 @@ from payments.models import Payment
 from playmatatu import overdue
 from sms.alerts import Condition
 
-# Counting stops here.
+# Counting stops at this number.
 _MOST = 1000
 
 
 def contested(now: datetime) -> Iterable[Condition]:
-    """The provider has contradicted itself about some payments."""
+    """Yield a condition if the provider has contradicted its own final status of some payments."""
     number = Payment.objects.filter(contested=True).order_by()[:_MOST].count()
     if number:
         many = f"{number:,}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
@@ -24,7 +24,7 @@ def contested(now: datetime) -> Iterable[Condition]:
 
 
 def late_work(now: datetime) -> Iterable[Condition]:
-    """Work of `game_worker` is at least a minute late."""
+    """Yield a condition if some work of `game_worker` is at least a minute late."""
     late = {work.replace("_", " "): count for work, count in overdue.counts().items() if count}
     if late:
         found = ", ".join(f"{count:,} {work}" for work, count in late.items())

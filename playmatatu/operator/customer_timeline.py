@@ -1,4 +1,4 @@
-"""Everything about one player: what needs attention, stakes, texts, and all events in the order they happened."""
+"""Gather the data about one player: stakes, payments, messages, and all events in the order they happened."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,15 +23,18 @@ from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 from sms.text import mask_phone
 from sms.wording import spaced, ugx
 
-# The newest of each are shown. Older ones are behind a link.
+# At most this many of the newest rows are shown. A link leads to older stakes and messages.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
-# A text that DMark has accepted gets this long to be delivered before the player counts as without a link.
+# A message on its way has this long to be delivered. After that, the player counts as not having received the link.
 DELIVERY_TIME = timedelta(minutes=5)
 
 
 @dataclass
 class StakeRow:
-    """A stake and its money. `to_do`: the operator's next step, with its `actions`. `level`: error or warning."""
+    """A stake and the state of its payment, as shown on the page.
+
+    `to_do`: the operator's next step, or "". `actions`: buttons for possible actions. `level`: error or warning.
+    """
 
     at: datetime
     amount: str
@@ -57,7 +60,11 @@ class TextRow:
 
 @dataclass
 class CustomerTimeline:
-    """`call`: the number to dial, "" without the permission to see it. `older`: links to rows that are not shown."""
+    """The data about one player.
+
+    `call`: the phone number to dial, or "" if the user may not see full numbers. `older`: links to rows that are not
+    shown.
+    """
 
     phone: str
     call: str
@@ -71,7 +78,7 @@ class CustomerTimeline:
 
     @property
     def attention(self) -> list[StakeRow]:
-        """The rows that need action, money first."""
+        """Return the stakes that need action by an operator. Errors come before warnings."""
         return sorted((row for row in self.stakes if row.to_do), key=lambda row: row.level != "error")
 
     @property
@@ -81,7 +88,11 @@ class CustomerTimeline:
 
 @dataclass
 class _Rows:
-    """The rows that were read about the player."""
+    """The database rows about the player.
+
+    `by_key`: the messages with a link or invite, by dedupe key. `due`: ids of payments that are to be refunded now.
+    `resendable`: ids of messages that can be resent.
+    """
 
     entries: list[Entry]
     payments: list[Payment]
@@ -94,7 +105,7 @@ class _Rows:
 
 
 def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
-    """Read everything that this user may see, in about 20 queries however many rows there are."""
+    """Read the data that this user may see. About 20 queries are made, independent of the number of rows."""
     may = request.user.has_perm
     in_full = may("sms.view_full_phone")
     player = Player.objects.filter(phone=phone).first()
@@ -145,10 +156,10 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
 
 
 def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
-    """Yield the events in the order they happened; what is still ahead comes last."""
+    """Yield the events in the order they happened. Events that are expected in the future come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    for entry in rows.entries:  # The newest first, so that the next stake is known.
+    for entry in rows.entries:  # Newest first, so that the creation time of the player's next stake is known.
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
     found += [event for payment in rows.payments for event in timeline_events.of_payment(payment)]
@@ -162,7 +173,7 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
 
 
 def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
-    """Return what operators did to any of these rows."""
+    """Return the newest log entries about operators' actions on any of these rows."""
     which = Q(pk__in=())
     by_model: dict[type[Model], list[str]] = {}
     for row in rows:
@@ -176,7 +187,7 @@ def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
 
 
 def _stake_rows(request: HttpRequest, rows: _Rows, call: str) -> list[StakeRow]:
-    """Return the newest first. Payments without a stake have rows of their own."""
+    """Return the stakes, newest first. A payment without a stake in the list gets a row of its own."""
     by_id = {payment.pk: payment for payment in rows.payments}
     found = [_stake_row(request, rows, entry, by_id.pop(entry.payment_id, None), call) for entry in rows.entries]
     found += [_payment_row(request, rows, payment) for payment in by_id.values()]
@@ -215,7 +226,7 @@ def _add_money(request: HttpRequest, row: StakeRow, rows: _Rows, payment: Paymen
 
 
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
-    """Tell if the player has paid and is matched, but no text with the link arrived and nobody clicked one."""
+    """Return True if the player has paid and is matched, but probably received no message with the match link."""
     if entry.session is None or not money.is_paid(payment):
         return False
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]

@@ -1,4 +1,7 @@
-"""The admin's first page: what needs attention, money, sending and playing. Each tile links to the rows it counts."""
+"""The admin's first page: tiles about work for operators, money, sending and playing.
+
+Most tiles link to the list of the rows that they count.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +22,10 @@ from sms.wording import MANY, counted, ugx
 
 @dataclass(frozen=True)
 class Tile:
-    """`tone`: good, bad or plain. `url`: the list of the counted rows, "" if there is none."""
+    """A number with a label.
+
+    `tone`: good, bad or plain. `url`: the admin list of the counted rows, or "" if there is no list.
+    """
 
     label: str
     number: str
@@ -29,7 +35,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Each part is empty for users who may not see it."""
+    """The tiles by section. A section that the user may not see is empty."""
 
     attention: list[Tile]
     money: list[Tile]
@@ -38,7 +44,7 @@ class Dashboard:
 
 
 def gather(request: HttpRequest) -> Dashboard:
-    """Read the dashboard in about 25 bounded queries."""
+    """Read the dashboard. About 25 queries are made, each with a bounded cost."""
     may = request.user.has_perm
     current = figures.current() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
@@ -60,7 +66,7 @@ def _sum(amount: int, payments: int) -> str:
 
 
 def _attention(money: figures.Figures) -> Iterator[Tile]:
-    """Yield the decisions that only an operator can take."""
+    """Yield tiles for payments, refunds and callbacks about which an operator must decide."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")
@@ -83,7 +89,7 @@ def _attention(money: figures.Figures) -> Iterator[Tile]:
         yield Tile(label, counted(number), url, "bad")
 
 
-# The labels of `overdue.counts()`.
+# Labels for the kinds of work in `overdue.counts()`.
 _LATE = {
     "stakes_to_end": "stakes past their end: game_worker is late",
     "stakes_to_activate": "paid stakes not opened: game_worker is late",
@@ -98,7 +104,7 @@ def _late() -> Iterator[Tile]:
 
 
 def _money() -> Iterator[Tile]:
-    """Today's money: every shilling that was collected is in exactly one of the places."""
+    """Yield tiles for the money collected today. Each collected payment is counted under exactly one `Place`."""
     sums = books.day(timezone.localdate())
     yield _place("collected", sums.collected, "collected", "good")
     for place in Place:

@@ -13,7 +13,7 @@ from sms.errors import InvalidPhone
 from sms.models import SmsMessage
 from sms.text import to_e164
 
-# At most this many players are offered to choose from.
+# If several players match, at most this many are offered.
 MOST = 20
 _LONGEST = 200
 _LAST_DIGITS = re.compile(r"\d{6}", re.ASCII)
@@ -23,7 +23,10 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """Return the phones (E.164) that the term matches, each once. Whole values only, which indexes find."""
+    """Return the distinct phones (E.164) of the players that match `term`.
+
+    Only whole values match, not parts of them, so that every query can use an index.
+    """
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:
         return []
@@ -34,7 +37,10 @@ def phones(term: str) -> list[str]:
 
 
 def of_player(given: str) -> list[str]:
-    """Return the phone of the player with this id. Links use the id, so that no address holds a phone number."""
+    """Return the phone of the player with this id, in a list, or an empty list if there is no such player.
+
+    Links use the id, so that no URL contains a phone number.
+    """
     if not (given.isascii() and given.isdigit() and len(given) < 19):
         return []
     return list(Player.objects.filter(pk=int(given)).values_list("phone", flat=True))
@@ -61,7 +67,7 @@ def _by_id(term: str) -> Iterator[str]:
 
 
 def _of_matches(which: Q) -> Iterator[str]:
-    """Yield the phones of matching entries and of their opponents."""
+    """Yield the phones of the players of the entries that match `which`, and of their opponents."""
     for entry in Entry.objects.filter(which).select_related("player", "session").order_by("pk")[:MOST]:
         yield entry.phone
         if entry.session is not None:

@@ -1,4 +1,4 @@
-"""Everything that the operator's pages ask of `payments`: the meaning of a payment's state, and possible actions."""
+"""The interface of the operator's pages to `payments`: the meaning of a payment's state, and possible actions."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -11,7 +11,10 @@ from payments.models import Payment, Refund
 
 
 class Action(NamedTuple):
-    """A button to the page that confirms an action. `action`: its name in the admin; `pk`: the row."""
+    """A button that opens the confirmation page of an admin action.
+
+    `url`: the admin list that has the action. `action`: name of the admin action. `pk`: primary key of the row.
+    """
 
     label: str
     url: str
@@ -20,7 +23,10 @@ class Action(NamedTuple):
 
 
 class MoneyState(NamedTuple):
-    """`meaning`: the state in one sentence. `to_do`: the operator's next step, "" if there is none."""
+    """The state of a payment.
+
+    `meaning`: the state in one sentence. `to_do`: the operator's next step, or "". `actions`: possible actions.
+    """
 
     meaning: str
     to_do: str
@@ -28,13 +34,13 @@ class MoneyState(NamedTuple):
 
 
 def of_phone(phone: str, most: int) -> list[Payment]:
-    """Return the newest payments of a phone, with the rows that belong to them."""
+    """Return at most `most` of the newest payments of a phone, with their related rows prefetched."""
     rows = Payment.objects.filter(phone=phone).order_by("-pk")
     return list(rows.prefetch_related("callbacks", "refunds", "exchanges", "events")[:most])
 
 
 def refund_due(payments: Iterable[Payment]) -> set[int]:
-    """Return the ids of those payments whose money is due back now."""
+    """Return the ids of those `payments` that are to be refunded now."""
     ids = [payment.pk for payment in payments]
     return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
 
@@ -49,7 +55,7 @@ def state(request: HttpRequest, payment: Payment, due: bool) -> MoneyState:
 
 
 def is_paid(payment: Payment) -> bool:
-    """Tell if the payer's money is with us."""
+    """Return True if the payment succeeded and was not refunded."""
     return payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
 
 

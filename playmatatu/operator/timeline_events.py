@@ -1,4 +1,4 @@
-"""The events of a player's timeline: what the rows of each app say, in plain words."""
+"""Convert the rows of each app to events of a player's timeline, in plain words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -25,7 +25,10 @@ class Link(NamedTuple):
 
 
 class Event(NamedTuple):
-    """`tone`: good, bad or plain. `answer`: a provider's reply, redacted. `expected`: still ahead."""
+    """An event on the timeline.
+
+    `tone`: good, bad or plain. `answer`: a provider's response, redacted. `expected`: the event lies in the future.
+    """
 
     at: datetime
     tone: str
@@ -45,7 +48,10 @@ def change_link(row: object, label: str) -> Link:
 
 
 def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | None) -> Iterator[Event]:
-    """`invite`: the message to the invited friend. `replaced_at`: creation of the player's next stake."""
+    """Yield the events of a stake.
+
+    `invite`: the message to the invited friend. `replaced_at`: creation time of the player's next stake.
+    """
     link = change_link(entry, f"stake {entry.pk}")
     yield Event(entry.created_at, "plain", f"Staked {ugx(entry.stake_amount)}", _opponent(entry, invite), link)
     if entry.opened_at:
@@ -63,7 +69,7 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 
 
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
-    """Return when the stake ended."""
+    """Return when the stake ended. If no end was recorded, derive the time from the reason and the payment."""
     if entry.session is not None:
         return entry.session.expires_at
     if entry.ended_at is not None:
@@ -157,7 +163,7 @@ def _exchange(exchange: Exchange, link: Link) -> Event:
     return Event(exchange.at, tone, title, redact(exchange.words), link, redact(exchange.answer))
 
 
-# Journal entries that are shown. The others repeat what a callback, a refund or the payment itself shows.
+# Kinds of payment events that are shown. Other kinds repeat facts that callbacks, refunds or the payment already show.
 _JOURNAL: Mapping[str, tuple[str, str]] = {
     Kind.REQUEST_PENDING.value: ("plain", "Payment requested from DMarkPay: pending"),
     Kind.REQUEST_AMBIGUOUS.value: ("bad", "Payment requested from DMarkPay: no clear reply"),

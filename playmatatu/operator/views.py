@@ -1,4 +1,4 @@
-"""The page of one player: a search box, and everything about the player that it finds."""
+"""The page of one player: a search box, the timeline of the player found, and notes on the player."""
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,13 +13,16 @@ from playmatatu.operator import customer_timeline
 from playmatatu.operator import find as finding
 from sms.text import mask_phone
 
-# One of these permissions is needed to search. The page shows what the user's permissions allow.
+# A user needs at least one of these permissions to search. The page shows only data that the user may see.
 NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
 
 
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """`?q=`: a phone, code, link or id. `?player=`: the player's id."""
+    """Find a player and show the player's timeline, or a choice if several players match.
+
+    Query parameters: `q`, a phone, name, code, link or id; `player`, the id of a player.
+    """
     if not any(request.user.has_perm(name) for name in NEEDED):
         return HttpResponse("You may not see players.", status=403, content_type="text/plain")
     term = request.GET.get("q", "").strip()
@@ -36,7 +39,7 @@ def find(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def add_note(request: HttpRequest) -> HttpResponse:
-    """Add a note to the timeline of the player `player`."""
+    """Add the text `note` to the timeline of the player with the id `player`."""
     if not request.user.has_perm("playmatatu.add_playernote"):
         return HttpResponse("You may not add notes.", status=403, content_type="text/plain")
     text = request.POST.get("note", "").replace("\0", "").strip()[:500]

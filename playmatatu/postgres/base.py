@@ -1,16 +1,16 @@
-"""The database backend: time limits of PostgreSQL, and one of our own for a server that does not respond.
+"""The database backend: PostgreSQL's own time limits, and a further limit for a server that does not respond.
 
-There are three kinds of wait, and no single setting ends them all:
+There are three kinds of wait, and no single setting limits all of them:
 
 - A slow statement, a locked row, an idle transaction: PostgreSQL's timeouts, set in `init_connection_state`.
 - A peer that has vanished (machine off, network down): TCP's timeouts, set in settings.py for every process.
 - A server whose kernel still acknowledges bytes while nobody reads them (a suspended process, a frozen disk): neither
-  of the two. psycopg has no read timeout, and a connection pool limits only the wait for a free connection. So
-  `Connection` limits each wait for the socket, one second after PostgreSQL's own timeout.
+  PostgreSQL's nor TCP's timeouts help. psycopg has no read timeout, and a connection pool limits only the wait for a
+  free connection. So `Connection` limits each wait for the socket, one second after PostgreSQL's own timeout.
 
-After such a wait the server counts as unresponsive. Then one thread at a time tries to connect, and the others raise
-`Unresponsive` at once: otherwise each of them would wait for the whole limit, and the site would answer nobody.
-tests/playmatatu/test_database_limits.py holds the promise: 503 within seconds, whatever hangs.
+If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect, and
+the other threads raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit, and the site would
+serve nobody. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
 """
 
 import math
@@ -28,20 +28,23 @@ from playmatatu import postgres
 
 T = TypeVar("T")
 
-# Limit on the check that a connection which was idle still works. Seconds.
+# Seconds. Limit on the check whether an idle connection still works.
 _CHECK_SECONDS = 1.0
-# Time between two attempts to connect to an unresponsive server. Seconds.
+# Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
-# Added to PostgreSQL's statement timeout, so that PostgreSQL's error comes first: it says more. Seconds.
+# Seconds added to PostgreSQL's statement timeout, so that PostgreSQL's more informative error comes first.
 _GRACE_SECONDS = 1.0
 
 
 class Unresponsive(psycopg.OperationalError):
-    """The server has received a statement and has not responded."""
+    """The database server does not respond: a wait reached its limit, or did so a moment ago in another thread."""
 
 
 class Connection(psycopg.Connection[Any]):
-    """Waits at most `longest_wait` seconds for each response. Then it is closed: its statement may still be running."""
+    """A connection that waits at most `longest_wait` seconds for each response.
+
+    After that time the connection is closed, because its statement may still be running.
+    """
 
     longest_wait = math.inf
 
@@ -57,7 +60,10 @@ class Connection(psycopg.Connection[Any]):
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run psycopg's protocol generator `gen`. psycopg resumes it ten times a second even if the socket is not ready."""
+    """Run psycopg's protocol generator `gen`, and raise Unresponsive after `seconds`.
+
+    psycopg resumes the generator ten times a second even if the socket is not ready, so the time can be checked.
+    """
     end = time.monotonic() + seconds
     try:
         wanted = next(gen)
@@ -71,7 +77,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class _Server:
-    """This process's knowledge about the server: is it unresponsive?"""
+    """Whether this process considers the database server unresponsive, shared by all threads."""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None
@@ -88,7 +94,7 @@ class _Server:
         self._unresponsive_at = None
 
     def begin_attempt(self) -> bool:
-        """Return True if this thread is to try to connect. It calls `end_attempt` afterwards."""
+        """Return True if this thread may try to connect. The thread must then call `end_attempt` afterwards."""
         at = self._unresponsive_at or 0.0
         return time.monotonic() - at >= _RETRY_SECONDS and self._connecting.acquire(blocking=False)
 

@@ -1,1 +1,1 @@
-"""The sandbox of `make run`: DMark, DMarkPay and a stub of the game server, on one port."""
+"""The sandbox of `make run`: fakes of DMark (SMS), DMarkPay (payments) and the game server, on one port."""
