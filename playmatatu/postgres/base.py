@@ -77,7 +77,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class _Server:
-    """Whether this process considers the database server unresponsive, shared by all threads."""
+    """The state of a server that does not respond, shared by all threads."""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None
