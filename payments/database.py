@@ -2,7 +2,8 @@
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-# InternalError in psycopg, although they pass: read-only server, idle-in-transaction timeout, transaction timeout.
+# Temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout, transaction
+# timeout.
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
 # SQLSTATEs after which the connection is usable: lock timeout, canceled statement. Class 40 (deadlock, serialization
 # failure) is usable too, and is checked by its prefix below.
