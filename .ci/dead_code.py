@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _by_declaration(item) -> bool:
-    """Whether the framework reads this declaration: fields of classes, settings, arguments of callbacks, names in annotations."""
+    """Return True if the framework reads this declaration: a field, a setting, an argument of a callback."""
     if BY_PATTERN.fullmatch(item.name) or item.filename.as_posix().endswith(PUBLIC_MODULES):
         return True
     if item.typ == "import":  # ruff decides; vulture does not see quoted annotations

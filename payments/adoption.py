@@ -81,7 +81,7 @@ def _adopt(payment: Payment) -> None:
     if state.place is Place.CONTESTED:
         uses.current().leave(payment)
     logger.info(
-        "Payment %s was taken into the journal: %s %s",
+        "payments.adopted: payment %s was taken into the journal: %s %s",
         payment.pk,
         state.place.value or "no money",
         note,

@@ -327,7 +327,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             uses.current().leave(payment)
         elif effect.name == "lost":
             logger.error(
-                "Payment %s was paid out and then taken back by the provider: %s UGX are lost.",
+                "payments.lost: payment %s was paid out and then taken back by the provider: %s UGX are lost.",
                 payment.pk,
                 f"{payment.amount:,}",
                 extra={"event": "payments.lost", "payment": payment.pk},
@@ -335,7 +335,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             payment_lost.send_robust(Payment, payment=payment)
         elif effect.name == "alarm":
             logger.error(
-                "Payment %s was given out twice: a payout that an operator had said to have stayed went out.",
+                "payments.refunded_twice: payment %s was paid out twice: a payout marked as not paid out was made.",
                 payment.pk,
                 extra={"event": "payments.refunded_twice", "payment": payment.pk},
             )

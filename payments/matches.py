@@ -136,7 +136,7 @@ def record(
         found.result.save(force_insert=True)
         write(found, done, now, Cause("operator", by, note))
     logger.info(
-        "The result of match %s is recorded: %s, by %s",
+        "payments.result: the result of match %s is recorded: %s, by %s",
         key,
         outcome,
         by,

@@ -1,4 +1,4 @@
-"""What a callback's 200 promises is on disk: PostgreSQL is stopped at that moment, without time to write anything."""
+"""A callback answered with 200 is on disk: PostgreSQL is stopped at that moment and cannot write anything more."""
 
 import os
 import subprocess

@@ -69,7 +69,7 @@ def asked(sandbox: Sandbox, kind: str = "payin") -> dict[str, int]:
 
 
 def polled_soon(payment: Payment) -> bool:
-    """Whether a poll is planned before the one that follows a day after the money came."""
+    """Return True if a poll is due earlier than the routine one a day after the payment."""
     return payment.next_ask_at is not None and seconds_until(payment.next_ask_at) < 80_000
 
 

@@ -24,7 +24,7 @@ TEXT = re.compile(r"message (\d+)")
 
 
 class Plan(NamedTuple):
-    """What the provider does with a request: after `delay` seconds, `kind`."""
+    """The provider's reaction to a request: `kind`, after `delay` seconds."""
 
     delay: float
     kind: str = ANSWERED

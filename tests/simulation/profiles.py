@@ -288,7 +288,7 @@ def inline_senders(world: World, random: Random, until: float) -> None:
 
 @dataclass
 class Scenario:
-    """What a seed draws, so that it can be printed."""
+    """The faults that a seed draws, in a form that can be printed."""
 
     workers: int
     messages: int

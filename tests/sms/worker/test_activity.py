@@ -1,4 +1,4 @@
-"""What the worker's row says: messages in flight, the longest of them, and receivers that are late."""
+"""The worker's row: messages in flight, the longest of them, and receivers that are late."""
 
 import threading
 from typing import Any
