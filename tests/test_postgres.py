@@ -16,7 +16,7 @@ SUBJECTS = {
         "": "clock lives money notifications statements",
         "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
-    "payments": {"": "payments asking collecting callbacks money_races payments_admin refunding append_only"},
+    "payments": {"": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only"},
     "sms": {
         "": "outbox clock owners",
         "sending": "in_doubt rate_limit",
