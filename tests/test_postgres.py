@@ -13,10 +13,12 @@ ROOT = Path(__file__).parents[1]
 # By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {
     "game": {
-        "": "clock lives money notifications statements",
+        "": "clock lives money notifications results statements",
         "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
-    "payments": {"": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only"},
+    "payments": {
+        "": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only"
+    },
     "sms": {
         "": "outbox clock owners",
         "sending": "in_doubt rate_limit",
