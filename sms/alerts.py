@@ -12,7 +12,7 @@ from typing import NamedTuple
 import requests
 from django.conf import settings
 from django.core.mail import mail_admins
-from django.db.models import Q
+from django.db.models import F, Q
 
 from sms import clock
 from sms.models import SmsAlert
@@ -25,16 +25,19 @@ logger = logging.getLogger("sms.alerts")
 # A condition ends only after it was absent for this time, so that an intermittent condition sends no alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
+# A worker that restarts is away for some seconds, about which nobody needs an alert.
+_RESTART = timedelta(seconds=30)
 _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
     """A condition to alert about. `name`: stays the same while the condition lasts. `text`: one or two sentences with
-    the condition and the operator's next step.
+    the condition and the operator's next step. `patience`: how long the condition lasts before an alert is sent.
     """
 
     name: str
     text: str
+    patience: timedelta = timedelta(0)
 
 
 Source = Callable[[datetime], Iterable[Condition]]
@@ -55,8 +58,10 @@ def check(now: datetime | None = None) -> None:
         _seen(condition, now)
     if complete:
         over = SmsAlert.objects.filter(ended_at=None, seen_at__lte=now - QUIET).exclude(name__in=present)
+        over.filter(mailed=False, posted=False, busy_until__gt=F("seen_at")).delete()
         over.update(ended_at=now, mailed=False, posted=False, busy_until=None)
-    for alert in SmsAlert.objects.filter(Q(mailed=False) | Q(posted=False)).order_by("since"):
+    current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))
+    for alert in current.filter(Q(mailed=False) | Q(posted=False)).order_by("since"):
         if _claim(alert, now):
             _send(alert)
     SmsAlert.objects.filter(ended_at__isnull=False, mailed=True, posted=True).delete()
@@ -82,7 +87,8 @@ def _sending(now: datetime) -> Iterable[Condition]:
     for concern in status.concerns(status.read(now)):
         # No alert if SMS is off, since the people who run the site have switched SMS off themselves.
         if concern.name != "off":
-            yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}")
+            patience = _RESTART if concern.name == "no_worker" else timedelta(0)
+            yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}", patience)
 
 
 def _networks(now: datetime) -> Iterable[Condition]:
@@ -91,13 +97,12 @@ def _networks(now: datetime) -> Iterable[Condition]:
 
 
 def _seen(condition: Condition, now: datetime) -> None:
-    begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False}
-    alert, begins = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
+    silent_until = now + condition.patience if condition.patience else None
+    begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False, "busy_until": silent_until}
+    alert, _ = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
     # If a condition returns before the alert of its end was sent, a new alert of its beginning is sent.
-    again = SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None, busy_until=None)
+    SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
-    if begins or again:
-        logger.critical("sms.alert: %s", begin["text"], extra={"event": "sms.alert", "alert": alert.name})
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
@@ -107,6 +112,8 @@ def _claim(alert: SmsAlert, now: datetime) -> bool:
 
 
 def _send(alert: SmsAlert) -> None:
+    if not alert.ended_at:
+        logger.critical("sms.alert: %s", alert.text, extra={"event": "sms.alert", "alert": alert.name})
     alert.mailed = alert.mailed or _mailed(alert)
     alert.posted = alert.posted or _posted(alert)
     SmsAlert.objects.filter(pk=alert.pk, ended_at=alert.ended_at).update(

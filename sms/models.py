@@ -286,7 +286,7 @@ class SmsAlert(models.Model):
     # The channels through which the current notice (begin or end) has been sent.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # The worker that sends the notice has a lease until then, so that only one worker sends it.
+    # No process sends the notice before then: another one is sending it, or the condition has not lasted long enough.
     busy_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:

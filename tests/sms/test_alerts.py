@@ -186,6 +186,22 @@ def test_sms_that_is_off_is_no_news(hook: Hook) -> None:
     assert hook.bodies == []
 
 
+def test_a_worker_that_restarts_sends_no_alert_and_one_that_stays_away_does(
+    sandbox: Sandbox, hook: Hook, settings: Any
+) -> None:
+    settings.SMS_DELIVERY = "worker"
+    alerts.check(later(0))
+    worker = SmsWorker.objects.create(claimer="one", name="host:1", seen_at=later(9))
+    for minute in (1, 2, 3):
+        alerts.check(later(minute))
+    assert hook.told == []
+    assert not SmsAlert.objects.exists()
+    worker.delete()
+    for minute in (4, 5):
+        alerts.check(later(minute))
+    assert hook.told == [("begins", "sms:no_worker")]
+
+
 def test_the_worker_tells(paused: SmsPause, hook: Hook) -> None:
     maintenance.run()
     assert hook.told == [("begins", "sms:paused:*")]
