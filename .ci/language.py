@@ -75,17 +75,21 @@ def phrases(path: Path) -> list[str]:
 
 
 def subjects() -> list[str]:
-    """Commit subjects that are too long, since the last tag or SUBJECTS_SINCE, whichever is later."""
-    tag = subprocess.run(["git", "describe", "--tags", "--abbrev=0"], capture_output=True, text=True, check=False)
-    start = tag.stdout.strip() or SUBJECTS_SINCE
-    known = subprocess.run(["git", "cat-file", "-e", f"{start}^{{commit}}"], capture_output=True, check=False)
-    if known.returncode:
-        return [f"commit {start} is not in this clone: fetch the history, or subjects cannot be checked"]
-    log = subprocess.run(["git", "log", "--format=%h %s", f"{start}..HEAD"], capture_output=True, text=True, check=True)
-    rows = [line.split(" ", 1) for line in log.stdout.splitlines()]
+    """Commit subjects that are too long, since the tag before this commit, or since SUBJECTS_SINCE without a tag."""
+    tag = _git("describe", "--tags", "--abbrev=0", "HEAD^")
+    start = tag or SUBJECTS_SINCE
+    if not _git("rev-parse", "--verify", "--quiet", f"{start}^{{commit}}"):
+        print(f"The history of this clone does not reach back to {start}: commit subjects are not checked.")
+        return []
+    rows = [line.split(" ", 1) for line in _git("log", "--format=%h %s", f"{start}..HEAD").splitlines()]
     return [
         f"{commit}: subject of {len(subject)} characters, 72 at most" for commit, subject in rows if len(subject) > 72
     ]
+
+
+def _git(*arguments: str) -> str:
+    """Output of a git command, empty if it fails."""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> int:
