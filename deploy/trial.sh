@@ -53,7 +53,9 @@ echo "daemonize no" >"$ROOT/etc/redis/redis.conf"
 git config --file "$FOLDER/gitconfig" advice.detachedHead false
 export GIT_CONFIG_GLOBAL=$FOLDER/gitconfig
 git clone --quiet --bare "$code" "$FOLDER/repository.git"
-for tag in v0.2.0 v0.2.1; do git -C "$FOLDER/repository.git" tag -f "$tag" "$(git -C "$code" rev-parse HEAD)" >/dev/null; done
+for tag in $(grep -o 'v[0-9]\+\.[0-9]\+\.[0-9]\+' "$code/docs/production.md" | sort -u); do
+    git -C "$FOLDER/repository.git" tag -f "$tag" "$(git -C "$code" rev-parse HEAD)" >/dev/null
+done
 
 program() { cat >"$FOLDER/bin/$1" && chmod +x "$FOLDER/bin/$1"; }
 for name in apt-get timedatectl adduser; do echo '#!/bin/sh' | program $name; done

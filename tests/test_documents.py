@@ -84,3 +84,11 @@ def test_the_diagrams_are_current() -> None:
 def test_files_that_a_document_names_exist(page: str) -> None:
     for name in re.findall(r"`((?:sms|game|payments|playmatatu|tests|deploy)/[\w./-]+)`", read(f"docs/{page}.md")):
         assert (ROOT / name).exists(), name
+
+
+def test_each_tag_of_a_document_is_a_version() -> None:
+    versions = set(re.findall(r"^## (\d+\.\d+\.\d+)", read("CHANGELOG.md"), re.MULTILINE))
+    documents = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    tags = {tag for page in documents for tag in re.findall(r"\bv(\d+\.\d+\.\d+)\b", page.read_text())}
+    assert tags
+    assert tags <= versions
