@@ -41,14 +41,15 @@ quick: $(VENV)/test-installed
 	  tests/sms/stats tests/sms/test_*.py tests/game/rules tests/payments tests/playmatatu/test_imports.py tests/playmatatu/test_completeness.py \
 	  tests/playmatatu/test_settings.py tests/test_documents.py
 
-# The fast tests on the newest Python with the newest Django, and on the oldest with the oldest, if they are installed.
+# The fast tests on the newest Python with the newest Django, and on the oldest with the lower bounds of all dependencies.
 others: $(VENV)/test-installed
-	@.ci/others 3.13 'django>=6' 3.10 'django==5.2 pycurl==7.48'
+	@.ci/others newest 3.13 'django>=6' lower-bounds 3.10 lowest
 
 lint: $(VENV)/test-installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy sms payments game playmatatu tests
+	$(VENV)/bin/mypy --config-file= --strict --follow-imports silent --python-version 3.12 .ci/adopter.py
 	$(VENV)/bin/typos --format brief .
 	$(VENV)/bin/python .ci/language.py
 	$(VENV)/bin/python .ci/dead_code.py
