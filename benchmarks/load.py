@@ -3,12 +3,15 @@
     python -m benchmarks.load                        # a minute, 16 players, one process of each kind
     python -m benchmarks.load --players 8 --against af69b05 --rounds 3
     python -m benchmarks.load --money dmarkpay       # paid on the sandbox's phones, not by signed callbacks
+    python -m benchmarks.load --upgrade-from v0.2.0 --seconds 45 --money dmarkpay
     python -m benchmarks.load --seconds 600 --sites 3 --workers 4 --game-workers 2 --kill-every 5 --hosts
 
 Starts PostgreSQL (`fsync` on), Redis, the sandbox, sites and workers on this machine. Delivery reports are on, a
 quarter of the stakes are private matches with an invite, and each player polls the stake's status.
 
-`--against`: the same players on another commit, in a worktree of its own, in turn with this one. `--hosts` (as root):
+`--against`: the same players on another commit, in a worktree of its own, in turn with this one. `--upgrade-from`: the
+former release runs alone for a third of the time. Then this commit migrates the tables under load, and its sites and
+workers run beside the former ones until the end. `--hosts` (as root):
 each site and worker gets its own host name and clock. `--kill-every`: seconds between two kills (SIGKILL) of a process,
 which is then started again. Exits with 1 if anything was lost, refused or requested twice.
 """
@@ -65,7 +68,7 @@ class Players:
     def _stake_and_pay(self, lane: int) -> None:
         session = requests.Session()
         session.trust_env = False
-        sites = itertools.cycle(self.service.sites[lane % len(self.service.sites) :] + self.service.sites)
+        sites = self._sites(lane)
         for number in itertools.count():
             time.sleep(self.service.options.pause)
             if time.monotonic() > self.until:
@@ -86,6 +89,11 @@ class Players:
                 answer = self._ask(session, sites, "stake", "/api/v1/game/stake", joined)
                 if answer and self._pay(session, sites, answer, friend):
                     self._poll(session, sites, answer)
+
+    def _sites(self, lane: int) -> Iterator[str]:
+        """Each site in turn. An upgrade adds sites."""
+        for number in itertools.count(lane):
+            yield self.service.sites[number % len(self.service.sites)]
 
     def _poll(self, session: requests.Session, sites: Any, placed: dict[str, Any]) -> str:
         """Poll the stake's status as its page does. Return the match code, if there is one."""
@@ -150,6 +158,7 @@ class Run(NamedTuple):
 def under_load(service: Service) -> Players:
     players = Players(service, service.options.players)
     began, next_line, next_kill = time.monotonic(), 10.0, service.options.kill_every or float("inf")
+    upgrade_at = service.options.seconds / 3 if service.former else float("inf")
     while any(thread.is_alive() for thread in players.threads):
         time.sleep(0.1)
         passed = time.monotonic() - began
@@ -157,6 +166,10 @@ def under_load(service: Service) -> Players:
             kills = f", {sum(service.kills.values())} kills" if service.options.kill_every else ""
             say(f"{passed:4.0f} s: {players.done():,} answers{kills}")
             next_line += 10
+        if passed >= upgrade_at:
+            upgrade_at = float("inf")
+            service.upgrade()
+            say(f"{time.monotonic() - began:4.0f} s: this commit runs beside {service.options.upgrade_from}")
         if passed >= next_kill and time.monotonic() < players.until:
             service.kill_one()
             next_kill += service.options.kill_every
@@ -287,14 +300,14 @@ def checkout(commit: str) -> Iterator[Path]:
         subprocess.run(["git", "worktree", "remove", "--force", folder], cwd=ROOT, check=True)
 
 
-def run(given: argparse.Namespace, tree: Path) -> Run:
+def run(given: argparse.Namespace, tree: Path, former: "Path | None" = None) -> Run:
     programs, redis_path = postgres_programs(), redis_program()
     if programs is None or redis_path is None:
         raise SystemExit("PostgreSQL's programs and redis-server are needed.")
     postgres, cache = Postgres(programs, durable=True), RedisServer(redis_path)
     postgres.create()
     cache.start()
-    service = Service(given, postgres, cache, tree)
+    service = Service(given, postgres, cache, tree, former)
     try:
         service.start_all()
         usual = {"phones": "pay", "phones_after": 0.5, "callback": "after"}
@@ -322,6 +335,12 @@ def compare(given: argparse.Namespace) -> list[str]:
     return [line for one in ours for line in one.wrong]
 
 
+def upgrade(given: argparse.Namespace) -> list[str]:
+    """Run the former release, then both on the same tables. Return what was wrong."""
+    with checkout(given.upgrade_from) as former:
+        return run(given, ROOT, former).wrong
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The whole service under load.")
     parser.add_argument("--seconds", type=float, default=60)
@@ -335,6 +354,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--kill-every", type=float, default=0)
     parser.add_argument("--hosts", action="store_true")
     parser.add_argument("--against", metavar="COMMIT", help="measure this commit too, in turn")
+    parser.add_argument("--upgrade-from", metavar="COMMIT", help="run this commit first, then beside this one")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each commit with --against")
     given = parser.parse_args()
     if given.hosts and os.geteuid() != 0:
@@ -345,7 +365,9 @@ def options() -> argparse.Namespace:
 def main() -> None:
     given = options()
     tidy_when_told_to_end()
-    sys.exit(bool(compare(given) if given.against else run(given, ROOT).wrong))
+    if given.against:
+        sys.exit(bool(compare(given)))
+    sys.exit(bool(upgrade(given) if given.upgrade_from else run(given, ROOT).wrong))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,28 @@ import requests
 from benchmarks.common import alive
 from tests.servers import Postgres, RedisServer, free_port, wait_for
 
+MANAGE = [sys.executable, "manage.py"]
 SECRET = "a-secret-for-this-load"
 # Seconds by which the clocks of `--hosts` are wrong, one for each process.
 CLOCKS = (0, 45, -45, 600, -600, 7, -3)
 
 
 class Service:
-    """The processes by name, and their database. `tree`: the checkout that they run."""
+    """The processes by name, and their database. `tree`: the checkout that they run.
 
-    def __init__(self, options: argparse.Namespace, postgres: Postgres, cache: RedisServer, tree: Path) -> None:
-        self.options, self.tree = options, tree
+    `former`: the checkout of a former release. It runs first, alone; `upgrade` then starts those of `tree` beside it.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        postgres: Postgres,
+        cache: RedisServer,
+        tree: Path,
+        former: "Path | None" = None,
+    ) -> None:
+        self.options, self.tree, self.former = options, former or tree, former
+        self.newer = tree
         self.database = postgres.create_database(f"load{time.monotonic_ns()}")
         self.sandbox = f"http://127.0.0.1:{free_port()}"
         self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
@@ -62,25 +74,47 @@ class Service:
                 "DMARK_PAY_PASSWORD": "a-password-for-this-load",
                 "DMARK_PAY_ACCOUNT_CODE": "ACC-77",
             }
-        manage = [sys.executable, "manage.py"]
         self.commands: dict[str, list[str]] = {
-            "sandbox": [*manage, "dmark_sandbox", "--port", self.sandbox.rpartition(":")[2]]
+            "sandbox": [*MANAGE, "dmark_sandbox", "--port", self.sandbox.rpartition(":")[2]]
         }
-        for number, site in enumerate(self.sites):
-            command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
-            self.commands[f"site-{number}"] = [*command, "--access-logfile", os.devnull]
-        for number in range(options.workers):
-            self.commands[f"sms-{number}"] = [*manage, "sms_worker"]
-        for number in range(options.game_workers):
-            self.commands[f"game-{number}"] = [*manage, "game_worker"]
+        self._add_commands(self.sites)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kills: Counter[str] = Counter()
         self.manage("migrate", "-v0")
 
+    def _add_commands(self, sites: list[str], suffix: str = "") -> None:
+        for number, site in enumerate(sites):
+            command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
+            self.commands[f"site-{number}{suffix}"] = [*command, "--access-logfile", os.devnull]
+        for number in range(self.options.workers):
+            self.commands[f"sms-{number}{suffix}"] = [*MANAGE, "sms_worker"]
+        for number in range(self.options.game_workers):
+            self.commands[f"game-{number}{suffix}"] = [*MANAGE, "game_worker"]
+
+    def upgrade(self) -> None:
+        """Migrate with the newer release, and start its sites and workers beside those that run."""
+        self.tree = self.newer
+        migrated = self.manage("migrate", "-v0")
+        if migrated.returncode:
+            raise SystemExit(f"The migrations fail on the tables of the former release: {migrated.stderr[-1000:]}")
+        before, sites = set(self.commands), [f"http://127.0.0.1:{free_port()}" for _ in self.sites]
+        self.environment |= {"SITE_URL": sites[0], "FRONTEND_URL": sites[0]}
+        self._add_commands(sites, "-newer")
+        for name in set(self.commands) - before:
+            self.start(name)
+        for site in sites:
+            wait_for(partial(alive, f"{site}/api/v1/config"), 60)
+        self.sites += sites
+
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(
-            command, cwd=self.tree, env=self.environment, capture_output=True, text=True, check=False, timeout=600
+            [*MANAGE, *arguments],
+            cwd=self.tree,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
         )
 
     def start(self, name: str) -> None:
