@@ -78,7 +78,7 @@ def places() -> str:
         ("prize payable", {"place": Place.PRIZE}),
         ("prize being sent", {"place": Place.PRIZE_TRANSIT, **sending}),
         ("prize paid", {"place": Place.PRIZE_PAID}),
-        ("disputed", {"place": Place.CONTESTED, "back": Place.REFUND_DUE, "word": Word.FAILED}),
+        ("contested", {"place": Place.CONTESTED, "back": Place.REFUND_DUE, "word": Word.FAILED}),
         ("lost", {"place": Place.LOST, "back": Place.REFUNDED}),
     ]
     lines = ["| the money is | Successful | Failed | another word |", "|---|---|---|---|"]
@@ -90,7 +90,7 @@ def places() -> str:
             after = outcome.state
             said = [] if after.status is state.status else [after.status.value]
             if after.place is not state.place:
-                said.append("disputed" if after.place is Place.CONTESTED else after.place.value.replace("_", " "))
+                said.append("contested" if after.place is Place.CONTESTED else after.place.value.replace("_", " "))
             shown = {"operator": "an operator decides", "pay_out": "the payout is sent"}
             said += [shown[effect.name] for effect in outcome.effects if effect.name in shown]
             cells.append(", ".join(said))
