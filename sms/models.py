@@ -1,4 +1,4 @@
-"""The outbox. `SmsMessage` is a message: outbox row, audit log and admin record in one. `SmsEvent` is its history."""
+"""The outbox. An `SmsMessage` is outbox row, audit log and admin record of one message. `SmsEvent` is its history."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Status(models.TextChoices):
     QUEUED = "queued", _("queued")
     SENDING = "sending", _("sending")
-    # The provider may have the message: a send request was ambiguous.
+    # The outcome of a send request is ambiguous: the provider may or may not have the message.
     UNKNOWN = "unknown", _("unknown")
     SENT = "sent", _("sent")
     DELIVERED = "delivered", _("delivered")
@@ -28,7 +28,7 @@ class Status(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
 
 
-# The provider has accepted messages with these statuses.
+# Statuses of messages that the provider has accepted.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (
     Status.FAILED,
@@ -38,15 +38,15 @@ RESENDABLE = (
     Status.RATE_LIMITED,
     Status.DISABLED,
 )
-# Final statuses without proof that the phone has the message.
+# Final statuses of messages that probably did not reach the phone, for lists and counts of failures.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
 
 class SmsMessage(models.Model):
-    """One message to one phone. Times are aware."""
+    """One message to one phone. All times are timezone-aware."""
 
-    # The reverse of SmsEvent.message, for projects that check their types without the plugin of django-stubs.
+    # The reverse of SmsEvent.message, declared for projects that check their types without the plugin of django-stubs.
     events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
@@ -57,7 +57,7 @@ class SmsMessage(models.Model):
     provider_id = models.CharField(_("provider's id"), max_length=100, blank=True, default="")
     attempts = models.PositiveIntegerField(_("send requests"), default=0)
     retries = models.PositiveIntegerField(_("retries"), default=0)
-    # Requests that were written and got no complete answer: each may have brought the message to the phone.
+    # Number of requests that were sent but got no complete response. Each of them may have caused an SMS.
     ambiguous_requests = models.PositiveSmallIntegerField(
         _("ambiguous requests"), default=0, db_default=0, db_column="doubts"
     )
@@ -67,16 +67,17 @@ class SmsMessage(models.Model):
     expires_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
-    # The time of the first click on the message's link.
+    # Time of the first click on the link in the message.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # SMS segments, kept because the text may be erased. 0: queued before segments were counted. The column has a
-    # default, so that a process of the former version can still queue during a rollout.
+    # Number of SMS segments, stored because the text may be erased. 0 in rows from before segments were counted. With
+    # the database default, a process of the previous version can still insert rows during a rollout.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    # The text holds a link that is a credential (SMS_REDACT). It is blanked after delivery or expiry.
+    # True if the text contains a link that works as a credential (SMS_REDACT). The link is blanked after delivery or
+    # expiry.
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
-    # The last poll for a missing delivery report.
+    # Time of the last poll for a missing delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # The sender that has claimed the message, and the end of its lease.
+    # `claim`: the sender that has claimed the message. `lease_until`: the end of its lease.
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -90,7 +91,7 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # Partial, so that a million old rows do not slow a claim down.
+            # A partial index keeps claims fast beside a million old rows.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
@@ -106,7 +107,9 @@ class SmsMessage(models.Model):
 
 
 class SmsEvent(models.Model):
-    """An event in a message's history: a request to the provider, a delivery report, an operator's action, a click."""
+    """An event in the history of a message: a request to the provider, a delivery report, an operator's action, or a
+    click.
+    """
 
     class What(models.TextChoices):
         ATTEMPT = "attempt", _("attempt")
@@ -123,7 +126,7 @@ class SmsEvent(models.Model):
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
     answer = models.TextField(_("provider's response, truncated and redacted"), blank=True, default="")
-    # The trouble that this failure means for all messages: a value of `sms.errors.Trouble`.
+    # Set if this failure affects all messages: a value of `sms.errors.Trouble`.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="")
     ms = models.PositiveIntegerField(_("milliseconds"), default=0)
@@ -138,21 +141,22 @@ class SmsEvent(models.Model):
 
 
 class SmsWorker(models.Model):
-    """A running `sms_worker`. It updates its row every few seconds, and deletes it on a regular stop."""
+    """A running `sms_worker` process. It updates its row every few seconds and deletes it when it stops normally."""
 
     claimer = models.CharField(max_length=32, unique=True)
     name = models.CharField(_("host and process"), max_length=100)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # The reason why it does not send: a value of `sms.errors.Trouble`, and a sentence. Empty while it sends.
+    # Why the worker does not send: a value of `sms.errors.Trouble`, and a sentence. Both are empty while it sends.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
-    # Messages in flight: their number, and the start and the step of the one that has taken longest.
+    # The messages that the worker is sending: their number, and the start time and step of the one that has taken
+    # longest.
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
-    # Seconds for which a receiver of `sms_sent` or `sms_failed` has kept other signals waiting.
+    # Number of seconds by which a slow receiver of `sms_sent` or `sms_failed` delays the other signals.
     receivers_behind = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -163,7 +167,7 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """The number of messages of a past day by kind and status. It is kept when the messages are deleted."""
+    """Number of messages of one past day, by kind and status. The row is kept when the messages are deleted."""
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")
@@ -190,7 +194,7 @@ class SmsPause(models.Model):
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        db_table = "sms_smshold"  # its name before the model was renamed
+        db_table = "sms_smshold"  # the table's name before the model was renamed
         verbose_name = _("pause")
         verbose_name_plural = _("pauses of sending")
 
@@ -205,7 +209,7 @@ class SmsPause(models.Model):
 class SmsSuppression(models.Model):
     """The suppression list: numbers that must not be texted.
 
-    An operator's entry stops every message. If the person asked to stop, transactional kinds are still sent.
+    An operator's entry stops every message. If the phone's owner asked to stop, transactional kinds are still sent.
     """
 
     class Source(models.TextChoices):
@@ -221,7 +225,7 @@ class SmsSuppression(models.Model):
     )
 
     class Meta:
-        db_table = "sms_smsnever"  # its name before the model was renamed
+        db_table = "sms_smsnever"  # the table's name before the model was renamed
         verbose_name = _("suppressed number")
         verbose_name_plural = _("do-not-text list")
 
@@ -230,7 +234,7 @@ class SmsSuppression(models.Model):
 
 
 class SmsInbound(models.Model):
-    """An SMS that a person sent to the provider's number. Kept for 30 days."""
+    """An SMS that a person sent to the provider's number. It is kept for 30 days."""
 
     class Command(models.TextChoices):
         NONE = "", _("none")
@@ -242,10 +246,10 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The provider's time of the message, never later than `received_at`.
+    # The provider's time for the message, but never later than `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
-    # A hash of the fields as received, so that a repeated delivery is stored once.
+    # Hash of the received fields, so that a repeated delivery of the same SMS is stored only once.
     digest = models.CharField(max_length=64, unique=True)
 
     class Meta:
@@ -261,7 +265,10 @@ class SmsInbound(models.Model):
 
 
 class SmsDismissal(models.Model):
-    """A dismissed group of failures. Its banner is hidden until another message joins the group."""
+    """A group of failures that an operator has dismissed.
+
+    Its banner stays hidden until another message joins the group.
+    """
 
     status = models.CharField(max_length=12, choices=Status)
     reason = models.TextField(blank=True, default="")
@@ -276,17 +283,18 @@ class SmsDismissal(models.Model):
 
 
 class SmsAlert(models.Model):
-    """An alert: sent once when a problem begins and once when it ends. The row is deleted after both."""
+    """An alert. A notice is sent once when a problem begins and once when it ends. Then the row is deleted."""
 
     name = models.CharField(max_length=60, unique=True)
     text = models.TextField()
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # The channels through which the current notice (begin or end) has been sent.
+    # The channels through which the current notice (of the beginning or the end) has been sent.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process sends the notice before then: another one is sending it, or the condition has not lasted long enough.
+    # No process sends the notice before this time: another one is sending it, or the problem has not lasted long
+    # enough.
     busy_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:

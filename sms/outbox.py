@@ -1,7 +1,8 @@
-"""The outbox: `queue_sms` joins the caller's transaction, `send_sms` sends now.
+"""Queue and send SMS. `queue_sms` writes a row in the caller's transaction, and `send_sms` sends at once.
 
-The steps of a message: `queued` → claimed (`sending`, with a lease) → eligibility → conversation with DMark → result
-recorded. A failure is recorded only if the row is still claimed by the same claimer. An acceptance always counts.
+A new message is `queued`. A sender claims it (`sending`, with a lease), checks that it may be sent, sends it to DMark
+and records the result. A failure is recorded only if the row is still claimed by the same sender. An acceptance by
+DMark is always recorded.
 """
 
 import logging
@@ -38,16 +39,18 @@ _CHUNK = 500
 def queue_sms(
     phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
-    """Write one message to the outbox. It is sent after commit: inline, by the worker or by a task.
+    """Write one message to the outbox. It is sent after commit: in this process, by a worker or by a task
+    (SMS_DELIVERY).
 
-    If `dedupe_key` exists already, the existing message is returned and nothing is sent. An empty key counts as none. A
-    message to a suppressed number is `cancelled` at once. Raises InvalidPhone or ValueError before a row is written.
+    If `dedupe_key` already exists, the existing message is returned and nothing is sent. An empty key counts as no key.
+    A message to a suppressed number is stored as `cancelled`. Raises InvalidPhone or ValueError before a row is
+    written.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
     if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
         message.status, message.error = Status.CANCELLED, str(refusal)
     try:
-        # The savepoint keeps the caller's transaction usable if another process has inserted the same dedupe key.
+        # The savepoint keeps the caller's transaction usable if the insert fails because the dedupe key already exists.
         with transaction.atomic():
             _insert(message)
     except IntegrityError:
@@ -60,7 +63,7 @@ def queue_sms(
 
 
 class NewMessage(NamedTuple):
-    """A message for `queue_many`, with the arguments of `queue_sms`."""
+    """One message for `queue_many`. The fields are the arguments of `queue_sms`."""
 
     phone: str | int
     text: str
@@ -70,10 +73,10 @@ class NewMessage(NamedTuple):
 
 
 def queue_many(messages: Sequence[NewMessage]) -> None:
-    """Write several messages to the outbox; with worker delivery in one statement and without a query before it.
+    """Write several messages to the outbox. With worker delivery this is one INSERT, without a query before it.
 
-    A message whose `dedupe_key` exists is skipped. A message to a suppressed number stays queued until the worker
-    cancels it. Raises InvalidPhone or ValueError before a row is written.
+    A message whose `dedupe_key` already exists is skipped. With worker delivery, a message to a suppressed number stays
+    queued until the worker cancels it. Raises InvalidPhone or ValueError before a row is written.
     """
     rows = [_new(one.phone, one.text, one.kind, one.dedupe_key or None, one.expires_at) for one in messages]
     if conf.current().delivery != "worker":
@@ -88,10 +91,11 @@ def queue_many(messages: Sequence[NewMessage]) -> None:
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
-    """Send one message now, whatever SMS_DELIVERY is. Raises SmsError with the reason, which the row keeps too.
+    """Send one message in this process and wait for the result, whatever the setting SMS_DELIVERY is.
 
-    Raises InDoubt if DMark may have the message: do not send it again. Raises RuntimeError inside an atomic block,
-    since a rollback would delete the row of a message that was sent.
+    Raises SmsError with the reason, which is also stored in the row. Raises InDoubt if DMark may have the message; then
+    do not send it again. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent
+    message.
     """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
@@ -109,21 +113,21 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     outcome = attempt(message)
     record([outcome])
     message.refresh_from_db()
-    if message.status in ACCEPTED:  # A delivery report may have arrived before the result.
+    if message.status in ACCEPTED:  # A delivery report may already have changed the status.
         return message
     if message.status == Status.UNKNOWN and not isinstance(outcome.reason, NotDmarks):
         raise InDoubt(message.error, getattr(outcome.reason, "status_code", None)) from outcome.reason
     raise outcome.reason or SmsError(message.error)
 
 
-# For async views. They run in the thread that holds Django's database connection. No transaction can be open there, so
-# `aqueue_sms` commits immediately.
+# Versions for async views. `sync_to_async` runs them in a thread without an open transaction, so `aqueue_sms` commits
+# at once.
 aqueue_sms = sync_to_async(queue_sms)
 asend_sms = sync_to_async(send_sms)
 
 
 def _insert(message: SmsMessage) -> None:
-    """Insert the row with `due_at` from the database's own clock, which also decides if a message is due."""
+    """Insert the row. Set `due_at` by the database's clock, because the query for due messages uses that clock too."""
     message.due_at = clock.Now()
     message.save(force_insert=True)
     message.due_at = message.created_at
@@ -142,9 +146,9 @@ def _insert_durably(message: SmsMessage) -> None:
 
 
 def _first_of(message: SmsMessage) -> SmsMessage:
-    """Return the existing message with the same dedupe key. Logs a warning if it is a different message."""
+    """Return the stored message with the same dedupe key. Log a warning if its phone or text differs."""
     first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
-    # The stored text may have been erased, or its link blanked. Neither makes it a different message.
+    # The stored text may have been erased, or its link blanked. That alone does not make it a different message.
     other = first.text and blank_link(first.text) != blank_link(message.text)
     if first.phone != message.phone or other:
         values = fields(first, "sms.dedupe_key_reused")
@@ -166,9 +170,9 @@ def deliver(message_id: int) -> None:
 
 
 def deliver_due() -> SmsError | None:
-    """Send the due messages one after the other, for `sms_worker --once` without pycurl.
+    """Send the due messages one after the other. Used by `sms_worker --once` if pycurl is not installed.
 
-    Returns the error that pauses all sending (credentials or account refused), or None.
+    Stops if DMark refuses the credentials or the account, and returns that error. Otherwise returns None.
     """
     config = conf.current()
     claims.free_leases_over_before(clock.now())
@@ -181,10 +185,11 @@ def deliver_due() -> SmsError | None:
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
-    """Queue messages again that did not arrive. Returns the ids queued by this call.
+    """Queue those messages of `rows` again that can be resent. Returns the ids of the messages that this call queued.
 
-    Two calls at once queue a message once. An expired message gets a new lifetime of SMS_LIFE_SECONDS. Messages whose
-    link is blanked, and messages that their owner no longer wants sent, are skipped.
+    Two calls at the same time queue a message only once. Each message gets at least SMS_LIFE_SECONDS until it expires.
+    Messages with a blanked link, messages to suppressed numbers, and messages that the code which queued them no longer
+    wants sent are skipped. Raises SmsDisabled if sending is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -202,7 +207,8 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
                 error="",
                 claim="",
                 lease_until=None,
-                # Cleared: a poll with the former request's id would end this message with the former request's report.
+                # Cleared, because a poll with the old request's id would apply the old request's report to this
+                # message.
                 provider_id="",
                 sent_at=None,
                 polled_at=None,
@@ -215,13 +221,17 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Return the messages of `rows` that can be sent again."""
+    """Filter `rows` to the messages that can be sent again: they failed, their text is complete, and their number is
+    not suppressed.
+    """
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(pk__in=suppression.suppressed(able).values("pk"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the messages of `rows` that can be sent again and that their owners still want sent."""
+    """Return the ids of the messages in `rows` that can be sent again and that the code which queued them still wants
+    sent.
+    """
     return [message.pk for message in _worth_resending(rows)]
 
 
@@ -259,17 +269,18 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
 
 
 def _send_after_commit(message_id: int) -> None:
-    """Arrange that the message is sent after commit: in this process, by a task, or by a worker that is notified."""
+    """After commit, send the message in this process, give it to a task, or notify a worker (SMS_DELIVERY)."""
     delivery = conf.current().delivery
     if delivery == "worker":
         _notify_after_commit()
         return
     send = deliver
     if delivery == "tasks":
-        # Imported here, because on Django 5.2 the module needs the package django-tasks.
+        # Imported only here, because on Django 5.2 `sms.tasks` needs the optional package django-tasks.
         from sms.tasks import hand_over as send
 
-    # A function and not a partial: Django logs a failing robust callback by its `__qualname__`, which a partial lacks.
+    # A function, not functools.partial: Django logs a failing robust callback by its `__qualname__`, which a partial
+    # lacks.
     def send_committed() -> None:
         send(message_id)
 
@@ -277,15 +288,19 @@ def _send_after_commit(message_id: int) -> None:
 
 
 def _notify_after_commit() -> None:
-    """Wake the workers after commit, once a transaction. If a crash loses the NOTIFY, polling finds the rows."""
+    """Notify the workers after commit, at most once per transaction.
+
+    If a crash loses the NOTIFY, polling finds the rows.
+    """
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)
 
 
 def _notify() -> None:
-    """Wake the workers, at most once in NOTIFY_EVERY: PostgreSQL commits transactions with a NOTIFY one at a time.
+    """Notify the workers at most once in NOTIFY_EVERY, because PostgreSQL commits transactions with a NOTIFY one at a
+    time.
 
-    The worker looks a second time after each NOTIFY, so that a message whose NOTIFY was skipped does not wait.
+    A worker searches for messages a second time after each NOTIFY. It then finds messages whose NOTIFY was skipped.
     """
     global _last_notify
     now = time.monotonic()

@@ -1,1 +1,1 @@
-"""Delivery reports: pushed to the view, or polled."""
+"""Delivery reports: DMark pushes them to a view, or we poll for them."""

@@ -1,4 +1,4 @@
-"""Poll for missing delivery reports: oldest messages first, up to a limit, for one day after sending."""
+"""Poll for missing delivery reports, the oldest messages first, until a day after sending."""
 
 import logging
 from collections import Counter
@@ -22,10 +22,10 @@ GIVE_UP = timedelta(days=1)
 
 
 def due(min_age: float) -> "QuerySet[SmsMessage]":
-    """Return messages without a final report, sent between `min_age` seconds and a day ago.
+    """Return the messages without a final report that were sent between one day and `min_age` seconds ago.
 
-    A message is polled again when it is twice as old as at the last poll. That is ten polls in a day, so that messages
-    without any report do not delay the others.
+    A message is polled again when it is twice as old as at the last poll. That is ten polls in a day, so messages that
+    never get a report do not delay the others.
     """
     now = timezone.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -37,22 +37,23 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
 
 
 def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False) -> "Counter[str]":
-    """Poll for up to `limit` messages. Returns the number of messages by resulting status.
+    """Poll the reports of up to `limit` messages. Returns the number of messages for each status found.
 
-    Raises ProviderError if the credentials are refused or the provider is unreachable: the next poll would fail too.
+    Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials or is unreachable,
+    because the remaining polls would fail too.
     """
     counts: Counter[str] = Counter()
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # If two polls run at once, only one of them requests the report of this message.
+        # If two polls run at the same time, only the one that updates this row requests its report.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=timezone.now()):
             continue
         try:
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]
         except ProviderRejected:
-            word = ""  # Logged by `log_exchange`. There is no readable report for this message.
+            word = ""  # `log_exchange` has logged the error. There is no readable report for this message.
         statuses.record_report(message.pk, word, "poll")
         counts[str(final_status(word) or Status.SENT)] += 1
     return counts

@@ -1,4 +1,4 @@
-"""Delivery reports, pushed or polled: what DMark's status words mean, and how a report changes a message."""
+"""Meanings of DMark's status words, and the effect of a delivery report on the status of a message."""
 
 from django.db import transaction
 
@@ -8,8 +8,8 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# Besides DMark's own words these are SMPP's, which gateways pass on unchanged, and the numbers of DMark's older host:
-# 1 delivered, 2 and 16 failed, 4 and 8 still on the way.
+# DMark's own words, those of SMPP, which gateways pass on unchanged, and the numbers of DMark's older host: 1 is
+# delivered, 2 and 16 are failed. Its numbers 4 and 8 mean that the message is still on the way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -18,8 +18,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A report proves that DMark has the message, so a message in one of these statuses becomes at least `sent`. In the
-# last three the message has ended, and the report counts only if a send request was made.
+# A delivery report proves that DMark has the message. Therefore a message in one of these statuses becomes `sent` or
+# gets a final status. In the statuses of `_ENDED`, a report counts only if a send request was made.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -30,10 +30,10 @@ def final_status(word: str) -> Status | None:
 
 
 def record_report(message_id: int, word: str, step: str) -> bool:
-    """Store a delivery report, and change the message's status if the report is further along the rank order.
+    """Store a delivery report and update the status of its message. A delivered message stays delivered.
 
-    `word`: DMark's status word in any case; an unknown word means still on the way; "" means a report without a status.
-    `step`: push or poll. Returns False if the message does not exist.
+    `word`: DMark's status word in any case. An unknown word means that the message is still on the way, and "" means
+    that the report has no status. `step`: push or poll. Returns False if the message does not exist.
     """
     word = word.strip().upper()[:50]
     with transaction.atomic():
@@ -51,7 +51,7 @@ def record_report(message_id: int, word: str, step: str) -> bool:
 
 
 def _store(message: SmsMessage, word: str, step: str) -> None:
-    """Store the report, unless it equals the last one."""
+    """Store the report unless it equals the last one for this message."""
     last = message.events.filter(what=SmsEvent.What.REPORT).order_by("-at", "-pk").first()
     if last is None or last.answer != word:
         SmsEvent.objects.create(message=message, at=clock.now(), what=SmsEvent.What.REPORT, step=step, answer=word)
@@ -73,10 +73,10 @@ def _apply(message: SmsMessage, word: str) -> None:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have been sent this message, so that a report can change its status."""
+    """Return True if DMark may have the message, so that a report can change its status."""
     if message.status in _ENDED:
         return bool(message.attempts)
-    # A queued message is on its way only if an earlier request of it was ambiguous.
+    # DMark can have a queued message only if an earlier request for it was ambiguous.
     return message.status in (*_PROVED, Status.SENT) or (
         message.status == Status.QUEUED and bool(message.ambiguous_requests)
     )

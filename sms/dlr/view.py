@@ -1,4 +1,4 @@
-"""View for delivery reports. DMark does not document method and encoding, so GET, form and JSON are all read."""
+"""View for delivery reports. DMark documents neither method nor encoding, so the view reads GET, form data and JSON."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from sms.dmark.responses import clean, status_word
 
 logger = logging.getLogger("sms.delivery")
 
-# The shapes of reports without a status that this process has logged, at most 20.
+# The shapes (sets of field names) of reports without a status that this process has logged, at most 20.
 _MOST_SHAPES = 20
 _logged_shapes: set[tuple[str, ...]] = set()
 
@@ -25,9 +25,10 @@ _logged_shapes: set[tuple[str, ...]] = set()
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Store a delivery report. Respond 200 if we signed the URL and the message exists, even without a status.
+    """Store a delivery report.
 
-    The URL identifies the message. A `msg_id` in the body does not.
+    Responds with 200 if the signature in the URL is valid and the message exists, even if the report has no status. The
+    URL identifies the message; a `msg_id` in the body is ignored.
     """
     try:
         message_id = int(signer().unsign(signed_id))
@@ -43,7 +44,7 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
 
 
 def _status(request: HttpRequest, message_id: int) -> str:
-    """Return the status word from the body, or from the query if the body has none, or "". Raises Refused."""
+    """Return the status word from the body, else from the query string, or "" if neither has one. Raises Refused."""
     report: object = {}
     if request.method == "POST":
         body = request_body.read(request)
@@ -66,7 +67,7 @@ def _names(report: object) -> list[str]:
 
 
 def _log_shape(message_id: int, names: list[str]) -> None:
-    """Log a report without a status once for each set of names, so that an unknown shape is noticed."""
+    """Log a report without a status once for each set of field names, so that operators notice an unknown format."""
     shape = tuple(clean(name)[:40] for name in names[:_MOST_SHAPES])
     if shape in _logged_shapes or len(_logged_shapes) >= _MOST_SHAPES:
         return

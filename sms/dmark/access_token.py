@@ -1,7 +1,7 @@
-"""DMark's access token: cached for all processes, fetched by one thread at a time, dropped if DMark refuses it.
+"""DMark's access token. It is cached for all processes, and dropped from the cache if DMark refuses it.
 
-A thread that needs a token while another thread of this process fetches one waits for that fetch and shares its result,
-also a failure. Several processes may fetch a token each at the same time, which is harmless.
+One thread of a process fetches a token. Other threads that need one wait, and get the same token or the same error.
+Several processes may each fetch a token at the same time, which is harmless.
 """
 
 import copy
@@ -46,7 +46,10 @@ def expires_at(token: str) -> float | None:
 
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
-    """Return the seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be read."""
+    """Return the seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be read.
+
+    At most 30 days.
+    """
     ends = expires_at(token)
     if ends is None:
         return max(fallback, 0)
@@ -54,8 +57,10 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 
 
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
-    """Return a token other than `rejected`. `fetch` gets one from DMark. Its ProviderError is raised in all
-    waiting threads."""
+    """Return a token other than `rejected`, from the cache or from `fetch`.
+
+    Concurrent threads share one call of `fetch`. If it raises ProviderError, all of them raise that error.
+    """
     key = cache_key(config)
     while not (token := cached(config, rejected)):
         with _fetches_lock:
@@ -69,9 +74,9 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
         if failure is None and pending.result() != rejected:
             return pending.result()
         if isinstance(failure, ProviderError):
-            # A copy, since one exception raised in many threads would collect all their tracebacks.
+            # Raise a copy: one exception raised in many threads would collect all their tracebacks.
             raise copy.copy(failure)
-        # The fetch returned the rejected token, or failed for a reason of its own thread: try again.
+        # The loop repeats if the other thread's fetch returned `rejected` or failed with an unexpected exception.
     return token
 
 
@@ -82,7 +87,7 @@ def cached(config: conf.Config, rejected: str = "") -> str:
 
 
 def working_path(config: conf.Config) -> str:
-    """Return the token path that works, if it differs from SMS_TOKEN_PATH, or ""."""
+    """Return the token path at which DMark last issued a token if it differs from SMS_TOKEN_PATH, otherwise ""."""
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""
 

@@ -1,4 +1,4 @@
-"""Blocking driver: runs one conversation with DMark over requests, for inline sends, commands, reports and tokens."""
+"""Run a conversation with DMark over `requests`: for inline sends, commands, delivery reports and tokens."""
 
 import io
 import os
@@ -46,7 +46,10 @@ def send(
     kind: str = "",
     budget: Budget | None = None,
 ) -> str:
-    """Send one message. Returns DMark's id, or "" if the response has none. Raises ProviderError after the retries."""
+    """Send one message.
+
+    Returns DMark's id, or "" if the response has none. Raises ProviderError if all retries fail.
+    """
     config = conf.current()
     return run(
         conversation.send(config, number, text, dlr_url, on_exchange, kind=kind, budget=budget), config, on_exchange
@@ -54,13 +57,19 @@ def send(
 
 
 def report(provider_id: str, on_exchange: OnExchange) -> str:
-    """Poll a delivery report. Returns the status word in capitals, or "" if there is none. Raises ProviderError."""
+    """Ask DMark for a delivery report.
+
+    Returns its status word in capitals, or "" if there is none. Raises ProviderError.
+    """
     config = conf.current()
     return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)
 
 
 def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> str:
-    """Return an access token other than `rejected`: the cached one, or one fetched once for all threads that wait."""
+    """Return an access token other than `rejected`, from the cache or from DMark.
+
+    Concurrent threads share one request.
+    """
 
     def fetch() -> FetchedToken:
         return run(conversation.fetch_token(config, on_exchange), config, on_exchange)
@@ -69,7 +78,7 @@ def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> s
 
 
 def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
-    """Run one conversation to its end. Returns its result, or raises its exception."""
+    """Run a conversation until it ends. Return its result or raise its exception."""
     event: object = None
     error: Exception | None = None
     while True:
@@ -102,7 +111,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request body that records if any of it was read. Until then nothing of the message can have been written."""
+    """A request body that records if any of it was read. Until then, no part of the message can have been sent."""
 
     begun = False
 
@@ -114,7 +123,7 @@ class _Body(io.BytesIO):
 @lru_cache(maxsize=1)
 def _session() -> requests.Session:
     session = total_timeout.session()
-    # Ignore proxies, netrc and certificate bundles of the environment, and keep no cookies.
+    # Ignore proxies, netrc and certificate bundles from the environment, and keep no cookies.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
@@ -125,7 +134,10 @@ os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """Send one POST, without redirects, and read at most 64 KiB. Raises NoResponse without a complete response."""
+    """Send one POST request without following redirects, and read at most 64 KiB of the response.
+
+    Raises NoResponse if no complete response came, and Misdirected if the URL is invalid.
+    """
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
     started = clock.monotonic()
@@ -141,8 +153,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
         with response:
             received = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        # A ValueError before anything was written is about the URL (requests' InvalidURL, MissingSchema). After that
-        # it is about the response's headers. The error's text is not shown, since a URL may hold a password.
+        # Before anything is written, a ValueError is about the URL (InvalidURL, MissingSchema). Later it is about the
+        # headers of the response. The error's text is not shown, because a URL may hold a password.
         if isinstance(error, ValueError) and not body.begun:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
@@ -152,9 +164,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
 
 
 def _read_body(raw: Any) -> bytes:
-    """Read at most 64 KiB of the body."""
     body = b""
-    # The body is not decompressed here: a broken compressed body is still a complete response.
+    # Do not decompress here: a compressed body that is damaged is still a complete response.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > responses.MAX_BODY:
@@ -163,7 +174,7 @@ def _read_body(raw: Any) -> bytes:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the name of the innermost cause: `ConnectionRefusedError` says more than `ConnectionError`."""
+    """Return the class name of the innermost cause: `ConnectionRefusedError` says more than `ConnectionError`."""
     for _depth in range(8):
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):

@@ -1,8 +1,8 @@
 """Conversations with DMark as sans-I/O state machines. This module imports no HTTP library, cache, database or clock.
 
-A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`), and a driver sends the event that
-answers each command back in. The generator's return value is the result; its exception is the failure. Two drivers
-exist: `sms.dmark.blocking` runs one conversation, the worker's loop runs many.
+A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`). A driver carries each command out
+and sends back an event. The generator's return value is the result, and its exception is the failure. There are two
+drivers: `sms.dmark.blocking` runs one conversation, and the worker's loop runs many at once.
 """
 
 import json
@@ -18,10 +18,10 @@ from sms.dmark.responses import Reply
 from sms.errors import AuthenticationFailed, InDoubt, Misdirected, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
-# Seconds before the first and the second immediate retry, drawn at random from these ranges.
+# Ranges in seconds for the random wait before the first and the second immediate retry.
 PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
-# Both paths are in use at DMark. If a token request gets a 404 at one path, the other path is tried once.
+# DMark uses both paths. If one of them answers a token request with 404, the other one is tried once.
 TOKEN_PATHS = ("/api/get_token/", "/v3/api/get_token/")
 
 NO_URL = "SMS_SERVICE_BASE_URL and its path make no valid URL. Write the setting like https://sms.example.com."
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Request(NamedTuple):
     """Command: POST `payload` (JSON) to `url`, with the header `authToken: <token>` unless `token` is empty.
 
-    Event: a Reply. A NoResponse is thrown in if no complete response came.
+    The driver sends back a Reply. If no complete response came, it throws NoResponse into the generator.
     """
 
     step: str
@@ -42,7 +42,7 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Command: wait. Event: False if the process is about to end and does not wait, otherwise None."""
+    """Command: wait. The driver sends back None, or False if it did not wait because the process is about to end."""
 
     seconds: float
 
@@ -50,23 +50,24 @@ class Pause(NamedTuple):
 class NeedToken(NamedTuple):
     """Command: get an access token other than `rejected`, which DMark has refused.
 
-    Event: an AccessToken. A ProviderError is thrown in if no token could be fetched.
+    The driver sends back an AccessToken. If no token could be fetched, it throws ProviderError into the generator.
     """
 
     rejected: str
 
 
 class AccessToken(NamedTuple):
-    """Event: an access token, and the milliseconds that it took to get it."""
+    """Event: an access token, and the milliseconds that were needed to get it."""
 
     token: str
     ms: int = 0
 
 
 class NoResponse(Exception):
-    """Event: a request got no complete response.
+    """Event: a request got no complete response. It is thrown into the generator.
 
-    `request_written`: some of the body was written, so DMark may have the request. `timed_out`: the cause is a timeout.
+    `request_written`: part of the body was written, so DMark may have the request. `timed_out`: the cause was a
+    timeout.
     """
 
     def __init__(self, cause: str, *, request_written: bool, timed_out: bool = False, ms: int = 0) -> None:
@@ -88,7 +89,7 @@ Conversation: TypeAlias = Generator[Command, Any, T]
 
 @dataclass(slots=True)
 class Budget:
-    """Time for one message in seconds. No further request is started once it is spent."""
+    """Time limit for one message, in seconds. Once it is spent, no further request is started."""
 
     seconds: float
     spent: float = 0.0
@@ -98,7 +99,7 @@ class Budget:
 
 
 class RequestSpec(NamedTuple):
-    """A request before it has a token. `read` returns the result that a reply means, or raises ProviderError."""
+    """A request without its token. `read` returns the result that a Reply stands for, or raises ProviderError."""
 
     step: str
     url: str
@@ -118,9 +119,9 @@ def send(
     kind: str = "",
     budget: Budget | None = None,
 ) -> Conversation[str]:
-    """Send one message (`number`: 0XXXXXXXXX). Returns DMark's id for it, or "" if the response has none.
+    """Send one message. `number` has the form 0XXXXXXXXX. Returns DMark's id, or "" if the response has none.
 
-    Raises InDoubt after a single ambiguous send request. The caller decides if the message is sent again.
+    Raises InDoubt after the first ambiguous request: the caller decides if the message is sent again.
     """
     body: dict[str, object] = {"msg": text, "numbers": number, "dlr_url": dlr_url, "scan_ip": False}
     if category := config.categories.get(kind):
@@ -130,7 +131,7 @@ def send(
 
 def report(config: Config, provider_id: str, on_exchange: OnExchange) -> Conversation[str]:
     """Poll the delivery report of a message. Returns DMark's status word in capitals, or "" if there is none."""
-    # Some callers of DMark send one of these keys, others the other one.
+    # Some clients of DMark send `msg_id` and others `msgId`, so we send both.
     body = {"msg_id": provider_id, "msgId": provider_id}
     return _with_token(config, "report", config.dlr_path, body, responses.report, on_exchange, None)
 
@@ -189,13 +190,13 @@ def _with_token(
 
 
 def _refuse_bad_url(config: Config) -> None:
-    """Raise Misdirected if the base URL is not usable, before credentials are sent to a wrong address."""
+    """Raise Misdirected if the base URL is not usable, so that credentials are not sent to a wrong address."""
     if config.base_url_problem:
         raise Misdirected(config.base_url_problem)
 
 
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
-    """Send one request, with its immediate retries."""
+    """Send one request, with up to two immediate retries."""
     budget = spec.budget
     for attempt, pause in enumerate((*PAUSES, None), start=1):
         reply: Reply | None = None
@@ -224,7 +225,7 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
     words = (
         "DMark did not answer in time." if failure.timed_out else f"No complete response from DMark ({failure.cause})."
     )
-    # A repeated token or report request costs nothing. A repeated send request may be a second SMS.
+    # Repeating a token or report request is harmless. Repeating a send request may send a second SMS.
     return InDoubt(words) if step == "send" and failure.request_written else ProviderUnavailable(words)
 
 
@@ -234,7 +235,7 @@ def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, 
         return None
     wait = random.uniform(*pause)  # noqa: S311
     if reply is not None and 200 <= reply.status < 300:
-        return None  # The response is complete but unreadable; a repeat would read the same.
+        return None  # The response is complete but unreadable. A repeated request would get the same response.
     if error.status_code == 429 and error.retry_after is not None:
         return max(wait, error.retry_after) if error.retry_after <= LONGEST_QUICK_RETRY_AFTER else None
     return wait

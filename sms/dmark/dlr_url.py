@@ -1,4 +1,4 @@
-"""The `dlr_url` of a message: the signed URL of this service at which DMark reports on it."""
+"""The `dlr_url` of a message: a signed URL of this service, to which DMark sends the message's delivery reports."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ _SALT = "sms.dlr"
 
 
 def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
-    """Return the URL for reports on this message, or "" if reports are off or `sms.urls` is not mounted."""
+    """Return the URL for delivery reports on a message, or "" if reports are off or `sms.urls` is not mounted."""
     config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
@@ -30,7 +30,9 @@ def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
 
 @lru_cache(maxsize=8)
 def _report_path(urlconf: str, prefix: str) -> str:
-    """Return the report's path with a placeholder for the signed id, or "" if `sms.urls` is not mounted."""
+    """Return the path for delivery reports, with a placeholder for the signed id, or "" if `sms.urls` is not
+    mounted.
+    """
     try:
         return reverse("sms:dlr", urlconf=urlconf, args=[_PLACEHOLDER])
     except NoReverseMatch:
@@ -42,7 +44,7 @@ def signer() -> Signer:
 
 
 def _sign(value: str) -> str:
-    """Do the same as `signer().sign(value)`, which would read its settings and derive its key for each message."""
+    """Return `signer().sign(value)`, without reading the settings and deriving the key again for each message."""
     digest = hmac.digest(_key(settings.SECRET_KEY), value.encode(), "sha256")
     return f"{value}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 

@@ -1,4 +1,4 @@
-"""One request to DMark with its response: the record that is stored and logged."""
+"""One request to DMark and its response, as they are stored and logged."""
 
 import logging
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its response.
+    """One request to DMark and its response.
 
-    `step`: token, send or report. `status`: the HTTP status, or None without a complete response. `trouble`: a value of
-    `sms.errors.Trouble`. `ambiguous`: DMark may have the message although the request failed.
+    `step`: token, send or report. `status`: the HTTP status, or None if no complete response came. `trouble`: a value
+    of `sms.errors.Trouble`. `ambiguous`: DMark may have the message although the request failed.
     """
 
     step: str
@@ -47,12 +47,12 @@ def fields(message: Named, event: str) -> dict[str, object]:
 
 
 def facts(values: dict[str, object]) -> str:
-    """Return `fields` as text, for log formats that show no extra fields."""
+    """Format the result of `fields` as text, for log formats that do not show `extra`."""
     return f"{values['message_id']} ({values['kind'] or 'plain'}) to {values['phone']}"
 
 
 def log_exchange(message: Named, exchange: Exchange) -> None:
-    """Log one line: an error if the request failed, otherwise info. Nothing is logged for a fetched token."""
+    """Log a failed request as an error and any other as info. A successful token request is not logged."""
     if exchange.step == "token" and not exchange.error:
         return
     name = f"sms.{exchange.step}"

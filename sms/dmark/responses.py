@@ -1,4 +1,4 @@
-"""Read DMark's responses: what each one means, whatever its shape. This module imports no HTTP library or database."""
+"""Interpret DMark's responses, which come in several shapes. This module imports no HTTP library or database."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# Characters of a response that are kept, and bytes of it that are read.
+# Limits: characters of a response that are kept, and bytes that are read.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0
@@ -32,7 +32,8 @@ class Reply(NamedTuple):
     """A complete response.
 
     `status`: the HTTP status, or the body's `status_code` if that is 400 or more. `data`: the body's JSON object, or
-    None. `text`: the first 500 characters of the body. `retry_after`: seconds. `ms`: milliseconds from the request.
+    None. `text`: the first 500 characters of the body. `retry_after`: in seconds. `ms`: the duration of the request in
+    milliseconds.
     """
 
     status: int
@@ -43,13 +44,16 @@ class Reply(NamedTuple):
 
 
 class StaleToken(ProviderError):
-    """401 or 403 on a send or report request. The caller retries once with a fresh token."""
+    """DMark answered a send or report request with 401 or 403. The caller retries once with a fresh token."""
 
     trouble = Trouble.CREDENTIALS
 
 
 def clean(text: str) -> str:
-    """Replace characters that PostgreSQL rejects or a terminal obeys (NUL, controls, lone surrogates) with U+FFFD."""
+    """Replace NUL, control characters and lone surrogates with U+FFFD.
+
+    PostgreSQL rejects some of them, and a terminal would obey others.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -59,7 +63,7 @@ def clean(text: str) -> str:
 
 
 def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Reply:
-    """Read a response. `retry_after`: seconds, from `retry_after_seconds` or from libcurl."""
+    """Parse a response. `retry_after` is in seconds, from `retry_after_seconds` or from libcurl."""
     body = _decompressed(body)
     try:
         data = json.loads(body)
@@ -78,7 +82,10 @@ def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Re
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Read a Retry-After header, in seconds or as an HTTP-date. `now`: seconds since 1970. None if it is neither."""
+    """Return the seconds in a Retry-After header, which is a number or an HTTP-date, or None if it is neither.
+
+    `now`: seconds since 1970. The result is at most one day.
+    """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), _LONGEST_RETRY_AFTER)
@@ -86,13 +93,16 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    # An HTTP-date is in GMT; parsedate_to_datetime returns a naive time for a zone that it does not know.
+    # An HTTP-date is in GMT, but parsedate_to_datetime returns a naive datetime if it does not know the zone.
     seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def _decompressed(body: bytes) -> bytes:
-    """Decompress a gzip body, which some proxies send although nobody asked for it, up to 64 KiB."""
+    """Decompress a gzip body, up to 64 KiB.
+
+    Some proxies compress a response although the request did not ask for it.
+    """
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
@@ -102,7 +112,7 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Read a count or a status code: a number, digits in a string, a boolean, or the length of a list."""
+    """Convert a count or a status code to a float: a number, digits in a string, a boolean, or the length of a list."""
     if isinstance(value, list):
         return float(len(value))
     if isinstance(value, str) and len(value) < 20:
@@ -116,7 +126,7 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the errors that mean the same for every kind of request."""
+    """Raise the errors that are the same for every kind of request."""
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
@@ -128,7 +138,7 @@ def _raise_common(reply: Reply) -> None:
 
 
 def _explanation(reply: Reply) -> str:
-    """Return DMark's own explanation, redacted, or ""."""
+    """Return the explanation in DMark's response, redacted, or "" if it has none."""
     for name in ("description", "error", "message", "detail"):
         text = (reply.data or {}).get(name)
         if isinstance(text, str) and text.strip():
@@ -142,7 +152,7 @@ def _with_explanation(start: str, reply: Reply) -> str:
 
 
 def access_token(reply: Reply) -> str:
-    """Return the token of a response to the token request. Raises ProviderError."""
+    """Return the token in the response to a token request. Raises ProviderError if there is none."""
     _raise_common(reply)
     if 400 <= reply.status < 500:
         raise AuthenticationFailed(
@@ -160,7 +170,7 @@ def access_token(reply: Reply) -> str:
     return token
 
 
-# Words with which an SMS provider refuses the customer's account. DMark's exact words are not known.
+# Words that an SMS provider uses to refuse a customer's account. DMark's exact words are not known.
 _ACCOUNT = re.compile(
     r"credit|balance|top.?up|payment|suspend|deactivat|blocked account|account\W+(?:is\W+|was\W+|has\W+been\W+)?"
     r"(?:blocked|inactive|disabled|expired|closed|locked)|sender\b.*\b(?:approved|registered|allowed|authori[sz]ed)",
@@ -175,9 +185,12 @@ def _refusal(start: str, reply: Reply) -> ProviderRejected:
 
 
 def accepted_id(reply: Reply) -> str:
-    """Return DMark's id of an accepted message, or "" if the response has none. Raises ProviderError."""
+    """Return DMark's id of the accepted message, or "" if the response has none.
+
+    Raises ProviderError if it was refused.
+    """
     if reply.status == 504:
-        # A gateway in front of DMark waited in vain, so DMark may have the message.
+        # A gateway in front of DMark timed out, so DMark may still have the message.
         raise InDoubt("A gateway got no response from DMark (504).", 504)
     _raise_common(reply)
     if reply.status in (401, 403):
@@ -213,7 +226,10 @@ def _provider_id(data: Mapping[str, Any]) -> str:
 
 
 def report(reply: Reply) -> str:
-    """Return the status word of a response to the report request, or "" if DMark has none. Raises ProviderError."""
+    """Return the status word in the response to a report request, or "" if DMark has no report.
+
+    Raises ProviderError.
+    """
     _raise_common(reply)
     if reply.status in (401, 403):
         raise StaleToken(_with_explanation(f"DMark refuses the token ({reply.status})", reply), reply.status)
@@ -224,14 +240,16 @@ def report(reply: Reply) -> str:
     return status_word(reply.data)
 
 
-# Limits on the depth and the items of a delivery report that are searched, so that a hostile report costs little.
+# Limits on the depth and the number of items of a delivery report that are searched: a hostile report must not cost
+# much.
 _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 
 def status_word(report: object) -> str:
-    """Return a delivery report's status in capitals, or "" if it holds none.
+    """Return the status in a delivery report, in capitals, or "" if the report has none.
 
-    DMark names it `status`. The name is read in any case, and the report may be wrapped in a list or in an object.
+    DMark's field is named `status`. Its name is matched in any case, and the report may be wrapped in a list or in an
+    object.
     """
     return _find_status(report, _REPORT_DEPTH)
 
@@ -255,5 +273,6 @@ def _word(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     word = clean(str(value)[:200].strip()).upper()[:50]
-    # An older DMark host replaces `%s` in the URL with the status; a host that does not sends it as it is.
+    # An older DMark host replaces `%s` in the URL with the status. Any other host sends `%s` unchanged, which is no
+    # status.
     return "" if word in ("%S", "%25S") else word

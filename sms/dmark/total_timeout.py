@@ -1,7 +1,7 @@
-"""A requests session that reads HTTP responses as the worker's libcurl does.
+"""A `requests` session that reads HTTP responses as libcurl does in the worker.
 
-Its read timeout covers the whole response; requests' own starts again with each byte received. Interim responses (103
-and other 1xx) are skipped; http.client itself skips only 100.
+Its read timeout covers the whole response. The timeout of `requests` itself starts again with each received byte. The
+session skips all interim responses (102 to 199), while http.client skips only 100.
 """
 
 import http.client
@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _Reader(io.RawIOBase):
-    """Reads from a socket until `deadline` (monotonic), then raises TimeoutError."""
+    """Read from a socket until `deadline` (monotonic clock), then raise TimeoutError."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
@@ -74,7 +74,7 @@ class _Adapter(HTTPAdapter):
 
 
 def session() -> requests.Session:
-    """Return a session whose read timeout, in seconds, runs from the moment the request is written."""
+    """Return a session whose read timeout covers the whole response and starts when the request has been written."""
     made = requests.Session()
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter())

@@ -1,4 +1,7 @@
-"""Phone numbers, SMS segments and redaction, without a database. Other apps may import the names in `__all__`."""
+"""Phone numbers, SMS segments and redaction.
+
+This package uses no database. Other apps may import the names in `__all__`.
+"""
 
 from sms.text.phone import to_e164, to_local
 from sms.text.redaction import mask_phone, redact

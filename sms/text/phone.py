@@ -1,4 +1,4 @@
-"""Ugandan mobile numbers: any notation to E.164, and E.164 to the `0XXXXXXXXX` that DMark expects."""
+"""Convert Ugandan mobile numbers from any notation to E.164, and from E.164 to the `0XXXXXXXXX` that DMark expects."""
 
 from functools import lru_cache
 
@@ -13,7 +13,10 @@ _NATIONAL_DIGITS = 9
 
 
 def to_e164(raw: object) -> str:
-    """Return `+256772123456` for any notation of a Ugandan mobile number. Raises InvalidPhone with one sentence."""
+    """Convert a Ugandan mobile number from any notation to E.164 (`+256772123456`).
+
+    Raises InvalidPhone with a message that can be shown to the user.
+    """
     try:
         digits = read_digits(raw)
     except ValueError as error:
@@ -23,7 +26,7 @@ def to_e164(raw: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
-    """Return the number in E.164. Cached, since one request reads the same number several times."""
+    """Return the number in E.164. The result is cached, because one request converts the same number several times."""
     if not digits:
         raise InvalidPhone(f"The phone number is missing. {_EXAMPLE}.")
     try:

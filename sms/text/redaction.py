@@ -1,8 +1,8 @@
-"""Redaction of logs, pages and old messages: links that are credentials, tokens, passwords, whole phone numbers.
+"""Redact logs, pages and old messages: links that work as credentials, tokens, passwords and full phone numbers.
 
-A project adds its own rules with `SMS_REDACT`, all keys optional: `{"links": [query parameters of links in messages],
-"names": [names whose values are hidden], "settings": [settings whose values are hidden]}`. A link's parameter is hidden
-in logs and on pages, and removed from the stored message after delivery or expiry.
+A project adds its own rules with the setting `SMS_REDACT`. All keys are optional: `{"links": [query parameters of links
+in messages], "names": [names whose values are hidden], "settings": [settings whose values are hidden]}`. The value of a
+link's parameter is hidden in logs and on pages, and removed from the stored message after delivery or expiry.
 """
 
 import re
@@ -16,14 +16,14 @@ from django.core.signals import setting_changed
 from sms import conf
 
 HIDDEN = "[redacted]"
-# Replaces a link's credential in the stored text of a message that has ended.
+# Replaces the credential of a link in the stored text after the message was delivered or has expired.
 BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
-# A shorter value is not treated as a secret, since it would match ordinary words.
+# A shorter value is not treated as a secret, because it would match ordinary words.
 _SHORTEST_SECRET = 4
-# The signature in the URL of a delivery report.
+# Matches the signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[ -]?)(\d{3})(?![\w-])", re.IGNORECASE)
@@ -31,7 +31,10 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The patterns. A line without any of `hints` or `short` is not searched for `keyed`, which is slow."""
+    """The compiled patterns.
+
+    `keyed` is slow, so it is applied only to a line with one of `hints` or a match of `short`.
+    """
 
     secrets: tuple[str, ...]
     keyed: re.Pattern[str]
@@ -42,7 +45,7 @@ class Rules:
 
 @cache
 def rules() -> Rules:
-    """Build the rules once from the settings, since every log line is redacted."""
+    """Build the rules from the settings. The result is cached, because every log line is redacted."""
     own = conf.redact()
     names = tuple(dict.fromkeys(name.casefold() for name in (*_NAMES, *own.links, *own.names)))
     hints: list[str] = ["token"]
@@ -62,13 +65,16 @@ def rules() -> Rules:
         ),
         hints=tuple(hints),
         short=re.compile("|".join(map(_whole, short))) if short else None,
-        # PostgreSQL uses this pattern too, and does not know \b.
+        # PostgreSQL uses this pattern too, and does not support \b.
         link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, own.links))})=[^\s&]+") if own.links else None,
     )
 
 
 def _whole(name: str) -> str:
-    """Return a pattern for a short name as a whole word, in any case, also after an encoded `?` or `&`."""
+    """Return a pattern for a short name as a whole word, in any case.
+
+    It also matches after a URL-encoded `?` or `&`.
+    """
     letters = "".join(f"[{char.upper()}{char}]" if char.isalpha() else re.escape(char) for char in name)
     exact = re.escape(name)
     return rf"{letters}(?i:(?<=\b{exact})|(?<=%3f{exact})|(?<=%26{exact}))\b"
@@ -82,13 +88,13 @@ setting_changed.connect(_forget)
 
 
 def blank_link(text: str) -> str:
-    """Return the text with the credential of its link replaced."""
+    """Replace the credentials in the links of a text."""
     pattern = rules().link
     return pattern.sub(rf"\1{BLANKED}", text) if pattern else text
 
 
 def has_link(text: str) -> bool:
-    """Return True if the text holds a link that is a credential."""
+    """Return True if the text contains a link that works as a credential."""
     pattern = rules().link
     return pattern is not None and pattern.search(text) is not None
 

@@ -1,4 +1,7 @@
-"""Count SMS segments: 160 GSM-7 characters (153 each if joined) or 70 UCS-2 units (67 joined), 3GPP TS 23.038."""
+"""Count SMS segments by 3GPP TS 23.038.
+
+A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. Each segment of a longer text holds 153 or 67.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,10 @@ _GSM_ESCAPED = frozenset("\f^{}\\[~]|€")
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The size of a text. `encoding`: `GSM-7` or `UCS-2`. `length`: in that encoding's units. `count`: SMS."""
+    """The size of a text.
+
+    `encoding`: GSM-7 or UCS-2. `length`: in units of that encoding. `count`: number of segments.
+    """
 
     encoding: str
     length: int
@@ -30,7 +36,7 @@ def _count(encoding: str, units: list[int], single: int, joined: int) -> Segment
         return Segments(encoding, length, 1 if length else 0)
     count, used = 1, 0
     for unit in units:
-        # A character of two units is not split between two SMS.
+        # A character of two units is not split between two segments.
         if used + unit > joined:
             count, used = count + 1, 0
         used += unit
