@@ -13,8 +13,8 @@ logger = logging.getLogger("sms.clicks")
 
 _watched: set[str] = set()
 
-# Programs that fetch a link to show a preview of it (WhatsApp, Telegram, Facebook, iMessage …), and crawlers. The
-# in-app browsers of Facebook, Telegram and Snapchat have other names, and "CUBOT" is a phone.
+# Matches the user agents of crawlers, and of programs that fetch a link to show a preview (WhatsApp, Telegram,
+# Facebook, iMessage …). It does not match the in-app browsers of Facebook, Telegram and Snapchat, or a CUBOT phone.
 _PREVIEW = re.compile(
     r"(?<!cu)bot\b|crawler|spider|^whatsapp/|^viber|facebookexternalhit|facebookcatalog|meta-externalagent"
     r"|skypeuripreview|url ?preview|link ?preview|slack-imgproxy|google-(?:safety|pagerenderer)|embedly",
@@ -32,13 +32,18 @@ def watched() -> frozenset[str]:
 
 
 def is_preview(request: HttpRequest) -> bool:
-    """Return True if a program fetches the page ahead of a person: a link preview, a crawler or a prefetch."""
+    """Return True if a program requests the page before or without a person: a link preview, a crawler or a
+    prefetch.
+    """
     purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
     return "prefetch" in purpose.lower() or _PREVIEW.search(request.headers.get("User-Agent", "")[:500]) is not None
 
 
 def record_click(request: HttpRequest, *references: str) -> None:
-    """Record the first click on a message's link. The message is the first one found by `references` (dedupe keys)."""
+    """Record the first click on a message's link.
+
+    `references`: dedupe keys. The message is the one with the first of these keys that exists.
+    """
     if is_preview(request):
         return
     try:

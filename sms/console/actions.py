@@ -148,7 +148,7 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, f"{len(done):,} cancelled.", messages.SUCCESS if done else messages.WARNING)
         return None
 
-    # --- both
+    # --- shared by the actions
 
     def _log(self, request: HttpRequest, ids: list[int], message: str) -> None:
         rows = SmsMessage.objects.filter(pk__in=ids)
@@ -177,7 +177,7 @@ def _selection(request: HttpRequest) -> dict[str, Any]:
     return {"ids": ids[:1] if across else ids, "across": across, "here": request.get_full_path()}
 
 
-# --- what a resend would do
+# --- the preview of a resend
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
 
 @dataclass(frozen=True)
 class Failed:
-    """Messages that ended with `status` for `reason`, queued at or after `since`."""
+    """The failed messages with this status and reason that were queued at or after `since`."""
 
     status: str
     reason: str

@@ -25,13 +25,14 @@ from sms.stats import status
 from sms.text.phone import to_e164
 from sms.wording import MANY, counted
 
-# `_sent_last_minute` ignores messages queued earlier than this before the minute, because the query uses the index on
-# `created_at`.
+# `_sent_last_minute` skips messages that were queued more than an hour before that minute, because its query uses the
+# index on `created_at`.
 _LOOK_BACK = timedelta(hours=1)
 
 
 class PauseForm(forms.ModelForm):
-    # A declared form field ignores the model's default. Without `initial`, the browser would select plain texts.
+    # A declared form field ignores the model's default. Without `initial`, the browser would preselect the kind ""
+    # (plain texts).
     kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
 
     class Meta:

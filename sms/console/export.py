@@ -21,7 +21,7 @@ _CHUNK = 1000
 
 
 class _Line:
-    """A write-only file object for `csv.writer`. `write` returns the line, and so does `writerow`."""
+    """A write-only file object for `csv.writer`. Its `write` returns the line, so that `writerow` returns it too."""
 
     def write(self, line: str) -> str:
         return line
@@ -48,7 +48,7 @@ def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
 
 
 def _inert(value: object) -> object:
-    """Prefix a quotation mark to a text that a spreadsheet would run as a formula.
+    """Put an apostrophe before a text that a spreadsheet would run as a formula.
 
     Errors come from the provider, so their text is not trusted.
     """

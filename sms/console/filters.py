@@ -66,7 +66,7 @@ class WhenFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Filter by the reason of a failure: the error text with ids and durations replaced.
+    """Filter by the reason of a failure: the error text, with ids and durations replaced by `…`.
 
     The filter is shown only if the URL already selects a reason.
     """

@@ -58,7 +58,9 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """Return the percentage of accepted messages whose link was clicked; "" if this kind is not tracked."""
+        """Return the percentage of accepted messages whose link was clicked, or "" if clicks on this kind are not
+        tracked.
+        """
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"

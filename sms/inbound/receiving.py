@@ -1,4 +1,4 @@
-"""Store an inbound SMS and obey its command."""
+"""Store an inbound SMS and carry out its command, STOP or START."""
 
 import hashlib
 import logging
@@ -20,16 +20,16 @@ logger = logging.getLogger("sms.inbound")
 
 KEPT = timedelta(days=30)
 LONGEST_TEXT = 1000
-# Further texts of one number within an hour are not stored. A STOP or START always is.
+# At most this many inbound SMS of one phone number are stored per hour. A STOP or START is always stored.
 MOST_PER_HOUR = 30
 
 _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
 
 
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
-    """Store an inbound SMS and obey its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
+    """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the SMS is a repeated delivery, or one too many of its number within an hour.
+    Returns None if the SMS is a repeated delivery, or if its number has already sent MOST_PER_HOUR within an hour.
     """
     now = clock.now()
     message = SmsInbound(
@@ -39,12 +39,12 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         command=read_command(text),
         sent_at=max(min(_time(timestamp) or now, now), now - KEPT),
         received_at=now,
-        # Without a timestamp the same text within a minute counts as repeated.
+        # If there is no timestamp, the same text from the same number within one minute counts as a repeated delivery.
         digest=_digest(phone, text, short_code, timestamp or now.isoformat(timespec="minutes")),
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # Obey a repeated delivery too: after the first one, a crash may have prevented the change of the list.
+        # A repeated delivery is carried out too. A crash may have prevented the change of the list after the first one.
         _obey(phone)
     if not stored:
         return None
@@ -58,13 +58,13 @@ def of_phone(phone: str) -> "QuerySet[SmsInbound]":
 
 
 def prune(now: datetime) -> int:
-    """Delete inbound messages after 30 days. Returns their number. The suppression list is kept."""
+    """Delete inbound messages after 30 days. Returns how many were deleted. The suppression list is kept."""
     deleted, _ = SmsInbound.objects.filter(received_at__lt=now - KEPT).delete()
     return deleted
 
 
 def _store(message: SmsInbound) -> bool:
-    """Insert the row. Returns False if it is there already, or if the number has sent too many."""
+    """Insert the row. Returns False if the SMS is already stored, or if its number has sent too many."""
     recent = SmsInbound.objects.filter(phone=message.phone, received_at__gt=message.received_at - timedelta(hours=1))
     if message.command not in _SWITCHES and recent.count() >= MOST_PER_HOUR:
         logger.warning(
@@ -83,9 +83,9 @@ def _store(message: SmsInbound) -> bool:
 
 
 def _obey(phone: str) -> None:
-    """Bring the suppression list in line with the STOP or START that was sent last.
+    """Update the suppression list by the newest STOP or START of this phone number.
 
-    The number's rows are locked, so that of two concurrent deliveries the second one sees both rows.
+    The number's rows are locked, so that the second of two concurrent deliveries sees the rows of both.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)

@@ -37,7 +37,7 @@ def inbound(request: HttpRequest, secret: str) -> HttpResponse:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of the form, or of a JSON object. Names are read in any case. Raises Refused."""
+    """Return the fields of a form or of a JSON object, with lower-case names. Raises Refused."""
     body = request_body.read(request)
     try:
         values = json.loads(body)

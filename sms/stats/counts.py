@@ -20,7 +20,7 @@ from sms.models import SmsDay, SmsMessage, Status
 # earlier days, no longer change.
 DAYS = 30
 _BATCH = 1000
-# While an operator waits for the page, at most this many uncounted days are counted. The worker counts all of them.
+# At most this many uncounted days are counted while an operator waits for the page. The worker counts the rest.
 _DAYS_A_LOOK = 2
 
 

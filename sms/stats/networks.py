@@ -26,7 +26,7 @@ LATE = timedelta(minutes=5)
 # switched off does not count as trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of the delivery reports for messages queued in the last WINDOW
-# minutes are failures. This rule does not wait until messages can be late.
+# minutes are failures. This rule applies before any message can be late.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 # Length of a prefix such as `+25677`: the country code and two digits of the local number. The query groups by this
@@ -45,12 +45,12 @@ class Sample(NamedTuple):
 
     @property
     def accept(self) -> float | None:
-        """Return the seconds from queued to accepted by DMark, or None if the message was not accepted."""
+        """Return the seconds between queueing and acceptance by DMark, or None if the message was not accepted."""
         return (self.sent_at - self.created_at).total_seconds() if self.sent_at else None
 
     @property
     def deliver(self) -> float | None:
-        """Return the seconds from accepted by DMark to delivered, or None if the message was not delivered."""
+        """Return the seconds between acceptance by DMark and delivery, or None if the message was not delivered."""
         if self.sent_at is None or self.delivered_at is None:
             return None
         return (self.delivered_at - self.sent_at).total_seconds()
@@ -79,7 +79,9 @@ DMARK = "dmark"
 
 
 def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
-    """Yield one sentence per network in trouble; only one, about DMark, if two known networks are."""
+    """Yield one sentence per network in trouble, or a single one about DMark if several known networks are in
+    trouble.
+    """
     known = [one for one in slow if one.network != OTHER]
     if len(known) > 1:
         texts = sum(one.texts for one in known)
@@ -142,7 +144,7 @@ class _Minute(NamedTuple):
 
 
 def in_trouble(now: datetime) -> list[Slow]:
-    """Return the networks with too many late or failed messages, in one query over the last half hour.
+    """Return the networks with too many late or failed messages, in one query over the last 25 minutes.
 
     Only messages that were queued at least LATE ago can count as late. If no delivery reports arrive, a message is late
     if DMark did not accept it within LATE.

@@ -36,7 +36,7 @@ _HELD_OPEN = """
 """
 
 
-# --- single readings
+# --- single values
 
 
 def workers(now: datetime) -> list[SmsWorker]:
