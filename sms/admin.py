@@ -1,4 +1,4 @@
-"""The log views: every message and its status. Read-only except for the actions in `sms/console/actions.py`."""
+"""Admin for messages: a read-only log of every message and its status, with the actions of `sms/console/actions.py`."""
 
 from contextlib import suppress
 from typing import Any
@@ -145,12 +145,15 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Search whole values, which an index finds: a phone in any form, DMark's id, a reference or its beginning."""
+        """Search by whole values, which an index can find.
+
+        They are a phone number in any notation, DMark's id, and a reference or its first part.
+        """
         term = search_term.strip().replace("\0", "")
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # Not a phone number.
+        with suppress(SmsError):  # The term is not a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 

@@ -1,7 +1,7 @@
 """Base classes of admins: strict filters, bounded lists, read-only pages, phone numbers by permission.
 
-An admin list is an oracle if its address may filter by any column: `?text__regex=…` reads a hidden text letter by
-letter. `StrictLookups` therefore allows only the filters that the list itself offers.
+By default the URL of an admin list may filter by any column, so `?text__regex=…` would reveal a hidden text letter by
+letter. `StrictLookups` allows only the filters that the list itself offers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,12 @@ from django.utils.translation import gettext_lazy as _
 from sms.text.redaction import mask_phone
 from sms.wording import spaced
 
-# A list shows and counts at most this many rows. Operators narrow it or take the CSV.
+# A list shows and counts at most this many rows. For more, operators filter the list or export it as CSV.
 LONGEST_LIST = 10_000
 
 
 class BoundedPaginator(Paginator):
-    """Count at most LONGEST_LIST rows, because counting a large table costs more than the page."""
+    """Count at most LONGEST_LIST rows, because counting a large table takes longer than the rest of the page."""
 
     object_list: "QuerySet[Any]"
 
@@ -32,7 +32,7 @@ class BoundedPaginator(Paginator):
 
 
 class StrictLookups(admin.ModelAdmin):
-    """Refuse every filter in an address that is not one of `list_filter` or `linked_lookups`.
+    """Refuse every filter in the URL that is not one of `list_filter` or `linked_lookups`.
 
     `linked_lookups`: further filters that our own pages link to, such as `player__id__exact`.
     """
@@ -52,7 +52,7 @@ class StrictLookups(admin.ModelAdmin):
 
 
 class ReadOnly:
-    """Rows that are never added, edited or deleted in the admin."""
+    """Admin mixin for rows that are never added, edited or deleted in the admin."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -65,7 +65,7 @@ class ReadOnly:
 
 
 class ByPermission:
-    """Show `masked_phone` as `phone` in full to users with the permission `sms.view_full_phone`."""
+    """Admin mixin that shows full phone numbers only to users with the permission `sms.view_full_phone`."""
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return phone_columns(request, super().get_list_display(request))  # type: ignore[misc]
@@ -83,13 +83,13 @@ class ByPermission:
 
 
 def phone_columns(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Replace `masked_phone` by `full_phone` if this user may see numbers in full."""
+    """Replace `masked_phone` with `full_phone` in `names` if the user may see full phone numbers."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
 
 
 class BoundedAdmin(StrictLookups):
-    """A list whose cost does not grow with its table."""
+    """An admin list whose cost does not grow with the size of its table."""
 
     paginator = BoundedPaginator
     show_full_result_count = False

@@ -1,6 +1,6 @@
-"""Alerts by e-mail to ADMINS and by POST to ALERT_WEBHOOK_URL: one when a condition begins, one when it ends.
+"""Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a condition begins and when it ends.
 
-The state is in the database, so that one of several processes sends each alert. Other apps add conditions by
+The state is in the database, so that only one of several processes sends an alert. Other apps add conditions with
 `register`.
 """
 
@@ -22,17 +22,20 @@ from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# A condition ends only after it was absent for this time, so that an intermittent condition sends no alert each minute.
+# A condition ends only after it was absent for this time. Otherwise an intermittent condition would send an alert each
+# minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
-# A worker that restarts is away for some seconds, about which nobody needs an alert.
+# Delay before an alert about a missing worker, because a restart takes some seconds.
 _RESTART = timedelta(seconds=30)
 _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """A condition to alert about. `name`: stays the same while the condition lasts. `text`: one or two sentences with
-    the condition and the operator's next step. `patience`: how long the condition lasts before an alert is sent.
+    """A condition to alert about.
+
+    `name`: identifies the condition and stays the same while it lasts. `text`: one or two sentences with the condition
+    and the operator's next step. `patience`: how long the condition must last before an alert is sent.
     """
 
     name: str
@@ -45,13 +48,13 @@ _sources: list[Source] = []
 
 
 def register(source: Source) -> None:
-    """Add a source of conditions, called with the time. Call this in an AppConfig's `ready`."""
+    """Add a source: a function that takes the time and returns conditions. Call this in an AppConfig's `ready`."""
     if source not in _sources:
         _sources.append(source)
 
 
 def check(now: datetime | None = None) -> None:
-    """Send alerts for conditions that have begun or ended. Call it each minute, in any number of processes."""
+    """Send alerts for conditions that have begun or ended. Call this each minute, in any number of processes."""
     now = now or clock.now()
     present, complete = _present(now)
     for condition in present.values():
@@ -68,7 +71,10 @@ def check(now: datetime | None = None) -> None:
 
 
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
-    """Return the present conditions by name, and False if a source failed, whose conditions then do not end."""
+    """Return the present conditions by name, and True if all sources worked.
+
+    If a source failed, its conditions must not be treated as ended.
+    """
     found: dict[str, Condition] = {}
     complete = True
     for source in (_sending, _networks, *_sources):
@@ -85,7 +91,7 @@ def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
 
 def _sending(now: datetime) -> Iterable[Condition]:
     for concern in status.concerns(status.read(now)):
-        # No alert if SMS is off, since the people who run the site have switched SMS off themselves.
+        # Send no alert if SMS is off, because the people who run the site have switched it off themselves.
         if concern.name != "off":
             patience = _RESTART if concern.name == "no_worker" else timedelta(0)
             yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}", patience)
@@ -100,13 +106,13 @@ def _seen(condition: Condition, now: datetime) -> None:
     silent_until = now + condition.patience if condition.patience else None
     begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False, "busy_until": silent_until}
     alert, _ = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
-    # If a condition returns before the alert of its end was sent, a new alert of its beginning is sent.
+    # If the condition has returned before the alert about its end was sent, send a new alert about its beginning.
     SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. The claim of a process that was killed ends after _BUSY."""
+    """Claim the alert for this process. If the process is killed, its claim ends after _BUSY."""
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
     return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY))
 
@@ -127,7 +133,7 @@ def _mailed(alert: SmsAlert) -> bool:
     word = "over" if alert.ended_at else "begins"
     try:
         mail_admins(f"{word}: {alert.text[:80]}", _mail_body(alert))
-    # Mail servers raise errors of many kinds. The next check tries again.
+    # Mail servers cause many kinds of errors. The next check sends the alert again.
     except Exception:
         logger.exception(
             "sms.alert_not_mailed: the mail server did not accept an alert",
@@ -178,6 +184,9 @@ def _posted(alert: SmsAlert) -> bool:
 
 
 def send_now(name: str, text: str) -> bool:
-    """Mail and post one alert without using the database, which may be down. Return False if a channel failed."""
+    """Send one alert by e-mail and webhook, without the database, which may be down.
+
+    Return False if a channel failed.
+    """
     alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
     return all([_mailed(alert), _posted(alert)])

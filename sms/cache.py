@@ -1,4 +1,7 @@
-"""Django's cache, guarded: if the cache is down, calls return as if no value were stored, and a warning is logged."""
+"""Safe access to Django's cache.
+
+If the cache is down, calls return as if no value were stored, and a warning is logged.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +13,14 @@ from sms import clock
 
 try:
     from django_redis.client import DefaultClient
-except ImportError:  # The project uses another cache.
+except ImportError:  # The project does not use django-redis.
     DefaultClient = None
 
 logger = logging.getLogger("sms.cache")
 T = TypeVar("T")
 
 _WARN_EVERY = 60.0
-# Seconds without calls after a failure, because a cache that hangs costs its timeout at each call.
+# After a failure, no call is made for this many seconds: a cache that hangs delays each call by its timeout.
 _REST = 1.0
 _last_warning = -_WARN_EVERY
 _rest_until = 0.0
@@ -58,9 +61,10 @@ def put(key: str, value: object, seconds: float) -> None:
 
 
 def add(key: str, value: object, seconds: float) -> bool | None:
-    """Return True if the key was set, False if it exists already, and None if the cache cannot be trusted.
+    """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    django-redis with IGNORE_EXCEPTIONS returns a falsy value also if it is down. Then no value can be read.
+    With IGNORE_EXCEPTIONS, django-redis also returns a falsy value if Redis is down. In that case the key cannot be
+    read either, which tells the two cases apart.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True

@@ -1,4 +1,4 @@
-"""System checks of the settings and the database: faults that would cost messages, money or trust in production."""
+"""System checks of the settings and the database, for faults that would cost messages, money or trust in production."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _PER_PROCESS = ("locmem", "dummy")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
-# The shortest busy timeout on SQLite, in seconds.
+# Shortest accepted busy timeout on SQLite, in seconds.
 _BUSY_TIMEOUT = 5
 
 
@@ -42,7 +42,7 @@ def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def sms_samples(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn about each kind of message that takes more than one SMS with the longest values, in any language."""
+    """Warn about each kind and language of message whose longest text takes more than one SMS."""
     longest: dict[tuple[str, str], Segments] = {}
     for sample in owners.samples():
         size = segments(sample.text)
@@ -65,14 +65,14 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # `sms_settings` reports it.
+        return []  # `sms_settings` reports the error.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
 
 
 def _database() -> Iterator[CheckMessage]:
-    # A claim is one UPDATE … FROM … RETURNING. MariaDB, for example, lacks it.
+    # Claims use UPDATE … FROM … RETURNING, which MariaDB, for example, does not support.
     known = connection.vendor in ("postgresql", "sqlite")
     if not known or not connection.features.can_return_columns_from_insert:
         yield Error(
@@ -110,7 +110,7 @@ def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _other_packages() -> Iterator[CheckMessage]:
-    """Find another package with the import name `sms`, in the project or installed (PyPI's django-sms)."""
+    """Find another package with the import name `sms`: in the project, or PyPI's django-sms if it is installed."""
     ours = Path(sms.__file__).resolve().parent
     places = {Path(entry or ".").resolve() / "sms" for entry in sys.path if isinstance(entry, str)}
     others = sorted(str(place) for place in places if place != ours and (place / "__init__.py").exists())

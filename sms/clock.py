@@ -1,9 +1,8 @@
-"""Time: this process's monotonic clock, this machine's clock, and the database's clock.
+"""Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
-The clocks of machines disagree, so claims, leases and expiry are decided by the database's clock alone. SQL reads it
-with `clock_timestamp()`. Python asks the database once a minute and adds the monotonic time since then. On SQLite the
-database is a file of this machine: its functions `clock_timestamp` and `clock_after` are defined here, so that one SQL
-text serves both databases.
+The clocks of several machines differ, so only the database's clock decides about claims, leases and expiry. SQL reads
+it with `clock_timestamp()`. Python reads it once a minute and adds the monotonic time since then. On SQLite this module
+defines the SQL functions `clock_timestamp` and `clock_after`, so that the same SQL works on both databases.
 """
 
 import time as _time
@@ -20,9 +19,9 @@ _ASK_EVERY = 60.0
 
 
 class Clock:
-    """The clocks of one process. The simulation replaces `current` by a clock in virtual time."""
+    """The clocks of one process. The simulation in the tests replaces `current` with a clock in virtual time."""
 
-    # The database's time, and the reading of `monotonic` at that moment.
+    # The database's time at the last reading, and the value of `monotonic` at that moment.
     known: "tuple[datetime, float] | None" = None
 
     def monotonic(self) -> float:
@@ -32,15 +31,15 @@ class Clock:
         return _time.time()
 
     def utc(self) -> datetime:
-        """This machine's time, aware."""
+        """Return this machine's time as an aware datetime."""
         return timezone.now()
 
     def of_sqlite(self) -> datetime:
-        """Return the time that the SQL functions defined on SQLite use."""
+        """Return the time for the SQL functions that this module defines on SQLite."""
         return timezone.now()
 
     def asks_database(self) -> bool:
-        """False if the database is a file of this machine, so that this machine's clock is the database's."""
+        """Return True if the time must be read from the database. SQLite uses the clock of this machine."""
         return connection.vendor == "postgresql"
 
 
@@ -56,9 +55,9 @@ def time() -> float:
 
 
 def now(*, ask: bool = True) -> datetime:
-    """Return the database's time, aware.
+    """Return the database's time as an aware datetime.
 
-    With `ask=False` it is computed from what is known already, for a thread that must not use the database.
+    `ask=False`: compute it from the last reading, for a thread that must not use the database.
     """
     if not current.asks_database():
         return current.utc()
@@ -68,7 +67,7 @@ def now(*, ask: bool = True) -> datetime:
     if known is None or (ask and monotonic() - known[1] > _ASK_EVERY):
         before = monotonic()
         said = read()
-        # The database read its clock about halfway through the round trip.
+        # Assume that the database read its clock halfway through the round trip.
         current.known = known = (said, (before + monotonic()) / 2)
     return known[0] + timedelta(seconds=monotonic() - known[1])
 
@@ -82,17 +81,20 @@ def read() -> datetime:
 
 
 def sql_now() -> str:
-    """Return SQL for the database's time, as a subquery so that it is evaluated once per statement, not per row."""
+    """Return SQL for the database's time.
+
+    It is a subquery, which is evaluated once per statement and not once per row.
+    """
     return "(SELECT clock_timestamp())"
 
 
 def sql_after() -> str:
-    """Return SQL for the database's time plus a number of seconds, which is passed as the statement's parameter."""
+    """Return SQL for the database's time plus a number of seconds, which is passed as a parameter of the statement."""
     return "clock_timestamp() + make_interval(secs => %s)" if connection.vendor == "postgresql" else "clock_after(%s)"
 
 
 class Now(Func):
-    """The database's time as a query expression, on SQLite with microseconds."""
+    """A query expression for the database's time. On SQLite, too, it has microseconds."""
 
     template = "clock_timestamp()"
     output_field = DateTimeField()

@@ -1,6 +1,6 @@
 """The `SMS_*` settings: read, checked and given defaults in one place.
 
-They are read at each use, so a project may leave any out and tests may override them.
+A project may leave any of them out. They are read at each use, so that tests may override them.
 """
 
 import math
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-# The provider's name in sentences for operators.
+# Name of the provider in sentences for operators.
 PROVIDER = "DMark"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DELIVERIES = ("inline", "worker", "tasks")
@@ -23,7 +23,7 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 @dataclass(frozen=True, slots=True)
 class Redact:
-    """SMS_REDACT: what logs, pages and old messages must not show.
+    """The value of SMS_REDACT: what must not appear in logs, on pages and in old messages.
 
     `links`: query parameters of links in messages. `names`: names whose values are hidden. `settings`: settings whose
     values are hidden.
@@ -66,17 +66,20 @@ class Config:
 
     @property
     def enabled(self) -> bool:
-        """SMS is configured. Under Django's test runner the provider must be on this machine, like the sandbox."""
+        """True if SMS is configured.
+
+        In a test run, the provider's URL must also be on this machine, as the sandbox is.
+        """
         return self.configured and (not in_test_run() or _host(self.base_url) in LOOPBACK)
 
     @property
     def send_budget(self) -> float:
-        """Seconds after the first request in which further requests for the same message may start."""
+        """Time limit for one message, in seconds. After it, no further request for the message is started."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time for one message: its budget plus a last request that starts just before the budget ends."""
+        """The longest time for one message, in seconds: the budget plus one request that starts just before its end."""
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:
@@ -84,7 +87,7 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "". The text omits the URL, which may hold a password."""
+        """The reason why the base URL must not be used, or "". The text omits the URL, which may contain a password."""
         if "#" in self.base_url or "?" in self.base_url:
             return (
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
@@ -101,9 +104,9 @@ class Config:
 
 
 def in_test_run() -> bool:
-    """Return True between Django's `setup_test_environment` and `teardown_test_environment`, also under pytest.
+    """Return True while Django's test environment is set up, also under pytest.
 
-    `mail.outbox` is no sign of that: a site that uses the locmem e-mail backend has one too.
+    `mail.outbox` does not show this: a site that uses the locmem e-mail backend has one too.
     """
     utils = sys.modules.get("django.test.utils")
     return utils is not None and hasattr(utils._TestState, "saved_data")
@@ -135,7 +138,7 @@ def problems() -> list[str]:
 
 
 def redact() -> Redact:
-    """Return SMS_REDACT, or no rules if it cannot be read: logging must go on. `problems` reports it."""
+    """Return SMS_REDACT, or no rules if it cannot be read, so that logging continues. `problems` reports the error."""
     try:
         return _redact("SMS_REDACT")
     except ImproperlyConfigured:
@@ -206,7 +209,7 @@ def _whole(default: int) -> Callable[[str], int]:
 
 
 def _flag(name: str) -> bool:
-    """Read a switch that is on by default."""
+    """Read a true or false setting. The default is true."""
     value = _value(name, default=True)
     word = str(value).strip().lower()
     if word not in _YES + _NO:
@@ -222,7 +225,7 @@ def _delivery(name: str) -> str:
 
 
 def _pairs(name: str) -> Mapping[str, str]:
-    """Read `kind=Category,…`, or a mapping of kinds to categories."""
+    """Read a mapping of kinds to categories, or the same as a text `kind=Category,…`."""
     value = _value(name, "")
     if isinstance(value, Mapping):
         return {str(kind): str(category) for kind, category in value.items()}
@@ -271,7 +274,7 @@ def _redact(name: str) -> Redact:
     return Redact(**{key: tuple(names) for key, names in value.items()})
 
 
-# By field of Config: the setting and its reader.
+# Maps each field of Config to the name of its setting and the function that reads the setting.
 _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "base_url": ("SMS_SERVICE_BASE_URL", _text(clean=lambda url: url.strip().rstrip("/"))),
     "username": ("SMS_SERVICE_USERNAME", _text()),

@@ -1,9 +1,9 @@
-"""Decide whether a database error means "the database is unavailable". `payments/database.py` is the same file."""
+"""Decide if a database error means that the database is unavailable. `payments/database.py` is the same file."""
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-# Temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout, transaction
-# timeout.
+# SQLSTATEs of temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout,
+# transaction timeout.
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
 # SQLSTATEs after which the connection is usable: lock timeout, canceled statement. Class 40 (deadlock, serialization
 # failure) is usable too, and is checked by its prefix below.
@@ -11,10 +11,10 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
-    """Return True if `error` says that the database cannot be used now and that a later try may succeed.
+    """Return True if `error` means that the database is unavailable now and that a later attempt may succeed.
 
-    Then close this thread's connection, so that the next query connects again: the server may have been demoted to
-    a read-only standby. Inside an atomic block the connection is left to Django, which closes it if it is broken.
+    Also close this thread's connection unless it is still usable, so that the next query connects again: the server may
+    have become a read-only standby. Inside an atomic block, Django closes the connection itself if it is broken.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
@@ -27,5 +27,5 @@ def close_if_unavailable(error: BaseException) -> bool:
 
 
 def sqlstate(error: BaseException) -> str:
-    """Return PostgreSQL's five-character code of `error`, or "" if it has none."""
+    """Return the five-character SQLSTATE of `error`, or "" if it has none."""
     return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""

@@ -1,10 +1,10 @@
-"""Reasons why a message was not sent. `str()` of each is one sentence for an operator and holds no secret."""
+"""Reasons why a message was not sent. `str()` of each error is one sentence for an operator and contains no secret."""
 
 from enum import Enum
 
 
 class SmsError(Exception):
-    """Base of all errors of this app. `transient`: the same message may go through later without any change."""
+    """Base class of all errors of this app. `transient`: the same message may succeed later without any change."""
 
     transient = False
 
@@ -49,7 +49,7 @@ class RateLimited(SmsError):
 
 
 class Trouble(str, Enum):
-    """The kind of fault that an error shows for all messages, not only for the message that failed."""
+    """A fault that affects all messages, not only the message that failed."""
 
     NONE = ""
     CREDENTIALS = "credentials"
@@ -58,9 +58,10 @@ class Trouble(str, Enum):
 
 
 class ProviderError(SmsError):
-    """DMark did not accept the message. `status_code`: the HTTP status, or None if there was no complete response.
+    """DMark did not accept the message.
 
-    `ambiguous`: DMark may have the message nevertheless. `trouble`: what the error means for all other messages.
+    `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: DMark may have the message
+    nevertheless. `trouble`: set if the fault affects all other messages too.
     """
 
     ambiguous = False
@@ -94,13 +95,19 @@ class AccountRefused(ProviderRejected):
 
 
 class NotDmarks(ProviderRejected):
-    """A complete 2xx response that is not DMark's. DMark may have the message, so it is never resent automatically."""
+    """A complete 2xx response that is not from DMark.
+
+    DMark may have the message nevertheless, so it is never resent automatically.
+    """
 
     ambiguous = True
 
 
 class ProviderUnavailable(ProviderError):
-    """DMark is out of order or unreachable, also on the immediate retries. `retry_after`: seconds, if DMark gave it."""
+    """DMark has a fault or is unreachable, and the immediate retries failed too.
+
+    `retry_after`: seconds, if DMark gave any.
+    """
 
     transient = True
     trouble = Trouble.PROVIDER
@@ -111,10 +118,11 @@ class ProviderUnavailable(ProviderError):
 
 
 class InDoubt(ProviderUnavailable):
-    """An ambiguous send request: it was written and got no complete response (timeout, reset, truncated, 504).
+    """The outcome of a send request is ambiguous.
 
-    DMark may have the message and will deliver it. Do not send it again: the person may get it twice. A delivery
-    report, if one arrives, moves the stored message to its final status.
+    The request was written but got no complete response (timeout, reset, truncated, 504). DMark may have the message
+    and deliver it. Do not send it again, because the person may get it twice. If a delivery report arrives, it sets the
+    final status of the message.
     """
 
     ambiguous = True

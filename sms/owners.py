@@ -1,7 +1,7 @@
 """Owners are the apps that queue messages. The prefix of a message's reference (its dedupe key) identifies the owner.
 
-An owner says where the subject of a message is shown, and if a message that was not sent yet is still worth sending. It
-may also give samples of its messages, so that a system check can count their SMS segments.
+An owner returns links to the subject of a message. It may also decide if a waiting message is still worth sending, and
+give samples of its messages, so that a system check can count their SMS segments.
 """
 
 import logging
@@ -35,8 +35,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that returns the ids of the messages still worth sending. Its argument holds all messages of one prefix in
-# a claim, so that one query is enough.
+# A function that returns the ids of the messages still worth sending. It gets all messages of one prefix in a claim, so
+# that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 
@@ -46,9 +46,9 @@ _samplers: list[Sampler] = []
 
 
 def register(prefix: str, resolver: Resolver, worth_sending: WorthSending | None = None) -> None:
-    """Set the owner of messages with the reference `<prefix>:…`. Call it in an AppConfig's `ready`.
+    """Set the owner of the messages with the reference `<prefix>:…`. Call this in an AppConfig's `ready`.
 
-    Without `worth_sending` all its messages are worth sending until they expire.
+    Without `worth_sending`, all these messages are worth sending until they expire.
     """
     _resolvers[prefix] = resolver
     if worth_sending is None:
@@ -58,7 +58,7 @@ def register(prefix: str, resolver: Resolver, worth_sending: WorthSending | None
 
 
 def register_samples(sampler: Sampler) -> None:
-    """Add samples for the system check of segments (sms.W010). Call it in an AppConfig's `ready`."""
+    """Add samples for the system check sms.W010, which counts segments. Call this in an AppConfig's `ready`."""
     _samplers.append(sampler)
 
 
@@ -75,9 +75,10 @@ def links(message: SmsMessage) -> list[Link]:
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the messages that may still be sent. Call it outside a transaction.
+    """Return the ids of the messages that their owners still want sent. Call this outside a transaction.
 
-    Each owner is called once. If its function fails, its messages are sent: a late message is better than none.
+    The function of each owner is called once. If it fails, the owner's messages are sent: a late message is better than
+    none.
     """
     worth = set()
     by_prefix: defaultdict[str, list[Referenced]] = defaultdict(list)

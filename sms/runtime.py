@@ -1,7 +1,8 @@
-"""The seam to threads, sleeping and sockets: `sms.worker`, `sms.sending` and `sms.dmark` use them only through here.
+"""Threads, sleep and sockets. `sms.worker`, `sms.sending` and `sms.dmark` use them only through this module.
 
-In production everything is Python's own. The simulation in `tests/simulation` replaces `current` and runs each thread
-as a greenlet in virtual time. `sms.clock` is the seam to time, `sms.worker.engine.transport` the one to libcurl.
+In production, they are Python's own. The simulation in `tests/simulation` replaces `current`, and runs each thread as a
+greenlet in virtual time. In the same way it replaces `sms.clock` for time, and `sms.worker.engine.transport` for
+libcurl.
 """
 
 import queue

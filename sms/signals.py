@@ -1,6 +1,6 @@
-"""Signals, sent with `send_robust` after the change is stored.
+"""Signals, sent with `send_robust` after the change has been stored.
 
-The first three have `message`, an SmsMessage; `sms_received` has `message`, an SmsInbound.
+Their argument `message` is an SmsMessage, or an SmsInbound in the case of `sms_received`.
 """
 
 from django.dispatch import Signal

@@ -1,7 +1,7 @@
-"""The suppression list: which numbers must not be texted, and which kinds are sent nevertheless.
+"""The suppression list: numbers that must not be texted.
 
-There are two sources. An operator's entry stops every message. A person's own STOP (by SMS or on a page) stops all but
-transactional kinds: messages about the person's own money or order.
+Entries have two sources. An operator's entry stops every message. A person's own STOP (by SMS or on a page) stops all
+but transactional kinds, which are messages about the person's own money or order.
 """
 
 import re
@@ -17,7 +17,7 @@ _transactional: set[str] = set()
 
 
 def register_transactional(*kinds: str) -> None:
-    """Send messages of these kinds also to numbers that only asked to stop. Call it in an AppConfig's `ready`."""
+    """Send messages of these kinds also to people who have asked to stop. Call this in an AppConfig's `ready`."""
     for kind in kinds:
         if not _KIND.fullmatch(kind):
             raise ValueError(f"A transactional kind has 1 to 40 letters, digits or _.:-, not {kind!r}.")
@@ -25,7 +25,7 @@ def register_transactional(*kinds: str) -> None:
 
 
 def stop(phone: str, reason: str) -> bool:
-    """Record that a person asked not to be texted. `phone`: E.164. Returns False if the number is listed already."""
+    """Record a person's STOP. `phone`: E.164. Returns False if the number is already listed."""
     _, created = SmsSuppression.objects.get_or_create(
         phone=phone, defaults={"reason": reason[:200], "source": SmsSuppression.Source.STOP}
     )
@@ -33,13 +33,13 @@ def stop(phone: str, reason: str) -> bool:
 
 
 def start(phone: str) -> bool:
-    """Remove a person's own STOP. An operator's entry stays. Returns False if there is no such entry."""
+    """Remove a person's STOP entry. An operator's entry stays. Returns False if there was no STOP entry."""
     deleted, _ = SmsSuppression.objects.filter(phone=phone, source=SmsSuppression.Source.STOP).delete()
     return bool(deleted)
 
 
 def list_by_operator(phone: str, reason: str, actor: str) -> SmsSuppression:
-    """List a number so that nothing is sent to it. A person's own STOP entry becomes the operator's."""
+    """Suppress all messages to a number. A person's own STOP entry becomes an operator's entry."""
     with transaction.atomic():
         entry, _ = SmsSuppression.objects.update_or_create(
             phone=phone,
@@ -57,16 +57,16 @@ def refusal(phone: str, kind: str) -> NeverTexted | None:
 
 
 def suppressed(messages: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Return the messages that must not be sent because of their number."""
+    """Filter `messages` to those that must not be sent, because their phone number is on the suppression list."""
     operators = SmsSuppression.objects.filter(source=SmsSuppression.Source.OPERATOR)
     stopped = Q(phone__in=SmsSuppression.objects.values("phone")) & ~Q(kind__in=_transactional)
     return messages.filter(Q(phone__in=operators.values("phone")) | stopped)
 
 
 def allowed_sql(table: str) -> str:
-    """Return the SQL condition under which a row of `table` (the quoted table of messages) is not suppressed."""
+    """Return an SQL condition that is true for rows that are not suppressed. `table`: the quoted table of messages."""
     entries = connection.ops.quote_name(SmsSuppression._meta.db_table)
     kinds = ", ".join(f"'{kind}'" for kind in sorted(_transactional))
-    # The kinds are checked by `register_transactional`, so they hold no quote and no placeholder.
+    # `register_transactional` has checked the kinds, so they contain no quote and no placeholder.
     exempt = f" AND NOT ({entries}.source = 'stop' AND {table}.kind IN ({kinds}))" if kinds else ""
     return f"NOT EXISTS (SELECT 1 FROM {entries} WHERE {entries}.phone = {table}.phone{exempt})"  # noqa: S608

@@ -1,7 +1,7 @@
-"""Hand messages to Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that run a task queue already.
+"""Send messages through Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that already run a task queue.
 
-The row decides: a task looks at one row once. If the queue loses, doubles or drops a task, or a message must be sent
-later, the claim and any `sms_worker --once` (from cron, for example) put it right.
+A task claims its row before it sends, so a task that runs twice sends one message. If the queue loses a task, or a
+message must be sent later, `sms_worker --once` (from cron, for example) sends the message.
 """
 
 import uuid
@@ -16,13 +16,13 @@ from sms.sending.retries import settle
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
-else:  # the backport, a package of its own
+else:  # the backport package
     from django_tasks import task  # type: ignore[no-redef]
 
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one message if it is due and not claimed by another sender. A retry waits in the row."""
+    """Send one message if it is due and no other sender has claimed it. A message to retry stays queued."""
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

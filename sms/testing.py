@@ -22,7 +22,7 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 from sms.sandbox.server import Server
 from sms.text.phone import to_e164
 
-# A message that waits for a commit counts as sent: under Django's TestCase no commit comes.
+# A message that waits for a commit counts as sent, because no commit happens under Django's TestCase.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
 S = TypeVar("S", bound=Server)
@@ -92,7 +92,7 @@ def _described(rows: Sequence[SmsMessage]) -> str:
 
 
 class Sandbox:
-    """The DMark sandbox, used over HTTP."""
+    """A client of the DMark sandbox, over HTTP."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -103,20 +103,20 @@ class Sandbox:
         return list(self._get("/inbox.json"))
 
     def faults(self, **switches: Any) -> None:
-        """Switch faults on, as on the sandbox's page: `send="503"`, `send_times=2`, `report="failed"` …"""
+        """Set switches for faults, as on the sandbox's page: `send="503"`, `send_times=2`, `report="failed"` …"""
         answer = requests.post(f"{self.url}/faults", json=switches, timeout=5)
         if answer.status_code != 200:
             raise ValueError(answer.json()["error"])
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the requests received, oldest first: `path` and more."""
+        """Return the received requests, oldest first, as dicts with `at`, `method`, `path` and `body`."""
         return list(self._get("/requests.json")["requests"])
 
     def asked(self, path: str) -> int:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of requests and messages, and the messages accepted more than once."""
+        """Return the numbers of requests and messages, and the messages that were accepted more than once."""
         return dict(self._get("/counts.json"))
 
     @property
@@ -146,7 +146,7 @@ def serving(server: S) -> Iterator[S]:
 
 @contextmanager
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
-    """Run a sandbox and point SMS at it: inline, no rate limit, no reports, unless `settings` say otherwise."""
+    """Run a sandbox and send SMS to it: inline, without rate limit and reports, unless `settings` override this."""
     with serving(Server(0)) as server:
         running = Sandbox(server)
         running.faults(report="never")
@@ -163,7 +163,7 @@ def sandbox(**settings: Any) -> Iterator[Sandbox]:
 
 @contextmanager
 def texts(**settings: Any) -> Iterator[Texts]:
-    """Collect the messages sent in this block. They go to a sandbox, so every step is real.
+    """Collect the messages sent in this block. They are really sent, over HTTP to a sandbox.
 
     Messages that still wait for their commit when the block ends are cancelled.
     """

@@ -11,7 +11,10 @@ from sms.stats import status
 
 
 class Line(NamedTuple):
-    """A history line. `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: in the future."""
+    """One line of the history.
+
+    `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: not happened yet.
+    """
 
     at: datetime
     tone: str
@@ -41,13 +44,13 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Tell why a queued message is not being sent. The state is read once and serves any number of messages."""
+    """Explain why a queued message is not being sent. The state is read once, for any number of messages."""
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())
 
     def obstacle(self, kind: str) -> str:
-        """Return why a queued message of `kind` is not sent now; "" if it is about to be sent."""
+        """Return the reason why a queued message of `kind` is not sent now, or "" if it is about to be sent."""
         reading = self._reading
         if not reading.config.enabled:
             return "SMS is switched off."
@@ -60,7 +63,7 @@ class Sending:
 
 
 def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
-    """Return everything that happened to the message, oldest first, then what is still ahead."""
+    """Return the history of a message as lines, oldest first. Lines about expected events come last."""
     waiting = message.status == Status.QUEUED
     obstacle = (sending or Sending()).obstacle(message.kind) if waiting else ""
     start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""
@@ -106,7 +109,7 @@ def _line(event: SmsEvent) -> Line:
 
 
 def _failure(event: SmsEvent) -> str:
-    """Return a name for the failure of a send request."""
+    """Return a short name for the failure of a send request."""
     if event.http_status is None:
         return f"no clear reply from {PROVIDER}"
     if event.http_status < 300:

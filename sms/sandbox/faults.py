@@ -11,7 +11,7 @@ ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
 ).split()
-# Faults after the request has taken effect: the caller does not get the correct response in time, or at all.
+# Faults that occur after the request has taken effect. The caller gets the correct response late or never.
 TAKEN = "taken_hang taken_late taken_reset taken_truncated taken_500 taken_504 taken_html taken_empty".split()
 EFFECTS = [*ANSWERS, *TAKEN]
 
@@ -19,7 +19,7 @@ F = TypeVar("F", bound="Faults")
 
 
 class Fault(NamedTuple):
-    """The fault of one request. `taken`: the request takes effect before the fault."""
+    """The fault that the sandbox applies to one request. `taken`: the request takes effect before the fault occurs."""
 
     name: str
     taken: bool

@@ -1,4 +1,4 @@
-"""Deliver an SMS that a user of the sandbox sends from a phone to the site, as DMark delivers inbound SMS."""
+"""Deliver an SMS to the site as DMark delivers inbound SMS. The user wrote it on a phone of the sandbox."""
 
 import logging
 

@@ -65,10 +65,10 @@ class Later:
 
 
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> bool | None:
-    """Send `values` to `url` as `method` says: `json` (POST), `put` (JSON), `form` or `get`.
+    """Send `values` to `url`. `method`: `json` (POST), `put` (JSON), `form` or `get`.
 
-    Return whether the response status is below 400, or None if no response arrived. `garbled`: send a body that is not
-    JSON.
+    Return True if the response status is below 400, False otherwise, and None if no response arrived. `garbled`: send a
+    body that is not JSON.
     """
     ask: dict[str, Any] = {"params": values} if method == "get" else {"data" if method == "form" else "json": values}
     if garbled:

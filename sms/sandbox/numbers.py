@@ -1,6 +1,6 @@
 """Phone numbers with a fixed outcome, like the test cards of a payment provider.
 
-A message to such a number has the outcome without any change of the switches.
+A message to one of these numbers has its outcome without any change of the switches.
 """
 
 from typing import Any, NamedTuple

@@ -119,7 +119,10 @@ class Page:
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 
     def prompts(self) -> list[tuple[str, str, Any]]:
-        """Return (number of the phone, time, prompt) for each open prompt. SMS alone have no prompts."""
+        """Return (number of the phone, time, prompt) for each open prompt.
+
+        A prompt asks for a payment, so a sandbox for SMS alone has none.
+        """
         return []
 
     def _phones(self) -> list[Phone]:
@@ -150,7 +153,7 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Return the phones that match `find`. A complete number without a phone gets an empty phone."""
+    """Return the phones that match `find`. If none matches a complete phone number, return an empty phone with it."""
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))

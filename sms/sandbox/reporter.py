@@ -6,7 +6,7 @@ from sms.sandbox.later import push
 from sms.sandbox.state import Received, State, now
 
 _NUMBERS = {"DELIVERED": "1", "FAILED": "2", "PENDING": "8"}
-# A report that gets no response is sent again: 3 times in total, 2 seconds apart.
+# If a report gets no response, it is repeated: 3 requests in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 
 

@@ -1,6 +1,6 @@
 """Template tags for the overview of sending and its banners.
 
-Template tags are used because the admin has no view per app that could be extended for the app's index page.
+Tags are used because the admin has no view to extend for the index page of an app.
 """
 
 from typing import Any

@@ -75,7 +75,7 @@ class Command(BaseCommand):
         worker = Worker(options, self._say)
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
-            # Written without a buffer, since the signal may come while a line is being written.
+            # Write without a buffer, because the signal may arrive while another line is being written.
             signal.signal(signal.SIGUSR1, lambda *_: os.write(2, worker.describe().encode()))
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
@@ -108,7 +108,7 @@ class Command(BaseCommand):
 
 
 def _need_table() -> None:
-    """Raise CommandError if the table is missing: nobody would notice a cron job that waits forever."""
+    """Raise CommandError if the table is missing. Otherwise a cron job would wait forever, and nobody would notice."""
     table = SmsMessage._meta.db_table
     try:
         found = table in connection.introspection.table_names()
