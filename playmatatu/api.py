@@ -25,7 +25,7 @@ from playmatatu.health import router as health_router
 from sms.database import close_if_unavailable
 
 logger = logging.getLogger("playmatatu.api")
-# Seconds. The value of the Retry-After header if the database is unavailable.
+# Value of the Retry-After header, in seconds, if the database is unavailable.
 RETRY_SECONDS = 5
 Handler = Callable[[HttpRequest], HttpResponse]
 

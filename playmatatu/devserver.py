@@ -121,8 +121,8 @@ def _die_with_us() -> None:
 def stop_signals() -> list[int]:
     """Install the signal handlers. Return the list to which the handlers append each received signal."""
     received: list[int] = []
-    # SIGINT needs an explicit handler: a shell that starts a program with `&` lets SIGINT be ignored, and Python does
-    # not change that.
+    # SIGINT needs an explicit handler: a shell that starts a program with `&` makes it ignore SIGINT, and Python keeps
+    # that setting.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: received.append(number))
     return received

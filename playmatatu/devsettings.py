@@ -44,7 +44,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "GAME_SERVER_SECRET": secrets.token_urlsafe(24),
         "PRIZE_AUTO_PAYOUT": "true",
         "GAME_URL": sandbox_url + "/table/{token}?pt={pt}",
-        # The sandbox's phones show payment prompts. If the environment sets this to true, every stake counts as paid.
+        # With false, the sandbox's phones show payment prompts. With true, every stake would count as paid at once.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,
         "DMARK_PAY_TOKEN_URL": "/o/token/",

@@ -5,7 +5,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 
-# The default policy allows no inline scripts or styles and no other host. The admin's scripts set inline styles.
+# The default policy allows no inline scripts or styles and no other host. The admin's policy also allows inline styles,
+# because the admin's scripts set them.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -24,8 +25,8 @@ _CREDENTIALS = ("pt", "queue_token")
 class Https:
     """Middleware: remove players' credentials from the redirect to https by Django's SecurityMiddleware.
 
-    The credentials arrived unencrypted, so they must not be used. The redirect then leads to the match without names.
-    The link in the SMS uses https and keeps its credential.
+    The credentials arrived unencrypted, so they must not be used. The redirect then leads to a page of the match
+    without the players' names. The link in the SMS uses https and keeps its credential.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -22,7 +22,7 @@ from sms.models import SmsPause
 from sms.stats import status
 
 logger = logging.getLogger("playmatatu.health")
-# Seconds. The response is sent after this time, even if a part does not respond.
+# The response is sent after this many seconds, even if a part has not answered.
 PROBE_SECONDS = 1.5
 # The reported state of the SMS provider for each kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
@@ -33,7 +33,11 @@ router = Router(tags=["operation"])
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
 def health(request: HttpRequest) -> HttpResponse:
-    """`outbox`, `overdue`: `late` if work was due a minute ago. `worker`: `none` if one is needed and none runs."""
+    """Return the state of each part of the service.
+
+    `outbox` and `overdue` are `late` if work has been due for more than a minute. `worker` is `none` if messages are
+    not sent inline and no worker runs.
+    """
     end = time.monotonic() + PROBE_SECONDS
     # Each probe runs in its own thread, so that a probe that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}
@@ -103,7 +107,8 @@ def _is_read_only() -> bool:
 def _game() -> dict[str, Any]:
     """Return the state of the game worker.
 
-    `none`: a game worker is needed, because the site collects payments and does not work inline, but none runs.
+    Its status is `none` if a game worker is needed but none runs. A game worker is needed if the site collects payments
+    and does not work inline.
     """
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"

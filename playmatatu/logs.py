@@ -53,7 +53,10 @@ class CallersErrors(logging.Filter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:00:00 INFO sms.delivery: sms.send: 7 (match_found) to +25677****456, 200, id 9 attempt=1 ms=12`"""
+    """Format each record as a line for people.
+
+    `12:00:00 INFO sms.delivery: sms.send: 7 (match_found) to +25677****456, 200, id 9 attempt=1 ms=12`
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")

@@ -98,7 +98,10 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Yield two histograms over the messages queued within the last hour. Queries must not apply `rate` to them."""
+    """Yield two histograms over the messages queued within the last hour.
+
+    The hour slides, so `rate` must not be applied to them.
+    """
     accept = HistogramMetricFamily(
         "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
     )
@@ -126,7 +129,10 @@ def _stamp(at: datetime | None) -> float:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Return the metrics. Respond 404 if METRICS_TOKEN is empty, and 401 if the request lacks that token as Bearer."""
+    """Return the metrics.
+
+    Responds 404 if METRICS_TOKEN is empty, and 401 if the request does not carry it as a Bearer token.
+    """
     if not settings.METRICS_TOKEN:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):

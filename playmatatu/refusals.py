@@ -66,7 +66,10 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def _given(request: HttpRequest) -> Iterator[str]:
-    """Yield every string in the query parameters and the cookie values. A cookie can contain NUL as an escape."""
+    """Yield every string in the query parameters and the cookie values.
+
+    A cookie can contain NUL as an escape sequence.
+    """
     for name, values in request.GET.lists():
         yield from (name, *values)
     yield from request.COOKIES.values()

@@ -74,7 +74,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# No redirect appends a slash, because a redirected POST would lose its body.
+# Do not append slashes by redirects: a redirected POST would lose its body.
 APPEND_SLASH = False
 ROOT_URLCONF = "playmatatu.urls"
 WSGI_APPLICATION = "playmatatu.wsgi.application"
@@ -121,7 +121,7 @@ STORAGES = {
 }
 
 
-# Seconds. The last three apply only to the processes of the site (see playmatatu/postgres).
+# Timeouts in seconds. The last three apply only to the processes of the site (see playmatatu/postgres).
 DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
 DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
 DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)

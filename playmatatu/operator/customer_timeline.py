@@ -25,7 +25,7 @@ from sms.wording import spaced, ugx
 
 # At most this many of the newest rows are shown. A link leads to older stakes and messages.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
-# A message on its way has this long to be delivered. After that, the player counts as not having received the link.
+# If a message is not delivered within this time, the player counts as not having received its link.
 DELIVERY_TIME = timedelta(minutes=5)
 
 

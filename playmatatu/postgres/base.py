@@ -28,7 +28,7 @@ from playmatatu import postgres
 
 T = TypeVar("T")
 
-# Seconds. Limit on the check whether an idle connection still works.
+# Time limit in seconds for the check that an idle connection still works.
 _CHECK_SECONDS = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
@@ -106,7 +106,7 @@ _server = _Server()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    # Django connects with `self.Database.connect`.
+    # Django connects by calling `self.Database.connect`.
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
