@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import phones, refunds, settlement, wording
+from payments import matches, phones, refunds, settlement, wording
 from payments.models import MatchResult, Payment, Refund
 from payments.states import Kind
 
@@ -204,7 +204,7 @@ def _prizes(
     def carry(results: "QuerySet[MatchResult]", actor: str, note: str) -> list[MatchResult]:
         done = []
         for result in results:
-            with suppress(settlement.Refused):
+            with suppress(matches.Refused):
                 pay(result.pk, actor, note)
                 done.append(result)
         return done
@@ -233,6 +233,22 @@ PRIZE_BY_HAND = Act(
     _prizes(refunds.prize_by_hand),
     "Prize recorded as paid by hand",
     note="How was it paid? (receipt number, channel)",
+)
+HOUSE_PAYS = Act(
+    "house_pays",
+    "Let the house pay the missing share",
+    "The house pays",
+    "Use this when the provider took back one stake of a match that was won. The house pays that share, so the whole "
+    "prize becomes payable. The share is booked as lost.",
+    "No selected match has a prize with one share that the provider took back. Close an open dispute first.",
+    lambda results: (
+        results.filter(prize="held")
+        .exclude(Q(first__place="contested") | Q(second__place="contested"))
+        .exclude(first__place="", second__place="")
+    ),
+    _prizes(lambda key, actor, note: matches.house_pays(key, by=actor, note=note)),
+    "The house pays the missing share",
+    note="Why does the house pay?",
 )
 
 

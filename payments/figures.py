@@ -5,14 +5,20 @@ from typing import NamedTuple
 
 from django.db.models import Count, Min, Q, Sum
 
-from payments import clock, refunds
-from payments.models import Callback, Payment, Refund
+from payments import adoption, clock, ledger, refunds
+from payments.match_rules import Prize
+from payments.models import Callback, MatchResult, Payment, Refund
+from payments.states import Account
 
 Collection = Payment.Collection
 
 
 class Figures(NamedTuple):
-    """Counts of payments, unless stated otherwise. `refused` and `unreadable`: callbacks of the last 24 hours."""
+    """Counts of payments, unless stated otherwise. `refused` and `unreadable`: callbacks of the last 24 hours.
+
+    `answers_owed`: payments with a notification since which no poll was answered. `to_adopt`: payments that the journal
+    does not know yet. `balances`: whole UGX by account of the ledger.
+    """
 
     to_ask: int
     oldest_to_ask: datetime | None
@@ -26,10 +32,20 @@ class Figures(NamedTuple):
     refunds_in_doubt: int
     refused: int
     unreadable: int
+    lost_ugx: int
+    prizes_due: int
+    prizes_held: int
+    answers_owed: int
+    to_adopt: int
+    balances: dict[Account, int]
+
+
+# A payment with an unanswered notification is polled within ten minutes (payments.schedule).
+_POLLED_SOON = timedelta(hours=1)
 
 
 def current() -> Figures:
-    """Eight queries."""
+    """At most 14 queries."""
     # By three partial indexes: one condition over all of it would read every payment there is.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Collection.DUE, Collection.ASKING)).aggregate(
@@ -56,6 +72,11 @@ def current() -> Figures:
         .filter(received_at__gte=clock.now() - timedelta(days=1))
         .aggregate(refused=Count("pk", filter=~Q(answered=400)), unreadable=Count("pk", filter=Q(answered=400)))
     )
+    prizes = MatchResult.objects.filter(prize__in=(Prize.PAYABLE.value, Prize.HELD.value)).aggregate(
+        due=Count("pk", filter=Q(prize=Prize.PAYABLE.value)), held=Count("pk", filter=Q(prize=Prize.HELD.value))
+    )
+    polled_soon = rows.filter(next_ask_at__lt=clock.now() + _POLLED_SOON)
+    balances = ledger.balances()
     return Figures(
         to_ask=to_start["to_ask"],
         oldest_to_ask=to_start["oldest"],
@@ -69,4 +90,10 @@ def current() -> Figures:
         refunds_in_doubt=payouts["in_doubt"],
         refused=callbacks["refused"],
         unreadable=callbacks["unreadable"],
+        lost_ugx=balances[Account.LOST],
+        prizes_due=prizes["due"],
+        prizes_held=prizes["held"],
+        answers_owed=polled_soon.filter(answer_owed_since__isnull=False).count(),
+        to_adopt=adoption.left(),
+        balances=balances,
     )

@@ -367,4 +367,4 @@ def differs(payment: Payment) -> str:
     for name, value in columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:
             return f"its journal says {name} = {value or 'none'}, its row {cached[name] or 'none'}"
-    return ledger.differs(payment, folded)
+    return ledger.differs(folded, ledger.of_payment(payment))

@@ -1,17 +1,23 @@
-"""Sums over the ledger's postings: balances of accounts, totals of a day, and the balance of one payment."""
+"""Sums over the ledger's postings: balances of accounts, totals of a day, and the balance of one payment.
 
-from collections import Counter
-from datetime import datetime, timedelta
+The totals of each hour that is over are written once (`AccountHour`). A balance is their sum plus the later entries.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
+from django.db import connection, transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.utils import timezone
 
 from payments import clock
 from payments.models import AccountHour, LedgerEntry, Payment
 from payments.rules import balances as balances_of
 from payments.states import Account, State
 
-# No transaction lasts longer; an hour's totals are written once nothing can be added to it any more.
+# An hour's totals are written when it has been over for this long and no transaction from before its end is open.
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
 _ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
@@ -19,81 +25,187 @@ _ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
 _OWED = [account for account in Account if account not in (*_ASSETS, Account.OPENING)]
 
 
-class Moved(NamedTuple):
-    """Postings from one account to another in a span."""
+class Amount(NamedTuple):
+    """A sum in whole UGX, and the number of postings in it."""
 
-    debit: str
-    credit: str
-    amount: int
-    postings: int
+    ugx: int = 0
+    postings: int = 0
+
+
+class Moves:
+    """The postings of a span of hours, summed by debit and credit account."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[Account, Account], Amount] = {}
+
+    def add(self, debit: str, credit: str, ugx: int, postings: int) -> None:
+        pair = Account(debit), Account(credit)
+        before = self._sums.get(pair, Amount())
+        self._sums[pair] = Amount(before.ugx + ugx, before.postings + postings)
+
+    def total(self, debit: Collection[Account], credit: Collection[Account]) -> Amount:
+        """Sum the postings from one of the accounts `debit` to one of the accounts `credit`."""
+        found = [amount for pair, amount in self._sums.items() if pair[0] in debit and pair[1] in credit]
+        return Amount(sum(one.ugx for one in found), sum(one.postings for one in found))
+
+    def balances(self) -> dict[Account, int]:
+        """Return the balance of each account: assets and expenses by debit, the others by credit."""
+        signed: Counter[Account] = Counter()
+        for (debit, credit), amount in self._sums.items():
+            signed[debit] -= amount.ugx
+            signed[credit] += amount.ugx
+        return {account: -signed[account] if account in _ASSETS else signed[account] for account in Account}
+
+
+class Flow(NamedTuple):
+    """Postings from one of the accounts `debit` to one of the accounts `credit`, under a name for operators."""
+
+    label: str
+    debit: tuple[Account, ...]
+    credit: tuple[Account, ...]
+
+
+_ALL = tuple(Account)
+_BUT_OPENING = tuple(account for account in Account if account is not Account.OPENING)
+_POCKETS = (Account.PROVIDER, Account.ELSEWHERE)
+# The figures of a day. The first two are those of the provider's statement.
+FLOWS = {
+    "in": Flow("paid in at the provider", (Account.PROVIDER,), _BUT_OPENING),
+    "out": Flow("paid out by the provider", _BUT_OPENING, (Account.PROVIDER,)),
+    "refunds": Flow("refunded", (Account.REFUND_DUE, Account.REFUND_TRANSIT), _POCKETS),
+    "prizes": Flow("prizes paid", (Account.PRIZE, Account.PRIZE_TRANSIT), _POCKETS),
+    "commission": Flow("commission earned", _BUT_OPENING, (Account.COMMISSION,)),
+    "taken_back": Flow("taken back by the provider", (Account.CONTESTED, Account.LOST), (Account.PROVIDER,)),
+}
 
 
 def _floor(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
+# --- the totals of hours that are over
+
+
 def write_hours(limit: int = 1000) -> int:
-    """Write the totals of hours that are over. Any number of workers may; returns how many rows were new."""
-    now = clock.now()
-    end = _floor(now - CLOSED_AFTER)
-    last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
-    first = LedgerEntry.objects.aggregate(first=Min("hour"))["first"] if last is None else last + HOUR
-    if first is None or first >= end:
-        return 0
-    open_hours = LedgerEntry.objects.filter(hour__gte=first, hour__lt=end).order_by("hour", "debit", "credit")
-    rows = list(open_hours.values("hour", "debit", "credit").annotate(total=Sum("amount"), rows=Count("pk")))
-    found = [
-        AccountHour(hour=row["hour"], debit=row["debit"], credit=row["credit"], amount=row["total"], count=row["rows"])
-        for row in rows[:limit]
-    ]
-    if len(rows) > limit:  # only whole hours: the last one may be cut
-        found = [one for one in found if one.hour < found[-1].hour]
-    AccountHour.objects.bulk_create(found, ignore_conflicts=True)
-    return len(found)
+    """Write the totals of hours that are over. Any number of workers may; returns how many rows were new.
+
+    A posting's hour is read after its transaction has begun. So nothing can be added to an hour once every transaction
+    that began before its end is over.
+    """
+    with transaction.atomic():
+        end = _floor(min(clock.now(), _oldest_transaction()) - CLOSED_AFTER)
+        last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
+        first = LedgerEntry.objects.aggregate(first=Min("hour"))["first"] if last is None else last + HOUR
+        if first is None or first >= end:
+            return 0
+        rows = list(_by_hour(LedgerEntry.objects.filter(hour__gte=first, hour__lt=end)))
+        found = rows[:limit]
+        if len(rows) > limit:  # only whole hours: the last one may be cut
+            found = [one for one in found if one.hour < found[-1].hour]
+        AccountHour.objects.bulk_create(found, ignore_conflicts=True)
+        return len(found)
 
 
-def _moved(start: datetime | None, end: datetime | None) -> list[Moved]:
-    """All postings of a span of whole hours: totals of the hours that are written, entries for the others."""
+def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
+    """Sum the entries of each hour, in the order of the hours."""
+    rows = entries.order_by("hour", "debit", "credit").values("hour", "debit", "credit")
+    for row in rows.annotate(total=Sum("amount"), rows=Count("pk")):
+        yield AccountHour(
+            hour=row["hour"], debit=row["debit"], credit=row["credit"], amount=row["total"], count=row["rows"]
+        )
+
+
+def _oldest_transaction() -> datetime:
+    """Return when the oldest other transaction began that may still add entries.
+
+    SQLite has one writer at a time, which the caller's transaction is.
+    """
+    oldest: datetime | None = None
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            oldest = cursor.fetchone()[0]
+    return oldest or clock.now()
+
+
+def wrong_hours(since: datetime) -> Iterator[str]:
+    """Yield a sentence about each hour since then whose written totals differ from its entries."""
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
-    totals: Counter[tuple[str, str]] = Counter()
-    counts: Counter[tuple[str, str]] = Counter()
-    hours: QuerySet[AccountHour] = AccountHour.objects.order_by()
-    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.order_by()
+    if last is None:
+        return
+    found: defaultdict[datetime, list[set[tuple[object, ...]]]] = defaultdict(lambda: [set(), set()])
+    span = {"hour__gte": _floor(since), "hour__lte": last}
+    for side, rows in enumerate((AccountHour.objects.filter(**span), _by_hour(LedgerEntry.objects.filter(**span)))):
+        for row in rows:
+            found[row.hour][side].add((row.debit, row.credit, row.amount, row.count))
+    for hour, (written, entries) in sorted(found.items()):
+        if written != entries:
+            yield f"The totals of the hour from {timezone.localtime(hour):%d %b %Y, %H:%M} differ from its entries."
+
+
+def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
+    """All postings of a span of whole hours: totals of the hours that are written, entries of the later hours."""
+    # Read once: an hour that a worker writes between the queries is then counted by its entries only.
+    last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
+    span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
+    entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
     if last is not None:
         entries = entries.filter(hour__gt=last)
-    if start is not None:
-        hours, entries = hours.filter(hour__gte=start), entries.filter(hour__gte=start)
-    if end is not None:
-        hours, entries = hours.filter(hour__lt=end), entries.filter(hour__lt=end)
-    found = [*hours.values_list("debit", "credit").annotate(Sum("amount"), Sum("count"))] if last is not None else []
-    found += entries.values_list("debit", "credit").annotate(Sum("amount"), Count("pk"))
-    for debit, credit, amount, count in found:
-        totals[debit, credit] += amount
-        counts[debit, credit] += count
-    return [Moved(debit, credit, totals[debit, credit], counts[debit, credit]) for debit, credit in totals]
+        hours = AccountHour.objects.filter(**span, hour__lte=last).order_by()
+        for row in hours.values_list("debit", "credit").annotate(Sum("amount"), Sum("count")):
+            moves.add(*row)
+    for row in entries.values_list("debit", "credit").annotate(Sum("amount"), Count("pk")):
+        moves.add(*row)
+    return moves
+
+
+# --- figures
+
+
+def bounds(day: date) -> tuple[datetime, datetime]:
+    """Return the start of a day of the site's time zone, and the start of the next one."""
+    start, end = (timezone.make_aware(datetime.combine(on, time.min)) for on in (day, day + timedelta(days=1)))
+    return start, end
+
+
+def day(on: date) -> dict[str, Amount]:
+    """Return the figures of a day of the site's time zone, by the names of FLOWS. A posting counts when it was booked.
+
+    Three queries at most. The figures of a day that is over never change.
+    """
+    moves = _moves(*bounds(on))
+    return {name: moves.total(flow.debit, flow.credit) for name, flow in FLOWS.items()}
 
 
 def balances() -> dict[Account, int]:
     """The balance of each account now: assets and expenses by debit, the others by credit. Their signed sum is zero."""
-    signed: Counter[Account] = Counter()
-    for moved in _moved(None, None):
-        signed[Account(moved.debit)] -= moved.amount
-        signed[Account(moved.credit)] += moved.amount
-    return {account: -signed[account] if account in _ASSETS else signed[account] for account in Account}
+    return _moves().balances()
 
 
 def of_payment(payment: Payment) -> dict[Account, int]:
     """Return the balances of the owed accounts and of the commission for one payment, from its entries."""
-    signed: Counter[str] = Counter()
-    for debit, credit, amount in LedgerEntry.objects.filter(payment=payment).values_list("debit", "credit", "amount"):
-        signed[debit] -= amount
-        signed[credit] += amount
-    return {account: signed[account.value] for account in _OWED if signed[account.value]}
+    return of_payments([payment.pk])[payment.pk]
 
 
-def differs(payment: Payment, state: State) -> str:
-    """How the entries of a payment differ from its place; "" if they agree."""
-    expected, found = balances_of(state), of_payment(payment)
+def of_payments(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
+    """Return the balances of `of_payment` for each of these payments. One query."""
+    signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
+    rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
+    for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):
+        signed[key][debit] -= amount
+        signed[key][credit] += amount
+    return {
+        key: {account: found[account.value] for account in _OWED if found[account.value]}
+        for key, found in signed.items()
+    }
+
+
+def differs(state: State, found: dict[Account, int]) -> str:
+    """How the balances of a payment differ from its place; "" if they agree."""
+    expected = balances_of(state)
     if expected == found:
         return ""
     return f"its ledger entries say {_words(found)}, its place {_words(expected)}"

@@ -227,6 +227,29 @@ class Exchange(models.Model):
         return f"{self.step} of payment {self.payment_id}: {self.outcome}"
 
 
+_USUAL_KINDS = (
+    "requested",
+    "claimed",
+    "request_pending",
+    "word",
+    "polled",
+    "notified",
+    "activated",
+    "matched",
+)
+_RARE_ACCOUNTS = (
+    "elsewhere",
+    "lost",
+    "commission",
+    "opening",
+    "contested",
+    "refund_due",
+    "refund_transit",
+    "prize",
+    "prize_transit",
+)
+
+
 class PaymentEvent(models.Model):
     """The journal: everything that was said or done about a payment, in order, by whom. Append-only, as the database
     enforces."""
@@ -255,9 +278,14 @@ class PaymentEvent(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["payment", "key"], condition=~Q(key=""), name="event_once"),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["at"], name="event_at"),
+            # The kinds of every stake are left out: any part of the list has plenty of them.
+            models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.kind} of payment {self.payment_id}"
+        return f"Journal entry {self.pk}"
 
 
 class LedgerEntry(models.Model):
@@ -283,6 +311,10 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
+            # The accounts of every stake are left out: any part of the list has plenty of them.
+            models.Index(
+                fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
+            ),
         ]
 
     def __str__(self) -> str:

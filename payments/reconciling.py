@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
-from payments import adoption, clock, journal, providers, refunds, status_polling, uses
-from payments.books import Place, place
+from payments import adoption, clock, journal, ledger, providers, refunds, status_polling, uses
 from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
+from payments.states import Account
 
 Collection, Status = Payment.Collection, Payment.Status
 
@@ -23,11 +23,13 @@ _IN_TIME = timedelta(hours=1)
 class Difference(NamedTuple):
     """One thing that does not fit, in words for an operator. `open`: work that is due, and no difference."""
 
-    payment: Payment
+    payment: Payment | None
     what: str
     open: bool = False
 
     def __str__(self) -> str:
+        if self.payment is None:
+            return self.what
         return (
             f"payment {self.payment.pk} ({self.payment.transaction_id}, {self.payment.amount} UGX, "
             f"{self.payment.created_at:%Y-%m-%d %H:%M} UTC): {self.what}"
@@ -47,8 +49,7 @@ def differences(since: datetime) -> Iterator[Difference]:
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     rows = Payment.objects.filter(Q(created_at__gte=since) | Q(settled_at__gte=since) | Exists(events))
-    rows = rows.order_by("pk").annotate(whereabouts=place())
-    payments = rows.prefetch_related("refunds").iterator(chunk_size=_BATCH)
+    payments = rows.order_by("pk").prefetch_related("refunds").iterator(chunk_size=_BATCH)
     due = refunds.due()
     played = Payment.objects.filter(uses.current().played(), collected_at=None)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -56,10 +57,11 @@ def differences(since: datetime) -> Iterator[Difference]:
             keys = [payment.pk for payment in batch]
             owed = set(due.filter(pk__in=keys).values_list("pk", flat=True))
             moneyless = set(played.filter(pk__in=keys).values_list("pk", flat=True))
+            held = ledger.of_payments(keys)
             answers = _ask(pool, provider, batch) if provider is not None else {}
             for payment in batch:
                 found = [_compare(one) for one in answers.get(payment.pk, ())]
-                found.append(_in_the_books(payment, payment.pk in moneyless))
+                found.append(_in_the_ledger(payment, held[payment.pk], payment.pk in moneyless))
                 if provider is not None and payment.pk not in answers:
                     found.append(_never_named(payment))
                 found.append(_unconfirmed(payment))
@@ -75,6 +77,8 @@ def rebuild(since: datetime) -> Iterator[Difference]:
         what = journal.differs(payment)
         if what:
             yield Difference(payment, f"Rebuilt: {what}.")
+    for sentence in ledger.wrong_hours(since):
+        yield Difference(None, sentence)
     for payment in Payment.objects.filter(adoption.TO_ADOPT).order_by("pk")[:1000]:
         yield Difference(payment, "The journal does not know it yet: game_worker or expire_queue adopts it.")
 
@@ -127,19 +131,27 @@ def _unconfirmed(payment: Payment) -> str:
     return ""
 
 
-def _in_the_books(payment: Payment, moneyless: bool) -> str:
-    where = getattr(payment, "whereabouts", "") if payment.collected_at else ""
-    if payment.place == "contested":
+def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
+    """`held`: the balances of the payment's entries."""
+    if payment.version == 0 or payment.stale:
+        return "The journal does not know it yet: game_worker or expire_queue adopts it."
+    if ledger.differs(journal.state_of(payment), held) and (difference := _differs_now(payment)):
+        return f"{difference[:1].upper()}{difference[1:]}."
+    if Account.CONTESTED in held:
         return "Contested: the provider contradicted its own end."
-    if where == Place.IN_DOUBT:
-        return "Its refund is under way, or its outcome is unknown."
+    if Account.REFUND_TRANSIT in held or Account.PRIZE_TRANSIT in held:
+        return "Its payout is under way, or its outcome is unknown."
     if payment.place == "lost":
         return "Lost: it was paid out, and then the provider took it back."
-    if where == Place.UNPLACED:
+    if Account.RECEIVED in held:
         return "Money in, without a match or a place in a queue."
-    if moneyless:
-        return "In a match, without money."
-    return ""
+    return "In a match, without money." if moneyless else ""
+
+
+def _differs_now(payment: Payment) -> str:
+    """Compare again: the payment may have moved since its batch was read."""
+    now = Payment.objects.get(pk=payment.pk)
+    return ledger.differs(journal.state_of(now), ledger.of_payment(now))
 
 
 def _never_named(payment: Payment) -> str:

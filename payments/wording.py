@@ -1,6 +1,9 @@
 """The meaning of a payment's state, and the operator's next step, in plain words."""
 
+from collections.abc import Mapping
+
 from payments.models import Payment, Refund
+from payments.states import Account, Kind
 
 Collection, Status = Payment.Collection, Payment.Status
 
@@ -68,3 +71,71 @@ def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     if payment.collection == Collection.UNRESOLVED:
         return f"Look up {payment.transaction_id} in the DMarkPay portal and mark it paid or not paid."
     return ""
+
+
+ACCOUNTS: Mapping[Account, str] = {
+    Account.PROVIDER: "at the provider",
+    Account.RECEIVED: "received, not in a queue yet",
+    Account.WAITING: "waiting for an opponent",
+    Account.IN_MATCH: "in matches",
+    Account.REFUND_DUE: "refund due",
+    Account.REFUND_TRANSIT: "refund being paid out",
+    Account.PRIZE: "prizes payable",
+    Account.PRIZE_TRANSIT: "prizes being paid out",
+    Account.CONTESTED: "disputed",
+    Account.COMMISSION: "commission",
+    Account.LOST: "lost",
+    Account.ELSEWHERE: "from other accounts",
+    Account.OPENING: "before the ledger",
+}
+PLACES: Mapping[str, str] = {
+    **{account.value: words for account, words in ACCOUNTS.items()},
+    "refunded": "refunded",
+    "prize_paid": "prize paid",
+}
+EVENTS: Mapping[Kind, str] = {
+    Kind.REQUESTED: "Stake placed, payment requested",
+    Kind.APPROVED: "Approved without a payment",
+    Kind.CLAIMED: "Payment request about to be sent",
+    Kind.REQUEST_PENDING: "Payment prompt sent",
+    Kind.REQUEST_AMBIGUOUS: "Payment request sent, outcome unknown",
+    Kind.REQUEST_NOT_TAKEN: "Payment request not accepted",
+    Kind.WITHDRAWN: "Payment request withdrawn before it was sent",
+    Kind.GIVEN_UP: "Payment request given up after ten minutes",
+    Kind.UNRESOLVED: "No answer for a day",
+    Kind.WORD: "Payment status reported",
+    Kind.POLLED: "Status polled, without a result",
+    Kind.NOTIFIED: "Notification received",
+    Kind.ACTIVATED: "Stake opened",
+    Kind.HELD: "Paid too late to play",
+    Kind.MATCHED: "Matched",
+    Kind.UNUSED: "Ended without an opponent",
+    Kind.ORDERED: "Payout ordered",
+    Kind.ORDER_WITHDRAWN: "Payout order taken back",
+    Kind.PAYOUT_CLAIMED: "Payout about to be sent",
+    Kind.PAYOUT_SUCCESSFUL: "Paid out",
+    Kind.PAYOUT_FAILED: "Payout failed",
+    Kind.PAYOUT_NOT_TAKEN: "Payout not accepted",
+    Kind.PAYOUT_AMBIGUOUS: "Payout sent, outcome unknown",
+    Kind.LATE_SUCCESS: "Paid out after all",
+    Kind.RETURNED: "Payout returned",
+    Kind.BY_HAND: "Recorded as paid out by hand",
+    Kind.SETTLED_PAID: "Marked as paid",
+    Kind.SETTLED_UNPAID: "Marked as not paid",
+    Kind.CONTEST_WITH_US: "Dispute closed: payment received",
+    Kind.CONTEST_GONE: "Dispute closed: the money is gone",
+    Kind.RESULT: "Result of the match recorded",
+    Kind.WON: "Match won: prize payable",
+    Kind.GIVEN_BACK: "Stake given back",
+    Kind.HOUSE_PAID: "Share of the prize paid by the house",
+    Kind.ADOPTED: "Taken over from before the journal",
+}
+PRIZES: Mapping[str, str] = {
+    "": "no prize",
+    "held": "held: a payment of the match is disputed or gone",
+    "payable": "to be paid",
+    "ordered": "payout ordered",
+    "sending": "being paid out",
+    "ambiguous": "payout sent, outcome unknown",
+    "paid": "paid",
+}

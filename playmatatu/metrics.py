@@ -83,11 +83,22 @@ class PaymentsCollector(Collector):
             ("refund_due_ugx", "Their sum in UGX.", money.refund_due_ugx),
             ("refunds_under_way", "Refunds ordered or being paid out.", money.refunds_under_way),
             ("refunds_in_doubt", "Refunds whose payout is ambiguous.", money.refunds_in_doubt),
+            ("lost_ugx", "UGX that were paid out and then taken back by the provider.", money.lost_ugx),
+            ("prizes_due", "Prizes to be paid.", money.prizes_due),
+            ("prizes_held", "Prizes held because a payment of the match is contested or gone.", money.prizes_held),
+            ("answers_owed", "Payments with a notification that no poll has answered yet.", money.answers_owed),
+            ("to_adopt", "Payments that the journal does not know yet.", money.to_adopt),
             ("callbacks_refused", "Callbacks of the last 24 hours that match no payment.", money.refused),
             ("callbacks_unreadable", "Callbacks of the last 24 hours that could not be read.", money.unreadable),
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_payments_{name}", about, value=float(number))
+        balance = GaugeMetricFamily(
+            "playmatatu_payments_balance_ugx", "Balance of each account of the ledger in UGX.", labels=["account"]
+        )
+        for account, amount in money.balances.items():
+            balance.add_metric([account.value], float(amount))
+        yield balance
         yield GaugeMetricFamily("playmatatu_game_workers", "Game workers that run.", value=float(GameWorker.alive()))
         late = GaugeMetricFamily(
             "playmatatu_overdue", "Rows whose work is a minute late, at most 1000.", labels=["work"]

@@ -17,7 +17,7 @@ SUBJECTS = {
         "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
     "payments": {
-        "": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only"
+        "": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only ledger"
     },
     "sms": {
         "": "outbox clock owners",

@@ -12,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from game.models import Entry, Session
-from payments import books, figures
-from payments.books import Place
+from payments import figures, ledger
+from payments import wording as money_wording
+from payments.states import Account
 from playmatatu import overdue
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.stats import status
@@ -39,18 +40,20 @@ class Dashboard:
 
     attention: list[Tile]
     money: list[Tile]
+    balances: list[Tile]
     sending: list[Tile]
     playing: list[Tile]
 
 
 def gather(request: HttpRequest) -> Dashboard:
-    """Read the dashboard. About 25 queries are made, each with a bounded cost."""
+    """Read the dashboard. About 30 queries are made, each with a bounded cost."""
     may = request.user.has_perm
     current = figures.current() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
     return Dashboard(
         attention=[tile for tile in attention if tile.number != "0"],
-        money=list(_money()) if current else [],
+        money=list(_money(current)) if current else [],
+        balances=list(_balances(current)) if current else [],
         sending=list(_sending()) if may("sms.view_smsmessage") else [],
         playing=list(_playing()) if may("game.view_entry") else [],
     )
@@ -70,7 +73,10 @@ def _attention(money: figures.Figures) -> Iterator[Tile]:
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")
+    result = "payments_matchresult"
     for label, number, url in (
+        ("prizes to be paid", money.prizes_due, _list(result, prize="payable")),
+        ("prizes held", money.prizes_held, _list(result, prize="held")),
         ("contested payments", money.contested, _list(payment, contested__exact=1)),
         ("payments without an answer for a day", money.unresolved, _list(payment, collection="unresolved")),
         (
@@ -103,22 +109,35 @@ def _late() -> Iterator[Tile]:
         yield Tile(_LATE.get(work, work.replace("_", " ")), counted(number), _list("game_gameworker"), "bad")
 
 
-def _money() -> Iterator[Tile]:
-    """Yield tiles for the money collected today. Each collected payment is counted under exactly one `Place`."""
-    sums = books.day(timezone.localdate())
-    yield _place("collected", sums.collected, "collected", "good")
-    for place in Place:
-        amount: books.Amount = getattr(sums, place.value)
-        usual = place in (Place.IN_MATCHES, Place.WAITING, Place.REFUNDED)
-        if usual or amount.payments:
-            yield _place(place.label, amount, place.value, "plain" if usual else "bad")
-    if sums.unanswered.payments:
-        yield _place("payment requested, not yet answered", sums.unanswered, "", "plain")
+# Shown on a day without any of them too.
+_USUAL = ("in", "refunds", "prizes")
+_BAD = ("taken_back",)
 
 
-def _place(label: str, amount: books.Amount, place: str, tone: str) -> Tile:
-    url = _list("payments_payment", today=place) if place else ""
-    return Tile(label, _sum(amount.ugx, amount.payments), url, tone if amount.payments else "plain")
+def _money(money: figures.Figures) -> Iterator[Tile]:
+    """Yield tiles for the postings booked today, from the ledger."""
+    today = timezone.localdate()
+    for name, amount in ledger.day(today).items():
+        if amount.postings or name in _USUAL:
+            url = _list("payments_ledgerentry", day=today, flow=name)
+            tone = "bad" if name in _BAD else "good" if name == "in" and amount.postings else "plain"
+            yield Tile(ledger.FLOWS[name].label, _sum(amount.ugx, amount.postings), url, tone)
+    if money.asked:
+        yield Tile("payments requested, not yet answered", counted(money.asked))
+    if money.to_adopt:
+        yield Tile("payments that the journal does not know yet", counted(money.to_adopt), tone="bad")
+
+
+_ALWAYS = (Account.PROVIDER, Account.WAITING, Account.IN_MATCH, Account.REFUND_DUE, Account.PRIZE, Account.COMMISSION)
+
+
+def _balances(money: figures.Figures) -> Iterator[Tile]:
+    """Yield a tile for each account of the ledger that holds money, and for the usual ones."""
+    for account, words in money_wording.ACCOUNTS.items():
+        amount = money.balances[account]
+        if amount or account in _ALWAYS:
+            tone = "bad" if account in (Account.LOST, Account.CONTESTED) else "plain"
+            yield Tile(words, ugx(amount), _list("payments_ledgerentry", account=account.value), tone)
 
 
 def _sending() -> Iterator[Tile]:

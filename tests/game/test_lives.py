@@ -17,9 +17,10 @@ from game.models import Entry
 from game.rules.ending import leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import books, refunds
+from payments import ledger, refunds
 from payments.models import Payment
 from payments.settlement import settle
+from payments.states import Account
 from sms.models import SmsMessage
 from tests.payments.helpers import end_contest
 
@@ -154,14 +155,11 @@ class World:
 
     # --- what must be true, whenever one looks
 
-    def check_sums(self) -> books.Sums:
-        sums = books.since(timezone.now() - timedelta(days=1))
-        places = [getattr(sums, name) for name in books.Place.values]
-        assert sum(place.ugx for place in places) == sums.collected.ugx
-        assert sum(place.payments for place in places) == sums.collected.payments
+    def check_ledger(self) -> dict[Account, int]:
+        """What came is what the ledger says came."""
         came = [money.amount for money in self.money.values() if money.came]
-        assert sums.collected == (len(came), sum(came))
-        return sums
+        assert ledger.day(timezone.localdate())["in"] == (sum(came), len(came))
+        return ledger.balances()
 
 
 @pytest.fixture(autouse=True)
@@ -183,36 +181,31 @@ def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int)
     world = World(seed, monkeypatch)
     for _ in range(4):
         world.live(lives // 4)
-        world.check_sums()
+        world.check_ledger()
     # Everything's time ends, and everybody who repeats a word has done so.
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
-    sums = world.check_sums()
     world.tidy()
     # What the chores opened just now ends too.
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
     world.tidy()
-    sums = world.check_sums()
-    assert (sums.waiting.payments, sums.unplaced.payments, sums.in_doubt.payments) == (0, 0, 0)
-    placed = dict(
-        Payment.objects.filter(collected_at__isnull=False).annotate(where=books.place()).values_list("pk", "where")
-    )
+    balances = world.check_ledger()
+    assert [balances[account] for account in (Account.RECEIVED, Account.WAITING, Account.REFUND_TRANSIT)] == [0] * 3
+    balance_of = ledger.of_payments(world.money)
     matched = set(Entry.objects.exclude(session=None).values_list("payment_id", flat=True))
     texts = Counter(SmsMessage.objects.values_list("dedupe_key", flat=True))
     for payment, money in world.money.items():
         expected = None
-        if money.given_back:
-            expected = books.Place.REFUNDED
-        elif money.came and money.taken_back:
-            expected = books.Place.CONTESTED
-        elif money.came:
-            expected = books.Place.IN_MATCHES if payment in matched else books.Place.DUE_BACK
-        assert placed.get(payment) == expected, (payment, money)
+        if money.came and not money.given_back:
+            place = Account.IN_MATCH if payment in matched else Account.REFUND_DUE
+            expected = Account.CONTESTED if money.taken_back else place
+        assert balance_of[payment] == ({expected: money.amount} if expected else {}), (payment, money)
         assert texts[f"payment:{payment}:refunded"] == money.given_back
-        if expected == books.Place.DUE_BACK:
+        if expected is Account.REFUND_DUE:
             told = [texts[f"payment:{payment}:{word}"] for word in ("refund_due", "held")]
             held = SmsMessage.objects.filter(dedupe_key=f"payment:{payment}:success", kind="payment_held").count()
             assert sum(told) + held == 1, (payment, told, held)
     # The dice threw everything that can be thrown.
     wanted = {"stake", "pay", "decline", "leave", "expire", "tidy", "rest", "crash", "broken receiver"}
     assert {act for act, times in world.acts.items() if times} == wanted
-    assert min(len(matched), sums.due_back.payments, sums.refunded.payments, sums.contested.payments) > 0
+    assert min(len(matched), balances[Account.REFUND_DUE], balances[Account.CONTESTED]) > 0
+    assert Payment.objects.filter(place="refunded").exists()

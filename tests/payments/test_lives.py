@@ -17,16 +17,19 @@ from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import books, refunds, worker
 from payments import collection as collecting
+from payments import journal, ledger, refunds, worker
 from payments.models import Payment, Refund
 from payments.settlement import settle
+from payments.states import Account
 from tests.payments.helpers import notice
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 AMOUNTS = (1000, 2000)
+# The accounts that hold players' money.
+HELD = set(Account) - {Account.PROVIDER, Account.ELSEWHERE, Account.LOST, Account.OPENING}
 # Faults of the order, most lives without one; each leaves the money somewhere else.
 PAYIN = ["ok"] * 6 + ["taken_reset", "taken_hang", "taken_500", "reset", "500", "400", "429", "taken_html"]
 PAYOUT = ["ok"] * 4 + ["taken_reset", "reset", "500", "400", "429"]
@@ -154,20 +157,23 @@ class World:
         self.pass_time(1200)
         call_command("expire_queue", stdout=StringIO())
 
-    def check_books(self) -> None:
+    def check_ledger(self) -> None:
         """At any moment."""
-        collected = Payment.objects.filter(collected_at__isnull=False)
-        sums = books.sums(collected, Payment.objects.all())
-        parts = [getattr(sums, place) for place in books.Place.values]
-        assert sums.collected.payments == collected.count() == sum(part.payments for part in parts)
-        assert sums.collected.ugx == sum(payment.amount for payment in collected) == sum(part.ugx for part in parts)
-        # Nothing is both to be given back and played for, and the query that refunds sees what the books see.
+        payments = {payment.pk: payment for payment in Payment.objects.all()}
+        held = ledger.of_payments(payments)
+        assert [ledger.differs(journal.state_of(payment), held[key]) for key, payment in payments.items()] == (
+            [""] * len(payments)
+        )
+        totals = Counter[Account]()
+        for balances in held.values():
+            totals.update(balances)
+        assert dict(totals) == {account: ugx for account, ugx in ledger.balances().items() if ugx and account in HELD}
+        # Nothing is both to be given back and played for, and the query that refunds sees what the ledger sees.
         due = {payment.pk for payment in refunds.due()}
         marked, ended = (set(part.values_list("pk", flat=True)) for part in refunds.due_in_parts())
         assert (marked | ended, marked & ended) == (due, set())
-        assert due == set(
-            collected.annotate(whereabouts=books.place()).filter(whereabouts="due_back").values_list("pk", flat=True)
-        )
+        assert marked == {key for key, balances in held.items() if Account.REFUND_DUE in balances}
+        assert ended <= {key for key, balances in held.items() if Account.WAITING in balances}
         assert not Entry.objects.filter(payment__in=due).exclude(session=None).exists()
         assert (
             not Entry.objects.filter(payment__refunds__state="succeeded")
@@ -196,9 +202,8 @@ class World:
                 assert reference in payouts
             elif state == "failed":
                 assert reference not in payouts
-        sums = books.sums(Payment.objects.all(), Payment.objects.all())
-        assert sums.unplaced == books.Amount(0, 0)
-        assert sums.waiting == books.Amount(0, 0)
+        balances = ledger.balances()
+        assert (balances[Account.RECEIVED], balances[Account.WAITING]) == (0, 0)
 
 
 @pytest.fixture
@@ -232,7 +237,7 @@ def live(world: World, lives: int) -> None:
         world.dice.choices(moves, weights)[0](world)
         steps += 1
         if steps % 25 == 0:
-            world.check_books()
+            world.check_ledger()
 
 
 @pytest.mark.parametrize(("seed", "delivery"), [(1, "inline"), (2, "worker")])
@@ -241,7 +246,7 @@ def test_every_shilling_is_in_one_place(quiet: Sandbox, settings: Any, seed: int
     world = World(quiet, seed)
     live(world, 60)
     world.settle_down()
-    world.check_books()
+    world.check_ledger()
     world.check_against_the_sandbox()
 
 
@@ -254,11 +259,9 @@ def test_many_lives(quiet: Sandbox, settings: Any) -> None:
     world = World(quiet, 7)
     live(world, LIVES)
     world.settle_down()
-    world.check_books()
+    world.check_ledger()
     world.check_against_the_sandbox()
-    places = {
-        row.whereabouts
-        for row in Payment.objects.filter(collected_at__isnull=False).annotate(whereabouts=books.place())
-    }
-    assert {"in_matches", "due_back", "refunded", "in_doubt", "contested"} <= places
+    held = {account for account, ugx in ledger.balances().items() if ugx}
+    assert {Account.IN_MATCH, Account.REFUND_DUE, Account.REFUND_TRANSIT, Account.CONTESTED} <= held
+    assert Payment.objects.filter(place="refunded").exists()
     assert world.crashed

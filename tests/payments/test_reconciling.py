@@ -11,10 +11,11 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import books, refunds, worker
-from payments.books import Amount
-from payments.models import Payment, PaymentEvent
+from payments import ledger, refunds, worker
+from payments.ledger import Amount
+from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
+from payments.states import Account
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later
 from tests.sandbox import Sandbox
@@ -108,16 +109,18 @@ def test_an_order_in_doubt(client: Client, collection: Sandbox) -> None:
 
 
 def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> None:
-    due, contested, lost = (paid(client, collection, phone, 1000 * n) for n, phone in enumerate((ALICE, BOB, CAROL), 1))
+    due, contested, moved = (
+        paid(client, collection, phone, 1000 * n) for n, phone in enumerate((ALICE, BOB, CAROL), 1)
+    )
     Entry.objects.filter(payment=due).update(expires_at=timezone.now() - timedelta(seconds=1))
     settle(contested.pk, Payment.Status.FAILED, by="callback")
-    Entry.objects.filter(payment=lost).update(status="awaiting_payment", opened_at=None)
+    Entry.objects.filter(payment=moved).update(status="awaiting_payment", opened_at=None)
     lines = reconcile()
     assert "1 refunds are due: work, and no difference." in lines
     assert [line.rpartition("UTC): ")[2] for line in lines[:3]] == [
         "Refund due, without a refund.",
         "Contested: the provider contradicted its own end.",
-        "Money in, without a match or a place in a queue.",
+        "Its ledger entries say waiting 3,000 UGX, its place received 3,000 UGX.",
     ]
     # Without a provider our own books are compared all the same.
     settings.DMARK_PAY_ACCOUNT_CODE = ""
@@ -154,36 +157,38 @@ def test_the_span(client: Client, collection: Sandbox, capsys: Any) -> None:
         call_command("reconcile_payments", "--since", "2026-02-30")
 
 
-def test_the_days_sums_add_up(client: Client, collection: Sandbox) -> None:
-    one, two, three = (paid(client, collection, phone) for phone in (ALICE, BOB, CAROL))
+def test_the_figures_of_the_day_add_up(client: Client, collection: Sandbox) -> None:
+    for phone in (ALICE, BOB, CAROL):
+        paid(client, collection, phone)
     due, back, gone = (paid(client, collection, f"077200001{n}", n * 1000) for n in (2, 3, 4))
     declined(client, collection, "0772000019")
     placed(client, "0772000020", 7000)
     ended = Entry.objects.filter(payment__in=(due, back))
     ended.update(expires_at=timezone.now() - timedelta(seconds=1))
     refunds.record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
+    call_command("expire_queue", stdout=StringIO())
     settle(gone.pk, Payment.Status.FAILED, by="callback")
-    sums = books.day(timezone.localdate())
-    assert sums == books.Sums(
-        collected=Amount(6, 12_000),
-        in_matches=Amount(2, 2000),
-        waiting=Amount(1, 1000),
-        due_back=Amount(1, 2000),
-        refunded=Amount(1, 3000),
-        in_doubt=Amount(0, 0),
-        contested=Amount(1, 4000),
-        unplaced=Amount(0, 0),
-        unanswered=Amount(1, 7000),
-    )
-    assert {one.pk, two.pk, three.pk} & {payment.pk for payment in refunds.due()} == set()
-    assert books.day(timezone.localdate() - timedelta(days=2)).collected == Amount(0, 0)
+    figures = ledger.day(timezone.localdate())
+    assert figures["in"] == Amount(12_000, 6)
+    assert figures["out"] == figures["refunds"] == Amount(3000, 1)
+    held = {account: amount for account, amount in ledger.balances().items() if amount}
+    assert held == {
+        Account.PROVIDER: 9000,
+        Account.IN_MATCH: 2000,
+        Account.WAITING: 1000,
+        Account.REFUND_DUE: 2000,
+        Account.CONTESTED: 4000,
+    }
+    assert ledger.day(timezone.localdate() - timedelta(days=2))["in"] == Amount(0, 0)
 
 
-def test_the_sums_cost_two_queries(client: Client, collection: Sandbox, django_assert_num_queries: Any) -> None:
-    for phone in (ALICE, BOB, CAROL):
-        paid(client, collection, phone)
-    with django_assert_num_queries(2):
-        books.day(timezone.localdate())
+def test_an_entry_that_no_event_explains_is_named(client: Client, collection: Sandbox) -> None:
+    payment = paid(client, collection, ALICE)
+    entry = LedgerEntry.objects.filter(payment=payment).latest("pk")
+    entry.pk, entry.debit, entry.credit = None, "waiting", "lost"
+    entry.save()
+    said = "Its ledger entries say nothing, its place waiting 1,000 UGX."
+    assert reconcile()[0].endswith(said)
 
 
 def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Client, collection: Sandbox) -> None:

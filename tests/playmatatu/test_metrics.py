@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from payments.models import Payment
 from payments.settlement import settle
+from payments.states import Account
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
@@ -91,7 +92,7 @@ def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_ass
     for number in range(5):
         queue_sms(f"077212345{number}", "x")
     scrape(client)
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(32):
         scrape(client)
 
 
@@ -109,4 +110,12 @@ def test_money_that_needs_a_person(client: Client, settings: Any, collection: Sa
     assert ambiguous.collection == "in_doubt"
     expected = {"in_doubt": 1, "unresolved": 1, "contested": 2, "refund_due": 1, "refund_due_ugx": 2000}
     expected |= {"to_ask": 0, "asked": 0, "refunds_in_doubt": 0, "callbacks_refused": 1, "callbacks_unreadable": 1}
+    expected |= {"lost_ugx": 0, "prizes_due": 0, "prizes_held": 0, "answers_owed": 0, "to_adopt": 1}
     assert {name: told[name] for name in expected} == expected
+    balances = {name.partition(" ")[2]: ugx for name, ugx in told.items() if name.startswith("balance_ugx ")}
+    assert set(balances) == {account.value for account in Account}
+    assert {name: ugx for name, ugx in balances.items() if ugx} == {
+        "provider": 6000,
+        "refund_due": 2000,
+        "contested": 4000,
+    }

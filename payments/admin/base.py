@@ -1,0 +1,115 @@
+"""Base classes of the payments' lists: read-only, bounded, with a CSV and columns that respect `view_full_phone`."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+from django.utils.functional import cached_property
+
+from payments import phones
+from payments.admin import export
+from payments.models import Payment, Refund
+
+# A list shows and counts at most this many rows. Operators narrow it or take the CSV.
+LONGEST_LIST = 10_000
+SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
+# At most this many payments of one phone are found.
+_MOST_FOUND = 1000
+
+
+class BoundedPaginator(Paginator):
+    """Count at most LONGEST_LIST rows, because counting a large table costs more than the page."""
+
+    object_list: "QuerySet[Any]"
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[:LONGEST_LIST].count()
+
+
+class ReadOnly:
+    """Rows that are never added, edited or deleted in the admin."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
+    """A read-only list with a CSV of its filtered rows. `csv_columns`: empty if there is no CSV."""
+
+    csv_columns: export.Columns = {}  # noqa: RUF012
+    change_list_template = "admin/payments/change_list.html"
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 200
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        return [path("export/", self.admin_site.admin_view(self.export), name=name), *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the whole filtered list as CSV."""
+        if not self.has_view_permission(request):
+            return HttpResponse("You may not see this list.", status=403, content_type="text/plain")
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponse("A filter in the address is not valid.", status=400, content_type="text/plain")
+        return export.response(str(self.opts.model_name), rows, self.csv_columns)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        query = request.GET.urlencode()
+        context = {"export_query": query, "has_csv": bool(self.csv_columns), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    @admin.display(description="amount", ordering="amount")
+    def shown_amount(self, row: Any) -> str:
+        return f"{row.amount:,} UGX"
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("payments.refund_payment")
+
+    def has_settle_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("payments.settle_payment")
+
+
+def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
+    """Replace `masked_phone` by `full_phone` if this user may see numbers in full."""
+    in_full = request.user.has_perm("sms.view_full_phone")
+    return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
+
+
+def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
+    """Replace `shown_body` by `body` if this user may see numbers in full."""
+    in_full = request.user.has_perm("sms.view_full_phone")
+    return ["body" if name == "shown_body" and in_full else name for name in names]
+
+
+def found(term: str) -> list[int]:
+    """Return the ids of payments by a whole value, which an index finds.
+
+    `term`: a phone in any form, our transaction id, the provider's id, a payout's reference, or the payment's number.
+    """
+    wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
+    if term.isascii() and term.isdecimal() and len(term) < 19:
+        wanted |= Q(pk=int(term))
+    with suppress(ValueError):  # Not a phone number.
+        wanted |= Q(phone=phones.to_e164(term))
+    keys = list(Payment.objects.filter(wanted).order_by().values_list("pk", flat=True)[:_MOST_FOUND])
+    payouts = Refund.objects.filter(Q(reference=term) | (Q(provider_id=term) & ~Q(provider_id="")))
+    return keys + list(payouts.values_list("payment", flat=True)[:_MOST_FOUND])

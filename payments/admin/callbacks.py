@@ -1,0 +1,63 @@
+"""The list of callbacks and notifications, also of those that match no payment."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from payments import acts, clock, phones
+from payments.admin.base import ReadOnlyAdmin, body_for, found
+from payments.admin.filters import RefusedFilter
+from payments.models import Callback
+
+
+@admin.register(Callback)
+class CallbackAdmin(ReadOnlyAdmin):
+    """Every callback, also those that match no payment."""
+
+    list_display = ("received_at", "source", "status", "payment", "applied", "answered", "refusal", "seen_by")
+    list_filter = (RefusedFilter, "source", "applied")
+    list_select_related = ("payment",)
+    search_fields = ("provider_id",)
+    search_help_text = "A transaction ID or the provider's ID"
+    actions = ("mark_seen",)
+    fields = (
+        "received_at",
+        "source",
+        "status",
+        "payment",
+        "provider_id",
+        "applied",
+        "answered",
+        "refusal",
+        "shown_body",
+        "seen_at",
+        "seen_by",
+    )
+    readonly_fields = (*fields, "body")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return body_for(request, self.fields)
+
+    @admin.display(description="body")
+    def shown_body(self, callback: Callback) -> str:
+        return phones.hidden(callback.body)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> "tuple[QuerySet[Any], bool]":
+        """Search by ids through the payment. Bodies are not searched: that would read the whole table."""
+        term = search_term.strip().replace("\0", "")
+        return (queryset.filter(payment__in=found(term)) if term else queryset), False
+
+    @admin.action(description="Mark as seen", permissions=["settle"])
+    def mark_seen(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        """Take the selected callbacks off the first page."""
+        unseen = queryset.filter(seen_at=None).exclude(refusal="")
+        rows = list(unseen[: acts.AT_ONCE])
+        for callback in rows:
+            self.log_change(request, callback, "Marked as seen.")
+        keys = [callback.pk for callback in rows]
+        Callback.objects.filter(pk__in=keys).update(seen_at=clock.now(), seen_by=request.user.get_username()[:150])
+        self.message_user(request, f"{len(rows):,} marked as seen.")

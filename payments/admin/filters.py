@@ -1,0 +1,199 @@
+"""Filters of the admin's lists of payments, callbacks, journal entries and ledger entries."""
+
+from contextlib import suppress
+from datetime import date, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from payments import ledger, refunds, wording
+from payments.models import Payment, Refund
+from payments.rules import IN_USE
+from payments.states import Account, Kind, Place
+
+# At most this many due payments are listed.
+_MOST = 10_000
+
+
+class RefundFilter(admin.SimpleListFilter):
+    title = "refund"
+    parameter_name = "refund"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("due", "due"),
+            ("under_way", "under way"),
+            ("in_doubt", "outcome unknown"),
+            ("failed", "rejected"),
+            ("done", "done"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        state, value = Refund.State, self.value()
+        if value == "due":
+            # The keys are read once, because the count and the page would each search for them.
+            keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
+            return queryset.filter(pk__in=keys)
+        chosen = {
+            "under_way": _with_refund(state.ORDERED, state.STARTED),
+            "in_doubt": _with_refund(state.IN_DOUBT),
+            "failed": _with_refund(state.FAILED) & Q(refunded_at=None),
+            "done": Q(refunded_at__isnull=False),
+        }.get(value or "")
+        return queryset if chosen is None else queryset.filter(chosen)
+
+
+def _with_refund(*states: Refund.State) -> Q:
+    """Filter by keys, because a join would list a payment once per refund."""
+    return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
+
+
+class NetworkFilter(admin.SimpleListFilter):
+    """Offers every known network, because DISTINCT would read the whole table."""
+
+    title = parameter_name = "network"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(network, network) for network in settings.NETWORK_PREFIXES]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(network=self.value()) if self.value() else queryset
+
+
+class CollectionFilter(admin.SimpleListFilter):
+    title = "payment request"
+    parameter_name = "collection"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, label) for value, label in Payment.Collection.choices if value]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset.filter(collection=value) if value in Payment.Collection.values else queryset
+
+
+class PlaceFilter(admin.SimpleListFilter):
+    title = "money"
+    parameter_name = "place"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        places = [place.value for place in Place if place is not Place.NONE and place not in IN_USE]
+        words = ((place, wording.PLACES[place]) for place in places)
+        return [("in_use", "received, waiting or in a match"), *words]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset.filter(place=value) if value in dict(self.lookup_choices) else queryset
+
+
+class RefusedFilter(admin.SimpleListFilter):
+    title = "rejected"
+    parameter_name = "refused"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("unreadable", "unreadable, not seen yet"),
+            ("refused", "rejected, not seen yet"),
+            ("seen", "seen"),
+            ("no", "no"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        chosen = {
+            "unreadable": ~Q(refusal="") & Q(answered=400, seen_at=None),
+            "refused": ~Q(refusal="") & ~Q(answered=400) & Q(seen_at=None),
+            "seen": Q(seen_at__isnull=False),
+            "no": Q(refusal=""),
+        }.get(self.value() or "")
+        return queryset if chosen is None else queryset.filter(chosen)
+
+
+class KindFilter(admin.SimpleListFilter):
+    title = "what happened"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, words) for kind, words in wording.EVENTS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset.filter(kind=value) if value in {kind.value for kind in Kind} else queryset
+
+
+class DayFilter(admin.SimpleListFilter):
+    """A day of the site's time zone: today, yesterday, or a date in the address as 2026-01-31."""
+
+    title = parameter_name = "day"
+    field = "at"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        today = timezone.localdate()
+        days = {str(today): "today", str(today - timedelta(days=1)): "yesterday"}
+        chosen = self._chosen(request.GET.get("day"))
+        return list((days if chosen is None else {str(chosen): f"{chosen:%d %b %Y}"} | days).items())
+
+    @staticmethod
+    def _chosen(text: str | None) -> date | None:
+        with suppress(ValueError, OverflowError):
+            day = date.fromisoformat(text or "")
+            ledger.bounds(day)  # a date at the end of the calendar has no next day
+            return day
+        return None
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        day = self._chosen(self.value())
+        if day is None:
+            return queryset
+        start, end = ledger.bounds(day)
+        return queryset.filter(**{f"{self.field}__gte": start, f"{self.field}__lt": end})
+
+
+class BookedDayFilter(DayFilter):
+    """By the hour of the posting, as the totals count it."""
+
+    field = "hour"
+
+
+class AccountFilter(admin.SimpleListFilter):
+    title = parameter_name = "account"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(account.value, words) for account, words in wording.ACCOUNTS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        known = value in {account.value for account in Account}
+        return queryset.filter(Q(debit=value) | Q(credit=value)) if known else queryset
+
+
+class FlowFilter(admin.SimpleListFilter):
+    """The figures of a day."""
+
+    title = "figure"
+    parameter_name = "flow"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, flow.label) for name, flow in ledger.FLOWS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        flow = ledger.FLOWS.get(self.value() or "")
+        if flow is None:
+            return queryset
+        return queryset.filter(
+            debit__in=[account.value for account in flow.debit], credit__in=[account.value for account in flow.credit]
+        )
+
+
+class PrizeFilter(admin.SimpleListFilter):
+    title = parameter_name = "prize"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state, words) for state, words in wording.PRIZES.items() if state]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value()
+        return queryset.filter(prize=value) if value in wording.PRIZES and value else queryset

@@ -1,0 +1,144 @@
+"""The lists of journal entries and ledger entries: read-only, searched by payment, filtered by day."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from payments import phones, wording
+from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
+from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
+from payments.models import LedgerEntry, PaymentEvent
+from payments.states import Account, Kind
+
+_WORDS = {"successful": "Successful", "failed": "Failed", "other": "another word"}
+
+
+class EventColumns:
+    """Columns of a journal entry in words, for the list and for the page of one payment."""
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
+        return rows.prefetch_related("postings")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show numbers in a provider's answer only to users who may see them in full."""
+        in_full = request.user.has_perm("sms.view_full_phone")
+        names: Any = self.fields  # type: ignore[attr-defined]
+        return ["answer" if name == "shown_answer" and in_full else name for name in names]
+
+    @admin.display(description="what happened")
+    def what(self, event: PaymentEvent) -> str:
+        return what(event)
+
+    @admin.display(description="provider's word")
+    def word(self, event: PaymentEvent) -> str:
+        return _WORDS.get(event.said, event.said)
+
+    @admin.display(description="by")
+    def by(self, event: PaymentEvent) -> str:
+        return event.actor
+
+    @admin.display(description="nothing changed because")
+    def unchanged(self, event: PaymentEvent) -> str:
+        return event.refused
+
+    @admin.display(description="money")
+    def money(self, event: PaymentEvent) -> str:
+        return "; ".join(_posting(entry) for entry in event.postings.all())
+
+    @admin.display(description="answer")
+    def shown_answer(self, event: PaymentEvent) -> str:
+        return phones.hidden(event.answer)
+
+
+def what(event: PaymentEvent) -> str:
+    """Return what happened, in words."""
+    return wording.EVENTS[Kind(event.kind)]
+
+
+def account(name: str) -> str:
+    return wording.ACCOUNTS[Account(name)]
+
+
+def _posting(entry: LedgerEntry) -> str:
+    return f"{entry.amount:,} UGX: {account(entry.debit)} → {account(entry.credit)}"
+
+
+class JournalAdmin(ReadOnlyAdmin):
+    """A list in the order of ids, which needs no sort."""
+
+    sortable_by = ()
+    search_fields = ("payment",)
+    search_help_text = SEARCHED
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> "tuple[QuerySet[Any], bool]":
+        term = search_term.strip().replace("\0", "")
+        return (queryset.filter(payment__in=found(term)) if term else queryset), False
+
+
+@admin.register(PaymentEvent)
+class EventAdmin(EventColumns, JournalAdmin):
+    ordering = ("-id",)
+    list_select_related = ("payment",)
+    list_display = ("at", "what", "word", "payment", "by", "note", "unchanged", "money")
+    list_filter = (KindFilter, DayFilter)
+    fields = (
+        "at",
+        "payment",
+        "what",
+        "word",
+        "by",
+        "note",
+        "unchanged",
+        "money",
+        "callback",
+        "payout",
+        "http_status",
+        "shown_answer",
+        "ms",
+    )
+    readonly_fields = (*fields, "answer")
+    csv_columns = {  # noqa: RUF012
+        "id": lambda event: event.pk,
+        "at": lambda event: event.at,
+        "payment": lambda event: event.payment.transaction_id,
+        "what": lambda event: what(event),
+        "word": lambda event: event.said,
+        "by": lambda event: event.actor,
+        "note": lambda event: event.note,
+        "nothing_changed_because": lambda event: event.refused,
+    }
+
+
+@admin.register(LedgerEntry)
+class LedgerAdmin(JournalAdmin):
+    ordering = ("-id",)
+    list_display = ("at", "shown_amount", "from_account", "to_account", "payment", "what")
+    list_filter = (AccountFilter, FlowFilter, BookedDayFilter)
+    list_select_related = ("payment", "event")
+    fields = readonly_fields = ("at", "shown_amount", "from_account", "to_account", "payment", "event", "what")
+    csv_columns = {  # noqa: RUF012
+        "id": lambda entry: entry.pk,
+        "at": lambda entry: entry.at,
+        "payment": lambda entry: entry.payment.transaction_id,
+        "what": lambda entry: what(entry.event),
+        "debit": lambda entry: entry.debit,
+        "credit": lambda entry: entry.credit,
+        "amount_ugx": lambda entry: entry.amount,
+    }
+
+    @admin.display(description="debit")
+    def from_account(self, entry: LedgerEntry) -> str:
+        return account(entry.debit)
+
+    @admin.display(description="credit")
+    def to_account(self, entry: LedgerEntry) -> str:
+        return account(entry.credit)
+
+    @admin.display(description="what happened")
+    def what(self, entry: LedgerEntry) -> str:
+        return what(entry.event)

@@ -1,0 +1,191 @@
+"""The list of payments and the page of one: its events, payouts and callbacks in order."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from payments import acts, phones, refunds, wording
+from payments.admin.base import SEARCHED, ReadOnly, ReadOnlyAdmin, body_for, for_whom, found
+from payments.admin.filters import CollectionFilter, NetworkFilter, PlaceFilter, RefundFilter
+from payments.admin.journal import EventColumns
+from payments.models import Callback, Exchange, Payment, PaymentEvent, Refund
+
+
+class CallbackInline(ReadOnly, admin.TabularInline):
+    model = Callback
+    extra = 0
+    fields = ("received_at", "source", "status", "applied", "answered", "refusal", "shown_body")
+    readonly_fields = (*fields, "body")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return body_for(request, self.fields)
+
+    @admin.display(description="body")
+    def shown_body(self, callback: Callback) -> str:
+        return phones.hidden(callback.body)
+
+
+class ExchangeInline(ReadOnly, admin.TabularInline):
+    """Requests that were made before there was a journal."""
+
+    model = Exchange
+    extra = 0
+    fields = readonly_fields = ("at", "step", "outcome", "http_status", "words", "answer", "ms")
+
+
+class EventInline(EventColumns, ReadOnly, admin.TabularInline):
+    model = PaymentEvent
+    fk_name = "payment"
+    extra = 0
+    show_change_link = True
+    fields = ("at", "what", "word", "by", "note", "unchanged", "money", "shown_answer")
+    readonly_fields = (*fields, "answer")
+
+
+class RefundInline(ReadOnly, admin.TabularInline):
+    model = Refund
+    extra = 0
+    show_change_link = True
+    fields = readonly_fields = ("ordered_at", "amount", "how", "state", "actor", "note", "reason", "ended_at")
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "masked_phone", "shown_amount", "state", "transaction_id", "settled_at")
+    list_display_links = ("created_at", "transaction_id")
+    list_filter = ("status", CollectionFilter, RefundFilter, PlaceFilter, "contested", NetworkFilter)
+    search_fields = ("phone",)
+    search_help_text = SEARCHED
+    sortable_by = ("created_at",)
+    actions = ("refund", "mark_refunded", "settle_paid", "settle_unpaid", "end_contest", "contest_gone")
+    inlines = (RefundInline, EventInline, CallbackInline, ExchangeInline)
+    fields = (
+        "transaction_id",
+        "masked_phone",
+        "network",
+        "shown_amount",
+        "state",
+        "meaning",
+        "to_do",
+        "provider_id",
+        "reason",
+        "settled_by",
+        "created_at",
+        "asked_at",
+        "asks",
+        "last_ask_at",
+        "next_ask_at",
+        "settled_at",
+        "collected_at",
+        "contested_at",
+        "refunded_at",
+    )
+
+    readonly_fields = (*fields, "full_phone")
+    csv_columns = {  # noqa: RUF012
+        "id": lambda payment: payment.pk,
+        "created_at": lambda payment: payment.created_at,
+        "phone": lambda payment: phones.masked(payment.phone).lstrip("+"),
+        "amount_ugx": lambda payment: payment.amount,
+        "state": lambda payment: _state(payment),
+        "transaction_id": lambda payment: payment.transaction_id,
+        "provider_id": lambda payment: payment.provider_id,
+        "settled_at": lambda payment: payment.settled_at,
+        "refunded_at": lambda payment: payment.refunded_at,
+    }
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return for_whom(request, self.list_display)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return for_whom(request, self.fields)
+
+    # --- columns
+
+    @admin.display(description="phone")
+    def masked_phone(self, payment: Payment) -> str:
+        return phones.masked(payment.phone)
+
+    @admin.display(description="phone")
+    def full_phone(self, payment: Payment) -> str:
+        return phones.spaced(payment.phone)
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.annotate(is_due=Exists(refunds.due().filter(pk=OuterRef("pk"))))  # type: ignore[no-any-return]
+
+    @admin.display(description="state")
+    def state(self, payment: Payment) -> str:
+        return _state(payment)
+
+    @admin.display(description="meaning")
+    def meaning(self, payment: Payment) -> str:
+        return wording.meaning(payment, *_refund(payment))
+
+    @admin.display(description="next step")
+    def to_do(self, payment: Payment) -> str:
+        return wording.to_do(payment, *_refund(payment)) or "Nothing."
+
+    # --- the list
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> "tuple[QuerySet[Any], bool]":
+        """Search whole values, which an index finds."""
+        term = search_term.strip().replace("\0", "")
+        # A list of keys, because each value has its own index and the list is sorted by another.
+        return (queryset.filter(pk__in=found(term)) if term else queryset), False
+
+    # --- actions
+
+    @admin.action(description="Refund by payout", permissions=["refund"])
+    def refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.REFUND, self, request, queryset)
+
+    @admin.action(description="Record a manual refund", permissions=["refund"])
+    def mark_refunded(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.BY_HAND, self, request, queryset)
+
+    @admin.action(description="Mark as paid", permissions=["settle"])
+    def settle_paid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.PAID, self, request, queryset)
+
+    @admin.action(description="Mark as not paid", permissions=["settle"])
+    def settle_unpaid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.UNPAID, self, request, queryset)
+
+    @admin.action(description="Close dispute: payment received", permissions=["settle"])
+    def end_contest(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.END_CONTEST, self, request, queryset)
+
+    @admin.action(description="Record that the provider took the money back", permissions=["settle"])
+    def contest_gone(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(acts.CONTEST_GONE, self, request, queryset)
+
+
+def _refund(payment: Payment) -> tuple[Refund | None, bool]:
+    """Return the latest refund, and True if the money is due back now."""
+    return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()
+
+
+def _state(payment: Payment) -> str:
+    """Return the state in words. `is_due` is annotated by the list."""
+    if payment.refunded_at is not None:
+        return "refunded"
+    if payment.contested and payment.status == Payment.Status.SUCCESS:
+        return "disputed"
+    if getattr(payment, "is_due", payment.refund_due):
+        return "refund due"
+    if payment.status == Payment.Status.PENDING:
+        return _REQUESTED.get(str(payment.collection), "not paid yet")
+    return "paid" if payment.status == Payment.Status.SUCCESS else "not paid"
+
+
+_REQUESTED: dict[str, str] = {
+    Payment.Collection.ASKED: "payment requested",
+    Payment.Collection.IN_DOUBT: "unknown if requested",
+    Payment.Collection.UNRESOLVED: "no answer for a day",
+    Payment.Collection.WITHDRAWN: "withdrawn before it was requested",
+}

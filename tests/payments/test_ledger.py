@@ -1,0 +1,175 @@
+"""The ledger's figures: hours that are over, days by when they were booked, balances that add up to zero."""
+
+import threading
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from django.test import Client
+from django.utils.timezone import localdate
+
+from payments import clock, ledger, refunds
+from payments.ledger import Amount
+from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
+from payments.settlement import settle
+from payments.states import Account
+from tests.game_helpers import ALICE, BOB, paid_stake
+from tests.payments.helpers import PHONE, by_others, fresh
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOUR = timedelta(hours=1)
+# Kampala is three hours ahead of UTC, so this is 00:30 on 2 November there.
+NIGHT = datetime(2026, 11, 1, 21, 30, tzinfo=timezone.utc)
+DAY = date(2026, 11, 2)
+
+
+@pytest.fixture
+def at(monkeypatch: Any) -> Iterator[Any]:
+    """Set the time of the payments."""
+
+    def set_time(moment: datetime) -> None:
+        monkeypatch.setattr(clock, "now", lambda: moment)
+
+    return set_time  # type: ignore[return-value]
+
+
+def paid(phone: str = PHONE, amount: int = 1000) -> Payment:
+    payment = by_others(phone, amount)
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    return fresh(payment)
+
+
+def post(payment: Payment, moment: datetime, amount: int = 100) -> None:
+    """A posting as a slow transaction writes it: its hour was read at its beginning."""
+    event = PaymentEvent.objects.filter(payment=payment).latest("pk")
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    LedgerEntry.objects.create(
+        at=moment, hour=hour, payment=payment, event=event, debit="provider", credit="received", amount=amount
+    )
+
+
+def test_a_day_is_that_of_kampala_and_goes_by_when_it_was_booked(at: Any) -> None:
+    at(NIGHT - HOUR)  # still the day before
+    late = paid(PHONE, 1000)
+    at(NIGHT)
+    paid("+256772000002", 2000)
+    settle(late.pk, Payment.Status.FAILED, by="callback")
+    yesterday, today = ledger.day(DAY - timedelta(days=1)), ledger.day(DAY)
+    assert (yesterday["in"], today["in"]) == (Amount(1000, 1), Amount(2000, 1))
+    before = dict(yesterday)
+    at(NIGHT + 30 * HOUR)
+    assert ledger.write_hours() > 0
+    at(NIGHT + 31 * HOUR)
+    paid("+256772000003", 4000)
+    assert ledger.day(DAY - timedelta(days=1)) == before
+    assert ledger.day(DAY) == today
+    assert ledger.day(DAY + timedelta(days=1))["in"] == Amount(4000, 1)
+
+
+def test_the_figures_of_a_day(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, 100
+    first, second = paid_stake(client, ALICE, 1000), paid_stake(client, BOB, 1000)
+    late = by_others("+256772000009", 700)
+    settle(late.pk, Payment.Status.FAILED, by="callback")
+    settle(late.pk, Payment.Status.SUCCESS, by="callback")
+    refunds.record_by_hand(Payment.objects.filter(pk=late.pk), "anna", "cash")
+    gone = paid("+256772000010", 300)
+    settle(gone.pk, Payment.Status.FAILED, by="callback")
+    figures = ledger.day(localdate())
+    assert figures["in"] == Amount(2200 + 700 + 300, 4)
+    assert figures["refunds"] == figures["out"] == Amount(700, 1)
+    balances = ledger.balances()
+    assert balances[Account.IN_MATCH] == first.payment.amount + second.payment.amount == 2200
+    assert balances[Account.CONTESTED] == 300
+    assert balances[Account.PROVIDER] == 2500
+
+
+def test_the_sum_over_all_accounts_is_zero_with_and_without_totals(at: Any) -> None:
+    at(NIGHT)
+    gone = paid()
+    settle(gone.pk, Payment.Status.FAILED, by="callback")
+    Payment.objects.create(phone="+256772000004", amount=900, status="SUCCESS", collected_at=NIGHT)
+    from payments import adoption
+
+    adoption.adopt()
+    before = ledger.balances()
+    at(NIGHT + 2 * HOUR)
+    assert ledger.write_hours() > 0
+    assert ledger.write_hours() == 0
+    assert ledger.balances() == before
+    assets = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
+    assert sum(amount if account in assets else -amount for account, amount in before.items()) == 0
+    assert before[Account.OPENING] == -900
+
+
+def test_an_hour_that_is_over_waits_for_the_transactions_from_before_its_end(at: Any) -> None:
+    """On PostgreSQL a slow transaction commits after its hour is over. SQLite has one writer at a time."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time.")
+    payment, now = paid(), clock.now()
+    posted, may_commit = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with transaction.atomic():
+            post(payment, now)
+            posted.set()
+            may_commit.wait(10)
+        connection.close()
+
+    writer = threading.Thread(target=slow)
+    writer.start()
+    assert posted.wait(10)
+    at(now + 3 * HOUR)
+    assert ledger.write_hours() == 0
+    may_commit.set()
+    writer.join(10)
+    assert ledger.write_hours() > 0
+    assert AccountHour.objects.get(debit="provider").amount == 1100
+    assert ledger.balances()[Account.PROVIDER] == 1100
+
+
+def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: Any) -> None:
+    payment, now = paid(), clock.now()
+    at(now + 3 * HOUR)
+    assert ledger.write_hours() > 0
+    post(payment, now + HOUR)
+    real = ledger.Moves
+
+    def meanwhile() -> ledger.Moves:
+        """The worker writes the next hour after the last one was read."""
+        monkeypatch.setattr(ledger, "Moves", real)
+        assert ledger.write_hours() > 0
+        return real()
+
+    monkeypatch.setattr(ledger, "Moves", meanwhile)
+    assert ledger.balances()[Account.PROVIDER] == 1100
+
+
+def test_a_limit_cuts_between_hours(at: Any) -> None:
+    payment, now = paid(), clock.now()
+    for hours in range(1, 4):
+        post(payment, now + hours * HOUR)
+    at(now + 10 * HOUR)
+    while ledger.write_hours(limit=2):
+        pass
+    assert AccountHour.objects.count() == 4
+    assert ledger.balances()[Account.PROVIDER] == 1300
+
+
+def test_a_total_that_differs_from_its_entries_is_named(at: Any) -> None:
+    paid()
+    now = clock.now()
+    at(now + 3 * HOUR)
+    ledger.write_hours()
+    assert list(ledger.wrong_hours(now - HOUR)) == []
+    AccountHour.objects.update(amount=F("amount") + 1)
+    assert len(list(ledger.wrong_hours(now - HOUR))) == 1
+
+
+def test_few_queries(django_assert_max_num_queries: Any) -> None:
+    paid()
+    with django_assert_max_num_queries(3):
+        ledger.day(localdate())
