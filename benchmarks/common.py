@@ -1,7 +1,11 @@
 """What the benchmarks share."""
 
+import os
 import signal
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +29,26 @@ def alive(url: str) -> bool:
 def tidy_when_told_to_end() -> None:
     """SIGTERM, as `timeout` sends it, ends what was started like Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its end"))
+
+
+def cpu_seconds(roots: Mapping[int, str]) -> dict[str, float]:
+    """Return the CPU seconds used by processes and their descendants, by the name of their root (Linux).
+
+    `roots`: names by process id. Descendants that have ended are included once their parent has waited for them, such
+    as a PostgreSQL backend whose connection was closed.
+    """
+    parents, ticks = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # the process has just ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            # User and system time, of the process and of its ended children.
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    used: dict[str, float] = defaultdict(float)
+    for pid, count in ticks.items():
+        root = pid
+        while root not in roots and root in parents:
+            root = parents[root]
+        if root in roots:
+            used[roots[root]] += count / os.sysconf("SC_CLK_TCK")
+    return used

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import requests
 
-from benchmarks.common import alive
+from benchmarks.common import alive, cpu_seconds
 from tests.servers import Postgres, RedisServer, free_port, wait_for
 
 MANAGE = [sys.executable, "manage.py"]
@@ -40,6 +40,8 @@ class Service:
     ) -> None:
         self.options, self.tree, self.former = options, former or tree, former
         self.newer = tree
+        assert cache.process is not None
+        self.servers = {postgres.pid: "postgres", cache.process.pid: "redis"}
         self.database = postgres.create_database(f"load{time.monotonic_ns()}")
         self.sandbox = f"http://127.0.0.1:{free_port()}"
         self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
@@ -152,28 +154,9 @@ class Service:
             return connection.execute(statement.encode()).fetchall()
 
     def cpu(self) -> dict[str, float]:
-        """Return the CPU seconds that each kind of process has used, with its children (Linux)."""
-        used: dict[str, float] = defaultdict(float)
-        parents, spent, names = {}, {}, {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                head, _, tail = stat.read_text().rpartition(")")
-            except OSError:
-                continue  # the process has just ended
-            fields = tail.split()
-            pid = int(stat.parent.name)
-            parents[pid], names[pid] = int(fields[1]), head.partition("(")[2]
-            spent[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        ours = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
-        for pid, seconds in spent.items():
-            root = pid
-            while root not in ours and root in parents:
-                root = parents[root]
-            if root in ours:
-                used[ours[root]] += seconds
-            elif names[pid].startswith(("postgres", "redis")):
-                used[names[pid].partition("-")[0]] += seconds
-        return used
+        """Return the CPU seconds that each kind of process has used, with its children."""
+        kinds = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
+        return cpu_seconds(kinds | self.servers)
 
     def counts(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.sandbox}/counts.json", timeout=30).json())

@@ -121,8 +121,13 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster, which is the parent of all other processes of the cluster."""
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
     def _processes(self) -> list[int]:
-        master = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        master = self.pid
         found = [master]
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # it ended meanwhile
