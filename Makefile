@@ -24,7 +24,7 @@ manage: $(VENV)/run-installed .env
 	@$(VENV)/bin/python -m playmatatu.devserver manage $(ARGS)
 
 test: $(VENV)/test-installed
-	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile -rs
+	@$(VENV)/bin/python -m pytest -q -n auto --dist worksteal -rs
 
 # The SMS sender in virtual time with faults drawn from each seed; 1-100000 takes a night. See docs/simulation.md.
 SEEDS ?= 1-1000
@@ -33,7 +33,7 @@ simulate: $(VENV)/test-installed
 
 # Which lines the tests execute in their own process. Workers that tests start do not count.
 coverage: $(VENV)/test-installed
-	@$(VENV)/bin/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term:skip-covered
+	@$(VENV)/bin/python -m pytest -q -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
 # The fast tests, in a minute: they start no process and no browser, and install nothing.
 quick: $(VENV)/test-installed

@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.core.management.color import no_style
 from django.db import connections
+from django.db.transaction import atomic
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser, sync_playwright
 
@@ -40,6 +41,12 @@ def _delete_rows(case: TransactionTestCase) -> None:
     for alias in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         database = connections[alias]
         tables = set(database.introspection.django_table_names(only_existing=True, include_views=False)) - _KEPT_TABLES
+        if database.vendor == "postgresql":
+            # TRUNCATE takes 30 ms of CPU, since it creates the files of every table again; this takes 1 ms.
+            deletes = "; ".join(f"DELETE FROM {database.ops.quote_name(table)}" for table in sorted(tables))
+            with atomic(alias), database.cursor() as cursor:
+                cursor.execute(f"SET LOCAL session_replication_role = replica; {deletes}")
+            continue
         statements = database.ops.sql_flush(no_style(), sorted(tables), reset_sequences=False, allow_cascade=False)
         database.ops.execute_sql_flush(statements)
 
@@ -51,11 +58,41 @@ TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-define
 _SLOW = {"postgres", "on_postgres", "browser", "page", "system", "project", "game", "site", "proxy"}
 
 
+# Files that take longest. Each process of xdist starts with its share of them, so that none runs alone at the end.
+_LONG = """
+    test_postgres test_web_killed test_lives test_deploy test_game_worker test_worker test_hello test_pages_browser
+    test_money_browser test_simulation test_make_run test_tasks test_listener test_leases test_outages test_maintenance
+    test_operator_browser test_killed_collectors test_e2e
+""".split()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        items[:] = _dealt(items, processes)
+
+
+def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Return the items in equal parts, one for each process, and the long ones at the start of each part."""
+    long = sorted((item for item in items if item.path.stem in _LONG), key=lambda item: _LONG.index(item.path.stem))
+    rest = [item for item in items if item.path.stem not in _LONG]
+    dealt: list[pytest.Item] = []
+    for process in range(processes):
+        share = long[process::processes]
+        count = len(items) // processes - len(share) if process < processes - 1 else len(rest)
+        dealt += share + rest[: max(count, 0)]
+        rest = rest[max(count, 0) :]
+    return dealt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core: half of the time tests wait for clocks and other processes."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "sqlite", reason="the simulation uses SQLite in memory"),
 ]
 
-# Ten tests, so that they run in parallel: 250 seeds take about 50 s of CPU.
-CHUNK, CHUNKS = 25, 10
+# Ten tests, so that they run in parallel: 200 seeds take about 40 s of CPU.
+CHUNK, CHUNKS = 20, 10
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

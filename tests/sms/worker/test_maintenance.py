@@ -1,8 +1,5 @@
 """Periodic tasks of a running worker: its heartbeat, missing reports, expired links."""
 
-import json
-from typing import Any
-
 import pytest
 
 from tests.conftest import Sandbox, wait_for
@@ -17,20 +14,9 @@ SmsMessage.objects.filter(status="sent").update(sent_at=then)
 over = SmsMessage.objects.create(phone="+256772123456", text="Play: http://x/g/t?pt=live", status="failed",
     holds_link=True, expires_at=then)
 """
-LOOK = """
-import json
-from sms.models import SmsMessage, SmsWorker
-print("LOOK", json.dumps({
-    "status": sorted(SmsMessage.objects.values_list("status", flat=True)),
-    "links": SmsMessage.objects.filter(text__contains="pt=live").count(),
-    "workers": list(SmsWorker.objects.values("name", "sent", "paused")),
-}))
-"""
-
-
-def look(system: System) -> dict[str, Any]:
-    out = system.manage("shell", "-v0", "-c", LOOK).stdout
-    return dict(json.loads(out[out.index("LOOK") + 5 :]))
+STATUSES = "SELECT status FROM sms_smsmessage ORDER BY status"
+LINKS = "SELECT count(*) FROM sms_smsmessage WHERE text LIKE ?"
+WORKERS = "SELECT name, sent, paused FROM sms_smsworker"
 
 
 def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:
@@ -41,21 +27,21 @@ def test_a_worker_keeps_house(system: System, sandbox: Sandbox) -> None:
     for received in sandbox.server.state.messages:
         received.status = "DELIVERED"
     system.manage("shell", "-v0", "-c", OLDER)
-    wait_for(lambda: look(system)["status"] == ["delivered"] * 3 + ["failed"], 30)
-    wait_for(lambda: look(system)["links"] == 0, 30)
-    (alive,) = wait_for(lambda: [one for one in look(system)["workers"] if one["sent"] == 3], 30)
-    assert str(worker.pid) in alive["name"]
-    assert alive["paused"] == ""
+    wait_for(lambda: system.sql(STATUSES) == [("delivered",)] * 3 + [("failed",)], 30)
+    wait_for(lambda: system.sql(LINKS, "%pt=live%") == [(0,)], 30)
+    ((name, _, paused),) = wait_for(lambda: [row for row in system.sql(WORKERS) if row[1] == 3], 30)
+    assert str(worker.pid) in name
+    assert paused == ""
     worker.terminate()
     assert worker.wait(30) == 0
-    assert look(system)["workers"] == []
+    assert system.sql(WORKERS) == []
 
 
 def test_a_paused_worker_says_why(system: System, sandbox: Sandbox) -> None:
     sandbox.faults(token="401")
     system.queue(1)
     system.worker()
-    paused = wait_for(lambda: [one["paused"] for one in look(system)["workers"] if one["paused"]], 30)
+    paused = wait_for(lambda: [row[2] for row in system.sql(WORKERS) if row[2]], 30)
     assert "DMark refuses the credentials" in paused[0]
 
 
