@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Postgres
+from tests.system import postgres_database
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 6
@@ -30,7 +31,7 @@ for number, _ in enumerate(sys.stdin):
 
 @pytest.mark.slow
 def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> None:
-    url = postgres.create_database("crash")
+    url = postgres_database(postgres)
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
@@ -44,7 +45,6 @@ def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> N
         "MOMO_CALLBACK_SECRET": "a-secret-for-the-tests",
         "PYTHONWARNINGS": "ignore",
     }
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True, timeout=120)
     command, pipe = [sys.executable, "-c", SITE], subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdin=pipe, stdout=pipe) as site:
         assert site.stdin

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.conftest import free_port, wait_for
+from tests.system import sqlite_database
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,10 +38,8 @@ def log(tmp_path_factory: Any) -> Path:
 @pytest.fixture(scope="module")
 def site(log: Path) -> Iterator[str]:
     """Gunicorn as in production, with its own database."""
-    folder = log.parent
     # DEBUG: pages are rendered without collected static files.
-    env = environment(DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", WEB_CONCURRENCY="1", DEBUG="true")
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    env = environment(DATABASE_URL=sqlite_database(log.with_name("db.sqlite3")), WEB_CONCURRENCY="1", DEBUG="true")
     port = free_port()
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -17,6 +17,7 @@ from playmatatu.logs import ConsoleFormatter, JsonFormatter
 from sms.text import redaction
 from sms.text.redaction import blank_link, mask_phone, redact
 from tests.conftest import free_port, wait_for
+from tests.system import sqlite_database
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "KjcIWMmTdfMdIWthq-92_Yt2bN3tvnQwa_8XMDuCUS8"
@@ -156,12 +157,11 @@ def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
         "MOMO_AUTO_APPROVE": "true",
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json",
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'x.sqlite3'}",
+        "DATABASE_URL": sqlite_database(tmp_path / "x.sqlite3"),
         "SECRET_KEY": "k" * 50,
         "WEB_CONCURRENCY": "1",
         "SMS_SERVICE_BASE_URL": "",
     }
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
     log = tmp_path / "log"
     with log.open("w") as out:
         server = subprocess.Popen(
