@@ -1,6 +1,5 @@
 """Players, stakes and matches in the admin, read-only: decisions of the game are not edited."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,9 +10,10 @@ from django.http import HttpRequest, HttpResponse
 
 from game import clock
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
-from game.rules.results import DifferentResult, record_result
+from game.rules.results import record_result
 from game.wording import ENDS, state_words
 from payments import acts
+from payments.matches import Refused
 from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
@@ -154,13 +154,9 @@ def _without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
     return sessions.filter(expires_at__lte=clock.now()).annotate(result_key=key).exclude(result_key__in=keys)
 
 
-def _give_back(sessions: "QuerySet[Any]", actor: str, note: str) -> Sequence[Session]:
-    done = []
-    for session in sessions:
-        with suppress(DifferentResult):
-            if record_result(session, "void", None, by=actor, note=note):
-                done.append(session)
-    return done
+def _give_back(session: Session, by: acts.Operator, _found: Any) -> None:
+    if not record_result(session, "void", None, by=by.name, note=by.note):
+        raise Refused("Its result is recorded already.")
 
 
 GIVE_BACK = acts.Act(

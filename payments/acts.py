@@ -1,31 +1,46 @@
 """Operators' actions on payments and payouts. Each has a page that says what it does, and a confirming POST."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import OperationalError, connection
 from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import matches, phones, refunds, settlement, wording
+from payments import journal, phones, refunds, settlement, wording
+from payments.database import sqlstate
+from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
 from payments.states import Kind
 
 # At most this many at once, because each has a lock and a log entry of its own.
 AT_ONCE = 500
 LONGEST_NOTE = 300
+# At most this many refusals are shown one by one.
+_SHOWN = 10
+# SQLSTATEs of a row that is locked: lock timeout, canceled statement, serialization failure, deadlock.
+_BUSY = ("55P03", "57014", "40001", "40P01")
+
+
+class Operator(NamedTuple):
+    """The user who acts, and their answers on the confirmation page. `provider_id`: the id that the portal shows."""
+
+    name: str
+    note: str = ""
+    provider_id: str = ""
 
 
 class Act(NamedTuple):
-    """`able` filters the rows that allow the action. `carry(rows, actor, note)` does it and returns the changed rows.
+    """`able` filters the rows that allow the action. `carry` does it to one row, or raises Refused with the reason.
 
-    `none`: the sentence if no row allows it. `note`: the question whose answer is kept; "" if none is asked.
+    `check` runs before the transaction of `carry`, which receives its result. `none`: the sentence if no row allows the
+    action. `note`: the question whose answer is kept; "" if none is asked. `asks_id`: ask for the provider's id.
     """
 
     action: str
@@ -34,40 +49,29 @@ class Act(NamedTuple):
     about: str
     none: str
     able: "Callable[[QuerySet[Any]], QuerySet[Any]]"
-    carry: "Callable[[QuerySet[Any], str, str], Sequence[Any]]"
+    carry: Callable[[Any, Operator, Any], object]
     logged: str
     note: str = ""
+    check: Callable[[Any, Operator], Any] = lambda _row, _operator: None
+    asks_id: bool = False
 
 
-def _payouts(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-    return [refund.payment for refund in refunds.order_payouts(payments, actor)]
+def _judged(kind: Kind) -> Callable[[Payment, Operator, Any], object]:
+    return lambda payment, by, _found: settlement.judge(payment.pk, kind, actor=by.name, note=by.note)
 
 
-def _by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-    return [refund.payment for refund in refunds.record_by_hand(payments, actor, note)]
-
-
-def _judged(kind: Kind) -> "Callable[[QuerySet[Payment], str, str], list[Payment]]":
-    def carry(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Payment]:
-        done = []
-        for key in payments.values_list("pk", flat=True):
-            with suppress(settlement.Refused):
-                done.append(settlement.judge(key, kind, actor=actor, note=note))
-        return done
+def _resolved(went_out: bool) -> Callable[[Refund, Operator, Any], object]:
+    def carry(payout: Refund, by: Operator, _found: Any) -> None:
+        if not refunds.resolve(payout.pk, went_out=went_out, actor=by.name, note=by.note):
+            raise Refused("Its outcome is known already.")
 
     return carry
 
 
-def _resolved(went_out: bool) -> "Callable[[QuerySet[Refund], str, str], list[Refund]]":
-    def carry(payouts: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
-        return [refund for refund in payouts if refunds.resolve(refund.pk, went_out=went_out, actor=actor, note=note)]
-
-    return carry
-
-
-def _each(act: Callable[[int, str, str], bool]) -> "Callable[[QuerySet[Refund], str, str], list[Refund]]":
-    def carry(payouts: "QuerySet[Refund]", actor: str, note: str) -> list[Refund]:
-        return [refund for refund in payouts if act(refund.pk, actor, note)]
+def _each(act: Callable[[int, str, str], bool], otherwise: str) -> Callable[[Refund, Operator, Any], object]:
+    def carry(payout: Refund, by: Operator, _found: Any) -> None:
+        if not act(payout.pk, by.name, by.note):
+            raise Refused(otherwise)
 
     return carry
 
@@ -88,7 +92,7 @@ REFUND = Act(
     "clicking twice does not pay twice.",
     "None of the selected payments is due a refund.",
     lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
-    _payouts,
+    lambda payment, by, _found: refunds.order_refund(payment.pk, by.name),
     "Refund by payout ordered",
 )
 BY_HAND = Act(
@@ -98,7 +102,7 @@ BY_HAND = Act(
     "Nothing is paid out. The player receives a text that the money was refunded, so record it only once it was.",
     "None of the selected payments is due a refund.",
     lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
-    _by_hand,
+    lambda payment, by, _found: refunds.refund_by_hand(payment.pk, by.name, by.note),
     "Manual refund recorded",
     note="How was it refunded? (receipt number, channel)",
 )
@@ -110,9 +114,11 @@ PAID = Act(
     "money is due back.",
     "All of the selected payments have a final status already.",
     _open,
-    _judged(Kind.SETTLED_PAID),
+    lambda payment, by, found: settlement.mark_paid(payment.pk, found, actor=by.name, note=by.note),
     "Marked as paid",
     note="How do you know? (for example the portal's reference)",
+    check=lambda payment, by: settlement.look_up(payment, by.provider_id, actor=by.name, note=by.note),
+    asks_id=True,
 )
 UNPAID = Act(
     "settle_unpaid",
@@ -181,7 +187,7 @@ RETURNED = Act(
     "For payouts that the provider brought back after it had paid them out. The money is payable again.",
     "None of them was paid out.",
     lambda payouts: payouts.filter(state=Refund.State.SUCCEEDED),
-    _each(refunds.returned),
+    _each(refunds.returned, "It was not paid out."),
     "Recorded as returned",
     note="How do you know?",
 )
@@ -192,24 +198,10 @@ WITHDRAW = Act(
     "For payouts that are ordered and not yet being sent. The money is payable again.",
     "None of them is ordered and waiting.",
     lambda payouts: payouts.filter(state=Refund.State.ORDERED),
-    _each(refunds.withdraw),
+    _each(refunds.withdraw, "It is being sent, or has ended."),
     "Order taken back",
     note="How do you know?",
 )
-
-
-def _prizes(
-    pay: Callable[[int, str, str], object],
-) -> "Callable[[QuerySet[MatchResult], str, str], list[MatchResult]]":
-    def carry(results: "QuerySet[MatchResult]", actor: str, note: str) -> list[MatchResult]:
-        done = []
-        for result in results:
-            with suppress(matches.Refused):
-                pay(result.pk, actor, note)
-                done.append(result)
-        return done
-
-    return carry
 
 
 PAY_PRIZE = Act(
@@ -220,7 +212,7 @@ PAY_PRIZE = Act(
     "pay twice.",
     "No prize of the selected matches can be paid out. Without a provider, record it by hand.",
     lambda results: results.filter(prize="payable"),
-    _prizes(lambda key, actor, _note: refunds.order_prize(key, actor)),
+    lambda result, by, _found: refunds.order_prize(result.pk, by.name),
     "Payout of the prize ordered",
 )
 PRIZE_BY_HAND = Act(
@@ -230,7 +222,7 @@ PRIZE_BY_HAND = Act(
     "Nothing is paid out. The winner receives a text that the prize was sent, so record it only once it was.",
     "No prize of the selected matches is payable.",
     lambda results: results.filter(prize="payable"),
-    _prizes(refunds.prize_by_hand),
+    lambda result, by, _found: refunds.prize_by_hand(result.pk, by.name, by.note),
     "Prize recorded as paid by hand",
     note="How was it paid? (receipt number, channel)",
 )
@@ -256,19 +248,49 @@ def confirmed(
     act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
 ) -> HttpResponse | None:
     """Show the confirmation page, then do the action. Return to the page in the field `next`, or to the list."""
-    able, note = act.able(queryset), request.POST.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE]
+    able, note = act.able(queryset), _answer(request, "note")
     note_missing = bool(act.note) and not note
     if "post" not in request.POST or note_missing:  # Django's own delete action is confirmed by the same field.
         return _page(act, model_admin, request, queryset, able, note_missing and "post" in request.POST)
-    done = act.carry(able[:AT_ONCE], request.user.get_username(), note)
-    for row in done:
-        model_admin.log_change(request, row, f"{act.logged}: {note}" if note else act.logged)
-    if done:
-        model_admin.message_user(request, f"{act.logged}: {len(done):,}.", messages.SUCCESS)
-    else:
+    operator, rows = Operator(request.user.get_username(), note, _answer(request, "provider_id")), list(able[:AT_ONCE])
+    if operator.provider_id and len(rows) > 1:
+        model_admin.message_user(request, "Nothing was done. Select one payment: an ID is that of one.", messages.ERROR)
+        return None
+    refused = {row: sentence for row in rows if (sentence := _carry(act, model_admin, request, row, operator))}
+    if len(refused) < len(rows):
+        model_admin.message_user(request, f"{act.logged}: {len(rows) - len(refused):,}.", messages.SUCCESS)
+    for row, sentence in list(refused.items())[:_SHOWN]:
+        model_admin.message_user(request, f"Not done: {row}. {sentence}", messages.WARNING)
+    if len(refused) > _SHOWN:
+        model_admin.message_user(request, f"Not done: {len(refused) - _SHOWN:,} more.", messages.WARNING)
+    if not rows:
         model_admin.message_user(request, f"Nothing was done. {act.none}", messages.WARNING)
     back = _next(request)
     return HttpResponseRedirect(back) if back else None
+
+
+def _carry(act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:
+    """Do the action to one row and log it, in one transaction. Return why it was not done; "" if it was."""
+    try:
+        found = act.check(row, operator)
+        with journal.writing():
+            try:
+                act.carry(row, operator, found)
+            except Refused as refusal:  # caught inside, so that its journal entry is committed
+                return str(refusal)
+            message = f"{act.logged}: {operator.note}" if operator.note else act.logged
+            model_admin.log_change(request, row, message)
+    except Refused as refusal:
+        return str(refusal)
+    except OperationalError as error:
+        if connection.vendor == "postgresql" and sqlstate(error) not in _BUSY:
+            raise
+        return "Another process is changing it. Try again."
+    return ""
+
+
+def _answer(request: HttpRequest, field: str) -> str:
+    return request.POST.get(field, "").replace("\0", "").strip()[:LONGEST_NOTE]
 
 
 def _next(request: HttpRequest) -> str:
@@ -330,6 +352,7 @@ def _page(
         "sum": f"{able.aggregate(sum=Sum('amount'))['sum'] or 0:,}",
         "ids": list(able.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]),
         "payees": [payee for row in able.order_by("pk")[:10] for payee in _payees(request, row)],
+        "asks_id": act.asks_id and count == 1 and any(row.provider for row in able),
         "note_missing": note_missing,
         "longest_note": LONGEST_NOTE,
         "next": _next(request),

@@ -18,12 +18,12 @@ logger = logging.getLogger("payments")
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
-class DifferentResult(Exception):
-    """Another result of this match is recorded."""
-
-
 class Refused(Exception):
-    """Why nothing was done, in a sentence."""
+    """The reason why nothing was done, in a sentence."""
+
+
+class DifferentResult(Refused):
+    """Another result of this match is recorded."""
 
 
 @dataclass(slots=True)

@@ -9,12 +9,12 @@ from django.utils import timezone
 
 
 def new_transaction_id() -> str:
-    return secrets.token_urlsafe(18)
+    return new_reference()
 
 
 def new_reference() -> str:
     """18 decimal digits: DMarkPay was never seen with letters in a reference of ours."""
-    return str(secrets.choice(range(1, 10))) + "".join(str(secrets.randbelow(10)) for _ in range(17))
+    return str(secrets.choice(range(10**17, 10**18)))
 
 
 class Payment(models.Model):

@@ -11,7 +11,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from payments import (
-    adoption,
     clock,
     collection,
     conf,
@@ -60,36 +59,12 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 # --- refunds
 
 
-def order_payouts(payments: "QuerySet[Payment]", actor: str) -> list[Refund]:
-    """Order the refund of those of `payments` that are due. Return what this call ordered.
-
-    Each is sent after a poll that began after the order says Successful. A payment that another party collects, or
-    whose id at the provider is not known, can be refunded by hand only.
-    """
-    return _each(payments, lambda key: order_refund(key, actor))
-
-
-def record_by_hand(payments: "QuerySet[Payment]", actor: str, note: str, *, elsewhere: bool = False) -> list[Refund]:
-    """Record that the money of those of `payments` that are due went back by hand. Return what this call recorded.
-
-    `elsewhere`: from another pocket than the provider's account. `note` says how.
-    """
-    return _each(payments, lambda key: refund_by_hand(key, actor, note, elsewhere=elsewhere))
-
-
-def _each(payments: "QuerySet[Payment]", refund: Callable[[int], Refund]) -> list[Refund]:
-    adoption.adopt()
-    done = []
-    for key in due().filter(pk__in=payments.values("pk")).order_by("pk").values_list("pk", flat=True):
-        try:
-            done.append(refund(key))
-        except Refused as refusal:
-            logger.info("Payment %s was not refunded: %s", key, refusal)
-    return done
-
-
 def order_refund(payment_id: int, actor: str) -> Refund:
-    """Order one refund by payout. Raises Refused with the reason."""
+    """Order one refund by payout. Raises Refused with the reason.
+
+    It is sent after a poll that began after the order says Successful. A payment that another party collects, or whose
+    id at the provider is not known, can be refunded by hand only.
+    """
     with journal.writing():
         found = _due(payment_id)
         payment = found.payment
@@ -105,7 +80,10 @@ def order_refund(payment_id: int, actor: str) -> Refund:
 
 
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record one refund by hand. Raises Refused with the reason."""
+    """Record that the money of one payment went back by hand. Raises Refused with the reason.
+
+    `elsewhere`: from another pocket than the provider's account. `note` says how.
+    """
     with journal.writing():
         found = _due(payment_id)
         refund = Refund(payment=found.payment, amount=found.payment.amount, how=Refund.How.BY_HAND, actor=actor)

@@ -2,20 +2,21 @@
 
 import logging
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple
 
 from django.conf import settings
 
 from payments import clock, journal, matches, uses
 from payments.journal import Cause
+from payments.matches import Refused
 from payments.models import Callback, Payment
+from payments.providers import Answer, Said
 from payments.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
 
 Status = Payment.Status
 _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
-_T = TypeVar("_T")
 
 
 def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
@@ -87,10 +88,6 @@ def notified(payment_id: int, callback: Callback | None, notifications: int) -> 
 # --- operators
 
 
-class Refused(Exception):
-    """Why an operator's action was not carried out, in a sentence."""
-
-
 def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
     """Carry out an operator's judgment on one payment. Raises Refused; then the refusal alone is journaled."""
     with journal.writing():
@@ -104,6 +101,74 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
             outcome = journal.take(payment, event, cause)
     if outcome.refusal:
         raise Refused(outcome.refusal)
+    return payment
+
+
+class Confirmed(NamedTuple):
+    """A poll in which the provider confirmed a payment. `known_by`: the provider's id; `began`: when the poll began."""
+
+    answer: Answer
+    known_by: str
+    began: datetime
+
+
+def look_up(payment: Payment, provider_id: str, *, actor: str, note: str) -> Confirmed | None:
+    """Poll a payment that an operator wants to mark as paid. Raises Refused if the provider denies it.
+
+    `provider_id`: as the operator read it in the provider's portal, or "". Returns None if there is no id to poll by,
+    or no clear answer to a poll by an id that we had before: then the operator's word counts.
+    """
+    from payments import status_polling
+
+    began = clock.now()
+    answer, known_by = status_polling.look_up(payment, provider_id)
+    if answer is None and not provider_id:
+        return None
+    if answer is not None and answer.said is Said.SUCCESS and status_polling.is_ours(payment, answer, known_by):
+        return Confirmed(answer, known_by, began)
+    denial = _denial(payment, answer, typed=bool(provider_id))
+    if not denial:
+        return None
+    with journal.writing():
+        locked = matches.locked(payment.pk).payment
+        cause = Cause("operator", actor, note, answer=answer)
+        journal.record(locked, Event(Kind.SETTLED_PAID, actor=actor), (), clock.now(), cause, denial)
+    raise Refused(denial)
+
+
+def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
+    """Return how the provider contradicts that it was paid, in a sentence; "" if it does not."""
+    if answer is None:
+        return "No provider that is set up can check this ID."
+    if answer.ours not in ("", payment.transaction_id):
+        return "The provider says that this ID belongs to another transaction."
+    if answer.said is Said.UNKNOWN:
+        return "The provider knows no transaction with this ID."
+    if answer.said is Said.FAILED:
+        return "The provider says that this payment failed."
+    if answer.said is Said.PENDING:
+        return "The provider says that this payment is still pending."
+    if not typed:
+        return ""
+    if answer.said is Said.SUCCESS:
+        return "The provider's answer about this ID does not name our transaction."
+    return "The ID could not be checked, because the provider gave no clear answer. Try again, or leave the ID empty."
+
+
+def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
+    """Settle a payment as paid: by the provider's word if a poll confirmed it, else by the operator's.
+
+    `confirmed`: the result of `look_up`. Raises Refused.
+    """
+    if confirmed is None:
+        return judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        if payment.status != Status.PENDING:
+            raise Refused("It has a status.")
+        payment.provider_id = confirmed.known_by
+        cause = Cause("operator", actor, note, note, answer=confirmed.answer)
+        take_word(payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",))
     return payment
 
 

@@ -116,7 +116,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
     answer, known_by = Answer(Said.IN_DOUBT), ""
     for known_by in ids:
         answer = provider.status(known_by)
-        if _is_ours(payment, answer, known_by):
+        if is_ours(payment, answer, known_by):
             break
         if not answer.ours:  # no answer, or not known: another id may be
             continue
@@ -131,7 +131,18 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
     return answer, known_by
 
 
-def _is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
+def look_up(payment: Payment, provider_id: str = "") -> tuple[Answer | None, str]:
+    """Poll a payment and change nothing. Return the answer and the id that was polled; None if there is no way to poll.
+
+    `provider_id`: poll by this id only.
+    """
+    provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
+    if provider is None or not ids:
+        return None, ""
+    return (provider.status(provider_id), provider_id) if provider_id else _ask(provider, payment, ids)
+
+
+def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """If the provider's id is known only from a notification, the answer must also contain our own reference."""
     if answer.ours:
         return answer.ours == payment.transaction_id
@@ -141,7 +152,7 @@ def _is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
 def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
     """Apply the answer to the locked payment. True: a payout may be sent now."""
     cause = Cause("asking", note=answer.words, reason=answer.words, answer=answer)
-    if not _is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
+    if not is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
         journal.note_poll(payment, cause)
         return False
     also: tuple[str, ...] = ()

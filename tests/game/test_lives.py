@@ -22,7 +22,7 @@ from payments.models import Payment
 from payments.settlement import settle
 from payments.states import Account
 from sms.models import SmsMessage
-from tests.payments.helpers import end_contest
+from tests.payments.helpers import end_contest, record_by_hand
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -140,7 +140,7 @@ class World:
         """An operator records manual refunds for some of the payments that are refund due."""
         due = list(refunds.due().values_list("pk", flat=True))
         chosen = Payment.objects.filter(pk__in=self.dice.sample(due, len(due) // 2))
-        for refund in refunds.record_by_hand(chosen, "operator", "by hand"):
+        for refund in record_by_hand(chosen, "operator", "by hand"):
             assert not self.money[refund.payment_id].given_back
             self.money[refund.payment_id].given_back = True
         return bool(due)

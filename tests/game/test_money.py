@@ -21,6 +21,7 @@ from payments.states import Account
 from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together
+from tests.payments.helpers import record_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,8 +115,8 @@ def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
 def test_refunded_is_told_once_and_shown(client: Client) -> None:
     entry = paid_stake(client)
     leave(entry)
-    assert len(refunds.record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
-    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+    assert len(record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
+    assert record_by_hand(Payment.objects.all(), "operator", "in cash") == []
     assert kinds() == ["payment_success", "refund_due", "refunded"]
     assert SmsMessage.objects.get(kind="refunded").text == "Your 1100 UGX from PlayMatatu was refunded."
     answer = status(client, _token(entry))
@@ -125,14 +126,14 @@ def test_refunded_is_told_once_and_shown(client: Client) -> None:
 
 def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) -> None:
     paid_stake(client)
-    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash") == []
+    assert record_by_hand(Payment.objects.all(), "operator", "in cash") == []
 
 
 def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
     """Not even by a process that read the clock a moment earlier than the one that began the refund."""
     entry = paid_stake(client)
     age()
-    assert refunds.record_by_hand(Payment.objects.all(), "operator", "in cash")
+    assert record_by_hand(Payment.objects.all(), "operator", "in cash")
     Entry.objects.update(expires_at=timezone.now() + timedelta(seconds=60))
     assert paid_stake(client, BOB).session is None
     entry.refresh_from_db()

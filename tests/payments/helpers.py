@@ -1,14 +1,18 @@
 """Short ways to payments, their orders and DMarkPay's notices."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from payments import settlement
-from payments.models import Payment
+from payments import adoption, refunds, settlement
+from payments.matches import Refused
+from payments.models import Payment, Refund
 from payments.services import create_payment
 from payments.settlement import settle
 from payments.states import Kind
@@ -81,6 +85,25 @@ def end_contest(payment_id: int) -> bool:
     """An operator finds that the money of a contested payment is with us. False: it is not contested."""
     try:
         settlement.judge(payment_id, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
-    except settlement.Refused:
+    except Refused:
         return False
     return True
+
+
+def order_payouts(payments: "QuerySet[Payment]", actor: str) -> list[Refund]:
+    """Order the refund of those of `payments` that are due. Return what this call ordered."""
+    return _each(payments, lambda key: refunds.order_refund(key, actor))
+
+
+def record_by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Refund]:
+    """Record a refund by hand of those of `payments` that are due. Return what this call recorded."""
+    return _each(payments, lambda key: refunds.refund_by_hand(key, actor, note))
+
+
+def _each(payments: "QuerySet[Payment]", refund: Callable[[int], Refund]) -> list[Refund]:
+    adoption.adopt()
+    done = []
+    for key in refunds.due().filter(pk__in=payments.values("pk")).order_by("pk").values_list("pk", flat=True):
+        with suppress(Refused):
+            done.append(refund(key))
+    return done

@@ -12,7 +12,17 @@ from payments import journal, ledger, matches, refunds, settlement, worker
 from payments.models import MatchResult, Payment, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
-from tests.payments.helpers import PHONE, end_contest, fresh, later, notice, paid_late, pay
+from tests.payments.helpers import (
+    PHONE,
+    end_contest,
+    fresh,
+    later,
+    notice,
+    order_payouts,
+    paid_late,
+    pay,
+    record_by_hand,
+)
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,13 +74,13 @@ def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sa
 def test_a_reversal_between_order_and_payout_is_not_paid_out(collection: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     payment = paid_late_by_worker(collection, settings)
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     truth(collection, payment, "Failed")
     worker.once()
     refund.refresh_from_db()
     assert (fresh(payment).place, refund.state) == ("contested", "failed")
     assert collection.counts()["money"]["asked"]["payout"] == {}
-    assert not refunds.order_payouts(ALL, "anna")
+    assert not order_payouts(ALL, "anna")
 
 
 def paid_late_by_worker(collection: Sandbox, settings: Any) -> Payment:
@@ -82,7 +92,7 @@ def paid_late_by_worker(collection: Sandbox, settings: Any) -> Payment:
 
 def test_a_reversal_after_the_refund_is_lost_and_shown(collection: Sandbox) -> None:
     payment = paid_late(collection)
-    assert refunds.order_payouts(ALL, "anna")[0].pk
+    assert order_payouts(ALL, "anna")[0].pk
     assert fresh(payment).place == "refunded"
     truth(collection, payment, "Failed")
     notice(Client(), payment)
@@ -96,12 +106,12 @@ def test_failed_successful_failed(collection: Sandbox) -> None:
     truth(collection, payment, "Failed")
     notice(Client(), payment)
     assert fresh(payment).place == "contested"
-    assert not refunds.order_payouts(ALL, "anna")
+    assert not order_payouts(ALL, "anna")
 
 
 def test_nobody_settles_a_payment_that_is_still_polled(collection: Sandbox) -> None:
     payment = pay()
-    with pytest.raises(settlement.Refused, match="still being polled"):
+    with pytest.raises(matches.Refused, match="still being polled"):
         settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="I think so")
     assert fresh(payment).status == "PENDING"
     assert payment.events.filter(kind="settled_paid").exclude(refused="").exists()
@@ -112,23 +122,23 @@ def test_who_settles_does_not_pay_out(collection: Sandbox, settings: Any) -> Non
     payment = pay()
     settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
     Payment.objects.filter(pk=payment.pk).update(refund_due=True)
-    assert not refunds.record_by_hand(ALL, "anna", "cash")
-    assert refunds.record_by_hand(ALL, "ben", "cash")
+    assert not record_by_hand(ALL, "anna", "cash")
+    assert record_by_hand(ALL, "ben", "cash")
 
 
 def test_a_payout_that_was_returned_is_payable_again(collection: Sandbox) -> None:
     payment = paid_late(collection)
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     assert refunds.returned(refund.pk, "anna", "wrong number")
     assert (fresh(payment).place, fresh(payment).refunded_at) == ("refund_due", None)
-    assert refunds.order_payouts(ALL, "anna")[0].pk != refund.pk
+    assert order_payouts(ALL, "anna")[0].pk != refund.pk
     assert fresh(payment).place == "refunded"
 
 
 def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
     collection.faults(payout_kind="pending")
     paid_late(collection)
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     refund.refresh_from_db()
     assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
     collection.server.state.money.transactions[refund.provider_id].status = "Successful"
@@ -189,7 +199,7 @@ def test_a_prize_waits_if_a_share_was_taken_back(collection: Sandbox, match: tup
 def test_a_draw_gives_both_stakes_back(collection: Sandbox, match: tuple[int, int]) -> None:
     matches.record("session:1", match, "draw", None, by="game server")
     assert set(ALL.values_list("place", flat=True)) == {"refund_due"}
-    assert len(refunds.order_payouts(ALL, "anna")) == 2
+    assert len(order_payouts(ALL, "anna")) == 2
 
 
 def test_stakes_of_a_match_without_a_result_are_given_back(collection: Sandbox, match: tuple[int, int]) -> None:

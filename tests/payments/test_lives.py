@@ -22,7 +22,7 @@ from payments import journal, ledger, refunds, worker
 from payments.models import Payment, Refund
 from payments.settlement import settle
 from payments.states import Account
-from tests.payments.helpers import notice
+from tests.payments.helpers import notice, order_payouts, record_by_hand
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -114,11 +114,11 @@ class World:
         rows = Payment.objects.filter(pk=payment.pk)
         self.sandbox.faults(payout=self.dice.choice(PAYOUT))
         if self.dice.random() < 0.8:
-            refunds.order_payouts(rows, "an operator")
-            refunds.order_payouts(rows, "another")
+            order_payouts(rows, "an operator")
+            order_payouts(rows, "another")
             worker.once()  # a poll precedes each payout, so the fault waits for both
         else:
-            refunds.record_by_hand(rows, "an operator", "cash")
+            record_by_hand(rows, "an operator", "cash")
         self.sandbox.faults(payout="ok")
 
     def reverse(self) -> None:

@@ -14,11 +14,10 @@ from django.db import connection, connections
 from django.test import Client
 
 from payments import collection as collecting
-from payments import refunds
 from payments import status_polling as asking
 from payments.models import Callback, Payment, Refund
 from payments.signals import momo_status_changed, payment_contested, payment_refunded
-from tests.payments.helpers import asked, by_others, fresh, later, notice, paid_late, pay
+from tests.payments.helpers import asked, by_others, fresh, later, notice, order_payouts, paid_late, pay, record_by_hand
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,9 +173,9 @@ def test_whoever_presses_at_the_same_moment_refunds_once(collection: Sandbox, ef
         payment = paid_late(collection, f"+25677400{number:04}")
         rows = Payment.objects.filter(pk=payment.pk)
         ordered = together.at_once(
-            partial(refunds.order_payouts, rows, "one"),
-            partial(refunds.order_payouts, rows, "two"),
-            partial(refunds.record_by_hand, rows, "three", "cash"),
+            partial(order_payouts, rows, "one"),
+            partial(order_payouts, rows, "two"),
+            partial(record_by_hand, rows, "three", "cash"),
         )
         assert sum(map(len, ordered)) == 1
         refund = Refund.objects.get(payment=payment)

@@ -1,13 +1,15 @@
 """The operator's pages on payments: who sees what, and acts that are confirmed, done once and kept with a name."""
 
+import threading
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection, transaction
 from django.test import Client
 
-from payments import acts, figures, refunds
+from payments import acts, figures, matches, refunds
 from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
@@ -132,7 +134,8 @@ def test_an_end_that_comes_while_an_operator_says_so_stands(collection: Sandbox)
     looked_up = Payment.objects.all()
     assert len(looked_up) == 1  # read before its end
     settle(payment.pk, Payment.Status.SUCCESS, by="asking")
-    assert acts.UNPAID.carry(looked_up, "anna", "not in the portal") == []
+    with pytest.raises(matches.Refused, match="It has a status"):
+        acts.UNPAID.carry(looked_up[0], acts.Operator("anna", "not in the portal"), None)
     assert (fresh(payment).status, fresh(payment).contested) == ("SUCCESS", False)
 
 
@@ -267,3 +270,151 @@ def test_each_money_list_has_a_csv(operator: Client, collection: Sandbox) -> Non
         assert PHONE not in "\n".join(lines)
         assert 'href="export/"' in operator.get(f"/admin/payments/{model}/").content.decode()
     assert operator.get(f"{LIST}export/?phone__startswith=%2B").status_code == 400
+
+
+# --- the provider's ID, and what is done to several payments
+
+
+@pytest.fixture
+def unknown(collection: Sandbox) -> Payment:
+    """A payment whose request was sent, and whose response with the provider's ID was lost."""
+    collection.faults(payin="taken_reset")
+    payment = pay()
+    collection.faults(payin="ok")
+    assert (payment.collection, payment.provider_id) == ("in_doubt", "")
+    return payment
+
+
+def id_at_provider(collection: Sandbox, payment: Payment) -> str:
+    return str(collection.server.state.money.named(payment.transaction_id, "payin")[0].transaction_id)
+
+
+def test_a_payment_marked_as_paid_is_confirmed_by_its_id(
+    operator: Client, collection: Sandbox, unknown: Payment
+) -> None:
+    assert 'name="provider_id"' in act(operator, "settle_paid", unknown)
+    collection.tap(unknown.transaction_id, "pay")
+    known_by = id_at_provider(collection, unknown)
+    act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=f" {known_by} ")
+    payment = fresh(unknown)
+    assert (payment.status, payment.provider_id, payment.word) == ("SUCCESS", known_by, "successful")
+    # The provider has confirmed it, so no second operator is needed. The journal keeps the name.
+    assert (payment.settled_by, payment.settled_by_name) == ("operator", "")
+    assert payment.events.get(kind="word").actor == "operator"
+
+
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [
+        ("declined", "The provider says that this payment failed."),
+        ("pending", "The provider says that this payment is still pending."),
+        ("unknown", "The provider knows no transaction with this ID."),
+        ("another", "The provider says that this ID belongs to another transaction."),
+        ("down", "The ID could not be checked"),
+        ("off", "No provider that is set up can check this ID."),
+    ],
+)
+def test_a_payment_that_the_provider_denies_is_not_marked_as_paid(
+    operator: Client, collection: Sandbox, unknown: Payment, settings: Any, case: str, sentence: str
+) -> None:
+    known_by = "12345" if case == "unknown" else id_at_provider(collection, unknown)
+    if case == "declined":
+        collection.tap(unknown.transaction_id, "decline")
+    if case == "another":
+        rich = pay("+256701000009")
+        collection.tap(rich.transaction_id, "pay")
+        known_by = rich.provider_id
+    if case == "down":
+        collection.faults(pay_status="500")
+    if case == "off":
+        settings.DMARK_PAY_ACCOUNT_CODE = ""
+    page = act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=known_by)
+    assert sentence.replace("'", "&#x27;") in page
+    assert "Marked as paid" not in page
+    payment = fresh(unknown)
+    assert (payment.status, payment.provider_id) == ("PENDING", "")
+    refused = payment.events.exclude(refused="").get()
+    assert (refused.actor, refused.refused.startswith(sentence)) == ("operator", True)
+    assert not LogEntry.objects.exists()
+
+
+def test_an_id_that_we_have_is_checked_although_none_is_typed(operator: Client, collection: Sandbox) -> None:
+    payment = pay()
+    Payment.objects.filter(pk=payment.pk).update(collection="unresolved")
+    assert "still pending" in act(operator, "settle_paid", payment, post="yes", note="I think so")
+    # No clear answer is no denial: then the operator's word counts, and is listed as such.
+    collection.faults(pay_status="500")
+    act(operator, "settle_paid", payment, post="yes", note="in the portal")
+    assert (fresh(payment).status, fresh(payment).settled_by_name) == ("SUCCESS", "operator")
+
+
+def test_an_id_is_that_of_one_payment(operator: Client) -> None:
+    rows = [pay(), pay("+256701000002")]
+    assert 'name="provider_id"' not in act(operator, "settle_paid", *rows)
+    page = act(operator, "settle_paid", *rows, post="yes", note="x", provider_id="1")
+    assert "Select one payment" in page
+    assert [fresh(row).status for row in rows] == ["PENDING"] * 2
+
+
+def test_an_action_and_its_log_are_one_transaction(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """If the log cannot be written, the payment is not settled either."""
+    payment = by_others()
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("no log")
+
+    monkeypatch.setattr("django.contrib.admin.ModelAdmin.log_change", fail)
+    with pytest.raises(RuntimeError):
+        act(operator, "settle_paid", payment, post="yes", note="in the portal")
+    assert fresh(payment).status == "PENDING"
+    assert not payment.events.filter(kind="settled_paid").exists()
+
+
+def test_a_refusal_is_shown_with_its_payment(operator: Client) -> None:
+    """The rest of the selection is done, each payment with its event and its log entry."""
+    others, ours = by_others(), pay("+256701000002")
+    page = act(operator, "settle_unpaid", others, ours, post="yes", note="not in the portal")
+    assert "Marked as not paid: 1." in page
+    assert f"Not done: Payment {ours.pk} of 1,000 UGX (pending). The provider is still being polled." in page
+    assert [fresh(row).status for row in (others, ours)] == ["FAILED", "PENDING"]
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [str(others.pk)]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="needs row locks")
+def test_a_locked_payment_holds_up_no_other(operator: Client) -> None:
+    rows = [by_others(f"+25677200001{number}") for number in range(4)]
+    locked, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Payment.objects.select_for_update().get(pk=rows[1].pk)
+            locked.set()
+            release.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert locked.wait(10)
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '500ms'")  # as in the processes of the site
+        page = act(operator, "settle_paid", *rows, post="yes", note="in the portal")
+    finally:
+        release.set()
+        thread.join()
+        connection.close()
+    assert "Marked as paid: 3." in page
+    assert f"Not done: Payment {rows[1].pk} of 1,000 UGX (pending). Another process is changing it." in page
+    assert [fresh(row).status for row in rows] == ["SUCCESS", "PENDING", "SUCCESS", "SUCCESS"]
+    assert LogEntry.objects.count() == 3
+
+
+def test_the_journal_keeps_the_name_of_a_deleted_operator(operator: Client) -> None:
+    payment = by_others()
+    act(operator, "settle_paid", payment, post="yes", note="in the portal")
+    User.objects.all().delete()
+    assert not LogEntry.objects.exists()
+    event = payment.events.get(kind="settled_paid")
+    assert (event.actor, event.note) == ("operator", "in the portal")

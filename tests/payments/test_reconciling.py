@@ -11,13 +11,13 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import ledger, refunds, worker
+from payments import ledger, worker
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
 from payments.states import Account
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
-from tests.payments.helpers import fresh, later
+from tests.payments.helpers import fresh, later, order_payouts, record_by_hand
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,7 +137,7 @@ def test_a_match_without_money(client: Client, settings: Any) -> None:
 def test_a_payout_is_compared_too(client: Client, collection: Sandbox) -> None:
     payment = paid(client, collection, ALICE)
     Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    refunds.order_payouts(Payment.objects.all(), "an operator")
+    order_payouts(Payment.objects.all(), "an operator")
     refund = payment.refunds.get()
     assert (refund.state, len(reconcile())) == ("succeeded", 1)
     collection.server.state.money.transactions[refund.provider_id].status = "Failed"
@@ -165,7 +165,7 @@ def test_the_figures_of_the_day_add_up(client: Client, collection: Sandbox) -> N
     placed(client, "0772000020", 7000)
     ended = Entry.objects.filter(payment__in=(due, back))
     ended.update(expires_at=timezone.now() - timedelta(seconds=1))
-    refunds.record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
+    record_by_hand(Payment.objects.filter(pk=back.pk), "an operator", "cash")
     call_command("expire_queue", stdout=StringIO())
     settle(gone.pk, Payment.Status.FAILED, by="callback")
     figures = ledger.day(timezone.localdate())

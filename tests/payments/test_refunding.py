@@ -13,7 +13,7 @@ from payments.services import create_payment
 from payments.settlement import settle
 from payments.signals import payment_refunded
 from payments.states import Kind
-from tests.payments.helpers import asked, end_contest, fresh, paid_late, pay
+from tests.payments.helpers import asked, end_contest, fresh, order_payouts, paid_late, pay, record_by_hand
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,7 +46,7 @@ def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -
 
     payment_refunded.connect(note)
     try:
-        refund = refunds.order_payouts(ALL, "anna")[0]
+        refund = order_payouts(ALL, "anna")[0]
     finally:
         payment_refunded.disconnect(note)
     refund.refresh_from_db()
@@ -60,7 +60,7 @@ def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -
     assert payment.refunded_at is not None
     assert not payment.contested  # the money that came late is back
     assert not refunds.due().exists()
-    assert not refunds.order_payouts(ALL, "anna")
+    assert not order_payouts(ALL, "anna")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -
 )
 def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -> None:
     collection.faults(payout=fault)
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     refund.refresh_from_db()
     assert refund.state == state
     assert refund.reason
@@ -93,23 +93,23 @@ def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -
 
 def test_pending_is_in_doubt(collection: Sandbox, due: Payment) -> None:
     collection.faults(payout_kind="pending")
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     refund.refresh_from_db()
     assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
 
 
 def test_a_refusal_can_be_tried_again_under_another_name(collection: Sandbox, due: Payment) -> None:
     collection.faults(payout_kind="failed")
-    first = refunds.order_payouts(ALL, "anna")[0]
+    first = order_payouts(ALL, "anna")[0]
     collection.faults(payout_kind="successful")
-    second = refunds.order_payouts(ALL, "anna")[0]
+    second = order_payouts(ALL, "anna")[0]
     assert first.reference != second.reference
     assert sorted(Refund.objects.values_list("state", flat=True)) == ["failed", "succeeded"]
 
 
 def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     assert asked(collection, "payout") == {}
     assert not refunds.due().exists()
     assert worker.once() == 2  # the poll and the payout
@@ -119,7 +119,7 @@ def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> 
 
 def test_what_a_crash_left_is_in_doubt(collection: Sandbox, due: Payment, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
     claimed = refunds._claim(1)[0]
     assert refunds.pay_out_due() == 0
@@ -137,7 +137,7 @@ def test_what_a_crash_left_is_in_doubt(collection: Sandbox, due: Payment, settin
 def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Payment) -> None:
     cache.clear()  # the token that the order used
     collection.faults(pay_token="500")
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     back_by(refund, 86400)
     worker.once()
     refund.refresh_from_db()
@@ -150,7 +150,7 @@ def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
 ) -> None:
     """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
     settings.SMS_DELIVERY = "worker"
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
     claimed = refunds._claim(1)[0]
     answer = rounds.ask_guarded(refunds._ask, claimed, -1e9)
@@ -170,7 +170,7 @@ def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
 def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: Payment, settings: Any) -> None:
     """Or it could be neither paid out nor recorded by hand."""
     settings.SMS_DELIVERY = "worker"
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     settings.DMARK_PAY_ACCOUNT_CODE = ""
     worker.once()
     assert not refunds.due().exists()  # the setting may come back in a moment
@@ -178,7 +178,7 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     assert worker.once() == 1
     refund.refresh_from_db()
     assert (refund.state, refund.start_at) == ("failed", None)
-    assert refunds.record_by_hand(ALL, "anna", "cash")
+    assert record_by_hand(ALL, "anna", "cash")
     assert asked(collection, "payout") == {}
 
 
@@ -188,14 +188,14 @@ def test_a_payout_went_out_after_all(
 ) -> None:
     """An operator ended the doubt too early, and then its answer came: never silently."""
     settings.SMS_DELIVERY = "worker"
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
     claimed = refunds._claim(1)[0]
     back_by(claimed, 3600)
     refunds.sweep()
     assert refunds.resolve(refund.pk, went_out=False, actor="boss")
     if ordered_again:
-        refunds.order_payouts(ALL, "anna")
+        order_payouts(ALL, "anna")
     refunds._record(claimed, refunds._ask(claimed))
     refund.refresh_from_db()
     assert refund.state == "succeeded"
@@ -215,8 +215,8 @@ def test_what_is_not_owed_is_not_refunded(collection: Sandbox) -> None:
     settle(failed.pk, Payment.Status.FAILED, by="callback")
     Payment.objects.update(refund_due=True)  # whatever is marked, there is no money behind it
     assert not refunds.due().exists()
-    assert not refunds.order_payouts(ALL, "anna")
-    assert not refunds.record_by_hand(ALL, "anna", "cash")
+    assert not order_payouts(ALL, "anna")
+    assert not record_by_hand(ALL, "anna", "cash")
     assert {pending.pk, failed.pk, free.pk} == set(ALL.values_list("pk", flat=True))
 
 
@@ -226,20 +226,20 @@ def test_what_the_provider_took_back_is_judged_first(collection: Sandbox) -> Non
     Payment.objects.update(refund_due=True)
     settle(payment.pk, Payment.Status.FAILED, by="callback")
     assert not refunds.due().exists()
-    assert not refunds.order_payouts(ALL, "anna")
+    assert not order_payouts(ALL, "anna")
     assert end_contest(payment.pk)
     assert not end_contest(payment.pk)
     assert refunds.due().exists()
     settle(payment.pk, Payment.Status.FAILED, by="callback")
-    assert not refunds.record_by_hand(ALL, "anna", "the provider reversed it")
+    assert not record_by_hand(ALL, "anna", "the provider reversed it")
     settlement.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="the provider reversed it")
     assert (fresh(payment).place, fresh(payment).contested, refunds.due().exists()) == ("", False, False)
 
 
 def test_without_a_provider_only_by_hand(due: Payment, settings: Any) -> None:
     settings.DMARK_PAY_ACCOUNT_CODE = ""
-    assert not refunds.order_payouts(ALL, "anna")
-    assert refunds.record_by_hand(ALL, "anna", "cash")
+    assert not order_payouts(ALL, "anna")
+    assert record_by_hand(ALL, "anna", "cash")
 
 
 def test_the_database_refuses_a_second_one(due: Payment) -> None:
@@ -254,7 +254,7 @@ def test_the_database_refuses_a_second_one(due: Payment) -> None:
 
 def test_a_doubt_is_ended_once(collection: Sandbox, due: Payment) -> None:
     collection.faults(payout="500")
-    refund = refunds.order_payouts(ALL, "anna")[0]
+    refund = order_payouts(ALL, "anna")[0]
     assert refunds.resolve(refund.pk, went_out=True, actor="boss")
     assert not refunds.resolve(refund.pk, went_out=False, actor="boss")
     assert not refunds.resolve(10**9, went_out=True, actor="boss")
@@ -262,7 +262,7 @@ def test_a_doubt_is_ended_once(collection: Sandbox, due: Payment) -> None:
 
 
 def test_a_success_after_the_refund_changes_nothing(collection: Sandbox, due: Payment) -> None:
-    refunds.order_payouts(ALL, "anna")
+    order_payouts(ALL, "anna")
     settle(due.pk, Payment.Status.SUCCESS, by="callback")
     payment = fresh(due)
     assert not payment.contested

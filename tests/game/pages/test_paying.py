@@ -10,11 +10,11 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.pages.paying import why_not_paid
-from payments import refunds
 from payments import status_polling as asking
 from payments.models import Payment
 from tests.game.pages.helpers import leave, own, shown
 from tests.game_helpers import ALICE, age
+from tests.payments.helpers import order_payouts
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -240,7 +240,7 @@ def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) ->
         found.get(link.removeprefix(settings.SITE_URL), follow=True).content.decode()
     )
 
-    assert refunds.order_payouts(Payment.objects.all(), "olive")
+    assert order_payouts(Payment.objects.all(), "olive")
     payment.refresh_from_db()
     assert payment.refunded_at
     text = shown(client)

@@ -8,12 +8,12 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from game.models import Entry, Player, Session
-from payments import refunds
 from payments.models import Payment
 from playmatatu.operator import find
 from sms.models import SmsMessage, SmsSuppression
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, stake
+from tests.payments.helpers import record_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -117,7 +117,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
         "/admin/payments/payment/", {"action": "mark_refunded", "_selected_action": [entry.payment_id]}
     )
     assert "manual refund" in asked.content.decode().lower()
-    refunds.record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
+    record_by_hand(Payment.objects.filter(pk=entry.payment_id), "grace", "in cash at the shop")
     html = page(operator, q=ALICE)
     assert "The money was refunded to the player." in html
     assert "Refund of 5,000 UGX recorded by hand, by grace" in html
