@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import journal, phones, refunds, settlement, wording
+from payments import journal, matches, phones, refunds, settlement, wording
 from payments.database import sqlstate
 from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
@@ -238,7 +238,7 @@ HOUSE_PAYS = Act(
         .exclude(Q(first__place="contested") | Q(second__place="contested"))
         .exclude(first__place="", second__place="")
     ),
-    _prizes(lambda key, actor, note: matches.house_pays(key, by=actor, note=note)),
+    lambda result, by, _found: matches.house_pays(result.pk, by=by.name, note=by.note),
     "The house pays the missing share",
     note="Why does the house pay?",
 )

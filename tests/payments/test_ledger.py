@@ -11,13 +11,13 @@ from django.db.models import F
 from django.test import Client
 from django.utils.timezone import localdate
 
-from payments import clock, ledger, refunds
+from payments import clock, ledger
 from payments.ledger import Amount
 from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
 from payments.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake
-from tests.payments.helpers import PHONE, by_others, fresh
+from tests.payments.helpers import PHONE, by_others, fresh, record_by_hand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -75,7 +75,7 @@ def test_the_figures_of_a_day(client: Client, settings: Any) -> None:
     late = by_others("+256772000009", 700)
     settle(late.pk, Payment.Status.FAILED, by="callback")
     settle(late.pk, Payment.Status.SUCCESS, by="callback")
-    refunds.record_by_hand(Payment.objects.filter(pk=late.pk), "anna", "cash")
+    record_by_hand(Payment.objects.filter(pk=late.pk), "anna", "cash")
     gone = paid("+256772000010", 300)
     settle(gone.pk, Payment.Status.FAILED, by="callback")
     figures = ledger.day(localdate())
