@@ -38,7 +38,7 @@ _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F,
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
 
 
-# Exceptions that the sender of a request causes. Django logs each with a traceback, so hostile requests would fill the
+# Exceptions caused by the sender of a request. Django logs each with a traceback, so hostile requests could fill the
 # log.
 _OF_THE_CALLER = (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError)
 

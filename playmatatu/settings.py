@@ -103,7 +103,8 @@ LANGUAGE_COOKIE_AGE = 365 * 86400
 LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", SECURE_SSL_REDIRECT
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "Africa/Kampala"
-# `28 Nov 2026, 07:15` in every language. Django has formats of its own for English, so those are replaced too.
+# Show times as `28 Nov 2026, 07:15` in every language. The format module is needed because Django has its own formats
+# for English.
 FORMAT_MODULE_PATH = "playmatatu.formats"
 DATE_FORMAT = SHORT_DATE_FORMAT = "j M Y"
 DATETIME_FORMAT = SHORT_DATETIME_FORMAT = "j M Y, H:i"

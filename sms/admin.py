@@ -64,7 +64,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
 
-    # --- columns
+    # --- columns of the list
 
     @admin.display(description=_("time"), ordering="created_at")
     def time(self, message: SmsMessage) -> str:
@@ -102,7 +102,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     def open_for(self, message: SmsMessage) -> str:
         return span((clock.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
 
-    # --- one message
+    # --- fields and page of one message
 
     @admin.display(description=_("what that means"))
     def meaning(self, message: SmsMessage) -> str:
@@ -140,14 +140,14 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
             context["message_id"] = message.pk
         return super().change_view(request, object_id, form_url, context)
 
-    # --- the list
+    # --- search, list page and export
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Search by whole values, which an index can find.
+        """Find messages by phone number (in any notation), DMark's id, reference, or the first part of a reference.
 
-        They are a phone number in any notation, DMark's id, and a reference or its first part.
+        All of these searches can use an index.
         """
         term = search_term.strip().replace("\0", "")
         if not term:

@@ -22,7 +22,7 @@ LONGEST_LIST = 10_000
 
 
 class BoundedPaginator(Paginator):
-    """Count at most LONGEST_LIST rows, because counting a large table takes longer than the rest of the page."""
+    """A paginator that counts at most LONGEST_LIST rows, because counting a large table would slow the page down."""
 
     object_list: "QuerySet[Any]"
 
@@ -32,7 +32,7 @@ class BoundedPaginator(Paginator):
 
 
 class StrictLookups(admin.ModelAdmin):
-    """Refuse every filter in the URL that is not one of `list_filter` or `linked_lookups`.
+    """An admin that refuses every filter in the URL that is not one of `list_filter` or `linked_lookups`.
 
     `linked_lookups`: further filters that our own pages link to, such as `player__id__exact`.
     """

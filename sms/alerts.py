@@ -22,8 +22,8 @@ from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# A condition ends only after it was absent for this time. Otherwise an intermittent condition would send an alert each
-# minute.
+# A condition counts as ended only after it has been absent for this time. Otherwise an intermittent condition would
+# cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before an alert about a missing worker, because a restart takes some seconds.
@@ -80,7 +80,7 @@ def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
     for source in (_sending, _networks, *_sources):
         try:
             found |= {condition.name: condition for condition in source(now)}
-        # A failing source must not suppress the alerts of the others.
+        # A failing source must not suppress the alerts of the other sources.
         except Exception:
             logger.exception(
                 "sms.alert_source_failed: one source of alerts failed", extra={"event": "sms.alert_source_failed"}
@@ -133,7 +133,7 @@ def _mailed(alert: SmsAlert) -> bool:
     word = "over" if alert.ended_at else "begins"
     try:
         mail_admins(f"{word}: {alert.text[:80]}", _mail_body(alert))
-    # Mail servers cause many kinds of errors. The next check sends the alert again.
+    # Sending mail can raise many kinds of errors. The next check sends the alert again.
     except Exception:
         logger.exception(
             "sms.alert_not_mailed: the mail server did not accept an alert",

@@ -32,7 +32,7 @@ def watched() -> frozenset[str]:
 
 
 def is_preview(request: HttpRequest) -> bool:
-    """Return True if a link preview, a crawler or a prefetch requests the page, and not a person."""
+    """Return True if a link preview, a crawler or a prefetch requests the page, rather than a person."""
     purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
     return "prefetch" in purpose.lower() or _PREVIEW.search(request.headers.get("User-Agent", "")[:500]) is not None
 

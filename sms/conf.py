@@ -74,7 +74,7 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """Time limit for one message, in seconds. After it, no further request for the message is started."""
+        """Time limit for one message, in seconds. When it is over, no further request for the message is started."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
@@ -106,7 +106,7 @@ class Config:
 def in_test_run() -> bool:
     """Return True while Django's test environment is set up, also under pytest.
 
-    `mail.outbox` does not show this: a site that uses the locmem e-mail backend has one too.
+    The existence of `mail.outbox` does not prove this: a site that uses the locmem e-mail backend has it too.
     """
     utils = sys.modules.get("django.test.utils")
     return utils is not None and hasattr(utils._TestState, "saved_data")
@@ -209,7 +209,7 @@ def _whole(default: int) -> Callable[[str], int]:
 
 
 def _flag(name: str) -> bool:
-    """Read a true or false setting. The default is true."""
+    """Read a boolean setting, which is true by default."""
     value = _value(name, default=True)
     word = str(value).strip().lower()
     if word not in _YES + _NO:
@@ -225,7 +225,7 @@ def _delivery(name: str) -> str:
 
 
 def _pairs(name: str) -> Mapping[str, str]:
-    """Read a mapping of kinds to categories, or the same as a text `kind=Category,…`."""
+    """Read a mapping of kinds to categories, given as a dict or as the text `kind=Category,…`."""
     value = _value(name, "")
     if isinstance(value, Mapping):
         return {str(kind): str(category) for kind, category in value.items()}

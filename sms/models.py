@@ -91,7 +91,7 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # A partial index keeps claims fast beside a million old rows.
+            # A partial index keeps claims fast even if the table holds a million old rows.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
@@ -148,11 +148,12 @@ class SmsWorker(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # Why the worker does not send: a value of `sms.errors.Trouble`, and a sentence. Both are empty while it sends.
+    # The reason why the worker does not send: `trouble` is a value of `sms.errors.Trouble`, `paused` is a sentence.
+    # Both are empty while it sends.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
-    # The messages that the worker is sending: their number, and the start time and step of the one that has taken
-    # longest.
+    # `in_flight`: the number of messages that the worker is sending. The next two fields: start time and current step
+    # of the message that has taken longest.
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
@@ -290,7 +291,7 @@ class SmsAlert(models.Model):
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # The channels through which the current notice (of the beginning or the end) has been sent.
+    # True if the current notice (of the beginning or the end) has been sent through this channel.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
     # No process sends the notice before this time: another one is sending it, or the problem has not lasted long

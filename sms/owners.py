@@ -35,8 +35,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that returns the ids of the messages still worth sending. It gets all messages of one prefix in a claim, so
-# that one query is enough.
+# A function that returns the ids of the messages still worth sending. It is called with all claimed messages of one
+# prefix, so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 

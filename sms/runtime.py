@@ -24,7 +24,7 @@ class Thread(Protocol):
 
 
 class Runtime:
-    """Threads, events, queues, locks and selectors of this process."""
+    """Creates the threads, events, queues, locks and selectors of this process."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -22,7 +22,7 @@ else:  # the backport package
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one message if it is due and no other sender has claimed it. A message to retry stays queued."""
+    """Send one message if it is due and no other sender has claimed it. A message that must be retried stays queued."""
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

@@ -2,10 +2,12 @@
 
 In a test, SMS is off unless a sandbox is running: see `Config.enabled`.
 
-with texts() as sent:
-    order.confirm()
-assert [message.kind for message in sent] == ["confirmation"]
-assert_texted("0772123456", "Your order is on its way.")
+Example:
+
+    with texts() as sent:
+        order.confirm()
+    assert [message.kind for message in sent] == ["confirmation"]
+    assert_texted("0772123456", "Your order is on its way.")
 """
 
 import re

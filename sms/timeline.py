@@ -13,7 +13,7 @@ from sms.stats import status
 class Line(NamedTuple):
     """One line of the history.
 
-    `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: not happened yet.
+    `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: the event has not happened yet.
     """
 
     at: datetime

@@ -250,7 +250,7 @@ def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Ac
             yield from _text_actions(request, message, message.pk in rows.resendable)
 
 
-# --- texts
+# --- messages
 
 
 def _text_row(request: HttpRequest, message: SmsMessage, resendable: bool) -> TextRow:

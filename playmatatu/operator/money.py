@@ -1,4 +1,4 @@
-"""The interface of the operator's pages to `payments`: the meaning of a payment's state, and possible actions."""
+"""The access of the operator's pages to `payments`: the meaning of a payment's state, and the possible actions."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

@@ -8,8 +8,8 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# DMark's own words, those of SMPP, which gateways pass on unchanged, and the numbers of DMark's older host: 1 is
-# delivered, 2 and 16 are failed. Its numbers 4 and 8 mean that the message is still on the way.
+# DMark's own words, those of SMPP, which gateways pass on unchanged, and the numbers of DMark's older host: 1 means
+# delivered, 2 and 16 mean failed. Its numbers 4 and 8 mean that the message is still on the way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -18,7 +18,7 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore a message in one of these statuses becomes `sent` or
+# A delivery report proves that DMark has the message. Therefore a message with a status in `_PROVED` becomes `sent` or
 # gets a final status. In the statuses of `_ENDED`, a report counts only if a send request was made.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)

@@ -16,7 +16,7 @@ from sms.dmark.responses import clean, status_word
 
 logger = logging.getLogger("sms.delivery")
 
-# The shapes (sets of field names) of reports without a status that this process has logged, at most 20.
+# A report without a status is logged once for each shape (set of field names), for at most 20 shapes per process.
 _MOST_SHAPES = 20
 _logged_shapes: set[tuple[str, ...]] = set()
 

@@ -99,7 +99,10 @@ class Budget:
 
 
 class RequestSpec(NamedTuple):
-    """A request without its token. `read` returns the result that a Reply stands for, or raises ProviderError."""
+    """A request to which the access token is still to be added.
+
+    `read` returns the result that a Reply stands for, or raises ProviderError.
+    """
 
     step: str
     url: str

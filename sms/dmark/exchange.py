@@ -37,7 +37,7 @@ class Exchange:
 
 
 def fields(message: Named, event: str) -> dict[str, object]:
-    """Return the `extra` of a log record about a message."""
+    """Return the `extra` fields for a log record about a message."""
     return {
         "event": event,
         "message_id": message.pk,

@@ -273,6 +273,6 @@ def _word(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     word = clean(str(value)[:200].strip()).upper()[:50]
-    # An older DMark host replaces `%s` in the URL with the status. Any other host sends `%s` unchanged, which is no
+    # An older DMark host replaces `%s` in the URL with the status. Other hosts send `%s` unchanged, which is not a
     # status.
     return "" if word in ("%S", "%25S") else word

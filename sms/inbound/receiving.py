@@ -44,7 +44,8 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # A repeated delivery is carried out too. A crash may have prevented the change of the list after the first one.
+        # Carry out the command of a repeated delivery too: after the first delivery, a crash may have prevented the
+        # change of the suppression list.
         _obey(phone)
     if not stored:
         return None

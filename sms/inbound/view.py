@@ -18,7 +18,10 @@ from sms.text.phone import to_e164
 @csrf_exempt
 @require_POST
 def inbound(request: HttpRequest, secret: str) -> HttpResponse:
-    """Receive an inbound SMS. Respond 404 for a wrong secret, 400 for a missing text or bad number, otherwise 200."""
+    """Receive an inbound SMS.
+
+    Responds 404 for a wrong secret, another 4xx for an invalid body, text or number, and otherwise 200.
+    """
     expected = conf.current().inbound_secret
     if not expected or not constant_time_compare(secret, expected):
         return JsonResponse({"error": "Not found."}, status=404)

@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 class Faults:
     """The switches and their values.
 
-    `<name>_times`: number of requests with the fault `<name>`; the switch then returns to `ok`. 0 means no limit.
+    `<name>_times`: number of requests that get the fault `<name>` before the switch returns to `ok`; 0 means no limit.
     `<name>_every`: only every n-th request gets the fault. `CHOICES`: the valid values of a switch.
     """
 

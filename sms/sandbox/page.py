@@ -153,7 +153,10 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Return the phones that match `find`. If none matches a complete phone number, return an empty phone with it."""
+    """Return the phones that match `find`.
+
+    If none matches a complete phone number, return an empty phone with that number.
+    """
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))

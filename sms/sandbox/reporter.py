@@ -15,9 +15,9 @@ class Reporter:
         self.state = state
 
     def plan(self, message: Received) -> Callable[[], None]:
-        """Set the status of the message that polls return.
+        """Set the message's status, which polls return, and return a function that schedules the reports.
 
-        Return a function that schedules the reports. The caller calls the function after the response was written.
+        The caller must call that function after the response was written.
         """
         faults = self.state.faults.of_number(message.to)
         after = faults.report_after

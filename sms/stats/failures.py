@@ -29,8 +29,8 @@ class Group:
 
     `over`: a later success shows that the cause is gone. Usually any message that DMark accepted later is such a
     success. If the failure concerns one kind of message, only a message of that kind is: an accepted one, or a
-    delivered one if a delivery report brought the failure. `open`: number of messages that have not expired. `last`:
-    time of the newest failure. `dismissed`: an operator has dismissed the group since its newest message was queued.
+    delivered one if the failure came by delivery report. `open`: number of messages that have not expired. `last`: time
+    of the newest failure. `dismissed`: an operator has dismissed the group since its newest message was queued.
     """
 
     status: str
@@ -142,7 +142,7 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """Return, by message id, the last event of the newest message of each part."""
+    """Return, by message id, the last event of the newest message of each of `parts`."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}

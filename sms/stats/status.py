@@ -36,7 +36,7 @@ _HELD_OPEN = """
 """
 
 
-# --- single values
+# --- functions that read one value
 
 
 def workers(now: datetime) -> list[SmsWorker]:
@@ -128,7 +128,8 @@ def rate_limited(now: datetime) -> int:
 class Reading(NamedTuple):
     """The state of sending, read at `time`.
 
-    `waiting`: number of queued messages. `oldest`: see `oldest_due`. `last`: the newest requests to DMark.
+    `waiting`: number of queued messages. `oldest`: due time of the oldest message that could be sent now. `last`: the
+    newest requests to DMark.
     """
 
     config: conf.Config

@@ -1,6 +1,7 @@
 """Count SMS segments by 3GPP TS 23.038.
 
-A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. Each segment of a longer text holds 153 or 67.
+A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. A longer text is split into segments of 153 characters or 67
+units.
 """
 
 from dataclasses import dataclass
