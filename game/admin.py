@@ -1,4 +1,6 @@
-"""Players, stakes and matches in the admin, read-only: decisions of the game are not edited."""
+"""The admin of players, stakes and matches. All of it is read-only, because operators do not change decisions of the
+game.
+"""
 
 from contextlib import suppress
 from typing import Any
@@ -22,14 +24,20 @@ from sms.wording import ugx
 
 
 class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
-    """Searched by whole values, which an index finds. Phones may be written in any form."""
+    """A read-only admin whose search compares whole values, so that the database can use an index.
+
+    A phone number can be entered in any notation.
+    """
 
     search_fields = ("pk",)
     sortable_by = ()
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return what `term` may mean besides a phone; each condition is queried alone, by its own index."""
+        """Return the conditions under which a row matches the search term, other than its phone number.
+
+        Each condition runs as a query of its own, so that each can use an index.
+        """
         return []
 
     def get_search_results(
@@ -66,7 +74,10 @@ class StakeLevelAdmin(ReadOnly, BoundedAdmin):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Offers every known reason, because DISTINCT would read the whole table."""
+    """Filter stakes by the reason why they ended.
+
+    All known reasons are offered. Listing only those in use would need a DISTINCT over the whole table.
+    """
 
     title = "why it is over"
     parameter_name = "reason"
@@ -93,7 +104,7 @@ class EntryAdmin(SearchableAdmin):
         return [Q(match_code=term.upper()), Q(payment__transaction_id=term)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """All fields. Those that show a phone only to users who may see numbers in full."""
+        """Return all fields, without those that contain a full phone number if the user may not see it."""
         names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
         in_full = request.user.has_perm("sms.view_full_phone")
         return [name for name in phone_columns(request, names) if in_full or name not in ("player", "invite_phone")]
@@ -135,7 +146,7 @@ class SessionAdmin(SearchableAdmin):
         return ugx(session.prize_amount)
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Session]":
-        """Add `amount`: the money that both players paid."""
+        """Annotate each match with `amount`, the total that its two players paid."""
         sessions: QuerySet[Session] = super().get_queryset(request)
         return sessions.annotate(amount=Coalesce(Sum("entries__payment__amount"), 0))
 
@@ -148,7 +159,7 @@ class SessionAdmin(SearchableAdmin):
 
 
 def _without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Matches whose time is over and that have no result."""
+    """Return the matches that have expired and have no result."""
     keys = MatchResult.objects.values("key")
     key = Concat(Value("session:"), Cast("pk", CharField()))
     return sessions.filter(expires_at__lte=clock.now()).annotate(result_key=key).exclude(result_key__in=keys)

@@ -8,15 +8,15 @@ from django.core.checks import CheckMessage, Error, register
 
 from game.rules.validation import payable, prize
 
-# None of these may be negative. 0 forbids everything that the limit counts.
+# Settings that must not be negative. If a limit is 0, it forbids everything that it counts.
 _LIMITS = (
     "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
     "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "
     "UNPAID_STAKES_PER_ADDRESS_HOUR FAILED_TEXTS_PER_PHONE_DAY MIN_AGE"
 ).split()
-# The largest value of an amount's column on every database.
+# The largest amount that an integer column can store on every supported database.
 _MOST_UGX = 2**31 - 1
-# The first may not be above the second.
+# In each pair, the first setting must not be greater than the second.
 _PAIRS = (
     ("MIN_STAKE_AMOUNT", "MAX_STAKE_AMOUNT"),
     ("LINKS_PER_PHONE_HOUR", "LINKS_PER_ADDRESS_HOUR"),

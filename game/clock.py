@@ -1,4 +1,7 @@
-"""The database's time, which decides what is over. A module of its own, because migrations name `game.clock.now`."""
+"""The database's clock, which decides whether something has expired.
+
+This module must keep its name, because migrations refer to `game.clock.now`.
+"""
 
 from sms.clock import now
 

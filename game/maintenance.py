@@ -1,4 +1,4 @@
-"""The periodic tasks of the game. Each run is short, and any number of processes may run one at the same time."""
+"""The periodic tasks of the game. Several processes may run the same task at the same time."""
 
 import logging
 from collections.abc import Callable
@@ -18,22 +18,23 @@ logger = logging.getLogger("game.chores")
 
 
 class Done(NamedTuple):
-    """`failed`: left for a later run; the log says why."""
+    """The numbers of rows that one run of a task has done, and has left for a later run because of a logged error."""
 
     done: int
     failed: int = 0
 
 
 def activate_left(within: timedelta | None = None) -> Done:
-    """Activate paid entries that a crash, a lock timeout or a failing receiver left inactive.
+    """Activate paid entries that are still inactive because of a crash, a lock timeout or an error in a signal
+    receiver.
 
-    `within`: only those whose money arrived in this time; otherwise all payments are searched.
+    `within`: only look at payments collected in this last period; None searches all payments.
     """
     activated = failed = 0
     for payment in left_inactive(within):
         try:
             activated += _activate(payment)
-        # One entry that fails must not keep the others waiting.
+        # An error in one entry must not delay the other entries.
         except Exception:
             failed += 1
             logger.exception("game.not_opened: payment %s", payment.pk)
@@ -45,17 +46,18 @@ def _activate(payment: Payment) -> bool:
     with journal.writing():
         locked = Payment.objects.select_for_update(no_key=True, skip_locked=skip_locked).filter(pk=payment.pk).first()
         if locked is None:
-            return False  # another process is activating it
+            return False  # Another process is activating this entry.
         adoption.ensure(locked)
         entry = activate_paid(locked)
-    # If the message fails the entry stays active; a repeated callback queues the message.
+    # If queueing the message fails, the entry stays active. The message is queued when the provider repeats its
+    # callback.
     with transaction.atomic():
         text_activated(locked)
     return entry is not None and entry.opened_at is not None
 
 
 class Task(NamedTuple):
-    """`every`: seconds between two runs of one worker."""
+    """A periodic task. `every`: seconds between two runs in one worker."""
 
     name: str
     run: Callable[[], Done]
@@ -64,7 +66,7 @@ class Task(NamedTuple):
 
 _pruned_until: dict[str, int] = {}
 
-# Each run takes some milliseconds, whatever the size of the tables.
+# Each run takes a few milliseconds, however large the tables are.
 TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
@@ -75,7 +77,7 @@ TASKS = (
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
 )
-# One thorough run of each, for the command `expire_queue`: these search whole tables.
+# The same tasks for the command `expire_queue`, which runs each once and searches whole tables.
 THOROUGH = tuple(
     task._replace(run={"activated": activate_left, "pruned": lambda: Done(prune())}.get(task.name, task.run))
     for task in TASKS

@@ -1,4 +1,7 @@
-"""Players, their entries in the queue, and the sessions that two entries make. Amounts are whole UGX."""
+"""Models of players, of their entries in the queue, and of sessions. A session is a match of two entries.
+
+All amounts are whole UGX.
+"""
 
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -15,18 +18,18 @@ from sms.text import mask_phone
 
 
 def life() -> timedelta:
-    """Return the lifetime of an active entry, which is also that of a session."""
+    """Return how long an entry stays active. A match lasts equally long."""
     return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
 
 
 class Player(models.Model):
-    """One phone. Two stakes of the same phone wait for each other at its row's lock."""
+    """A player, identified by a phone number. The lock on this row serializes all stakes of that number."""
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        # Operators search by the last six digits.
+        # For operators, who search by the last six digits of a phone number.
         indexes: ClassVar = [models.Index(Right("phone", 6), name="player_last_digits")]
 
     def __str__(self) -> str:
@@ -34,7 +37,7 @@ class Player(models.Model):
 
 
 class StakeLevel(models.Model):
-    """An amount that is played for. Two equal stakes wait for each other at its row's lock."""
+    """An amount for which players stake. The lock on this row serializes the matching of all stakes of this amount."""
 
     amount = models.PositiveIntegerField("stake (UGX)", unique=True)
 
@@ -80,30 +83,33 @@ class Entry(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.AWAITING_PAYMENT)
     reason = models.CharField("why it expired", max_length=32, blank=True, default="")
     match_code = models.CharField(max_length=6, null=True, blank=True, unique=True)
-    # The match code that this player wants to join. Not reserved while the player pays.
+    # The match code of a friend whom this player wants to join. Somebody else may still take that place before this
+    # player has paid.
     joins_code = models.CharField("joined with code", max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
-    # The limit that kept the invite from being sent: a key of game.rules.limits.INVITE_REFUSALS.
+    # If the invite was not sent because of a limit: that limit's key in `game.rules.limits.INVITE_REFUSALS`.
     invite_refused = models.CharField(
         "why the invite was not sent", max_length=16, blank=True, default="", db_default=""
     )
-    # The language of the page that the stake came from, and of its player's messages. "": the site's.
+    # The language of the page on which the player staked, also used for messages to the player. Empty: LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # Of an IPv6 address the /64, and in `client_site` the /48; null if the address was unreadable.
+    # The client's address, or null if it could not be read. For IPv6 this is the /64 network, and `client_site` is the
+    # /48.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
         Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries", verbose_name="match"
     )
-    # [refund_due] was queued for the payer.
+    # True once the message [refund_due] was queued for the player.
     refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # Set with status `expired`. An entry of a match whose session expires keeps its status.
+    # The time at which the status became `expired`. An entry that was matched keeps its status when the match expires.
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # Not stored: the message about the payment was queued together with the match's.
+    # Not a database field. True if the message about the payment was already queued together with the messages of the
+    # match.
     told_with_match = False
 
     class Meta:
@@ -122,7 +128,7 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # For refunds: an entry that is over without a match is refund due from that moment.
+            # Finds entries whose refund is due: activated, not matched. They are refund due as soon as they expire.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
             models.Index(Upper("display_name"), condition=~Q(display_name=""), name="entry_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
@@ -145,17 +151,21 @@ class Entry(models.Model):
 
     @property
     def invite_key(self) -> str:
-        """Return the dedupe key of the invite."""
+        """Return the dedupe key of this entry's invite message."""
         return f"invite:{self.pk}"
 
     @property
     def link_keys(self) -> tuple[str, str]:
-        """Return the dedupe keys of the messages that may hold the player's link to the match, likelier first."""
+        """Return the dedupe keys of the two messages that can contain the player's link to the match, the likelier one
+        first.
+        """
         return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
 
     @property
     def state(self) -> str:
-        """Return the status as of now: an entry past its expiry is `expired`, whatever is stored."""
+        """Return the entry's status at this moment. After its expiry this is `expired`, even if another status is
+        stored.
+        """
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)
@@ -163,7 +173,7 @@ class Entry(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Return True if the entry awaits its payment, waits for an opponent, or is in a match that lasts."""
+        """Return True if the entry is waiting for its payment or an opponent, or is in a match that has not expired."""
         return self.state != self.Status.EXPIRED
 
     @property
@@ -173,13 +183,13 @@ class Entry(models.Model):
         return next((entry for entry in self.session.entries.all() if entry.pk != self.pk), None)
 
     def start_life(self, now: datetime) -> None:
-        """Make the entry active from `now`; the caller saves."""
+        """Activate the entry at the time `now`, without saving it."""
         self.status, self.reason, self.ended_at = self.Status.OPEN, "", None
         self.opened_at, self.expires_at = now, now + life()
 
 
 class _Attempt(models.Model):
-    """One thing that a client did, for game.rules.limits to count. Kept for an hour at most."""
+    """One action of a client that is counted for a limit in `game.rules.limits`. Deleted after an hour."""
 
     client_address = models.GenericIPAddressField(null=True)
     client_site = models.GenericIPAddressField(null=True)
@@ -193,7 +203,7 @@ class _Attempt(models.Model):
 
 
 class WrongCode(_Attempt):
-    """A match code that nobody has."""
+    """An attempt to join a match with a code that does not exist."""
 
     class Meta:
         indexes: ClassVar = [
@@ -204,7 +214,7 @@ class WrongCode(_Attempt):
 
 
 class LinkRequest(_Attempt):
-    """Somebody asked for the link of some number's stake."""
+    """A request for *Text me my link*."""
 
     class Meta:
         indexes: ClassVar = [
@@ -215,7 +225,7 @@ class LinkRequest(_Attempt):
 
 
 class RefusedStake(_Attempt):
-    """A stake refused because of what its number has already: an active stake, a payment prompt."""
+    """A stake that was refused because its phone number already has an active stake or an open payment prompt."""
 
     class Meta:
         indexes: ClassVar = [
@@ -226,7 +236,7 @@ class RefusedStake(_Attempt):
 
 
 class GameWorker(models.Model):
-    """A running `game_worker`, which updates `seen_at` every BEAT_SECONDS."""
+    """A running `game_worker` process. The process updates `seen_at` every BEAT_SECONDS."""
 
     BEAT_SECONDS = 5.0
 
@@ -247,7 +257,7 @@ class GameWorker(models.Model):
 
     @classmethod
     def alive(cls) -> int:
-        """Return the number of running workers."""
+        """Return the number of `game_worker` processes that are running."""
         return cls.objects.filter(seen_at__gt=cls._silent_since()).count()
 
     @classmethod

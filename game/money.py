@@ -1,7 +1,7 @@
-"""The use of a payment's money, for `payments`, and whether one entry's money is refund due.
+"""Tell the `payments` app what the game does with a payment's money, and if it must be refunded.
 
-A paid stake is in a match, waits for one, or is over without one. In the last case its money is refund due from that
-moment, even if no process has looked at it since.
+A paid stake waits for an opponent, is in a match, or has ended without a match. Its money is refund due from the moment
+at which it ends without a match, even before any process has handled that.
 """
 
 from django.db.models import Q
@@ -39,7 +39,7 @@ def _hold(payment: Payment) -> Place:
 
 
 def _leave(payment: Payment) -> None:
-    """The provider took the money back: nobody may be matched with this entry."""
+    """End the entry of a payment that the provider has reversed, so that nobody is matched with it."""
     Entry.objects.filter(payment=payment, status=Entry.Status.OPEN).update(
         status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now()
     )
@@ -49,14 +49,14 @@ USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_play
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is refund due: `refunds.due()` for one loaded entry."""
+    """Return True if the money of this entry is refund due. Equal to the query `refunds.due()`, for one loaded entry."""
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # A row of the former release, which the worker adopts within a second.
+    # From here on, the payment was written by the previous release. The worker migrates such a row within a second.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:
@@ -65,5 +65,5 @@ def due_back(entry: Entry) -> bool:
 
 
 def concerns_its_player(entry: Entry) -> bool:
-    """Return True if the entry is live or its money is refund due."""
+    """Return True if the player still needs this entry: it is live, or its money is refund due."""
     return entry.is_live or due_back(entry)

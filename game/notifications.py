@@ -1,6 +1,6 @@
-"""Every message of the product, and the event that queues it: the receivers of the signals.
+"""Every SMS of the game, and the signal receivers that queue them.
 
-Each receiver has its own savepoint, so that one that fails changes nothing else, on PostgreSQL too.
+Each receiver runs in its own savepoint, so that a failing receiver does not undo anything else.
 """
 
 import logging
@@ -36,7 +36,7 @@ from sms.text import count_segments
 logger = logging.getLogger("game.notifications")
 
 _LOOK_BACK = 10
-# Kinds about a player's own money or match, sent also to numbers that asked to stop.
+# Kinds of messages about a player's own money or match. They are also sent to numbers that asked for no more messages.
 TRANSACTIONAL = (
     "payment_success",
     "payment_failed",
@@ -50,15 +50,16 @@ TRANSACTIONAL = (
 
 
 def render(kind: str, language: str = "", **values: object) -> str:
-    """Return the text of a kind, from `game/sms/<kind>.txt`.
+    """Return the text of a message from the template `game/sms/<kind>.txt`.
 
-    `language`: the reader's; by default the site's. The active language may be somebody else's.
+    `language`: the recipient's language; by default the site's. The active language is not used, because it may be that
+    of another player.
     """
     contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):
         for support in (contact, ""):
             text = render_to_string(f"game/sms/{kind}.txt", {**values, "support": support}).strip()
-            # The contact is left out if it would take a second SMS.
+            # The text can end with the support contact. Leave it out if the text would then need a second SMS.
             if not support or count_segments(text).count == 1:
                 break
     return text
@@ -89,16 +90,18 @@ def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> 
 def text_match(
     sender: Any, session: Session, entries: Sequence[Entry] = (), told_by_payment: Entry | None = None, **kwargs: Any
 ) -> None:
-    """Queue both players' messages with one INSERT.
+    """Queue the messages to both players of a new match with one INSERT.
 
-    `entries`: the session's, if the sender has them. `told_by_payment`: the entry whose payment completed the match;
-    its player gets [payment_success] with the link instead.
+    `entries`: the two entries, if the sender has already loaded them.
+
+    `told_by_payment`: the entry whose payment completed the match. Its player gets [payment_success] with the link
+    instead of [match_found].
     """
     messages = []
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
         try:
             messages.append(_success(entry.payment, entry) if entry == told_by_payment else _match_found(entry))
-        # If one player's message cannot be rendered, the other still gets theirs.
+        # If one player's message cannot be rendered, the other player must still get one.
         except Exception:
             logger.exception("game.text_not_queued: of the match, for entry %s", entry.pk)
     with transaction.atomic():
@@ -118,7 +121,9 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the message of a payment if a crash lost it, unless its entry is over."""
+    """Queue the [payment_success] message when SUCCESS is repeated, in case a crash lost it. Do nothing if the entry
+    has ended.
+    """
     entry = _entry(payment)
     if entry is not None and entry.opened_at is not None and not entry.is_live:
         return
@@ -129,7 +134,9 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Tell the payer of money that arrived after the provider had reported FAILED. A reversal is for the operator."""
+    """Tell the payer if money arrives after the provider had reported FAILED. A reversal is only reported to the
+    operator.
+    """
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
             _queue(_about(payment, "payment_held", _entry(payment), key="held"))
@@ -143,7 +150,7 @@ def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(prize_paid)
 def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
-    """Tell the winner that the prize was sent: the prize's amount, not the stake's."""
+    """Tell the winner that the prize was sent, with the amount of the prize."""
     entry = _entry(payment)
     text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
     with transaction.atomic():
@@ -158,13 +165,16 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 
 
 def text_activated(payment: Payment) -> None:
-    """Queue the message of a payment whose entry was activated late, by a periodic task."""
+    """Queue the [payment_success] message after a periodic task has activated the payment's entry."""
     with transaction.atomic():
         _text_success(payment)
 
 
 def text_own_link(phone: str) -> None:
-    """Queue a link to a player's stake; nothing if there is none, or over the limit of such messages in an hour."""
+    """Queue a message with the link to this number's stake.
+
+    Do nothing if there is no such stake, or if the number has had LINKS_PER_PHONE_HOUR such messages within an hour.
+    """
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
         entry = _entry_to_find(phone) if player is not None else None
@@ -185,7 +195,7 @@ def text_own_link(phone: str) -> None:
 
 
 def _entry_to_find(phone: str) -> Entry | None:
-    """Return the phone's live entry, or the newest of its last 10 whose money is due back."""
+    """Return the live entry of this phone number, or else the newest of its last 10 entries whose money is refund due."""
     newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
     for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
         if entry.is_live:
@@ -198,7 +208,8 @@ def _ends(entry: Entry) -> datetime | None:
 
 
 def _entry(payment: Payment) -> Entry | None:
-    if Payment.entry.is_cached(payment):  # just activated
+    # The receiver that activated the entry has set it here, so no query is needed.
+    if Payment.entry.is_cached(payment):
         return payment.entry
     return Entry.objects.select_related("player", "session").filter(payment=payment).first()
 
@@ -219,7 +230,8 @@ def _text_success(payment: Payment) -> None:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or (entry.opened_at is not None and not entry.told_with_match):
         _queue(_success(payment, entry))
-    # Otherwise its activation failed: the task that activates it later queues the message.
+    # In the remaining case the activation failed. The periodic task that activates the entry later also queues the
+    # message.
 
 
 def _success(payment: Payment, entry: Entry | None) -> NewMessage:
@@ -232,10 +244,10 @@ def _success(payment: Payment, entry: Entry | None) -> NewMessage:
 
 
 def _text_failure(payment: Payment) -> None:
-    """Queue [payment_failed], at most FAILED_TEXTS_PER_PHONE_DAY times a day for one phone.
+    """Queue [payment_failed], at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
 
-    Stakes of a stranger's number cost nothing. `receivers` holds the player's lock, so concurrent failures are counted
-    one after the other.
+    The limit protects strangers, because anybody can stake with a stranger's number without paying. The caller has
+    locked the player, so concurrent failures are counted one after the other.
     """
     today = SmsMessage.objects.filter(
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)
@@ -258,7 +270,10 @@ def _about(
     key: str = "",
     expires_at: datetime | None = None,
 ) -> NewMessage:
-    """Return a message to the payer. `key`: the last part of its dedupe key; by default the payment's status."""
+    """Return a message to the payer about a payment.
+
+    `key`: the last part of the dedupe key; by default the payment's status.
+    """
     return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),

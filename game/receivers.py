@@ -1,4 +1,7 @@
-"""Settles the entry of a payment that ended. Connected before `notifications`, which report the result."""
+"""Signal receivers that activate or end an entry when its payment has succeeded or failed.
+
+They must be connected before those of `notifications`, whose messages report the result.
+"""
 
 from typing import Any
 
@@ -19,7 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # Also for the message that follows: two failures of one phone are counted one after the other.
+            # The lock also protects the message that is queued later in this transaction: its daily limit is counted
+            # without races.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:
@@ -28,7 +32,7 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def activate_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Activate on a repeated SUCCESS what a crash or a failure left inactive."""
+    """If the provider repeats SUCCESS, activate an entry that a crash or an error has left inactive."""
     _activate(payment)
 
 
@@ -36,5 +40,5 @@ def _activate(payment: Payment) -> None:
     with journal.writing():
         entry = activate_paid(payment)
     if entry is not None:
-        # Kept on the payment only now that it is written: the receivers of the messages use it without a query.
+        # Let the receivers in `notifications` find the entry without a query, now that it is saved.
         entry.payment = payment

@@ -1,4 +1,4 @@
-"""Each message of the game in each language, with the longest values that the settings allow: for a system check."""
+"""Return each message of the game in each language with the longest possible values, for a check of their length."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from game.rules.validation import payable, prize
 from game.tokens import game_link, stake_link
 from sms.owners import Sample
 
-# An id of nine digits, which no site outgrows.
+# The longest id in a sample: no site is expected to have more than nine digits.
 _LARGEST_ID = 999_999_999
 
 

@@ -1,10 +1,11 @@
-"""Sent with `send_robust` inside the transaction that makes the change, after it is written."""
+"""The signals of the game. They are sent with `send_robust`, inside the transaction that makes the change."""
 
 from django.dispatch import Signal
 
-# entry, invite_phone (E.164 or "")
+# Arguments: `entry`, and `invite_phone`, the number to invite in E.164 or "".
 private_match_created = Signal()
-# session; entries: its two, loaded; told_by_payment: the entry whose payment completed the match, or None
+# Arguments: `session`; `entries`, its two entries; `told_by_payment`, the entry whose payment completed the match, or
+# None.
 session_committed = Signal()
-# entry: it was left or expired without a match, and its money is refund due
+# Argument: `entry`, which was cancelled or expired without a match, so that its money is refund due.
 refund_became_due = Signal()

@@ -1,4 +1,7 @@
-"""The subject of a message, by its dedupe key: its admin pages, and whether the message is still worth sending."""
+"""For each message, find the stake or payment that it is about, by its dedupe key.
+
+The `sms` app uses this to link to admin pages, and to ask if a message is still worth sending.
+"""
 
 from collections.abc import Collection
 
@@ -13,7 +16,9 @@ from sms.owners import Link, Referenced
 
 
 def _number(message: Referenced) -> int:
-    """Return the id in `session:12:34`, `payment:12:success`, `invite:12` or `link:12:1`; 0 if there is none."""
+    """Return the id from a dedupe key such as `session:12:34`, `payment:12:success`, `invite:12` or `link:12:1`; 0 if
+    there is none.
+    """
     parts = (message.dedupe_key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 
@@ -57,22 +62,22 @@ def _of_entry(message: SmsMessage, label: str) -> list[Link]:
 
 
 def invites_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the invites whose match can still be joined."""
+    """Return the ids of those invite messages whose match can still be joined."""
     joinable = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__gt=clock.now())
     return _about(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
 def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the links to matches that can still be played."""
+    """Return the ids of those messages whose match has not expired, so that its link still works."""
     active = Session.objects.filter(expires_at__gt=clock.now())
     return _about(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
 def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the payment messages that are still wanted.
+    """Return the ids of the payment messages that should still be sent.
 
-    A [payment_success] is wanted while its entry waits or its match lasts. All other payment messages report what
-    happens to money, which is always wanted.
+    A [payment_success] is sent only while its entry waits or its match lasts. Every other payment message is always
+    sent, because it reports what happens to money.
     """
     successes = [message for message in messages if (message.dedupe_key or "").endswith(":success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}

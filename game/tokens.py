@@ -1,7 +1,7 @@
-"""Players' credentials: derived, never stored, compared in constant time, valid across a key rotation.
+"""Players' tokens. They are signatures that are computed when needed, and stay valid when SECRET_KEY is changed.
 
-A session's token names a match, a player token proves which of its players asks, a queue token names an entry to its
-owner.
+A game token identifies a match. A player token proves which of its two players makes a request. A queue token gives its
+owner access to an entry.
 """
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from game.models import Entry, Session
 
 _QUEUE = "game.queue"
 _PLAYER = "game.player"
-# 22 characters of base64 are 132 bits. The whole signature has 43, which an SMS has no room for.
+# 22 characters of base64 are 132 bits. The whole signature has 43 characters, too many for an SMS with other text.
 _PLAYER_TOKEN_LENGTH = 22
 
 
@@ -21,7 +21,7 @@ def queue_token(entry: Entry) -> str:
 
 
 def entry_id_of(token: str) -> int | None:
-    """Return the id that a valid queue token holds."""
+    """Return the entry's id from a queue token, or None if the token is not valid."""
     try:
         return int(Signer(sep=".", salt=_QUEUE).unsign(token))
     except (BadSignature, ValueError):
@@ -29,13 +29,13 @@ def entry_id_of(token: str) -> int | None:
 
 
 def entry_of(token: str) -> Entry | None:
-    """Return the entry that a queue token names."""
+    """Return the entry of a queue token, or None if the token is not valid."""
     pk = entry_id_of(token)
     return None if pk is None else Entry.objects.select_related("player", "session", "payment").filter(pk=pk).first()
 
 
 def session_of(token: str) -> Session | None:
-    """Return the session that a game token names. The driver refuses a text with NUL, so it is not looked up."""
+    """Return the match with this game token. A token with NUL is not looked up, because the database driver rejects it."""
     return Session.objects.filter(token=token).first() if token.isprintable() else None
 
 
@@ -44,7 +44,9 @@ def player_token(entry: Entry) -> str:
 
 
 def entry_in(session: Session, token: str) -> Entry | None:
-    """Return the entry of this session that the player token belongs to. Tokens of the former length stay valid."""
+    """Return the entry of this match that the player token belongs to. The longer tokens of earlier releases are valid
+    too.
+    """
     found = None
     for entry in session.entries.select_related("player").order_by("pk"):
         for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
@@ -61,17 +63,17 @@ def _named(entry: Entry) -> str:
 
 
 def game_link(entry: Entry) -> str:
-    """Return the player's own link to their match. Raise ValueError if the entry has no session."""
+    """Return the player's own link to their match. Raise ValueError if the entry has not been matched."""
     if entry.session is None:
         raise ValueError("An entry without a session has no game link.")
     return f"{settings.FRONTEND_URL.rstrip('/')}/g/{entry.session.token}?pt={player_token(entry)}"
 
 
 def stake_link(entry: Entry) -> str:
-    """Return the player's link to their match or, before there is one, to their stake.
+    """Return the player's link to their match, or to their stake if it has not been matched.
 
-    The stake's page is on SITE_URL, because a frontend of another origin has none. Its parameter is `pt` too, so that
-    logs redact it.
+    The stake's page is on SITE_URL, because a frontend on another host does not have this page. Its query parameter is
+    called `pt` like that of the match, so that logs redact it too.
     """
     if entry.session is not None:
         return game_link(entry)
@@ -79,7 +81,7 @@ def stake_link(entry: Entry) -> str:
 
 
 def play_address(entry: Entry) -> str:
-    """Return GAME_URL with this player's tokens, "" if no game is connected."""
+    """Return the URL of the player's game (GAME_URL with the player's tokens), or "" if GAME_URL is not set."""
     if entry.session is None:
         raise ValueError("An entry without a session is not played.")
     address: str = settings.GAME_URL

@@ -1,7 +1,7 @@
-"""The entity tag of a stake's page and status: a hash of the facts that decide what they say.
+"""The ETag of a stake's page and status: a hash of everything that decides what they say.
 
-Players poll far more often than anything changes, so this is the one statement whose SQL is built once and kept: the
-ORM takes ten times as long to build it as the database to answer.
+Players poll far more often than anything changes, so this query must be fast. Its SQL is compiled once and reused,
+because the ORM takes ten times as long to compile it as the database takes to run it.
 """
 
 from datetime import datetime, timezone
@@ -17,21 +17,24 @@ from game.models import Entry
 from payments.collection import RINGING
 from sms.models import SmsMessage
 
-# When one of these passes, the response changes. `payment__asked_at`: the end of the prompt, RINGING later.
+# Times at which the response changes. The payment prompt ends RINGING after `payment__asked_at`.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
-# Amounts, names and numbers never change, so they are left out.
+# All other columns that the response depends on. Amounts, names and phone numbers are left out: they never change.
 _OTHERS = (
     *("status", "reason", "opened_at", "session_id", "invite_refused", "payment__status", "payment__collection"),
     *("payment__collected_at", "payment__refunded_at", "payment__refund_due", "payment__contested", "payment__place"),
     "payment__reason",
 )
-# Stands for the id in the parameters of the statement.
+# Placeholder for the entry's id in the parameters of the compiled query.
 _ID = 2**62
 _statements: dict[str, tuple[str, tuple[Any, ...]]] = {}
 
 
 def current_tag(pk: int, *more: object) -> str:
-    """Return the tag of an entry as of now, "" if there is none. `more`: further facts, such as the language."""
+    """Return the present ETag of an entry, or "" if the entry does not exist.
+
+    `more`: further values that the response depends on, such as the language.
+    """
     sql, parameters = _statements.get(connection.vendor) or _build()
     with connection.cursor() as cursor:
         cursor.execute(sql, tuple(pk if value == _ID else value for value in parameters))
@@ -54,7 +57,7 @@ def _build() -> tuple[str, tuple[Any, ...]]:
 
 
 def _moment(value: object) -> datetime | None:
-    """Convert a datetime from the cursor to an aware one. SQLite returns naive datetimes in UTC."""
+    """Return a datetime column as an aware datetime. SQLite returns naive datetimes in UTC."""
     if not isinstance(value, datetime):
         return None
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)

@@ -1,7 +1,6 @@
-"""Sentences about stakes: why one is over, what happens to its money, how its invite fares.
+"""Sentences about stakes: why a stake ended, what happens to its money, and whether its invite was sent.
 
-`Sentence` holds English for the API and is translated for pages. The operator's words for states are English only.
-Sentences that one rule alone can raise stand beside that rule.
+A `Sentence` is English in the API and translated on pages. The names of states that operators see are English only.
 """
 
 from collections.abc import Mapping
@@ -17,24 +16,24 @@ from sms.text import to_local
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`text` is a msgid; `values` fill its placeholders."""
+    """A sentence with values for its placeholders. `text` is a gettext msgid."""
 
     text: str
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the English sentence with amounts as bare digits."""
+        """Return the sentence in English, with amounts as digits without commas."""
         return self.text % self.values if self.values else self.text
 
     def translated(self) -> str:
-        """Return the sentence in the active language, with separators in amounts."""
+        """Return the sentence in the active language, with commas in amounts."""
         text = gettext(self.text)
         shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in self.values.items()}
         return text % shown if shown else text
 
 
 def translated(error: ValueError) -> str:
-    """Return the translated sentence of an error that our own code raised."""
+    """Return the text of an error in the active language. The error must have been raised by this project's code."""
     return gettext(str(error))
 
 
@@ -44,7 +43,7 @@ def shown_phone(e164: str) -> str:
     return f"{local[:4]} {local[4:7]} {local[7:]}" if len(local) == 10 else local
 
 
-# --- why a stake has ended, for its player
+# For players: why a stake has ended.
 
 REASONS = {
     "timed_out": _("Nobody joined in time."),
@@ -59,22 +58,22 @@ REASONS = {
 
 
 def reason_of(entry: Entry) -> str:
-    """Return the key of REASONS for an entry that has ended."""
+    """Return the reason for which an entry ended, as a key of REASONS."""
     return entry.reason or ("session_expired" if entry.session_id else "timed_out")
 
 
 def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
-    """Return the reason why an entry has ended, and its sentences: why, and what happens to the money."""
+    """Return the reason why an entry ended, and sentences that explain it and say what happens to the money."""
     payment = entry.payment
     reason = reason_of(entry)
-    # Paid, but never activated: the payment was late, or came after the provider had reported a failure.
+    # The entry was paid but never activated: the money came too late, or after the provider had reported FAILED.
     if payment.collected_at is not None and entry.opened_at is None and (payment.refund_due or payment.refunded_at):
         reason = "refund_due"
     return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *money_of(entry)]
 
 
 def money_of(entry: Entry) -> list[Sentence]:
-    """Say where a payment is refunded to; nothing if it is not."""
+    """Say to which phone number a payment is refunded. Return nothing if it is not refunded."""
     payment = entry.payment
     values = {"amount": payment.amount, "phone": shown_phone(payment.phone)}
     if payment.refunded_at is not None:
@@ -84,7 +83,7 @@ def money_of(entry: Entry) -> list[Sentence]:
     return []
 
 
-# --- the state of a stake, for an operator
+# For operators: names for the states of a stake.
 
 _STATES = {
     Entry.Status.AWAITING_PAYMENT: "waits for its payment",
@@ -104,7 +103,9 @@ ENDS = {
 
 
 def state_words(entry: Entry) -> str:
-    """Describe the state as of now: an entry past its expiry is over, whatever its stored status."""
+    """Return the entry's present state in words. After its expiry the entry has ended, even if another status is
+    stored.
+    """
     state = entry.state
     if state != Entry.Status.EXPIRED:
         return _STATES[Entry.Status(state)]
@@ -112,7 +113,7 @@ def state_words(entry: Entry) -> str:
     return ENDS.get(reason, f"over: {reason}")
 
 
-# --- the invite, for its sender, by the status of its message
+# For the player who sent an invite: sentences by the status of the invite's message.
 
 INVITE_STATUS = {
     "queued": gettext_lazy("Your invite is being sent."),
@@ -128,7 +129,7 @@ INVITE_STATUS = {
     "disabled": gettext_lazy("Texts are switched off at the moment, so your invite was not sent. Share the code."),
 }
 
-# Sentences that `sms.text` raises. That package has no translations; listed here, makemessages finds them.
+# Error messages of `sms.text`, which has no translations. They are repeated here so that makemessages finds them.
 PHONE_SENTENCES = (
     _("The phone number is missing. Write it like 0772 123 456 or +256 772 123 456."),
     _("The phone number is too long. Write it like 0772 123 456 or +256 772 123 456."),

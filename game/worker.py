@@ -1,6 +1,7 @@
-"""`game_worker`: the time-driven work of payments and game, shared by any number of processes.
+"""The `game_worker` process, which does all time-driven work on payments and entries. Several can run at once.
 
-Threads: game's maintenance, alerts, the payments' loops, and a listener that wakes them. The main thread watches them.
+It has threads for the game's periodic tasks, alerts and payments, and one that listens for PostgreSQL's NOTIFY and
+wakes the payment threads. The main thread checks that all of them run.
 """
 
 import logging
@@ -23,7 +24,7 @@ from sms import alerts
 
 logger = logging.getLogger("game.worker")
 
-# A task that failed, in whole or in part, is not run again for this long.
+# Seconds until a task is run again after it failed completely or for some rows.
 _PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
@@ -31,7 +32,7 @@ _ALERT_SECONDS = 60.0
 
 
 class Worker:
-    """One process. `poll`: seconds between two looks of the payments' threads if nothing wakes them."""
+    """One `game_worker` process. `poll`: seconds between two polls of the payment threads if no NOTIFY wakes them."""
 
     def __init__(self, poll: float, say: Callable[[str], None], tasks: tuple[Task, ...] = TASKS) -> None:
         self.say, self.tasks = say, tasks
@@ -41,20 +42,21 @@ class Worker:
         outage = Outage(logger, "game.database_lost", "game.database_back")
         self.payments = payments_worker.loops(poll)
         self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
-        # A thread of its own, because a mail server or a webhook may take seconds.
+        # Alerts have their own thread, because a mail server or webhook may take seconds to respond.
         self.alerts = Loop("game-alerts", _alert, outage, "game.turn_failed")
         self.loops = [self.maintenance, self.alerts, *self.payments]
         unheard = Outage(logger, "game.listen_lost", "game.listening_again")
         self.listener = Loop("game-listener", self._listen, unheard, "game.listen_lost")
 
     def stop(self) -> None:
-        """End soon. Safe in a signal handler: it takes no lock."""
+        """Request the end of the process. It takes no lock, so a signal handler may call it."""
         self.stop_requested = True
 
     def run(self) -> bool:
-        """Work until `stop`, or until a thread is dead. Return False in the latter case: the process must end with 1.
+        """Work until `stop` is called or a thread has died.
 
-        Work that hangs at the end is abandoned: every step of it is safe against a crash.
+        Return False if a thread has died; the process must then exit with status 1. Work that does not finish in time
+        is abandoned, which is safe because each step survives a crash.
         """
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
         for loop in watched:
@@ -84,7 +86,7 @@ class Worker:
         return 0.2
 
     def _do(self, task: Task) -> float:
-        """Run a task; return the seconds until its next run."""
+        """Run a periodic task. Return the seconds until its next run."""
         try:
             done = task.run()
         except Exception as error:
@@ -98,13 +100,13 @@ class Worker:
         return _PAUSE_SECONDS if done.failed else task.every
 
     def _listen(self) -> float:
-        """Wake the payments' threads at each NOTIFY. Needs a direct connection to the server.
+        """Wake the payment threads at each NOTIFY from PostgreSQL.
 
-        Without it their polling finds the same rows a little later.
+        This needs a direct connection to the server. Without one, the threads find the same rows later by polling.
         """
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {collection.CHANNEL}")
-        self._wake_payments()  # for what was committed before LISTEN
+        self._wake_payments()  # Rows committed before this LISTEN caused no notification, so wake the threads once.
         while not self.listener.stopping.is_set():
             for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):
                 self._wake_payments()
@@ -116,7 +118,7 @@ class Worker:
 
 
 class _Heartbeat:
-    """The row that shows that this worker runs; deleted when it ends in order."""
+    """The database row that shows that this worker runs. A regular shutdown deletes it."""
 
     def __init__(self) -> None:
         self.key = uuid.uuid4().hex
@@ -145,6 +147,6 @@ class _Heartbeat:
 
 
 def _alert() -> float:
-    """Send due alerts. sms_worker does so too, but cannot report that it is dead itself."""
+    """Send due alerts. `sms_worker` sends them too, but it cannot report its own death."""
     alerts.check()
     return _ALERT_SECONDS

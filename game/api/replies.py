@@ -1,4 +1,4 @@
-"""The bodies of the API's answers about an entry. The pages show the same facts."""
+"""Build the response bodies of API requests about an entry. The players' pages show the same facts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def invite_answer(invite: SmsMessage | None) -> dict[str, Any] | None:
 
 
 def placed_answer(placed: Placed) -> dict[str, Any]:
-    """Return the body of the stake endpoint's 200."""
+    """Return the response body for a stake that was accepted (status 200)."""
     entry = placed.entry
     common: dict[str, Any] = {
         "queue_id": entry.pk,
@@ -109,7 +109,7 @@ def _refund(entry: Entry) -> dict[str, Any] | None:
 
 
 def status_answer(entry: Entry) -> dict[str, Any]:
-    """Return the body of the queue status, for the owner of an entry."""
+    """Return the response body about an entry's status, for the player who owns the entry."""
     state = entry.state
     answer: dict[str, Any] = {
         "status": state,

@@ -1,4 +1,4 @@
-"""`POST /api/v1/game/<game_token>/result`: the game server reports the result of a match."""
+"""`POST /api/v1/game/<game_token>/result`, with which the game server reports the result of a match."""
 
 import hashlib
 import hmac
@@ -31,7 +31,9 @@ class ResultOut(Schema):
 
 
 def signed(request: HttpRequest) -> bool:
-    """Ninja's `auth`, which runs before the body is parsed. Raises HttpError."""
+    """Check the signature of the request. Django Ninja calls this as `auth`, before it parses the body. Raises
+    HttpError.
+    """
     if not settings.GAME_SERVER_SECRET:
         raise HttpError(404, "Results are not accepted here: GAME_SERVER_SECRET is not set.")
     digest = hmac.new(settings.GAME_SERVER_SECRET.encode(), request.body, hashlib.sha256).hexdigest()
@@ -49,7 +51,11 @@ def signed(request: HttpRequest) -> bool:
 def result(
     request: HttpRequest, game_token: Annotated[str, Field(json_schema_extra=NO_CONTROL)], body: ResultIn
 ) -> dict[str, Any]:
-    """Proof: `X-Game-Signature: sha256=<hex HMAC-SHA256 of the raw body>`. The same result again gets 200 too."""
+    """Record the result of a match.
+
+    The request must have the header `X-Game-Signature: sha256=<hex HMAC-SHA256 of the raw body>`. If the same result is
+    reported again, the response is 200 too.
+    """
     session = session_of(game_token)
     if session is None:
         raise HttpError(404, "We can't find this match.")

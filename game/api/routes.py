@@ -1,4 +1,4 @@
-"""The game's endpoints."""
+"""The URL routes of the game's JSON API."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""The API's inputs and outputs, and its sentences for bad input."""
+"""Request and response schemas of the JSON API, with its error messages for invalid input."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from sms.text import to_e164
 
 
 def readable(value: object, name: str, longest: int) -> str:
-    """Return the text, stripped. Raise ValueError if it is too long or holds control characters."""
+    """Return the text without surrounding spaces. Raise ValueError if it is too long or contains control characters."""
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text.")
     if has_control(value):
@@ -50,7 +50,7 @@ def _code(value: object) -> str:
 
 
 def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
-    """Return the description of an input for OpenAPI. The validators above decide what is accepted."""
+    """Return the OpenAPI description of an input field. It only documents the field; the validators check the value."""
     return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
 
 
@@ -66,7 +66,7 @@ _CODE = {
 
 
 class StakeIn(Schema):
-    """A stake. `""` and null count as absent."""
+    """A request to stake. An empty string or null counts as a missing value."""
 
     phone_number: Annotated[str, BeforeValidator(_phone), _described(_PHONE)]
     stake_amount: Annotated[int, BeforeValidator(_amount), _described(*_UGX, description="Whole UGX", examples=[1000])]
@@ -88,7 +88,7 @@ class StakeIn(Schema):
             for key, value in values.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
-        # Frontends leave the number, finished or not, if the player decides not to invite.
+        # Some frontends still send the friend's number after the player has decided not to invite anybody. Ignore it.
         if given.get("create_private") in (None, False, "false"):
             given.pop("invite_phone", None)
         return given
@@ -158,7 +158,7 @@ class AwaitingPayment(Schema):
 
 
 class Refund(Schema):
-    """Money that is refund due or was refunded."""
+    """A refund that is due or was paid."""
 
     status: Literal["due", "refunded"]
     amount: int
@@ -166,7 +166,7 @@ class Refund(Schema):
 
 
 class QueueStatus(Schema):
-    """The fields depend on the status."""
+    """The status of an entry. Fields that do not apply to the status are left out."""
 
     status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
     message: str = ""
