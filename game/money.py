@@ -49,7 +49,7 @@ USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_play
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is refund due. Equal to the query `refunds.due()`, for one loaded entry."""
+    """Return True if the money of this entry is refund due. Same as `refunds.due()`, for one loaded entry."""
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True

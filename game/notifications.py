@@ -121,9 +121,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the [payment_success] message when SUCCESS is repeated, in case a crash lost it. Do nothing if the entry
-    has ended.
-    """
+    """Queue [payment_success] when SUCCESS is repeated, in case a crash lost it. Do nothing if the entry has ended."""
     entry = _entry(payment)
     if entry is not None and entry.opened_at is not None and not entry.is_live:
         return

@@ -35,7 +35,7 @@ def entry_of(token: str) -> Entry | None:
 
 
 def session_of(token: str) -> Session | None:
-    """Return the match with this game token. A token with NUL is not looked up, because the database driver rejects it."""
+    """Return the match with this game token. A token with NUL is not looked up: the database driver rejects it."""
     return Session.objects.filter(token=token).first() if token.isprintable() else None
 
 
