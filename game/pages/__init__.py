@@ -1,1 +1,1 @@
-"""The pages that a player sees in a browser."""
+"""The web pages for players."""

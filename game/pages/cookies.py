@@ -1,7 +1,7 @@
-"""Signed cookies of the players' pages.
+"""Signed cookies that let a browser see the pages of its players.
 
-Each page of one player has a cookie of its own path, so that one browser can serve two players: the page's address says
-which of them it belongs to. One more cookie, for the start page, lists the stakes that were placed in this browser.
+Each page of a player has a cookie that is limited to the page's path, so that two players can use the same browser. The
+start page has another cookie, which lists the stakes that were placed in this browser.
 """
 
 from django.conf import settings
@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from game.models import Entry
 
-STAKE_COOKIE = "stake"  # path /waiting/<id>: this browser may see the stake
-PLAYER_COOKIE = "player"  # path /g/<token>/<id>: this browser may play the match
-OWN_STAKES_COOKIE = "stakes"  # path /: ids of the stakes placed here, newest first
-ASKED_COOKIE = "asked"  # path /waiting: the number for which this browser asked for a link
+STAKE_COOKIE = "stake"  # path /waiting/<id>: allows this browser to see the stake
+PLAYER_COOKIE = "player"  # path /g/<token>/<id>: allows this browser to play the match
+OWN_STAKES_COOKIE = "stakes"  # path /: the ids of the stakes placed in this browser, newest first
+ASKED_COOKIE = "asked"  # path /waiting: the phone number for which this browser requested *Text me my link*
 _SECONDS = 86400
 _OWN_STAKES = 4
 
@@ -33,30 +33,30 @@ def remember(response: HttpResponse, name: str, value: str, path: str) -> None:
 
 
 def remembered(request: HttpRequest, name: str, path: str) -> str:
-    """Return the cookie's value; "" if it is absent, forged, or was set for another path."""
+    """Return the value of a signed cookie, or "" if it is missing, forged, or was set for another path."""
     value = request.get_signed_cookie(name, default="", salt=path)
     return value if isinstance(value, str) else ""
 
 
 def remember_stake(response: HttpResponse, entry: Entry) -> None:
-    """Let this browser see the page of one stake."""
+    """Set the cookie that lets this browser see the page of a stake."""
     remember(response, STAKE_COOKIE, str(entry.pk), path=reverse("waiting", args=[entry.pk]))
 
 
 def remember_own_stake(request: HttpRequest, response: HttpResponse, entry: Entry) -> None:
-    """Let this browser see the page of one stake, and let the start page list it."""
+    """Set the cookies that let this browser see the page of a stake, and let the start page list the stake."""
     remember_stake(response, entry)
     newest = [entry.pk, *(pk for pk in _own_stakes(request) if pk != entry.pk)]
     remember(response, OWN_STAKES_COOKIE, ".".join(map(str, newest[:_OWN_STAKES])), path="/")
 
 
 def may_see(request: HttpRequest, pk: int) -> bool:
-    """Return True if this browser may see the page of the stake with this id."""
+    """Return True if this browser has the cookie for the page of the stake with this id."""
     return remembered(request, STAKE_COOKIE, reverse("waiting", args=[pk])) == str(pk)
 
 
 def stake_of(request: HttpRequest, pk: int) -> Entry | None:
-    """Return the stake with this id, or None if this browser may not see it."""
+    """Return the stake with this id, or None if this browser has no cookie for it."""
     return _entries().filter(pk=pk).first() if may_see(request, pk) else None
 
 

@@ -1,4 +1,4 @@
-"""The phone number field that both forms share."""
+"""A form field for phone numbers, used by the stake form and the form *Text me my link*."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ ERRORS = {"required": _("Please fill this in."), "max_length": _("This is too lo
 
 
 class PhoneField(forms.CharField):
-    """A Ugandan mobile number in any notation; cleans to E.164."""
+    """A form field for a Ugandan mobile number in any notation. Its cleaned value is in E.164."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -28,7 +28,7 @@ class PhoneField(forms.CharField):
 
 
 def parsed(parse: Callable[[str], object], value: str) -> str:
-    """Return `parse(value)`; turn its ValueError into an error beside the field, in the page's language."""
+    """Return `parse(value)`. If it raises ValueError, show the error beside the form field, in the page's language."""
     try:
         return str(parse(value))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The stake form. It applies the API's rules and shows each error beside its field."""
+"""The form for a stake. It applies the same rules as the API and shows each error beside its field."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def presets() -> list[int]:
 
 
 class StakeForm(forms.Form):
-    """A stake: the player, the amount and the opponent."""
+    """The form for a stake: the player, the amount and the opponent."""
 
     phone_number = PhoneField()
     display_name = forms.CharField(
@@ -38,13 +38,14 @@ class StakeForm(forms.Form):
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=30,
-        # No autocomplete="off": the browser would not restore the field on Back.
+        # autocomplete="off" is not set, because browsers would then lose the input when the player uses the Back
+        # button.
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         error_messages=ERRORS,
     )
     opponent = forms.ChoiceField(
         label=_("Who will you play against?"),
-        # A stranger is never preselected.
+        # *Anyone* is never preselected, so that nobody plays against a stranger by mistake.
         choices=(("friend", _("Invite a friend")), ("code", _("I have a code")), ("anyone", _("Anyone"))),
         initial="friend",
         widget=forms.RadioSelect,
@@ -95,7 +96,7 @@ class StakeForm(forms.Form):
             self.add_error(name, error)
 
     def join(self, entry: Entry) -> None:
-        """Fill in a friend's match. The player who joins cannot change its stake."""
+        """Prepare the form to join a friend's match, whose stake the player cannot change."""
         self.joining = entry
         self.initial.update(opponent="code", match_code=entry.match_code, stake_amount=str(entry.stake_amount))
         if isinstance(self.data, QueryDict):
@@ -110,26 +111,29 @@ class StakeForm(forms.Form):
 
     @property
     def inviter_number(self) -> str:
-        """The inviter's number, masked except for the parts by which a friend recognizes it."""
+        """Return the inviter's phone number, masked except for the parts by which a friend recognizes it."""
         return to_local(mask_phone(self.joining.phone)) if self.joining else ""
 
     @property
     def payable(self) -> int:
-        """The amount on the button; 0 if the stake field holds no amount."""
+        """Return the amount for the *Pay* button, or 0 if the stake field contains no amount."""
         try:
             return payable(read_amount(str(self["stake_amount"].value() or "")))
         except ValueError:
             return 0
 
     def focus_on_error(self) -> None:
-        """Give the first field with an error the focus, so that a screen reader starts there."""
+        """Put the focus on the first field with an error, so that a screen reader starts there."""
         for name in self.fields:
             if name in self.errors:
                 self.fields[name].widget.attrs["autofocus"] = True
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the order of a valid form, without the fields of the opponents that were not chosen."""
+        """Return the stake from a valid form, without the input that belongs to opponents the player did not choose.
+
+        `address`: the client's address.
+        """
         data = self.cleaned_data
         friend, code = data["opponent"] == "friend", data["opponent"] == "code"
         return Stake(
@@ -145,7 +149,7 @@ class StakeForm(forms.Form):
 
 
 def initial_of(entry: Entry) -> dict[str, str]:
-    """Return the form's values for staking the same again."""
+    """Return form values for a new stake with the same data as this entry."""
     return {
         "phone_number": shown_phone(entry.phone),
         "display_name": entry.display_name,

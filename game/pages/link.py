@@ -1,4 +1,4 @@
-"""'Text me my link': the way back to an open stake for a player who lost the page or changed the browser."""
+"""'Text me my link': sends players a link to their open stake if they have lost its page or changed the browser."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,9 @@ class LinkForm(forms.Form):
 
 
 class _RespondFirst(HttpResponseRedirect):
-    """Run `work` after the response was sent, so that its duration reveals nothing about a number."""
+    """A redirect that runs `work` only after it was sent, so that its duration reveals nothing about the phone
+    number.
+    """
 
     def __init__(self, target: str, work: Callable[[], None]) -> None:
         super().__init__(target)
@@ -36,7 +38,7 @@ class _RespondFirst(HttpResponseRedirect):
         try:
             if work is not None:
                 work()
-        # The response has been sent, so an error can only be logged.
+        # The client already has its response, so an error can only be logged.
         except Exception:
             logger.exception("game.text_not_queued: the SMS with a player's own link could not be queued")
         finally:
@@ -46,7 +48,7 @@ class _RespondFirst(HttpResponseRedirect):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def link(request: HttpRequest) -> HttpResponse:
-    """Show the form. Once it is sent, give the same answer for every number."""
+    """Show and process the form *Text me my link*. The response is the same for every phone number."""
     if request.method != "POST":
         context = {"form": LinkForm(), "asked": "asked" in request.GET, "off": not conf.current().enabled}
         return render(request, "game/link.html", context)

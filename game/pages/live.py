@@ -1,6 +1,6 @@
-"""Helpers of the pages that update by themselves, with JavaScript or without.
+"""Helpers for pages that update by themselves, with or without JavaScript.
 
-A player's token never stays in an address: it is exchanged for a signed cookie when a link is opened.
+A link with a player's token is redirected to a URL without it, and a signed cookie replaces the token.
 """
 
 from datetime import datetime
@@ -22,17 +22,17 @@ FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own
 
 
 def is_poll(request: HttpRequest) -> bool:
-    """Return True for a request of the page's own script, which asks for the changing part only."""
+    """Return True if the page's own script sent this request. It needs only the part of the page that can change."""
     return bool(request.headers.get("X-Part"))
 
 
 def etag(*facts: object) -> str:
-    """Return an entity tag of the facts that decide what the page says, in the page's language."""
+    """Return an ETag from the facts that decide what the page says, and from the page's language."""
     return f'"{sha256(repr((get_language(), facts)).encode()).hexdigest()[:24]}"'
 
 
 def not_modified(request: HttpRequest, tag: str) -> HttpResponse | None:
-    """Return 304 if the script already shows what `tag` stands for."""
+    """Return a 304 response if the script already shows the page with this ETag, otherwise None."""
     if not is_poll(request) or request.headers.get("If-None-Match") != tag:
         return None
     response = HttpResponseNotModified()
@@ -41,7 +41,10 @@ def not_modified(request: HttpRequest, tag: str) -> HttpResponse | None:
 
 
 def page(request: HttpRequest, name: str, context: dict[str, Any], tag: str, *, live: bool) -> HttpResponse:
-    """Render the page, or only its changing part for the script. `live`: the page may still change."""
+    """Render the page, or for a request of its script only the part that can change.
+
+    `live`: True if the page may still change, so that it keeps polling.
+    """
     template = f"game/{name}_part.html" if is_poll(request) else f"game/{name}.html"
     response = render(request, template, context | {"live": live, "tag": tag, "now": milliseconds(clock.now())})
     response["ETag"] = tag
@@ -53,12 +56,14 @@ def minutes_left(moment: datetime | None) -> int:
 
 
 def milliseconds(moment: datetime | None) -> str:
-    """Return the moment for the script's clock, as `str` so that localization adds no thousands separators."""
+    """Return a time in milliseconds for the countdown in JavaScript. It is a `str`, so that localization adds no
+    separators.
+    """
     return str(int(moment.timestamp() * 1000)) if moment else ""
 
 
 def to_match(session: Session, entry: Entry) -> HttpResponseRedirect:
-    """Redirect to the match page of this player. Each player's page has an address of its own."""
+    """Redirect to this player's own page of the match."""
     path = reverse("match", args=[session.token, entry.pk])
     response = HttpResponseRedirect(path)
     remember(response, PLAYER_COOKIE, str(entry.pk), path=path)
@@ -66,5 +71,5 @@ def to_match(session: Session, entry: Entry) -> HttpResponseRedirect:
 
 
 def sorry(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
-    """Render a page with one sentence and the way home."""
+    """Render an error page with one sentence and a link to the start page."""
     return render(request, "game/sorry.html", {"message": gettext(sentence)}, status=status)

@@ -1,4 +1,4 @@
-"""The match page: players, time left, stake and prize. The game itself runs in another app."""
+"""The page of a match: players, time left, stake and prize. The card game itself runs on another server."""
 
 import logging
 
@@ -20,13 +20,17 @@ from sms.clicks import record_click
 logger = logging.getLogger("game.progress")
 
 NO_MATCH = _("We can't find this match.")
-_SEEN_SECONDS = 25  # longer than the longest pause between two polls
+_SEEN_SECONDS = 25  # Longer than the longest pause between two polls of the page, which is 10 s.
 
 
 @never_cache
 @require_safe
 def link(request: HttpRequest, game_token: str) -> HttpResponse:
-    """Open the link of an SMS: exchange a valid `pt` for a cookie, answer 403 to a wrong one, name nobody without."""
+    """Open the link to a match from an SMS.
+
+    If the player token `pt` is valid, set the player's cookie and redirect to the player's page. If it is wrong,
+    respond with 403. If it is missing, show the match without names.
+    """
     session = session_of(game_token)
     if session is None:
         return sorry(request, 404, NO_MATCH)
@@ -44,7 +48,7 @@ def link(request: HttpRequest, game_token: str) -> HttpResponse:
 @never_cache
 @require_safe
 def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Show a match to one of its players, or without names to a browser that has no cookie for this address."""
+    """Show the page of a match. A browser without the player's cookie sees it without names."""
     session = session_of(game_token)
     if session is None:
         return sorry(request, 404, NO_MATCH)
@@ -54,7 +58,7 @@ def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
 @never_cache
 @require_safe
 def play(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Redirect to the game with the player's tokens, so that they stand on no page and in no address of ours."""
+    """Redirect to the game. The player's tokens are only in this redirect, not on our pages or in their URLs."""
     session = session_of(game_token)
     entry = _player(request, session, pk) if session else None
     if session is None or entry is None or session.status != "active" or not settings.GAME_URL:
@@ -86,7 +90,7 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
 
 
 def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
-    """Return the player whose page this is, or None if this browser has no cookie for it."""
+    """Return the player of this page, or None if this browser does not have that player's cookie."""
     path = request.path.removesuffix("/play")
     if remembered(request, PLAYER_COOKIE, path) != str(pk):
         return None
@@ -96,7 +100,7 @@ def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
 def _mark_seen(entry: Entry) -> None:
     try:
         cache.set(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
-    # The page works without the cache; only "is here" is missing.
+    # If the cache is down, the page does not show that the opponent is here. Everything else works.
     except Exception:  # noqa: BLE001
         logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
 

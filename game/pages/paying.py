@@ -1,4 +1,4 @@
-"""The payment as its player sees it: who asks for how much, how long, and why a payment failed."""
+"""Describe a payment to its player: who requests how much, how long the prompt lasts, and why the payment failed."""
 
 import re
 from typing import Any
@@ -16,7 +16,8 @@ from payments.models import Payment
 _NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
 
-# Patterns of providers' reasons and the sentence for each. The first pattern that matches is used.
+# Regular expressions for failure reasons of payment providers, each with a sentence for players. The first match is
+# used.
 _REASONS = (
     (r"low balance or|limit reached", _("There was not enough money in your account, or its limit is reached.")),
     (r"insufficient|not enough|balance", _("There was not enough money in your account.")),
@@ -32,23 +33,25 @@ _REASONS = (
 
 
 def network_name(payment: Payment) -> str:
-    """Return the network's name as players know it; "" if a third party collects."""
+    """Return the name under which players know the mobile money network, or "" if a third party collects the
+    payment.
+    """
     return _NETWORKS.get(payment.network, payment.network.title())
 
 
 def paying(entry: Entry) -> dict[str, Any]:
-    """Return the template's values for an unpaid stake.
+    """Return template values for the page of an unpaid stake.
 
-    `step`:
-    - `elsewhere`: a third party collects
+    `step` is one of:
+    - `elsewhere`: a third party collects the payment
     - `soon`: the payment request is about to be sent
-    - `ringing`: the phone shows the payment prompt; no other request is sent until `ends`
-    - `silent`: three minutes without an answer
-    - `support`: a day without an answer
+    - `ringing`: the phone shows the payment prompt, and no other request is sent until `ends`
+    - `silent`: there was no answer for three minutes
+    - `support`: there was no answer for a day
     """
     payment = entry.payment
     rings_until = payment.asked_at + RINGING if payment.asked_at else None
-    number = shown_phone(payment.phone).replace(" ", "\u00a0")  # kept on one line
+    number = shown_phone(payment.phone).replace(" ", "\u00a0")  # Non-breaking spaces keep the phone number on one line.
     context = {"network": network_name(payment), "number": number, "amount": payment.amount}
     if payment.collection == Payment.Collection.UNRESOLVED:
         return context | {"step": "support"}
@@ -67,7 +70,7 @@ def paying(entry: Entry) -> dict[str, Any]:
 
 
 def prompt_may_be_open(entry: Entry) -> bool:
-    """Return True if a stake that has ended can still be paid by a prompt on the phone."""
+    """Return True if the player may still pay for this ended stake, because the phone may show the payment prompt."""
     payment = entry.payment
     return payment.status == Payment.Status.PENDING and payment.collection in _REQUESTED
 
@@ -78,13 +81,15 @@ def no_money_was_taken(payment: Payment) -> bool:
 
 
 def why_not_paid(payment: Payment) -> str:
-    """Return the provider's reason in plain words, or quoted if none matches; "" if there is none."""
+    """Return the provider's reason why the payment failed: in plain words, or quoted if it is unknown. "" if there
+    is none.
+    """
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""
     network = network_name(payment)
     if payment.asked_at is None:
         return gettext("We could not reach %(network)s.") % {"network": network}
-    # An operator's note is not for players.
+    # Only show a reason that came from the provider. An operator's note must not be shown to players.
     if payment.settled_by not in ("asking", "answer") or not payment.reason:
         return ""
     reason = payment.reason.casefold().replace("_", " ")

@@ -1,4 +1,4 @@
-"""The result of a match, and what it means for one player's money, in sentences."""
+"""Sentences about the result of a match and what happens to a player's money."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,10 @@ from payments.models import MatchResult
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The end of a match on its page. `tone`: the class of the box. `final`: nothing will change any more."""
+    """The result of a match as its page shows it.
+
+    `tone`: CSS class of the box. `final`: True if nothing will change any more, so that the page stops polling.
+    """
 
     heading: str
     sentences: list[str]
@@ -23,7 +26,7 @@ class Shown:
 
 
 def _prize_sentence(prize: str, phone: str) -> str:
-    """`prize`: a value of `payments.match_rules.Prize`."""
+    """Return the sentence about a prize. `prize` is a value of `payments.match_rules.Prize`."""
     if prize == "paid":
         return gettext("We sent it to %(phone)s.") % {"phone": phone}
     if prize == "held":
@@ -32,7 +35,7 @@ def _prize_sentence(prize: str, phone: str) -> str:
 
 
 def shown(entry: Entry, opponent: Entry | None) -> Shown | None:
-    """Describe the end of a match to one of its players; None while it goes on."""
+    """Return the result of a match for one of its players, or None while the match goes on."""
     session = entry.session
     if session is None:
         raise ValueError("An entry without a session has no result.")
@@ -49,7 +52,7 @@ def shown(entry: Entry, opponent: Entry | None) -> Shown | None:
             name = (opponent.display_name if opponent else "") or gettext("Your opponent")
             lost = gettext("%(name)s won %(prize)s.") % {"name": name, "prize": prize}
             return Shown(gettext("You lost this match"), [lost, *money], "wait", final=True)
-        if not result.prize:  # a match of the demo, without money
+        if not result.prize:  # In a demo a match can have no money, and therefore no prize.
             return Shown(gettext("You won"), [], "good", final=True)
         sentence = _prize_sentence(result.prize, shown_phone(entry.phone))
         return Shown(gettext("You won %(prize)s") % {"prize": prize}, [sentence], "good", final=result.prize == "paid")

@@ -1,4 +1,4 @@
-"""The stake form: empty, for a friend's code, or filled in from a stake that ended without a match."""
+"""The page with the stake form. The form is empty, for a friend's match code, or filled in from an earlier stake."""
 
 from typing import Any
 
@@ -22,7 +22,10 @@ from sms.clicks import record_click
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def stake(request: HttpRequest) -> HttpResponse:
-    """`/` and `/join`: the form, empty or for a match code. `?opponent=` preselects the kind of opponent."""
+    """Show and process the stake form at `/` and `/join`. `/join` has the match code of a friend.
+
+    The query parameter `opponent` preselects the kind of opponent.
+    """
     if request.method == "POST":
         return _place(request)
     opponent = request.GET.get("opponent", "")
@@ -34,7 +37,7 @@ def stake(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the form, filled in as for this stake."""
+    """Show the stake form with the values of an earlier stake, so that the player can try again."""
     entry = stake_of(request, pk)
     if entry is None:
         return redirect("stake")
@@ -50,7 +53,8 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
     except Refused as refusal:
         if refusal.status == 409:
             return _gone(request, code, refusal, status=200)
-        if refusal.status in (400, 404):  # probably a typing error, so keep the input for correction
+        # A code that does not exist is probably a typing error, so the form keeps it for correction.
+        if refusal.status in (400, 404):
             form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
     if request.method == "GET":
@@ -59,7 +63,10 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
 
 
 def _match_of(code: str, address: str) -> Entry:
-    """Return the open match of a code. Raises Refused. Each unknown code counts against the address's limit."""
+    """Return the open private match with this code. Raise Refused if there is none.
+
+    A code that does not exist counts towards the client address's limit for wrong codes.
+    """
     refuse_code_guessing(address)
     try:
         return open_match(read_code(code))
@@ -72,7 +79,10 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Render the page for a match code that cannot be joined. A form here could stake against a stranger by mistake."""
+    """Show that a match code can no longer be joined.
+
+    This page has no form, because a player could then stake against a stranger by mistake.
+    """
     context = {
         "code": read_code(code),
         "message": refusal.translated(),
@@ -82,7 +92,7 @@ def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> 
 
 
 def _refused(response: HttpResponse, refusal: Refused) -> HttpResponse:
-    """Set the status and `Retry-After` of a limit. The page of any other bad code stays 200."""
+    """Set the response's status and `Retry-After` if a limit was reached. Otherwise the status stays 200."""
     if refusal.retry_after is not None:
         response.status_code = refusal.status
         response["Retry-After"] = str(refusal.retry_after)
@@ -104,7 +114,7 @@ def _place(request: HttpRequest) -> HttpResponse:
 
 
 def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
-    """Show the form with its errors. The stake of a friend's match stays fixed; a closed match has its own page."""
+    """Show the form again with its errors. If the match was closed in the meantime, show its own page instead."""
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")
     if form.cleaned_data.get("opponent") == "code" and code and known:

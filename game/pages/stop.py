@@ -16,9 +16,10 @@ from sms import suppression
 @never_cache
 @require_POST
 def stop(request: HttpRequest) -> HttpResponse:
-    """Put the number that was invited with `match_code` on the suppression list.
+    """Put the phone number that was invited with `match_code` on the suppression list.
 
-    The answer is the same for every code, so that it reveals nothing about one. Unknown codes count as wrong codes.
+    The response is the same for every code, so that it reveals nothing about one. Codes that do not exist count towards
+    the limit for wrong codes.
     """
     address = client_address(request)
     try:
@@ -36,7 +37,10 @@ def stop(request: HttpRequest) -> HttpResponse:
 
 
 def _invited(text: str) -> str | None:
-    """Return the number that was invited with a match code; "" if none was, None if nobody has the code."""
+    """Return the phone number that was invited with this match code.
+
+    "": nobody was invited with the code. None: the code does not exist.
+    """
     try:
         code = read_code(text)
     except ValueError:

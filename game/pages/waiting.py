@@ -1,4 +1,4 @@
-"""The page of one stake, from the payment to the match or the refund."""
+"""The page that shows one stake from its payment until its match or refund."""
 
 from typing import Any
 
@@ -35,7 +35,9 @@ from sms.models import SmsMessage
 @never_cache
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """`/waiting`: go on to this browser's newest stake, or to the stake of a link (`pt`) from an SMS."""
+    """Redirect `/waiting` to this browser's newest stake. With a token `pt` from an SMS, redirect to the token's
+    stake.
+    """
     if token := request.GET.get("pt", ""):
         return _follow_link(request, token)
     stakes = own_stakes(request)
@@ -45,7 +47,7 @@ def find(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def waiting(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a stake to the browser that has its cookie. From the match on, its own page says the rest."""
+    """Show a stake to a browser that has its cookie. Once the stake is matched, redirect to the page of the match."""
     if not may_see(request, pk):
         return redirect("link")
     tag = current_tag(pk, get_language())
@@ -61,7 +63,7 @@ def waiting(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def leave(request: HttpRequest, pk: int) -> HttpResponse:
-    """Cancel a stake, unless it has been matched meanwhile."""
+    """Cancel a stake, unless it has already been matched."""
     entry = stake_of(request, pk)
     if entry is not None:
         ending.leave(entry)
@@ -73,7 +75,8 @@ def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     if entry is None:
         return sorry(request, 403, FOREIGN_LINK)
     response = redirect("waiting", entry.pk)
-    # Anybody can send somebody else a link. The start page lists the stake only if this browser asked for its number.
+    # Only list the stake on the start page if this browser requested the link for its number. Links from others do not
+    # count.
     if remembered(request, ASKED_COOKIE, "/waiting") == entry.phone:
         remember_own_stake(request, response, entry)
     else:
@@ -90,7 +93,7 @@ def _context(entry: Entry) -> dict[str, Any]:
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
     asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
     why = why_not_paid(payment)
-    # The provider's reason says more than "Your payment failed.".
+    # If there is a reason from the provider, it replaces the general sentence "Your payment failed.".
     explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,
@@ -113,7 +116,7 @@ def _context(entry: Entry) -> dict[str, Any]:
 
 
 def _heading(entry: Entry, asks: dict[str, Any] | None) -> str:
-    """Return the page's heading, which is its title too: first what the player most wants to know."""
+    """Return the heading of the page, which is also its title. It says what the player most wants to know."""
     if asks is not None:
         if asks["step"] == "ringing":
             return gettext("Confirm %(amount)s on your phone") % {"amount": ugx(asks["amount"])}
@@ -131,7 +134,7 @@ def _invite(entry: Entry) -> dict[str, str]:
     message = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     if message is not None:
         sentence = str(INVITE_STATUS[message.status])
-    else:  # gettext("") would return the catalog's header
+    else:  # Do not pass "" to gettext: it would return the header of the translation catalog.
         sentence = gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
     return {
         "invite_status": message.status if message else "",

@@ -1,9 +1,9 @@
-"""The rules of a stake, in the order in which it meets them. Pages and API call them; they import neither.
+"""The rules of a stake, called by the pages and the API. The modules for the steps of a stake, in order:
 
-    placing    takes a stake: a new entry that awaits its payment
-    matching   activates the entry when its payment succeeds, and makes a session of two entries of one stake
-    ending     ends an entry that was left, expired or never paid; its money is then due back
-    pruning    deletes stakes that nobody paid, and what only they needed
+- placing: accepts a stake and writes an entry that waits for its payment
+- matching: activates the entry when it is paid, and matches two entries with the same stake
+- ending: ends an entry that was left, has expired or was never paid; its money becomes refund due
+- pruning: deletes unpaid stakes and rows that only they needed
 
-Beside them: validation (amounts, names), codes (of private matches), limits, locks, refused.
+Helpers: validation (amounts and names), codes (of private matches), limits, locks, refused.
 """

@@ -1,4 +1,6 @@
-"""Match codes, 6 characters without those that look alike, and the private matches behind them."""
+"""Codes of private matches, which have six characters and no similar-looking ones, and the matches that belong to
+them.
+"""
 
 import re
 import secrets
@@ -13,15 +15,15 @@ from game.rules.validation import plain
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
-# The longest text in which a code is looked for: an invite as pasted from a message is half as long.
+# Longer texts are not searched for a code. An invite that was pasted as a whole has half this length.
 LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
 CODE_NOT_OPEN = _("This match is not open yet. Its creator has not paid.")
 
 
-# The code in a pasted link, also in one that was percent-encoded as a parameter of another.
+# Finds the code in a pasted link, even if the link was percent-encoded inside another link.
 _IN_LINK = re.compile(r"MATCH_CODE(?:=|%3D)(.*)")
-# Words for "code" in our messages and pages: English, Luganda, Kiswahili.
+# The word "code" in English, Luganda and Kiswahili, as our messages and pages use it.
 _LABELS = {"CODE", "KOODI", "MSIMBO"}
 
 
@@ -32,9 +34,11 @@ def new_code() -> str:
 def read_code(text: str) -> str:
     """Return the match code that a player typed or pasted, in capitals. Raise ValueError if there is none.
 
-    Accepts any case, full-width characters, blanks and punctuation between the characters (`ABC 234`, `abc-234`), a
-    link with `match_code=`, and a sentence: there the code follows the word "code", or is the only word or group of
-    words with both letters and digits that can be a code.
+    Any case, full-width characters, and blanks or punctuation between the characters are accepted: `ABC 234`,
+    `abc-234`.
+
+    A link with `match_code=` is accepted too, and so is a sentence. In a sentence the code must follow the word "code",
+    or be the only words with both letters and digits that can be a code.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):
@@ -55,12 +59,12 @@ def read_code(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Split at everything that is neither a letter nor a digit."""
+    """Split the text at every character that is not a letter or a digit."""
     return re.findall(r"[^\W_]+", text)
 
 
 def _codes_among(words: list[str]) -> list[str]:
-    """Return each run of whole words that together are a code, in order."""
+    """Return every sequence of whole words that together could be a match code, in order."""
     return [
         code
         for start in range(len(words))
@@ -74,7 +78,7 @@ def _is_code(text: str) -> bool:
 
 
 def give_code(entry: Entry) -> None:
-    """Save the entry with an unused match code."""
+    """Give the entry a match code that no other entry has, and save it."""
     for _attempt in range(20):
         entry.match_code = new_code()
         try:
@@ -89,7 +93,7 @@ def give_code(entry: Entry) -> None:
 
 
 def open_match(code: str) -> Entry:
-    """Return the private match behind a code. Raise Refused if nobody can join it."""
+    """Return the waiting private match with this code. Raise Refused if there is none."""
     entry = Entry.objects.select_related("player", "payment").filter(match_code=code).first()
     if entry is None:
         raise Refused(404, _("No match has this code. Check it with your friend."), "match_code")
@@ -103,7 +107,7 @@ def open_match(code: str) -> Entry:
 
 
 def joinable(code: str, stake_amount: int) -> Entry:
-    """Return the private match behind a code. Raise Refused if it cannot be joined for this stake."""
+    """Return the waiting private match with this code. Raise Refused if there is none, or if its stake is different."""
     entry = open_match(code)
     if entry.stake_amount != stake_amount:
         raise Refused(409, _("The stake of this match is %(stake)s UGX."), "stake_amount", stake=entry.stake_amount)

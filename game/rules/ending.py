@@ -1,4 +1,6 @@
-"""An entry ends: left by its player, expired, replaced or never paid. A payer whose money is due back is told."""
+"""End entries: those that were left, replaced or never paid, and those that expired. Their players are told about
+refunds.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,9 +16,9 @@ from game.signals import refund_became_due
 from payments import adoption, collection, journal, refunds, uses
 from payments.models import Payment
 
-# A stake that stays unpaid for this long ends. A payment that succeeds later still activates it.
+# An entry that stays unpaid for this time ends. If its payment succeeds later, the entry is activated after all.
 UNPAID_LIFE = timedelta(days=1)
-# No refund message is sent about an entry that ended longer ago.
+# No refund message is sent about an entry that expired longer ago than this.
 _ANNOUNCE_FOR = timedelta(days=2)
 _AT_ONCE = 500
 
@@ -27,7 +29,7 @@ class Announced(NamedTuple):
 
 
 def end(entries: Sequence[Entry], reason: str) -> None:
-    """End these entries. The caller holds their player's lock."""
+    """End these entries of one player. The caller has locked the player."""
     now = clock.now()
     for entry in entries:
         entry.status, entry.reason, entry.ended_at = Entry.Status.EXPIRED, reason, now
@@ -38,7 +40,7 @@ def end(entries: Sequence[Entry], reason: str) -> None:
 
 
 def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """End the active ones past their expiry and return all. The caller holds their player's lock."""
+    """End those active entries that have expired. Return all given entries. The caller has locked their player."""
     now = clock.now()
     expired = [
         entry
@@ -46,20 +48,21 @@ def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
         if entry.status == Entry.Status.OPEN and entry.expires_at is not None and entry.expires_at <= now
     ]
     if expired:
-        # `announce_refunds` books their money: the lock of a payment comes before the player's.
+        # The refund is not booked here, because a payment must be locked before the player. `announce_refunds` books
+        # it.
         end(expired, "timed_out")
     return entries
 
 
 def give_up(entry: Entry, reason: str) -> None:
-    """End an entry that is not paid."""
+    """End an entry that is waiting for its payment."""
     _write_end(Entry.objects.filter(pk=entry.pk, status=Entry.Status.AWAITING_PAYMENT), reason)
 
 
 def leave(entry: Entry) -> bool:
-    """Take an entry out of the queue before it is matched. Return False if it was too late for that.
+    """Take an entry out of the queue. Return False if it has already been matched or has ended.
 
-    The stake level is not locked: a match locks the entry's own row, and then this update finds it matched.
+    This needs no lock on the stake level, because a match locks the row of the entry.
     """
     with journal.writing():
         payment = adoption.locked(entry.payment_id)
@@ -73,12 +76,12 @@ def leave(entry: Entry) -> bool:
 
 
 def expire_old() -> int:
-    """End up to 500 active entries past their expiry. Return the number."""
+    """End up to 500 active entries that have expired. Return the number of ended entries."""
     return _end_free(Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lte=clock.now()), "timed_out")
 
 
 def give_up_unpaid() -> int:
-    """End up to 500 entries that nobody has paid for a day. Return the number."""
+    """End up to 500 entries that were not paid within a day. Return the number of ended entries."""
     unpaid = Entry.objects.filter(
         status=Entry.Status.AWAITING_PAYMENT,
         created_at__lte=clock.now() - UNPAID_LIFE,
@@ -88,9 +91,9 @@ def give_up_unpaid() -> int:
 
 
 def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
-    """End the entries that no other transaction has locked; the next run ends the others.
+    """End those entries that no other transaction has locked; a later run ends the others.
 
-    Waiting for a locked row could deadlock: its transaction may want a row that this one has locked.
+    Waiting for locked rows could cause a deadlock with a transaction that waits for a row locked here.
     """
     with transaction.atomic():
         keys = [entry.pk for entry in _not_locked(entries).only("pk")[:_AT_ONCE]]
@@ -102,9 +105,10 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 
 
 def announce_refunds() -> Announced:
-    """Book each entry that ended without a match as refund due, and send `refund_became_due` once.
+    """For each entry that ended without a match, mark its money as refund due and send the signal
+    `refund_became_due` once.
 
-    Entries whose receiver fails stay for a later run.
+    If a receiver of the signal fails, a later run sends it again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -129,9 +133,9 @@ def announce_refunds() -> Announced:
 
 
 def _announce(entry: Entry, payment: Payment) -> bool:
-    """Book an ended entry's money as refund due and signal it. The caller holds the payment's lock.
+    """Mark the money of an ended entry as refund due and send the signal. The caller has locked the payment.
 
-    False: a receiver failed, and the signal has to be sent again.
+    Return False if a receiver failed, so that the signal must be sent again.
     """
     if entry.opened_at is None or payment.collected_at is None:
         return True

@@ -1,7 +1,8 @@
-"""Limits on what anybody can do to a stranger's number, or guess: invites, unpaid stakes, match codes, link requests.
+"""Limits on what one client can do with other people's phone numbers, or guess.
 
-A limit counts rows of the database, so all processes count the same. Most limits count by client address: by the
-address itself and, for IPv6, by its /48 with SITE_FACTOR times the limit.
+There are limits on invites, unpaid stakes, match codes and requests for links. They count database rows, so that they
+hold across all processes. Most limits apply to a client address. For IPv6, SITE_FACTOR times the limit also applies to
+the address's /48 network.
 """
 
 import ipaddress
@@ -24,12 +25,12 @@ from payments.models import Payment
 logger = logging.getLogger("game.limits")
 
 CODES_WINDOW = timedelta(minutes=10)
-# For stakes and link requests.
+# The period in which stakes and link requests are counted.
 WINDOW = timedelta(hours=1)
-# A /48 belongs to a company or a hosting provider, not to one subscriber.
+# The factor is this large because a /48 network belongs to a company or hosting provider, not to one subscriber.
 SITE_FACTOR = 10
 
-# The limits that can keep an invite from being sent, and the sentence for its creator.
+# For each limit that can prevent an invite: the sentence for the player who wanted to send it.
 INVITE_REFUSALS = {
     "inviter": _("You have reached today's limit of invites. Share the code yourself."),
     "recipient": _("This number has reached today's limit of invites. Share the code yourself."),
@@ -37,26 +38,25 @@ INVITE_REFUSALS = {
 }
 
 
-# --- client addresses
-
+# An address with a port, as some proxies write it.
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the client's address as seen by the outermost of TRUSTED_PROXY_COUNT proxies, or "" if it is unreadable.
+    """Return the client's address from X-Forwarded-For, of which the last TRUSTED_PROXY_COUNT entries are trusted.
 
-    An IPv6 address is cut to its first 64 bits, because a subscriber may use any of the rest.
+    Return "" if it cannot be read. An IPv6 address is cut to its /64 network, because one subscriber has all of it.
     """
     count = settings.TRUSTED_PROXY_COUNT
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     seen = hops[-count] if count > 0 and len(hops) >= count else str(request.META.get("REMOTE_ADDR", ""))
-    # Some proxies append a port: 192.0.2.1:5678 or [2001:db8::1]:5678.
+    # Remove the port that some proxies append: 192.0.2.1:5678 or [2001:db8::1]:5678.
     if match := _WITH_PORT.fullmatch(seen):
         seen = match[1] or match[2]
     try:
         address = ipaddress.ip_address(seen.partition("%")[0])
     except ValueError:
-        # All unreadable addresses share one limit.
+        # All clients without a readable address share one limit.
         logger.warning(
             "game.no_address: a client's address cannot be read; TRUSTED_PROXY_COUNT is %s",
             count,
@@ -71,13 +71,16 @@ def client_address(request: HttpRequest) -> str:
 
 
 def site_of(address: str) -> str | None:
-    """Return the /48 of an IPv6 address of `client_address`, None for other addresses."""
+    """Return the /48 network of an IPv6 address, or None for an IPv4 or empty address."""
     parsed = ipaddress.ip_address(address) if address else None
     return _network(parsed, 48) if isinstance(parsed, ipaddress.IPv6Address) else None
 
 
 def _buckets(address: str) -> list[tuple[Q, int]]:
-    """Return (condition, factor) pairs: the rows counted against this address, and the factor on their limit."""
+    """Return pairs of a condition and a factor.
+
+    The condition selects the rows that count towards this address, and the factor multiplies the limit for them.
+    """
     buckets = [(Q(client_address=address or None), 1)]
     if site := site_of(address):
         buckets.append((Q(client_site=site), SITE_FACTOR))
@@ -86,9 +89,6 @@ def _buckets(address: str) -> list[tuple[Q, int]]:
 
 def _network(address: ipaddress.IPv6Address, bits: int) -> str:
     return str(ipaddress.ip_network((address, bits), strict=False).network_address)
-
-
-# --- match codes
 
 
 def refuse_code_guessing(address: str) -> None:
@@ -108,14 +108,14 @@ def count_wrong_code(address: str) -> None:
     WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-# --- stakes without money: each makes a phone show a payment prompt, and anybody can type in any number
+# Limits on unpaid stakes: each makes a phone show a payment prompt, and anybody can enter any phone number.
 
 
 def refuse_stakes_from(address: str) -> None:
-    """Raise Refused (429) if too many stakes without money came from this address in the last hour.
+    """Raise Refused (429) if too many unpaid stakes came from this address in the last hour.
 
-    Counted are unpaid stakes, and stakes that were refused because of what the number has already: without a limit
-    these refusals would tell which numbers have a stake.
+    Stakes that were refused because the phone number already has a stake also count. Otherwise somebody could find out
+    which numbers have a stake by trying many.
     """
     since = clock.now() - WINDOW
     refused = RefusedStake.objects.filter(at__gt=since)
@@ -133,7 +133,7 @@ def refuse_stakes_from(address: str) -> None:
 
 
 def refuse_unpaid(entries: Sequence[Entry]) -> None:
-    """Raise Refused (429) if a player left too many stakes unpaid.
+    """Raise Refused (429) if a player has left too many stakes unpaid in the last hour.
 
     `entries`: at least the player's entries of the last hour that were never active, each with its payment.
     """
@@ -159,39 +159,41 @@ def count_refused_stake(address: str) -> None:
 
 
 def _wait(moments: "QuerySet[Entry, tuple[datetime]] | list[tuple[datetime]]", limit: int) -> int | None:
-    """Return the seconds until fewer than `limit` moments are left in the window, or None if that is so now.
+    """Return the seconds until another attempt is within the limit, or None if it is within the limit now.
 
-    `moments`: newest first.
+    `moments`: the times of earlier attempts, newest first.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # The end of this one makes room: the oldest of the newest `limit`.
+    # When this attempt is older than the window, fewer than `limit` attempts remain in it.
     blocking = next(iter(moments[limit - 1 : limit]), None)
     if blocking is None:
         return None
     return max(1, int((blocking[0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
-# --- invites: checked when the match is ordered, so that its creator knows, and again when the invite is sent
+# Limits on invites are checked when the match is created, so that its creator can be told, and when the invite is sent.
 
 
 def order_invite(entry: Entry, invite_phone: str) -> None:
-    """Set on an unsaved entry the number to invite, or the limit that forbids it."""
+    """Set on an unsaved entry either the phone number to invite, or the limit that forbids the invite."""
     entry.invite_refused = _invite_refusal(entry, invite_phone)
     entry.invite_phone = "" if entry.invite_refused else invite_phone
 
 
 def admit_invite(entry: Entry) -> None:
-    """Check the invite of an entry that is being activated again, under the recipient's lock. The caller saves."""
+    """Check the limits on invites again when the entry is activated, under a lock on the recipient. The caller saves
+    the entry.
+    """
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
         order_invite(entry, entry.invite_phone)
 
 
 def _invite_refusal(entry: Entry, invite_phone: str) -> str:
-    """Return the key of INVITE_REFUSALS for the limit that forbids this invite, "" if none does."""
+    """Return the limit that forbids this invite, as a key of INVITE_REFUSALS, or "" if none does."""
     now = clock.now()
-    # Only invites that were sent: an unpaid stake must not use up a stranger's limit.
+    # Only count invites that were sent, so that unpaid stakes do not use up a stranger's limit.
     sent = Entry.objects.exclude(invite_phone="").exclude(pk=entry.pk)
     today, this_hour = sent.filter(opened_at__gt=now - timedelta(days=1)), sent.filter(opened_at__gt=now - WINDOW)
     limits = [
@@ -200,7 +202,7 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
     ]
     for rows, factor in _buckets(entry.client_address or ""):
         limits.append(("address", this_hour.filter(rows), settings.INVITES_PER_ADDRESS_HOUR * factor))
-    # All counts in one statement, each a subquery that an index answers.
+    # Get all counts with one statement. Each is a subquery that uses an index.
     counts = Player.objects.filter(pk=entry.player_id).values_list(*(_count(rows) for _limit, rows, _most in limits))[0]
     over = (name for (name, _rows, most), count in zip(limits, counts, strict=True) if (count or 0) >= most)
     return next(over, "")
@@ -211,11 +213,14 @@ def _count(rows: "QuerySet[Entry]") -> Subquery:
     return Subquery(one_group.annotate(count=Count("pk")).values("count"), output_field=IntegerField())
 
 
-# --- "Text me my link": the address's limit is told; a number's own limit never is, as it would tell of its stakes
+# Players are told about the limit on link requests per address. They are never told about the limit per phone number,
+# because that would reveal whether the number has a stake.
 
 
 def count_link_request(address: str) -> None:
-    """Count a request. Raise Refused (429) if this address made too many in the last hour, whatever the number."""
+    """Count a request for a link. Raise Refused (429) if this address made too many in the last hour, for any
+    numbers.
+    """
     since = clock.now() - WINDOW
     LinkRequest.objects.filter(at__lte=since).delete()
     for rows, factor in _buckets(address):

@@ -1,9 +1,10 @@
-"""Row locks, taken in one order everywhere: payments, player, recipient of an invite, stake level, entries.
+"""Row locks. All code takes them in the same order: payments, player, recipient of an invite, stake level, entries.
 
-The stake level's lock is held until its transaction commits, and all matches of one amount wait for it. Two things keep
-that short: it is taken last, and its transaction commits without waiting for the disk. `_flush` waits for the disk
-after the commit, before anybody is told that the payment was processed. If the server crashes in between, the provider
-repeats the callback or our poll settles the payment.
+All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two things
+keep this short: the lock is taken last, and the transaction commits without waiting for the disk.
+
+`_flush` waits for the disk after the commit, before the provider gets a response. If the server crashes before that,
+the provider repeats its callback, or a status poll settles the payment.
 """
 
 import time
@@ -15,20 +16,22 @@ from game.models import Player, StakeLevel
 from sms.database import sqlstate
 
 _LOCK_TIMEOUT = "55P03"
-# Seconds for which stakes at a level fail at once after one of them ran into the lock timeout.
+# After one stake has run into the lock timeout, stakes at the same level fail at once for this many seconds.
 _FAIL_FAST_SECONDS = 1.0
 _fail_until: dict[int, float] = {}
 _COMMIT_WITHOUT_DISK = Func(
     Value("synchronous_commit"),
     Value("off"),
-    Value(value=True, output_field=BooleanField()),  # until the end of the transaction
+    Value(value=True, output_field=BooleanField()),  # The setting applies until the end of the transaction.
     function="set_config",
     output_field=TextField(),
 )
 
 
 def locked_player(phone: str) -> Player:
-    """Lock the player's row, which is created if there is none. Two stakes of one phone wait for each other here."""
+    """Return the player's row, locked and created if necessary. The lock makes two stakes of one phone number wait
+    for each other.
+    """
     [player] = Player.objects.bulk_create(
         [Player(phone=phone)], update_conflicts=True, unique_fields=["phone"], update_fields=["phone"]
     )
@@ -36,12 +39,12 @@ def locked_player(phone: str) -> Player:
 
 
 def lock_level(amount: int) -> None:
-    """Lock the stake level's row, so that the second of two equal stakes sees the first.
+    """Lock the row of the stake level, so that of two equal stakes the second finds the first.
 
-    Row locks on other rows would let both find nobody, and both wait.
+    If they locked only their own rows, both could find no opponent and wait.
 
-    After a lock timeout, raise OperationalError at once for a second: otherwise the stakes that wait for one locked
-    level would occupy every thread of the site, one lock timeout after the other.
+    For a second after a lock timeout, raise OperationalError at once. Otherwise stakes that wait for one level could
+    occupy all threads of the site.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise OperationalError(f"Stake level {amount} was locked a moment ago.")
@@ -61,15 +64,16 @@ def lock_level(amount: int) -> None:
 
 
 def _flush() -> None:
-    """Wait until everything that was committed so far is on disk (and on synchronous standbys)."""
+    """Wait until everything committed before is on disk, and on synchronous standbys."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_logical_emit_message(true, 'game', '')")
 
 
 def lock_recipient(phone: str) -> None:
-    """Let only one transaction at a time invite this number. SQLite has one writer at a time anyway.
+    """Let only one transaction at a time invite this phone number.
 
-    There is no row for a stranger's number, so PostgreSQL locks a hash of it until the transaction ends.
+    A stranger's number has no row to lock, so PostgreSQL takes an advisory lock on a hash of it. SQLite allows only one
+    writer anyway.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""An entry is activated when its payment succeeds: its lifetime starts, and a waiting opponent makes a match of it.
+"""Activate an entry when its payment succeeds, and match it with a waiting opponent.
 
-Two equal stakes that are activated together must not both wait, so activation takes the stake level's lock. It is the
-last lock and is held for few statements: see `game.rules.locks`.
+If two equal stakes are activated at the same time, they must be matched with each other. Therefore activation locks the
+stake level: see `game.rules.locks`.
 """
 
 from datetime import timedelta
@@ -20,16 +20,16 @@ from game.signals import private_match_created, session_committed
 from payments import uses
 from payments.models import Payment
 
-# Letters and digits only: some proxies rewrite addresses with other characters.
+# A token has only letters and digits, because some proxies rewrite URLs with other characters.
 TOKEN_LENGTH = 24
 _AT_ONCE = 500
 
 
 def activate_paid(payment: Payment) -> Entry | None:
-    """Activate the entry of a payment that has succeeded, also one that has expired. Return the entry, if there is one.
+    """Activate the entry of a successful payment, even if the entry has expired. Return the entry, or None if there
+    is none.
 
-    If the player has another active entry, the payment is marked refund due instead. The caller holds the payment's
-    lock.
+    If the player has another active entry, the payment is marked refund due instead. The caller has locked the payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
@@ -50,11 +50,12 @@ def activate_paid(payment: Payment) -> Entry | None:
 
 
 def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
-    """Start the entry's lifetime and match it with a waiting opponent.
+    """Activate the entry and match it with a waiting opponent, if there is one.
 
-    The caller holds the locks of the payment and the player.
+    The caller has locked the payment and the player.
 
-    `paid_now`: the message about the payment reports the match too, so the match's own messages leave this player out.
+    `paid_now`: this player gets one message about both the payment and the match, so no separate message about the
+    match is needed.
     """
     admit_invite(entry)
     if entry.match_code:
@@ -79,13 +80,15 @@ def _start(entry: Entry) -> None:
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Lock and return the friend whose code this entry joins, if that match still waits; else the longest waiting."""
+    """Return the opponent for this entry and lock it: the friend whose code it joins, or else the longest-waiting
+    entry.
+    """
     waiting = (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=entry.stake_amount, status=Entry.Status.OPEN, expires_at__gt=clock.now())
-        # Its money is with us, or it counts as paid without any.
+        # Only entries whose money we have, or which count as paid without money.
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # Not an entry whose money the provider took back, nor one whose refund has begun.
+        # Leave out entries whose payment the provider has reversed, and those that are being refunded.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=entry.player_id)
         .select_related("player", "payment")
@@ -98,7 +101,7 @@ def _opponent(entry: Entry) -> Entry | None:
 
 
 def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
-    """Make a session of two entries. `first` waited, `second` is activated by this match; `payment` is its own."""
+    """Match two entries with each other. `first` was waiting, and `payment` is the payment of `second`."""
     now = clock.now()
     session = Session.objects.create(
         token=get_random_string(TOKEN_LENGTH),
@@ -115,7 +118,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
         session=session,
         reason="",
         ended_at=None,
-        # Only `second` has none of these.
+        # `first` keeps its earlier values.
         opened_at=Coalesce("opened_at", Value(now)),
         expires_at=Coalesce("expires_at", Value(now + life())),
     )
@@ -127,13 +130,11 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     )
 
 
-# --- entries that a crash, a lock timeout or a failing receiver left inactive although they are paid
-
-
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
-    """Return the payments whose entries are inactive.
+    """Return payments that succeeded although their entries are inactive, because of a crash, a lock timeout or a
+    failed receiver.
 
-    `within`: only those collected in this time, which an index finds. Without it all payments are searched.
+    `within`: only search payments collected in this last period, which is fast. None searches all payments.
     """
     payments = Payment.objects.all()
     if within is not None:

@@ -1,7 +1,7 @@
-"""Taking a stake: called by the API and the pages.
+"""Accept stakes, for the API and the pages.
 
-`place` checks what does not depend on the number, then writes the entry and its payment in one transaction. An entry
-is activated when its payment succeeds (`matching`); with auto-approval that is at once.
+`place` writes an entry and its payment in one transaction. The entry is activated when the payment succeeds (see
+`matching`), or at once if MOMO_AUTO_APPROVE is on.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,10 @@ from sms.models import SmsMessage
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A validated stake: phones in E.164, whole UGX. `language`: of the page that it came from."""
+    """A validated stake. Phone numbers are in E.164, the amount is in whole UGX.
+
+    `language`: of the page on which the player staked. `address`: the client's address.
+    """
 
     phone: str
     amount: int
@@ -51,21 +54,23 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The new entry, and its invite's message if that is queued already."""
+    """The result of a stake: the new entry, and the message of its invite if it is already queued."""
 
     entry: Entry
     invite: SmsMessage | None = None
 
 
 def place(stake: Stake) -> Placed:
-    """Take a stake. Raise Refused if it is not acceptable; then no entry is written."""
+    """Accept a stake and write its entry. Raise Refused if the rules do not allow the stake; nothing is written
+    then.
+    """
     approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
         raise Refused(400, _("You cannot invite yourself. Enter your friend's number."), "invite_phone")
     if collection.is_on() and not approved and not network_of(stake.phone):
         raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
-    # Checked before anything is read about the number: a refusal must not tell what the number has.
+    # Check the match code before the player's own stakes, so that the error does not reveal if the number has a stake.
     friend = _friend(stake) if stake.match_code else None
     if not approved:
         refuse_stakes_from(stake.address)
@@ -76,13 +81,17 @@ def place(stake: Stake) -> Placed:
     except Refused:
         count_refused_stake(stake.address)
         raise
-    # Inline delivery has sent the invite after the commit, so its row is read here.
+    # Read the invite after the commit, because inline delivery has changed its status by then.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 
 
 def _friend(stake: Stake) -> Entry:
-    """Return the private match to join. Raise Refused if its code or stake is wrong, or after too many wrong codes."""
+    """Return the private match that the player wants to join.
+
+    Raise Refused if the code does not exist, if the stake is different, or after too many wrong codes from this
+    address.
+    """
     refuse_code_guessing(stake.address)
     try:
         return joinable(stake.match_code, stake.amount)
@@ -93,16 +102,18 @@ def _friend(stake: Stake) -> Entry:
 
 
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
-    """Write an entry that awaits its payment. It replaces an earlier one that is still unpaid."""
+    """Write an entry that waits for its payment. It replaces the player's earlier unpaid entry."""
     while True:
         with journal.writing():
-            # Payments are locked before the player. This also waits for a worker that is claiming one of them.
+            # Lock the open payments before the player. This also waits for a worker that is about to send one of their
+            # requests.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = locked_player(stake.phone)
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
-                continue  # another stake was placed between the two locks: start again, to lock its payment first
+                # Another stake was placed between the two locks. Start again, so that its payment is locked too.
+                continue
             _refuse_second(player, known, friend)
             _refuse_ringing(known)
             refuse_unpaid(known)
@@ -120,14 +131,14 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
     if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
-        raise Refused(409, CODE_EXPIRED, "match_code")  # its time ran out since the code was checked
+        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match expired after its code was checked.
     return entry
 
 
 def _known(player: Player) -> Sequence[Entry]:
-    """Return the player's entries that matter to a new stake, each with its payment; expired ones are ended first.
+    """Return the player's entries that affect a new stake, each with its payment. Expired entries are ended first.
 
-    These are active entries, entries that await their payment, and those of the last hour that were never active.
+    These are active entries, entries that wait for their payment, and entries of the last hour that were never active.
     """
     unfinished = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
     recent = Q(opened_at=None, created_at__gt=clock.now() - WINDOW)
@@ -135,7 +146,7 @@ def _known(player: Player) -> Sequence[Entry]:
 
 
 def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None) -> None:
-    """Raise Refused if the player has an active entry, or created the match to join."""
+    """Raise Refused if the player already has an active entry, or wants to join their own match."""
     if any(entry.status == Entry.Status.OPEN for entry in known):
         raise Refused(
             409, _("You already have an open stake. Wait for your opponent or until it expires."), "phone_number"
@@ -145,7 +156,7 @@ def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None)
 
 
 def _refuse_ringing(known: Sequence[Entry]) -> None:
-    """Raise Refused while the phone may show a payment prompt: with two of them a player may pay both."""
+    """Raise Refused while the phone may show a payment prompt. With two prompts the player could pay twice."""
     if wait := collection.seconds_ringing([entry.payment for entry in known]):
         raise Refused(
             409,

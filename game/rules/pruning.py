@@ -1,6 +1,7 @@
-"""Deletes what is not needed any more: stakes that nobody paid, unused players and levels, attempts counted for limits.
+"""Delete old rows: unpaid stakes, players and stake levels without entries, and attempts that were counted for
+limits.
 
-A payment with money, a callback or an ambiguous request is never deleted.
+A payment is never deleted if it has money, a callback or an ambiguous request.
 """
 
 from datetime import timedelta
@@ -14,19 +15,20 @@ from game.models import Entry, GameWorker, LinkRequest, Player, RefusedStake, St
 from game.rules.limits import WINDOW
 from payments.models import Payment, PaymentEvent
 
-# An unpaid stake can be looked at by its player and the operator for this long.
+# Unpaid stakes are kept for this long, so that the player and the operator can look at them.
 KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
-# A periodic run looks at this many ids of each large table, and the next run at those after them.
+# A periodic run checks this number of rows in each large table. The next run continues after them.
 _WINDOW = 2000
 _Row = TypeVar("_Row", bound=Model)
 
 
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
-    """Delete up to `limit` rows of each sort. Return the number of unpaid stakes; more may be left if it is `limit`.
+    """Delete up to `limit` rows from each table. Return the number of deleted stakes; if it is `limit`, there may be
+    more.
 
-    `positions`: for a periodic task, the ids at which the next run goes on; kept by the caller. Without it each run
-    looks at whole tables.
+    `positions`: the ids at which this and the next run of a periodic task start. The caller keeps this dict between the
+    runs. Without it, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     in_use = Entry.objects.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
@@ -36,13 +38,13 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # Workers that died; one that ends in order deletes its row itself.
+    # Rows of workers that crashed. A worker that shuts down regularly deletes its own row.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 
 
 def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
-    """Return the next window of ids, and the first one again after the last."""
+    """Return the next 2,000 rows after the stored position, and start over at the end of the table."""
     if positions is None:
         return rows
     table = rows.model._meta.db_table
@@ -53,11 +55,11 @@ def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QueryS
 
 
 def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
-    """Delete unpaid stakes whose payment no other transaction has locked."""
+    """Delete unpaid stakes, except those whose payment another transaction has locked."""
     with transaction.atomic():
         payments = _not_locked(_without_result(among))
         keys = list(payments.order_by("pk").values_list("pk", flat=True)[:limit])
-        # Checked again, now that nothing can happen to them.
+        # Check again: the rows are locked now and cannot change any more.
         sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
         Entry.objects.filter(payment__in=sure).delete()
         PaymentEvent.objects.filter(payment__in=sure).delete()
@@ -81,7 +83,9 @@ def _without_result(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
 
 
 def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
-    """Delete rows after locking them and checking again: an entry is only added under its player's lock."""
+    """Delete unused rows. The check is repeated under a lock, because an entry may have been added since the first
+    check.
+    """
     with transaction.atomic():
         keys = list(_not_locked(rows).order_by("pk").values_list("pk", flat=True)[:limit])
         if keys:

@@ -1,13 +1,15 @@
-"""The exception for a stake that is not accepted."""
+"""The exception for requests that the rules of the game do not allow."""
 
 from game.wording import Sentence
 
 
 class Refused(Exception):
-    """A stake or request that the rules refuse, with a sentence for its player.
+    """A request that the rules do not allow, with a sentence for the player.
 
-    `status`: of the HTTP response; `field`: the wrong input, if there is one; `retry_after`: seconds; `values`: for the
-    sentence's placeholders. `message` is English, for the API; `translated` is in the language of the page.
+    `status`: the HTTP status; `field`: the input with the error, if any; `retry_after`: seconds; `values`: for the
+    placeholders in the sentence.
+
+    `message` is in English, for the API; `translated` is in the active language, for the pages.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The result of a match, reported by the game server or recorded by an operator."""
+"""Record the results of matches, which the game server reports or an operator enters."""
 
 from typing import Literal
 
@@ -12,9 +12,10 @@ Outcome = Literal["win", "draw", "void"]
 
 
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
-    """Record the result of a match, and send [refund_due] after a draw or void. `winner`: with a win only.
+    """Record the result of a match. After a draw or void, queue the [refund_due] messages.
 
-    True: recorded now; False: the same result was recorded before. Raises DifferentResult.
+    `winner`: only for a win. Return True if the result is new, False if the same result was recorded before. Raise
+    DifferentResult if another one was.
     """
     entries = list(session.entries.select_related("player", "payment").order_by("payment_id"))
     first, second = (entry.payment_id for entry in entries)

@@ -1,4 +1,4 @@
-"""Values that players type: amounts and display names. All amounts are whole UGX."""
+"""Check values that players type: amounts in whole UGX, and display names."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ MAX_NAME = 50
 
 
 def check_amount(stake_amount: int) -> None:
-    """Raise Refused (400) unless the stake is from MIN_STAKE_AMOUNT to MAX_STAKE_AMOUNT."""
+    """Raise Refused (400) if the stake is less than MIN_STAKE_AMOUNT or more than MAX_STAKE_AMOUNT."""
     if not settings.MIN_STAKE_AMOUNT <= stake_amount <= settings.MAX_STAKE_AMOUNT:
         raise Refused(
             400,
@@ -24,7 +24,7 @@ def check_amount(stake_amount: int) -> None:
 
 
 def payable(stake_amount: int) -> int:
-    """Return the stake plus the commission."""
+    """Return the amount to pay for a stake: the stake plus the commission."""
     return stake_amount + int(settings.COMMISSION_FLAT)
 
 
@@ -40,9 +40,9 @@ _AMOUNT = re.compile(
 
 
 def read_amount(text: str) -> int:
-    """Return the whole UGX that a player typed. Raise ValueError if the text can be read in no way or in two.
+    """Return the amount that a player typed, in whole UGX. Raise ValueError if it is not a number or is ambiguous.
 
-    Accepts `5000`, digit groups of three (`5,000`, `5 000`), and around these `UGX …`, `… UGX`, `…/=`, `…/-`.
+    Accepted are `5000`, groups of three digits (`5,000`, `5 000`), and either of them with `UGX`, `/=` or `/-`.
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:
@@ -50,19 +50,19 @@ def read_amount(text: str) -> int:
     return int(re.sub("[ ,]", "", found[1]))
 
 
-# Letters and symbols that show nothing: Hangul fillers and the empty Braille pattern.
+# Letters and symbols that look empty: Hangul fillers and the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 _ZERO_WIDTH_JOINER = "\u200d"
-# Accents that one letter of a real name carries at most. More of them would cover the lines above and below.
+# Letters in real names have at most two accents. More would cover the lines above and below.
 _MOST_MARKS = 2
 
 
 def read_name(text: str) -> str:
-    """Return a display name without the characters that mislead a reader. Raise ValueError for control characters.
+    """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    Dropped are characters that reorder or hide text (bidirectional controls, zero-width characters, fillers), private
-    and unassigned characters, and marks beyond the second on one letter. Each run of blanks and line separators
-    becomes one blank.
+    Removed are characters that reorder or hide text (bidirectional controls, zero-width characters, fillers), private
+    and unassigned characters, and all accents of a letter after the second. Several blanks or line separators become
+    one blank.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))
@@ -80,11 +80,11 @@ def read_name(text: str) -> str:
 
 
 def has_control(text: str) -> bool:
-    """Return True if the text holds NUL, another control character or a lone surrogate."""
+    """Return True if the text contains a control character, such as NUL, or a lone surrogate."""
     return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
 
 
 def plain(text: str) -> str:
-    """Return the text with full-width characters as ASCII, without invisible ones, each run of blanks as one blank."""
+    """Return the text with full-width characters as ASCII, without invisible characters, and with single blanks."""
     visible = (char for char in text if unicodedata.category(char) != "Cf")
     return " ".join("".join(chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char for char in visible).split())
