@@ -193,7 +193,7 @@ def text_own_link(phone: str) -> None:
 
 
 def _entry_to_find(phone: str) -> Entry | None:
-    """Return the live entry of this phone number, or else the newest of its last 10 entries whose money is refund due."""
+    """Return this phone number's live entry, or else the newest of its last 10 entries whose money is refund due."""
     newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
     for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
         if entry.is_live:
