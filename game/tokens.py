@@ -9,11 +9,13 @@ from django.core.signing import BadSignature, Signer
 from django.utils.crypto import constant_time_compare
 
 from game.models import Entry, Session
+from payments.statements import Select
 
 _QUEUE = "game.queue"
 _PLAYER = "game.player"
 # 22 characters of base64 are 132 bits. The whole signature has 43 characters, too many for an SMS with other text.
 _PLAYER_TOKEN_LENGTH = 22
+_ENTRY = Select(lambda pk: Entry.objects.select_related("player", "session", "payment").filter(pk=pk))
 
 
 def queue_token(entry: Entry) -> str:
@@ -31,7 +33,7 @@ def entry_id_of(token: str) -> int | None:
 def entry_of(token: str) -> Entry | None:
     """Return the entry of a queue token, or None if the token is not valid."""
     pk = entry_id_of(token)
-    return None if pk is None else Entry.objects.select_related("player", "session", "payment").filter(pk=pk).first()
+    return None if pk is None else _ENTRY.first(pk=pk)
 
 
 def session_of(token: str) -> Session | None:

@@ -13,12 +13,14 @@ from payments import clock, journal, ledger, uses
 from payments.models import Callback, Payment, PayoutShare, Refund
 from payments.rules import balances
 from payments.rules import differences as postings_between
+from payments.statements import Select
 from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
 
 logger = logging.getLogger("payments")
 
 TO_ADOPT = Q(version=0) | Q(stale=True)
 _BATCH = 500
+_LOCKED = Select(lambda key: Payment.objects.select_for_update(no_key=True).filter(pk=key))
 _PAYOUTS = {
     Refund.State.ORDERED: Payout.ORDERED,
     Refund.State.STARTED: Payout.SENDING,
@@ -30,7 +32,9 @@ _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 def locked(payment_id: int) -> Payment:
     """The payment, locked and known to the journal. Raises Payment.DoesNotExist."""
-    payment = Payment.objects.select_for_update(no_key=True).get(pk=payment_id)
+    payment = _LOCKED.first(key=payment_id)
+    if payment is None:
+        raise Payment.DoesNotExist
     ensure(payment)
     return payment
 

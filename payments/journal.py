@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from payments import clock, ledger, uses
+from payments import clock, ledger, statements, uses
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
 from payments.rules import IN_USE, apply, is_contested
@@ -72,14 +72,14 @@ def writing() -> Iterator[None]:
 def _insert(held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
     if not held:
         return
-    PaymentEvent.objects.bulk_create([event for event, _ in held])
+    statements.insert([event for event, _ in held])
     postings = []
     for event, entries in held:
         for entry in entries:
             entry.event = event
             postings.append(entry)
     if postings:
-        LedgerEntry.objects.bulk_create(postings)
+        statements.insert(postings)
 
 
 def record(
@@ -301,7 +301,7 @@ def _write_row(
         setattr(payment, name, values[name])
     if changed or also:
         payment.version += 1
-        payment.save(update_fields=[*changed.union(also), "version"])
+        statements.update(payment, sorted({*changed, *also, "version"}))
     return changed
 
 

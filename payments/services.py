@@ -2,6 +2,7 @@
 
 from payments import clock, collection, journal
 from payments.models import Payment, new_reference
+from payments.statements import insert
 from payments.states import Event, Kind
 
 
@@ -25,7 +26,7 @@ def create_payment(
                 payment.transaction_id = new_reference()
                 if replace:
                     collection.lock_open(phone)
-        payment.save(force_insert=True)
+        insert([payment])
         event = Event(Kind.APPROVED if approved else Kind.REQUESTED)
         journal.record(payment, event, (), payment.created_at, journal.NO_CAUSE)
         collection.set_off(payment)

@@ -11,6 +11,7 @@ from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
 from payments.providers import Answer, Said
+from payments.statements import update
 from payments.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
@@ -72,7 +73,7 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     else:
         _payment, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
     callback.payment, callback.status, callback.answered, callback.applied = payment, said, 200, applied
-    callback.save(update_fields=["payment", "status", "answered", "applied"])
+    update(callback, ["payment", "status", "answered", "applied"])
 
 
 def notified(payment_id: int, callback: Callback | None, notifications: int) -> None:

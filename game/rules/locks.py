@@ -10,9 +10,10 @@ the provider repeats its callback, or a status poll settles the payment.
 import time
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import BooleanField, Func, TextField, Value
+from django.db.models import BooleanField, Func, QuerySet, TextField, Value
 
 from game.models import Player, StakeLevel
+from payments.statements import Select, insert
 from sms.database import sqlstate
 
 _LOCK_TIMEOUT = "55P03"
@@ -28,13 +29,18 @@ _COMMIT_WITHOUT_DISK = Func(
 )
 
 
+def _level(amount: int) -> "QuerySet[StakeLevel]":
+    levels = StakeLevel.objects.select_for_update(no_key=True).filter(amount=amount)
+    return levels.annotate(commit=_COMMIT_WITHOUT_DISK) if connection.vendor == "postgresql" else levels
+
+
+_LEVEL = Select(_level)
+
+
 def locked_player(phone: str) -> Player:
-    """Return the player's row, locked and created if necessary. The lock makes two stakes of one phone number wait
-    for each other.
-    """
-    [player] = Player.objects.bulk_create(
-        [Player(phone=phone)], update_conflicts=True, unique_fields=["phone"], update_fields=["phone"]
-    )
+    """Lock the player's row, which is created if there is none. Two stakes of one phone wait for each other here."""
+    player = Player(phone=phone)
+    insert([player], locks="phone")
     return player
 
 
@@ -48,13 +54,10 @@ def lock_level(amount: int) -> None:
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise OperationalError(f"Stake level {amount} was locked a moment ago.")
-    levels = StakeLevel.objects.select_for_update(no_key=True).filter(amount=amount)
-    if connection.vendor == "postgresql":
-        levels = levels.annotate(commit=_COMMIT_WITHOUT_DISK)
-        if not any(call[1] is _flush for call in connection.run_on_commit):
-            transaction.on_commit(_flush)
+    if connection.vendor == "postgresql" and not any(call[1] is _flush for call in connection.run_on_commit):
+        transaction.on_commit(_flush)
     try:
-        while not levels.all():
+        while not _LEVEL(amount=amount):
             StakeLevel.objects.bulk_create([StakeLevel(amount=amount)], ignore_conflicts=True)
     except OperationalError as error:
         if sqlstate(error) == _LOCK_TIMEOUT:

@@ -4,9 +4,9 @@ If two equal stakes are activated at the same time, they must be matched with ea
 stake level: see `game.rules.locks`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db.models import Q, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
@@ -19,10 +19,33 @@ from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
 from payments import uses
 from payments.models import Payment
+from payments.statements import Select, insert, update
 
 # A token has only letters and digits, because some proxies rewrite URLs with other characters.
 TOKEN_LENGTH = 24
 _AT_ONCE = 500
+
+
+def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
+    return (
+        Entry.objects.select_for_update(of=("self",), no_key=True)
+        .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
+        # Its money is with us, or it counts as paid without any.
+        .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
+        # Not an entry whose money the provider took back, nor one whose refund has begun.
+        .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
+        .exclude(player_id=player)
+        .select_related("player", "payment")
+    )
+
+
+_FRIEND = Select(lambda code, **waiting: _waiting(**waiting).filter(match_code=code))
+_LONGEST_WAITING = Select(lambda **waiting: _waiting(**waiting).filter(match_code=None).order_by("opened_at", "pk")[:1])
+_OF_PAYER = Select(
+    lambda payment, player: Entry.objects.filter(
+        Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player
+    ).select_related("payment")
+)
 
 
 def activate_paid(payment: Payment) -> Entry | None:
@@ -34,8 +57,7 @@ def activate_paid(payment: Payment) -> Entry | None:
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
     player = locked_player(payment.phone)
-    mine = Entry.objects.filter(Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player)
-    entries = list(mine.select_related("payment"))
+    entries = _OF_PAYER(payment=payment.pk, player=player.pk)
     entry = next((entry for entry in entries if entry.payment_id == payment.pk), None)
     if entry is None or entry.opened_at is not None:
         return entry
@@ -74,42 +96,30 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
 
 def _start(entry: Entry) -> None:
     entry.start_life(clock.now())
-    entry.save(
-        update_fields=["status", "reason", "opened_at", "expires_at", "ended_at", "invite_phone", "invite_refused"]
-    )
+    update(entry, ["status", "reason", "opened_at", "expires_at", "ended_at", "invite_phone", "invite_refused"])
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Return the opponent for this entry and lock it: the friend whose code it joins, or else the longest-waiting
-    entry.
-    """
-    waiting = (
-        Entry.objects.select_for_update(of=("self",), no_key=True)
-        .filter(stake_amount=entry.stake_amount, status=Entry.Status.OPEN, expires_at__gt=clock.now())
-        # Only entries whose money we have, or which count as paid without money.
-        .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # Leave out entries whose payment the provider has reversed, and those that are being refunded.
-        .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
-        .exclude(player_id=entry.player_id)
-        .select_related("player", "payment")
-    )
+    """Lock and return the friend whose code this entry joins, if that match still waits; else the longest waiting."""
+    waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
     if entry.joins_code:
-        friend = waiting.filter(match_code=entry.joins_code).first()
+        friend = _FRIEND.first(**waiting, code=entry.joins_code)
         if friend is not None:
             return friend
-    return waiting.filter(match_code=None).order_by("opened_at", "pk").first()
+    return _LONGEST_WAITING.first(**waiting)
 
 
 def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
     """Match two entries with each other. `first` was waiting, and `payment` is the payment of `second`."""
     now = clock.now()
-    session = Session.objects.create(
+    session = Session(
         token=get_random_string(TOKEN_LENGTH),
         stake_amount=second.stake_amount,
         prize_amount=prize(second.stake_amount),
         created_at=now,
         expires_at=now + life(),
     )
+    insert([session])
     second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session

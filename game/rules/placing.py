@@ -32,7 +32,15 @@ from game.rules.validation import check_amount, payable
 from payments import collection, journal
 from payments.phones import network_of
 from payments.services import create_payment
+from payments.statements import Select, insert
 from sms.models import SmsMessage
+
+_UNFINISHED = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
+_KNOWN = Select(
+    lambda player, since: Entry.objects.filter(
+        _UNFINISHED | Q(opened_at=None, created_at__gt=since), player=player
+    ).select_related("payment")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +148,7 @@ def _known(player: Player) -> Sequence[Entry]:
 
     These are active entries, entries that wait for their payment, and entries of the last hour that were never active.
     """
-    unfinished = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
-    recent = Q(opened_at=None, created_at__gt=clock.now() - WINDOW)
-    return end_expired(list(Entry.objects.filter(unfinished | recent, player=player).select_related("payment")))
+    return end_expired(_KNOWN(player=player.pk, since=clock.now() - WINDOW))
 
 
 def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None) -> None:
@@ -191,7 +197,7 @@ def _write(stake: Stake, player: Player, *, approved: bool) -> Entry:
     if stake.create_private:
         give_code(entry)
     else:
-        entry.save()
+        insert([entry])
     return entry
 
 

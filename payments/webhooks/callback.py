@@ -18,10 +18,12 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from payments import phones, settlement, words
 from payments.models import Callback, Payment
+from payments.statements import Select
 from payments.webhooks import storage
 
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
+_BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_id=transaction))
 
 
 def has_proof(request: HttpRequest) -> bool:
@@ -133,7 +135,7 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """Proof: `X-Callback-Secret`, or `X-Callback-Signature: sha256=<hex HMAC-SHA256 of the raw body>`."""
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    payment = callback.payment = Payment.objects.filter(transaction_id=body.transaction_id).first()
+    payment = callback.payment = _BY_TRANSACTION.first(transaction=body.transaction_id)
     if payment is None:
         raise HttpError(404, "We know no such transaction.")
     if body.amount != payment.amount:

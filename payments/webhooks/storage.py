@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from payments import clock, settlement, words
 from payments.models import Callback, Payment
 from payments.providers.dmarkpay import responses as dmarkpay
+from payments.statements import insert
 
 logger = logging.getLogger("payments")
 
@@ -21,7 +22,9 @@ def text_of(body: bytes) -> str:
 
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed."""
-    return Callback.objects.create(received_at=clock.now(), body=text_of(body))
+    callback = Callback(received_at=clock.now(), body=text_of(body))
+    insert([callback])
+    return callback
 
 
 def refuse(callback: Callback, code: int, why: str) -> None:

@@ -1,0 +1,146 @@
+"""Hot statements, compiled once by the ORM: most of a stake's time was spent on building the same SQL again.
+
+`Select` compiles a queryset at its first call and keeps the SQL. `insert` and `update` keep one SQL text for each model
+and each set of fields. All three return and accept model instances like the ORM, and send no signals of models.
+tests/payments/test_statements.py compares them with the ORM on both databases.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from functools import cache
+from itertools import chain
+from types import SimpleNamespace
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
+from django.db.models import QuerySet
+
+T = TypeVar("T")
+
+_DB = DEFAULT_DB_ALIAS
+# Values that no row and no other parameter has. They mark the places of the arguments in the compiled SQL.
+_MARKS: dict[type, Callable[[int], Any]] = {
+    int: lambda number: 1_900_000_000 + number,
+    str: lambda number: f"<argument {number}>",
+    datetime: lambda number: datetime(1901, 1, 1, tzinfo=timezone.utc) + timedelta(days=number),
+}
+
+
+class _Compiled(NamedTuple):
+    queryset: Any
+    compiler: Any
+    sql: str
+    # For each parameter of the SQL, a function of the arguments.
+    parameters: tuple[Callable[[dict[str, Any]], Any], ...]
+
+
+class Select(Generic[T]):
+    """A queryset that is compiled at its first call.
+
+    `build`: returns the queryset for its arguments, each an int, a str or a datetime. It must depend on nothing else,
+    and must use the arguments in lookups that leave them unchanged, such as `=`, `<` or `>`.
+    """
+
+    def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
+        self.build = build
+        self._compiled: dict[str, _Compiled] = {}
+
+    def __call__(self, **arguments: Any) -> list[T]:
+        """Run the statement. Raise TypeError for an argument of another type, such as None."""
+        connection = connections[_DB]
+        values = {name: _prepared(value) for name, value in arguments.items()}
+        compiled = self._compiled.get(connection.vendor)
+        if compiled is None:
+            compiled = self._compiled[connection.vendor] = self._compile(arguments)
+        parameters = tuple(parameter(values) for parameter in compiled.parameters)
+        compiler, query = copy.copy(compiled.compiler), copy.copy(compiled.queryset.query)
+        compiler.connection = connection
+        compiler.as_sql = lambda *_args, **_kwargs: (compiled.sql, parameters)
+        query.get_compiler = lambda *_args, **_kwargs: compiler
+        found = SimpleNamespace(**{**vars(compiled.queryset), "db": _DB, "query": query})
+        return list(compiled.queryset._iterable_class(found))
+
+    def first(self, **arguments: Any) -> T | None:
+        """Return the first row, or None."""
+        return next(iter(self(**arguments)), None)
+
+    def _compile(self, arguments: dict[str, Any]) -> _Compiled:
+        marks = {name: _MARKS[type(value)](number) for number, (name, value) in enumerate(arguments.items())}
+        queryset = self.build(**marks)
+        compiler = queryset.query.get_compiler(using=_DB)
+        sql, parameters = compiler.as_sql()
+        missing = set(marks)
+        places: list[Callable[[dict[str, Any]], Any]] = []
+        for value in parameters:
+            name = next((name for name, mark in marks.items() if value == _prepared(mark)), None)
+            places.append(_constant(value) if name is None else _argument(name, type(value)))
+            missing.discard(name or "")
+        if missing:
+            raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(missing))}")
+        return _Compiled(queryset, compiler, sql, tuple(places))
+
+
+def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda _values: value
+
+
+def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that takes out an argument. `kind`: Django marks the size of an integer by its class."""
+    if issubclass(kind, int):
+        return lambda values: kind(values[name])
+    return lambda values: values[name]
+
+
+def _prepared(value: Any) -> Any:
+    if type(value) not in _MARKS:
+        raise TypeError(f"{value!r} is no int, str or datetime")
+    return connections[_DB].ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+def insert(rows: Sequence[models.Model], *, locks: str = "") -> None:
+    """Insert rows of one model in one statement, and set their primary keys. `rows`: not empty.
+
+    `locks`: the name of a unique field. A row that exists with its value is locked instead, and gives the key.
+    """
+    connection = connections[_DB]
+    fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, connection.vendor)
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
+        cursor.execute(f"{head}{', '.join([row_sql] * len(rows))}{tail}", values)
+        keys = list(chain.from_iterable(cursor.fetchall()))
+    for row, key in zip(rows, keys, strict=True):
+        row.pk = key
+        row._state.adding, row._state.db = False, _DB
+
+
+@cache
+def _insert_sql(model: type[models.Model], locks: str, vendor: str) -> tuple[list[Any], str, str, str]:
+    quote, key = connections[_DB].ops.quote_name, model._meta.pk
+    fields: list[Any] = [field for field in model._meta.concrete_fields if field is not key]
+    columns = ", ".join(quote(field.column) for field in fields)
+    head = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "  # noqa: S608 names of models only
+    unique = quote(locks)
+    conflict = f" ON CONFLICT ({unique}) DO UPDATE SET {unique} = EXCLUDED.{unique}" if locks else ""
+    tail = f"{conflict} RETURNING {quote(key.attname)}"
+    return fields, head, f"({', '.join(['%s'] * len(fields))})", tail
+
+
+def update(row: models.Model, names: Sequence[str]) -> None:
+    """Save the named fields of a row. Raise DatabaseError if the row is gone."""
+    connection = connections[_DB]
+    fields, sql = _update_sql(type(row), tuple(names), connection.vendor)
+    values = [field.get_db_prep_save(field.pre_save(row, add=False), connection) for field in fields]
+    with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
+        cursor.execute(sql, [*values, row.pk])
+        if cursor.rowcount != 1:
+            raise DatabaseError(f"The row {row.pk} of {row._meta.db_table} is gone.")
+
+
+@cache
+def _update_sql(model: type[models.Model], names: tuple[str, ...], vendor: str) -> tuple[list[Any], str]:
+    quote = connections[_DB].ops.quote_name
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    table, key = quote(model._meta.db_table), quote(model._meta.pk.attname)
+    return fields, f"UPDATE {table} SET {columns} WHERE {key} = %s"  # noqa: S608 names of models only

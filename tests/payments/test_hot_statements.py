@@ -1,0 +1,179 @@
+"""Statements that are compiled once return what the ORM returns, for any arguments, on both databases."""
+
+import importlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from game import clock
+from game.models import Entry, Player, Session
+from payments import statements
+from payments.models import Callback, LedgerEntry, Payment, PaymentEvent
+from payments.statements import Select, insert, update
+from tests.game_helpers import ALICE, BOB, CAROL, paid_stake, stake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MODULES = (
+    *("game.rules.locks", "game.rules.matching", "game.rules.placing", "game.tokens", "game.version"),
+    *("payments.adoption", "payments.webhooks.callback"),
+)
+
+
+def _selects() -> dict[str, Select[Any]]:
+    return {
+        f"{module}.{name}": value
+        for module in MODULES
+        for name, value in vars(importlib.import_module(module)).items()
+        if isinstance(value, Select)
+    }
+
+
+def _waiting(entry: Entry) -> dict[str, Any]:
+    return {"amount": entry.stake_amount, "player": 0, "now": clock.now()}
+
+
+# Arguments that find the rows of an entry.
+ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
+    "game.rules.locks._LEVEL": lambda entry: {"amount": entry.stake_amount},
+    "game.rules.matching._FRIEND": lambda entry: {**_waiting(entry), "code": entry.match_code or "ABC234"},
+    "game.rules.matching._LONGEST_WAITING": _waiting,
+    "game.rules.matching._OF_PAYER": lambda entry: {"payment": entry.payment_id, "player": entry.player_id},
+    "game.rules.placing._KNOWN": lambda entry: {
+        "player": entry.player_id,
+        "since": clock.now() - timedelta(hours=1),
+    },
+    "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
+    "game.version._FACTS": lambda entry: {"pk": entry.pk},
+    "payments.adoption._LOCKED": lambda entry: {"key": entry.payment_id},
+    "payments.webhooks.callback._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
+}
+
+
+def test_every_statement_is_compared() -> None:
+    assert sorted(_selects()) == sorted(ARGUMENTS)
+
+
+def _values(row: Any) -> Any:
+    """The columns of a row and of the rows that were read with it."""
+    if not isinstance(row, models.Model):
+        return row
+    assert row._state.db == "default"
+    assert not row._state.adding
+    read_with_it = [value for value in row._state.fields_cache.values() if value is not None]
+    return [
+        {field.attname: getattr(one, field.attname) for field in one._meta.concrete_fields}
+        for one in (row, *read_with_it)
+    ]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_it_returns_what_the_orm_returns(client: Client, settings: Any, name: str) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
+    entries = [
+        paid_stake(client, ALICE, 3000),
+        paid_stake(client, BOB, 4000, create_private=True),
+        paid_stake(client, CAROL, 5000, display_name="Carol"),
+    ]
+    select, found = Select(_selects()[name].build), 0
+    for entry in [*entries, *entries]:
+        arguments = ARGUMENTS[name](entry)
+        with transaction.atomic():
+            rows = select(**arguments)
+            assert [_values(row) for row in rows] == [_values(row) for row in select.build(**arguments)]
+        found += len(rows)
+    assert found >= 2
+
+
+def test_it_is_compiled_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+
+    def build(key: int) -> "models.QuerySet[Player]":
+        built.append(key)
+        return Player.objects.filter(pk=key)
+
+    select = Select(build)
+    keys = [Player.objects.create(phone=f"+25677200000{number}").pk for number in range(3)]
+    assert [row.pk for key in keys for row in select(key=key)] == keys
+    assert len(built) == 1
+    assert select.first(key=max(keys) + 1) is None
+
+
+def test_an_argument_that_it_cannot_place_is_an_error() -> None:
+    with pytest.raises(TypeError, match="None is no int"):
+        Select(lambda key: Player.objects.filter(pk=key))(key=None)
+    with pytest.raises(ValueError, match="does not contain its arguments: phone"):
+        Select(lambda key, phone: Player.objects.filter(pk=key))(key=1, phone="x")
+
+
+@pytest.mark.parametrize("model", [Callback, Entry, LedgerEntry, Payment, PaymentEvent, Player, Session])
+def test_an_inserted_row_is_the_row_that_the_orm_would_save(client: Client, settings: Any, model: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
+    paid_stake(client, ALICE), paid_stake(client, BOB)
+    unique = {"transaction_id": "another", "token": "another", "phone": "+256772999999", "invite_phone": "", "key": "x"}
+    names = [field.attname for field in model._meta.concrete_fields if not field.primary_key]
+    example = model.objects.order_by("-pk").first()
+    rows = []
+    for number in range(2):
+        values = {name: getattr(example, name) for name in names}
+        values |= {name: f"{value}{number}"[:16] for name, value in unique.items() if name in names}
+        if model is Entry:
+            values["payment"] = Payment.objects.create(phone=ALICE, amount=1000, version=1)
+            values.pop("payment_id")
+        rows.append(model(**values))
+    insert(rows)
+    for row in rows:
+        saved = model.objects.get(pk=row.pk)
+        assert {name: getattr(saved, name) for name in names} == {name: getattr(row, name) for name in names}
+        assert not row._state.adding
+
+
+def test_an_insert_that_locks_finds_the_row_that_exists() -> None:
+    first, again = Player(phone=ALICE), Player(phone=ALICE)
+    insert([first], locks="phone")
+    insert([again], locks="phone")
+    assert first.pk == again.pk
+    assert Player.objects.count() == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert([Player(phone=ALICE)])
+
+
+def test_an_update_writes_the_named_fields_only() -> None:
+    payment, other = Payment.objects.create(phone=ALICE, amount=1000), Payment.objects.create(phone=BOB, amount=2000)
+    payment.amount, payment.reason, payment.settled_at = 3000, "changed", clock.now()
+    with CaptureQueriesContext(connection) as queries:
+        update(payment, ["reason", "settled_at"])
+    assert len(queries) == 1
+    saved = Payment.objects.get(pk=payment.pk)
+    assert (saved.amount, saved.reason, saved.settled_at) == (1000, "changed", payment.settled_at)
+    assert _values(Payment.objects.get(pk=other.pk)) == _values(other)
+    Payment.objects.filter(pk=other.pk).delete()
+    with pytest.raises(DatabaseError, match="is gone"):
+        update(other, ["reason"])
+
+
+def test_a_failure_inside_a_transaction_rolls_all_of_it_back() -> None:
+    with transaction.atomic():
+        insert([Player(phone=BOB)])
+        with pytest.raises(IntegrityError):
+            insert([Player(phone=BOB)])
+        assert connection.needs_rollback
+    assert not Player.objects.exists()
+
+
+def test_values_of_arguments_do_not_look_like_real_ones() -> None:
+    """The marks lie outside the values that a stake, a phone or a time can have, and are different from each other."""
+    for mark in statements._MARKS.values():
+        assert len({mark(number) for number in range(20)}) == 20
+
+
+def test_a_stake_after_another_uses_the_new_arguments(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
+    for phone, amount in ((ALICE, 1000), (BOB, 2000), (CAROL, 2000)):
+        stake(client, phone, amount)
+    assert list(Entry.objects.order_by("pk").values_list("stake_amount", flat=True)) == [1000, 2000, 2000]
