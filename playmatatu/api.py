@@ -198,7 +198,7 @@ def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
 
 
 class ApiMiddleware:
-    """Middleware for /api/: turn every error response into JSON, and forbid caches to store any response.
+    """Middleware for /api/: turn every error response into JSON, and tell caches not to store any response.
 
     Most responses contain a credential, such as a player's token.
     """

@@ -44,7 +44,7 @@ class Https:
 
 
 class PageHeaders:
-    """Middleware: add Content-Security-Policy and Permissions-Policy headers, and forbid caches to store errors.
+    """Middleware: add Content-Security-Policy and Permissions-Policy headers, and tell caches not to store errors.
 
     Headers that a view has already set are kept.
     """

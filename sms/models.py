@@ -1,4 +1,7 @@
-"""The outbox. An `SmsMessage` is outbox row, audit log and admin record of one message. `SmsEvent` is its history."""
+"""The outbox.
+
+Each `SmsMessage` is the outbox row, audit log and admin record of one message. `SmsEvent` holds its history.
+"""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -185,11 +185,11 @@ def deliver_due() -> SmsError | None:
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
-    """Queue those messages of `rows` again that can be resent. Returns the ids of the messages that this call queued.
+    """Queue again the messages of `rows` that can be resent. Returns the ids of the messages that this call queued.
 
     Two calls at the same time queue a message only once. Each message gets at least SMS_LIFE_SECONDS until it expires.
-    Messages with a blanked link, messages to suppressed numbers, and messages that the code which queued them no longer
-    wants sent are skipped. Raises SmsDisabled if sending is switched off.
+    Three groups are skipped: messages with a blanked link, messages to suppressed numbers, and messages that the code
+    which queued them no longer wants sent. Raises SmsDisabled if sending is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled

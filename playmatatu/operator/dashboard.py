@@ -69,7 +69,7 @@ def _sum(amount: int, payments: int) -> str:
 
 
 def _attention(money: figures.Figures) -> Iterator[Tile]:
-    """Yield tiles for payments, refunds and callbacks about which an operator must decide."""
+    """Yield tiles for prizes, payments, refunds and callbacks that need a decision by an operator."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")
@@ -109,13 +109,13 @@ def _late() -> Iterator[Tile]:
         yield Tile(_LATE.get(work, work.replace("_", " ")), counted(number), _list("game_gameworker"), "bad")
 
 
-# Shown on a day without any of them too.
+# These kinds of postings are shown even on a day that has none of them.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
 
 
 def _money(money: figures.Figures) -> Iterator[Tile]:
-    """Yield tiles for the postings booked today, from the ledger."""
+    """Yield a tile for each kind of ledger posting booked today, with the sum and the number of postings."""
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
         if amount.postings or name in _USUAL:
@@ -132,7 +132,10 @@ _ALWAYS = (Account.PROVIDER, Account.WAITING, Account.IN_MATCH, Account.REFUND_D
 
 
 def _balances(money: figures.Figures) -> Iterator[Tile]:
-    """Yield a tile for each account of the ledger that holds money, and for the usual ones."""
+    """Yield a tile for each ledger account that holds money.
+
+    The accounts in `_ALWAYS` are shown even if they are empty.
+    """
     for account, words in money_wording.ACCOUNTS.items():
         amount = money.balances[account]
         if amount or account in _ALWAYS:

@@ -1,7 +1,7 @@
 """DMark's access token. It is cached for all processes, and dropped from the cache if DMark refuses it.
 
-One thread of a process fetches a token. Other threads that need one wait, and get the same token or the same error.
-Several processes may each fetch a token at the same time, which is harmless.
+One thread of a process fetches a token. Other threads that need a token wait for it, and get the same token or the same
+error. Several processes may each fetch a token at the same time, which is harmless.
 """
 
 import copy
