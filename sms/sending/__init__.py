@@ -1,1 +1,1 @@
-"""One message: claim it, check its eligibility, send it, record the result."""
+"""Send one message: claim it, check its eligibility, send it, record the result."""

@@ -50,14 +50,14 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the phone surely did not get the message, so that the phone's rate-limit key can be deleted."""
+        """True if the phone certainly did not get the message, so that its rate-limit key can be deleted."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 
 def send_conversation(
     message: ClaimedMessage, config: conf.Config, on_exchange: OnExchange, budget: Budget | None = None
 ) -> Conversation[str]:
-    """Return the conversation that hands this message to DMark."""
+    """Return the conversation that sends this message to DMark."""
     return conversation.send(
         config,
         to_local(message.phone),
@@ -72,7 +72,7 @@ def send_conversation(
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
     """Return the result of a conversation, given DMark's id or the exception that ended it. Runs no query.
 
-    A failure is final here; `retries.settle` decides if the message is sent again.
+    Every failure is returned as final; `retries.settle` can turn it into a retry.
     """
     at = clock.now(ask=False)
     if isinstance(ending, str):

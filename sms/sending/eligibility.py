@@ -1,4 +1,8 @@
-"""Decide if a message may be sent now: expiry, ambiguous requests, the app that queued it (its owner), rate limit."""
+"""Decide if a message may be sent now.
+
+The checks are: expiry, the number of ambiguous requests, the owner (the app that queued the message), and the rate
+limit.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -16,18 +20,18 @@ logger = logging.getLogger("sms.delivery")
 
 
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
-    """Return, by message id, a result for each message that must not be sent now. The others now hold their rate-limit
-    key, which blocks further messages to the same phone and kind.
+    """Return, by message id, a result for each message that must not be sent now.
 
-    `by_table`: if the cache is down, the table shows which phones got a message within the window.
-    The number of queries and cache calls does not depend on the number of messages.
+    The other messages now hold their rate-limit keys, which block further messages to the same phone and kind.
+    `by_table`: if the cache is down, look in the message table for phones that got a message within the window. The
+    number of queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
     found = {message.pk: result for message in messages if (result := _ended(message, now < message.expires_at))}
     fresh = [message for message in messages if message.pk not in found]
     worth = owners.worth_sending(fresh)
     found |= {message.pk: _not_worth_sending(message) for message in fresh if message.pk not in worth}
-    # The rate limit comes last: its keys begin to run out when they are taken.
+    # The rate limit comes last, because the keys begin to expire when they are taken.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):

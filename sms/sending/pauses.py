@@ -1,6 +1,6 @@
 """Messages that must not be sent now: paused by an operator, or to a number on the suppression list.
 
-Both lists are in the database, so every worker and every process that sends inline obeys at its next claim.
+Pauses and suppression list are in the database, so every sender respects them at its next claim.
 """
 
 from django.db import connection, transaction
@@ -11,9 +11,9 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
-    """Return the SQL condition under which a message may be claimed. `now`: an SQL expression, used once.
+    """Return an SQL condition that is true for messages that may be claimed. `now`: an SQL expression, used once.
 
-    An expired message may be claimed: it is not sent, but it needs its final status.
+    An expired message may be claimed too: it is not sent, but it needs its final status.
     """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))

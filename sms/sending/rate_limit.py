@@ -21,8 +21,9 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     """Return, for each message, 0 if it may be sent now, or else the seconds until it may be sent.
 
     A message that already holds its rate-limit key may be sent, and its key is renewed for a whole window.
-    Messages refused for the same phone and kind get times one window apart, so that they are not all due at once.
-    `by_table`: if the cache is down, the table shows which phones got a message within the window.
+    Messages refused for the same phone and kind get waiting times one window apart, so that they are not all due at
+    once.
+    `by_table`: if the cache is down, look in the message table for phones that got a message within the window.
     The number of cache calls does not depend on the number of messages.
     """
     if window <= 0 or not messages:
@@ -30,7 +31,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     entries = {message.pk: (_key(message), _value(message.pk, window)) for message in messages}
     taken = _add(entries, window)
     holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
-    # A key may expire between the two calls. Then it is free, and one more message can have it.
+    # A key may expire between the two calls. Then it is free, and another message can take it.
     gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
     taken |= _add(gone, window)
     unknown = [message for message in messages if taken[message.pk] is None]
@@ -53,7 +54,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """Return True if the rate limit has put this message back before, so that log and history already say so."""
+    """Return True if the rate limit has delayed this message before, so that log and history already say so."""
     return message.error.startswith("Rate limit")
 
 
@@ -71,7 +72,10 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return, by id, the seconds to wait for each message whose phone got a message of the same kind in the window."""
+    """Return, by message id, the seconds to wait.
+
+    Only messages whose phone got a message of the same kind within the window are included.
+    """
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(
@@ -93,7 +97,7 @@ def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int,
 
 
 def release_many(messages: Sequence[ClaimedMessage]) -> None:
-    """Delete the keys of these messages, except keys that another message holds. Two cache calls."""
+    """Delete the rate-limit keys that these messages hold. Makes two cache calls."""
     if conf.current().rate_limit <= 0 or not messages:
         return
     names = {_key(message): str(message.pk) for message in messages}
@@ -106,12 +110,12 @@ def _key(message: ClaimedMessage) -> str:
 
 
 def _value(message_id: int, window: int) -> str:
-    # Store the holder and the time at which the key ends, since not every cache can tell a key's remaining time.
+    # Store the holder and the time at which the key ends, because not every cache can report a key's remaining time.
     return f"{message_id}@{clock.time() + window:.1f}"
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return the holder and the end of a key; "" and 0 if they are not known."""
+    """Return the holder of a key and the time at which it ends, or "" and 0 if they are not known."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     try:
         return holder, float(until or 0)

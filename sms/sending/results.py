@@ -1,7 +1,7 @@
 """Record results, one or many in one statement, and send the signals afterwards.
 
-The whole batch is one JSON parameter. Drivers quote each parameter in Python, which costs more than the database's
-part.
+The whole batch is passed as one JSON parameter. Drivers quote each parameter in Python, which would take longer than
+the statement itself.
 """
 
 import json
@@ -30,8 +30,8 @@ _EVENT = {
     "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
     "actor": "text", "trouble": "text",
 }  # fmt: skip
-# An acceptance always counts, even if the row was claimed by another sender since; only a delivery report is further
-# along. A failure, or a return to the queue, counts only if the row still has this claim.
+# An acceptance by DMark is stored even if another sender has claimed the row since, but it does not replace the status
+# from a delivery report. A failure, or a return to the queue, is stored only if the row still has this claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -50,7 +50,7 @@ _INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 
 
 T = TypeVar("T")
-# Converts a time to what the database's driver takes.
+# Converts a time to the type that the database driver expects.
 Adapt: TypeAlias = Callable[[datetime], Any]
 
 
@@ -64,14 +64,14 @@ class PendingSignal(NamedTuple):
 def record(results: Sequence[Result]) -> None:
     """Store the results, then send the signals.
 
-    If the connection was lost while the message was being sent, the results are stored on a fresh one. They would be
-    lost otherwise, and a later `sms_worker --once` would send the message again.
+    If the connection was lost while the message was being sent, the results are stored on a new connection. Otherwise
+    they would be lost, and a later `sms_worker --once` would send the message again.
     """
     send_signals(retry_once(lambda: store(results)))
 
 
 def retry_once(query: Callable[[], T]) -> T:
-    """Run `query`, once more if the connection turns out to be lost."""
+    """Run `query`. If the connection was lost, run it once more on a new connection."""
     try:
         return query()
     except (DatabaseError, InterfaceError) as error:
@@ -81,7 +81,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> list[PendingSignal]:
-    """Store all results or none. Return the signals to send, leaving out signals that have no receivers."""
+    """Store all results or none. Return the signals to send, except signals without receivers."""
     adapt = connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
@@ -103,7 +103,7 @@ def send_signals(pending: Sequence[PendingSignal]) -> None:
 
 
 def _store_at_once(rows: str, events: str) -> set[int]:
-    """Update the rows and insert the events in one statement, so that there is one round trip and one commit."""
+    """Update the rows and insert the events in one statement, with one round trip and one commit."""
     sql = f"""
         WITH changed AS ({_update(_records(_ROW))}), noted AS ({_insert(_records(_EVENT))})
         SELECT id FROM changed
@@ -195,6 +195,6 @@ def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue messages again, since DMark refused the account and not these messages. They are due in `seconds`."""
+    """Queue these messages again, due in `seconds`, because DMark refused the account and not these messages."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

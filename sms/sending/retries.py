@@ -1,4 +1,7 @@
-"""Decide if and when a failed attempt is retried, for senders that look at queued messages again later."""
+"""Decide if and when a failed attempt is retried.
+
+Senders that return to queued messages later, such as the worker, use this module.
+"""
 
 import random
 from dataclasses import replace
@@ -9,11 +12,12 @@ from sms.models import Status
 from sms.sending.attempt import Result
 
 LONGEST_DELAY = 120.0
-# Seconds until the retry after the first, second and third ambiguous request. There is no retry after the fourth:
-# DMark knows no idempotency key, so each retry may be one more copy on the phone.
+# Ranges of seconds until the retry after the first, second and third ambiguous request. There is no retry after the
+# fourth: DMark has no idempotency key, so each retry may put one more copy on the phone.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
-# A provider may accept a message and still answer 5xx, so such answers are retried slowly after this number of rounds.
+# A provider may accept a message and still answer 5xx. Therefore a message that got 5xx in this many attempts is
+# retried only after DELAY_AFTER_5XX seconds.
 ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
@@ -23,12 +27,12 @@ def delay(retries: int) -> float:
 
 
 def pauses_all(reason: object) -> bool:
-    """True if the credentials or the account are refused, so that no message can be sent."""
+    """Return True if DMark refuses the credentials or the account, so that no message can be sent."""
     return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
 
 
 def settle(result: Result) -> Result:
-    """Return the result with status `queued` if the message is to be sent again, otherwise unchanged."""
+    """Return the result with the status `queued` if the message is to be sent again, otherwise unchanged."""
     message, reason = result.message, result.reason
     if pauses_all(reason):
         return replace(result, status=Status.QUEUED)

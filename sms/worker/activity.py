@@ -31,7 +31,11 @@ def current(recorder: Recorder, breaker: Breaker) -> Activity:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report for operators: one line per message in hand with id, step and seconds, the longest first."""
+    """Return a report for operators: one line for each of up to 20 messages that the worker holds.
+
+    A line shows the message's id, its step and the seconds in that step. The longest step comes first, and messages
+    whose sending has not begun come last.
+    """
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]
@@ -43,7 +47,7 @@ def describe(recorder: Recorder) -> str:
 
 
 class Progress:
-    """Print a line every 5 seconds, if any message was finished since the previous line."""
+    """Prints a line every 5 seconds if any message was finished since the previous line."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

@@ -1,4 +1,4 @@
-"""The worker's threads beside the main thread and the engine: access tokens, signals, and periodic tasks."""
+"""Threads of the worker besides the main thread and the engine: access tokens, signals, and periodic tasks."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ def _log_error(error: Exception) -> None:
 
 
 class Tokens:
-    """A thread that reads DMark's access token from the cache or fetches it, so that the engine is never blocked."""
+    """A thread that gets DMark's access token from the cache or from DMark, so that the engine never waits for it."""
 
     def __init__(self, config: conf.Config) -> None:
         self._config = config
@@ -68,7 +68,7 @@ class SignalSender:
     def __init__(self) -> None:
         self._pending: Any = runtime.current.queue()
         self._thread: runtime.Thread | None = None
-        # When the batch whose receivers run now was handed over (monotonic); None if there is none.
+        # The time (monotonic) at which the batch of signals being sent was queued, or None if none is being sent.
         self._since: float | None = None
 
     def send(self, signals: Sequence[PendingSignal]) -> None:
@@ -77,7 +77,7 @@ class SignalSender:
         self._pending.put((clock.monotonic(), signals))
 
     def behind(self) -> float:
-        """Return how many seconds ago the batch whose receivers now run was handed over, or 0 if none run."""
+        """Return how many seconds ago the batch of signals being sent was queued, or 0 if none is being sent."""
         since = self._since
         return 0.0 if since is None else clock.monotonic() - since
 
@@ -94,7 +94,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # The results are recorded already. Only the receivers miss these signals.
+            # The results are already recorded. Only the receivers miss these signals.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 connection.close()

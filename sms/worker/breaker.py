@@ -15,13 +15,16 @@ logger = logging.getLogger("sms.worker")
 
 # The breaker opens if at least 80% of the last 40 sends failed. It needs at least 20 sends to decide.
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The breaker opens if DMark refuses messages to 10 numbers with the same words, since DMark then refuses the account.
+# The breaker opens if DMark refuses messages to 10 numbers with the same words, because DMark then refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class State(Enum):
-    """CLOSED: everything is sent. OPEN: nothing is sent. HALF_OPEN: one probe is sent."""
+    """State of the breaker.
+
+    CLOSED: all messages are sent. OPEN: none is sent. HALF_OPEN: one message is sent as a probe.
+    """
 
     CLOSED = "closed"
     OPEN = "open"
@@ -29,14 +32,15 @@ class State(Enum):
 
 
 class Breaker:
-    """Opens if credentials or the account are refused or most sends fail. Probes follow after growing pauses.
+    """Opens if DMark refuses the credentials or the account, or if most sends fail.
 
-    `trouble` and `reason` say why it is open. `taken_back`: messages whose refusals turned out to be the account's.
+    While it is open, single messages are sent as probes after growing pauses. `trouble` and `reason`: why it is open.
+    `taken_back`: ids of refused messages to queue again, because DMark refused the account and not these messages.
     """
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # The latest refusals, all with the same words: a dict from phone to message id.
+        # Message ids by phone, for the latest refusals. All these refusals have the same words.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE
@@ -53,7 +57,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """True if nothing or only a probe is sent."""
+        """True in the states OPEN and HALF_OPEN: only probes are sent, or nothing."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:
@@ -96,7 +100,7 @@ class Breaker:
 
     def _open(self, trouble: Trouble, reason: str) -> None:
         if self.state == State.OPEN:
-            return  # the result of a request that was in flight when the breaker opened
+            return  # This request was in flight when the breaker opened.
         if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})
         self.trouble, self.reason = trouble, reason

@@ -14,9 +14,11 @@ _FORGET = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """`in_flight`: messages with DMark; `longest` and `step`: seconds and step of the oldest of them.
+    """The current activity of a worker.
 
-    `trouble` and `reason`: why nothing is sent. `receivers_behind`: seconds that signal receivers are late.
+    `in_flight`: number of messages being sent. `longest` and `step`: seconds and current step of the oldest of these
+    messages. `trouble` and `reason`: why nothing is sent. `receivers_behind`: seconds by which signal receivers are
+    late.
     """
 
     sent: int = 0

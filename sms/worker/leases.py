@@ -11,14 +11,20 @@ logger = logging.getLogger("sms.worker")
 
 
 class Leases:
-    """This worker's leases. Until `hold_until` (monotonic), no other worker can have claimed a message in hand."""
+    """The leases of this worker's messages.
+
+    Until `hold_until` (monotonic), no other worker can have claimed these messages.
+    """
 
     def __init__(self, claimer: str, seconds: float) -> None:
         self._claimer, self._seconds = claimer, seconds
         self.hold_until = self.next_renewal = 0.0
 
     def claimed(self, asked_at: float, first: bool) -> None:
-        """Note a claim sent to the database at `asked_at` (monotonic). `first`: no message was in hand before it."""
+        """Record a claim that was sent to the database at `asked_at` (monotonic).
+
+        `first`: the worker held no message before it.
+        """
         if first:
             self.hold_until, self.next_renewal = asked_at + self._seconds, asked_at + self._seconds / 3
 
@@ -33,11 +39,11 @@ class Leases:
 
 
 class ExpiredLeaseReaper:
-    """Free each lease that had expired at one look and is still not renewed at the next look, one lease time later.
+    """Frees leases that were expired at one look and are still not renewed at the next look, one lease time later.
 
-    Between the two looks a sender that runs has renewed its leases, usually three times. So neither a suspended worker,
-    nor a database that hung, nor a clock that was set can make this worker take what another one is sending. The first
-    look has none before it: it frees what was over one lease time ago.
+    A running sender renews its leases about three times between two looks. Therefore this worker does not take a
+    message that another worker is sending, even after a worker was suspended, the database hung, or a clock was
+    changed. The first look frees only leases that expired more than one lease time ago.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -1,6 +1,7 @@
-"""LISTEN on the worker's main connection. The listener tests itself with probes: NOTIFYs that must come back to it.
+"""Receive NOTIFY on the worker's main connection.
 
-Without it polling finds every message, only later. So a fault here is repaired once and logged once.
+The listener tests itself with probes: a probe is a NOTIFY that the listener must receive. If NOTIFY does not arrive,
+polling still finds every message, only later. Therefore the listener reconnects once, and logs a lasting problem once.
 """
 
 import logging
@@ -18,7 +19,10 @@ _PATIENCE = 3.0
 
 
 class Listener:
-    """`notified`: a NOTIFY has arrived; the worker resets this flag. `polling_only`: NOTIFY does not arrive."""
+    """Receives NOTIFY for the worker.
+
+    `notified`: a NOTIFY has arrived; the worker resets this flag. `polling_only`: NOTIFY does not arrive.
+    """
 
     def __init__(self, claimer: str) -> None:
         self._channel = f"sms_probe_{claimer}"
@@ -31,7 +35,7 @@ class Listener:
         self._lost = 0
 
     def open(self) -> None:
-        """Send LISTEN, unless this connection listens already. Call this in the thread that owns the connection."""
+        """Execute LISTEN unless this connection already listens. Call this in the thread that owns the connection."""
         if connection.vendor != "postgresql":
             return
         connection.ensure_connection()
@@ -52,12 +56,12 @@ class Listener:
         self.notified = True
 
     def fileno(self) -> int | None:
-        """The descriptor that becomes readable if a NOTIFY comes, or None if the worker does not listen."""
+        """Return the file descriptor that a NOTIFY makes readable, or None if the worker does not listen."""
         raw = self._listening
         return raw.pgconn.socket if raw is not None and not raw.closed else None
 
     def take(self) -> None:
-        """Read the notifications that have come."""
+        """Read the notifications that have arrived."""
         raw = self._listening
         if raw is None or raw.closed:
             return
@@ -79,19 +83,23 @@ class Listener:
     def probe(self) -> None:
         """Send a probe: a NOTIFY over another connection, which must come back to the listener.
 
-        A connection pooler would deliver a connection's own NOTIFY even if it swallows those of others.
+        The listener's own connection cannot send it: a connection pooler would deliver a connection's own NOTIFY even
+        if it drops those of other connections.
         """
         if self._listening is None:
             return
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # Keep waiting for an earlier probe that has not come back.
+        # Do not replace an earlier probe that has not come back yet.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if the probe did not come back. If a second probe is lost, log a warning and rely on polling."""
+        """Reconnect if a probe did not come back in time.
+
+        If the next probe is lost too, log a warning and rely on polling.
+        """
         if not self._overdue():
             return
         self.take()

@@ -15,7 +15,7 @@ from sms.worker import heartbeat
 
 BATCH = 1000
 
-# A callback that gets the number of rows done so far after each batch.
+# A function that is called after each batch with the number of rows done so far.
 Progress = Callable[[int], None]
 
 
@@ -29,9 +29,9 @@ def run() -> None:
 
 
 def blank_links() -> int:
-    """Remove the credential from the links of expired messages. Return their number.
+    """Remove the credentials from the links of expired messages. Return the number of changed messages.
 
-    One statement a batch on PostgreSQL. Rows locked by others are left for the next run.
+    On PostgreSQL, each batch is one statement. Rows that others have locked are left for the next run.
     """
     done = 0
     while True:
@@ -41,7 +41,7 @@ def blank_links() -> int:
             return done
 
 
-# In a CTE, since with stale statistics PostgreSQL may run a subquery again for each row.
+# The batch is a CTE, because with stale statistics PostgreSQL may run a subquery again for each row.
 _BLANK = """
     WITH batch AS MATERIALIZED (
         SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status <> ALL(%s::varchar[])
@@ -54,7 +54,7 @@ _BLANK = """
 
 def _blank_a_batch_on_postgresql() -> int:
     pattern = rules().link
-    found = pattern.pattern if pattern else "(^)(?!)"  # matches nothing: the project has no links
+    found = pattern.pattern if pattern else "(^)(?!)"  # Matches nothing: the project has no links to blank.
     with connection.cursor() as cursor:
         cursor.execute(_BLANK, (clock.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
         return int(cursor.rowcount)
@@ -78,18 +78,21 @@ def _for_update(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
-    """Return messages queued before `cutoff`, except those still to be sent."""
+    """Return the messages queued before `cutoff`, except messages that are still to be sent."""
     return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete messages queued before `cutoff`, with their events. The daily counts stay. Return their number."""
+    """Delete messages queued before `cutoff`, and their events.
+
+    Return how many were deleted. The daily counts are kept.
+    """
     counts.keep_days(everything=True)
     return _in_batches(before(cutoff), _delete, progress)
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
-    """Empty the text of messages queued before `cutoff`; the rest of the row stays. Return their number."""
+    """Erase the text of messages queued before `cutoff`, and keep the rest of the row. Return how many were changed."""
     return _in_batches(before(cutoff).exclude(text=""), _blank, progress)
 
 
@@ -107,7 +110,7 @@ def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], p
     since: datetime | None = None
     while True:
         with transaction.atomic():
-            # Start where the last batch ended: deleted rows are still at the beginning of the index.
+            # Start where the last batch ended, because the deleted rows are still at the beginning of the index.
             batch = _for_update((rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk"))
             found = list(batch.values_list("pk", "created_at")[:BATCH])
             if not found:

@@ -1,4 +1,7 @@
-"""Write many log lines at once: each write releases the GIL and then waits for the engine's thread to release it."""
+"""Write many log lines with a single write.
+
+Separate writes would be slow: each one releases the GIL, and then waits until the engine's thread releases it.
+"""
 
 import io
 import logging
@@ -8,7 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines logged to `logger` in this block, and write them at its end. Other threads' lines wait."""
+    """Collect the lines that this block logs to `logger`, and write them at its end.
+
+    Lines of other threads wait until then.
+    """
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
     for handler in handlers:

@@ -1,4 +1,4 @@
-"""The messages in hand: determine the result of each, store results in batches, then send the signals."""
+"""Determine the result of each message that the worker holds, store results in batches, and send the signals."""
 
 import logging
 import math
@@ -25,14 +25,18 @@ _RETRY_REFUSED = 30.0
 
 
 class Recorder:
-    """`in_hand`: every message that this worker holds, by id. A message leaves it when its result is stored."""
+    """Determines and stores the results of messages.
+
+    `in_hand`: the job of each message that this worker holds, by message id. A job leaves it when its result is stored.
+    """
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
         self._engine, self._breaker = engine, breaker
         self.signals = SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
-        # Results that the database refuses in any form. The messages are held, since freeing them would resend them.
+        # Results that the database refuses even without DMark's response. Their messages stay claimed, because freeing
+        # them would send them again.
         self._refused: list[tuple[Job, Result]] = []
         self._retry_refused_at = 0.0
         self.sent = self.other = 0
@@ -40,7 +44,10 @@ class Recorder:
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """Take a job whose conversation has ended. Never raises: the rest of the batch must be concluded too."""
+        """Determine the result of a job whose conversation has ended.
+
+        Never raises, so that the rest of the batch is concluded too.
+        """
         try:
             result = self._result(job)
         except Exception as error:
@@ -64,19 +71,19 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Return messages to the queue whose sending has not begun."""
+        """Queue the messages again. Their sending has not begun."""
         for job in jobs:
             self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 
     def cut_off(self, job: Job) -> None:
-        """End a message in flight as ambiguous, because the worker stops before DMark's answer has arrived."""
+        """End a message in flight as ambiguous, because the worker stops before DMark has answered."""
         error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
         self.end(job, conclude(job.message, error, job.exchanges))
 
     def write(self) -> None:
-        """Store the pending results. Raises if the database is unavailable; the results stay pending."""
+        """Store the pending results. Raises if the database is unavailable, and then the results stay pending."""
         if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []
@@ -102,18 +109,18 @@ class Recorder:
             if result.due_at:
                 wait = (result.due_at - clock.now(ask=False)).total_seconds()
                 self.due_again = min(self.due_again, clock.monotonic() + wait)
-            # If the lease was lost, the same message may be in hand a second time.
+            # If the lease was lost, the worker may have claimed the message again. Then `in_hand` holds the new job.
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
-        # After LeaseExpired another sender may have the message and its rate-limit key, so the key is not released.
+        # After LeaseExpired, another sender may have the message and its rate-limit key, so the key is not released.
         failed = [(job, result) for job, result in batch if result.frees_rate_limit]
         rate_limit.release_many([job.message for job, _ in failed if not isinstance(job.ending, LeaseExpired)])
         if signals:
             self.signals.send(signals)
 
     def _store_alone(self, job: Job, result: Result) -> None:
-        # DMark's response may be the part that cannot be stored, so the second try stores the status without it.
+        # DMark's response may be the part that cannot be stored, so the second attempt stores the status without it.
         for version in (result, replace(result, exchanges=[], provider_id="")):
             try:
                 return self._store([(job, version)])

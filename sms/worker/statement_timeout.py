@@ -1,8 +1,9 @@
-"""Time-out for SQL statements: close the connection if the database does not answer.
+"""Timeout for SQL statements: close the connection if the database does not answer.
 
-A server that is stopped, or behind a network that drops packets, ends nothing by itself, and its kernel may still
-acknowledge what it gets. So a thread of this process closes the socket, and the statement fails like one whose server
-has gone. `SMS_LEASE_SECONDS` bounds the time: after that, other workers may have the messages.
+A server that is suspended, or behind a network that drops packets, does not close its connections, and its kernel may
+still acknowledge data. Therefore a thread of this process shuts the socket down, and the statement fails as if the
+server had gone. The timeout depends on SMS_LEASE_SECONDS, because other workers may claim the messages when their
+leases expire.
 """
 
 import logging
@@ -21,7 +22,7 @@ _LOOK_EVERY = 1.0
 
 
 class StatementTimeout:
-    """Watch the connection of the thread that calls `watch`. `is_alive`: the watching thread is running."""
+    """Watches the connection of the thread that calls `watch`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -32,7 +33,7 @@ class StatementTimeout:
 
     def watch(self) -> None:
         self._connection = connection
-        # Django keeps the wrappers of a connection over reconnects.
+        # Django keeps the wrappers of a connection when it reconnects.
         connection.execute_wrappers.append(self._execute)
         self._thread = runtime.current.start(self._run, "sms-statement-timeout")
 

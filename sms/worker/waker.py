@@ -23,7 +23,10 @@ class Waker:
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Enclose the sleep. Check for work inside this block first, since an earlier `wake` has had no effect."""
+        """Mark the thread as asleep.
+
+        Check for work inside this block before sleeping, because a `wake` before the block has no effect.
+        """
         self._asleep = True
         try:
             yield
@@ -35,7 +38,7 @@ class Waker:
             try:
                 self._sockets[1].send(b"!")
             except OSError:
-                return  # a wake-up is under way, or the sleeper has just ended
+                return  # A wake-up is under way, or the sleeping thread has just ended.
 
     def clear(self) -> None:
         try:

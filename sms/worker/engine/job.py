@@ -1,4 +1,4 @@
-"""A message in the engine."""
+"""A job: a message that the engine sends."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,20 @@ from sms.dmark.conversation import Conversation, OnExchange
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import ClaimedMessage
 
-# The steps of a job, in words for operators.
+# Steps of a job, as shown to operators.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
 UNANSWERED = "send: no answer yet"
 
 
 class LeaseExpired(Exception):
-    """The lease was over or lost before the next send request. DMark does not have the message from this claim."""
+    """The lease ended before the send request was written, so the message was not sent under this claim."""
 
 
 class Job:
-    """A message and its conversation with DMark. A job that has not begun by `until` (monotonic) is returned unsent.
+    """A message and its conversation with DMark.
 
-    `lease_lost`: another sender has the message, or a report has come. `ending`: what the conversation returned, or the
-    exception that ended it.
+    A job that has not begun by `until` (monotonic) is returned unsent. `lease_lost`: another sender has the message, or
+    a delivery report has arrived. `ending`: the conversation's return value, or the exception that ended it.
     """
 
     __slots__ = (

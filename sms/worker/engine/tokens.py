@@ -1,4 +1,4 @@
-"""The engine's access token: reused for one second, then requested once on behalf of all jobs that wait for it."""
+"""The engine's access token. It is reused for one second, and then requested once for all jobs that wait for it."""
 
 import copy
 from collections import deque
@@ -24,9 +24,10 @@ class TokenAnswer(NamedTuple):
 
 
 class TokenQueue:
-    """The jobs that wait for a token. `ask` requests a token; its argument is the token that DMark refused, or "".
+    """The jobs that wait for a token.
 
-    `resume` is called with a job and its token, or with the error.
+    `ask` requests a token; its argument is the token that DMark refused, or "". `resume` is called with a job and its
+    token, or with a job and an error.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class TokenQueue:
         self._ask_for, self._resume = ask, resume
         self._token, self._until, self._asking = "", 0.0, False
         self._waiters: list[tuple[Job, str]] = []
-        # Filled by another thread.
+        # Another thread adds the answers.
         self.answers: deque[TokenAnswer] = deque()
 
     def want(self, job: Job, rejected: str) -> None:

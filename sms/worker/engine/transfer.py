@@ -1,7 +1,8 @@
-"""One POST over libcurl: set its options, and read its result.
+"""One POST request over libcurl: set its options, and read its result.
 
-By default libcurl resends a POST by itself if a kept connection dies unanswered, and reports success. It cannot if the
-body comes from a function and cannot be rewound. Then the transfer fails once, and the conversation decides.
+By default libcurl resends a POST by itself if a kept connection closes before the response, and reports success. It
+cannot do this if the body comes from a function and cannot be rewound. Then the transfer fails, and the conversation
+decides about a retry.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from io import BytesIO
 import certifi
 import pycurl
 
-# New in pycurl 7.48. Imported by name, so that an older version is refused at the start and not at the first answer.
+# New in pycurl 7.48. The import by name makes an older version fail at startup, and not at the first response.
 from pycurl import RETRY_AFTER
 
 from sms import clock
@@ -20,8 +21,8 @@ from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
 from sms.worker.engine import transport
 
-# Seconds. Some servers close an idle connection after five seconds, and a request on a connection that is being closed
-# is ambiguous.
+# Seconds for which an idle connection can be reused. Some servers close it after five seconds, and a request on a
+# connection that is being closed is ambiguous.
 _MAX_IDLE = 4
 _HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
 # A response longer than MAX_BODY counts as complete, although DMark sends no such response.
@@ -45,7 +46,7 @@ _CAUSES = {
 class Transfer:
     """A libcurl easy handle, reused for successive requests. Only the thread that created the handle may use it.
 
-    `may_write` is called when the connection stands and the body is about to be written. If it returns False the
+    `may_write` is called when the connection is open and the body is about to be written. If it returns False, the
     transfer ends with E_ABORTED_BY_CALLBACK, and no body is written.
     """
 
@@ -66,7 +67,8 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # The engine cuts off requests that are written and not answered; this timeout is for the time before.
+        # This timeout covers the time before the request is written. After that, the engine cuts off a request that
+        # gets no response.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
@@ -90,7 +92,7 @@ class Transfer:
         self.started = clock.monotonic()
 
     def reply(self) -> Reply:
-        """Return the answer, cut off at the longest body."""
+        """Return the response, with its body cut off at MAX_BODY."""
         status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
         return responses.read(status, self._answer.getvalue(), float(retry_after) if retry_after else None, self._ms())
 
@@ -102,7 +104,7 @@ class Transfer:
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=self._ms())
 
     def lost_kept_connection(self, code: int) -> bool:
-        """Return True if the request used a kept connection, and failed for another reason than a timeout."""
+        """Return True if the request used a kept connection, and failed for a reason other than a timeout."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
 
     def _ms(self) -> int:

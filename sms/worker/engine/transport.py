@@ -1,4 +1,4 @@
-"""The seam to libcurl. The simulation replaces `current` by a fake provider at the level of pycurl's objects."""
+"""Access to libcurl. The simulation in the tests replaces `current` with a fake that behaves like pycurl."""
 
 from typing import Any
 
