@@ -1,6 +1,6 @@
 """Claim due messages under a lease, renew the lease, and free leases that ran out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -97,15 +97,30 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
     By id, not by claimer: if the answer to a claim was lost, nobody has those messages and their lease must run out.
     """
-    if not ids:
-        return set()
+    return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
+
+
+def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
+    """Count one ambiguous request more, before it is written, for messages that had such a request already.
+
+    Return the ids of the messages still claimed by `claimer`. A message's first ambiguous request needs no write:
+    `free_leases_over_before` counts it. The result of the request replaces the count.
+    """
+    kept: set[int] = set()
+    for known in {message.ambiguous_requests for message in messages}:
+        ids = [message.pk for message in messages if message.ambiguous_requests == known]
+        kept |= _update_claimed(claimer, ids, "doubts = %s", known + 1)
+    return kept
+
+
+def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
-        UPDATE {table} SET lease_until = {clock.sql_after()}
+        UPDATE {table} SET {assignment}
         WHERE id IN ({", ".join(["%s"] * len(ids))}) AND status = 'sending' AND claim = %s RETURNING id
     """  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(sql, [lease, *ids, claimer])
+        cursor.execute(sql, [value, *ids, claimer])
         return {pk for (pk,) in cursor.fetchall()}
 
 
@@ -113,12 +128,14 @@ def free_leases_over_before(limit: datetime) -> int:
     """Queue messages again whose lease ended before `limit` and was not renewed since. Return their number.
 
     Nothing is freed if the database's clock reads less than `limit`: it was set back, and a lease renewed since then
-    looks older than it is. A freed message counts one more ambiguous request, because its sender may have sent it.
+    looks older than it is. A freed message counts at least one ambiguous request, because its sender may have sent it.
+    Later ones were counted by `count_ahead`, so that crashes cannot use up the requests of a message that only waits.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     value = connection.ops.adapt_datetimefield_value(limit)
     sql = f"""
-        UPDATE {table} SET status = 'queued', claim = '', lease_until = NULL, doubts = doubts + 1
+        UPDATE {table} SET status = 'queued', claim = '', lease_until = NULL,
+            doubts = CASE doubts WHEN 0 THEN 1 ELSE doubts END
         WHERE status = 'sending' AND lease_until < %s AND {clock.sql_now()} >= %s
     """  # noqa: S608
     with connection.cursor() as cursor:

@@ -2,7 +2,7 @@
 
 import random
 
-from sms import conf, runtime
+from sms import clock, conf, runtime
 from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
@@ -27,14 +27,17 @@ def attempt(message: ClaimedMessage) -> Result:
         exchanges.append(exchange)
         log_exchange(message, exchange)
 
+    known = message.ambiguous_requests
+    if known and not _count_ahead(message, known):
+        return Result(message, Status.QUEUED, clock.now(ask=False))
     budget = conversation.Budget(config.send_budget)
     ending = _run(message, config, on_exchange, budget)
     # A message whose task runs twice may have had all but one of its ambiguous requests already.
-    if isinstance(ending, InDoubt) and message.ambiguous_requests + 1 < MAX_AMBIGUOUS:
+    if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
         budget.spent += wait
-        if budget.allows(0) and _still_ours(message):
+        if budget.allows(0) and _count_ahead(message, known + 1):
             ending = _run(message, config, on_exchange, budget)
     result = conclude(message, ending, exchanges)
     if result.frees_rate_limit:
@@ -54,9 +57,10 @@ def _run(
         return error
 
 
-def _still_ours(message: ClaimedMessage) -> bool:
-    """Store the first ambiguous request in the row, in case this process dies now. Return False if this process no
-    longer holds the claim, for example because a delivery report has arrived.
+def _count_ahead(message: ClaimedMessage, known: int) -> bool:
+    """Count the next request as ambiguous before it is written, in case this process dies. `known`: those before it.
+
+    Return False if this process no longer holds the claim, for example because a delivery report has arrived.
     """
     rows = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
-    return bool(retry_once(lambda: rows.update(ambiguous_requests=message.ambiguous_requests + 1)))
+    return bool(retry_once(lambda: rows.update(ambiguous_requests=known + 1)))

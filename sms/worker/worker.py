@@ -24,7 +24,7 @@ from sms.dmark.exchange import logger as deliveries
 from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import claim, hand_back_unknown
+from sms.sending.claims import claim, count_ahead, hand_back_unknown
 from sms.stats import status
 from sms.worker import activity, heartbeat
 from sms.worker.background import Periodic, Tokens
@@ -224,12 +224,21 @@ class Worker:
 
     def _offer(self) -> None:
         """Hand the eligible messages to the engine, and end or put back the others."""
-        if not self._to_offer:
+        room = self.engine.room()
+        jobs, later = list[Job](), list[Job]()
+        for job in self._to_offer:
+            # A repeat is counted in the row before it begins. It stays here until it can begin at once, so that a crash
+            # does not count a message that only waits.
+            repeats = job.message.ambiguous_requests > 0
+            (later if repeats and room <= 0 else jobs).append(job)
+            room -= repeats
+        if not jobs:
             return
-        jobs = self._to_offer
         asked_at = clock.monotonic()
         refused = eligibility.refused([job.message for job in jobs], self.config, by_table=True)
-        self._to_offer = []
+        repeated = [j.message for j in jobs if j.message.ambiguous_requests and j.message.pk not in refused]
+        gone = {message.pk for message in repeated} - count_ahead(self.claimer, repeated)
+        self._to_offer = later
         answered_at, now = clock.monotonic(), clock.now(ask=False)
         if answered_at - asked_at > _SLOW_ELIGIBILITY:
             logger.warning(
@@ -244,7 +253,10 @@ class Worker:
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
-        self.engine.submit(job for job in jobs if job.message.pk not in refused)
+        for pk in gone:
+            del self.recorder.in_hand[pk]
+        jobs.sort(key=lambda job: not job.message.ambiguous_requests)
+        self.engine.submit(job for job in jobs if job.message.pk not in refused.keys() | gone)
 
     # --- results
 

@@ -1,4 +1,7 @@
-"""Run seeds: `python -m tests.simulation 1-1000`, or `make simulate SEEDS=1-1000`. Exit 1 if an invariant fails."""
+"""Run seeds: `python -m tests.simulation 1-1000`, or `make simulate SEEDS=1-1000`. Exit 1 if an invariant fails.
+
+`python -m tests.simulation mutants 1-300 [name …]` takes each fix out and prints the first of these seeds that fails.
+"""
 
 import os
 import sys
@@ -19,6 +22,8 @@ def main(arguments: list[str]) -> int:
     call_command("migrate", verbosity=0, skip_checks=True)
     from tests.simulation.run import run_seed, shrink
 
+    if arguments[:1] == ["mutants"]:
+        return mutants(*arguments[1:])
     first, _, last = (arguments[0] if arguments else "1-100").partition("-")
     seeds = range(int(first), int(last or first) + 1)
     began, failed, hours = time.process_time(), 0, 0.0
@@ -34,6 +39,26 @@ def main(arguments: list[str]) -> int:
     cpu = time.process_time() - began
     sys.stdout.write(f"{len(seeds)} seeds, {failed} violations, {hours:.1f} simulated hours in {cpu:.0f} s of CPU\n")
     return 1 if failed else 0
+
+
+def mutants(seeds: str = "1-300", *names: str) -> int:
+    from tests.simulation.mutations import MUTATIONS, mutated
+    from tests.simulation.run import run_seed
+
+    first, _, last = seeds.partition("-")
+    missing = 0
+    for mutation in MUTATIONS:
+        if names and mutation.name not in names:
+            continue
+        began = time.process_time()
+        with mutated(mutation):
+            played = (run_seed(seed) for seed in range(int(first), int(last or first) + 1))
+            found = next((one for one in played if one.violation), None)
+        missing += not found
+        what = f"seed {found.seed}: {found.violation} {found.scenario.profiles}" if found else "no seed"
+        sys.stdout.write(f"{mutation.name}: {what} ({time.process_time() - began:.0f} s of CPU)\n")
+        sys.stdout.flush()
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

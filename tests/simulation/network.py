@@ -38,6 +38,7 @@ class Sent:
     def __init__(self, at: float, process: Process, number: int) -> None:
         self.at, self.process, self.number = at, process, number
         self.accepted = self.answered = False
+        self.status = 0
         self.answered_at = 0.0
 
 
@@ -56,7 +57,12 @@ class Provider:
         self.dropped = False
         self.on_written: Callable[[Process, int], None] = lambda process, number: None
         self.on_accepted: Callable[[int], None] = lambda number: None
+        self.on_polled: Callable[[Process, str], None] = lambda process, provider_id: None
+        # The status words of polled reports, by id.
+        self.word, self.words = "PENDING", dict[str, str]()
         self.requests: Counter[str] = Counter()
+        # When each process lost a request on a kept connection.
+        self.kept_losses: defaultdict[str, list[float]] = defaultdict(list)
 
     def expire_token(self) -> None:
         self.tokens += 1
@@ -71,7 +77,9 @@ class Provider:
             return plan._replace(body=json.dumps({"access_token": self.token}).encode()), None
         if "dlr" in url:
             self.requests["report"] += 1
-            return Plan(0.05, body=b'{"status": "PENDING"}'), None
+            self.on_polled(process, body["msg_id"])
+            word = self.words.get(body["msg_id"], self.word)
+            return Plan(0.05, body=json.dumps({"status": word}).encode()), None
         self.requests["send"] += 1
         match = TEXT.search(body["msg"])
         assert match
@@ -84,6 +92,7 @@ class Provider:
         self.sent.append(sent)
         self.by_number[number].append(sent)
         plan, sent.accepted = self.behave(number)
+        sent.status = plan.status if plan.kind == ANSWERED else 0
         if sent.accepted:
             self.on_accepted(number)
         if plan.status == 200:
@@ -222,6 +231,7 @@ class SimMulti:
         curl.info[pycurl.REQUEST_SIZE] = size + 200
         lost = reused and self._scheduler.draw("kept").random() < self._provider.loses_kept_connections
         if lost:
+            self._provider.kept_losses[self._process.name].append(self._scheduler.now)
             return self._finish(curl, pycurl.E_GOT_NOTHING)
         self._options[pycurl.M_SOCKETFUNCTION](pycurl.POLL_IN, curl.fd, self, None)
         token = next((h[11:] for h in curl.options[pycurl.HTTPHEADER] if h.startswith("authToken: ")), "")

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from django.db import OperationalError, transaction
+
 from sms import outbox
 from sms.dlr.statuses import record_report
 from sms.models import SmsMessage, SmsPause
 from sms.sending import pauses
 from tests.simulation.network import ANSWERED, CLOSED, CUT, RESET, SILENT, Plan
 from tests.simulation.scheduler import Process
-from tests.simulation.world import World
+from tests.simulation.world import IN_FLIGHT, World
 
 Profile = Callable[[World, Random, float], None]
 PROFILES: list[Profile] = []
@@ -115,6 +117,9 @@ def tokens(world: World, random: Random, until: float) -> None:
 def crash_loop(world: World, random: Random, until: float) -> None:
     """Workers are killed again and again, at any step, and restarted."""
     pause = random.choice((0.3, 2.0, 8.0))
+    if random.random() < 0.4:
+        world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
+        world.at(until, "the provider answers", setattr, world.provider, "behave", _healthy)
     when, number = random.uniform(0.5, 4.0), 0
     while when < until:
         number += 1
@@ -135,7 +140,11 @@ def suspensions(world: World, random: Random, until: float) -> None:
 
 @profile
 def restarts(world: World, random: Random, until: float) -> None:
-    """Workers are stopped with SIGTERM and started again."""
+    """Workers are stopped with SIGTERM and started again, sometimes with a queue and a slow provider."""
+    if random.random() < 0.5:
+        world.backlog(range(1500, 1600))
+        world.provider.behave = lambda number: (Plan(2.9), True)
+        world.at(until, "the provider is fast", setattr, world.provider, "behave", _healthy)
     for number, when in enumerate(_times(random, until, 4)):
         world.at(when, "SIGTERM to a worker", _each(world, "stop", world.stop), random.randrange(3))
         world.at(when + 0.3, "a worker starts", world.worker, f"next{number}")
@@ -168,6 +177,7 @@ def slow_receivers(world: World, random: Random, until: float) -> None:
     """Receivers of `sms_sent` take long, or hang."""
     seconds = random.choice((0.2, 2.0, 1e6))
     world.at(0.0, f"receivers take {seconds} s", setattr, world, "receiver_seconds", seconds)
+    world.backlog(range(2500, 2560))
 
 
 @profile
@@ -175,7 +185,7 @@ def database_hiccups(world: World, random: Random, until: float) -> None:
     """The database is slow, hangs, or is gone for one process or for all."""
     for when in _times(random, until - 9, 4):
         kind = random.choice(("db_hangs_until", "db_gone_until", "answers_to_lose"))
-        seconds = random.uniform(0.3, 9.0)
+        seconds = random.choice((random.uniform(0.3, 9.0), 20.0))
         everybody = random.random() < 0.5
         rank = random.randrange(3)
 
@@ -225,6 +235,117 @@ def backlog(world: World, random: Random, until: float) -> None:
     size = random.choice((30, 120))
     world.backlog(range(1000, 1000 + size))
     world.schedule.append(f"   0.00 backlog of {size}")
+
+
+@profile
+def fail_over(world: World, random: Random, until: float) -> None:
+    """Workers that are busy for longer than four leases, while one of them is killed."""
+    seconds, size = random.choice((1.5, 2.5)), random.choice((100, 160))
+    world.backlog(range(2000, 2000 + size))
+    world.provider.behave = lambda number: (Plan(seconds), True)
+    world.schedule.append(f"   0.00 backlog of {size}, the provider takes {seconds} s")
+    world.more_seconds += seconds * size / IN_FLIGHT
+    when = random.uniform(2.0, 10.0)
+    world.at(when, "kill -9 of a worker", _each(world, "kill", world.kill), random.randrange(3))
+    world.at(when + 0.5, "a worker starts", world.worker, "instead")
+
+
+@profile
+def dead_connection(world: World, random: Random, until: float) -> None:
+    """A connection to the database that hangs until it is shut down; a fresh one works."""
+
+    def hang(process: Process) -> None:
+        process.stuck, process.trouble_at = True, world.now
+
+    for when in _times(random, until, 2):
+        world.at(when, "a worker's connection hangs", _each(world, "hang", hang), random.randrange(3))
+
+
+@profile
+def defects(world: World, random: Random, until: float) -> None:
+    """The code that logs a result raises, and renewals fail with an error that is no outage; a SIGTERM follows."""
+    seconds = random.choice((0.05, 2.5))
+    world.provider.behave = lambda number: (Plan(seconds), True)
+    world.backlog(range(3000, 3030))
+    world.defective = set(random.sample(range(3000, 3030), random.randint(1, 5)))
+    world.schedule.append(f"   0.00 backlog of 30, {seconds} s an answer; not logged: {sorted(world.defective)}")
+
+    def fail(process: Process) -> None:
+        process.defects = random.randint(1, 3)
+
+    for when in _times(random, until, 3):
+        world.at(when, "renewals of a worker fail", _each(world, "fail", fail), random.randrange(3))
+        world.at(when + 0.1, "SIGTERM to a worker", _each(world, "stop", world.stop), random.randrange(3))
+        world.at(when + 0.3, "a worker starts", world.worker, f"after{when}")
+
+
+@profile
+def lying_provider(world: World, random: Random, until: float) -> None:
+    """For the whole run the provider takes some messages and answers 5xx."""
+    status, share = random.choice((500, 503)), random.choice((0.2, 0.5))
+
+    def behave(number: int) -> tuple[Plan, bool]:
+        lies = Random(f"{world.seed}/{number}").random() < share
+        return Plan(0.05, ANSWERED, status if lies else 200, b"{}"), True
+
+    world.at(
+        0.0, f"the provider takes all and answers {status} to {share:.0%}", setattr, world.provider, "behave", behave
+    )
+
+
+@profile
+def reports(world: World, random: Random, until: float) -> None:
+    """Maintenance and polls for reports run every few seconds; an operator sends again what did not arrive."""
+    world.maintenance = random.choice((3.0, 7.0))
+    word = random.choice(("FAILED", "FAILED", "DELIVERED", "PENDING"))
+    # The first request's report is `word`; what an operator sends again is still on the way, and then arrives.
+    world.provider.words = {f"id-{number}-1": word for number in range(4000)}
+    world.provider.word = "PENDING"
+    world.schedule.append(f"   0.00 polled reports say {word}")
+
+    def resend() -> None:
+        began = world.now
+        for pk in outbox.resend(SmsMessage.objects.filter(dedupe_key__startswith="sim:"), "grace"):
+            world.resends[int(SmsMessage.objects.get(pk=pk).text.split()[1])].append(began)
+
+    for when in _times(random, until, 3):
+        world.at(when + 10, "the operator: resend", world.do, world.site, resend)
+
+
+@profile
+def inline_only(world: World, random: Random, until: float) -> None:
+    """No workers: every process sends by itself, several messages in a transaction, and connections are cut."""
+    world.without_workers = True
+    for rank in range(random.randint(2, 6)):
+        process = world.process(f"inline{rank}", delivery="inline")
+        process.db_latency = random.choice((0.001, 0.05, 0.5))
+        numbers = [700 + 10 * rank + one for one in range(random.randint(1, 4))]
+        for number in numbers:
+            world.phones[number] = f"0772{number:06}"
+
+        def send(process: Process = process, numbers: list[int] = numbers) -> None:
+            def run() -> None:
+                try:
+                    with transaction.atomic():
+                        for number in numbers:
+                            outbox.queue_sms(world.phones[number], f"message {number}", dedupe_key=f"sim:{number}")
+                except OperationalError:
+                    world.schedule.append(f"        {process.name} could not queue its messages")
+
+            world.do(process, run)
+
+        when = random.uniform(0, until)
+        world.at(when, f"messages {numbers} are sent inline, {process.db_latency} s a statement", send)
+        if random.random() < 0.5:
+            cut = when + random.uniform(0.05, 1.0 + 2 * process.db_latency)
+            world.at(cut, f"the connection of {process.name} is cut", setattr, process, "cuts", 1)
+    for when in _times(random, until, 2):
+        seconds = random.choice((-60.0, -0.5))
+
+        def step(seconds: float = seconds) -> None:
+            world.clock.database_offset += seconds
+
+        world.at(when, f"the database's clock steps by {seconds} s", step)
 
 
 @profile
@@ -299,6 +420,9 @@ class Scenario:
 def scenario(seed: object) -> Scenario:
     random = Random(f"{seed}/scenario")
     chosen = random.sample(PROFILES, random.choice((0, 1, 1, 2, 2, 3)))
+    if inline_only in chosen:
+        alone = (inline_only, lossy_provider, failing_provider, tokens, slow_cache)
+        chosen = [one for one in chosen if one in alone]
     rate_limit = 8 if one_phone in chosen else random.choice((0, 8))
     return Scenario(random.randint(1, 3), random.randint(3, 20), rate_limit, [one.__name__ for one in chosen])
 
@@ -306,15 +430,16 @@ def scenario(seed: object) -> Scenario:
 def play(world: World, drawn: Scenario, faults: float = 30.0) -> None:
     """Play the scenario to its end and check the invariants. Raises Violation."""
     random = Random(f"{world.seed}/faults")
-    for number in range(drawn.workers):
-        world.at(random.uniform(0, 1), "a worker starts", world.worker, f"worker{number}")
-    for number in range(drawn.messages):
-        world.at(random.uniform(0, faults * 0.8), f"queue {number}", world.queue, number)
     by_name = {one.__name__: one for one in PROFILES}
     for name in drawn.profiles:
         by_name[name](world, random, faults)
-    world.at(faults, "a worker starts, faults end", world.worker, "last")
+    if not world.without_workers:
+        for number in range(drawn.workers):
+            world.at(random.uniform(0, 1), "a worker starts", world.worker, f"worker{number}")
+        for number in range(drawn.messages):
+            world.at(random.uniform(0, faults * 0.8), f"queue {number}", world.queue, number)
+        world.at(faults, "a worker starts, faults end", world.worker, "last")
     window = sum(1 for phone in world.phones.values() if phone == "0772999999") * world.config.rate_limit
-    world.run(faults + SETTLE + window)
+    world.run(faults + SETTLE + window + world.more_seconds)
     world.check()
     world.finish()

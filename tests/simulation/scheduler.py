@@ -32,6 +32,7 @@ class Process:
         self.postponed: list[tuple[Task, int]] = []
         self.started_at = self.ended_at = 0.0
         self.trouble_at = -1e9  # the last fault of its database, or its last suspension
+        self.cut_at = -1e9
         self.known_clock: Any = None
         self.wrappers: list[Any] = []
         self.fetches: dict[str, Any] = {}
@@ -41,6 +42,10 @@ class Process:
         self.db_hangs_until = self.db_gone_until = 0.0
         self.db_latency = 0.001
         self.answers_to_lose = 0
+        # Its next statements fail before they run, or with an error that is no outage; `stuck`: its connection hangs
+        # until it is shut down.
+        self.cuts = self.defects = 0
+        self.stuck = False
         self.aborted = False
         self.exited: BaseException | bool | None = None
 
@@ -75,6 +80,7 @@ class Scheduler:
         self.current: Task | None = None
         self._heap: list[tuple[float, int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._number = self._at_once = 0
+        self.stopped = False
         self._draws: Counter[str] = Counter()
         self._digest = hashlib.sha256()
         self._salt = random.Random(f"{seed}/ties").getrandbits(32)
@@ -154,7 +160,7 @@ class Scheduler:
 
     def run(self, until: float) -> None:
         """Run all events up to the time `until`. Raises Spinning if time does not pass."""
-        while self._heap and self._heap[0][0] <= until:
+        while self._heap and self._heap[0][0] <= until and not self.stopped:
             when, _, _, call, arguments = heapq.heappop(self._heap)
             self._at_once = self._at_once + 1 if when <= self.now else 0
             if self._at_once > _MOST_STEPS_AT_ONCE:

@@ -3,12 +3,10 @@
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from sms import outbox
-from sms.dmark.exchange import log_exchange
 from sms.models import SmsEvent, SmsMessage, SmsPause
-from sms.worker import recorder
 from sms.worker.worker import Options
 from tests.simulation.network import ANSWERED, SILENT, Plan
 from tests.simulation.world import LEASE, World, simulated
@@ -197,16 +195,10 @@ def test_inline_counts_its_first_request_before_the_second() -> None:
         assert SmsMessage.objects.get().ambiguous_requests >= 3
 
 
-def test_an_exception_while_concluding_keeps_no_other_message(monkeypatch: Any) -> None:
+def test_an_exception_while_concluding_keeps_no_other_message() -> None:
     """Finding 16: the rest of the batch stayed `sending`, and SIGTERM queued what DMark had."""
-
-    def broken(message: Any, exchange: Any) -> None:
-        if message.text == "message 3":
-            raise ValueError("a defect")
-        log_exchange(message, exchange)
-
-    monkeypatch.setattr(recorder, "log_exchange", broken)
     with simulated(16) as world:
+        world.defective = {3}
         world.backlog(range(20))
         world.worker("one")
         world.run(20)
@@ -322,3 +314,77 @@ def test_a_paused_kind_is_not_sent_and_costs_no_turns() -> None:
         one = world.worker("one")
         world.run(30)
         assert (statuses(world), one.turns < 120) == ({"queued": 50}, True)
+
+
+def test_a_failure_after_the_commit_stops_no_other_message() -> None:
+    """Finding 8: the caller got AttributeError, and two messages of three were never sent."""
+    with simulated(8) as world:
+        process = world.process("inline", delivery="inline")
+        for number in range(3):
+            world.phones[number] = f"0772{number:06}"
+
+        def order() -> None:
+            with transaction.atomic():
+                for number in range(3):
+                    outbox.queue_sms(world.phones[number], f"message {number}")
+            process.exited = True
+
+        world.do(process, order)
+        while not SmsMessage.objects.exists():
+            world.run(world.now + 0.0001)
+        process.cuts = 1  # the claim of the first message fails
+        world.run(20)
+        assert (statuses(world), process.exited) == ({"queued": 1, "sent": 2}, True)
+
+
+@pytest.mark.parametrize("judge", [0.0, 9.0])
+def test_a_crash_loop_ends_no_message_that_only_waits(judge: float) -> None:
+    """Finding 13: a crash counted for each message in hand, and four of them ended what nobody had sent."""
+    with simulated(132) as world:
+        world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
+        world.backlog(range(40))
+        world.judge_seconds = judge
+        when = 0.0
+        while when < 8 * 3 * LEASE:
+            process = world.worker(f"worker{when}")
+            world.run(when + 2.5)
+            world.kill(process)
+            when += 3 * LEASE
+            world.run(when)
+        assert len(world.provider.by_number) < 40
+        world.provider.behave = lambda number: (Plan(0.05), True)
+        world.judge_seconds = 0.0
+        world.worker("last")
+        world.run(when + 100)
+        given_up = [
+            int(text.split()[1]) for (text,) in world.rows("SELECT text FROM sms_smsmessage WHERE status <> 'sent'")
+        ]
+        # The first crash counts what it may have sent. After it only requests count.
+        assert all(3 <= len(world.provider.by_number[number]) <= 4 for number in given_up)
+
+
+def test_a_poll_after_a_resend_asks_for_the_new_request() -> None:
+    """Finding 14: the poll asked for the former id, and ended the new message `undelivered`."""
+    with simulated(14) as world:
+        world.maintenance = 3.0
+        world.provider.words = {"id-1-1": "FAILED", "id-1-2": "DELIVERED"}
+        world.backlog(range(1, 2))
+        world.worker("one")
+        world.run(20)
+        assert statuses(world) == {"undelivered": 1}
+        world.do(world.site, lambda: outbox.resend(SmsMessage.objects.all(), "grace"))
+        world.run(60)
+        assert (statuses(world), len(world.provider.sent)) == ({"delivered": 1}, 2)
+
+
+def test_inline_records_its_result_on_a_fresh_connection() -> None:
+    """Finding 15: the result was lost, and `sms_worker --once` sent the message again."""
+    with simulated(15) as world:
+        process = world.process("inline", delivery="inline")
+        world.phones[1] = "0772000001"
+        world.do(process, lambda: outbox.queue_sms("0772000001", "message 1"))
+        while not world.provider.sent:
+            world.run(world.now + 0.001)
+        process.cuts = 1
+        world.run(30)
+        assert statuses(world) == {"sent": 1}

@@ -14,15 +14,19 @@ from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.signals import connection_created
+from django.utils import timezone
 
 from sms import cache as sms_cache
 from sms import clock, conf, outbox, owners, runtime
+from sms.dlr import polling
 from sms.dmark import access_token, blocking
+from sms.dmark.exchange import log_exchange
 from sms.models import SmsMessage, Status
+from sms.sending import rate_limit
 from sms.signals import sms_sent
-from sms.worker import statement_timeout
+from sms.worker import recorder, statement_timeout
 from sms.worker.engine import transport
 from sms.worker.worker import UNRECORDED, Options, Worker
 from tests.simulation.network import Provider, SimCurl, SimMulti
@@ -127,13 +131,14 @@ class SimCache:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._data: dict[str, tuple[Any, float]] = {}
-        self.latency, self.slowest, self.gone = 0.0005, 0.0005, False
+        self.latency, self.slowest, self.gone, self.was_gone = 0.0005, 0.0005, False, False
         self.client = _Client(self)
 
     def trip(self) -> None:
         self.slowest = max(self.slowest, self.latency)
         self._scheduler.park(self.latency)
         if self.gone:
+            self.was_gone = True
             raise ConnectionError("the cache is gone")
 
     def _read(self, key: str) -> Any:
@@ -179,10 +184,12 @@ class SimCache:
 
 class _SimWorker(Worker):
     process: Process
+    world: "World"
 
-    def _turn(self) -> bool:
+    def _sleep(self, end: float) -> None:
         self.process.turns += 1
-        return super()._turn()
+        self.world.check_turns(self.process)
+        super()._sleep(end)
 
 
 class _Transport:
@@ -209,7 +216,13 @@ class World:
         self.schedule: list[str] = []
         self.kills = self.statements = self.errors = 0
         self.clock_stepped = False
-        self.judge_seconds = self.receiver_seconds = 0.0
+        self.judge_seconds = self.slowest_judge = self.receiver_seconds = 0.0
+        # Messages whose results make the code that logs them raise.
+        self.defective: set[int] = set()
+        self.maintenance = 1e9
+        self.without_workers = self._freeing = False
+        # Seconds beyond the usual end that this run needs.
+        self.more_seconds = 0.0
         self._shut_down: Callable[[Any], None] = self._abort_statement
         self.last_fault = 0.0
         self.freed: Counter[int] = Counter()
@@ -218,6 +231,8 @@ class World:
         self.resends: defaultdict[int, list[float]] = defaultdict(list)
         self.site = self.process("site")
         self.provider.on_written = self._check_written
+        self.provider.on_polled = self._check_polled
+        self.scheduler.call_at(1.0, self._watch)
 
     # --- time and events
 
@@ -244,11 +259,11 @@ class World:
 
     def worker(self, name: str, options: Options | None = None) -> Process:
         process = self.process(name)
-        chosen = options or Options(in_flight=IN_FLIGHT, batch=6, lease=LEASE, maintenance=1e9)
+        chosen = options or Options(in_flight=IN_FLIGHT, batch=6, lease=LEASE, maintenance=self.maintenance)
 
         def run() -> None:
             process.worker = worker = _SimWorker(chosen, lambda line: None)
-            worker.process = process
+            worker.process, worker.world = process, self
             try:
                 process.exited = worker.run()
             finally:
@@ -313,12 +328,21 @@ class World:
         # Only before execution: an open statement keeps SQLite's table lock.
         process.aborted = False
         self.scheduler.park(process.db_latency)
-        while process.db_hangs_until > self.now and not process.aborted:
+        while (process.db_hangs_until > self.now or process.stuck) and not process.aborted:
             process.trouble_at = self.now
             self.scheduler.park(0.25)
         if process.aborted or process.db_gone_until > self.now:
+            process.stuck = process.stuck and not process.aborted
             process.trouble_at, process.aborted = self.now, False
             raise OperationalError("the database is gone")
+        if process.cuts:
+            process.cuts -= 1
+            process.cut_at = self.now
+            raise OperationalError("the connection was cut")
+        if process.defects and sql.lstrip().startswith("UPDATE") and "SET lease_until" in sql:
+            process.defects -= 1
+            raise DatabaseError("a defect")
+        self._freeing = "WHERE status = 'sending' AND lease_until <" in sql
         result = execute(sql, params, many, context)
         if process.answers_to_lose and not connection.in_atomic_block and ("UPDATE" in sql or "WITH" in sql):
             process.answers_to_lose -= 1
@@ -338,6 +362,7 @@ class World:
     # --- other people's code
 
     def _judge(self, messages: Any) -> set[int]:
+        self.slowest_judge = max(self.slowest_judge, self.judge_seconds)
         if self.judge_seconds:
             self.scheduler.park(self.judge_seconds)
         return {message.pk for message in messages}
@@ -345,6 +370,11 @@ class World:
     def _receiver(self, **_: Any) -> None:
         if self.receiver_seconds:
             self.scheduler.park(self.receiver_seconds)
+
+    def log_exchange(self, message: Any, exchange: Any) -> None:
+        if int(message.text.split()[1]) in self.defective:
+            raise ValueError("a defect")
+        log_exchange(message, exchange)
 
     def _post(self, request: Any, config: Any) -> Any:
         assert self.scheduler.current
@@ -356,14 +386,61 @@ class World:
     # --- invariants while it runs
 
     def _fail(self, invariant: int, text: str) -> None:
-        """Note a violation where an exception would be swallowed."""
+        """Note a violation where an exception would be swallowed, and end the run."""
         self.violation = self.violation or Violation(invariant, f"{text} (at {self.now:.3f} s)")
+        self.scheduler.stopped = True
+
+    def slack(self) -> float:
+        """Return the seconds that slow calls add to a turn of a worker."""
+        slowest = max((process.db_latency for process in self.processes), default=0.0)
+        return self.slowest_judge + 8 * self.cache.slowest + 10 * slowest
+
+    def check_turns(self, process: Process) -> None:
+        messages, life = len(self.phones), self.now - process.started_at
+        if process.turns > 200 + 30 * messages + 12 * life:
+            self._fail(8, f"{process.name}: {process.turns} turns in {life:.0f} s for {messages} messages")
+
+    def _watch(self) -> None:
+        """Check each second that no lease stays expired while a worker could free it."""
+        self.scheduler.call_at(self.now + 1.0, self._watch)
+        longest = 2 * LEASE + 2.0 + self.slack()
+        if self.clock_stepped or not any(self._was_well(process, self.now - longest) for process in self.processes):
+            return
+        limit = str(connection.ops.adapt_datetimefield_value(self.clock.of_sqlite() - timedelta(seconds=longest)))
+        if rows := self.rows("SELECT text FROM sms_smsmessage WHERE status = 'sending' AND lease_until < ?", limit):
+            self._fail(6, f"{len(rows)} messages are not freed after their lease: {rows[:3]}")
+
+    def _was_well(self, process: Process, since: float) -> bool:
+        """Return True if this worker has run without trouble since then."""
+        faults = max(process.trouble_at, process.cut_at, process.started_at)
+        well = process.alive and not process.suspended and faults < since
+        return well and bool(process.worker) and not process.worker._stop_requested
+
+    def _check_polled(self, process: Process, provider_id: str) -> None:
+        _, number, rank = provider_id.split("-")
+        resends = self.resends[int(number)]
+        sent = self.provider.by_number[int(number)][int(rank) - 1]
+        # A poll that was under way when the operator gave the order is fine.
+        if (
+            resends
+            and sent.at < resends[-1] < self.now - 1.0
+            and any(
+                one.accepted and one.answered and resends[-1] < one.at < self.now - 5.0
+                for one in self.provider.by_number[int(number)]
+            )
+        ):
+            self._fail(11, f"{process.name} polls {provider_id}, sent before message {number} was sent again")
 
     def _check_written(self, process: Process, number: int) -> None:
         rows = self.rows(
-            "SELECT status, claim, lease_until || '' FROM sms_smsmessage WHERE text = ?", f"message {number}"
+            "SELECT status, claim, lease_until || '', id, phone, kind FROM sms_smsmessage WHERE text = ?",
+            f"message {number}",
         )
-        status, claim, lease_until = rows[0]
+        status, claim, lease_until, pk, phone, kind = rows[0]
+        if self.config.rate_limit and not self.cache.was_gone and not self.provider.by_number[number]:
+            holder, _ = rate_limit._read(self.cache._read(rate_limit.key(phone, kind)))
+            if holder != str(pk):
+                self._fail(7, f"{process.name} sends message {number} without its rate-limit key (held by {holder!r})")
         now = str(connection.ops.adapt_datetimefield_value(self.clock.of_sqlite()))
         if self.clock_stepped:
             return  # a forward step ends every lease by the database's clock
@@ -375,6 +452,8 @@ class World:
             self._fail(1, f"{process.name} sends message {number} after its lease ({lease_until} < {now})")
 
     def _freed(self, pk: int, claim: str) -> None:
+        if not self._freeing:
+            return
         self.freed[pk] += 1
         for process in self.processes:
             worker = process.worker
@@ -403,14 +482,17 @@ class World:
     def check(self) -> None:
         """The invariants that are checked at the end, at least 60 s after the last fault."""
         copies = sum(self._check_message(number) for number in self.provider.by_number)
-        lost = sum(not one.answered for one in self.provider.sent)
+        lost = sum(not one.answered or one.status >= 500 for one in self.provider.sent)
         troubled = sum(process.trouble_at > 0 for process in self.processes)
         if copies > lost + (self.kills + troubled) * (IN_FLIGHT + UNRECORDED):
             raise Violation(4, f"{copies} copies, {self.kills} kills, {lost} requests without an answer")
         if self.workers() and not self.rows("SELECT 1 FROM sms_smshold"):
             self._check_progress()
+        if self.without_workers:
+            self._check_inline()
         self._check_rate()
         self._check_effort()
+        self._check_kept_connections()
 
     def _check_message(self, number: int) -> int:
         """Check one message, and return the number of copies that an operator did not order."""
@@ -425,10 +507,19 @@ class World:
             copies += max(0, len(accepted) - 1)
             if len(lost) > 4:
                 raise Violation(3, f"message {number} had {len(lost)} requests without a complete answer")
+            failed = [one.at for one in sent if one.status >= 500]
+            if any(later - first < 590 for first, later in zip(failed, failed[12:], strict=False)) and not self.kills:
+                raise Violation(3, f"message {number} had {len(failed)} requests answered with 5xx in ten minutes")
+            # A process that runs and has had its database for 5 s has recorded the acceptance.
+            read = [one for one in accepted if one.answered and one.status == 200 and one.process.alive]
+            for one in read:
+                repeated = [two for two in sent if two.at > one.answered_at + 5.0]
+                if repeated and one.process.trouble_at < repeated[0].at - 5.0 and not self.clock_stepped:
+                    raise Violation(4, f"message {number} was sent again {repeated[0].at - one.at:.1f} s later")
             healthy = all(one.process.trouble_at < 0 for one in sent)
-            if len(accepted) > 1 and not lost and not self.kills and not self.clock_stepped and healthy:
+            lies = [one for one in accepted if one.status >= 500]
+            if len(accepted) > 1 and not lost and not lies and not self.kills and not self.clock_stepped and healthy:
                 raise Violation(4, f"message {number} was accepted {len(accepted)} times")
-            read = any(one.answered and one.process.alive for one in accepted)
             if read and end == limits[-1] and status not in ("sent", "delivered", "undelivered"):
                 raise Violation(5, f"message {number} was accepted, and its row is {status}")
         return copies
@@ -455,10 +546,30 @@ class World:
         messages = len(self.phones)
         for process in self.processes:
             life = (process.ended_at or self.now) - process.started_at
-            if process.worker and process.turns > 200 + 30 * messages + 12 * life:
-                raise Violation(8, f"{process.name}: {process.turns} turns in {life:.0f} s for {messages} messages")
             if process.worker and process.statements > 300 + 60 * messages + 15 * life:
                 raise Violation(8, f"{process.name}: {process.statements} statements in {life:.0f} s")
+
+        events = "SELECT message_id, count(*) FROM sms_smsevent WHERE step = 'throttle' GROUP BY message_id"
+        for pk, count in self.rows(events):
+            [(text,)] = self.rows("SELECT text FROM sms_smsmessage WHERE id = ?", pk)
+            number = int(text.split()[1])
+            if count > 1 + len(self.provider.by_number[number]) + len(self.resends[number]):
+                raise Violation(8, f"message {number} has {count} events of the rate limit")
+
+    def _check_inline(self) -> None:
+        """Without workers each message has ended, except those whose process was killed or lost its database."""
+        troubled = sum(not one.alive or one.trouble_at > 0 for one in self.processes)
+        cut = sum(one.cut_at > 0 for one in self.processes)
+        left = self.rows("SELECT text, status FROM sms_smsmessage WHERE status IN ('queued', 'sending')")
+        if not troubled and len(left) > cut:
+            raise Violation(6, f"{len(left)} messages have not ended: {left[:3]}")
+
+    def _check_kept_connections(self) -> None:
+        """After three losses within a minute no kept connection is used, so only those in flight can still be lost."""
+        for name, losses in self.provider.kept_losses.items():
+            for first, later in zip(losses, losses[3 + IN_FLIGHT :], strict=False):
+                if later - first < 60.0:
+                    raise Violation(12, f"{name} lost {3 + IN_FLIGHT} requests on kept connections within a minute")
 
     def _check_rate(self) -> None:
         window = self.config.rate_limit
@@ -509,9 +620,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
     raw.create_function("sim_freed", 2, world._freed)
     raw.create_function("sim_moved", 2, world._moved)
     raw.execute("""CREATE TEMP TRIGGER sim_freed AFTER UPDATE OF claim ON sms_smsmessage
-        WHEN old.status = 'sending' AND new.status = 'queued' AND new.doubts = old.doubts + 1
-        AND new.retries = old.retries
-        AND new.attempts = old.attempts BEGIN SELECT sim_freed(old.id, old.claim); END""")
+        WHEN old.status = 'sending' AND new.status = 'queued' BEGIN SELECT sim_freed(old.id, old.claim); END""")
     raw.execute("""CREATE TEMP TRIGGER sim_moved AFTER UPDATE OF status ON sms_smsmessage
         WHEN old.status <> new.status BEGIN SELECT sim_moved(old.status, new.status); END""")
     state = random.getstate()
@@ -538,6 +647,9 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (connection, "execute_wrappers", _Wrappers(world)),
             (connection, "close", lambda: None),  # all tasks share it
             (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
+            (recorder, "log_exchange", world.log_exchange),
+            (polling.poll, "__defaults__", (8.0, *(polling.poll.__defaults__ or ())[1:])),
+            (timezone, "now", world.clock.utc),
             (gc, "freeze", lambda: None),
             (gc, "collect", lambda: 0),
         ):

@@ -121,6 +121,12 @@ class Engine:
         if full:
             self._waker.wake()
 
+    def room(self) -> int:
+        """Return the number of jobs that would begin at once."""
+        begun = len(self.begun)
+        unrecorded = begun + self._count_ended - self.recorded
+        return min(self.in_flight - begun, self.in_flight + self.unrecorded - unrecorded) - len(self.inbox)
+
     def waiting(self) -> int:
         """Return the number of jobs that `take` can return now."""
         return len(self._ended)

@@ -14,7 +14,7 @@ from sms import clock
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import claim, free_leases_over_before, renew_leases
+from sms.sending.claims import claim, count_ahead, free_leases_over_before, renew_leases
 from sms.worker.engine import Job
 from sms.worker.leases import ExpiredLeaseReaper
 from sms.worker.worker import Options, Worker
@@ -154,19 +154,36 @@ def test_nothing_is_freed_after_the_databases_clock_was_set_back() -> None:
 
 
 @pytest.mark.django_db
-def test_a_freed_lease_counts_as_an_ambiguous_request(sandbox: Sandbox, settings: Any) -> None:
-    """Six kills brought six copies: after four the message ends."""
+def test_crashes_end_a_message_after_four_requests_that_had_begun(sandbox: Sandbox, settings: Any) -> None:
+    """Six kills brought six copies. The second and later requests are counted before they begin."""
     settings.SMS_DELIVERY = "worker"
     message = queue_sms("0772123456", "x")
-    for kill in range(1, 5):
-        claim("killed", 1, -1.0)
+    for begun in range(1, 5):
+        claimed = claim("killed", 1, -1.0)
+        if begun > 1:
+            assert count_ahead("killed", claimed) == {message.pk}
+            assert count_ahead("another", claimed) == set()
         assert free_leases_over_before(clock.read()) == 1
         message.refresh_from_db()
-        assert (message.status, message.ambiguous_requests) == ("queued", kill)
+        assert (message.status, message.ambiguous_requests) == ("queued", begun)
     assert Worker(Options(once=True), print).run()
     message.refresh_from_db()
     assert (message.status, sandbox.sends) == ("unknown", 0)
     assert "sent 4 times without a complete answer" in message.error
+
+
+@pytest.mark.django_db
+def test_crashes_do_not_end_a_message_that_only_waits(sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    message = queue_sms("0772123456", "x")
+    for _ in range(6):
+        claim("killed", 1, -1.0)
+        assert free_leases_over_before(clock.read()) == 1
+        message.refresh_from_db()
+        assert (message.status, message.ambiguous_requests) == ("queued", 1)
+    assert Worker(Options(once=True), print).run()
+    message.refresh_from_db()
+    assert (message.status, message.ambiguous_requests, sandbox.sends) == ("sent", 1, 1)
 
 
 def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postgres) -> None:
