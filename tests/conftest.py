@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, sync_playwright
 from payments.sandbox.server import Server
 from playmatatu.settings import caches
 from sms import cache as sms_cache
+from sms.dmark import blocking
+from sms.dmark.kept_connections import KeptConnections
 from sms.testing import serving
 from tests.sandbox import Sandbox as Sandbox
 from tests.servers import Postgres as Postgres
@@ -135,6 +137,7 @@ def clean_cache() -> Iterator[None]:
 
     def forget_failure() -> None:
         sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
+        blocking._kept_connections = KeptConnections()
 
     forget_failure()
     cache.clear()

@@ -24,6 +24,7 @@ from sms.dmark.conversation import (
     Pause,
     Request,
 )
+from sms.dmark.kept_connections import KeptConnections
 from sms.errors import Misdirected, ProviderError
 
 _CHUNK = 16 * 1024
@@ -120,8 +121,10 @@ class _Body(io.BytesIO):
         return super().read(size)
 
 
-@lru_cache(maxsize=1)
-def _session() -> requests.Session:
+_kept_connections = KeptConnections()
+
+
+def _new_session() -> requests.Session:
     session = total_timeout.session()
     # Ignore proxies, netrc and certificate bundles from the environment, and keep no cookies.
     session.trust_env = False
@@ -129,6 +132,7 @@ def _session() -> requests.Session:
     return session
 
 
+_session = lru_cache(maxsize=1)(_new_session)
 # A forked child must not use its parent's sockets.
 os.register_at_fork(after_in_child=_session.cache_clear)
 
@@ -140,9 +144,10 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
     """
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
+    session = _session() if _kept_connections.usable else _new_session()
     started = clock.monotonic()
     try:
-        response = _session().post(
+        response = session.post(
             request.url,
             data=body,
             headers=headers,
@@ -158,7 +163,14 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
         if isinstance(error, ValueError) and not body.begun:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
+        if body.begun and not timed_out:
+            # Probably the connection was a kept one. Close the others, so that the retry cannot be lost like this one.
+            _kept_connections.note_loss()
+            session.close()
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None
+    finally:
+        if session is not _session():
+            session.close()
     retry_after = responses.retry_after_seconds(response.headers.get("Retry-After"), clock.time())
     return responses.read(response.status_code, received, retry_after, _ms(started))
 

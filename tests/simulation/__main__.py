@@ -6,6 +6,10 @@
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.mutations import Mutation
 
 os.environ["DATABASE_URL"] = "sqlite://:memory:"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
@@ -41,6 +45,17 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
+def _caught(mutation: "Mutation") -> str:
+    """Run the scenario. Return its name if it fails, or "" if it misses the fault."""
+    from tests.simulation import test_findings
+
+    try:
+        getattr(test_findings, mutation.scenario)(*mutation.arguments)
+    except Exception:  # noqa: BLE001 - every failure counts
+        return mutation.scenario
+    return ""
+
+
 def mutants(seeds: str = "1-300", *names: str) -> int:
     from tests.simulation.mutations import MUTATIONS, mutated
     from tests.simulation.run import run_seed
@@ -52,11 +67,14 @@ def mutants(seeds: str = "1-300", *names: str) -> int:
             continue
         began = time.process_time()
         with mutated(mutation):
+            caught = _caught(mutation)
             played = (run_seed(seed) for seed in range(int(first), int(last or first) + 1))
             found = next((one for one in played if one.violation), None)
-        missing += not found
+        missing += not found or not caught
         what = f"seed {found.seed}: {found.violation} {found.scenario.profiles}" if found else "no seed"
-        sys.stdout.write(f"{mutation.name}: {what} ({time.process_time() - began:.0f} s of CPU)\n")
+        sys.stdout.write(
+            f"{mutation.name}: {caught or 'no'} scenario, {what} ({time.process_time() - began:.0f} s of CPU)\n"
+        )
         sys.stdout.flush()
     return 1 if missing else 0
 

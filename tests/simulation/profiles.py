@@ -117,7 +117,11 @@ def tokens(world: World, random: Random, until: float) -> None:
 def crash_loop(world: World, random: Random, until: float) -> None:
     """Workers are killed again and again, at any step, and restarted."""
     pause = random.choice((0.3, 2.0, 8.0))
-    if random.random() < 0.4:
+    if random.random() < 0.5:
+        # Longer than four leases that run out, so that each message is begun more than four times.
+        pause, until = 2.0, until + 60.0
+        world.more_seconds += 60.0
+        world.backlog(range(3500, 3530))
         world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
         world.at(until, "the provider answers", setattr, world.provider, "behave", _healthy)
     when, number = random.uniform(0.5, 4.0), 0

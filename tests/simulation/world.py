@@ -399,6 +399,7 @@ class World:
         messages, life = len(self.phones), self.now - process.started_at
         if process.turns > 200 + 30 * messages + 12 * life:
             self._fail(8, f"{process.name}: {process.turns} turns in {life:.0f} s for {messages} messages")
+            self.scheduler.park(1e9)  # the process would never let time pass
 
     def _watch(self) -> None:
         """Check each second that no lease stays expired while a worker could free it."""
@@ -482,6 +483,9 @@ class World:
     def check(self) -> None:
         """The invariants that are checked at the end, at least 60 s after the last fault."""
         copies = sum(self._check_message(number) for number in self.provider.by_number)
+        for (text,) in self.rows("SELECT text FROM sms_smsmessage WHERE status = 'unknown'"):
+            if int(text.split()[1]) not in self.provider.by_number:
+                raise Violation(13, f"{text} ended unknown, and nobody has sent it")
         lost = sum(not one.answered or one.status >= 500 for one in self.provider.sent)
         troubled = sum(process.trouble_at > 0 for process in self.processes)
         if copies > lost + (self.kills + troubled) * (IN_FLIGHT + UNRECORDED):

@@ -17,6 +17,7 @@ import pycurl
 
 from sms import clock, runtime
 from sms.dmark.conversation import AccessToken, NoResponse, Pause, Request
+from sms.dmark.kept_connections import KeptConnections
 from sms.dmark.responses import Reply
 from sms.worker.engine import transport
 from sms.worker.engine.job import ENDED, UNANSWERED, Job, LeaseExpired
@@ -27,8 +28,6 @@ from sms.worker.waker import Waker
 logger = logging.getLogger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# After this number of kept connections lost within a minute, every request opens a connection of its own for a minute.
-_LOSSES, _NO_REUSE_SECONDS = 3, 60.0
 
 
 class Engine:
@@ -71,8 +70,7 @@ class Engine:
         self._pause_number = 0
         self._watched: set[int] = set()
         self._curl_due: float | None = None
-        self._losses: deque[float] = deque(maxlen=_LOSSES)
-        self._no_reuse_until = 0.0
+        self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
 
     # --- for the other threads
@@ -232,7 +230,7 @@ class Engine:
         transfer = self._free.pop() if self._free else self._new_transfer()
         # DMark may have closed a kept connection. A message that had an ambiguous request gets a fresh connection, so
         # that its retry cannot fail in this way too.
-        fresh = job.message.ambiguous_requests > 0 or clock.monotonic() < self._no_reuse_until
+        fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
         self._running[transfer] = job
@@ -273,7 +271,7 @@ class Engine:
         try:
             event = transfer.reply() if transfer.answered(code) else transfer.no_response(code)
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
-                self._note_loss()
+                self._kept_connections.note_loss()
         except Exception:
             # End the request as ambiguous: DMark may have the message, which would otherwise stay in flight forever.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
@@ -285,12 +283,6 @@ class Engine:
             self._go_on(job, error=event)
         else:
             self._go_on(job, event)
-
-    def _note_loss(self) -> None:
-        now = clock.monotonic()
-        self._losses.append(now)
-        if len(self._losses) == _LOSSES and self._losses[0] > now - _NO_REUSE_SECONDS:
-            self._no_reuse_until = now + _NO_REUSE_SECONDS
 
     def _cut_unanswered(self, now: float) -> None:
         while self._unanswered and self._unanswered[0][0] <= now:

@@ -147,3 +147,20 @@ def test_receivers_are_told_before_once_ends(sandbox: Sandbox, settings: Any) ->
 def run(worker: Worker) -> None:
     worker.run()
     connection.close()
+
+
+def test_a_serialization_failure_is_no_outage(on_postgres: System, tmp_path: Path) -> None:
+    """It counted as "database lost": the connection was closed and an error was logged."""
+    on_postgres.sql("CREATE SEQUENCE conflicts")
+    on_postgres.sql("""CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('conflicts') <= 3 THEN RAISE SQLSTATE '40001'; END IF; RETURN NULL; END $$""")
+    on_postgres.sql("""CREATE TRIGGER conflict AFTER UPDATE ON sms_smsmessage
+        FOR EACH STATEMENT EXECUTE FUNCTION conflict()""")
+    on_postgres.queue(20)
+    said = tmp_path / "stderr"
+    with said.open("wb") as file:
+        on_postgres.worker("--poll", "0.1", stderr=file)
+        wait_for(lambda: on_postgres.counts() == {"sent": 20}, 60)
+    assert set(on_postgres.texts().values()) == {1}
+    assert "sms.database_conflict" in said.read_text()
+    assert "sms.database_lost" not in said.read_text()

@@ -1,0 +1,29 @@
+"""Decide if requests may use kept connections. A provider may close a kept connection without saying so.
+
+A request lost in this way is ambiguous, so its retry opens a connection of its own. After several losses within a
+minute no kept connection is used for a minute.
+"""
+
+from collections import deque
+
+from sms import clock
+
+_LOSSES, _SECONDS = 3, 60.0
+
+
+class KeptConnections:
+    """The losses of one process. Safe in several threads."""
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=_LOSSES)
+        self._unused_until = 0.0
+
+    @property
+    def usable(self) -> bool:
+        return clock.monotonic() >= self._unused_until
+
+    def note_loss(self) -> None:
+        now = clock.monotonic()
+        self._losses.append(now)
+        if len(self._losses) == _LOSSES and self._losses[0] > now - _SECONDS:
+            self._unused_until = now + _SECONDS

@@ -1,0 +1,33 @@
+"""Each fault that was found, brought back by a mutation: a seed finds it."""
+
+import pytest
+from django.db import connection
+
+from tests.simulation import test_findings
+from tests.simulation.mutations import MUTATIONS, Mutation, mutated
+from tests.simulation.run import run_seed
+from tests.simulation.test_simulation import CHUNK, CHUNKS
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="the simulation uses SQLite in memory"),
+]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_seed_finds_the_fault(mutation: Mutation) -> None:
+    with mutated(mutation):
+        found = run_seed(mutation.seed).violation
+    assert found, "the seed no longer finds the fault; search another one with `tests.simulation mutants`"
+    assert found.invariant == mutation.invariant
+    # Without the mutation, `test_seeds` plays this seed and finds nothing.
+    assert mutation.seed <= CHUNK * CHUNKS
+    assert hasattr(test_findings, mutation.scenario)
+
+
+@pytest.mark.parametrize("name", ["two_clocks", "after_the_lease", "former_id_kept"])
+def test_a_scenario_finds_the_fault(name: str) -> None:
+    """Three of them. `tests.simulation mutants` runs the scenario of every mutation."""
+    [mutation] = [one for one in MUTATIONS if one.name == name]
+    with mutated(mutation), pytest.raises(AssertionError):
+        getattr(test_findings, mutation.scenario)(*mutation.arguments)
