@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from payments import clock, ledger, statements, uses
+from payments.database import sqlstate
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
 from payments.rules import IN_USE, apply, is_contested
@@ -23,6 +24,8 @@ from payments.states import Account, Effect, Event, Kind, Outcome, Payout, Place
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
+# PostgreSQL's codes of a lock timeout, a statement timeout and a deadlock.
+_TIMED_OUT = ("55P03", "57014", "40P01")
 # Of a settled payment these say when the next poll is due; a word by other ways leaves no poll planned.
 _KEEPS_SCHEDULE = ("asking", "answer")
 
@@ -309,9 +312,10 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     """Send the signals, within the transaction. Other effects are columns, or are their callers' to carry out."""
     for effect in effects:
         if effect.name == "settled":
-            momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
+            answers = momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
+            payment.use_error = _timed_out(answers)
         elif effect.name == "repeated" and payment.settled_by:
-            momo_success_repeated.send_robust(Payment, payment=payment)
+            payment.use_error = _timed_out(momo_success_repeated.send_robust(Payment, payment=payment))
         elif effect.name == "contested":
             logger.warning(
                 "Payment %s is contested: it was %s, and the provider now says %s.",
@@ -341,6 +345,12 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             )
         elif effect.name == "cancel_payout":
             _cancel_payout(payment)
+
+
+def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
+    """Return the first error of the receivers that says that a lock could not be had in time."""
+    errors = (answer for _receiver, answer in answers if isinstance(answer, OperationalError))
+    return next((error for error in errors if sqlstate(error) in _TIMED_OUT), None)
 
 
 def _cancel_payout(payment: Payment) -> None:

@@ -3,7 +3,7 @@
 import secrets
 from typing import ClassVar
 
-from django.db import models
+from django.db import OperationalError, models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -87,6 +87,9 @@ class Payment(models.Model):
     # 0: not adopted yet (payments.adoption). The database sets `stale` on an UPDATE that changes the state without it.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
+
+    # Not stored: the database error that kept the use of the money from being settled, such as a lock timeout.
+    use_error: OperationalError | None = None
 
     class Meta:
         ordering: ClassVar = ["-id"]

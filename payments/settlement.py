@@ -64,16 +64,23 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     """Take an authenticated callback, which is stored, and whose amount and phone are the payment's.
 
     A payment that we collect is polled instead: the callback moves nothing. Otherwise it is the provider's word.
+
+    Raises OperationalError, which is answered with 503, if a lock could not be had in time to settle the use of the
+    money. The payment is settled all the same; a repeated callback or `game_worker` settles its use.
     """
     from payments import status_polling
 
-    applied = False
+    applied, error = False, None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
     else:
-        _payment, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
-    callback.payment, callback.status, callback.answered, callback.applied = payment, said, 200, applied
+        settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
+        error = settled.use_error
+    callback.payment, callback.status, callback.applied = payment, said, applied
+    callback.answered = 503 if error else 200
     update(callback, ["payment", "status", "answered", "applied"])
+    if error is not None:
+        raise error
 
 
 def notified(payment_id: int, callback: Callback | None, notifications: int) -> None:

@@ -37,6 +37,12 @@ def _level(amount: int) -> "QuerySet[StakeLevel]":
 _LEVEL = Select(_level)
 
 
+class LevelLocked(OperationalError):
+    """The stake level could not be locked a moment ago. The code is PostgreSQL's for a lock timeout."""
+
+    sqlstate = _LOCK_TIMEOUT
+
+
 def locked_player(phone: str) -> Player:
     """Lock the player's row, which is created if there is none. Two stakes of one phone wait for each other here."""
     player = Player(phone=phone)
@@ -49,11 +55,11 @@ def lock_level(amount: int) -> None:
 
     If they locked only their own rows, both could find no opponent and wait.
 
-    For a second after a lock timeout, raise OperationalError at once. Otherwise stakes that wait for one level could
+    For a second after a lock timeout, raise LevelLocked at once. Otherwise stakes that wait for one level could
     occupy all threads of the site.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
-        raise OperationalError(f"Stake level {amount} was locked a moment ago.")
+        raise LevelLocked(f"Stake level {amount} was locked a moment ago.")
     if connection.vendor == "postgresql" and not any(call[1] is _flush for call in connection.run_on_commit):
         transaction.on_commit(_flush)
     try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
@@ -34,6 +35,15 @@ for number in range({count}):
     entry = place(Stake(f"+25678{{number:07}}", 1000 + number)).entry
     settle(entry.payment_id, "SUCCESS", by="callback")
 Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+"""
+# Paid by callback, with as little time for a lock as a site process has.
+PAID_UNDER_A_LOCK = """
+from django.db import connection
+from game.rules.placing import Stake, place
+from payments.settlement import settle
+connection.cursor().execute("SET lock_timeout = '200ms'")
+entry = place(Stake("+256780000001", 1000)).entry
+print("ERROR", settle(entry.payment_id, "SUCCESS", by="callback").use_error)
 """
 LOOK = {
     "entries": "SELECT status, COUNT(*) FROM game_entry GROUP BY status",
@@ -160,6 +170,22 @@ def test_an_idle_worker_hears_of_a_stake_at_once(on_postgres: Game) -> None:
     time.sleep(1)
     on_postgres.stake(1)
     wait_for(on_postgres.sandbox.prompts, 10)
+
+
+def test_an_entry_whose_lock_timed_out_is_activated_a_second_after_the_lock_is_free(on_postgres: Game) -> None:
+    on_postgres.sql("INSERT INTO game_stakelevel (amount) VALUES (1000)")
+    on_postgres.start()
+    on_postgres.alive()
+    with psycopg.connect(on_postgres.database) as holder:
+        holder.execute("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE")
+        out = on_postgres.manage("shell", "-v0", "-c", PAID_UNDER_A_LOCK).stdout
+        assert "ERROR canceling statement due to lock timeout" in out
+        # Longer than the worker's pause between two runs: it may find the entry while the lock is held.
+        time.sleep(1.5)
+        assert on_postgres.look("entries") == {"awaiting_payment": 1}
+    # A second, and the time that a busy machine needs.
+    wait_for(lambda: on_postgres.look("entries") == {"queued": 1}, 3)
+    wait_for(lambda: on_postgres.look("texts") == {"payment_success": 1}, 3)
 
 
 def test_three_share_the_work_and_each_is_told_once(on_postgres: Game) -> None:

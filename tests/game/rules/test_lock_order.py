@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
@@ -73,14 +74,15 @@ def test_no_pair_of_actions_deadlocks(collection: Sandbox, pair: tuple[str, str]
     assert deadlocks() == before
 
 
-def test_an_entry_that_its_lock_kept_inactive_is_activated_by_the_worker(client: Client, settings: Any) -> None:
-    placed = stake(client, "0772000001")
-    StakeLevel.objects.get_or_create(amount=1000)
+@contextmanager
+def level_held(amount: int) -> Iterator[None]:
+    """Hold the stake level's lock in another connection, and let this one wait for a lock 200 ms at most."""
+    StakeLevel.objects.get_or_create(amount=amount)
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:
         with transaction.atomic():
-            StakeLevel.objects.select_for_update().get(amount=1000)
+            StakeLevel.objects.select_for_update().get(amount=amount)
             locked.set()
             done.wait(20)
         connection.close()
@@ -91,15 +93,33 @@ def test_an_entry_that_its_lock_kept_inactive_is_activated_by_the_worker(client:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '200ms'")
     try:
-        paid(client, placed, "0772000001")
+        yield
     finally:
         done.set()
         holder.join()
-    assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
+
+
+@pytest.mark.parametrize("cure", ["repeated callback", "game_worker"])
+def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_later(client: Client, cure: str) -> None:
+    alice, bob = stake(client, "0772009101"), stake(client, "0772009102")
+    with level_held(1000):
+        # The lock timeout, then a refusal at once because of it.
+        for placed, phone in ((alice, "0772009101"), (bob, "0772009102")):
+            answer = callback(client, callback_body(placed, phone))
+            assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    # The money is recorded although the entry is inactive.
+    assert set(Payment.objects.values_list("status", "callbacks__answered", "callbacks__refusal")) == {
+        ("SUCCESS", 503, "")
+    }
+    assert status(client, alice["queue_token"])["status"] == "awaiting_payment"
     time.sleep(1)  # the pause after a lock timeout
-    task = next(task for task in maintenance.TASKS if task.every <= 1 and task.name == "activated")
-    assert task.run() == (1, 0)
-    assert status(client, placed["queue_token"])["status"] == "queued"
+    if cure == "repeated callback":
+        paid(client, alice, "0772009101")
+        paid(client, bob, "0772009102")
+    else:
+        task = next(task for task in maintenance.TASKS if task.every <= 1 and task.name == "activated")
+        assert task.run() == (2, 0)
+    assert {status(client, placed["queue_token"])["status"] for placed in (alice, bob)} == {"matched"}
 
 
 def test_only_the_levels_transaction_commits_without_the_disk() -> None:
