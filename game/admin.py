@@ -6,17 +6,16 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import CharField, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Coalesce, Concat
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 
-from game import clock
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
+from game.rules import closing
 from game.rules.results import record_result
 from game.wording import ENDS, state_words
 from payments import acts
 from payments.matches import Refused
-from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
 from sms.text import to_e164
@@ -132,7 +131,7 @@ class SessionAdmin(SearchableAdmin):
     inlines = (EntryInline,)
     search_help_text = "A phone number in any form, or the token of the match's link"
     phone_lookup = "entries__player__phone"
-    actions = ("give_back",)
+    actions = ("give_back", "close_elsewhere")
 
     def conditions(self, term: str) -> list[Q]:
         return [Q(token=term)]
@@ -157,12 +156,9 @@ class SessionAdmin(SearchableAdmin):
     def give_back(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
         return acts.confirmed(GIVE_BACK, self, request, queryset)
 
-
-def _without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Return the matches that have expired and have no result."""
-    keys = MatchResult.objects.values("key")
-    key = Concat(Value("session:"), Cast("pk", CharField()))
-    return sessions.filter(expires_at__lte=clock.now()).annotate(result_key=key).exclude(result_key__in=keys)
+    @admin.action(description="Close as paid elsewhere", permissions=["refund"])
+    def close_elsewhere(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
+        return acts.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
 
 
 def _give_back(session: Session, by: acts.Operator, _found: Any) -> None:
@@ -176,10 +172,23 @@ GIVE_BACK = acts.Act(
     "Give both stakes back",
     "Use this for a match that nobody played. Both payments become refund due, and both players receive a text.",
     "None of the selected matches is over without a result.",
-    _without_result,
+    closing.without_result,
     _give_back,
     "Both stakes given back",
     note="Why? (for example: the game server was down)",
+)
+
+
+CLOSE_ELSEWHERE = acts.Act(
+    "close_elsewhere",
+    "Close as paid elsewhere",
+    "Close as paid elsewhere",
+    "Use this for a match whose winner was paid from another account than the provider's. Nobody receives a text.",
+    "None of the selected matches is over without a result.",
+    closing.without_result,
+    lambda session, by, _found: closing.close_one(session, by=by.name, note=by.note),
+    "Closed as paid elsewhere",
+    note="How was the winner paid? (receipt number, channel)",
 )
 
 

@@ -29,11 +29,16 @@ _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
 class Operator(NamedTuple):
-    """The user who acts, and their answers on the confirmation page. `provider_id`: the id that the portal shows."""
+    """The user who acts, and their answers on the confirmation page.
+
+    `provider_id`: the id that the portal shows. `elsewhere`: the money was paid from another account than the
+    provider's.
+    """
 
     name: str
     note: str = ""
     provider_id: str = ""
+    elsewhere: bool = False
 
 
 class Act(NamedTuple):
@@ -41,6 +46,7 @@ class Act(NamedTuple):
 
     `check` runs before the transaction of `carry`, which receives its result. `none`: the sentence if no row allows the
     action. `note`: the question whose answer is kept; "" if none is asked. `asks_id`: ask for the provider's id.
+    `asks_account`: ask from which account the money was paid.
     """
 
     action: str
@@ -54,6 +60,7 @@ class Act(NamedTuple):
     note: str = ""
     check: Callable[[Any, Operator], Any] = lambda _row, _operator: None
     asks_id: bool = False
+    asks_account: bool = False
 
 
 def _judged(kind: Kind) -> Callable[[Payment, Operator, Any], object]:
@@ -102,9 +109,10 @@ BY_HAND = Act(
     "Nothing is paid out. The player receives a text that the money was refunded, so record it only once it was.",
     "None of the selected payments is due a refund.",
     lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
-    lambda payment, by, _found: refunds.refund_by_hand(payment.pk, by.name, by.note),
+    lambda payment, by, _found: refunds.refund_by_hand(payment.pk, by.name, by.note, elsewhere=by.elsewhere),
     "Manual refund recorded",
     note="How was it refunded? (receipt number, channel)",
+    asks_account=True,
 )
 PAID = Act(
     "settle_paid",
@@ -222,9 +230,10 @@ PRIZE_BY_HAND = Act(
     "Nothing is paid out. The winner receives a text that the prize was sent, so record it only once it was.",
     "No prize of the selected matches is payable.",
     lambda results: results.filter(prize="payable"),
-    lambda result, by, _found: refunds.prize_by_hand(result.pk, by.name, by.note),
+    lambda result, by, _found: refunds.prize_by_hand(result.pk, by.name, by.note, elsewhere=by.elsewhere),
     "Prize recorded as paid by hand",
     note="How was it paid? (receipt number, channel)",
+    asks_account=True,
 )
 HOUSE_PAYS = Act(
     "house_pays",
@@ -252,7 +261,9 @@ def confirmed(
     note_missing = bool(act.note) and not note
     if "post" not in request.POST or note_missing:  # Django's own delete action is confirmed by the same field.
         return _page(act, model_admin, request, queryset, able, note_missing and "post" in request.POST)
-    operator, rows = Operator(request.user.get_username(), note, _answer(request, "provider_id")), list(able[:AT_ONCE])
+    elsewhere = _answer(request, "paid_from") == "elsewhere"
+    operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
+    rows = list(able[:AT_ONCE])
     if operator.provider_id and len(rows) > 1:
         model_admin.message_user(request, "Nothing was done. Select one payment: an ID is that of one.", messages.ERROR)
         return None

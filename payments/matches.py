@@ -10,7 +10,7 @@ from payments import adoption, clock, journal, match_rules
 from payments.journal import Cause
 from payments.match_rules import Match, MatchOutcome, Prize, Result
 from payments.models import MatchResult, Payment
-from payments.states import Event, Outcome
+from payments.states import Event, Kind, Outcome
 
 logger = logging.getLogger("payments")
 
@@ -197,3 +197,32 @@ def state(found: Locked) -> Match:
 
 def prize(found: Locked) -> Prize:
     return match_rules.prize_of(_states(found))
+
+
+def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
+    """Book a match without a result as paid from another account, and return the UGX paid. Nobody receives a text.
+
+    The winner is not known. Raises Refused, as for a match without money or with a disputed payment.
+    """
+    with journal.writing():
+        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        if MatchResult.objects.filter(key=key).exists():
+            raise Refused("A result of this match is recorded.")
+        found, now = Locked(payments[0], None, payments), clock.now()
+        won = match_rules.record(_states(found), Result.WIN, now)
+        event = Event(Kind.BY_HAND, actor=by, elsewhere=True, alone=True)
+        paid = match_rules.order(won.match, event, now)
+        if paid.refusal:
+            raise Refused("A payment of this match is disputed, or its money is not in the match.")
+        found.result = MatchResult.objects.create(
+            key=key,
+            first=payments[0],
+            second=payments[1],
+            outcome=MatchResult.Outcome.WIN,
+            recorded_by=by[:150],
+            recorded_at=now,
+            note=note[:300],
+        )
+        for outcome in (won, paid):
+            write(found, outcome, now, Cause("operator", by, note))
+    return sum(posting.amount for posting in paid.postings)

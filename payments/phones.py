@@ -24,7 +24,7 @@ def masked(phone: str) -> str:
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
-_DIGITS = re.compile(r"\+?\d{9,15}")
+_DIGITS = re.compile(r"(?<!\d)\+?\d{9,15}(?!\d)")
 
 
 def hidden(text: str) -> str:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {
     "game": {
-        "": "clock lives money notifications results statements",
+        "": "clock close_matches lives money notifications results statements",
         "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
     "payments": {

@@ -47,6 +47,7 @@ def test_every_model_is_there() -> None:
         "Callback",
         "Refund",
         "LedgerEntry",
+        "PaymentEvent",
         "MatchResult",
     }
 

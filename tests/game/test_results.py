@@ -11,10 +11,14 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Session
-from payments import refunds
-from payments.models import MatchResult
+from payments import journal, ledger, refunds, settlement, worker
+from payments.models import MatchResult, Payment, PaymentEvent, Refund
+from payments.settlement import settle
+from payments.states import Account, Kind
 from sms.models import SmsMessage
 from tests.game_helpers import ALICE, BOB, kinds, paid, stake
+from tests.payments.helpers import asked, later
+from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECRET = "the-game-server-signs-with-this"
@@ -149,3 +153,78 @@ def test_an_operator_gives_both_stakes_back(client: Client, admin_client: Client
     result = MatchResult.objects.get()
     assert (result.outcome, result.recorded_by, result.note) == ("void", "admin", "the game server was down")
     assert SmsMessage.objects.filter(kind="refund_due").count() == 2
+
+
+def lose_one_stake(players: list[dict[str, Any]]) -> Payment:
+    """Alice wins. Then the provider takes Bob's money back, and an operator records it."""
+    gone = Payment.objects.get(transaction_id=players[1]["transaction_id"])
+    settle(gone.pk, Payment.Status.FAILED, by="callback")
+    return gone
+
+
+def test_the_house_pays_the_share_that_the_provider_took_back(
+    client: Client, admin_client: Client, players: list[dict[str, Any]]
+) -> None:
+    report(client, win(players[0]))
+    gone = lose_one_stake(players)
+    result = MatchResult.objects.get()
+    path = "/admin/payments/matchresult/"
+    assert result.prize == "held"
+    assert "Close an open dispute first." in act(admin_client, path, "house_pays", result.pk)
+    settlement.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
+    page = act(admin_client, path, "house_pays", result.pk)
+    assert "2,000 UGX" in page
+    assert "Why does the house pay?" in page
+    for _ in range(2):
+        act(admin_client, path, "house_pays", result.pk, post="yes", note="goodwill")
+    result.refresh_from_db()
+    assert result.prize == "payable"
+    balances = {account: ugx for account, ugx in ledger.balances().items() if ugx}
+    assert balances == {
+        Account.PROVIDER: 1100,
+        Account.LOST: 1000,
+        Account.PRIZE: 2000,
+        Account.COMMISSION: 100,
+    }
+    event = PaymentEvent.objects.get(kind="house_paid")
+    assert (event.actor, event.note, event.payment) == ("admin", "goodwill", gone)
+    act(admin_client, path, "prize_by_hand", result.pk, post="yes", note="cash", paid_from="elsewhere")
+    assert ledger.balances()[Account.ELSEWHERE] == -2000
+    assert ledger.balances()[Account.PROVIDER] == 1100
+    assert [journal.differs(payment) for payment in Payment.objects.all()] == [""] * 2
+
+
+def test_a_prize_that_cannot_be_paid_out_says_so(
+    client: Client, admin_client: Client, players: list[dict[str, Any]]
+) -> None:
+    """Another party collected the stakes, so nobody can send the payout."""
+    report(client, win(players[0]))
+    result = MatchResult.objects.get()
+    page = act(admin_client, "/admin/payments/matchresult/", "pay_prize", result.pk, post="yes")
+    assert "No provider that is set up can pay it out: record it by hand." in page
+    result.refresh_from_db()
+    assert result.prize == "payable"
+
+
+def test_an_operator_pays_a_prize_by_payout(
+    client: Client, admin_client: Client, collection: Sandbox, settings: Any
+) -> None:
+    collection.faults(callback="never")
+    stakes = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    for placed in stakes:
+        payment = Payment.objects.get(transaction_id=placed["transaction_id"])
+        collection.tap(payment.transaction_id, "pay")
+        later(payment, 5)
+    worker.once()
+    report(client, win(stakes[0]))
+    result = MatchResult.objects.get()
+    for _ in range(2):
+        act(admin_client, "/admin/payments/matchresult/", "pay_prize", result.pk, post="yes")
+        worker.once()
+    result.refresh_from_db()
+    assert result.prize == "paid"
+    payout = Refund.objects.get()
+    assert (payout.kind, payout.amount, payout.state, payout.actor) == ("prize", 2000, "succeeded", "admin")
+    assert asked(collection, "payout") == {payout.reference: 1}
+    assert ledger.balances()[Account.PROVIDER] == 200
+    assert SmsMessage.objects.get(kind="prize_paid").phone == f"+256{ALICE[1:]}"

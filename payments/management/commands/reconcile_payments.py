@@ -1,36 +1,25 @@
-from argparse import ArgumentTypeError
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
-from django.utils.dateparse import parse_date
 
 from payments import providers
+from payments.arguments import day
 from payments.reconciling import differences, rebuild
-
-
-def _day(text: str) -> datetime:
-    try:
-        day = parse_date(text)
-    except ValueError:
-        day = None
-    if day is None:
-        raise ArgumentTypeError(f"{text!r} is no day; write it like 2026-01-31.")
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 class Command(BaseCommand):
     help = "Ask the provider about each payment of a span and list every difference; exit 1 if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", type=_day, metavar="DATE", help="first day; default: yesterday")
+        parser.add_argument("--since", type=day, metavar="DATE", help="first day; default: yesterday")
         parser.add_argument(
             "--rebuild", action="store_true", help="replay the journal instead; compare it with rows and ledger"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        since = options["since"] or _day(str(timezone.localdate() - timedelta(days=1)))
+        since = options["since"] or day(str(timezone.localdate() - timedelta(days=1)))
         if providers.current() is None:
             self.stdout.write("No provider is set up: only our own books are compared.")
         found = due = 0
