@@ -1,6 +1,6 @@
 """The ETag of a stake's page and status: a hash of everything that decides what they say.
 
-Players poll far more often than anything changes, so this is one small statement, compiled once.
+Players poll far more often than anything changes, so this query must be fast: it is small, and compiled once.
 """
 
 from hashlib import sha256
@@ -35,7 +35,10 @@ _FACTS = Select(_facts)
 
 
 def current_tag(pk: int, *more: object) -> str:
-    """Return the tag of an entry as of now, "" if there is none. `more`: further facts, such as the language."""
+    """Return the present ETag of an entry, or "" if the entry does not exist.
+
+    `more`: further values that the response depends on, such as the language.
+    """
     row = _FACTS.first(pk=pk)
     if row is None:
         return ""

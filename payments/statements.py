@@ -1,8 +1,9 @@
-"""Hot statements, compiled once by the ORM: most of a stake's time was spent on building the same SQL again.
+"""Statements of hot requests, compiled once.
 
-`Select` compiles a queryset at its first call and keeps the SQL. `insert` and `update` keep one SQL text for each model
-and each set of fields. All three return and accept model instances like the ORM, and send no signals of models.
-tests/payments/test_statements.py compares them with the ORM on both databases.
+Without this, the ORM builds and compiles the same SQL for each stake, which takes most of the site's time.
+`Select` compiles a queryset at its first call and keeps the SQL. `insert` and `update` keep the SQL of each model and
+set of fields. They work with model instances as the ORM does, but send no pre_save or post_save signals.
+tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
 """
 
 import copy

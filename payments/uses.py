@@ -79,6 +79,7 @@ def matched(payment: Payment, key: str) -> None:
 def _moved(payment: Payment, kind: Kind, place: Place) -> None:
     from payments import adoption, journal
 
-    with transaction.atomic():
+    # The caller has a savepoint; another one would cost two statements.
+    with transaction.atomic(savepoint=False):
         adoption.ensure(payment)
         journal.take(payment, Event(kind), place=place)

@@ -44,7 +44,9 @@ class LevelLocked(OperationalError):
 
 
 def locked_player(phone: str) -> Player:
-    """Lock the player's row, which is created if there is none. Two stakes of one phone wait for each other here."""
+    """Return the player's row, locked and created if necessary. The lock makes two stakes of one phone number wait
+    for each other.
+    """
     player = Player(phone=phone)
     insert([player], locks="phone")
     return player
