@@ -1,4 +1,7 @@
-"""`make run`: start the site, the sandbox and the workers. `make manage`: run a command with their settings."""
+"""`make run`: start the site, the sandbox and the workers.
+
+`make manage`: run a manage.py command with the same settings.
+"""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Count work that should have been done at least a minute ago, from the rows that still need the work.
+"""Count rows whose work should have been done at least a minute ago.
 
 A worker's heartbeat only shows that its process runs. These counts also reveal a worker that does no work.
 """

@@ -153,7 +153,7 @@ def _database() -> dict[str, Any]:
             # If the server's machine or the network fails, the connection ends within 30 to 60 seconds, in workers too.
             for name, value in _TCP_LIMITS.items():
                 options.setdefault(name, value)
-            # The server prepares the statements that a connection repeats. This halves PostgreSQL's CPU time.
+            # PostgreSQL prepares the statements that a connection repeats. This halves its CPU time.
             options.setdefault("server_side_binding", True)
             options.setdefault("prepare_threshold", 2)
         config.setdefault("CONN_MAX_AGE", 60)

@@ -25,8 +25,8 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 class Redact:
     """The value of SMS_REDACT: what must not appear in logs, on pages and in old messages.
 
-    `links`: query parameters of links in messages. `names`: names whose values are hidden. `settings`: settings whose
-    values are hidden.
+    The setting is a dict with these keys, which are all optional. `links`: query parameters of links in messages.
+    `names`: names whose values are hidden. `settings`: settings whose values are hidden.
     """
 
     links: tuple[str, ...] = ()

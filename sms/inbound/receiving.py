@@ -29,7 +29,7 @@ _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the SMS is a repeated delivery, or if its number has already sent MOST_PER_HOUR within an hour.
+    Returns None if the SMS is a repeated delivery, or if the phone has already sent MOST_PER_HOUR within an hour.
     """
     now = clock.now()
     message = SmsInbound(

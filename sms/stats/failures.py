@@ -27,9 +27,7 @@ ANY = "…"
 class Group:
     """Failures with the same status and reason.
 
-    `over`: a later success shows that the cause is gone. Usually any message that DMark accepted later is such a
-    success. If the failure concerns one kind of message, only a message of that kind is: an accepted one, or a
-    delivered one if the failure came by delivery report. `open`: number of messages that have not expired. `last`: time
+    `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired. `last`: time
     of the newest failure. `dismissed`: an operator has dismissed the group since its newest message was queued.
     """
 
@@ -106,6 +104,7 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
+        # A failure of one kind of message is over only after a success of that kind, any other after any acceptance.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

@@ -1,8 +1,7 @@
 """Redact logs, pages and old messages: links that work as credentials, tokens, passwords and full phone numbers.
 
-A project adds its own rules with the setting `SMS_REDACT`. All keys are optional: `{"links": [query parameters of links
-in messages], "names": [names whose values are hidden], "settings": [settings whose values are hidden]}`. The value of a
-link's parameter is hidden in logs and on pages, and removed from the stored message after delivery or expiry.
+A project adds its own rules with the setting `SMS_REDACT` (see `sms.conf.Redact`). The value of a link's parameter is
+hidden in logs and on pages, and removed from the stored message after delivery or expiry.
 """
 
 import re
