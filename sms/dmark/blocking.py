@@ -164,7 +164,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         if body.begun and not timed_out:
-            # Probably the connection was a kept one. Close the others, so that the retry cannot be lost like this one.
+            # The request was probably lost on a kept connection. Close all kept connections, so that the retry is not
+            # lost too.
             _kept_connections.note_loss()
             session.close()
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None

@@ -1,7 +1,7 @@
-"""Decide if requests may use kept connections. A provider may close a kept connection without saying so.
+"""Decide if requests may use kept (idle, open) connections.
 
-A request lost in this way is ambiguous, so its retry opens a connection of its own. After several losses within a
-minute no kept connection is used for a minute.
+A provider may close a kept connection without notice, and a request lost in this way is ambiguous. Its retry opens a
+new connection. After three losses within a minute, no kept connection is used for a minute.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ _LOSSES, _SECONDS = 3, 60.0
 
 
 class KeptConnections:
-    """The losses of one process. Safe in several threads."""
+    """Records the lost connections of one process. Thread-safe."""
 
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=_LOSSES)

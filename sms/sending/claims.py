@@ -1,4 +1,4 @@
-"""Claim due messages under a lease, renew the lease, and free leases that ran out."""
+"""Claim due messages under a lease, renew the lease, and free expired leases."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ClaimedMessage(Protocol):
 
 @dataclass(slots=True)
 class ClaimedRow:
-    """A claimed message as a plain object: creating model instances would cost more than the claim's SQL."""
+    """A claimed message as a plain object, because creating model instances would take longer than the claim's SQL."""
 
     pk: int
     phone: str
@@ -60,10 +60,12 @@ def claim(
 ) -> list[ClaimedRow]:
     """Claim up to `limit` due messages for `claimer`: set them to `sending`, and return them in order of expiry.
 
-    One statement, so there is one round trip and one commit between a message and DMark.
-    `message_id`: claim this message only. It is due if it was never tried, even if the clock was set back since then.
-    `probe`: take the messages with the fewest attempts, so that one message that always fails is not every probe.
-    `due_only`: False claims a message whose `due_at` lies ahead too, for inline delivery right after the commit.
+    On PostgreSQL this is one statement, with one round trip and one commit.
+    `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back since
+    then.
+    `probe`: prefer the messages with the fewest attempts, so that a message that always fails is not chosen for every
+    probe.
+    `due_only`: False also claims a message whose `due_at` is in the future, for inline delivery right after the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -87,7 +89,7 @@ def claim(
         cursor.execute(sql, [*which, limit, claimer, lease])
         rows = cursor.fetchall()
     if not postgresql:
-        # Django converts the columns, since not every database returns them as Python types.
+        # Let Django convert the columns, because not every database returns them as Python types.
         rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_FIELDS))
     return sorted((ClaimedRow(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
 
@@ -95,16 +97,18 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids that are still claimed by `claimer`.
 
-    By id, not by claimer: if the answer to a claim was lost, nobody has those messages and their lease must run out.
+    Only the given ids are renewed. If the database's answer to a claim was lost, no worker knows the messages of that
+    claim, and their leases must expire.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
 
 
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
-    """Count one ambiguous request more, before it is written, for messages that had such a request already.
+    """Count one more ambiguous request for each of these messages before it is sent again.
 
-    Return the ids of the messages still claimed by `claimer`. A message's first ambiguous request needs no write:
-    `free_leases_over_before` counts it. The result of the request replaces the count.
+    It is counted in advance in case the process is killed during the request. The result of the request replaces the
+    count. A message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the ids that are
+    still claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
@@ -125,11 +129,12 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 
 
 def free_leases_over_before(limit: datetime) -> int:
-    """Queue messages again whose lease ended before `limit` and was not renewed since. Return their number.
+    """Queue the messages again whose lease ended before `limit`. Return how many were freed.
 
-    Nothing is freed if the database's clock reads less than `limit`: it was set back, and a lease renewed since then
-    looks older than it is. A freed message counts at least one ambiguous request, because its sender may have sent it.
-    Later ones were counted by `count_ahead`, so that crashes cannot use up the requests of a message that only waits.
+    Nothing is freed if the database's clock is before `limit`: the clock was set back, and a lease renewed since then
+    looks older than it is. A freed message counts as having at least one ambiguous request, because its sender may have
+    sent it. Later requests are counted by `count_ahead`, so a crash uses up no requests of a message that was only
+    waiting.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     value = connection.ops.adapt_datetimefield_value(limit)
@@ -144,6 +149,9 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again messages of `claimer` other than `known`: their claim's answer from the database was lost."""
+    """Queue the messages of `claimer` again, except `known`.
+
+    They were claimed, but the database's answer did not reach the sender.
+    """
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

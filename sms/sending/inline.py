@@ -1,4 +1,6 @@
-"""Send one message in this process: one attempt, and one more if the first is ambiguous and no report has come."""
+"""Send one message in this process: one attempt, and a second one if the first is ambiguous and no delivery report has
+arrived.
+"""
 
 import random
 
@@ -15,7 +17,7 @@ from sms.sending.retries import MAX_AMBIGUOUS
 
 
 def attempt(message: ClaimedMessage) -> Result:
-    """Send a message that this process has claimed, and return the result. `settle` can turn it into a retry."""
+    """Send a message that this process has claimed. Return the result, which `retries.settle` can turn into a retry."""
     config = conf.current()
     if not_now := eligibility.refused([message], config).get(message.pk):
         if not_now.frees_rate_limit:
@@ -32,7 +34,7 @@ def attempt(message: ClaimedMessage) -> Result:
         return Result(message, Status.QUEUED, clock.now(ask=False))
     budget = conversation.Budget(config.send_budget)
     ending = _run(message, config, on_exchange, budget)
-    # A message whose task runs twice may have had all but one of its ambiguous requests already.
+    # If a task runs twice, its message may already have had all but one of the allowed ambiguous requests.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
@@ -58,9 +60,10 @@ def _run(
 
 
 def _count_ahead(message: ClaimedMessage, known: int) -> bool:
-    """Count the next request as ambiguous before it is written, in case this process dies. `known`: those before it.
+    """Count the next request as ambiguous before it is written, in case this process is killed.
 
-    Return False if this process no longer holds the claim, for example because a delivery report has arrived.
+    `known`: number of earlier ambiguous requests. Returns False if this process no longer holds the claim, for example
+    because a delivery report has arrived.
     """
     rows = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
     return bool(retry_once(lambda: rows.update(ambiguous_requests=known + 1)))

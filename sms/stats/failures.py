@@ -104,7 +104,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # A failure of one kind of message is over only after a success of that kind, any other after any acceptance.
+        # Usually, any message that DMark accepted later shows that the cause is gone. If the failure concerns one kind
+        # of message, only a later success of that kind does.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

@@ -2,9 +2,9 @@
 
     claim → eligibility → engine (one thread, all HTTP) → recorder          (other threads: background.py)
 
-This, the main thread, owns one connection to the database and makes all decisions. A claim is valid while its lease is
-renewed. If this process dies, the leases run out and other workers claim the messages. A `kill -9` may send again what
-is in flight plus UNRECORDED, since the engine begins nothing beyond that.
+The main thread owns one connection to the database and makes all decisions. A claim is valid while its lease is
+renewed. If this process dies, the leases expire and other workers claim the messages. They may send messages a second
+time: those that were in flight, and up to UNRECORDED messages whose result was not stored.
 """
 
 import gc
@@ -39,17 +39,20 @@ from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
 
-# Results are stored when 25 of them wait, or when the first has waited for 40 ms.
+# Results are stored when BATCH of them are waiting, or when the first one has waited for 40 ms.
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# Claims grow while they come back full and the engine has begun everything before the next. They are small again if a
-# message waited so long that its eligibility must be checked again.
+# Limit on the size of a claim. The size doubles while claims are full and the engine has begun all earlier messages. It
+# returns to the initial size after a claim that is not full, or if a message waited so long that its eligibility must
+# be checked again.
 _LARGEST_CLAIM = 256
-# Seconds for which a message may wait after its eligibility was checked; with the rate limit, because its key runs out.
+# Seconds that a message may wait for the engine after its eligibility was checked. With a rate limit the time is
+# shorter, because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# A process sends NOTIFY at most once in NOTIFY_EVERY, so there is a second look after each.
+# A process sends NOTIFY at most once in NOTIFY_EVERY. Therefore the worker looks for messages a second time after each
+# NOTIFY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -61,7 +64,11 @@ class ThreadEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`in_flight`: messages with DMark at once; `batch`: rows a claim; `lease`, `poll`, `maintenance` in seconds."""
+    """Options of a worker.
+
+    `in_flight`: maximum number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
+    `maintenance`: seconds. `once`: end when no message is due.
+    """
 
     in_flight: int = 64
     batch: int = 48
@@ -72,7 +79,7 @@ class Options:
 
 
 class Worker:
-    """One process. `say` prints a line for the operator."""
+    """The worker of one process. `say` prints a line for the operator."""
 
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         self.options = options
@@ -98,10 +105,10 @@ class Worker:
         self._periodic: Periodic | None = None
         self._stop_requested = False
         self._stopping = runtime.current.event()
-        # Messages in hand whose eligibility is not checked yet.
+        # Claimed messages whose eligibility has not been checked yet.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
-        # `_more`: the last claim found as many messages as there was room for.
+        # `_more`: the last claim was full, so more messages are probably due.
         self._claim_size, self._more = options.batch, False
         self._last_look, self._look_again = -math.inf, False
         self._next_beat = 0.0
@@ -111,7 +118,7 @@ class Worker:
 
         Raises ThreadEnded if a thread of this process has ended.
         """
-        # Everything loaded now lives as long as the process, so the collector need not look at it again.
+        # Everything loaded so far lives as long as the process, so the garbage collector need not check it again.
         gc.collect()
         gc.freeze()
         self.statement_timeout.watch()
@@ -133,7 +140,7 @@ class Worker:
         return not self.breaker.is_open
 
     def stop(self) -> None:
-        """Ask the worker to begin no new message, finish those in flight, and end. Safe in a signal handler."""
+        """Ask the worker to begin no new message, finish those in flight, and end. Safe to call in a signal handler."""
         self._stop_requested = True
         self.waker.wake()
 
@@ -141,7 +148,10 @@ class Worker:
         return activity.describe(self.recorder)
 
     def _turn(self) -> bool:
-        """Run one round: renew leases, record, claim, offer, sleep. Return True if `once` is done."""
+        """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
+
+        Return True if the option `once` is set and no message is left.
+        """
         self._keep_leases()
         self.reaper.look()
         if not self.options.once:
@@ -166,8 +176,8 @@ class Worker:
         in_hand = self.recorder.in_hand
         lost = self.leases.renew(in_hand.keys())
         if lost:
-            # Another sender has these messages, or a delivery report has arrived. A request in flight is finished, and
-            # its result counts if DMark accepts the message.
+            # Another sender has claimed these messages, or a delivery report has changed their status. A request in
+            # flight is not stopped, and its result counts if DMark accepts the message.
             kept = [*self.engine.take_back(), *self._to_offer]
             self._to_offer = [job for job in kept if job.message.pk not in lost]
             for job in kept:
@@ -181,7 +191,7 @@ class Worker:
         self.engine.hold_leases(self.leases.hold_until)
 
     def _claim(self) -> bool:
-        """Claim as many messages as there is room for, if a claim is due. Return True if any was claimed."""
+        """Claim as many messages as there is room for, if a claim is due. Return True if any message was claimed."""
         room, now = self._room(), clock.monotonic()
         if not room or not (self.options.once or self.listener.notified or now >= self._next_claim()):
             return False
@@ -223,12 +233,12 @@ class Worker:
         return min(self._last_look + (_LOOK_AGAIN if self._look_again else poll), self.recorder.due_again)
 
     def _offer(self) -> None:
-        """Hand the eligible messages to the engine, and end or put back the others."""
+        """Give the eligible messages to the engine. End the others, or queue them again."""
         room = self.engine.room()
         jobs, later = list[Job](), list[Job]()
         for job in self._to_offer:
-            # A repeat is counted in the row before it begins. It stays here until it can begin at once, so that a crash
-            # does not count a message that only waits.
+            # A repeated request is counted in the row before it is sent. Its message stays here until it can be sent at
+            # once, so that a crash does not count a request that was never sent.
             repeats = job.message.ambiguous_requests > 0
             (later if repeats and room <= 0 else jobs).append(job)
             room -= repeats
@@ -249,7 +259,8 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # Counted from the end of the check: a slow check must not keep a message from ever being sent.
+            # The time counts from the end of the check. Otherwise a slow check could keep a message from ever being
+            # sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -261,7 +272,9 @@ class Worker:
     # --- results
 
     def _take_ended(self) -> None:
-        """Conclude the jobs that have ended, if BATCH of them wait or the first has waited for _GATHER_SECONDS."""
+        """Conclude the jobs that have ended, if BATCH of them are waiting or the first one has waited for
+        _GATHER_SECONDS.
+        """
         waiting, now = self.engine.waiting(), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
@@ -293,7 +306,7 @@ class Worker:
     # --- sleeping
 
     def _next_turn(self) -> float:
-        """Return the time (monotonic) of the next turn, if no event wakes the worker before."""
+        """Return the time (monotonic) of the next round, unless an event wakes the worker before."""
         times = [self.reaper.next_look]
         if self.recorder.in_hand:
             times.append(self.leases.next_renewal)
@@ -326,7 +339,7 @@ class Worker:
         claims = self._room() > 0 and clock.monotonic() >= self._next_claim()
         return ended or claims or self._stop_requested != self._stopping.is_set()
 
-    # --- heartbeat, trouble, and the end
+    # --- heartbeat, errors and shutdown
 
     def _beat(self) -> None:
         if clock.monotonic() >= self._next_beat:
@@ -343,12 +356,12 @@ class Worker:
         return next((name for name, thread in threads.items() if thread and not thread.is_alive()), "")
 
     def _recover(self, error: Exception) -> None:
-        """Log an exception of a turn and wait a moment. The worker goes on, so that its messages are not stuck."""
+        """Log an exception and wait a moment. The worker then continues, so that its messages are not stuck."""
         if not close_if_unavailable(error):
             logger.error("sms.worker_error: the worker goes on", exc_info=error, extra={"event": "sms.worker_error"})
             runtime.current.sleep(1.0)
         elif sqlstate(error).startswith("40"):
-            # A deadlock or a serialization failure: the database is well, and the next turn tries again.
+            # This is a deadlock or a serialization failure. The database works, and the next round tries again.
             logger.warning("sms.database_conflict: trying again", extra={"event": "sms.database_conflict"})
             runtime.current.sleep(0.05)
         else:
@@ -382,7 +395,10 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """Release the rows that this worker still holds: requests cut off, and claims whose answer was lost."""
+        """Release the messages that this worker still holds.
+
+        They are messages whose request is cut off, and messages of a claim whose answer from the database was lost.
+        """
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error(
@@ -394,7 +410,8 @@ class Worker:
             for job in late:
                 self.recorder.cut_off(job)
             self.recorder.write()
-            # A result that could not be recorded stays under its lease: its message must not be sent again at once.
+            # Keep the lease of a message whose result could not be recorded, so that the message is not sent again at
+            # once.
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
             hand_back_unknown(self.claimer, unrecorded)
             if not self.options.once:

@@ -2,8 +2,9 @@
 
     submit → inbox → begun: requests, pauses, tokens → ended → take
 
-A crash may send again what is in flight and what has ended but is not recorded. So no job begins while the two together
-are more than `in_flight + unrecorded`. No send request is written once the leases may be over.
+After a crash, messages in flight and messages whose result is not recorded may be sent again. Therefore the engine
+begins no further message while there are `in_flight + unrecorded` of them. It writes no send request after the time at
+which the leases may have expired.
 """
 
 import heapq
@@ -31,9 +32,10 @@ _LONGEST_SLEEP = 1.0
 
 
 class Engine:
-    """`ask_token` is called with a token that was refused, or ""; answer with `give_token`.
+    """Sends many messages at once, in a thread of its own.
 
-    `wake_owner` is called when there is something to take, or when the inbox is down to `low_water`.
+    `ask_token` is called with the token that DMark refused, or ""; the answer is passed to `give_token`. `wake_owner`
+    is called when `take` has jobs to return, or when the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Engine:
     ) -> None:
         self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
         self._timeouts, self._wake_owner = (connect_timeout, read_timeout), wake_owner
-        # Shared with the other threads.
+        # The attributes from `inbox` to `_waker` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
         # No job begins and no send request is written after this time (monotonic).
@@ -58,7 +60,7 @@ class Engine:
         self.low_water = -1
         self.draining = self._owner_told = self._quit = False
         self._waker = Waker()
-        # Used by the engine's thread only.
+        # The attributes below are used only by the engine's thread.
         self.begun: set[Job] = set()
         self._tokens = TokenQueue(ask_token, self._resume)
         self._count_ended = 0
@@ -73,7 +75,7 @@ class Engine:
         self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
 
-    # --- for the other threads
+    # --- methods for other threads
 
     def start(self) -> None:
         self._thread = runtime.current.start(self._run, "sms-engine")
@@ -91,7 +93,7 @@ class Engine:
             self._waker.wake()
 
     def give_token(self, answer: TokenAnswer) -> None:
-        """Answer `ask_token`."""
+        """Receive the answer to a call of `ask_token`."""
         self._tokens.answers.append(answer)
         self._waker.wake()
 
@@ -113,14 +115,14 @@ class Engine:
             return taken
 
     def note_recorded(self, count: int) -> None:
-        """Note that `count` jobs that had begun are recorded."""
+        """Note that the results of `count` jobs are recorded."""
         full = self._full()
         self.recorded += count
         if full:
             self._waker.wake()
 
     def room(self) -> int:
-        """Return the number of jobs that would begin at once."""
+        """Return how many more jobs could begin at once."""
         begun = len(self.begun)
         unrecorded = begun + self._count_ended - self.recorded
         return min(self.in_flight - begun, self.in_flight + self.unrecorded - unrecorded) - len(self.inbox)
@@ -130,7 +132,7 @@ class Engine:
         return len(self._ended)
 
     def drain(self) -> None:
-        """Finish the requests in flight, and begin no further request for their messages."""
+        """Let the requests in flight finish, without their immediate retries."""
         self.draining = True
         self._waker.wake()
 
@@ -143,7 +145,7 @@ class Engine:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    # --- the thread
+    # --- the engine's thread
 
     def _run(self) -> None:
         self._multi = transport.current.multi()
@@ -181,7 +183,7 @@ class Engine:
         self._tokens.take_answers()
         self._end_pauses(now)
         self._begin()
-        # Write new requests now, not after the next sleep, and collect those that failed at once.
+        # Write new requests now and not after the next sleep, and collect those that failed immediately.
         self._run_timer()
         self._collect()
         self._tell_owner()
@@ -205,7 +207,7 @@ class Engine:
             try:
                 self._selector.unregister(fd)
             except (KeyError, ValueError, OSError):
-                return  # closed already
+                return  # The socket is already closed.
             return
         events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
         if fd in self._watched:
@@ -228,8 +230,8 @@ class Engine:
         if request.step == "send" and not self._holds_lease(job):
             return self._end(job, LeaseExpired())
         transfer = self._free.pop() if self._free else self._new_transfer()
-        # DMark may have closed a kept connection. A message that had an ambiguous request gets a fresh connection, so
-        # that its retry cannot fail in this way too.
+        # DMark may have closed a kept connection. A message with an ambiguous request gets a new connection, so that
+        # its retry cannot fail for that reason.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -246,7 +248,7 @@ class Engine:
         return transfer
 
     def _may_write(self, transfer: Transfer) -> bool:
-        """Decide if the body may be written, once libcurl has connected. Return False to abort the request."""
+        """Decide if the body may be written, now that libcurl has connected. Return False to abort the request."""
         job, now = self._running[transfer], clock.monotonic()
         if transfer.step == "send" and not self._holds_lease(job):
             return False
@@ -273,7 +275,8 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # End the request as ambiguous: DMark may have the message, which would otherwise stay in flight forever.
+            # End the request as ambiguous, because DMark may have the message. Otherwise the job would stay in flight
+            # forever.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)
@@ -326,7 +329,7 @@ class Engine:
             _, _, job = heapq.heappop(self._pauses)
             self._go_on(job, False if self.draining else None)
 
-    # --- the limits
+    # --- limits on beginning jobs
 
     def _full(self) -> bool:
         begun = len(self.begun)
@@ -339,7 +342,7 @@ class Engine:
         while self._may_begin():
             try:
                 job = self.inbox.popleft()
-            except IndexError:  # taken back at this moment
+            except IndexError:  # `take_back` has just removed the last job.
                 return
             now = clock.monotonic()
             if now >= job.until:
