@@ -3,17 +3,17 @@
     python -m benchmarks.load                        # a minute, 16 players, one process of each kind
     python -m benchmarks.load --players 8 --against af69b05 --rounds 3
     python -m benchmarks.load --money dmarkpay       # paid on the sandbox's phones, not by signed callbacks
-    python -m benchmarks.load --upgrade-from v0.2.0 --seconds 45 --money dmarkpay
+    python -m benchmarks.load --upgrade-from v0.2.0 --seconds 30 --money dmarkpay
     python -m benchmarks.load --seconds 600 --sites 3 --workers 4 --game-workers 2 --kill-every 5 --hosts
 
 Starts PostgreSQL (`fsync` on), Redis, the sandbox, sites and workers on this machine. Delivery reports are on, a
 quarter of the stakes are private matches with an invite, and each player polls the stake's status.
 
 `--against`: the same players on another commit, in a worktree of its own, in turn with this one. `--upgrade-from`: the
-former release runs alone for a third of the time. Then this commit migrates the tables under load, and its sites and
-workers run beside the former ones until the end. `--hosts` (as root):
-each site and worker gets its own host name and clock. `--kill-every`: seconds between two kills (SIGKILL) of a process,
-which is then started again. Exits with 1 if anything was lost, refused or requested twice.
+former release runs alone for 10 s. Then this commit migrates the tables under load, and its sites and workers run
+beside the former ones for the given seconds. `--hosts` (as root): each site and worker gets its own host name and
+clock. `--kill-every`: seconds between two kills (SIGKILL) of a process, which is then
+started again. Exits with 1 if anything was lost, refused or requested twice.
 """
 
 import argparse
@@ -39,6 +39,8 @@ from benchmarks.service import SECRET, Service
 from tests.audit import AUDIT, IN_FLIGHT, UNWRITTEN
 from tests.servers import Postgres, RedisServer, postgres_programs, redis_program, wait_for
 
+# Seconds before `--upgrade-from` starts this commit too.
+FORMER_ALONE = 10.0
 NO_ANSWER = "no answer"
 # Differences that are no mistake: a stake without an opponent is refund due, and a payment request whose process was
 # killed is not repeated.
@@ -158,7 +160,9 @@ class Run(NamedTuple):
 def under_load(service: Service) -> Players:
     players = Players(service, service.options.players)
     began, next_line, next_kill = time.monotonic(), 10.0, service.options.kill_every or float("inf")
-    upgrade_at = service.options.seconds / 3 if service.former else float("inf")
+    upgrade_at = float("inf")
+    if service.former:
+        upgrade_at, players.until = FORMER_ALONE, float("inf")
     while any(thread.is_alive() for thread in players.threads):
         time.sleep(0.1)
         passed = time.monotonic() - began
@@ -169,6 +173,8 @@ def under_load(service: Service) -> Players:
         if passed >= upgrade_at:
             upgrade_at = float("inf")
             service.upgrade()
+            service.options.seconds += time.monotonic() - began
+            players.until = began + service.options.seconds
             say(f"{time.monotonic() - began:4.0f} s: this commit runs beside {service.options.upgrade_from}")
         if passed >= next_kill and time.monotonic() < players.until:
             service.kill_one()
