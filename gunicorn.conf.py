@@ -40,3 +40,5 @@ keepalive = 75
 # proxy's rule on /admin/ would not see it. Django reads the scheme itself, as TRUSTED_PROXY_COUNT says.
 forwarder_headers = ""
 forwarded_allow_ips = ""
+# Nothing uses it, and under systemd and in the container the site may create no file.
+control_socket_disable = True

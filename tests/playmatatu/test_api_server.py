@@ -195,3 +195,8 @@ def test_health_is_down_without_a_database_and_only_then() -> None:
             check=False,
         )
         assert run.stdout.strip() == expected, run.stderr[-3000:]
+
+
+def test_gunicorn_opens_no_control_socket(site: str, log: Path) -> None:
+    """Under systemd and in the container the site may create no file: the socket caused an error at each start."""
+    assert "Control s" not in log.read_text()
