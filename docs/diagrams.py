@@ -5,7 +5,9 @@ import re
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+import django
 import grimp
 
 ROOT = Path(__file__).parents[1]
@@ -98,22 +100,93 @@ def places() -> str:
     return "\n".join(lines)
 
 
+_SAID = {"successful": "Successful", "failed": "Failed", "other": "another word"}
+
+
+def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
+    """Every change of place that the rule makes: place before, place after, kind, label and postings."""
+    from payments.rules import TABLE, apply
+    from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+    from payments.wording import EVENTS
+
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    paid = {"status": Status.SUCCESS, "word": Word.SUCCESSFUL, "ok_at": now, "request": Request.CLOSED}
+    transit = [{"payout": Payout.ORDERED, "ordered_at": now}, {"payout": Payout.SENDING, "ordered_at": now}]
+    starts: list[dict[str, Any]] = [{"request": Request.UNRESOLVED}, {"status": Status.FAILED}]
+    for place in Place:
+        more: list[dict[str, Any]] = transit if place.value.endswith("transit") else [{}]
+        if place is Place.CONTESTED:
+            more = [{"back": back, "word": Word.FAILED} for back in (Place.REFUND_DUE, Place.IN_MATCH, Place.PRIZE)]
+        elif place is Place.LOST:
+            more = [{"back": back} for back in (Place.REFUNDED, Place.PRIZE_PAID)]
+        starts += [{"place": place} | paid | one for one in more]
+    # An adoption is any difference; a late success is an operator's error found out.
+    kinds = [kind for kind in TABLE if kind not in (Kind.ADOPTED, Kind.LATE_SUCCESS)]
+    found = []
+    for start in starts:
+        state = State(1000, 100, **start)
+        for kind in kinds:
+            for said in (Word.SUCCESSFUL, Word.FAILED, Word.OTHER) if kind is Kind.WORD else (Word.NONE,):
+                event = Event(kind, said=said, began=now + timedelta(seconds=1), polled=True, actor="anna")
+                outcome = apply(state, event, now)
+                if not outcome.refusal and outcome.postings:
+                    label = f"the provider says {_SAID[said.value]}" if kind is Kind.WORD else EVENTS[kind]
+                    found.append((state.place, outcome.state.place, kind, label, outcome.postings))
+    return found
+
+
+def life() -> str:
+    """A Mermaid diagram of the places of the money. The provider's contrary words are in the table of `places`."""
+    from payments.states import Kind, Place
+
+    edges: dict[tuple[str, str], list[str]] = {}
+    for before, after, kind, label, _ in _steps():
+        contrary = kind is Kind.WORD and before is not Place.NONE
+        if before is not after and not contrary and Place.LOST not in (before, after):
+            labels = edges.setdefault((before.value or "not_paid", after.value or "gone"), [])
+            if label not in labels:
+                labels.append(label)
+    lines = ["stateDiagram-v2", "    [*] --> not_paid"]
+    # A colon ends a label of Mermaid.
+    for (before, after), labels in edges.items():
+        lines.append(f"    {before} --> {after}: {', '.join(labels).replace(':', ',').lower()}")
+    return "\n".join([*lines, "    refunded --> [*]", "    prize_paid --> [*]"])
+
+
+def bookings() -> str:
+    """A table of the postings of each event. The amount that was paid is the stake and the fee."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for _, _, _, label, postings in _steps():
+        for posting in postings:
+            what = {1000: "amount", 900: "stake", 100: "fee"}[posting.amount]
+            labels = rows.setdefault((posting.debit.value, posting.credit.value, what), [])
+            if label not in labels:
+                labels.append(label)
+    lines = ["| debit | credit | sum | booked when |", "|---|---|---|---|"]
+    return "\n".join(
+        [*lines, *(f"| `{d}` | `{c}` | {what} | {'; '.join(labels)} |" for (d, c, what), labels in rows.items())]
+    )
+
+
 def pages() -> dict[Path, str]:
     """The documents with generated blocks, as they should be."""
-    blocks = {PAGE: ("imports", f"```mermaid\n{imports()}\n```"), PAYMENTS: ("places", places())}
-    return {
-        path: re.sub(
-            rf"<!-- {name} -->.*?<!-- end -->",
-            lambda _, text=f"<!-- {name} -->\n{body}\n<!-- end -->": text,
-            path.read_text(),
-            flags=re.DOTALL,
-        )
-        for path, (name, body) in blocks.items()
+    blocks = {
+        PAGE: {"imports": f"```mermaid\n{imports()}\n```"},
+        PAYMENTS: {"places": places(), "life": f"```mermaid\n{life()}\n```", "bookings": bookings()},
     }
+    found = {}
+    for path, bodies in blocks.items():
+        text = path.read_text()
+        for name, body in bodies.items():
+            block = f"<!-- {name} -->\n{body}\n<!-- end -->"
+            text = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
+        found[path] = text
+    return found
 
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     sys.path.insert(0, str(ROOT))
+    django.setup()
     for path, text in pages().items():
         path.write_text(text)

@@ -1,6 +1,8 @@
 """`/metrics`: off by default, behind a token, and read from the database."""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,16 @@ def test_each_network_has_its_histograms(client: Client, sandbox: Sandbox, setti
     assert told["deliver_seconds_bucket 5.0 mtn"] == 1
     assert (told["accept_seconds_bucket 10.0 airtel"], told["accept_seconds_bucket 5.0 airtel"]) == (1, 0)
     assert told["deliver_seconds_count airtel"] == 0
+
+
+def test_each_metric_of_the_money_is_documented(client: Client, settings: Any) -> None:
+    settings.METRICS_TOKEN = TOKEN
+    told = {name.partition(" ")[0] for name in scrape(client) if name.startswith("playmatatu_payments_")}
+    page = (Path(__file__).parents[2] / "docs" / "payments.md").read_text()
+    table = page[page.index("| metric | meaning |") : page.index("## For developers")]
+    cells = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    named = {name.partition("{")[0] for name in re.findall(r"`([^`]+)`", cells)}
+    assert named == {name.removeprefix("playmatatu_payments_") for name in told}
 
 
 def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_assert_max_num_queries: Any) -> None:
