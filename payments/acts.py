@@ -1,4 +1,7 @@
-"""Operators' actions on payments and payouts. Each has a page that says what it does, and a confirming POST."""
+"""Operators' actions on payments and payouts in the admin.
+
+Each action has a confirmation page that says what the action does. It is carried out by a POST from that page.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,20 +22,19 @@ from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
 from payments.states import Kind
 
-# At most this many at once, because each has a lock and a log entry of its own.
+# An action applies to at most this many rows at once, because it locks and logs each of them separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# At most this many refusals are shown one by one.
+# If an action is refused for many rows, only this many refusals are shown separately.
 _SHOWN = 10
-# SQLSTATEs of a row that is locked: lock timeout, canceled statement, serialization failure, deadlock.
+# SQLSTATEs raised if a row is locked: lock timeout, canceled statement, serialization failure, deadlock.
 _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
 class Operator(NamedTuple):
-    """The user who acts, and their answers on the confirmation page.
+    """The user who confirms an action, and their input on the confirmation page.
 
-    `provider_id`: the id that the portal shows. `elsewhere`: the money was paid from another account than the
-    provider's.
+    `provider_id`: the payment's id as the provider's portal shows it. `elsewhere`: the money was paid from another account than the provider's.
     """
 
     name: str
@@ -42,11 +44,14 @@ class Operator(NamedTuple):
 
 
 class Act(NamedTuple):
-    """`able` filters the rows that allow the action. `carry` does it to one row, or raises Refused with the reason.
+    """An action of an operator.
 
-    `check` runs before the transaction of `carry`, which receives its result. `none`: the sentence if no row allows the
-    action. `note`: the question whose answer is kept; "" if none is asked. `asks_id`: ask for the provider's id.
-    `asks_account`: ask from which account the money was paid.
+    - `able`: filters the rows to which the action applies; `none` is the message if there is no such row
+    - `check`: runs before the transaction of `carry`, which gets its result
+    - `carry`: does the action to one row, or raises Refused with the reason
+    - `note`: a question whose answer is stored, or "" for none
+    - `asks_id`: also ask for the provider's id
+    - `asks_account`: also ask from which account the money was paid
     """
 
     action: str
@@ -256,10 +261,14 @@ HOUSE_PAYS = Act(
 def confirmed(
     act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
 ) -> HttpResponse | None:
-    """Show the confirmation page, then do the action. Return to the page in the field `next`, or to the list."""
+    """Show the confirmation page of an action. When it is confirmed, do the action and redirect.
+
+    The redirect leads to the URL in the form field `next`, or else to the list.
+    """
     able, note = act.able(queryset), _answer(request, "note")
     note_missing = bool(act.note) and not note
-    if "post" not in request.POST or note_missing:  # Django's own delete action is confirmed by the same field.
+    # The field `post` marks a confirmed form, as in Django's own delete action.
+    if "post" not in request.POST or note_missing:
         return _page(act, model_admin, request, queryset, able, note_missing and "post" in request.POST)
     elsewhere = _answer(request, "paid_from") == "elsewhere"
     operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
@@ -281,13 +290,14 @@ def confirmed(
 
 
 def _carry(act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:
-    """Do the action to one row and log it, in one transaction. Return why it was not done; "" if it was."""
+    """Do the action to one row and log it, in one transaction. Return the reason if it was not done, otherwise ""."""
     try:
         found = act.check(row, operator)
         with journal.writing():
             try:
                 act.carry(row, operator, found)
-            except Refused as refusal:  # caught inside, so that its journal entry is committed
+            # Caught inside the transaction, so that the journal entry about the refusal is committed.
+            except Refused as refusal:
                 return str(refusal)
             message = f"{act.logged}: {operator.note}" if operator.note else act.logged
             model_admin.log_change(request, row, message)
@@ -305,13 +315,13 @@ def _answer(request: HttpRequest, field: str) -> str:
 
 
 def _next(request: HttpRequest) -> str:
-    """Return the address of our own page that the action was started from, or ""."""
+    """Return the URL of our own page on which the action was started, or ""."""
     back = request.POST.get("next", "")
     return back if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}) else ""
 
 
 class Payee(NamedTuple):
-    """A line of the confirmation page: who receives how much, and why."""
+    """A line on the confirmation page: who will be paid how much, and why."""
 
     name: str
     phone: str
@@ -325,17 +335,17 @@ class Payee(NamedTuple):
 
 
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
-    """Return the people whom an action on this row pays: one, or both players of a match without a result."""
+    """Return the players whom an action on this row pays: one, or both players of a match without a result."""
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
     if isinstance(row, Payment | Refund):
         return [_payee(request, row.payment if isinstance(row, Refund) else row, row.amount)]
-    # A match belongs to another app, which this one does not import.
+    # `row` is a match, whose model is in another app that `payments` does not import.
     return [_payee(request, entry.payment, entry.payment.amount) for entry in row.entries.select_related("payment")]
 
 
 def _payee(request: HttpRequest, payment: Payment, amount: int) -> Payee:
-    # The stake belongs to another app, which this one does not import.
+    # `entry` is a stake, whose model is in another app that `payments` does not import.
     name = getattr(getattr(payment, "entry", None), "display_name", "")
     in_full = request.user.has_perm("sms.view_full_phone")
     phone = phones.spaced(payment.phone) if in_full else phones.masked(payment.phone)

@@ -1,6 +1,7 @@
-"""Payments that the journal does not know yet: rows of the former release, its writes during a deploy, UPDATEs by hand.
+"""Adopt payments into the journal: add an event `adopted` with the state that a payment's columns show.
 
-`version` is 0 or `stale` is set. The columns are compared with the journal, and one event `adopted` takes them over.
+This is necessary for payments from the previous release, for those that it still writes during a rolling deploy, and
+after a manual UPDATE. Such a payment has `version` 0, or `stale` is set.
 """
 
 import logging
@@ -26,12 +27,12 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places that the former release does not know: its columns cannot say them.
+# Places of money that did not exist in the previous release, so that its columns cannot express them.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 
 def locked(payment_id: int) -> Payment:
-    """The payment, locked and known to the journal. Raises Payment.DoesNotExist."""
+    """Return the payment, locked and adopted into the journal. Raises Payment.DoesNotExist."""
     payment = _LOCKED.first(key=payment_id)
     if payment is None:
         raise Payment.DoesNotExist
@@ -40,13 +41,17 @@ def locked(payment_id: int) -> Payment:
 
 
 def ensure(payment: Payment) -> None:
-    """Adopt a payment that the caller has locked, if the journal does not know it."""
+    """Adopt a payment that the caller has locked into the journal, unless the journal already has it."""
     if payment.version == 0 or payment.stale:
         _adopt(payment)
 
 
 def adopt(limit: int = _BATCH) -> int:
-    """Adopt up to `limit` payments, each in its own transaction. Return how many. Locked rows are left for later."""
+    """Adopt up to `limit` payments into the journal, each in its own transaction. Return the number of adopted
+    payments.
+
+    Payments that are locked by another transaction are left for a later call.
+    """
     skip = connection.features.has_select_for_update_skip_locked
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:limit]):
@@ -60,7 +65,7 @@ def adopt(limit: int = _BATCH) -> int:
 
 
 def left() -> int:
-    """How many payments are to be adopted."""
+    """Return the number of payments that must be adopted into the journal."""
     return Payment.objects.filter(TO_ADOPT).count()
 
 
@@ -94,14 +99,16 @@ def _adopt(payment: Payment) -> None:
 
 
 def _share(payment: Payment) -> None:
-    """Payouts of the former release have no shares."""
+    """Add the missing shares to the payouts of this payment. The previous release did not write them."""
     for refund in payment.refunds.filter(shares=None):
         is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
         PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)
 
 
 def _found(payment: Payment) -> tuple[State, str]:
-    """The state that the columns, the payouts and the use show, and what in them contradicts itself."""
+    """Return the state that a payment's columns and payouts show, and a sentence about any contradiction in them, or
+    "".
+    """
     cached = journal.state_of(payment, Place.NONE) if payment.place == "in_use" else journal.state_of(payment)
     refunds = list(payment.refunds.exclude(state__in=(Refund.State.FAILED, Refund.State.RETURNED)).order_by("pk"))
     open_payout = next((refund for refund in refunds if refund.state in _PAYOUTS), None)

@@ -1,4 +1,7 @@
-"""Database triggers: journal and ledger are append-only, and a payment changed past the journal is marked `stale`."""
+"""Database triggers that make the journal and the ledger append-only.
+
+Another trigger marks a payment as `stale` if it was changed without the journal.
+"""
 
 from typing import Any
 
@@ -8,7 +11,7 @@ _STATE = (
     "payout", "house_share", "settled_by_name", "amount", "fee",
 )  # fmt: skip
 
-# Pruning may delete the events of a payment that never had money and is over 30 days old.
+# One exception: the events of a payment that is over 30 days old and never had money may be deleted.
 _POSTGRES = """
 CREATE OR REPLACE FUNCTION payments_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -26,7 +29,7 @@ END $$;
 
 
 def install(connection: Any) -> None:
-    """Create the append-only triggers."""
+    """Create the triggers that make the journal and the ledger append-only."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(_POSTGRES)
@@ -53,7 +56,7 @@ def install(connection: Any) -> None:
 
 
 def remove(connection: Any) -> None:
-    """Drop the append-only triggers: for the migration's way back, and for tests that empty the tables."""
+    """Drop these triggers, when the migration is reversed or a test empties the tables."""
     with connection.cursor() as cursor:
         for table in TABLES:
             if connection.vendor == "postgresql":
@@ -65,7 +68,7 @@ def remove(connection: Any) -> None:
 
 
 def install_stale(connection: Any) -> None:
-    """Mark a payment `stale` if an UPDATE changes its state and not its version."""
+    """Create the trigger that marks a payment as `stale` if an UPDATE changes its state but not its version."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in _STATE)

@@ -1,18 +1,18 @@
-"""The database's time, which all machines share: for claims, leases and schedules."""
+"""The database's time, which is the same for all machines. It is used for claims, leases and schedules."""
 
 import time
 from datetime import datetime, timedelta, timezone
 
 from django.db import connection
 
-# After this long the database is asked again; in between this process's monotonic clock counts on.
+# Seconds until the database is asked for the time again. In between, this process's monotonic clock is added.
 _ASK_EVERY = 5.0
-# The database's time, and the monotonic clock at that moment.
+# The last time that the database returned, and the monotonic clock at that moment. Empty before the first query.
 _known: list[tuple[datetime, float]] = []
 
 
 def now() -> datetime:
-    """Return the database's time, aware, in UTC. SQLite has no clock but the machine's."""
+    """Return the database's time as an aware datetime in UTC. On SQLite this is the machine's time."""
     if connection.vendor != "postgresql":
         return datetime.now(timezone.utc)
     if not _known or time.monotonic() - _known[0][1] > _ASK_EVERY:

@@ -1,4 +1,4 @@
-"""The `DMARK_PAY_*` settings, read at each use: tests override them."""
+"""The `DMARK_PAY_*` settings. They are read at each use, because tests override them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True)
 class DMarkPay:
-    """How DMarkPay is reached; `timeout` in seconds, for one answer."""
+    """The settings for requests to DMarkPay. `timeout`: seconds for one response."""
 
     base_url: str
     token_url: str
@@ -46,5 +46,7 @@ def dmarkpay() -> DMarkPay:
 
 
 def inline() -> bool:
-    """Return whether requests to the provider are made by the process that orders them, not by a worker."""
+    """Return True if a process that needs a request to the provider makes it itself, instead of leaving it to a
+    worker.
+    """
     return bool(getattr(settings, "SMS_DELIVERY", "inline") == "inline")

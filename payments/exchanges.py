@@ -1,4 +1,4 @@
-"""Requests to the provider, kept for the operator."""
+"""Store requests to the provider and their responses, so that operators can look at them."""
 
 from payments import clock
 from payments.models import Exchange, Payment
@@ -6,7 +6,7 @@ from payments.providers import Answer
 
 
 def keep(payment: Payment, step: str, answer: Answer) -> None:
-    """Store what came back; an answer equal to the last one of its step leaves no new row."""
+    """Store a response of the provider, unless it is equal to the last response for the same step."""
     new = Exchange(
         payment=payment,
         at=clock.now(),

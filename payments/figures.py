@@ -1,4 +1,4 @@
-"""Counts of payments that need attention, for /metrics and the admin's first page. An index serves each count."""
+"""Counts of payments that need attention, for /metrics and the admin's first page. Each count uses an index."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,10 +14,12 @@ Collection = Payment.Collection
 
 
 class Figures(NamedTuple):
-    """Counts of payments, unless stated otherwise. `refused` and `unreadable`: callbacks of the last 24 hours.
+    """Counts of payments that need attention.
 
-    `answers_owed`: payments with a notification since which no poll was answered. `to_adopt`: payments that the journal
-    does not know yet. `balances`: whole UGX by account of the ledger.
+    - `refused`, `unreadable`: callbacks of the last 24 hours
+    - `answers_owed`: payments with a notification that no poll has followed yet
+    - `to_adopt`: payments that the journal does not contain yet
+    - `balances`: whole UGX on each account of the ledger
     """
 
     to_ask: int
@@ -40,20 +42,20 @@ class Figures(NamedTuple):
     balances: dict[Account, int]
 
 
-# A payment with an unanswered notification is polled within ten minutes (payments.schedule).
+# A payment with a new notification should be polled within ten minutes (payments.schedule), so one hour is too late.
 _POLLED_SOON = timedelta(hours=1)
 
 
 def current() -> Figures:
-    """At most 14 queries."""
-    # By three partial indexes: one condition over all of it would read every payment there is.
+    """Return the current counts. This needs at most 14 queries."""
+    # Three queries that each use a partial index. One query with all conditions would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Collection.DUE, Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Collection.DUE)),
         oldest=Min("created_at", filter=Q(collection=Collection.DUE)),
         asking=Count("pk", filter=Q(collection=Collection.ASKING)),
     )
-    # A payment whose request was sent and that has no result always has a time for its next poll.
+    # Every payment whose request was sent and that has no status yet has a time for its next poll.
     asked = rows.filter(collection=Collection.ASKED, next_ask_at__isnull=False).count()
     doubts = rows.filter(collection__in=(Collection.IN_DOUBT, Collection.UNRESOLVED)).aggregate(
         in_doubt=Count("pk", filter=Q(collection=Collection.IN_DOUBT)),

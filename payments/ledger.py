@@ -1,6 +1,7 @@
-"""Sums over the ledger's postings: balances of accounts, totals of a day, and the balance of one payment.
+"""Sums over the ledger: balances of accounts, totals of a day, and the balances of one payment.
 
-The totals of each hour that is over are written once (`AccountHour`). A balance is their sum plus the later entries.
+For each hour that is over, its totals are stored once (`AccountHour`). The balance of an account is the sum of these
+totals and of the entries since then.
 """
 
 from collections import Counter, defaultdict
@@ -17,23 +18,23 @@ from payments.models import AccountHour, LedgerEntry, Payment
 from payments.rules import balances as balances_of
 from payments.states import Account, State
 
-# An hour's totals are written when it has been over for this long and no transaction from before its end is open.
+# The totals of an hour are written this long after it has ended, when no transaction from before its end is still open.
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
 _ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
-# The accounts that show the place of a payment: all but the assets and their counterpart.
+# The accounts that show where a payment's money is. The asset accounts and their counterpart are not among them.
 _OWED = [account for account in Account if account not in (*_ASSETS, Account.OPENING)]
 
 
 class Amount(NamedTuple):
-    """A sum in whole UGX, and the number of postings in it."""
+    """The sum of several postings in whole UGX, and their number."""
 
     ugx: int = 0
     postings: int = 0
 
 
 class Moves:
-    """The postings of a span of hours, summed by debit and credit account."""
+    """The postings in a period of whole hours, summed for each pair of a debit and a credit account."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Account, Account], Amount] = {}
@@ -44,12 +45,16 @@ class Moves:
         self._sums[pair] = Amount(before.ugx + ugx, before.postings + postings)
 
     def total(self, debit: Collection[Account], credit: Collection[Account]) -> Amount:
-        """Sum the postings from one of the accounts `debit` to one of the accounts `credit`."""
+        """Return the sum of the postings that debit one of the accounts `debit` and credit one of the accounts
+        `credit`.
+        """
         found = [amount for pair, amount in self._sums.items() if pair[0] in debit and pair[1] in credit]
         return Amount(sum(one.ugx for one in found), sum(one.postings for one in found))
 
     def balances(self) -> dict[Account, int]:
-        """Return the balance of each account: assets and expenses by debit, the others by credit."""
+        """Return the balance of each account: debit minus credit for assets and expenses, credit minus debit for the
+        others.
+        """
         signed: Counter[Account] = Counter()
         for (debit, credit), amount in self._sums.items():
             signed[debit] -= amount.ugx
@@ -58,7 +63,7 @@ class Moves:
 
 
 class Flow(NamedTuple):
-    """Postings from one of the accounts `debit` to one of the accounts `credit`, under a name for operators."""
+    """A figure of the daily totals: its name, and the accounts whose postings it adds up."""
 
     label: str
     debit: tuple[Account, ...]
@@ -68,7 +73,7 @@ class Flow(NamedTuple):
 _ALL = tuple(Account)
 _BUT_OPENING = tuple(account for account in Account if account is not Account.OPENING)
 _POCKETS = (Account.PROVIDER, Account.ELSEWHERE)
-# The figures of a day. The first two are those of the provider's statement.
+# The figures of the daily totals. The first two can be compared with the provider's statement.
 FLOWS = {
     "in": Flow("paid in at the provider", (Account.PROVIDER,), _BUT_OPENING),
     "out": Flow("paid out by the provider", _BUT_OPENING, (Account.PROVIDER,)),
@@ -83,14 +88,12 @@ def _floor(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-# --- the totals of hours that are over
-
-
 def write_hours(limit: int = 1000) -> int:
-    """Write the totals of hours that are over. Any number of workers may; returns how many rows were new.
+    """Write the totals of hours that are over, and return the number of new rows. Several workers may do this at
+    once.
 
-    A posting's hour is read after its transaction has begun. So nothing can be added to an hour once every transaction
-    that began before its end is over.
+    An entry's hour is determined after its transaction has begun. Therefore an hour can get no more entries once all
+    transactions that began before its end are over.
     """
     with transaction.atomic():
         end = _floor(min(clock.now(), _oldest_transaction()) - CLOSED_AFTER)
@@ -100,14 +103,14 @@ def write_hours(limit: int = 1000) -> int:
             return 0
         rows = list(_by_hour(LedgerEntry.objects.filter(hour__gte=first, hour__lt=end)))
         found = rows[:limit]
-        if len(rows) > limit:  # only whole hours: the last one may be cut
+        if len(rows) > limit:  # The last hour may be incomplete because of the limit, so leave it out.
             found = [one for one in found if one.hour < found[-1].hour]
         AccountHour.objects.bulk_create(found, ignore_conflicts=True)
         return len(found)
 
 
 def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
-    """Sum the entries of each hour, in the order of the hours."""
+    """Yield the totals of each hour, in the order of the hours."""
     rows = entries.order_by("hour", "debit", "credit").values("hour", "debit", "credit")
     for row in rows.annotate(total=Sum("amount"), rows=Count("pk")):
         yield AccountHour(
@@ -116,9 +119,9 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 
 
 def _oldest_transaction() -> datetime:
-    """Return when the oldest other transaction began that may still add entries.
+    """Return the time at which the oldest other transaction began, as it may still add entries.
 
-    SQLite has one writer at a time, which the caller's transaction is.
+    SQLite allows one writer at a time, and that is the caller.
     """
     oldest: datetime | None = None
     if connection.vendor == "postgresql":
@@ -132,7 +135,7 @@ def _oldest_transaction() -> datetime:
 
 
 def wrong_hours(since: datetime) -> Iterator[str]:
-    """Yield a sentence about each hour since then whose written totals differ from its entries."""
+    """Yield a sentence for each hour since then whose stored totals differ from its entries."""
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     if last is None:
         return
@@ -147,8 +150,9 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 
 
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
-    """All postings of a span of whole hours: totals of the hours that are written, entries of the later hours."""
-    # Read once: an hour that a worker writes between the queries is then counted by its entries only.
+    """Return the postings in a period of whole hours: from the stored totals, and for later hours from the entries."""
+    # Read the last stored hour once. If a worker stores another hour in the meantime, its entries are still counted
+    # once.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
@@ -162,36 +166,37 @@ def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
     return moves
 
 
-# --- figures
-
-
 def bounds(day: date) -> tuple[datetime, datetime]:
-    """Return the start of a day of the site's time zone, and the start of the next one."""
+    """Return the start and the end of a day in the site's time zone. The end is the start of the next day."""
     start, end = (timezone.make_aware(datetime.combine(on, time.min)) for on in (day, day + timedelta(days=1)))
     return start, end
 
 
 def day(on: date) -> dict[str, Amount]:
-    """Return the figures of a day of the site's time zone, by the names of FLOWS. A posting counts when it was booked.
+    """Return the totals of a day in the site's time zone, by the names in FLOWS. Needs at most three queries.
 
-    Three queries at most. The figures of a day that is over never change.
+    Entries count on the day on which they were posted, so the totals of a past day never change.
     """
     moves = _moves(*bounds(on))
     return {name: moves.total(flow.debit, flow.credit) for name, flow in FLOWS.items()}
 
 
 def balances() -> dict[Account, int]:
-    """The balance of each account now: assets and expenses by debit, the others by credit. Their signed sum is zero."""
+    """Return the current balance of each account. Assets and expenses are debit minus credit, the others the
+    reverse.
+    """
     return _moves().balances()
 
 
 def of_payment(payment: Payment) -> dict[Account, int]:
-    """Return the balances of the owed accounts and of the commission for one payment, from its entries."""
+    """Return what the ledger contains for one payment: the balances of the accounts for its money and of the
+    commission.
+    """
     return of_payments([payment.pk])[payment.pk]
 
 
 def of_payments(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return the balances of `of_payment` for each of these payments. One query."""
+    """Return for each of these payments the same balances as `of_payment`, with one query."""
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
     rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
     for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):
@@ -204,7 +209,7 @@ def of_payments(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
 
 
 def differs(state: State, found: dict[Account, int]) -> str:
-    """How the balances of a payment differ from its place; "" if they agree."""
+    """Return a sentence if the ledger's balances of a payment do not match the place of its money, otherwise ""."""
     expected = balances_of(state)
     if expected == found:
         return ""

@@ -1,4 +1,7 @@
-"""Payments, payouts, callbacks, the journal and the ledger in the admin: read-only, with confirmed, logged actions."""
+"""The admin of payments, payouts, callbacks, the journal and the ledger.
+
+It is read-only, except for actions that must be confirmed and are logged.
+"""
 
 from payments.admin import callbacks, journal, payments, payouts
 

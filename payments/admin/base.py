@@ -1,4 +1,7 @@
-"""Base classes of the payments' lists: read-only, bounded, with a CSV and columns that respect `view_full_phone`."""
+"""Base classes for the read-only lists of payments in the admin.
+
+The lists are limited in length, can be exported as CSV, and show full phone numbers only with `view_full_phone`.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,15 +20,17 @@ from payments import phones
 from payments.admin import export
 from payments.models import Payment, Refund
 
-# A list shows and counts at most this many rows. Operators narrow it or take the CSV.
+# A list shows and counts at most this many rows. Operators can filter the list, or export it as CSV.
 LONGEST_LIST = 10_000
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
-# At most this many payments of one phone are found.
+# A search for a phone number finds at most this many payments.
 _MOST_FOUND = 1000
 
 
 class BoundedPaginator(Paginator):
-    """Count at most LONGEST_LIST rows, because counting a large table costs more than the page."""
+    """A paginator that counts at most LONGEST_LIST rows, because counting a large table takes longer than the page
+    itself.
+    """
 
     object_list: "QuerySet[Any]"
 
@@ -35,7 +40,7 @@ class BoundedPaginator(Paginator):
 
 
 class ReadOnly:
-    """Rows that are never added, edited or deleted in the admin."""
+    """A mixin for models that cannot be added, changed or deleted in the admin."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -48,7 +53,7 @@ class ReadOnly:
 
 
 class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
-    """A read-only list with a CSV of its filtered rows. `csv_columns`: empty if there is no CSV."""
+    """A read-only list whose filtered rows can be exported as CSV. If `csv_columns` is empty, there is no export."""
 
     csv_columns: export.Columns = {}  # noqa: RUF012
     change_list_template = "admin/payments/change_list.html"
@@ -63,7 +68,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
         return [path("export/", self.admin_site.admin_view(self.export), name=name), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the whole filtered list as CSV."""
+        """Return all rows of the filtered list as a CSV file."""
         if not self.has_view_permission(request):
             return HttpResponse("You may not see this list.", status=403, content_type="text/plain")
         try:
@@ -89,26 +94,27 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
 
 
 def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Replace `masked_phone` by `full_phone` if this user may see numbers in full."""
+    """Return the columns, with `full_phone` instead of `masked_phone` if the user may see full phone numbers."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
 
 
 def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Replace `shown_body` by `body` if this user may see numbers in full."""
+    """Return the fields, with `body` instead of `shown_body` if the user may see full phone numbers."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["body" if name == "shown_body" and in_full else name for name in names]
 
 
 def found(term: str) -> list[int]:
-    """Return the ids of payments by a whole value, which an index finds.
+    """Return the ids of payments that match a search term.
 
-    `term`: a phone in any form, our transaction id, the provider's id, a payout's reference, or the payment's number.
+    `term` is a whole value, so that an index finds it: a phone number in any notation, our transaction id, the
+    provider's id, the reference of a payout, or the payment's own id.
     """
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:
         wanted |= Q(pk=int(term))
-    with suppress(ValueError):  # Not a phone number.
+    with suppress(ValueError):  # The term is not a phone number.
         wanted |= Q(phone=phones.to_e164(term))
     keys = list(Payment.objects.filter(wanted).order_by().values_list("pk", flat=True)[:_MOST_FOUND])
     payouts = Refund.objects.filter(Q(reference=term) | (Q(provider_id=term) & ~Q(provider_id="")))

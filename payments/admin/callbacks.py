@@ -1,4 +1,4 @@
-"""The list of callbacks and notifications, also of those that match no payment."""
+"""The admin's list of callbacks and notifications, including those that match no payment."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from payments.models import Callback
 
 @admin.register(Callback)
 class CallbackAdmin(ReadOnlyAdmin):
-    """Every callback, also those that match no payment."""
+    """The list of all callbacks, including those that match no payment."""
 
     list_display = ("received_at", "source", "status", "payment", "applied", "answered", "refusal", "seen_by")
     list_filter = (RefusedFilter, "source", "applied")
@@ -47,13 +47,15 @@ class CallbackAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Search by ids through the payment. Bodies are not searched: that would read the whole table."""
+        """Find callbacks by the ids of their payments. Bodies are not searched, because that would read the whole
+        table.
+        """
         term = search_term.strip().replace("\0", "")
         return (queryset.filter(payment__in=found(term)) if term else queryset), False
 
     @admin.action(description="Mark as seen", permissions=["settle"])
     def mark_seen(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Take the selected callbacks off the first page."""
+        """Mark the selected callbacks as seen, so that the first page of the admin no longer counts them."""
         unseen = queryset.filter(seen_at=None).exclude(refusal="")
         rows = list(unseen[: acts.AT_ONCE])
         for callback in rows:

@@ -1,4 +1,4 @@
-"""Lists of the admin as CSV files for a spreadsheet."""
+"""Export the admin's lists as CSV files for spreadsheets."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
@@ -14,14 +14,14 @@ Columns = Mapping[str, Callable[[Any], object]]
 
 
 class _Line:
-    """A file for `csv.writer` that returns each line instead of keeping it."""
+    """A file-like object for `csv.writer` that returns each line instead of storing it."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def response(name: str, rows: "QuerySet[Any]", columns: Columns) -> StreamingHttpResponse:
-    """Return the rows as a file. Lines are made one by one from a cursor, so that memory does not grow."""
+    """Return the rows as a CSV file. It is streamed from a database cursor, so that large lists need no more memory."""
     return StreamingHttpResponse(
         _lines(rows, columns),
         content_type="text/csv; charset=utf-8",
@@ -31,14 +31,17 @@ def response(name: str, rows: "QuerySet[Any]", columns: Columns) -> StreamingHtt
 
 def _lines(rows: "QuerySet[Any]", columns: Columns) -> Iterable[str]:
     writer = csv.writer(_Line())
-    # A byte order mark tells spreadsheets that this is UTF-8.
+    # Begin with a byte order mark, by which spreadsheet programs recognize UTF-8.
     yield "\ufeff" + str(writer.writerow(columns))
     for row in rows.iterator(chunk_size=_CHUNK):
         yield str(writer.writerow([_cell(value(row)) for value in columns.values()]))
 
 
 def _cell(value: object) -> object:
-    """Write times as ISO 8601 in the site's zone. Quote text that a spreadsheet would read as a formula."""
+    """Return a value for the CSV file: a time in ISO 8601 in the site's time zone, or a text.
+
+    A text that a spreadsheet would read as a formula is quoted.
+    """
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):

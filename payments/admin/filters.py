@@ -1,4 +1,4 @@
-"""Filters of the admin's lists of payments, callbacks, journal entries and ledger entries."""
+"""Filters for the admin's lists of payments, callbacks, journal entries and ledger entries."""
 
 from contextlib import suppress
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ from payments.models import Payment, Refund
 from payments.rules import IN_USE
 from payments.states import Account, Kind, Place
 
-# At most this many due payments are listed.
+# The filter for refunds due lists at most this many payments.
 _MOST = 10_000
 
 
@@ -35,7 +35,7 @@ class RefundFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         state, value = Refund.State, self.value()
         if value == "due":
-            # The keys are read once, because the count and the page would each search for them.
+            # Read the ids once. Otherwise the page and its row count would each run this search.
             keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
             return queryset.filter(pk__in=keys)
         chosen = {
@@ -48,12 +48,14 @@ class RefundFilter(admin.SimpleListFilter):
 
 
 def _with_refund(*states: Refund.State) -> Q:
-    """Filter by keys, because a join would list a payment once per refund."""
+    """Return a condition for payments that have a refund in one of these states. A join would list a payment several
+    times.
+    """
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
 
 class NetworkFilter(admin.SimpleListFilter):
-    """Offers every known network, because DISTINCT would read the whole table."""
+    """A filter by mobile network. It offers all known networks, because a DISTINCT would read the whole table."""
 
     title = parameter_name = "network"
 
@@ -125,7 +127,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class DayFilter(admin.SimpleListFilter):
-    """A day of the site's time zone: today, yesterday, or a date in the address as 2026-01-31."""
+    """A filter by day in the site's time zone: today, yesterday, or a date in the URL such as 2026-01-31."""
 
     title = parameter_name = "day"
     field = "at"
@@ -140,7 +142,8 @@ class DayFilter(admin.SimpleListFilter):
     def _chosen(text: str | None) -> date | None:
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
-            return day if 2000 <= day.year < 3000 else None  # the calendar's ends have no day beyond
+            # Years near the ends of Python's calendar are ignored, because the next day may not exist.
+            return day if 2000 <= day.year < 3000 else None
         return None
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
@@ -152,7 +155,7 @@ class DayFilter(admin.SimpleListFilter):
 
 
 class BookedDayFilter(DayFilter):
-    """By the hour of the posting, as the totals count it."""
+    """A day filter for ledger entries that uses the hour in which they were posted, as the daily totals do."""
 
     field = "hour"
 
@@ -170,7 +173,7 @@ class AccountFilter(admin.SimpleListFilter):
 
 
 class FlowFilter(admin.SimpleListFilter):
-    """The figures of a day."""
+    """A filter for the ledger entries behind one figure of the daily totals."""
 
     title = "figure"
     parameter_name = "flow"

@@ -1,4 +1,6 @@
-"""The lists of journal entries and ledger entries: read-only, searched by payment, filtered by day."""
+"""The admin's lists of journal entries and ledger entries. They are read-only, searched by payment and filtered by
+day.
+"""
 
 from typing import Any
 
@@ -16,14 +18,14 @@ _WORDS = {"successful": "Successful", "failed": "Failed", "other": "another word
 
 
 class EventColumns:
-    """Columns of a journal entry in words, for the list and for the page of one payment."""
+    """Columns that describe a journal entry in words, for the journal's list and for the page of a payment."""
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
         return rows.prefetch_related("postings")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Show numbers in a provider's answer only to users who may see them in full."""
+        """Return the fields. A provider's answer is shown with full phone numbers only to users who may see them."""
         in_full = request.user.has_perm("sms.view_full_phone")
         names: Any = self.fields  # type: ignore[attr-defined]
         return ["answer" if name == "shown_answer" and in_full else name for name in names]
@@ -54,7 +56,7 @@ class EventColumns:
 
 
 def what(event: PaymentEvent) -> str:
-    """Return what happened, in words."""
+    """Describe a journal entry in words."""
     return wording.EVENTS[Kind(event.kind)]
 
 
@@ -67,7 +69,7 @@ def _posting(entry: LedgerEntry) -> str:
 
 
 class JournalAdmin(ReadOnlyAdmin):
-    """A list in the order of ids, which needs no sort."""
+    """A list sorted by id, for which the database does not need to sort."""
 
     sortable_by = ()
     search_fields = ("payment",)

@@ -1,4 +1,4 @@
-"""The list of payments and the page of one: its events, payouts and callbacks in order."""
+"""The admin's list of payments, and the page of one payment with its events, payouts and callbacks in order."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class CallbackInline(ReadOnly, admin.TabularInline):
 
 
 class ExchangeInline(ReadOnly, admin.TabularInline):
-    """Requests that were made before there was a journal."""
+    """Requests to the provider that were made before the journal existed."""
 
     model = Exchange
     extra = 0
@@ -102,8 +102,6 @@ class PaymentAdmin(ReadOnlyAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return for_whom(request, self.fields)
 
-    # --- columns
-
     @admin.display(description="phone")
     def masked_phone(self, payment: Payment) -> str:
         return phones.masked(payment.phone)
@@ -128,17 +126,13 @@ class PaymentAdmin(ReadOnlyAdmin):
     def to_do(self, payment: Payment) -> str:
         return wording.to_do(payment, *_refund(payment)) or "Nothing."
 
-    # --- the list
-
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Search whole values, which an index finds."""
+        """Find payments by whole values, so that the database can use an index."""
         term = search_term.strip().replace("\0", "")
-        # A list of keys, because each value has its own index and the list is sorted by another.
+        # Search for ids first: each kind of search term has its own index, while the list is sorted by yet another.
         return (queryset.filter(pk__in=found(term)) if term else queryset), False
-
-    # --- actions
 
     @admin.action(description="Refund by payout", permissions=["refund"])
     def refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
@@ -166,12 +160,12 @@ class PaymentAdmin(ReadOnlyAdmin):
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
-    """Return the latest refund, and True if the money is due back now."""
+    """Return the payment's latest refund or None, and True if its money is refund due now."""
     return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()
 
 
 def _state(payment: Payment) -> str:
-    """Return the state in words. `is_due` is annotated by the list."""
+    """Return the state of a payment in words. The list has annotated `is_due`."""
     if payment.refunded_at is not None:
         return "refunded"
     if payment.contested and payment.status == Payment.Status.SUCCESS:

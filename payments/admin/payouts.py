@@ -1,4 +1,4 @@
-"""The lists of payouts and of the results of matches."""
+"""The admin's lists of payouts, and of the results of matches."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
 @admin.register(MatchResult)
 class MatchResultAdmin(ReadOnlyAdmin):
-    """Results of matches, and the payment of their prizes."""
+    """The results of matches, with actions to pay their prizes."""
 
     list_display = (
         "recorded_at",
@@ -131,7 +131,7 @@ class MatchResultAdmin(ReadOnlyAdmin):
         return wording.PRIZES[result.prize]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
-        """Add `amount`: the prize, which is both stakes without their fees."""
+        """Annotate each result with `amount`, its prize: both stakes without the fees."""
         stakes = F("first__amount") - F("first__fee") + F("second__amount") - F("second__fee")
         rows: QuerySet[Any] = super().get_queryset(request)
         results: QuerySet[Any] = rows.annotate(amount=stakes)
@@ -151,5 +151,5 @@ class MatchResultAdmin(ReadOnlyAdmin):
 
 
 def _match(result: MatchResult) -> str:
-    """Return the number of the match. The key is `session:<number>`."""
+    """Return the number of the match from the result's key, `session:<number>`."""
     return result.key.rpartition(":")[2]
