@@ -34,7 +34,8 @@ _BUSY = ("55P03", "57014", "40001", "40P01")
 class Operator(NamedTuple):
     """The user who confirms an action, and their input on the confirmation page.
 
-    `provider_id`: the payment's id as the provider's portal shows it. `elsewhere`: the money was paid from another account than the provider's.
+    `provider_id`: the payment's id as the provider's portal shows it. `elsewhere`: the money was paid from another
+    account than the provider's.
     """
 
     name: str
