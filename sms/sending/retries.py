@@ -22,7 +22,7 @@ ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt after `retries` earlier ones: 2, 4, 8 … 120, with jitter."""
+    """Return the seconds until the next attempt after `retries` earlier retries: 2, 4, 8 … 120, with jitter."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 

@@ -57,7 +57,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """True in the states OPEN and HALF_OPEN: only probes are sent, or nothing."""
+        """True in the states OPEN and HALF_OPEN, in which nothing or only a probe is sent."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:

@@ -39,10 +39,10 @@ class Leases:
 
 
 class ExpiredLeaseReaper:
-    """Frees leases that were expired at one look and are still not renewed at the next look, one lease time later.
+    """Frees leases that had expired at one look and are still not renewed at the next look, one lease time later.
 
     A running sender renews its leases about three times between two looks. Therefore this worker does not take a
-    message that another worker is sending, even after a worker was suspended, the database hung, or a clock was
+    message that another worker is sending, even if that worker was suspended, the database hung, or a clock was
     changed. The first look frees only leases that expired more than one lease time ago.
     """
 

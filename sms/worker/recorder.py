@@ -27,7 +27,8 @@ _RETRY_REFUSED = 30.0
 class Recorder:
     """Determines and stores the results of messages.
 
-    `in_hand`: the job of each message that this worker holds, by message id. A job leaves it when its result is stored.
+    `in_hand`: the job of each message that this worker holds, by message id. A job is removed when its result is
+    stored.
     """
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
@@ -71,7 +72,7 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Queue the messages again. Their sending has not begun."""
+        """Put messages back into the queue. None of them has been sent yet."""
         for job in jobs:
             self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 

@@ -155,7 +155,7 @@ class Engine:
         self._selector = runtime.current.selector()
         self._selector.register(self._waker, selectors.EVENT_READ)
         while not self._quit:
-            # An exception must not end the thread: all messages in flight would be stuck.
+            # An exception must not end the thread, because all messages in flight would then be stuck.
             try:
                 self._pass()
             except Exception:
