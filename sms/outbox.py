@@ -221,8 +221,8 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Filter `rows` to the messages that can be sent again: they failed, their text is complete, and their number is
-    not suppressed.
+    """Filter `rows` to the messages that can be sent again: unsuccessful, with a complete text, to a number that is not
+    suppressed.
     """
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(pk__in=suppression.suppressed(able).values("pk"))

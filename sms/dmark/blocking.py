@@ -49,7 +49,7 @@ def send(
 ) -> str:
     """Send one message.
 
-    Returns DMark's id, or "" if the response has none. Raises ProviderError if all retries fail.
+    Returns DMark's id, or "" if the response has none. Raises ProviderError if DMark did not accept the message.
     """
     config = conf.current()
     return run(

@@ -44,7 +44,9 @@ def signer() -> Signer:
 
 
 def _sign(value: str) -> str:
-    """Return `signer().sign(value)`, without reading the settings and deriving the key again for each message."""
+    """Return the same as `signer().sign(value)`, but do not read the settings and derive the key again for each
+    message.
+    """
     digest = hmac.digest(_key(settings.SECRET_KEY), value.encode(), "sha256")
     return f"{value}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 

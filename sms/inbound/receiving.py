@@ -65,7 +65,7 @@ def prune(now: datetime) -> int:
 
 
 def _store(message: SmsInbound) -> bool:
-    """Insert the row. Returns False if the SMS is already stored, or if its number has sent too many."""
+    """Insert the row. Returns False if the SMS is already stored, or if its sender has sent too many SMS."""
     recent = SmsInbound.objects.filter(phone=message.phone, received_at__gt=message.received_at - timedelta(hours=1))
     if message.command not in _SWITCHES and recent.count() >= MOST_PER_HOUR:
         logger.warning(

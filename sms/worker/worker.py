@@ -237,8 +237,8 @@ class Worker:
         room = self.engine.room()
         jobs, later = list[Job](), list[Job]()
         for job in self._to_offer:
-            # A repeated request is counted in the row before it is sent. Its message stays here until it can be sent at
-            # once, so that a crash does not count a request that was never sent.
+            # The row counts a repeated request before it is sent. A message to repeat waits in `_to_offer` until it can
+            # be sent at once. Then a crash does not count a request that was never sent.
             repeats = job.message.ambiguous_requests > 0
             (later if repeats and room <= 0 else jobs).append(job)
             room -= repeats
