@@ -1,6 +1,9 @@
 """Meanings of DMark's status words, and the effect of a delivery report on the status of a message."""
 
-from django.db import transaction
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Model
 
 from sms import clock
 from sms.conf import PROVIDER
@@ -36,40 +39,90 @@ def record_report(message_id: int, word: str, step: str) -> bool:
     that the report has no status. `step`: push or poll. Returns False if the message does not exist.
     """
     word = word.strip().upper()[:50]
-    with transaction.atomic():
-        message = SmsMessage.objects.select_for_update().filter(pk=message_id).first()
+    report = redact(word)
+    while True:
+        message = _read(message_id)
         if message is None:
             return False
-        if word:
-            _store(message, redact(word), step)
         before = message.status
-        _apply(message, word)
+        changes = _apply(message, word)
+        event = None
+        # A report that equals the last one adds no row.
+        if word and report != message.last_report:  # type: ignore[attr-defined]
+            event = SmsEvent(message=message, at=clock.now(), what=SmsEvent.What.REPORT, step=step, answer=report)
+        if _write(message_id, before, changes, event):
+            break
     if message.status != before and message.status in (Status.DELIVERED, Status.UNDELIVERED):
         signal = sms_delivered if message.status == Status.DELIVERED else sms_failed
         signal.send_robust(SmsMessage, message=message)
     return True
 
 
-def _store(message: SmsMessage, word: str, step: str) -> None:
-    """Store the report unless it equals the last one for this message."""
-    last = message.events.filter(what=SmsEvent.What.REPORT).order_by("-at", "-pk").first()
-    if last is None or last.answer != word:
-        SmsEvent.objects.create(message=message, at=clock.now(), what=SmsEvent.What.REPORT, step=step, answer=word)
+_COLUMNS = ", ".join(f"message.{field.column}" for field in SmsMessage._meta.concrete_fields)
+_READ = f"""
+    SELECT {_COLUMNS}, (
+        SELECT answer FROM {SmsEvent._meta.db_table}
+        WHERE message_id = message.id AND what = 'report' ORDER BY at DESC, id DESC LIMIT 1
+    ) AS last_report
+    FROM {SmsMessage._meta.db_table} message WHERE message.id = %s
+"""  # noqa: S608 names of models only
 
 
-def _apply(message: SmsMessage, word: str) -> None:
+def _read(message_id: int) -> SmsMessage | None:
+    """Return the message, with the word of its last report as `last_report`. No lock: see `_write`."""
+    return next(iter(SmsMessage.objects.raw(_READ, [message_id])), None)
+
+
+def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
+    """Store the event, and change the message if its status is still `before`, in one statement on PostgreSQL.
+
+    Return False if the status is another by now. Then the event is stored, and the report must be applied again.
+    """
+    unchanged = SmsMessage.objects.filter(pk=message_id, status=before)
+    if event is None:
+        return not changes or bool(unchanged.update(**changes))
+    if not changes:
+        event.save(force_insert=True)
+        return True
+    if connection.vendor != "postgresql":
+        with transaction.atomic():
+            event.save(force_insert=True)
+            return bool(unchanged.update(**changes))
+    added = {field.attname: getattr(event, field.attname) for field in SmsEvent._meta.concrete_fields}
+    del added["id"]
+    marks = ", ".join(["%s"] * len(added))
+    insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) VALUES ({marks})"  # noqa: S608
+    update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH event AS ({insert}) {update} WHERE id = %s AND status = %s",
+            [*_prepared(SmsEvent, added), *_prepared(SmsMessage, changes), message_id, str(before)],
+        )
+        return bool(cursor.rowcount)
+
+
+def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
+    fields = {field.attname: field for field in model._meta.concrete_fields}
+    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+
+
+def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
+    """Apply a report to a message. Return the fields that it changes; the text only if the message is delivered."""
     now, before, final = clock.now(), message.status, final_status(word)
+    changes: dict[str, Any] = {}
     if final == Status.DELIVERED and before != Status.DELIVERED:
-        message.status, message.delivered_at, message.error = Status.DELIVERED, now, ""
-        message.text, message.holds_link = blank_link(message.text), False
+        changes = {"status": Status.DELIVERED, "delivered_at": now, "error": ""}
+        changes |= {"text": blank_link(message.text), "holds_link": False}
     elif word and _may_have_been_sent(message):
         if final == Status.UNDELIVERED:
-            message.status, message.error = Status.UNDELIVERED, f"{PROVIDER} could not deliver it ({word})."
+            changes = {"status": Status.UNDELIVERED, "error": f"{PROVIDER} could not deliver it ({word})."}
         elif before != Status.SENT:
-            message.status, message.error = Status.SENT, ""
-    if message.status != before:
-        message.sent_at = message.sent_at or now
-        message.save(update_fields=["status", "sent_at", "delivered_at", "text", "holds_link", "error"])
+            changes = {"status": Status.SENT, "error": ""}
+    if changes and message.sent_at is None:
+        changes["sent_at"] = now
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return changes
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:

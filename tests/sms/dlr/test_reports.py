@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from sms.dlr.statuses import record_report
 from sms.dmark.dlr_url import dlr_url, signer
@@ -133,6 +135,49 @@ def test_an_equal_report_adds_no_row(message: SmsMessage) -> None:
         "DELIVERED",
         "PENDING",
     ]
+
+
+def _run_by(path: str, client: Client) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.post(path, {"status": "DELIVERED"}).status_code == 200
+    return [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(("BEGIN", "COMMIT"))]
+
+
+def test_a_report_takes_two_statements(client: Client, message: SmsMessage) -> None:
+    """The message with its last report, then the event and the new status; SQLite has no statement for both."""
+    first = _run_by(path(message), client)
+    assert len(first) == (2 if connection.vendor == "postgresql" else 3), first
+    assert len(_run_by(path(message), client)) == 1  # an equal report writes nothing
+    message.refresh_from_db()
+    event = message.events.get(what="report")
+    assert (message.status, message.delivered_at, event.answer, event.step) == (
+        "delivered",
+        message.delivered_at,
+        "DELIVERED",
+        "push",
+    )
+    assert message.delivered_at
+
+
+@pytest.mark.parametrize(("word", "end"), [("PENDING", "sent"), ("FAILED", "undelivered"), ("DELIVERED", "delivered")])
+def test_a_status_that_changes_meanwhile_is_read_again(message: SmsMessage, word: str, end: str) -> None:
+    """A sender records a failure between the two statements of a report."""
+    SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me", attempts=1, sent_at=None)
+    changed: list[int] = []
+
+    def change_after_reading(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        found = execute(sql, parameters, many, context)
+        if "last_report" in sql and not changed:
+            changed.append(SmsMessage.objects.filter(pk=message.pk).update(status="failed", error="no answer"))
+        return found
+
+    with connection.execute_wrapper(change_after_reading):
+        assert record_report(message.pk, word, "push")
+    message.refresh_from_db()
+    assert changed == [1]
+    assert message.status == end
+    assert message.error != "no answer"
+    assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [word]
 
 
 @pytest.mark.parametrize(
