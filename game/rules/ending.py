@@ -13,7 +13,7 @@ from game import clock
 from game.models import Entry
 from game.rules.locks import locked_player
 from game.signals import refund_became_due
-from payments import adoption, collection, journal, refunds, uses
+from payments import adoption, collection, journal, uses
 from payments.models import Payment
 
 # An entry that stays unpaid for this time ends. If its payment succeeds later, the entry is activated after all.
@@ -117,7 +117,12 @@ def announce_refunds() -> Announced:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    keys = over.filter(payment__in=refunds.due()).order_by("pk").values_list("pk", "payment_id")[:_AT_ONCE]
+    # As in `refunds.due`: the money of such an entry is refund due even if its payment says that it is in use.
+    keys = (
+        over.filter(payment__place__in=("in_use", "refund_due"))
+        .order_by("pk")
+        .values_list("pk", "payment_id")[:_AT_ONCE]
+    )
     done = failed = 0
     skip = connection.features.has_select_for_update_skip_locked
     for key, payment_id in list(keys):
