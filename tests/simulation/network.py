@@ -56,6 +56,7 @@ class Provider:
         self.loses_kept_connections = 0.0
         self.dropped = False
         self.on_written: Callable[[Process, int], None] = lambda process, number: None
+        self.note_accepted: Callable[[int], None] = lambda number: None
         self.on_accepted: Callable[[int], None] = lambda number: None
         self.on_polled: Callable[[Process, str], None] = lambda process, provider_id: None
         # The status words of polled reports, by id.
@@ -94,6 +95,7 @@ class Provider:
         plan, sent.accepted = self.behave(number)
         sent.status = plan.status if plan.kind == ANSWERED else 0
         if sent.accepted:
+            self.note_accepted(number)
             self.on_accepted(number)
         if plan.status == 200:
             plan = plan._replace(body=json.dumps({"msg_id": f"id-{number}-{len(self.by_number[number])}"}).encode())

@@ -133,6 +133,8 @@ class SimCache:
         self._data: dict[str, tuple[Any, float]] = {}
         self.latency, self.slowest, self.gone, self.was_gone = 0.0005, 0.0005, False, False
         self.client = _Client(self)
+        # When each value was last written, by key and holder.
+        self.written: dict[tuple[str, str], float] = {}
 
     def trip(self) -> None:
         self.slowest = max(self.slowest, self.latency)
@@ -148,8 +150,12 @@ class SimCache:
     def add_now(self, key: str, value: Any, seconds: float) -> bool:
         if self._read(key) is not None:
             return False
-        self._data[key] = (value, self._scheduler.now + seconds)
+        self._write(key, value, seconds)
         return True
+
+    def _write(self, key: str, value: Any, seconds: float) -> None:
+        self._data[key] = (value, self._scheduler.now + seconds)
+        self.written[key, str(value).partition("@")[0]] = self._scheduler.now
 
     def add(self, key: str, value: Any, seconds: float) -> bool:
         self.trip()
@@ -165,11 +171,12 @@ class SimCache:
 
     def set(self, key: str, value: Any, seconds: float) -> None:
         self.trip()
-        self._data[key] = (value, self._scheduler.now + seconds)
+        self._write(key, value, seconds)
 
     def set_many(self, entries: dict[str, Any], seconds: float) -> list[str]:
         self.trip()
-        self._data |= {key: (value, self._scheduler.now + seconds) for key, value in entries.items()}
+        for key, value in entries.items():
+            self._write(key, value, seconds)
         return []
 
     def delete(self, key: str) -> bool:
@@ -232,6 +239,9 @@ class World:
         self.site = self.process("site")
         self.provider.on_written = self._check_written
         self.provider.on_polled = self._check_polled
+        self.provider.note_accepted = self._note_accepted
+        # The time of the rate-limit key under which each row was accepted, by phone.
+        self.accepted_by_phone: defaultdict[str, dict[int, float]] = defaultdict(dict)
         self.scheduler.call_at(1.0, self._watch)
 
     # --- time and events
@@ -417,6 +427,14 @@ class World:
         well = process.alive and not process.suspended and faults < since
         return well and bool(process.worker) and not process.worker._stop_requested
 
+    def _note_accepted(self, number: int) -> None:
+        [(pk, phone, kind)] = self.rows(
+            "SELECT id, phone, kind FROM sms_smsmessage WHERE text = ?", f"message {number}"
+        )
+        taken = self.cache.written.get((rate_limit.key(phone, kind), str(pk)))
+        if taken is not None:
+            self.accepted_by_phone[phone][pk] = taken
+
     def _check_polled(self, process: Process, provider_id: str) -> None:
         _, number, rank = provider_id.split("-")
         resends = self.resends[int(number)]
@@ -438,10 +456,14 @@ class World:
             f"message {number}",
         )
         status, claim, lease_until, pk, phone, kind = rows[0]
-        if self.config.rate_limit and not self.cache.was_gone and not self.provider.by_number[number]:
-            holder, _ = rate_limit._read(self.cache._read(rate_limit.key(phone, kind)))
+        if self.config.rate_limit and not self.cache.was_gone:
+            key = rate_limit.key(phone, kind)
+            holder, _ = rate_limit._read(self.cache._read(key))
             if holder != str(pk):
                 self._fail(7, f"{process.name} sends message {number} without its rate-limit key (held by {holder!r})")
+            for other, taken in self.accepted_by_phone[phone].items():
+                if other != pk and self.now < taken + self.config.rate_limit:
+                    self._fail(7, f"message {number} follows row {other}, accepted under a key of {taken:.2f} s")
         now = str(connection.ops.adapt_datetimefield_value(self.clock.of_sqlite()))
         if self.clock_stepped:
             return  # a forward step ends every lease by the database's clock
@@ -538,7 +560,9 @@ class World:
         for what, rows in (
             (
                 "still queued",
-                self.rows("SELECT text FROM sms_smsmessage WHERE status = 'queued' AND due_at < ?", at(-35)),
+                self.rows(
+                    "SELECT text FROM sms_smsmessage WHERE status = 'queued' AND due_at < ?", at(-5 - 3 * self.slack())
+                ),
             ),
             ("not freed after their lease", self.rows(f"{sending} < ?", at(-2 * LEASE - 10))),
             ("held without being sent", self.rows(f"{sending} >= ?", at(0))),
@@ -595,7 +619,7 @@ class World:
         running = self.workers()
         for process in running:
             process.worker.stop()
-        self.run(before + 30.5)
+        self.run(before + 30)
         for process in running:
             if process.exited is None:
                 raise Violation(9, f"{process.name} did not end within 30 s of SIGTERM")
