@@ -3,29 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TypeAlias
 
 from django.db import connection
 
 from sms import clock
 from sms.models import SmsMessage, Status
 from sms.sending.pauses import may_leave
-
-
-class ClaimedMessage(Protocol):
-    """The fields of a claimed message that sending needs. `SmsMessage` has them too."""
-
-    pk: int
-    phone: str
-    text: str
-    kind: str
-    dedupe_key: str | None
-    expires_at: datetime
-    error: str
-    attempts: int
-    retries: int
-    ambiguous_requests: int
-    claim: str
 
 
 @dataclass(slots=True)
@@ -44,6 +28,9 @@ class ClaimedRow:
     ambiguous_requests: int
     claim: str
 
+
+# What sending reads of a message; `SmsMessage` has these fields too.
+ClaimedMessage: TypeAlias = ClaimedRow | SmsMessage
 
 _FIELDS = ("id", *(name for name in ClaimedRow.__slots__ if name != "pk"))
 _COLUMNS = [field.column for name in _FIELDS for field in SmsMessage._meta.fields if field.name == name]
