@@ -1,4 +1,4 @@
-"""Arguments that several commands read."""
+"""Types for the arguments of management commands, used by several commands."""
 
 from argparse import ArgumentTypeError
 from datetime import datetime, time
@@ -8,7 +8,7 @@ from django.utils.dateparse import parse_date
 
 
 def day(text: str) -> datetime:
-    """Return the start of a day of the site's time zone. Raises ArgumentTypeError."""
+    """Parse a date argument. Return the start of that day in the site's time zone. Raises ArgumentTypeError."""
     try:
         found = parse_date(text)
     except ValueError:

@@ -1,6 +1,7 @@
-"""The rule of a match: which events its result, its prize and a change of one share bring to its two payments.
+"""The rules for the two payments of a match: pure functions that apply an event to both of them.
 
-Pure. The prize is the sum of the two shares, so its state follows from them; nothing else is stored but the result.
+Each payment contributes a share of the prize. Only the result of the match is stored; the state of the prize follows
+from the result and the two shares.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Prize(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`shares`: the states of its two payments, in the order of their ids."""
+    """A match for these rules. `shares`: the states of its two payments, in the order of their ids."""
 
     shares: tuple[State, State]
     result: Result = Result.NONE
@@ -31,7 +32,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event of one share, and what the rule made of it."""
+    """One event that was applied to one payment, with the payment's state before it and the outcome."""
 
     share: int
     event: Event
@@ -41,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class MatchOutcome:
-    """`refusal`: why nothing happened."""
+    """The match after an operation, and the steps that led there. `refusal`: the reason if nothing was done."""
 
     match: Match
     steps: tuple[Step, ...] = ()
@@ -60,7 +61,7 @@ _UNDER_WAY = {Payout.ORDERED: Prize.ORDERED, Payout.SENDING: Prize.SENDING, Payo
 
 
 def prize_of(match: Match) -> Prize:
-    """The state of the prize: a function of the result and the shares."""
+    """Return the state of the prize, which follows from the result and the two shares."""
     places = [share.place for share in match.shares]
     if match.result is not Result.WIN or all(share.approved for share in match.shares):
         return Prize.NONE
@@ -77,12 +78,17 @@ def _is_out(share: State) -> bool:
 
 
 def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
-    """An event of one payment, and what it brings to the other: an order that is taken back, a prize that resumes."""
+    """Apply an event to one payment, and its consequences to the other.
+
+    For example, the prize may become payable again, or an ordered payout may have to be withdrawn.
+    """
     return _run(match, [(share, event)], now)
 
 
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
-    """Store a result. A win makes the prize payable, or held if a share is missing; a draw or void gives back."""
+    """Record a result. After a win the prize is payable, or held if a share is missing. After a draw or void the
+    stakes are refund due.
+    """
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
     recorded = Match(match.shares, result)
@@ -93,7 +99,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Both stakes go back: a match without a result, or a prize that cannot be paid."""
+    """Make both stakes refund due, in a match without a result or with a prize that cannot be paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)
@@ -112,7 +118,7 @@ def _give_back(match: Match) -> list[tuple[int, Event]]:
 
 
 def house_pays(match: Match, now: datetime) -> MatchOutcome:
-    """The house pays the share that is missing from a held prize."""
+    """Let the house pay the missing share of a held prize."""
     if prize_of(match) is not Prize.HELD or any(share.place is Place.CONTESTED for share in match.shares):
         return MatchOutcome(match, refusal="No prize is held, or a payment is still contested.")
     missing = [index for index, share in enumerate(match.shares) if share.place is Place.NONE]
@@ -122,14 +128,17 @@ def house_pays(match: Match, now: datetime) -> MatchOutcome:
 
 
 def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Order the payout of a payable prize, or record it as paid by hand (`event`): both shares, or neither."""
+    """Order the payout of a payable prize, or with another `event` record that it was paid by hand.
+
+    The event is applied to both shares or to neither.
+    """
     if prize_of(match) is not Prize.PAYABLE:
         return MatchOutcome(match, refusal="No prize is payable.")
     return _both(match, event, now)
 
 
 def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """A step of the payout that is on its way: both shares, or neither."""
+    """Apply a step of the prize's payout to both shares. If one of them refuses it, change neither."""
     return _both(match, event, now)
 
 
@@ -142,7 +151,9 @@ def _both(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """A late result or a payout that was returned: each share that it fits."""
+    """Apply an event to each share that does not refuse it: a late result of a payout, or a payout that was
+    returned.
+    """
     fits = [(index, event) for index, share in enumerate(match.shares) if not apply(share, event, now).refusal]
     return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
 
@@ -161,7 +172,11 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 
 
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
-    """Return the events that follow from both shares: withdraw an order that lost a share, book a complete win."""
+    """Return the events that follow from the present state of both shares.
+
+    If one share was lost, the order of the prize's payout is withdrawn. If a win has both shares, they become the
+    prize.
+    """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:
         index = places.index(Place.PRIZE_TRANSIT)

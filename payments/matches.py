@@ -1,4 +1,6 @@
-"""Matches in the money: results, prizes, stakes that are given back. Both payments are locked by ascending id."""
+"""Results of matches, their prizes, and refunds of both stakes. Both payments of a match are locked, by ascending
+id.
+"""
 
 import logging
 from dataclasses import dataclass, field
@@ -14,21 +16,21 @@ from payments.states import Event, Kind, Outcome
 
 logger = logging.getLogger("payments")
 
-# Places of a payment that may belong to a match with a result. Others need no look at the results.
+# The places in which a payment may belong to a match with a result. For other payments no query for a result is needed.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
 class Refused(Exception):
-    """The reason why nothing was done, in a sentence."""
+    """Nothing was done. The exception's text is the reason, in a sentence for the operator."""
 
 
 class DifferentResult(Refused):
-    """Another result of this match is recorded."""
+    """The match already has another result."""
 
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment; and both payments and the result of its match, if a result is recorded."""
+    """A locked payment. If its match has a result, also that result and both payments of the match, locked."""
 
     payment: Payment
     result: MatchResult | None = None
@@ -40,7 +42,7 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 
 def locked(payment_id: int, seen: Payment | None = None) -> Locked:
-    """Lock a payment, or both payments of its match if a result is recorded. Raises Payment.DoesNotExist.
+    """Lock a payment, and if its match has a result also the other payment. Raises Payment.DoesNotExist.
 
     `seen`: the payment as the caller has just read it, which saves a query.
     """
@@ -50,7 +52,7 @@ def locked(payment_id: int, seen: Payment | None = None) -> Locked:
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
     payment = adoption.locked(payment_id) if result is None else None
     if payment is not None and payment.place.startswith("prize"):
-        result = _result_of(payment_id)  # recorded between the look and the lock
+        result = _result_of(payment_id)  # The result was recorded after the query above and before the lock.
     if result is None and payment is not None:
         found = Locked(payment)
     elif result is not None:
@@ -61,7 +63,7 @@ def locked(payment_id: int, seen: Payment | None = None) -> Locked:
 
 
 def of(payment: Payment) -> Locked | None:
-    """The match that `locked` found; None without a result."""
+    """Return the match that `locked` found for this payment, or None if it has no result."""
     found: Locked | None = getattr(payment, "_match", None)
     return found if found is not None and found.result is not None else None
 
@@ -72,7 +74,7 @@ def _states(found: Locked) -> Match:
 
 
 def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
-    """Apply an event to one payment of a decided match, and the consequences to the other payment."""
+    """Apply an event to one payment of a match with a result, and the consequences to the other payment."""
     now = clock.now()
     index = found.payments.index(payment)
     outcome = match_rules.on_share(_states(found), index, event, now)
@@ -90,7 +92,7 @@ def write(
     own: Payment | None = None,
     key: str = "",
 ) -> None:
-    """Write the steps of both payments, and the state of the prize."""
+    """Save the changes of both payments and the state of the prize."""
     for step in outcome.steps:
         payment = found.payments[step.share]
         columns = also if payment is own else ()
@@ -101,16 +103,14 @@ def write(
         found.result.save(update_fields=["prize"])
 
 
-# --- results
-
-
 def record(
     key: str, payment_ids: tuple[int, int], outcome: str, winner_id: int | None, *, by: str, note: str = ""
 ) -> bool:
-    """Record the result of a match. True: now; False: the same was recorded before. Raises DifferentResult.
+    """Record the result of a match. Return True if it is new, False if the same result was recorded before.
 
-    `outcome`: win, draw or void. `winner_id`: the winner's payment, with win alone. A win makes the prize payable; a
-    draw or void makes both payments refund due.
+    Raises DifferentResult. After a win the prize is payable; after a draw or void both payments are refund due.
+
+    `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win.
     """
     with journal.writing():
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
@@ -146,7 +146,7 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Give both stakes back: a match without a result, or a prize that is held. Raises Refused."""
+    """Make both stakes of a match refund due, if it has no result or if its prize is held. Raises Refused."""
     with journal.writing():
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
         found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
@@ -172,7 +172,7 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
 
 
 def house_pays(result_id: int, *, by: str, note: str) -> None:
-    """The house pays the share that is missing from a held prize. Raises Refused."""
+    """Let the house pay the missing share of a held prize. Raises Refused."""
     with journal.writing():
         found = locked_result(result_id)
         now = clock.now()
@@ -183,7 +183,7 @@ def house_pays(result_id: int, *, by: str, note: str) -> None:
 
 
 def locked_result(result_id: int) -> Locked:
-    """A result with both of its payments locked."""
+    """Return a result with both of its payments locked."""
     result = MatchResult.objects.get(pk=result_id)
     payments = [adoption.locked(key) for key in sorted((result.first_id, result.second_id))]
     result.refresh_from_db()
@@ -191,7 +191,7 @@ def locked_result(result_id: int) -> Locked:
 
 
 def state(found: Locked) -> Match:
-    """The match as the rule sees it."""
+    """Return the match in the form that the pure rules in `match_rules` use."""
     return _states(found)
 
 

@@ -1,4 +1,7 @@
-"""Mobile-money payments, every callback as it came, every request to the provider, and refunds. Whole UGX."""
+"""Models of mobile money payments, callbacks, requests to the provider, refunds, the journal and the ledger.
+
+All amounts are whole UGX.
+"""
 
 import secrets
 from typing import ClassVar
@@ -13,12 +16,12 @@ def new_transaction_id() -> str:
 
 
 def new_reference() -> str:
-    """18 decimal digits: DMarkPay was never seen with letters in a reference of ours."""
+    """Return a new reference of 18 decimal digits. It is not known if DMarkPay accepts letters in references."""
     return str(secrets.choice(range(10**17, 10**18)))
 
 
 class Payment(models.Model):
-    """One collection from one phone. The status moves once, from PENDING to an end."""
+    """One payment from one phone. Its status changes once: from PENDING to SUCCESS or FAILED."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "pending"
@@ -26,7 +29,7 @@ class Payment(models.Model):
         FAILED = "FAILED", "failed"
 
     class Collection(models.TextChoices):
-        """How far our own asking for the money is."""
+        """The state of the payment request that we send to the provider."""
 
         NONE = "", "not by us"
         DUE = "due", "to be asked"
@@ -45,32 +48,33 @@ class Payment(models.Model):
     refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
-    # Whose word settled it: a callback, our own asking, the answer to the order, an operator; and what was said.
+    # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # When the provider first said that the money came. None for a stake that was approved without any.
+    # The time at which we first knew that the money had arrived. Null if a stake was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # The provider contradicted its own end: SUCCESS after FAILED, or FAILED after SUCCESS. An operator ends it.
+    # The provider contradicted its own final status: SUCCESS after FAILED or the reverse. An operator must decide.
     contested = models.BooleanField(default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
-    # --- our own order to collect it
     collection = models.CharField(max_length=10, choices=Collection, blank=True, default="", db_default="")
     provider = models.CharField("who collects", max_length=20, blank=True, default="", db_default="")
     network = models.CharField(max_length=20, blank=True, default="", db_default="")
     description = models.CharField("what the payer reads", max_length=100, blank=True, default="", db_default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
-    # `due`: from when on it may be asked; `asking`: until when nobody doubts that it is being asked.
+    # If the request is `due`, the earliest time to send it. If it is `asking`, the time until which one process may
+    # send it.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
-    # Status polling.
+    # The fields for status polling.
     next_ask_at = models.DateTimeField(null=True, blank=True)
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
-    # --- the cached fold of the journal (payments.states.State); `journal` alone writes it
+    # From here on, the fields cache the payment's state as the journal gives it. Only `payments.journal` writes them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # `in_use`: received, waiting or in a match; which of the three follows from the use (payments.uses).
+    # `in_use` means received, waiting or in a match. The app that uses the payment knows which of the three
+    # (payments.uses).
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -84,11 +88,12 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # 0: not adopted yet (payments.adoption). The database sets `stale` on an UPDATE that changes the state without it.
+    # Increases with each change; 0 before the journal knows the payment (payments.adoption). A database trigger sets
+    # `stale` if the state is changed without it.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # Not stored: the database error that kept the use of the money from being settled, such as a lock timeout.
+    # Not a database field: an error, such as a lock timeout, that prevented the app from using the money.
     use_error: OperationalError | None = None
 
     class Meta:
@@ -99,7 +104,7 @@ class Payment(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["phone"], name="payment_phone"),
-            # Partial, so that a turn of the worker costs the same with a million old rows as with none.
+            # A partial index, so that a query of the worker takes equally long however many old payments there are.
             models.Index(fields=["start_at"], condition=Q(collection__in=("due", "asking")), name="payment_to_start"),
             models.Index(fields=["next_ask_at"], condition=Q(next_ask_at__isnull=False), name="payment_to_ask"),
             models.Index(fields=["id"], condition=Q(collection__in=("in_doubt", "unresolved")), name="payment_doubt"),
@@ -118,7 +123,7 @@ class Payment(models.Model):
 
 
 class Callback(models.Model):
-    """A callback or notification as received. `payment` is empty if the transaction is unknown."""
+    """A callback or notification as it was received. `payment` is null if its transaction is unknown."""
 
     class Source(models.TextChoices):
         MOMO = "momo", "callback"
@@ -127,16 +132,16 @@ class Callback(models.Model):
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="callbacks")
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
     received_at = models.DateTimeField(default=timezone.now)
-    # Its own word, cut short; "" where none could be read.
+    # The status word in the body, truncated. Empty if none could be read.
     status = models.CharField(max_length=100, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
     body = models.TextField()
-    # HTTP's; 0: it was stored, and judging it was cut short.
+    # The HTTP status of our response. 0 if the process ended after storing the callback and before the response.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
-    # False for a repeat, and for a contradiction of what was settled before.
+    # False if the callback repeated or contradicted a status that was already settled.
     applied = models.BooleanField(default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
-    # An operator has looked at an unreadable or rejected callback.
+    # The time at which an operator marked an unreadable or rejected callback as seen.
     seen_at = models.DateTimeField(null=True, blank=True)
     seen_by = models.CharField(max_length=150, blank=True, default="", db_default="")
 
@@ -153,7 +158,7 @@ class Callback(models.Model):
 
 
 class Refund(models.Model):
-    """Money on its way back to a payer, or back already."""
+    """A payout to a payer or winner: a refund or a prize, sent through the provider or recorded by hand."""
 
     class How(models.TextChoices):
         PAYOUT = "payout", "payout"
@@ -178,21 +183,22 @@ class Refund(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.ORDERED)
     actor = models.CharField("ordered by", max_length=150)
     note = models.CharField(max_length=300, blank=True, default="")
-    # Under which name it is known to the provider.
+    # Our reference, under which the provider knows the payout.
     reference = models.CharField(max_length=64, unique=True, default=new_reference)
     provider = models.CharField(max_length=20, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # `ordered`: from when on it may be paid out; `started`: until when nobody doubts that it is being paid out.
+    # If the payout is `ordered`, the earliest time to send it. If it is `started`, the time until which one process may
+    # send it.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # Enforced by the database, not only by the code: at most one payout per payment that may have been sent.
+            # The database allows at most one payout per payment that may have been sent, even if the code has an error.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),
@@ -207,7 +213,7 @@ class Refund(models.Model):
 
 
 class Exchange(models.Model):
-    """A request to the provider and what came back. An answer equal to the last one leaves no new row."""
+    """A request to the provider and its response. A response that equals the last one is not stored."""
 
     class Step(models.TextChoices):
         COLLECT = "collect", "asked for the money"
@@ -254,8 +260,10 @@ _RARE_ACCOUNTS = (
 
 
 class PaymentEvent(models.Model):
-    """The journal: everything that was said or done about a payment, in order, by whom. Append-only, as the database
-    enforces."""
+    """The journal: one row for each event of a payment, in order, with the person or process that caused it.
+
+    Database triggers make it append-only.
+    """
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField(default=timezone.now)
@@ -263,14 +271,14 @@ class PaymentEvent(models.Model):
     said = models.CharField("provider's word", max_length=40, blank=True, default="")
     actor = models.CharField("by", max_length=150, blank=True, default="")
     note = models.CharField(max_length=300, blank=True, default="")
-    # Why the event changed nothing; "" if it was applied.
+    # The reason why the event was refused and changed nothing. Empty if it was applied.
     refused = models.CharField(max_length=200, blank=True, default="")
     callback = models.ForeignKey(Callback, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
     payout = models.ForeignKey(Refund, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField("the answer, cut short", blank=True, default="")
     ms = models.PositiveIntegerField("milliseconds", default=0)
-    # The other facts that a replay needs.
+    # Further data of the event that a replay of the journal needs.
     facts = models.JSONField(default=dict, blank=True)
     key = models.CharField(max_length=80, blank=True, default="")
 
@@ -283,7 +291,8 @@ class PaymentEvent(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="event_at"),
-            # The kinds of every stake are left out: any part of the list has plenty of them.
+            # Kinds that occur in every stake are left out of the index: they are frequent, so filtering by them is fast
+            # without it.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 
@@ -292,11 +301,13 @@ class PaymentEvent(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One posting: `amount` whole UGX from the credit account to the debit account. Append-only, as the database
-    enforces."""
+    """One posting: `amount` in whole UGX, debited to one account and credited to another.
+
+    Database triggers make the ledger append-only.
+    """
 
     at = models.DateTimeField()
-    # The hour (UTC) of the posting, for the totals.
+    # The hour of the posting in UTC, by which totals are computed.
     hour = models.DateTimeField()
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries_in_ledger")
     event = models.ForeignKey(PaymentEvent, on_delete=models.PROTECT, related_name="postings")
@@ -314,7 +325,8 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
-            # The accounts of every stake are left out: any part of the list has plenty of them.
+            # Accounts that occur in every stake are left out of the index: they are frequent, so filtering by them is
+            # fast without it.
             models.Index(
                 fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
             ),
@@ -325,7 +337,9 @@ class LedgerEntry(models.Model):
 
 
 class AccountHour(models.Model):
-    """The total of one pair of accounts in one hour that is over. The worker writes it once; nothing changes it."""
+    """The total of the postings between two accounts in an hour that is over. The worker writes it once, and it
+    never changes.
+    """
 
     hour = models.DateTimeField()
     debit = models.CharField(max_length=14)
@@ -343,12 +357,15 @@ class AccountHour(models.Model):
 
 
 class PayoutShare(models.Model):
-    """A payment's part of a payout: one for a refund, two for a prize. At most one is open per payment."""
+    """The part of a payout that comes from one payment. A refund has one share, a prize has two.
+
+    A payment has at most one open share.
+    """
 
     payout = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="shares")
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="payout_shares")
     amount = models.PositiveIntegerField("amount (UGX)")
-    # False once the payout failed or was returned.
+    # False after the payout has failed or was returned.
     open = models.BooleanField(default=True)
 
     class Meta:
@@ -361,7 +378,7 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match, by the ids of its two payments. Its prize follows from their places."""
+    """The result of a match, identified by its two payments. The state of the prize follows from their states."""
 
     class Outcome(models.TextChoices):
         WIN = "win", "win"
@@ -373,7 +390,7 @@ class MatchResult(models.Model):
     second = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+")
     outcome = models.CharField(max_length=4, choices=Outcome)
     winner = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    # Cached: payments.match_rules.Prize.
+    # The cached state of the prize: a value of `payments.match_rules.Prize`.
     prize = models.CharField(max_length=10, blank=True, default="")
     recorded_by = models.CharField(max_length=150)
     recorded_at = models.DateTimeField()

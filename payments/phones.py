@@ -1,4 +1,4 @@
-"""Payers' numbers: any notation read, masked, and the network that a prefix hints at."""
+"""Payers' phone numbers: normalize, mask and format them, and find the mobile network by the prefix."""
 
 import re
 
@@ -9,7 +9,11 @@ from payments.notation import read_digits
 
 
 def to_e164(value: object) -> str:
-    """`+256772123456` for any notation of a number, of another country too. Raises ValueError where it is none."""
+    """Return a phone number in E.164, such as `+256772123456`, from any notation. Raises ValueError if it is not a
+    number.
+
+    Numbers of other countries are accepted too.
+    """
     try:
         number = phonenumbers.parse(read_digits(value), "UG")
     except (ValueError, phonenumbers.NumberParseException):
@@ -20,7 +24,7 @@ def to_e164(value: object) -> str:
 
 
 def masked(phone: str) -> str:
-    """`+25677****456`: enough to recognise, too little to call."""
+    """Return the number as in `+25677****456`. This is enough to recognize it, and too little to call it."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
@@ -33,7 +37,7 @@ def hidden(text: str) -> str:
 
 
 def spaced(phone: str) -> str:
-    """`0772 000 001` for `+256772000001`; any other number unchanged."""
+    """Return `0772 000 001` for `+256772000001`. Numbers of other countries are returned unchanged."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return phone
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"

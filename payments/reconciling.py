@@ -16,12 +16,14 @@ from payments.states import Account
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment without a result that is younger than this is not a difference yet.
+# A payment without a final status is reported as a difference only when it is older than this.
 _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """One thing that does not fit, in words for an operator. `open`: work that is due, and no difference."""
+    """A sentence about one payment for the operator. `open`: it reports work that is due, such as a refund, and no
+    difference.
+    """
 
     payment: Payment | None
     what: str
@@ -37,7 +39,7 @@ class Difference(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A payment or its payout, by what the provider knows it, and its answer."""
+    """A payment or payout, the id by which it was polled, and the provider's answer."""
 
     payment: Payment
     refund: Refund | None
@@ -45,7 +47,7 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Compare the payments with any event since then, in the order of their ids, with the provider's status."""
+    """Yield the differences between our payments and the provider, for the payments with an event since then, by id."""
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     rows = Payment.objects.filter(Q(created_at__gte=since) | Q(settled_at__gte=since) | Exists(events))
@@ -71,7 +73,10 @@ def differences(since: datetime) -> Iterator[Difference]:
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:
-    """Replay the journal of each payment with an event since then; compare it with the row and the ledger."""
+    """Yield differences between the journal and the cached data, for the payments with an event since then.
+
+    The journal of each payment is replayed, and the result is compared with the payment's row and with the ledger.
+    """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     for payment in Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH):
         what = journal.differs(payment)
@@ -101,7 +106,7 @@ def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment])
 
 
 def _compare(one: _Compared) -> str:
-    """Return how the provider's status differs from ours; "" if they agree."""
+    """Return a sentence if the provider's status differs from ours, otherwise ""."""
     payment, refund, answer = one
     ours = refund.reference if refund else payment.transaction_id
     of = "The payout" if refund else "The payment"
@@ -117,7 +122,7 @@ def _compare(one: _Compared) -> str:
         return "" if done else f"{of} went through at the provider; here it is: {kept}."
     if answer.said is Said.FAILED:
         failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
-        # A contested payment is reported as contested.
+        # If the payment is contested, this contradiction has already been reported.
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
@@ -125,14 +130,19 @@ def _compare(one: _Compared) -> str:
 
 
 def _unconfirmed(payment: Payment) -> str:
-    """Money that is booked as ours on an operator's word, and that no poll has confirmed."""
+    """Return a sentence if only an operator, and no poll, has confirmed that we have the payment's money, otherwise
+    "".
+    """
     if payment.settled_by_name and payment.collected_at is not None and payment.word != "successful":
         return f"Settled by {payment.settled_by_name}; the provider has not confirmed it."
     return ""
 
 
 def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
-    """`held`: the balances of the payment's entries."""
+    """Return a sentence if the ledger shows a problem or unfinished work for a payment, otherwise "".
+
+    `held`: the payment's balances in the ledger.
+    """
     if payment.version == 0 or payment.stale:
         return "The journal does not know it yet: game_worker or expire_queue adopts it."
     if ledger.differs(journal.state_of(payment), held) and (difference := _differs_now(payment)):
@@ -149,13 +159,13 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Compare again: the payment may have moved since its batch was read."""
+    """Compare a payment with its journal again under a lock, because it may have changed since it was read."""
     now = Payment.objects.get(pk=payment.pk)
     return ledger.differs(journal.state_of(now), ledger.of_payment(now))
 
 
 def _never_named(payment: Payment) -> str:
-    """Nobody knows an id to ask the provider by."""
+    """Return a sentence if we know no id by which the provider could be polled about this payment, otherwise ""."""
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""

@@ -1,4 +1,8 @@
-"""Carrying out what is due: claimed here, asked of the provider in threads without the database, written down here."""
+"""Send due requests to the provider in parallel.
+
+One thread claims rows and records the answers. The requests themselves run in other threads, which do not use the
+database.
+"""
 
 import logging
 import time
@@ -15,9 +19,10 @@ logger = logging.getLogger("payments")
 T = TypeVar("T")
 
 THREADS = 16
-# A request that the provider did not take for this long is given up.
+# A request that the provider did not accept is retried for this time, and then given up.
 GIVE_UP = timedelta(minutes=10)
-# A claim is begun at once; later than that its process was stopped, and the claim may be another's to judge.
+# If more seconds pass between the claim and the request, the process was suspended. Its claim may have expired, so the
+# request is not sent.
 _LONGEST_HOLD_UP = 20.0
 
 
@@ -27,9 +32,11 @@ def run(
     record: Callable[[T, Answer], None],
     stopping: Callable[[], bool],
 ) -> int:
-    """Until nothing is due, THREADS at a time. Slow ones hold up no others; what becomes due meanwhile is taken along.
+    """Send due requests until none is due, THREADS at a time. Return the number of requests.
 
-    Answers that cannot be written wait until the database is back. `stopping`: begin no more. Returns how many.
+    A slow request does not delay the others. If the database is down, answers wait until they can be recorded.
+
+    `stopping`: when it returns True, no new request is begun.
     """
     begun = 0
     flying: dict[Future[Answer], T] = {}
@@ -39,7 +46,7 @@ def run(
             room = 0 if stopping() or unwritten else THREADS - len(flying)
             before = (
                 time.monotonic()
-            )  # read before the claim, so that a process suspended during the claim counts as late
+            )  # Taken before the claim, so that a process that is suspended during the claim also counts as late.
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
                 flying[pool.submit(ask_guarded, ask, one, before)] = one
@@ -51,7 +58,9 @@ def run(
 
 
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
-    """Return the claimed rows. If the database is lost, return none, so that answers still in flight are recorded."""
+    """Return the claimed rows. If the database is lost, return none, so that answers to requests in flight can be
+    recorded.
+    """
     try:
         return claim(room)
     except (OperationalError, InterfaceError) as error:
@@ -63,19 +72,21 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
 
 
 def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
-    """The provider's answer; what was never asked, or died of an error of ours, as one too."""
+    """Return the provider's answer. If the request was not sent, or our code raised an exception, return an answer
+    that says so.
+    """
     if time.monotonic() - claimed > _LONGEST_HOLD_UP:
         return Answer(Said.NOT_TAKEN, words="This process was held up before it could ask.")
     try:
         return ask(one)
-    # Whatever it was, the request may have left.
+    # After an unknown error the request may have been sent, so its outcome is ambiguous.
     except Exception:
         logger.exception("payments.round_failed: about %s", one)
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")
 
 
 def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]]) -> list[tuple[T, Answer]]:
-    """Write answers down. Returns those that wait for the database."""
+    """Record answers. Return those that could not be recorded because the database is down."""
     for index, (one, answer) in enumerate(answers):
         try:
             record(one, answer)
@@ -88,10 +99,12 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
 
 
 def lease(provider: Provider) -> timedelta:
-    """For how long nobody doubts that a claim is being carried out."""
+    """Return how long a claimed request is assumed to be in progress. After that, another process may treat it as
+    ambiguous.
+    """
     return timedelta(seconds=provider.longest + 30)
 
 
 def pause(age: timedelta) -> timedelta:
-    """Until what never left is tried again: longer with its age, half a minute at most."""
+    """Return the pause before a request that was not sent is retried: half of its age, from 1 to 30 seconds."""
     return timedelta(seconds=min(30.0, max(1.0, age.total_seconds() / 2)))

@@ -1,4 +1,7 @@
-"""When a payment is polled next. Pure: the schedule is columns of the payment, and no part of the journal."""
+"""Compute when a payment's status is polled next.
+
+These functions are pure. The times are columns of the payment and not part of the journal.
+"""
 
 from datetime import datetime, timedelta
 
@@ -6,13 +9,17 @@ from payments.models import Payment
 
 DAY = timedelta(days=1)
 _FIRST = (5.0, 10.0, 20.0, 40.0)
-# A reversal without a notification is found by these polls, counted from the time at which the money came.
+# Successful payments are polled again this long after the money arrived, in case they were reversed without a
+# notification.
 _LATER = (DAY, timedelta(days=7))
 
 
 def next_pause(elapsed: float) -> float | None:
-    """Seconds until the next poll, `elapsed` seconds after the request: at 5, 10, 20, 40 s, then each minute, after
-    half an hour each ten minutes; None after a day."""
+    """Return the seconds until the next poll, or None if more than a day has passed since the request.
+
+    `elapsed`: seconds since the payment request. Polls are made after 5, 10, 20 and 40 s, then each minute, and after
+    half an hour every ten minutes.
+    """
     for point in _FIRST:
         if elapsed < point:
             return point - elapsed
@@ -22,7 +29,10 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """The next poll of a payment with a status; None if none is due. An answer that is owed comes first."""
+    """Return the next poll of a payment with a final status, or None if none is due.
+
+    If a notification has arrived that no poll has answered yet, that poll comes first.
+    """
     since = payment.answer_owed_since
     if since is None and payment.payout == "ordered" and not _confirmed(payment):
         since = payment.payout_ordered_at

@@ -1,4 +1,4 @@
-"""Creating a payment: what the game calls when a player stakes."""
+"""Create payments, for the app that takes them."""
 
 from payments import clock, collection, journal
 from payments.models import Payment, new_reference
@@ -9,12 +9,17 @@ from payments.states import Event, Kind
 def create_payment(
     phone: str, amount: int, *, approved: bool, description: str = "PlayMatatu", fee: int = 0, replace: bool = True
 ) -> Payment:
-    """Create a payment of `amount` whole UGX from `phone` (E.164), in the caller's transaction.
+    """Create a payment in the caller's transaction.
 
-    `fee`: the commission in `amount`. `approved`: it counts as paid at once, without any money. Any other is requested
-    after commit if we collect, with `description` on the payer's phone; else another party collects and sends a
-    callback. `replace`: withdraw earlier requests of the phone that were not sent; False if the caller has.
-    Raises ValueError if we collect and the number's network is unknown.
+    `phone`: the payer's number in E.164. `amount`: whole UGX. `fee`: the commission that is included in the amount.
+
+    `approved`: the payment counts as paid at once, without money. Otherwise, if a provider is configured, a payment
+    request is sent to it after the commit, and the phone shows `description`. If none is configured, a third party
+    collects the payment and sends a callback.
+
+    `replace`: withdraw earlier requests of this phone that were not sent. Pass False if this was already done.
+
+    Raises ValueError if a provider is configured and the network of the number is unknown.
     """
     payment = Payment(phone=phone, amount=amount, fee=fee, created_at=clock.now(), version=1)
     with journal.writing():

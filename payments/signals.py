@@ -1,17 +1,21 @@
-"""Sent with `send_robust` inside the transaction that makes the change, after it is written."""
+"""Signals about payments, for the app that uses them. They are sent with `send_robust` inside the transaction that
+makes the change.
+"""
 
 from django.dispatch import Signal
 
-# payment, previous_status
+# Arguments: `payment`, `previous_status`. The payment's status has changed.
 momo_status_changed = Signal()
-# payment: the provider said SUCCESS again. Receivers complete work that a crash interrupted after the first SUCCESS.
+# Argument: `payment`. The provider repeated SUCCESS. Receivers complete work that a crash interrupted the first time.
 momo_success_repeated = Signal()
-# payment, said. The provider contradicts its own final status. SUCCESS: it had said FAILED; the money is with us and is
-# refund due. FAILED: it takes back a SUCCESS. Receivers must be idempotent, since the signal may be sent again.
+# Arguments: `payment`, `said`. The provider contradicts its own final status. If `said` is SUCCESS, it had reported
+# FAILED before; we now have the money, and it is refund due. If `said` is FAILED, it had reported SUCCESS before.
+# Receivers must be idempotent, because the signal may be sent again.
 payment_contested = Signal()
-# payment, refund: the money is back with the payer, by payout or by hand.
+# Arguments: `payment`, `refund`. The payer has the money back, through the provider or by hand.
 payment_refunded = Signal()
-# payment (the winner's), refund (the payout): the prize of a match reached the winner, by payout or by hand.
+# Arguments: `payment` (the winner's) and `refund` (the payout). The winner has the prize, through the provider or by
+# hand.
 prize_paid = Signal()
-# payment: it was paid out, and then the provider took its money back.
+# Argument: `payment`. It was paid out, and afterwards the provider took its money back from us.
 payment_lost = Signal()

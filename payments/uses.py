@@ -1,4 +1,6 @@
-"""The registry of uses: the app that takes payments registers what their money is for."""
+"""The interface to the app that takes payments, such as the game. That app registers functions about its use of the
+money.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +25,14 @@ def _nothing() -> Q:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """`place_of`: whether a payment in use is received, waiting or in a match. `hold`: the same, after locking what
-    could move it; the caller holds the payment's lock. `leave`: its entry leaves the queue. `over`: the payments whose
-    time ended without a match. `played`: those in a match."""
+    """Functions that the app which uses payments provides.
+
+    - `place_of`: return if the money of a payment in use is received, waiting or in a match
+    - `hold`: the same, and lock the app's rows that could change it; the caller has locked the payment
+    - `leave`: take the payment's entry out of the queue
+    - `over`: a condition for payments whose entry expired without a match
+    - `played`: a condition for payments whose entry is in a match
+    """
 
     place_of: Callable[[Payment], Place] = _none
     hold: Callable[[Payment], Place] = _none
@@ -38,7 +45,7 @@ _use = Use()
 
 
 def register(use: Use) -> None:
-    """Say what payments are for; once, when the app is ready."""
+    """Register the functions of the app that uses payments. Called once, when that app is ready."""
     global _use
     _use = use
 
@@ -47,26 +54,32 @@ def current() -> Use:
     return _use
 
 
-# --- what the use tells of: each within a transaction, under the locks of section "locks" in docs/payments.md
+# The app that uses payments calls the functions below to report changes, inside a transaction and with the payment's
+# lock.
 
 
 def activated(payment: Payment) -> None:
-    """Record that the entry of a received payment became active. The caller has locked payment, player and level."""
+    """Record that the entry of a received payment was activated. The caller has locked payment, player and stake
+    level.
+    """
     _moved(payment, Kind.ACTIVATED, Place.RECEIVED)
 
 
 def held(payment: Payment) -> None:
-    """A received payment cannot be used: it is refund due."""
+    """Record that a received payment cannot be used, so that its money is refund due."""
     _moved(payment, Kind.HELD, Place.RECEIVED)
 
 
 def unused(payment: Payment) -> None:
-    """The entry of a payment was left, or its time ended without a match: it is refund due."""
+    """Record that the entry of a payment was left or expired without a match, so that its money is refund due."""
     _moved(payment, Kind.UNUSED, Place.WAITING)
 
 
 def matched(payment: Payment, key: str) -> None:
-    """The entry of a payment was matched. Writes no payment row, so the opponent's payment need not be locked."""
+    """Record that the entry of a payment was matched.
+
+    This only adds a journal entry. The payment's row does not change, so the opponent's payment need not be locked.
+    """
     from payments import clock, journal
     from payments.rules import apply
 

@@ -1,4 +1,4 @@
-"""The meaning of a payment's state, and the operator's next step, in plain words."""
+"""Explain the state of a payment and the operator's next step, in plain words."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ _REFUND = {
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """Describe the state. `refund`: the latest one. `due`: whether the money is due back now."""
+    """Describe the state of a payment. `refund`: its latest refund. `due`: True if its money is refund due now."""
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
         return "The money was refunded to the player."
@@ -46,7 +46,7 @@ def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
 
 
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """Return the operator's next step, "" if there is none."""
+    """Return the operator's next step for a payment, or "" if there is none."""
     if payment.refunded_at is not None:
         return ""
     if refund is not None and refund.state == Refund.State.IN_DOUBT:

@@ -1,4 +1,4 @@
-"""The status words of providers and their meanings."""
+"""Read the status words of mobile money providers."""
 
 from payments.models import Payment
 
@@ -11,11 +11,14 @@ _MEANINGS = {word: status for status, words in _WORDS.items() for word in words}
 
 
 def read(word: object) -> Payment.Status | None:
-    """The status that a word means, in any case; None for any other value."""
+    """Return the status that a provider's word means, in upper or lower case. Return None for any other value."""
     return _MEANINGS.get(word.strip(" ").upper()) if isinstance(word, str) else None
 
 
 def printable(text: str, longest: int) -> str:
-    """Without what PostgreSQL or a terminal refuses: control characters and lone surrogates."""
+    """Replace control characters and lone surrogates with U+FFFD, and truncate the text to `longest` characters.
+
+    PostgreSQL or a terminal would refuse these characters.
+    """
     shown = "".join(char if char.isprintable() and not "\ud800" <= char <= "\udfff" else "\ufffd" for char in text)
     return shown[:longest]

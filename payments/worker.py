@@ -1,4 +1,7 @@
-"""The payments' part of `game_worker`: threads that send what is due. Any number of workers share the work."""
+"""The payments' threads of `game_worker`: they send payment requests and payouts, and poll statuses.
+
+Any number of worker processes can share this work.
+"""
 
 import logging
 import threading
@@ -13,22 +16,22 @@ from payments.database import close_if_unavailable
 
 logger = logging.getLogger("payments")
 
-# Threads that poll payment statuses: each polls one payment at a time.
+# The number of threads that poll statuses. Each of them polls one payment at a time.
 POLLERS = 4
 _PAUSE_AFTER_ERROR = 1.0
 
 
 def once() -> int:
-    """Do what is due now, in this process; for cron. Return how much that was."""
+    """Do all work that is due now in this process, for use from cron. Return the number of requests and polls."""
     adoption.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 
 class Outage:
-    """Log one line when the database is lost and one when it is back, whatever the number of threads."""
+    """Log one line when the database becomes unavailable and one when it is back, however many threads notice it."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
-        """`lost` and `back`: the names of the two log events."""
+        """Set the names of the two log events: `lost` and `back`."""
         self.logger, self.lost, self.back = logger, lost, back
         self._is_lost, self._lock = False, threading.Lock()
 
@@ -49,16 +52,16 @@ class Outage:
 
 
 class Loop:
-    """A thread that repeats `turn` until `stop`, and survives every exception that it raises.
+    """A thread that repeats `turn` until `stop` is called. Exceptions do not end it.
 
-    `turn` returns the seconds until its next call; `wake` ends that wait. `event`: the name of the log line for an
-    exception that is not the database's.
+    `turn` returns the seconds until its next call. `wake` ends this wait. `event`: the log event for exceptions other
+    than those of the database.
     """
 
     def __init__(
         self, name: str, turn: Callable[[], float], outage: Outage, event: str, at_end: Callable[[], None] | None = None
     ) -> None:
-        """`at_end` runs in the thread after the last turn."""
+        """`at_end` is called in the thread after the last turn."""
         self.turn, self.outage, self.event, self.at_end = turn, outage, event, at_end
         self.stopping, self._wake = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -75,7 +78,7 @@ class Loop:
 
     @property
     def is_dead(self) -> bool:
-        """Return whether the thread ended although nobody stopped it."""
+        """Return True if the thread has ended without a call of `stop`."""
         return not self.thread.is_alive() and not self.stopping.is_set()
 
     def _run(self) -> None:
@@ -92,7 +95,7 @@ class Loop:
         try:
             pause = self.turn()
             self.outage.ends()
-        # A loop that ended would stop all later work. Logging the error costs only this turn.
+        # If the thread ended, nobody would do its work. After an exception it only ends this turn.
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 self._failed(error)
@@ -113,7 +116,7 @@ class Loop:
 
 
 def stop_all(loops: list[Loop], seconds: float) -> bool:
-    """Stop all loops and wait for them. False: some had not ended after `seconds`."""
+    """Stop all loops and wait for them. Return False if some are still running after `seconds`."""
     for loop in loops:
         loop.stop()
     end = time.monotonic() + seconds
@@ -123,7 +126,10 @@ def stop_all(loops: list[Loop], seconds: float) -> bool:
 
 
 def loops(poll: float) -> list[Loop]:
-    """The threads that send requests, payouts and polls. `poll`: seconds between looks if nothing wakes them."""
+    """Return the threads that send payment requests and payouts and poll statuses.
+
+    `poll`: seconds between two searches for due work if no notification wakes the threads.
+    """
     outage = Outage(logger, "payments.database_lost", "payments.database_back")
     found: list[Loop] = []
 
