@@ -20,7 +20,19 @@ _REFUND = {
     Refund.State.STARTED: "The refund is being paid out.",
     Refund.State.IN_DOUBT: "We don't know if the refund was paid out: we sent the payout but got no reply.",
     Refund.State.FAILED: "A refund was rejected.",
+    Refund.State.RETURNED: "A refund came back.",
 }
+_PLACE = {
+    "lost": "The money was paid out, and then the provider took it back.",
+    "prize": "The match is decided. The stake is part of the prize, which is not paid yet.",
+    "prize_transit": "The match is decided. The prize is being paid out.",
+    "prize_paid": "The match is decided, and the prize was paid.",
+}
+
+
+def is_over(refund: Refund | None) -> bool:
+    """Return whether no payout is under way or done."""
+    return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
@@ -30,19 +42,28 @@ def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
         return "The money was refunded to the player."
     if payment.contested and payment.status == Status.SUCCESS:
         return "The provider reported success and then failure. Please check and decide."
-    if refund is not None and refund.state != Refund.State.FAILED:
+    if payment.place in _PLACE:
+        return _PLACE[payment.place]
+    if refund is not None and not is_over(refund):
         return _REFUND.get(Refund.State(refund.state), "")
-    rejected = f" {_REFUND[Refund.State.FAILED]} {refund.reason}".rstrip() if refund is not None else ""
+    rejected = f" {_REFUND[Refund.State(refund.state)]} {refund.reason}".rstrip() if refund is not None else ""
     amount = f"{payment.amount:,} UGX"
     if payment.contested:
         return f"The provider reported failure and then success. {amount} is due back to the player.{rejected}"
     if due:
         return f"{amount} is due back to the player.{rejected}"
+    if is_taken_back(payment):
+        return "The provider took the money back."
     if payment.status == Status.SUCCESS:
         return "Paid." if payment.collected_at else "Approved without a payment (MOMO_AUTO_APPROVE)."
     if payment.status == Status.FAILED:
         return f"Not paid.{said}"
     return _COLLECTION.get(Collection(payment.collection), "Another system collects it and has not called back yet.")
+
+
+def is_taken_back(payment: Payment) -> bool:
+    """Return whether the provider took the money back before it was paid out."""
+    return bool(payment.collected_at and payment.version and not payment.place)
 
 
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
@@ -57,9 +78,9 @@ def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     if payment.contested and payment.status == Status.SUCCESS:
         return (
             f"Look up {payment.transaction_id} in the DMarkPay portal. If the money is in our account, close the "
-            "dispute. If it was returned, record a manual refund."
+            "dispute. If it is gone, record that the provider took it back."
         )
-    if due and (refund is None or refund.state == Refund.State.FAILED):
+    if due and is_over(refund):
         return "Pay it out now, or record a refund made another way."
     if payment.status != Status.PENDING:
         return ""

@@ -172,6 +172,10 @@ def _state(payment: Payment) -> str:
         return "disputed"
     if getattr(payment, "is_due", payment.refund_due):
         return "refund due"
+    if payment.place in ("lost", "prize", "prize_transit", "prize_paid"):
+        return wording.PLACES[payment.place]
+    if wording.is_taken_back(payment):
+        return "taken back by the provider"
     if payment.status == Payment.Status.PENDING:
         return _REQUESTED.get(str(payment.collection), "not paid yet")
     return "paid" if payment.status == Payment.Status.SUCCESS else "not paid"

@@ -200,6 +200,8 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
         links.append(change_link(entry.session, f"match {entry.session_id}"))
     row = StakeRow(entry.created_at, ugx(entry.stake_amount), state_words(entry), "", "", "", "error", links, [])
     if payment is not None:
+        if payment.fee:
+            row.amount += f" ({ugx(payment.amount)} with the fee)"
         _add_money(request, row, rows, payment)
     may_see = request.user.has_perm("sms.view_smsmessage")
     if not row.to_do and payment is not None and may_see and _is_without_link(entry, payment, rows):

@@ -62,13 +62,12 @@ def is_paid(payment: Payment) -> bool:
 def _actions(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Action]:
     url, may = reverse("admin:payments_payment_changelist"), request.user.has_perm
     taken_back = payment.contested and payment.status == Payment.Status.SUCCESS
-    begun = refund is not None and refund.state != Refund.State.FAILED
+    over = wording.is_over(refund)
     if may("payments.refund_payment"):
-        if not begun:
-            if due and providers.current() is not None:
+        if over and due:
+            if providers.current() is not None:
                 yield Action("Refund by payout…", url, "refund", payment.pk)
-            if due or taken_back:
-                yield Action("Record a manual refund…", url, "mark_refunded", payment.pk)
+            yield Action("Record a manual refund…", url, "mark_refunded", payment.pk)
         elif refund is not None and refund.state == Refund.State.IN_DOUBT:
             payouts = reverse("admin:payments_refund_changelist")
             yield Action("It was paid out…", payouts, "went_out", refund.pk)
@@ -76,6 +75,7 @@ def _actions(request: HttpRequest, payment: Payment, refund: Refund | None, due:
     if may("payments.settle_payment"):
         if taken_back:
             yield Action("Close dispute: payment received…", url, "end_contest", payment.pk)
+            yield Action("The provider took the money back…", url, "contest_gone", payment.pk)
         if payment.collection in (Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED):
             yield Action("Mark as paid…", url, "settle_paid", payment.pk)
             yield Action("Mark as not paid…", url, "settle_unpaid", payment.pk)

@@ -211,11 +211,12 @@ def _callback(callback: Callback, link: Link) -> Event:
 
 def _refund(refund: Refund, link: Link) -> Iterator[Event]:
     how = "by payout" if refund.how == Refund.How.PAYOUT else "recorded by hand"
-    title = f"Refund of {ugx(refund.amount)} {how}, by {refund.actor}"
+    what = f"{'Prize' if refund.kind == Refund.Kind.PRIZE else 'Refund'} of {ugx(refund.amount)}"
+    title = f"{what} {how}, by {refund.actor}"
     yield Event(refund.ordered_at, "plain", title, refund.note, link)
     if refund.ended_at:
         good = refund.state == Refund.State.SUCCEEDED
-        title = f"Refund of {ugx(refund.amount)}: {refund.get_state_display()}"
+        title = f"{what}: {refund.get_state_display()}"
         yield Event(refund.ended_at, "good" if good else "bad", title, refund.reason, link)
 
 

@@ -8,8 +8,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 
-from payments import acts, figures, matches, refunds
+from payments import acts, figures, matches, refunds, wording
 from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
@@ -17,6 +18,7 @@ from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/payments/payment/"
+PAY_OUT = "Pay it out now, or record a refund made another way."
 SANDBOX: list[Sandbox] = []
 REFUNDS = "/admin/payments/refund/"
 
@@ -418,3 +420,42 @@ def test_the_journal_keeps_the_name_of_a_deleted_operator(operator: Client) -> N
     assert not LogEntry.objects.exists()
     event = payment.events.get(kind="settled_paid")
     assert (event.actor, event.note) == ("operator", "in the portal")
+
+
+@pytest.mark.parametrize(
+    ("place", "refund", "said"),
+    [
+        ("prize", None, "The stake is part of the prize, which is not paid yet."),
+        ("prize_paid", "succeeded", "The match is decided, and the prize was paid."),
+        ("lost", "succeeded", "The money was paid out, and then the provider took it back."),
+        ("", None, "The provider took the money back."),
+        ("refund_due", "returned", "1,000 UGX is due back to the player. A refund came back."),
+    ],
+)
+def test_where_the_money_ended_is_said(place: str, refund: str | None, said: str) -> None:
+    now = timezone.now()
+    payment = Payment(phone=PHONE, amount=1000, status="SUCCESS", collected_at=now, version=3, place=place)
+    latest = Refund(payment=payment, amount=1000, state=refund) if refund else None
+    due = place == "refund_due"
+    assert said in wording.meaning(payment, latest, due)
+    assert wording.to_do(payment, latest, due) == (PAY_OUT if due else "")
+
+
+def test_a_refund_that_came_back_is_refunded_again(operator: Client, collection: Sandbox) -> None:
+    payment = due()
+    act(operator, "mark_refunded", payment, post="yes", note="cash")
+    act(operator, "payout_returned", Refund.objects.get(), path=REFUNDS, post="yes", note="the player did not come")
+    page = operator.get("/admin/find/", {"q": payment.phone}).content.decode()
+    assert "A refund came back." in page
+    assert "Record a manual refund…" in page
+
+
+def test_money_that_the_provider_took_back_is_recorded(operator: Client) -> None:
+    payment = pay()
+    settle(payment.pk, Payment.Status.SUCCESS, by="callback")
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    page = operator.get("/admin/find/", {"q": payment.phone}).content.decode()
+    assert "The provider took the money back…" in page
+    assert "Record a manual refund…" not in page
+    act(operator, "contest_gone", payment, post="yes", note="not on the statement")
+    assert "taken back by the provider" in operator.get(LIST).content.decode()

@@ -124,6 +124,14 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     assert "in cash at the shop" in html
 
 
+def test_the_amount_paid_includes_the_fee(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, 500
+    paid_stake(operator, ALICE, 5000)
+    html = page(operator, q=ALICE)
+    assert "5,000 UGX (5,500 UGX with the fee)" in html
+    assert "Paid 5,500 UGX" in html
+
+
 def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) -> None:
     message = SmsMessage.objects.create(
         phone=e164(BOB), text="x", kind="match_found", status="failed", expires_at="2030-01-01T00:00:00Z"

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def roles() -> dict[str, Group]:
     import_module("playmatatu.migrations.0003_roles").create_roles(apps, None)
+    import_module("playmatatu.migrations.0004_roles_see_the_ledger").extend_roles(apps, None)
     return {group.name: group for group in Group.objects.all()}
 
 
@@ -39,6 +40,7 @@ def test_the_migration_makes_both_groups(roles: dict[str, Group]) -> None:
     assert not {"refund_payment", "settle_payment"} & _codenames(roles["Support"])
     assert {"refund_payment", "settle_payment", "view_full_phone"} <= _codenames(roles["Cashier"])
     for group in roles.values():
+        assert {"view_matchresult", "view_paymentevent", "view_ledgerentry"} <= _codenames(group)
         assert not [name for name in _codenames(group) if name.startswith(("change_", "delete_"))]
 
 
@@ -83,6 +85,9 @@ def test_a_cashier_refunds(client: Client, roles: dict[str, Group], sandbox: San
     page = client.get("/admin/find/", {"q": ALICE}).content.decode()
     assert "Record a manual refund…" in page
     assert "Resend…" not in page
+    for model in ("matchresult", "paymentevent", "ledgerentry"):
+        assert client.get(f"/admin/payments/{model}/").status_code == 200
+    assert 'value="pay_prize"' in client.get("/admin/payments/matchresult/").content.decode()
 
 
 def test_notes_need_a_permission_a_text_and_a_player(client: Client, roles: dict[str, Group]) -> None:
