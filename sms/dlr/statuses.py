@@ -11,8 +11,9 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# DMark's own words, the words of SMPP, which gateways pass on unchanged, and the numbers of DMark's older host: 1 means
-# delivered, 2 and 16 mean failed. Its numbers 4 and 8 mean that the message is still on the way.
+# The status words of DMark, those of SMPP (which gateways pass on unchanged), and the numbers of DMark's older host. Of
+# these numbers, 1 means delivered, and 2 and 16 mean failed. Its 4 and 8 are not listed, because they mean that the
+# message is still on the way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",

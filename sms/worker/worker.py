@@ -1,5 +1,7 @@
 """The worker: it claims due messages, hands them to the engine, and records the results.
 
+The path of a message:
+
     claim → eligibility → engine (one thread, all HTTP) → recorder          (other threads: background.py)
 
 The main thread owns one connection to the database and makes all decisions. A claim is valid while its lease is
@@ -43,9 +45,9 @@ logger = logging.getLogger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# Limit on the size of a claim. The size doubles while claims are full and the engine has begun all earlier messages. It
-# returns to the initial size after a claim that is not full, or if a message waited so long that its eligibility must
-# be checked again.
+# Limit on the size of a claim. The size doubles while claims are full and the engine has begun all earlier messages.
+# The initial size returns after a claim that is not full. It also returns if a message waited so long that its
+# eligibility must be checked again.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility was checked. With a rate limit the time is
 # shorter, because the message's rate-limit key expires.

@@ -1,5 +1,7 @@
 """The engine's thread, which drives many conversations with libcurl's multi interface.
 
+The path of a job:
+
     submit → inbox → begun: requests, pauses, tokens → ended → take
 
 After a crash, messages in flight and messages whose result is not recorded may be sent again. Therefore the engine
