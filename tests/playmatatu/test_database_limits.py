@@ -142,6 +142,19 @@ def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
     assert wsgi.stdout.strip() == "['2500ms', '900ms', '9s']"
 
 
+def test_only_the_site_prepares_statements(site: Site) -> None:
+    code = (
+        "from django.db import connection as c; k = c.cursor()\n"
+        "for _ in range(5): k.execute('SELECT 4171 + %s', [1])\n"
+        "k.execute(\"SELECT COUNT(*) FROM pg_prepared_statements WHERE statement LIKE '%%4171%%'\", [])\n"
+        "print(k.fetchone()[0])"
+    )
+    for before, prepared in (("", "0"), ("import playmatatu.wsgi\n", "1")):
+        command = [sys.executable, "manage.py", "shell", "-v0", "-c", before + code]
+        run = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == prepared
+
+
 def test_a_locked_row(site: Site) -> None:
     with site.sql() as sql:
         sql.execute("SELECT FROM game_player FOR UPDATE")
