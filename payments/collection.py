@@ -1,7 +1,7 @@
-"""Payment requests: written with the payment, sent once after its commit.
+"""Send payment requests. A request is saved together with its payment and sent once, after the commit.
 
-A request that surely did not arrive is due again. One that was written and not answered is ambiguous and is never sent
-again; so is one that a crash cut off. A row is claimed by one process.
+If a request certainly did not arrive, it is sent again. If it was sent and got no answer, or a crash interrupted it, it
+is ambiguous and never sent again. Only one process can claim a request.
 """
 
 import logging
@@ -21,9 +21,9 @@ from payments.webhooks.address import notice_url
 
 logger = logging.getLogger("payments")
 
-# The PostgreSQL channel on which workers are told about requests and polls that are due.
+# The PostgreSQL channel that wakes workers when a request or poll is due.
 CHANNEL = "payments_work"
-# How long a phone may show the prompt of one payment request.
+# The longest time for which a phone shows a payment prompt.
 RINGING = timedelta(minutes=3)
 _AT_ONCE = 500
 
@@ -33,19 +33,20 @@ _ENDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED}
 
 
 def is_on() -> bool:
-    """Return whether we collect. If we do not, another party collects and sends callbacks."""
+    """Return True if a provider is configured. Otherwise a third party collects payments and sends callbacks."""
     return providers.current() is not None
 
 
 def is_open(payment: Payment) -> bool:
-    """Return whether the payment has a request that was not answered."""
+    """Return True if the payment is PENDING and its request is due, being sent, sent or ambiguous."""
     return payment.status == Status.PENDING and payment.collection in _OPEN
 
 
 def lock_open(phone: str) -> frozenset[int]:
-    """Lock the payments of a phone (E.164) with an open request, by ascending id, and withdraw those that are only due.
+    """Lock the payments of this phone with an open request, by ascending id. Return their ids.
 
-    Call it before the player is locked: payments come first in the lock order. Return their ids.
+    Requests that were not yet sent are withdrawn. Call this before locking the player, because payments must be locked
+    first. `phone`: in E.164.
     """
     rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
     payments = list(rows.select_for_update(no_key=True))
@@ -54,9 +55,10 @@ def lock_open(phone: str) -> frozenset[int]:
 
 
 def seconds_ringing(payments: Iterable[Payment]) -> int:
-    """For how many more seconds a phone may show the prompt of one of its payments; 0: a new one may be sent.
+    """Return for how many seconds a phone may still show the prompt of one of these payments. 0 allows a new
+    request.
 
-    Three minutes from the payment request, or until the payment has a status.
+    A prompt lasts for three minutes after the payment request, or until the payment has a final status.
     """
     asked = [
         payment.asked_at
@@ -68,7 +70,7 @@ def seconds_ringing(payments: Iterable[Payment]) -> int:
 
 
 def withdraw(payment: Payment) -> bool:
-    """Withdraw the request of a locked payment if nobody has begun to send it."""
+    """Withdraw the request of a locked payment if no process has begun to send it. Return True if it was withdrawn."""
     return bool(_withdraw([payment]))
 
 
@@ -84,9 +86,9 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Note on an unsaved payment that it is to be requested, if we collect.
+    """Mark an unsaved payment as to be requested, if a provider is configured.
 
-    Raises ValueError if no provider serves the network of the number.
+    Raises ValueError if no provider serves the network of the phone number.
     """
     if providers.current() is None:
         return
@@ -99,7 +101,7 @@ def order(payment: Payment, description: str) -> None:
 
 
 def set_off(payment: Payment) -> None:
-    """Have the request sent after commit: in this process, or by a worker that is notified."""
+    """Arrange that the payment request is sent after the commit, by this process or by a worker."""
     if payment.collection != Collection.DUE:
         return
     if conf.inline():
@@ -109,7 +111,9 @@ def set_off(payment: Payment) -> None:
 
 
 def tell_workers() -> None:
-    """NOTIFY after commit, once a transaction. If it is lost, the workers' polling finds the rows."""
+    """Send NOTIFY to the workers after the commit, once per transaction. If it is lost, they find the rows by
+    polling.
+    """
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)
 
@@ -119,26 +123,26 @@ def _notify() -> None:
         cursor.execute(f"NOTIFY {CHANNEL}")
 
 
-# --- sending
-
-
 def start(payment_id: int) -> None:
-    """Send one request in this process; nothing happens if another process has it."""
+    """Send one payment request in this process. Do nothing if another process sends it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
         _record(payment, rounds.ask_guarded(_ask, payment, before))
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send every request that is due, until none is left. Return how many. `stopping`: begin no more."""
+    """Send payment requests until none is due. Return the number of requests.
+
+    `stopping`: when it returns True, no new request is begun.
+    """
     sweep()
     return give_up_late() + rounds.run(_claim, _ask, _record, stopping)
 
 
 def give_up_late() -> int:
-    """End requests that could not be sent for ten minutes: the player has forgotten the stake by then.
+    """Give up requests that could not be sent within ten minutes, because the player no longer waits for the prompt.
 
-    Return how many.
+    Return the number of requests.
     """
     late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - rounds.GIVE_UP)
     skip = connection.features.has_select_for_update_skip_locked
@@ -155,7 +159,7 @@ def give_up_late() -> int:
 
 
 def sweep() -> int:
-    """A request that a crash cut off is ambiguous. Return how many."""
+    """Mark requests as ambiguous if a process crashed while it sent them. Return their number."""
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=clock.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
@@ -182,7 +186,7 @@ def sweep() -> int:
 
 
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
-    """Claim up to `limit` due requests, oldest first, and return them. No other process sends them meanwhile."""
+    """Claim up to `limit` due requests, oldest first, and return them. No other process sends a claimed request."""
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
     now, provider = clock.now(), providers.current()
     if provider is None:
@@ -204,7 +208,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
 
 
 def _ask(payment: Payment) -> Answer:
-    """The request itself. Uses no database, so it runs in any thread."""
+    """Send the payment request to the provider. Uses no database, so it can run in any thread."""
     provider = providers.named(payment.provider)
     if provider is None:
         return Answer(Said.NOT_TAKEN, words="Collection is off.")
@@ -221,7 +225,9 @@ def _ask(payment: Payment) -> Answer:
 
 
 def _record(asked: Payment, answer: Answer) -> None:
-    """Record the answer to a request. A status that came meanwhile, by a callback say, stands."""
+    """Record the provider's answer to a payment request. If the payment already has a final status, that status is
+    kept.
+    """
     with journal.writing():
         payment = adoption.locked(asked.pk)
         also: tuple[str, ...] = ()
@@ -246,7 +252,9 @@ def _record(asked: Payment, answer: Answer) -> None:
 def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
     under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
     if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
-        return  # recorded before, in a commit whose confirmation was lost; another process sends it now
+        # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Another
+        # process may be sending the request again.
+        return
     now, asked_at = clock.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:
         age = now - payment.created_at
@@ -266,7 +274,7 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
-    """Return when to poll first after a request: without the provider's id, a day later."""
+    """Return the time of the first poll after a request. Without an id from the provider this is a day later."""
     from payments.status_polling import ids_of
 
     if not ids_of(payment):

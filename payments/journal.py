@@ -1,7 +1,7 @@
-"""The shell around the rule: applies an event to a locked payment and writes row, journal and ledger together.
+"""Apply events to a locked payment, and save the payment's row, the journal and the ledger together.
 
-`writing()` collects the events and postings of a transaction and inserts them at its end, with one INSERT for each
-table. A savepoint that is rolled back drops what was collected in it.
+This is the I/O around the pure rules. `writing()` collects the journal and ledger rows of a transaction and inserts
+them at its end, with one INSERT for each table. If a savepoint is rolled back, its rows are dropped.
 """
 
 import logging
@@ -24,15 +24,18 @@ from payments.states import Account, Effect, Event, Kind, Outcome, Payout, Place
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
-# PostgreSQL's codes of a lock timeout, a statement timeout and a deadlock.
+# SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# Of a settled payment these say when the next poll is due; a word by other ways leaves no poll planned.
+# Sources of a final status that also plan the next poll. A status from another source cancels the planned poll.
 _KEEPS_SCHEDULE = ("asking", "answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The source of an event. `by`: callback, asking, answer or operator; stored as `settled_by`."""
+    """The source of an event. `by`: `callback`, `asking` (a poll), `answer` (to a payment request) or `operator`.
+
+    `by` is stored as `settled_by`.
+    """
 
     by: str = ""
     actor: str = ""
@@ -47,12 +50,11 @@ class Cause:
 NO_CAUSE = Cause()
 
 
-# --- collecting what a transaction writes
-
-
 @contextmanager
 def writing() -> Iterator[None]:
-    """An atomic block at whose end its events and postings are inserted. May be nested."""
+    """An atomic block that inserts its events and postings into the journal and the ledger at its end. Can be
+    nested.
+    """
     with transaction.atomic():
         held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
         outermost = held is None
@@ -125,7 +127,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Journal an answer to a poll that is no word, unless it equals the last answer."""
+    """Add an answer to a poll that brought no status to the journal, unless it equals the last answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -140,7 +142,9 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """Return the facts that a replay needs besides kind, word and actor."""
+    """Return the data of an event for the journal's column `facts`: what a replay needs besides kind, answer and
+    actor.
+    """
     facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
     if event.began is not None:
         facts["began"] = event.began.isoformat()
@@ -157,7 +161,7 @@ def facts_of(event: Event) -> dict[str, Any]:
 
 
 def event_of(row: PaymentEvent) -> Event:
-    """The event that a journal entry records."""
+    """Return the event that a row of the journal records."""
     facts = row.facts
     became = facts.get("becomes")
     return Event(
@@ -189,11 +193,12 @@ def _read_state(values: dict[str, Any]) -> State:
     return State(**read)
 
 
-# --- the row
-
-
 def state_of(payment: Payment, place: Place | None = None) -> State:
-    """The state that the row caches. `place`: which of the three a payment in use is in, if the caller knows."""
+    """Return the state that a payment's row caches.
+
+    `place`: for a payment in use, whether its money is received, waiting or in a match. If None, the app that uses it
+    is asked.
+    """
     if payment.place != _IN_USE:
         place = Place(payment.place)
     elif place is None:
@@ -220,7 +225,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """The columns that cache a state; the last two are those of the former release."""
+    """Return the columns that cache a state. The last two are only for the previous release."""
     return {
         "status": state.status.value,
         "collection": state.request.value,
@@ -245,8 +250,10 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked and adopted (`adoption.locked`).
 
-    `place`: where the payment in use is, if the caller holds its locks; else the use is locked first if the event may
-    move it. `also`: further columns that the caller has changed, saved with the state.
+    `place`: the place of the money of a payment in use, if the caller has locked it. Otherwise the app that uses the
+    money is asked to lock it, if the event may change the place.
+
+    `also`: names of further columns that the caller has changed and that must be saved.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -266,7 +273,7 @@ def commit(
     cause: Cause,
     also: tuple[str, ...] = (),
 ) -> None:
-    """Write what the rule decided: the row, the journal, the ledger; then carry out the effects."""
+    """Save the outcome of the rules: the payment's row, the journal and the ledger. Then carry out the effects."""
     state = outcome.state
     changed = _write_row(payment, before, outcome, now, cause, also)
     if outcome.refusal:
@@ -282,7 +289,7 @@ def commit(
 def _write_row(
     payment: Payment, before: State, outcome: Outcome, now: datetime, cause: Cause, also: tuple[str, ...]
 ) -> set[str]:
-    """Save the columns that differ. Returns their names."""
+    """Save the columns that have changed. Return their names."""
     state = outcome.state
     values = columns(state)
     if state.status is not before.status:
@@ -309,7 +316,7 @@ def _write_row(
 
 
 def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
-    """Send the signals, within the transaction. Other effects are columns, or are their callers' to carry out."""
+    """Send the signals, inside the transaction. Other effects were saved in columns, or the caller carries them out."""
     for effect in effects:
         if effect.name == "settled":
             answers = momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
@@ -348,13 +355,13 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
 
 
 def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
-    """Return the first error of the receivers that says that a lock could not be had in time."""
+    """Return the first error of the signal receivers that was caused by a lock timeout, or None."""
     errors = (answer for _receiver, answer in answers if isinstance(answer, OperationalError))
     return next((error for error in errors if sqlstate(error) in _TIMED_OUT), None)
 
 
 def _cancel_payout(payment: Payment) -> None:
-    """The order that is open for this payment is not sent. The rule has taken it back."""
+    """Cancel the payout that was ordered for this payment and not yet sent."""
     for share in PayoutShare.objects.filter(payment=payment, open=True, payout__state=Refund.State.ORDERED):
         Refund.objects.filter(pk=share.payout_id).update(
             state=Refund.State.FAILED, start_at=None, ended_at=clock.now(), reason="The order was taken back."
@@ -363,7 +370,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def replay(payment: Payment) -> State:
-    """The fold of a payment's journal."""
+    """Return the state that follows from all events in a payment's journal."""
     state = State(payment.amount, payment.fee, ours=bool(payment.provider))
     for row in PaymentEvent.objects.filter(payment=payment, refused="").order_by("pk"):
         state = apply(state, event_of(row), row.at).state
@@ -371,7 +378,7 @@ def replay(payment: Payment) -> State:
 
 
 def differs(payment: Payment) -> str:
-    """How row, journal and ledger of a payment differ; "" if they agree."""
+    """Return a sentence if a payment's row, journal and ledger do not agree, otherwise ""."""
     folded = replay(payment)
     cached = columns(state_of(payment))
     for name, value in columns(folded).items():

@@ -1,5 +1,8 @@
-"""Payouts: refunds to payers and prizes to winners. Ordered by a person, sent once the provider has confirmed by a poll
-that the money is with us; or recorded by hand. At most one open payout a payment, as the database enforces."""
+"""Payouts, which are refunds to payers and prizes to winners. The database allows one open payout per payment.
+
+An operator orders a payout. It is sent once a poll that began after the order confirms that we have the money. A payout
+can also be made outside the service and recorded by hand.
+"""
 
 import logging
 import time
@@ -41,29 +44,28 @@ AUTOMATIC = "automatic"
 
 
 def owed() -> Q:
-    """Return the condition for money owed to payers: refund due, or the entry expired without a match."""
+    """Return a condition for payments that must be refunded: refund due, or with an entry that expired without a
+    match.
+    """
     return Q(place="refund_due") | (Q(place="in_use") & uses.current().over())
 
 
 def due() -> "QuerySet[Payment]":
-    """The payments that are refund due now, whether or not a periodic task has run. Without those under way."""
+    """Return the payments that are refund due and have no open refund, even if no periodic task has marked them yet."""
     return Payment.objects.filter(owed())
 
 
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
-    """All of `due()` in two parts that share nothing. Each is found by an index; one condition over both is not."""
+    """Return the payments of `due()` as two disjoint querysets. Each can use an index; one query for both cannot."""
     rows = Payment.objects.all()
     return rows.filter(place="refund_due"), rows.filter(uses.current().over(), place="in_use")
 
 
-# --- refunds
-
-
 def order_refund(payment_id: int, actor: str) -> Refund:
-    """Order one refund by payout. Raises Refused with the reason.
+    """Order a refund through the provider. Raises Refused with the reason.
 
-    It is sent after a poll that began after the order says Successful. A payment that another party collects, or whose
-    id at the provider is not known, can be refunded by hand only.
+    It is sent once a poll that began after the order says Successful. Some payments can only be refunded by hand: those
+    that a third party collected, and those whose id at the provider is unknown.
     """
     with journal.writing():
         found = _due(payment_id)
@@ -80,9 +82,9 @@ def order_refund(payment_id: int, actor: str) -> Refund:
 
 
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that the money of one payment went back by hand. Raises Refused with the reason.
+    """Record that a payment was refunded by hand. Raises Refused with the reason.
 
-    `elsewhere`: from another pocket than the provider's account. `note` says how.
+    `note`: how it was refunded. `elsewhere`: the money came from another account than the provider's.
     """
     with journal.writing():
         found = _due(payment_id)
@@ -94,7 +96,7 @@ def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = 
 
 
 def _due(payment_id: int) -> Locked:
-    """A locked payment that is refund due; one whose time has ended without a match is booked as such first."""
+    """Return a payment, locked. If its entry has expired without a match, mark its money as refund due first."""
     found = matches.locked(payment_id)
     payment = found.payment
     if payment.place == "in_use":
@@ -103,9 +105,6 @@ def _due(payment_id: int) -> Locked:
         if place is Place.WAITING and over:
             journal.take(payment, Event(Kind.UNUSED), place=place)
     return found
-
-
-# --- prizes
 
 
 def order_prize(result_id: int, actor: str) -> Refund:
@@ -125,7 +124,7 @@ def order_prize(result_id: int, actor: str) -> Refund:
 
 
 def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that the winner has the prize. Raises Refused with the reason."""
+    """Record that the winner was paid by hand. Raises Refused with the reason."""
     with journal.writing():
         found = matches.locked_result(result_id)
         refund = _prize(found, Refund.How.BY_HAND, actor, note)
@@ -144,7 +143,7 @@ def _prize(found: Locked, how: Refund.How, actor: str, note: str) -> Refund:
 
 
 def pay_prizes_due() -> int:
-    """Order the payout of every payable prize, if prizes are paid without an operator. Return how many."""
+    """Order the payout of every payable prize if PRIZE_AUTO_PAYOUT is on. Return the number of orders."""
     if not settings.PRIZE_AUTO_PAYOUT:
         return 0
     ordered = 0
@@ -157,11 +156,8 @@ def pay_prizes_due() -> int:
     return ordered
 
 
-# --- beginning
-
-
 def _begin(found: Locked, refund: Refund, event: Event) -> None:
-    """Write a payout that the rule allows, and have it sent after commit."""
+    """Save a new payout if the rules allow it. It is sent after the commit."""
     refund.ordered_at = clock.now()
     by_hand = refund.how == Refund.How.BY_HAND
     refund.start_at = None if by_hand else refund.ordered_at
@@ -199,7 +195,7 @@ def _shares(found: Locked, refund: Refund) -> list[tuple[Payment, int]]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply a step of a payout to its payment, or to both payments of a prize. Raises Refused."""
+    """Apply an event of a payout to its payment, or for a prize to both payments of the match. Raises Refused."""
     if refund.kind == Refund.Kind.PRIZE:
         now, match = clock.now(), matches.state(found)
         if event.kind in (Kind.ORDERED, Kind.BY_HAND):
@@ -226,7 +222,7 @@ def _network(payment: Payment) -> str:
 
 
 def _locked(refund_id: int) -> tuple[Refund, Locked]:
-    """A payout with its payments locked, then itself."""
+    """Lock the payments of a payout and then the payout itself. Return both."""
     refund = Refund.objects.get(pk=refund_id)
     if refund.kind == Refund.Kind.PRIZE:
         result = MatchResult.objects.get(Q(first=refund.payment_id) | Q(second=refund.payment_id))
@@ -238,11 +234,8 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
     return refund, found
 
 
-# --- sending
-
-
 def send_soon(payment_id: int) -> None:
-    """A poll has confirmed a payment whose payout is ordered: send it here, or wake the workers."""
+    """Send the payout of a payment that a poll has just confirmed, in this process or through the workers."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if conf.inline():
@@ -252,21 +245,28 @@ def send_soon(payment_id: int) -> None:
 
 
 def pay_out(refund_id: int) -> None:
-    """Send one payout in this process; nothing happens if it is not confirmed, or another process has it."""
+    """Send one payout in this process. Do nothing if it is not confirmed by a poll, or if another process sends it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
         _record(refund, rounds.ask_guarded(_ask, refund, before))
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send every payout that is ordered and confirmed. Return how many. `stopping`: begin no more."""
+    """Send every ordered payout that a poll has confirmed. Return the number of steps done.
+
+    `stopping`: when it returns True, no new payout is begun.
+    """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
     return done + rounds.run(_claim, _ask, _record, stopping)
 
 
 def _confirmed() -> "QuerySet[Refund]":
-    """Payouts that no share holds up: each was confirmed by a poll that began after the order, and nothing since."""
+    """Return the payouts that may be sent.
+
+    A poll that began after the order must have confirmed each of their payments, and no notification may have arrived
+    since.
+    """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
         payment__ok_at__gt=F("payment__payout_ordered_at"),
@@ -277,7 +277,9 @@ def _confirmed() -> "QuerySet[Refund]":
 
 
 def _claim(limit: int, among: "QuerySet[Refund] | None" = None) -> list[Refund]:
-    """Up to `limit` payouts that may be sent, now `started` for the caller alone."""
+    """Return up to `limit` payouts that may be sent, and mark them as `started`, so that no other process sends
+    them.
+    """
     rows = _confirmed().filter(state=State.ORDERED, start_at__lte=clock.now())
     if among is not None:
         rows = rows.filter(pk__in=among.values("pk"))
@@ -326,11 +328,13 @@ _STATES = {Kind.PAYOUT_SUCCESSFUL: State.SUCCEEDED, Kind.PAYOUT_FAILED: State.FA
 
 
 def _record(asked: Refund, answer: Answer) -> None:
-    """Record the answer to a payout."""
+    """Record the provider's answer to a payout."""
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            return  # recorded before, in a commit whose confirmation was lost; another process sends it now
+            # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Another
+            # process may be sending the payout again.
+            return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)
         if refund.state not in (State.STARTED, State.IN_DOUBT):
@@ -360,14 +364,14 @@ def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
 
 
 def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
-    """The payout is ambiguous: it is never sent again. It is polled if the provider has named its id."""
+    """Mark a payout as ambiguous. It is never sent again. If the provider has given it an id, its status is polled."""
     if refund.state == State.STARTED:
         _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
     _end(refund, State.IN_DOUBT, reason, ())
 
 
 def sweep() -> int:
-    """A payout that a crash cut off is ambiguous. Return how many."""
+    """Mark payouts as ambiguous if a process crashed while it sent them. Return their number."""
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=clock.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):
@@ -385,7 +389,9 @@ def sweep() -> int:
 
 
 def poll_ambiguous() -> int:
-    """Poll ambiguous payouts whose id at the provider is known, for a day. Return how many got an end."""
+    """Poll the status of ambiguous payouts for a day, if the provider has given them an id. Return how many are now
+    settled.
+    """
     ended = 0
     rows = Refund.objects.filter(state=State.IN_DOUBT, start_at__lte=clock.now()).exclude(provider_id="")
     for refund in list(rows.order_by("start_at", "pk")[:20]):
@@ -407,9 +413,9 @@ def poll_ambiguous() -> int:
 
 
 def give_up_stranded() -> int:
-    """Take back orders whose provider is not set up any more, and those that no poll has confirmed for a day.
+    """Cancel payouts whose provider is no longer configured, and those that no poll has confirmed for a day.
 
-    Return how many.
+    Return the number of cancelled payouts.
     """
     now, given_up = clock.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - rounds.GIVE_UP)[:100]):
@@ -420,11 +426,8 @@ def give_up_stranded() -> int:
     return given_up
 
 
-# --- operators
-
-
 def withdraw(refund_id: int, actor: str, note: str = "") -> bool:
-    """Take back an order that is not being sent. False: it is, or has ended."""
+    """Cancel an ordered payout. Return False if it is already being sent or has ended."""
     return _withdraw(refund_id, note or "The order was taken back.", Cause("operator", actor, note))
 
 
@@ -440,7 +443,10 @@ def _withdraw(refund_id: int, reason: str, cause: Cause) -> bool:
 
 
 def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bool:
-    """End the doubt about a payout, as an operator found at the provider. False: it is not ambiguous."""
+    """Settle an ambiguous payout with the result that an operator found at the provider.
+
+    Return False if the payout is not ambiguous.
+    """
     if not Refund.objects.filter(pk=refund_id).exists():
         return False
     with journal.writing():
@@ -456,7 +462,7 @@ def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bo
 
 
 def returned(refund_id: int, actor: str, note: str) -> bool:
-    """The provider brought a payout back: it is payable again. False: it had not gone out."""
+    """Record that the provider has returned a payout, so that it is payable again. Return False if it was not paid."""
     with journal.writing():
         refund, found = _locked(refund_id)
         if refund.state != State.SUCCEEDED:
@@ -474,7 +480,7 @@ def returned(refund_id: int, actor: str, note: str) -> bool:
 
 
 def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
-    """An operator said that it stayed, and then the provider's late answer came."""
+    """Handle the provider's late answer that a payout was sent, after an operator had recorded that it was not."""
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
     effects = _take(found, refund, Event(Kind.LATE_SUCCESS, place=place), cause, some=True)
     if any(effect.name == "alarm" for effect in effects):
@@ -490,7 +496,9 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Write the end of a payout, and signal that the money arrived. Under the locks of its payments."""
+    """Save the final state of a payout, and send the signal if the money has arrived. The caller has locked its
+    payments.
+    """
     now = clock.now()
     refund.state, refund.reason = state, reason[:200]
     refund.start_at = now if state == State.IN_DOUBT and refund.provider_id else None

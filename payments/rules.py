@@ -1,7 +1,10 @@
-"""The rule of one payment: `apply(state, event, now)` returns the next state, the effects and the postings.
+"""The rules for one payment: the pure function `apply(state, event, now)` returns the next state, effects and
+postings.
 
-Pure: no database, no HTTP, no clock. A payment row is the cached fold of its events. An event that does not fit returns
-the same state and the effect `refused`. `match_rules` composes the events of the two payments of a match.
+It uses no database, no HTTP and no clock. A payment's state is the result of applying all of its events in order, and
+its row only caches that state. An event that does not fit returns the same state and the effect `refused`.
+
+`match_rules` combines the two payments of a match.
 """
 
 from collections.abc import Callable
@@ -33,12 +36,16 @@ _P = Account.PROVIDER
 
 
 def share_of(state: State, due: Place) -> int:
-    """UGX that a payout from this place pays: a refund returns stake and fee, a prize the stake."""
+    """Return the UGX of a payment that are paid out: stake and fee in a refund, only the stake in a prize."""
     return state.amount - state.fee if due is Place.PRIZE else state.amount
 
 
 def balances(state: State) -> dict[Account, int]:
-    """Return the balances of the owed accounts and of the commission. They follow from the place alone."""
+    """Return the balances that the ledger should have for a payment: of the accounts for its money and of the
+    commission.
+
+    They depend only on the place of the money, the amount, the fee and `house_share`.
+    """
     place = state.place
     fee = {} if state.house_share or not state.fee else {Account.COMMISSION: state.fee}
     if place in (Place.NONE, Place.REFUNDED):
@@ -51,15 +58,15 @@ def balances(state: State) -> dict[Account, int]:
 
 
 def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[Posting, ...]:
-    """Postings against `opening` that turn what the ledger holds of a payment into what it should."""
+    """Return the postings against the account `opening` that turn the balances `before` into the balances `after`."""
     return _between(before, after, Account.OPENING)
 
 
 def unresolved(state: State, now: datetime) -> bool:
-    """Return whether an operator may decide if the payment was paid.
+    """Return True if an operator may decide whether the payment was paid.
 
-    True if it is PENDING and its request is ambiguous, unanswered for a day, or answered with an unknown word for an
-    hour.
+    This is so if it is PENDING and its request is ambiguous, has had no answer for a day, or has had an unknown status
+    word for an hour.
     """
     if state.status is not Status.PENDING:
         return False
@@ -69,7 +76,10 @@ def unresolved(state: State, now: datetime) -> bool:
 
 
 def may_pay_out(state: State) -> bool:
-    """Return whether a poll that began after the order said Successful, and no notification arrived since."""
+    """Return True if an ordered payout may be sent.
+
+    A poll that began after the order must have said Successful, and no notification may have arrived since then.
+    """
     if state.house_share:
         return True
     confirmed = state.ok_at is not None and state.ordered_at is not None and state.ok_at > state.ordered_at
@@ -77,13 +87,12 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """The cached column `contested`."""
+    """Return the value of the column `contested`: True if the provider contradicted its own final status."""
     late = state.status is Status.FAILED and state.place in (Place.REFUND_DUE, Place.REFUND_TRANSIT)
     return late or state.place is Place.CONTESTED
 
 
-# --- the table
-
+# The handler of each kind of event. `apply` looks it up here.
 Handler = Callable[[State, Event, datetime], Outcome]
 TABLE: dict[Kind, Handler] = {}
 
@@ -97,7 +106,9 @@ def _on(*kinds: Kind) -> Callable[[Handler], Handler]:
 
 
 def apply(state: State, event: Event, now: datetime) -> Outcome:
-    """The next state, what is to be done, and the postings; the same state and `refused` if the event does not fit."""
+    """Return the next state, the effects and the postings. If the event does not fit, return the same state and
+    `refused`.
+    """
     return TABLE[event.kind](state, event, now)
 
 
@@ -106,13 +117,18 @@ def _refused(state: State, why: str) -> Outcome:
 
 
 def _move(state: State, place: Place, *effects: Effect, via: Account | None = None) -> Outcome:
-    """Move all of the money to `place`; `via`: the account that pays or receives what the place does not hold."""
+    """Move all of the payment's money to `place`.
+
+    `via`: the account that pays or receives the difference if `place` holds another amount than before.
+    """
     before, after = balances(state), balances(replace(state, place=place))
     return Outcome(replace(state, place=place), effects, _between(before, after, via))
 
 
 def _between(before: dict[Account, int], after: dict[Account, int], via: Account | None) -> tuple[Posting, ...]:
-    """Postings that turn one set of credit balances into another; differences in sum go by `via`."""
+    """Return the postings that turn the credit balances `before` into `after`. A difference in their sums goes
+    through `via`.
+    """
     down = {account: amount - after.get(account, 0) for account, amount in before.items()}
     up = {account: amount - before.get(account, 0) for account, amount in after.items()}
     down = {account: amount for account, amount in down.items() if amount > 0}
@@ -137,7 +153,7 @@ def _after(outcome: Outcome, *effects: Effect, postings: tuple[Posting, ...] = (
     return Outcome(state, (*outcome.effects, *effects), (*outcome.postings, *postings))
 
 
-# --- the payment request
+# Events about the payment request:
 
 
 @_on(Kind.REQUESTED)
@@ -196,14 +212,14 @@ def _unresolved(state: State, event: Event, now: datetime) -> Outcome:
 
 
 def _end(state: State, status: Status) -> Outcome:
-    """Leave PENDING: the status moves once. SUCCESS books the money as received."""
+    """Give a PENDING payment its final status. SUCCESS books the money as received."""
     request = Request.CLOSED if state.request not in (Request.NONE, Request.WITHDRAWN) else state.request
     ended = replace(state, status=status, request=request)
     settled = Effect("settled", state.status.value)
     return _move(ended, Place.RECEIVED, settled, via=_P) if status is Status.SUCCESS else Outcome(ended, (settled,))
 
 
-# --- the provider's word
+# Events about answers of the provider:
 
 
 @_on(Kind.NOTIFIED)
@@ -219,7 +235,8 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
     if state.word_at is not None and began < state.word_at:
         if event.said is state.word:
             return Outcome(state)
-        return Outcome(state, (Effect("poll"),))  # the newest-begun answer wins: poll again
+        # Another poll that began later has said something else, so poll again.
+        return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
     known = replace(state, word=event.said, word_at=began, other_since=other_since)
     if event.said is Word.SUCCESSFUL:
@@ -261,12 +278,14 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 
 
 def _house_repaid(state: State) -> tuple[Posting, ...]:
-    """The provider has the money of a share that the house had paid: the house's expense is reversed."""
+    """Return the posting after the provider has paid a share that the house had advanced. It reverses the house's
+    expense.
+    """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
 
 def _contrary(state: State, before: State, event: Event) -> Outcome:
-    """Failed, or a word that we do not know, about a payment that may have been Successful before."""
+    """Handle the answer Failed or an unknown status word. The payment may have been Successful before."""
     place, failed = state.place, event.said is Word.FAILED
     if state.status is Status.PENDING:
         return _end(state, Status.FAILED) if failed else Outcome(state)
@@ -282,7 +301,7 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     if place in _OWED and state.payout is Payout.ORDERED:
         moved = _move(state, Place.CONTESTED, told, Effect("cancel_payout"))
         return _after(moved, back=_OWED[place], payout=Payout.NONE, ordered_at=None)
-    if place in _OWED:  # sending or ambiguous: the payout's result decides
+    if place in _OWED:  # If the payout is being sent or is ambiguous, wait for its result.
         return Outcome(state)
     return _lose(state) if failed else Outcome(state, (Effect("operator", "another word after the payout"),))
 
@@ -291,12 +310,12 @@ _WORDS = {Word.SUCCESSFUL: _successful, Word.FAILED: _contrary, Word.OTHER: _con
 
 
 def _lose(state: State) -> Outcome:
-    """Money that was paid out and then taken back by the provider."""
+    """Book money as lost: it was paid out, and then the provider took it back from us."""
     lost = replace(state, place=Place.LOST, back=state.place)
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 
 
-# --- the use: game
+# Events about the use of the money by the game:
 
 
 @_on(Kind.ACTIVATED, Kind.HELD, Kind.MATCHED, Kind.UNUSED)
@@ -308,11 +327,11 @@ def _used(state: State, event: Event, now: datetime) -> Outcome:
         Kind.UNUSED: (Place.WAITING, Place.REFUND_DUE),
     }[event.kind]
     if state.approved and state.place is Place.NONE:
-        return Outcome(state)  # no money moves
+        return Outcome(state)  # The stake was approved without money, so no money moves.
     return _move(state, end) if state.place is start else _refused(state, f"The money is not in {start.value}.")
 
 
-# --- payouts: refunds, and each share of a prize
+# Events about payouts, which are refunds or shares of a prize:
 
 
 @_on(Kind.ORDERED)
@@ -372,7 +391,10 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 
 
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
-    """The money is with us after a payout that failed or was returned, unless the provider's word says otherwise."""
+    """Book the money as payable again after a payout has failed or was returned.
+
+    If the provider has reported something else than Successful since, the money is contested instead.
+    """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
         return _after(_move(state, Place.CONTESTED, operator, via=via), back=due)
@@ -397,7 +419,10 @@ def _payout_ambiguous(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.LATE_SUCCESS)
 def _late_success(state: State, event: Event, now: datetime) -> Outcome:
-    """A payout that an operator had said to have stayed went out after all. `event.place`: refund_due or prize."""
+    """Handle a payout that was sent although an operator had recorded that it was not.
+
+    `event.place`: refund_due or prize.
+    """
     due = event.place
     ordered = state.payout is Payout.ORDERED and state.place is _TRANSIT[due]
     if state.place is due or ordered:
@@ -416,7 +441,10 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.RETURNED)
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
-    """The provider brought a payout back: it is payable again. `elsewhere`: it had been paid by hand from elsewhere."""
+    """Make the money payable again after the provider has returned a payout.
+
+    `event.elsewhere`: the payout had been made by hand from another account than the provider's.
+    """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:
         return _stays(state, _RETURNS[state.place], via)
@@ -438,7 +466,7 @@ def _by_hand(state: State, event: Event, now: datetime) -> Outcome:
     return _went_out(state, Account.ELSEWHERE if event.elsewhere else _P)
 
 
-# --- an operator's judgments
+# Events that record a decision of an operator:
 
 
 @_on(Kind.SETTLED_PAID, Kind.SETTLED_UNPAID)
@@ -470,7 +498,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# --- the two payments of a match; match_rules calls these
+# Events about both payments of a match, which `match_rules` creates:
 
 
 @_on(Kind.RESULT, Kind.POLLED)
@@ -503,11 +531,11 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
     return Outcome(replace(state, place=Place.PRIZE, house_share=True), (), posted)
 
 
-# --- what was there before the journal
+# The event for payments that are older than the journal:
 
 
 @_on(Kind.ADOPTED)
 def _adopted(state: State, event: Event, now: datetime) -> Outcome:
-    """Take the state that the columns show; the difference is posted against `opening`."""
+    """Take over the state that the payment's columns show. Any difference is posted against the account `opening`."""
     becomes = event.becomes or state
     return Outcome(becomes, (), _between(balances(state), balances(becomes), Account.OPENING))

@@ -1,4 +1,4 @@
-"""The provider's word and the operators' judgments: who may settle a payment, and by which event of the rule."""
+"""Settle payments: apply answers of the provider and decisions of operators."""
 
 import logging
 from datetime import datetime
@@ -21,16 +21,19 @@ _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
 
 
 def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
-    """Take a complete word of the provider, which is true as of now. PENDING changes nothing.
+    """Apply a final status that the provider has reported just now. PENDING changes nothing. Return the payment.
 
-    `by`: callback, asking or answer. Returns the payment as it is then.
+    `by`: the source: `callback`, `asking` (a poll) or `answer` (to the payment request).
     """
     payment, _moved = _settle(payment_id, said, Cause(by, reason=reason))
     return payment
 
 
 def _settle(payment_id: int, said: Payment.Status, cause: Cause, seen: Payment | None = None) -> tuple[Payment, bool]:
-    """The payment, and whether this word moved its status. `seen`: the payment as just read."""
+    """Apply a status that the provider reported. Return the payment, and True if its status has changed.
+
+    `seen`: the payment as just read, which saves a query.
+    """
     with journal.writing():
         payment = matches.locked(payment_id, seen).payment
         before = payment.status
@@ -48,7 +51,7 @@ def take_word(
     cause: Cause,
     also: tuple[str, ...] = (),
 ) -> Outcome:
-    """Apply the provider's word to a locked payment (`matches.locked`). `began`: when the poll began."""
+    """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
         # The payment was counted as paid without any money, and now the money has arrived.
@@ -61,12 +64,12 @@ def take_word(
 
 
 def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None:
-    """Take an authenticated callback, which is stored, and whose amount and phone are the payment's.
+    """Apply an authenticated callback that was stored, and whose amount and phone number match the payment.
 
-    A payment that we collect is polled instead: the callback moves nothing. Otherwise it is the provider's word.
+    If we request the payment ourselves, the callback only triggers a poll. Otherwise its status is applied.
 
-    Raises OperationalError, which is answered with 503, if a lock could not be had in time to settle the use of the
-    money. The payment is settled all the same; a repeated callback or `game_worker` settles its use.
+    Raises OperationalError, which becomes a 503 response, if the entry could not be activated because of a lock
+    timeout. The payment is settled nevertheless. A repeated callback or `game_worker` activates the entry later.
     """
     from payments import status_polling
 
@@ -84,20 +87,20 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
 
 
 def notified(payment_id: int, callback: Callback | None, notifications: int) -> None:
-    """Take DMarkPay's notification, which proves nothing: an answer to a poll is owed from now on.
+    """Handle a notification of DMarkPay. Its content proves nothing, so it only triggers a status poll.
 
-    `callback`: as stored; None if it was not. `notifications`: how many of this payment have arrived so far.
+    `callback`: the stored notification, or None if it was not stored. `notifications`: how many have arrived for this
+    payment.
     """
     from payments import status_polling
 
     status_polling.owe_answer(payment_id, callback, notifications)
 
 
-# --- operators
-
-
 def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
-    """Carry out an operator's judgment on one payment. Raises Refused; then the refusal alone is journaled."""
+    """Apply an operator's decision to a payment. Raises Refused if the rules forbid it; the journal then records the
+    refusal.
+    """
     with journal.writing():
         payment = matches.locked(payment_id).payment
         event = Event(kind, actor=actor)
@@ -113,7 +116,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 class Confirmed(NamedTuple):
-    """A poll in which the provider confirmed a payment. `known_by`: the provider's id; `began`: when the poll began."""
+    """A poll that confirmed a payment. `known_by`: the provider's id that was polled; `began`: when the poll began."""
 
     answer: Answer
     known_by: str
@@ -121,10 +124,13 @@ class Confirmed(NamedTuple):
 
 
 def look_up(payment: Payment, provider_id: str, *, actor: str, note: str) -> Confirmed | None:
-    """Poll a payment that an operator wants to mark as paid. Raises Refused if the provider denies it.
+    """Poll a payment that an operator wants to mark as paid. Raises Refused if the provider contradicts the
+    operator.
 
-    `provider_id`: as the operator read it in the provider's portal, or "". Returns None if there is no id to poll by,
-    or no clear answer to a poll by an id that we had before: then the operator's word counts.
+    `provider_id`: the id that the operator read in the provider's portal, or "".
+
+    Returns None if there is no id to poll, or if a poll by an id that we already had brought no clear answer. In these
+    cases the operator's decision counts.
     """
     from payments import status_polling
 
@@ -145,7 +151,7 @@ def look_up(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
 
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
-    """Return how the provider contradicts that it was paid, in a sentence; "" if it does not."""
+    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise ""."""
     if answer is None:
         return "No provider that is set up can check this ID."
     if answer.ours not in ("", payment.transaction_id):
@@ -164,9 +170,9 @@ def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
 
 
 def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
-    """Settle a payment as paid: by the provider's word if a poll confirmed it, else by the operator's.
+    """Settle a payment as paid. Raises Refused.
 
-    `confirmed`: the result of `look_up`. Raises Refused.
+    `confirmed`: the result of `look_up`. If it is None, the payment is settled by the operator's decision alone.
     """
     if confirmed is None:
         return judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)
@@ -181,5 +187,7 @@ def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note:
 
 
 def single_operator() -> bool:
-    """Return whether one operator may settle a payment and pay it out. By default a second one must pay out."""
+    """Return True if the same operator may settle a payment and pay it out. By default a second operator must pay it
+    out.
+    """
     return bool(settings.PAYMENTS_SINGLE_OPERATOR)

@@ -1,9 +1,9 @@
-"""Statements of hot requests, compiled once.
+"""Frequent SQL statements that are compiled once and reused.
 
-Without this, the ORM builds and compiles the same SQL for each stake, which takes most of the site's time.
-`Select` compiles a queryset at its first call and keeps the SQL. `insert` and `update` keep the SQL of each model and
-set of fields. They work with model instances as the ORM does, but send no pre_save or post_save signals.
-tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
+Otherwise the ORM builds and compiles the same SQL for each stake, which takes most of the site's time. `Select`
+compiles a queryset at its first call. `insert` and `update` keep the SQL for each model and set of fields. They take
+model instances like the ORM, but do not send pre_save and post_save signals. tests/payments/test_hot_statements.py
+compares their results with the ORM's on both databases.
 """
 
 import copy
@@ -20,7 +20,7 @@ from django.db.models import QuerySet
 T = TypeVar("T")
 
 _DB = DEFAULT_DB_ALIAS
-# Values that no row and no other parameter has. They mark the places of the arguments in the compiled SQL.
+# Placeholder values that no row contains. They show where each argument is used in the compiled SQL.
 _MARKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: 1_900_000_000 + number,
     str: lambda number: f"<argument {number}>",
@@ -32,15 +32,15 @@ class _Compiled(NamedTuple):
     queryset: Any
     compiler: Any
     sql: str
-    # For each parameter of the SQL, a function of the arguments.
+    # For each parameter of the SQL, a function that computes it from the call's arguments.
     parameters: tuple[Callable[[dict[str, Any]], Any], ...]
 
 
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build`: returns the queryset for its arguments, each an int, a str or a datetime. It must depend on nothing else,
-    and must use the arguments in lookups that leave them unchanged, such as `=`, `<` or `>`.
+    `build`: returns the queryset for its arguments, which must be int, str or datetime. The queryset may depend only on
+    these, and may use them only in lookups that do not change them, such as `=`, `<` or `>`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -48,7 +48,7 @@ class Select(Generic[T]):
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, **arguments: Any) -> list[T]:
-        """Run the statement. Raise TypeError for an argument of another type, such as None."""
+        """Run the statement and return its rows. Raises TypeError if an argument has another type, such as None."""
         connection = connections[_DB]
         values = {name: _prepared(value) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
@@ -63,7 +63,7 @@ class Select(Generic[T]):
         return list(compiled.queryset._iterable_class(found))
 
     def first(self, **arguments: Any) -> T | None:
-        """Return the first row, or None."""
+        """Run the statement and return its first row, or None."""
         return next(iter(self(**arguments)), None)
 
     def _compile(self, arguments: dict[str, Any]) -> _Compiled:
@@ -87,7 +87,9 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that takes out an argument. `kind`: Django marks the size of an integer by its class."""
+    """Return a function that gets one argument from a call's arguments. Django wraps integers in classes of this
+    `kind`.
+    """
     if issubclass(kind, int):
         return lambda values: kind(values[name])
     return lambda values: values[name]
@@ -100,9 +102,10 @@ def _prepared(value: Any) -> Any:
 
 
 def insert(rows: Sequence[models.Model], *, locks: str = "") -> None:
-    """Insert rows of one model in one statement, and set their primary keys. `rows`: not empty.
+    """Insert rows of one model with one statement and set their primary keys. `rows` must not be empty.
 
-    `locks`: the name of a unique field. A row that exists with its value is locked instead, and gives the key.
+    `locks`: the name of a unique field. If a row with the same value exists, it is locked instead of inserted, and its
+    primary key is set.
     """
     connection = connections[_DB]
     fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, connection.vendor)
@@ -128,7 +131,7 @@ def _insert_sql(model: type[models.Model], locks: str, vendor: str) -> tuple[lis
 
 
 def update(row: models.Model, names: Sequence[str]) -> None:
-    """Save the named fields of a row. Raise DatabaseError if the row is gone."""
+    """Save the named fields of a row. Raises DatabaseError if the row no longer exists."""
     connection = connections[_DB]
     fields, sql = _update_sql(type(row), tuple(names), connection.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, add=False), connection) for field in fields]

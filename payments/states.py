@@ -1,6 +1,6 @@
-"""The vocabulary of the rule: the state of one payment, its events, postings and effects. Small frozen values.
+"""The types that the rules for a payment use: its state, events, postings and effects. They are small frozen values.
 
-Amounts are whole UGX. The stored values of the enums are fixed: rows and journal entries hold them.
+Amounts are whole UGX. The values of the enums are stored in the database and must not change.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,22 @@ class Status(str, Enum):
 
 
 class Request(str, Enum):
-    """State of our payment request. The values are those of `Payment.collection`."""
+    """The state of our payment request. The values are those of the column `Payment.collection`."""
 
     NONE, DUE, SENDING, SENT = "", "due", "asking", "asked"
     AMBIGUOUS, UNRESOLVED, WITHDRAWN, CLOSED = "in_doubt", "unresolved", "withdrawn", "over"
 
 
 class Word(str, Enum):
-    """A complete answer of the provider about the payment. Other answers do not reach the rule."""
+    """A complete answer of the provider about the payment's status. Incomplete answers are not passed to the rules."""
 
     NONE, SUCCESSFUL, FAILED, OTHER = "", "successful", "failed", "other"
 
 
 class Place(str, Enum):
-    """The account that holds the money; NONE, REFUNDED, PRIZE_PAID and LOST hold none of it."""
+    """The place of a payment's money. Each place is also a ledger account, except NONE, REFUNDED, PRIZE_PAID and
+    LOST.
+    """
 
     NONE, RECEIVED, WAITING, IN_MATCH = "", "received", "waiting", "in_match"
     REFUND_DUE, REFUND_TRANSIT, REFUNDED = "refund_due", "refund_transit", "refunded"
@@ -36,13 +38,16 @@ class Place(str, Enum):
 
 
 class Payout(str, Enum):
-    """State of the refund or prize that is on its way."""
+    """The state of a payout that was ordered: a refund or a prize."""
 
     NONE, ORDERED, SENDING, AMBIGUOUS = "", "ordered", "sending", "ambiguous"
 
 
 class Account(str, Enum):
-    """Ledger accounts. Those of the places are owed; provider and elsewhere are assets."""
+    """Ledger accounts. PROVIDER and ELSEWHERE are assets, LOST is an expense, and COMMISSION is income.
+
+    OPENING balances money from before the ledger. The other accounts show where money that we owe is.
+    """
 
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"
     RECEIVED, WAITING, IN_MATCH, CONTESTED = "received", "waiting", "in_match", "contested"
@@ -89,11 +94,15 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Amounts are whole UGX. `ours`: we request and poll it. `approved`: counted as paid without any money.
+    """The state of one payment. Amounts are whole UGX.
 
-    `word_at`: when the poll that gave `word` began; `ok_at`: the same of the last Successful answer to a poll.
-    `settled_by`: the operator whose word stands instead of the provider's. `house_share`: the house paid this
-    payment's share of a prize. `back`: where contested or lost money returns to.
+    - `ours`: we send the payment request and poll the status
+    - `approved`: counted as paid without money
+    - `word`, `word_at`: the provider's last answer, and when that poll began
+    - `ok_at`: when the last poll that said Successful began
+    - `settled_by`: the operator whose decision replaces the provider's answer
+    - `house_share`: the house paid this payment's share of a prize
+    - `back`: the place to which contested or lost money returns
     """
 
     amount: int
@@ -117,10 +126,13 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`began`: when the poll began that `said` answers; `polled`: whether `said` answers a poll.
+    """An event of one payment.
 
-    `elsewhere`: paid by hand from another pocket than the provider's account. `alone`: one operator may do both steps.
-    `place`: where the use of an approved payment is. `becomes`: the state that an adoption found.
+    - `said`: the provider's answer; `polled`: True if it answers a poll; `began`: when that poll began
+    - `elsewhere`: paid by hand from another account than the provider's
+    - `alone`: one operator may both settle a payment and pay it out
+    - `place`: the place of the money of an approved payment
+    - `becomes`: the state that an adoption found
     """
 
     kind: Kind
@@ -142,7 +154,9 @@ class Posting(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """`name` is one of EFFECTS; `detail` is its reason, or the status before."""
+    """Something to do after an event. `name`: a key of EFFECTS; `detail`: its reason, or the payment's former
+    status.
+    """
 
     name: str
     detail: str = ""
@@ -175,5 +189,5 @@ class Outcome(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """Why the event was refused; "" if it was not."""
+        """Return the reason why the event was refused, or "" if it was not."""
         return next((effect.detail for effect in self.effects if effect.name == "refused"), "")

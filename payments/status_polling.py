@@ -1,4 +1,4 @@
-"""Polling the payment status with our own credentials: on a schedule, before a payout, or after a notification."""
+"""Poll the status of payments at the provider: on a schedule, before a payout, or after a notification."""
 
 import logging
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from payments.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# The first notifications of a payment are answered by a poll at once. After them polls are this many seconds apart.
+# The first notifications of a payment each trigger a poll at once. After that, polls are at least GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Seconds until another process polls a payment whose poll has no answer yet. Two polls do no harm, and a player who
-# has paid must not wait for minutes because a process died.
+# Seconds until another process polls a payment again if a poll has brought no answer. This is short because a player
+# who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
-# A status request that several ids could answer asks for this many of them at most.
+# At most this many ids from notifications are tried for one payment.
 _MOST_IDS = 20
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -29,15 +29,17 @@ _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: W
 
 
 def ids_of(payment: Payment) -> list[str]:
-    """The ids that the provider may know the payment by: that of its own answer first, then those of notifications,
-    the newest first."""
+    """Return the ids by which the provider may know the payment, in the order in which they are tried.
+
+    The first is the id in the provider's own response. Ids from notifications follow, newest first.
+    """
     notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
     newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
     return list(dict.fromkeys([*([payment.provider_id] if payment.provider_id else []), *newest]))
 
 
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
-    """A callback or notification arrived: journal it, and poll until an answer to a later poll came."""
+    """Record that a callback or notification has arrived, and poll until a poll that began after it gets an answer."""
     with journal.writing():
         payment = adoption.locked(payment_id)
         now = clock.now()
@@ -60,7 +62,7 @@ def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 
 
 
 def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Poll up to `limit` payments that are due, one after the other. Return how many."""
+    """Poll up to `limit` payments that are due, one after the other. Return the number of polls."""
     polled = 0
     while polled < limit and not stopping() and (claimed := _claim(Payment.objects.all())):
         _poll(claimed)
@@ -69,7 +71,7 @@ def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> 
 
 
 def poll(payment_id: int) -> bool:
-    """Poll one payment in this process if it is due. False: it is not, or another process does."""
+    """Poll one payment in this process. Return False if it is not due, or if another process polls it."""
     claimed = _claim(Payment.objects.filter(pk=payment_id), wait=True)
     if claimed is not None:
         _poll(claimed)
@@ -77,9 +79,9 @@ def poll(payment_id: int) -> bool:
 
 
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
-    """The payment that is due longest. Others leave it alone while its answer may be on its way.
+    """Return the payment that is due longest, and keep other processes from polling it for the time of a request.
 
-    `wait`: for a locked row; else it is left to a later call.
+    `wait`: wait if the row is locked; otherwise a locked row is left for a later call.
     """
     now = clock.now()
     with journal.writing():
@@ -112,13 +114,13 @@ def _poll(claimed: Payment) -> None:
 
 
 def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, str]:
-    """Ask for each id in turn, until an answer is about this payment. Return the last answer, and the id."""
+    """Poll by each id in turn until an answer is about this payment. Return the last answer and the id."""
     answer, known_by = Answer(Said.IN_DOUBT), ""
     for known_by in ids:
         answer = provider.status(known_by)
         if is_ours(payment, answer, known_by):
             break
-        if not answer.ours:  # no answer, or not known: another id may be
+        if not answer.ours:  # There was no answer, or the provider does not know this id. Another id may work.
             continue
         logger.warning(
             "A poll of payment %s found another transaction under the id of a notification.",
@@ -132,9 +134,10 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 
 
 def look_up(payment: Payment, provider_id: str = "") -> tuple[Answer | None, str]:
-    """Poll a payment and change nothing. Return the answer and the id that was polled; None if there is no way to poll.
+    """Poll a payment without changing it. Return the answer and the id that was polled. The answer is None if no
+    poll is possible.
 
-    `provider_id`: poll by this id only.
+    `provider_id`: poll only by this id.
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:
@@ -143,14 +146,17 @@ def look_up(payment: Payment, provider_id: str = "") -> tuple[Answer | None, str
 
 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
-    """If the provider's id is known only from a notification, the answer must also contain our own reference."""
+    """Return True if an answer is about this payment.
+
+    If the id that was polled is known only from a notification, the answer must contain our own reference.
+    """
     if answer.ours:
         return answer.ours == payment.transaction_id
     return known_by == payment.provider_id and answer.said in (*_WORDS, Said.PENDING)
 
 
 def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
-    """Apply the answer to the locked payment. True: a payout may be sent now."""
+    """Apply the answer of a poll to a locked payment. Return True if an ordered payout may be sent now."""
     cause = Cause("asking", note=answer.words, reason=answer.words, answer=answer)
     if not is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
         journal.note_poll(payment, cause)
@@ -172,7 +178,7 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
 
 
 def _schedule(payment: Payment, claimed: Payment, *, asked_again: bool) -> None:
-    """Plan the next poll. An earlier time that a notification set meanwhile is kept."""
+    """Set the time of the next poll. If a notification has set an earlier time during this poll, that time is kept."""
     now = clock.now()
     wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None
     if payment.status != Status.PENDING:
