@@ -14,6 +14,7 @@ serve nobody. tests/playmatatu/test_database_limits.py checks that the site resp
 """
 
 import math
+import select
 import threading
 import time
 from collections.abc import Generator
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 # Time limit in seconds for the check that an idle connection still works.
 _CHECK_SECONDS = 1.0
+# Seconds for which a connection that has answered counts as working.
+_CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
 # A connection of the site prepares a statement after this many executions.
@@ -110,6 +113,8 @@ _server = _Server()
 class DatabaseWrapper(base.DatabaseWrapper):
     # Django connects by calling `self.Database.connect`.
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
+    # Time at which the connection last answered a check.
+    _checked_at = -math.inf
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         if not postgres.limited:
@@ -152,6 +157,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
+        """Return True if the connection works. Django asks before each request, and after an error.
+
+        Query the server at most once a second. In between, a connection that the server has closed is recognized by
+        its socket, which can be read.
+        """
+        if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
+            return True
+        usable = self._answers()
+        self._checked_at = time.monotonic() if usable else -math.inf
+        return usable
+
+    def _is_quiet(self) -> bool:
+        """Return True if the connection is open and nothing has arrived that was not read."""
+        if self.connection is None or self.connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def _answers(self) -> bool:
         if self.connection is None or self.connection.longest_wait == math.inf:
             return super().is_usable()
         longest, self.connection.longest_wait = self.connection.longest_wait, _CHECK_SECONDS

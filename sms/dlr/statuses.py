@@ -77,7 +77,7 @@ def _read(message_id: int) -> SmsMessage | None:
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
     """Store the event, and change the message if its status is still `before`, in one statement on PostgreSQL.
 
-    Return False if the status is another by now. Then the event is stored, and the report must be applied again.
+    Return False if the status has changed. Then the event is stored, and the report must be applied again.
     """
     unchanged = SmsMessage.objects.filter(pk=message_id, status=before)
     if event is None:
