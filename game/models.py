@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from game import clock
 from payments.models import Payment
-from sms.text import mask_phone
+from sms.wording import masked
 
 
 def life() -> timedelta:
@@ -33,7 +33,7 @@ class Player(models.Model):
         indexes: ClassVar = [models.Index(Right("phone", 6), name="player_last_digits")]
 
     def __str__(self) -> str:
-        return mask_phone(self.phone)
+        return masked(self.phone)
 
 
 class StakeLevel(models.Model):
@@ -130,7 +130,8 @@ class Entry(models.Model):
             ),
             # Finds entries whose refund is due: activated, not matched. They are refund due as soon as they expire.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            models.Index(Upper("display_name"), condition=~Q(display_name=""), name="entry_name"),
+            # With the id, because a search by name wants the newest and PostgreSQL would read the primary key instead.
+            models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
                 fields=["client_address", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited_from"
@@ -246,7 +247,7 @@ class GameWorker(models.Model):
     seen_at = models.DateTimeField(default=clock.now)
 
     class Meta:
-        verbose_name = "game worker"
+        verbose_name = "background worker"
 
     def __str__(self) -> str:
         return self.name

@@ -119,7 +119,7 @@ class Payment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Payment {self.pk} of {self.amount:,} UGX ({self.get_status_display()})"
+        return f"Payment {self.pk} of {self.amount:,} UGX"
 
 
 class Callback(models.Model):

@@ -43,6 +43,13 @@ def spaced(phone: str) -> str:
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
 
 
+def masked_spaced(phone: str) -> str:
+    """`0772 ••• 001` for `+256772000001`, as pages write it; any other number masked as in logs."""
+    if not (phone.startswith("+256") and len(phone) == 13):
+        return masked(phone)
+    return f"0{phone[4:7]} ••• {phone[10:]}"
+
+
 def network_of(phone: str) -> str:
     """Return the network of a number in E.164 by its longest prefix in NETWORK_PREFIXES; "" if no prefix matches."""
     local = "0" + phone.removeprefix("+256")

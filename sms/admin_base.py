@@ -14,8 +14,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from sms.text.redaction import mask_phone
-from sms.wording import spaced
+from sms.wording import masked, spaced
 
 # A list shows and counts at most this many rows. For more, operators filter the list or export it as CSV.
 LONGEST_LIST = 10_000
@@ -75,7 +74,7 @@ class ByPermission:
 
     @admin.display(description=_("phone"))
     def masked_phone(self, row: Any) -> str:
-        return mask_phone(row.phone)
+        return masked(row.phone)
 
     @admin.display(description=_("phone"))
     def full_phone(self, row: Any) -> str:

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from sms.text.redaction import mask_phone
+from sms.wording import masked
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
@@ -200,7 +200,7 @@ class SmsPause(models.Model):
     class Meta:
         db_table = "sms_smshold"  # the table's name before the model was renamed
         verbose_name = _("pause")
-        verbose_name_plural = _("pauses of sending")
+        verbose_name_plural = _("paused sending")
 
     def __str__(self) -> str:
         return f"Pause of {self.what}"
@@ -234,7 +234,7 @@ class SmsSuppression(models.Model):
         verbose_name_plural = _("do-not-text list")
 
     def __str__(self) -> str:
-        return mask_phone(self.phone)
+        return masked(self.phone)
 
 
 class SmsInbound(models.Model):
@@ -265,7 +265,7 @@ class SmsInbound(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"SMS from {mask_phone(self.phone)}"
+        return f"SMS from {masked(self.phone)}"
 
 
 class SmsDismissal(models.Model):

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from sms.text.redaction import mask_phone
+
 # Counting stops at this number, so that a large table does not slow a page down.
 MANY = 10_000
 
@@ -48,3 +50,10 @@ def spaced(phone: str) -> str:
     if not (phone.startswith("+256") and len(phone) == 13):
         return phone
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
+
+
+def masked(phone: str) -> str:
+    """Return `+256772000001` as `0772 ••• 001`, for a user who may not see it in full."""
+    if not (phone.startswith("+256") and len(phone) == 13):
+        return mask_phone(phone)
+    return f"0{phone[4:7]} ••• {phone[10:]}"

@@ -15,7 +15,8 @@ from game.rules.placing import Stake
 from game.rules.validation import MAX_NAME, payable, prize, read_amount, read_name
 from game.templatetags.pages import commas
 from game.wording import shown_phone
-from sms.text import mask_phone, to_e164, to_local
+from sms.text import to_e164
+from sms.wording import masked
 
 _PRESETS = (1000, 2000, 5000, 10000)
 
@@ -112,7 +113,7 @@ class StakeForm(forms.Form):
     @property
     def inviter_number(self) -> str:
         """Return the inviter's phone number, masked except for the parts by which a friend recognizes it."""
-        return to_local(mask_phone(self.joining.phone)) if self.joining else ""
+        return masked(self.joining.phone) if self.joining else ""
 
     @property
     def payable(self) -> int:

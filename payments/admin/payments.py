@@ -104,7 +104,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="phone")
     def masked_phone(self, payment: Payment) -> str:
-        return phones.masked(payment.phone)
+        return phones.masked_spaced(payment.phone)
 
     @admin.display(description="phone")
     def full_phone(self, payment: Payment) -> str:

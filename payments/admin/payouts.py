@@ -116,7 +116,7 @@ class MatchResultAdmin(ReadOnlyAdmin):
 
     @admin.display(description="winner")
     def masked_phone(self, result: MatchResult) -> str:
-        return phones.masked(result.winner.phone) if result.winner else ""
+        return phones.masked_spaced(result.winner.phone) if result.winner else ""
 
     @admin.display(description="winner")
     def full_phone(self, result: MatchResult) -> str:

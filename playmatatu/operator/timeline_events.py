@@ -15,8 +15,8 @@ from payments.states import Kind
 from playmatatu.models import PlayerNote
 from sms import timeline
 from sms.models import SmsInbound, SmsMessage, Status
-from sms.text import mask_phone, redact
-from sms.wording import ugx
+from sms.text import redact
+from sms.wording import masked, ugx
 
 
 class Link(NamedTuple):
@@ -60,7 +60,7 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
     session, opponent = entry.session, entry.opponent
     if session is not None:
         other = Link("the other player", f"{reverse('admin:find')}?player={opponent.player_id}") if opponent else None
-        against = f"Against {mask_phone(opponent.phone)}, for {ugx(session.prize_amount)}." if opponent else ""
+        against = f"Against {masked(opponent.phone)}, for {ugx(session.prize_amount)}." if opponent else ""
         yield Event(session.created_at, "good", f"Matched: match {session.pk}", against, other)
     if entry.state == Entry.Status.EXPIRED:
         tone = "plain" if session is not None else "bad"
@@ -93,7 +93,7 @@ def _opponent(entry: Entry, invite: SmsMessage | None) -> str:
 def _invited(entry: Entry, invite: SmsMessage | None) -> str:
     if not entry.invite_phone:
         return ""
-    friend = mask_phone(entry.invite_phone)
+    friend = masked(entry.invite_phone)
     if entry.invite_refused:
         return f"; no invite sent to {friend}: {entry.invite_refused}"
     if invite is None:

@@ -11,7 +11,7 @@ from game.models import Player
 from playmatatu.models import PlayerNote
 from playmatatu.operator import customer_timeline
 from playmatatu.operator import find as finding
-from sms.text import mask_phone
+from sms.wording import masked
 
 # A user needs at least one of these permissions to search. The page shows only data that the user may see.
 NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
@@ -33,7 +33,7 @@ def find(request: HttpRequest) -> HttpResponse:
     by_phone = {player.phone: player for player in players}
     if len(phones) > 1 and len(by_phone) == 1 == len(set(phones)):
         return HttpResponseRedirect(f"{reverse('admin:find')}?{urlencode({'player': players[0].pk})}")
-    choices = [(mask_phone(phone), _address(by_phone.get(phone), phone)) for phone in phones]
+    choices = [(masked(phone), _address(by_phone.get(phone), phone)) for phone in phones]
     return _page(request, {"term": term, "choices": choices, "asked": bool(term or request.GET.get("player"))})
 
 

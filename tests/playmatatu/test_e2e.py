@@ -41,7 +41,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     link = inbox.get_by_role("link").get_attribute("href") or ""
     assert link.startswith(f"{site}/?match_code=")
     bob.fill(link.removeprefix(site))
-    bob.page.get_by_text("Alice (077****001) invites you.").wait_for()
+    bob.page.get_by_text("Alice (0772 ••• 001) invites you.").wait_for()
     bob.page.get_by_role("button", name="Pay 2,000 UGX").wait_for()
     bob.fits()
     bob.stake()

@@ -201,8 +201,8 @@ def test_search_engines_list_the_start_page_only(client: Client) -> None:
 
 def test_join_says_who_invites(client: Client) -> None:
     for phone, name, words in (
-        (ALICE, "Alice <3", "Alice &lt;3 (077****001) invites you."),
-        (BOB, "", "The player with the number 077****002 invites you."),
+        (ALICE, "Alice <3", "Alice &lt;3 (0772 ••• 001) invites you."),
+        (BOB, "", "The player with the number 0772 ••• 002 invites you."),
     ):
         created = stake(Client(), phone, create_private=True, display_name=name)
         page = client.get("/join", {"match_code": created["match_code"]}).content.decode()

@@ -86,8 +86,8 @@ def test_everything_in_the_order_in_which_it_happened(operator: Client, matched:
     )
     places = [way.index(step) for step in steps]
     assert places == sorted(places), list(zip(steps, places, strict=True))
-    assert f"A private match, code {matched.match_code}; +25677****004 invited." in way
-    assert "Against +25677****004, for 4,000 UGX." in way
+    assert f"A private match, code {matched.match_code}; 0772 ••• 004 invited." in way
+    assert "Against 0772 ••• 004, for 4,000 UGX." in way
     for url in (
         f"/admin/game/entry/{matched.pk}/change/",
         f"/admin/payments/payment/{matched.payment_id}/change/",
@@ -149,7 +149,7 @@ def test_a_code_of_a_match_offers_both(operator: Client, matched: Entry) -> None
     assert "This matches more than one player:" in html
     for phone in (CAROL, DAVE):
         player = Player.objects.get(phone=e164(phone))
-        assert f'<a href="{FIND}?player={player.pk}">+25677****{phone[-3:]}</a>' in html
+        assert f'<a href="{FIND}?player={player.pk}">0772 ••• {phone[-3:]}</a>' in html
 
 
 def test_nothing_found(operator: Client) -> None:
