@@ -29,6 +29,7 @@ SUBJECTS = {
         "console": "console overview",
         "worker": "large_ids",
     },
+    "playmatatu": {"operator": "plans find"},
 }
 
 
