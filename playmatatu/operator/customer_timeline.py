@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from game.models import Entry, Player
+from game.models import Entry, Player, Session
 from game.wording import state_words
 from payments.models import Payment
 from playmatatu.models import PlayerNote
@@ -20,8 +20,7 @@ from playmatatu.operator.money import Action
 from playmatatu.operator.timeline_events import Event, Link, change_link
 from sms import conf, outbox, timeline
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
-from sms.text import mask_phone
-from sms.wording import spaced, ugx
+from sms.wording import masked, spaced, ugx
 
 # At most this many of the newest rows are shown. A link leads to older stakes and messages.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
@@ -90,14 +89,15 @@ class CustomerTimeline:
 class _Rows:
     """The database rows about the player.
 
-    `by_key`: the messages with a link or invite, by dedupe key. `due`: ids of payments that are to be refunded now.
-    `resendable`: ids of messages that can be resent.
+    `by_key`: the messages with a link or invite, by dedupe key. `played`: ids of the matches that have a result. `due`:
+    ids of payments that are to be refunded now. `resendable`: ids of messages that can be resent.
     """
 
     entries: list[Entry]
     payments: list[Payment]
     messages: list[SmsMessage]
     by_key: dict[str | None, SmsMessage]
+    played: set[int]
     inbound: list[SmsInbound]
     notes: list[PlayerNote]
     due: set[int]
@@ -112,7 +112,7 @@ def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
     suppression = SmsSuppression.objects.filter(phone=phone).first() if may("sms.view_smsmessage") else None
     rows = _read(request, phone, player)
     return CustomerTimeline(
-        phone=spaced(phone) if in_full else mask_phone(phone),
+        phone=spaced(phone) if in_full else masked(phone),
         call=phone if in_full else "",
         player=player,
         stakes=_stake_rows(request, rows, phone if in_full else ""),
@@ -145,6 +145,7 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         payments,
         messages,
         {message.dedupe_key: message for message in SmsMessage.objects.filter(dedupe_key__in=keys)} if keys else {},
+        money.with_result({entry.session_id for entry in entries if entry.session_id}),
         list(SmsInbound.objects.filter(phone=phone).order_by("-pk")[:MOST_TEXTS]) if may("sms.view_smsinbound") else [],
         list(player.notes.order_by("-pk")[:MOST_TEXTS]) if player and may("playmatatu.view_playernote") else [],
         money.refund_due(payments),
@@ -204,10 +205,11 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
             row.amount += f" ({ugx(payment.amount)} with the fee)"
         _add_money(request, row, rows, payment)
     may_see = request.user.has_perm("sms.view_smsmessage")
-    if not row.to_do and payment is not None and may_see and _is_without_link(entry, payment, rows):
+    match = entry.session
+    if match and not row.to_do and payment is not None and may_see and _is_without_link(entry, payment, rows):
         row.level, row.money = "warning", "Paid and matched, but no text with the link arrived."
-        row.to_do = f"Resend the text, or call {spaced(call)}." if call else "Resend the text, or call the player."
-        row.actions = [*_resend_link(request, entry, rows), *row.actions]
+        row.to_do = _without_link_to_do(match, spaced(call) if call else "the player")
+        row.actions = [*_resend_link(request, entry, rows), *_give_back(request, match), *row.actions]
     return row
 
 
@@ -227,9 +229,26 @@ def _add_money(request: HttpRequest, row: StakeRow, rows: _Rows, payment: Paymen
         row.ids += f", DMarkPay ID {payment.provider_id}"
 
 
+def _without_link_to_do(match: Session, player: str) -> str:
+    if match.status == "expired":
+        return f"The match is over and has no result. Call {player}. If nobody played, give both stakes back."
+    over = f"{timezone.localtime(match.expires_at):%H:%M}"
+    return f"Resend the text, or call {player}. If nobody plays by {over}, you can give both stakes back here."
+
+
+def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
+    """Yield the action that makes both payments of a match refund due. It is possible once the match is over."""
+    may = request.user.has_perm
+    if match.status == "expired" and may("payments.refund_payment") and may("game.view_session"):
+        yield Action("Give both stakes back…", reverse("admin:game_session_changelist"), "give_back", match.pk)
+
+
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
-    """Return True if the player has paid and is matched, but probably received no message with the match link."""
-    if entry.session is None or not money.is_paid(payment):
+    """Return True if the player has paid and is matched, but probably received no message with the match link.
+
+    A match that has a result needs no link.
+    """
+    if entry.session_id in rows.played or not money.is_paid(payment):
         return False
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
     with_link = texts[:1] if texts and texts[0].kind == "match_found" else texts

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from payments import providers, refunds, wording
-from payments.models import Payment, Refund
+from payments.models import MatchResult, Payment, Refund
 
 
 class Action(NamedTuple):
@@ -43,6 +43,13 @@ def refund_due(payments: Iterable[Payment]) -> set[int]:
     """Return the ids of those `payments` that are to be refunded now."""
     ids = [payment.pk for payment in payments]
     return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def with_result(matches: Iterable[int]) -> set[int]:
+    """Return the ids of those `matches` whose result is recorded."""
+    by_key = {f"session:{match}": match for match in matches}
+    keys = MatchResult.objects.filter(key__in=by_key).values_list("key", flat=True) if by_key else ()
+    return {by_key[key] for key in keys}
 
 
 def state(request: HttpRequest, payment: Payment, due: bool) -> MoneyState:

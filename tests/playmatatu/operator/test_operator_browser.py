@@ -1,15 +1,18 @@
 """The operator at a desk and on a phone: search, timeline, and actions."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
-from game.models import Entry
+from game.models import Entry, Session
+from game.rules.results import record_result
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
@@ -150,6 +153,20 @@ def undelivered_link(evening: Entry) -> None:
     SmsMessage.objects.filter(phone="+256772000002").update(status="delivered")
 
 
+@pytest.fixture
+def over(evening: Entry) -> None:
+    """The time of the match is over."""
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+@pytest.fixture
+def won(evening: Entry) -> None:
+    """Bob has won the match."""
+    session = Session.objects.get()
+    winner = session.entries.get(player__phone="+256772000002")
+    assert record_result(session, "win", winner, by="game server")
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 def test_the_emergency_pause_pauses_everything(
     plain_text: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
@@ -181,6 +198,7 @@ def test_paid_and_matched_without_a_link_is_amber(
     warning = page.locator(".sms-banner.warning")
     warning.get_by_text("Paid and matched, but no text with the link arrived.").wait_for()
     assert page.get_by_text("No payment by this player needs action.").count() == 0
+    assert page.get_by_text("If nobody plays by").is_visible()
     call = warning.get_by_role("link", name="Call 0772 000 003")
     assert call.get_attribute("href") == "tel:+256772000003"
     assert fits(page, width)
@@ -189,6 +207,39 @@ def test_paid_and_matched_without_a_link_is_amber(
     page.get_by_role("button", name="Resend 1").click()
     page.get_by_text("1 queued to be resent.").wait_for()
     page.goto(f"{live_server.url}/admin/find/?q=0772000002")
+    page.get_by_text("No payment by this player needs action.").wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_stakes_of_a_match_without_a_link_are_given_back(
+    undelivered_link: None, over: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
+) -> None:
+    """The match is over and Carol never got its link: both stakes are given back from the warning on her page."""
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
+    player = page.url
+    warning = page.locator(".sms-banner.warning")
+    warning.get_by_text("If nobody played, give both stakes back.").wait_for()
+    assert warning.get_by_role("link", name="Call 0772 000 003").is_visible()
+    assert fits(page, width)
+    shot(page, f"no-link-over-{width}")
+    warning.get_by_role("button", name="Give both stakes back…").click()
+    for payee in ("0772 000 002: 2,000 UGX", "0772 000 003: 2,000 UGX"):
+        assert page.locator("#content li", has_text=payee).is_visible()
+    assert fits(page, width)
+    page.get_by_label("Why?").fill("the link did not arrive")
+    page.get_by_role("button", name="Give both stakes back (4,000 UGX)").click()
+    page.get_by_text("Both stakes given back: 1.").wait_for()
+    assert page.url == player
+    page.locator(".sms-banner.error").get_by_text("2,000 UGX is due back to the player.").wait_for()
+    assert warning.count() == 0
+
+
+def test_a_match_with_a_result_needs_no_link(
+    undelivered_link: None, won: None, browser: Browser, live_server: Any, sandbox: Sandbox
+) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     page.get_by_text("No payment by this player needs action.").wait_for()
 
 
