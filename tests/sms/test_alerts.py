@@ -202,6 +202,27 @@ def test_a_worker_that_restarts_sends_no_alert_and_one_that_stays_away_does(
     assert hook.told == [("begins", "sms:no_worker")]
 
 
+@pytest.fixture
+def dead_worker(sandbox: Sandbox, hook: Hook, settings: Any) -> None:
+    """An sms_worker was killed five minutes ago. A check a minute ago has seen it, and waited for a restart."""
+    settings.SMS_DELIVERY = "worker"
+    SmsWorker.objects.create(claimer="one", name="host:1", seen_at=later(-5))
+    text = {"phone": "+256772123456", "text": "x", "created_at": later(-5), "due_at": later(-5)}
+    for number in range(10):
+        SmsMessage.objects.create(**text, dedupe_key=f"waiting:{number}", expires_at=later(60))
+    alerts.check(later(-1))
+    assert hook.told == []
+
+
+def test_check_sending_tells_that_no_sms_worker_runs(
+    dead_worker: None, hook: Hook, someone: None, mailoutbox: list[Any]
+) -> None:
+    with pytest.raises(CommandError, match="No SMS worker is running; 10 texts waiting"):
+        call_command("check_sending")
+    assert ("begins", "sms:no_worker") in hook.told
+    assert "No SMS worker is running" in mailoutbox[0].body
+
+
 def test_the_worker_tells(paused: SmsPause, hook: Hook) -> None:
     maintenance.run()
     assert hook.told == [("begins", "sms:paused:*")]
