@@ -78,7 +78,7 @@ class ReasonFilter(admin.SimpleListFilter):
     All known reasons are offered. Listing only those in use would need a DISTINCT over the whole table.
     """
 
-    title = "why it is over"
+    title = "reason for the end"
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
