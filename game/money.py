@@ -45,7 +45,18 @@ def _leave(payment: Payment) -> None:
     )
 
 
-USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_played)
+def _opponent(payment: Payment) -> tuple[Payment, str] | None:
+    entries = Entry.objects.filter(session__entries__payment=payment).exclude(payment=payment)
+    entry = entries.select_related("payment").first()
+    return None if entry is None else (entry.payment, matched_key(entry.session_id))
+
+
+def matched_key(session_id: int | None) -> str:
+    """Return the key of the event that records a match in the journal of both payments."""
+    return f"session:{session_id}:matched"
+
+
+USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_played, opponent=_opponent)
 
 
 def due_back(entry: Entry) -> bool:

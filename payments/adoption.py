@@ -15,7 +15,7 @@ from payments.models import Callback, Payment, PayoutShare, Refund
 from payments.rules import balances
 from payments.rules import differences as postings_between
 from payments.statements import Select
-from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+from payments.states import Account, Event, Kind, Payout, Place, Request, State, Status, Word
 
 logger = logging.getLogger("payments")
 
@@ -89,6 +89,8 @@ def _adopt(payment: Payment) -> None:
     journal.record(payment, event, postings_between(held, balances(state)), now, journal.Cause(note=note))
     if state.place is Place.CONTESTED:
         uses.current().leave(payment)
+    if state.place is Place.IN_MATCH:
+        _book_opponent(payment)
     logger.info(
         "payments.adopted: payment %s was taken into the journal: %s %s",
         payment.pk,
@@ -96,6 +98,19 @@ def _adopt(payment: Payment) -> None:
         note,
         extra={"event": "payments.adopted", "payment": payment.pk},
     )
+
+
+def _book_opponent(payment: Payment) -> None:
+    """Book the match in the journal of the opponent's payment, if the former release made the match.
+
+    The former release writes only the payment that completes a match, so nothing marks the other one as stale.
+    """
+    found = uses.current().opponent(payment)
+    if found is None:
+        return
+    opponent, key = found
+    if ledger.of_payment(opponent) == {Account.WAITING: opponent.amount}:
+        uses.matched(opponent, key)
 
 
 def _share(payment: Payment) -> None:

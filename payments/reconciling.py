@@ -78,10 +78,13 @@ def rebuild(since: datetime) -> Iterator[Difference]:
     The journal of each payment is replayed, and the result is compared with the payment's row and with the ledger.
     """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
-    for payment in Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH):
-        what = journal.differs(payment)
-        if what:
-            yield Difference(payment, f"Rebuilt: {what}.")
+    payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)
+    while batch := list(islice(payments, _BATCH)):
+        for key in journal.differences(batch):
+            payment = Payment.objects.get(pk=key)
+            what = journal.differs(payment)  # read again: a payment may change between two queries
+            if what:
+                yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):
         yield Difference(None, sentence)
     for payment in Payment.objects.filter(adoption.TO_ADOPT).order_by("pk")[:1000]:

@@ -32,6 +32,7 @@ class Use:
     - `leave`: take the payment's entry out of the queue
     - `over`: a condition for payments whose entry expired without a match
     - `played`: a condition for payments whose entry is in a match
+    - `opponent`: return the other payment of the match, and the key of the event that records the match
     """
 
     place_of: Callable[[Payment], Place] = _none
@@ -39,6 +40,7 @@ class Use:
     leave: Callable[[Payment], None] = _ignore
     over: Callable[[], Q] = _nothing
     played: Callable[[], Q] = _nothing
+    opponent: Callable[[Payment], tuple[Payment, str] | None] = _ignore
 
 
 _use = Use()

@@ -12,6 +12,7 @@ from django.utils.crypto import get_random_string
 
 from game import clock
 from game.models import Entry, Session, life
+from game.money import matched_key
 from game.rules.ending import end, end_expired
 from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
@@ -134,7 +135,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     )
     uses.activated(payment)
     for paid in (first.payment, payment):
-        uses.matched(paid, f"session:{session.pk}:matched")
+        uses.matched(paid, matched_key(session.pk))
     session_committed.send_robust(
         Session, session=session, entries=(first, second), told_by_payment=second if paid_now else None
     )

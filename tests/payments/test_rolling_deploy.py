@@ -1,0 +1,146 @@
+"""While a deploy replaces the former release, that release writes the same tables without a journal."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from game.models import Entry, Player
+from payments import adoption, journal, ledger, worker
+from payments.models import Payment, PaymentEvent
+from payments.states import Account
+from tests.game_helpers import ALICE, BOB, paid_stake, stake
+from tests.payments.helpers import fresh
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_approval(settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+
+
+def sql(statement: str, *values: str | int | datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+def paid_by_former_release(phone: str, now: datetime) -> Entry:
+    """A stake that the former release stored, with the columns that it knows, and settled as paid."""
+    Player.objects.get_or_create(phone="+256" + phone[1:])
+    sql(
+        "INSERT INTO payments_payment (transaction_id, phone, amount, status, refund_due, created_at, collection, "
+        "provider, network, description, provider_id, settled_by, reason, asks, contested) "
+        "VALUES (%s, %s, 1000, 'PENDING', %s, %s, '', '', '', '', '', '', '', 0, %s)",
+        "former", "+256" + phone[1:], False, now, False,
+    )  # fmt: skip
+    payment = Payment.objects.get(transaction_id="former")
+    entry = Entry.objects.create(
+        player=Player.objects.get(phone="+256" + phone[1:]), payment=payment, stake_amount=1000
+    )
+    sql(
+        "UPDATE payments_payment SET status = 'SUCCESS', settled_at = %s, settled_by = 'callback', collected_at = %s "
+        "WHERE id = %s",
+        now, now, payment.pk,
+    )  # fmt: skip
+    return entry
+
+
+def match_by_former_release(waiting: Entry, paid: Entry, now: datetime) -> None:
+    sql(
+        "INSERT INTO game_session (token, stake_amount, prize_amount, created_at, expires_at) "
+        "VALUES ('former', 1000, 1800, %s, %s)",
+        now, now + timedelta(hours=1),
+    )  # fmt: skip
+    for entry in (waiting, paid):
+        sql(
+            "UPDATE game_entry SET status = 'matched', session_id = (SELECT MAX(id) FROM game_session), "
+            "opened_at = COALESCE(opened_at, %s), expires_at = COALESCE(expires_at, %s) WHERE id = %s",
+            now, now + timedelta(hours=1), entry.pk,
+        )  # fmt: skip
+
+
+def balances() -> dict[Account, int]:
+    return {account: amount for account, amount in ledger.balances().items() if amount}
+
+
+def assert_journals_agree() -> None:
+    assert [journal.differs(payment) for payment in Payment.objects.all()] == [""] * Payment.objects.count()
+    assert adoption.left() == 0
+
+
+def test_a_match_that_the_former_release_made_is_booked_for_both(client: Client) -> None:
+    now = timezone.now()
+    waiting = paid_stake(client, ALICE)
+    paid = paid_by_former_release(BOB, now)
+    match_by_former_release(waiting, paid, now)
+    assert balances() == {Account.PROVIDER: 1000, Account.WAITING: 1000}
+    worker.once()
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
+    assert_journals_agree()
+    written = PaymentEvent.objects.count()
+    worker.once()
+    assert PaymentEvent.objects.count() == written
+
+
+def test_a_match_that_this_release_made_is_booked_once(client: Client) -> None:
+    for phone in (ALICE, BOB):
+        paid_stake(client, phone)
+    Payment.objects.update(stale=True)
+    worker.once()
+    assert balances() == {Account.PROVIDER: 2000, Account.IN_MATCH: 2000}
+    assert_journals_agree()
+
+
+def test_a_payment_that_the_former_release_settled_waits(client: Client) -> None:
+    """This release placed the stake, and the former release received its callback."""
+    now = timezone.now()
+    placed = stake(client, ALICE)
+    entry = Entry.objects.get(pk=placed["queue_id"])
+    sql(
+        "UPDATE payments_payment SET status = 'SUCCESS', settled_at = %s, settled_by = 'callback', collected_at = %s "
+        "WHERE id = %s",
+        now, now, entry.payment_id,
+    )  # fmt: skip
+    sql(
+        "UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s WHERE id = %s",
+        now, now + timedelta(minutes=30), entry.pk,
+    )  # fmt: skip
+    assert fresh(entry.payment).stale
+    worker.once()
+    assert balances() == {Account.OPENING: -1000, Account.WAITING: 1000}
+    assert_journals_agree()
+
+
+@pytest.mark.parametrize(
+    ("columns", "account"),
+    [
+        ("refund_due = %s", Account.REFUND_DUE),
+        ("contested = %s", Account.CONTESTED),
+    ],
+)
+def test_a_flag_that_the_former_release_set_moves_the_money(client: Client, columns: str, account: Account) -> None:
+    entry = paid_stake(client, ALICE)
+    sql(f"UPDATE payments_payment SET {columns} WHERE id = %s", True, entry.payment_id)
+    worker.once()
+    assert balances() == {Account.PROVIDER: 1000, account: 1000}
+    assert_journals_agree()
+
+
+def test_a_refund_that_the_former_release_paid_is_booked(client: Client) -> None:
+    entry, now = paid_stake(client, ALICE), timezone.now()
+    sql(
+        "INSERT INTO payments_refund (payment_id, amount, how, state, actor, note, reference, provider, provider_id, "
+        "reason, resolved_by, ordered_at, ended_at) "
+        "VALUES (%s, 1000, 'by_hand', 'succeeded', 'anna', 'cash', 'former', '', '', '', '', %s, %s)",
+        entry.payment_id, now, now,
+    )  # fmt: skip
+    sql("UPDATE payments_payment SET refund_due = %s, refunded_at = %s WHERE id = %s", False, now, entry.payment_id)
+    worker.once()
+    payment = fresh(entry.payment)
+    assert (payment.place, payment.payout_shares.get().open) == ("refunded", True)
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: 1000}
+    assert_journals_agree()
