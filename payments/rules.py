@@ -531,7 +531,7 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
     return Outcome(replace(state, place=Place.PRIZE, house_share=True), (), posted)
 
 
-# The event for payments that are older than the journal:
+# Adoption into the journal, for payments from releases that had no journal:
 
 
 @_on(Kind.ADOPTED)

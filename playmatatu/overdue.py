@@ -13,7 +13,7 @@ from payments.models import Payment
 from sms import clock
 
 LATE = timedelta(minutes=1)
-# `game_worker` announces no refund for an entry that ended longer ago than this (see game/rules/ending.py).
+# Only entries that expired within this period are counted. `game_worker` sends refund messages for two days.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that the cost of a check does not depend on the number of rows.
 _MOST = 1000
