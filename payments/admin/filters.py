@@ -135,11 +135,12 @@ class DayFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         today = timezone.localdate()
         days = {str(today): "today", str(today - timedelta(days=1)): "yesterday"}
-        chosen = self._chosen(request.GET.get("day"))
+        chosen = self.chosen(request.GET.get("day"))
         return list((days if chosen is None else {str(chosen): f"{chosen:%d %b %Y}"} | days).items())
 
     @staticmethod
-    def _chosen(text: str | None) -> date | None:
+    def chosen(text: str | None) -> date | None:
+        """Return the date that an address names; None if it names none."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
             # Years near the ends of Python's calendar are ignored, because the next day may not exist.
@@ -147,7 +148,7 @@ class DayFilter(admin.SimpleListFilter):
         return None
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        day = self._chosen(self.value())
+        day = self.chosen(self.value())
         if day is None:
             return queryset
         start, end = ledger.bounds(day)

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from payments import phones, wording
+from payments import ledger, phones, wording
 from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
 from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
 from payments.models import LedgerEntry, PaymentEvent
@@ -68,6 +68,10 @@ def _posting(entry: LedgerEntry) -> str:
     return f"{entry.amount:,} UGX: {account(entry.debit)} → {account(entry.credit)}"
 
 
+def _sum(amount: ledger.Amount) -> str:
+    return f"{amount.ugx:,} UGX in {amount.postings:,} {'entry' if amount.postings == 1 else 'entries'}"
+
+
 class JournalAdmin(ReadOnlyAdmin):
     """A list sorted by id, for which the database does not need to sort."""
 
@@ -121,6 +125,7 @@ class LedgerAdmin(JournalAdmin):
     ordering = ("-id",)
     list_display = ("at", "shown_amount", "from_account", "to_account", "payment", "what")
     list_filter = (AccountFilter, FlowFilter, BookedDayFilter)
+    change_list_template = "admin/payments/ledger_list.html"
     list_select_related = ("payment", "event")
     fields = readonly_fields = ("at", "shown_amount", "from_account", "to_account", "payment", "event", "what")
     csv_columns = {  # noqa: RUF012
@@ -132,6 +137,13 @@ class LedgerAdmin(JournalAdmin):
         "credit": lambda entry: entry.credit,
         "amount_ugx": lambda entry: entry.amount,
     }
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the figures of the chosen day above its entries."""
+        day = DayFilter.chosen(request.GET.get("day"))
+        figures = ledger.day(day).items() if day else ()
+        shown = [{"name": name, "label": ledger.FLOWS[name].label, "sum": _sum(amount)} for name, amount in figures]
+        return super().changelist_view(request, {"figures": shown, "figures_day": day, **(extra_context or {})})
 
     @admin.display(description="debit")
     def from_account(self, entry: LedgerEntry) -> str:

@@ -1,5 +1,6 @@
 """The lists of the journal and the ledger: read-only, by payment, kind, account and day, in words."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -99,6 +100,10 @@ def test_ledger_entries_by_account_day_and_figure(admin_client: Client, disputed
     today = timezone.localdate()
     assert len(rows(admin_client, LEDGER, day=today, flow="in")) == 2
     assert [entry.amount for entry in rows(admin_client, LEDGER, flow="refunds")] == [2000]
+    page = re.sub(r"<[^>]+>", "", admin_client.get(LEDGER, {"day": str(today)}).content.decode())
+    assert "paid in at the provider3,000 UGX in 2 entries" in page
+    assert "refunded2,000 UGX in 1 entry" in page
+    assert "paid in at the provider" not in admin_client.get(LEDGER).content.decode().partition('id="changelist"')[0]
     assert rows(admin_client, LEDGER, day=today - timedelta(days=1)) == []
     assert rows(admin_client, EVENTS, day=today - timedelta(days=1)) == []
     assert len(rows(admin_client, EVENTS, day=today)) == PaymentEvent.objects.count()
