@@ -132,7 +132,11 @@ class Refusal(Schema):
 )
 @decorate_view(kept)
 def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
-    """Proof: `X-Callback-Secret`, or `X-Callback-Signature: sha256=<hex HMAC-SHA256 of the raw body>`."""
+    """Report the status of a payment.
+
+    The request must carry the header `X-Callback-Secret`, or `X-Callback-Signature: sha256=<hex HMAC-SHA256 of the raw
+    body>`.
+    """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
     payment = callback.payment = _BY_TRANSACTION.first(transaction=body.transaction_id)

@@ -48,7 +48,7 @@ def record_report(message_id: int, word: str, step: str) -> bool:
         before = message.status
         changes = _apply(message, word)
         event = None
-        # A report that equals the last one adds no row.
+        # Do not store a report that equals the last one.
         if word and report != message.last_report:  # type: ignore[attr-defined]
             event = SmsEvent(message=message, at=clock.now(), what=SmsEvent.What.REPORT, step=step, answer=report)
         if _write(message_id, before, changes, event):
@@ -70,14 +70,18 @@ _READ = f"""
 
 
 def _read(message_id: int) -> SmsMessage | None:
-    """Return the message, with the word of its last report as `last_report`. No lock: see `_write`."""
+    """Return the message, with the last reported status word as its attribute `last_report`.
+
+    The row is not locked, because `_write` checks that the status is unchanged.
+    """
     return next(iter(SmsMessage.objects.raw(_READ, [message_id])), None)
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
-    """Store the event, and change the message if its status is still `before`, in one statement on PostgreSQL.
+    """Store the event, and change the message if its status is still `before`.
 
-    Return False if the status has changed. Then the event is stored, and the report must be applied again.
+    On PostgreSQL this is one statement. Returns False if the status has changed in the meantime. The event is stored
+    even then, and the caller must apply the report again.
     """
     unchanged = SmsMessage.objects.filter(pk=message_id, status=before)
     if event is None:
@@ -108,7 +112,10 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 
 
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
-    """Apply a report to a message. Return the fields that it changes; the text only if the message is delivered."""
+    """Apply a report to a message. Return the changed fields.
+
+    The text is among them only if the message is delivered.
+    """
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}
     if final == Status.DELIVERED and before != Status.DELIVERED:

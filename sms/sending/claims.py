@@ -29,7 +29,7 @@ class ClaimedRow:
     claim: str
 
 
-# What sending reads of a message; `SmsMessage` has these fields too.
+# The types from which a message can be sent. `SmsMessage` has all fields of `ClaimedRow`.
 ClaimedMessage: TypeAlias = ClaimedRow | SmsMessage
 
 _FIELDS = ("id", *(name for name in ClaimedRow.__slots__ if name != "pk"))
