@@ -91,7 +91,7 @@ class Entry(models.Model):
     invite_refused = models.CharField(
         "why the invite was not sent", max_length=16, blank=True, default="", db_default=""
     )
-    # The language of the page on which the player staked, also used for messages to the player. Empty: LANGUAGE_CODE.
+    # The language of the page on which the player staked. Messages to the player use it too. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
     # The client's address, or null if it could not be read. For IPv6 this is the /64 network, and `client_site` is the
     # /48.
@@ -100,7 +100,7 @@ class Entry(models.Model):
     session = models.ForeignKey(
         Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries", verbose_name="match"
     )
-    # True once the message [refund_due] was queued for the player.
+    # True once the refund message was queued for the player.
     refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
@@ -128,9 +128,10 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # Finds entries whose refund is due: activated, not matched. They are refund due as soon as they expire.
+            # Finds entries whose refund is due: activated, not matched. They are due for refund as soon as they expire.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            # With the id, because a search by name wants the newest and PostgreSQL would read the primary key instead.
+            # The id is part of the index so that PostgreSQL uses it to find the newest entries with a name. Otherwise
+            # PostgreSQL would scan the primary key.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(

@@ -1,7 +1,7 @@
 """Tell the `payments` app what the game does with a payment's money, and if it must be refunded.
 
-A paid stake waits for an opponent, is in a match, or has ended without a match. Its money is refund due from the moment
-at which it ends without a match, even before any process has handled that.
+A paid stake waits for an opponent, is in a match, or has ended without a match. In the last case its money is due for
+refund from that moment, even before any process has handled the end.
 """
 
 from django.db.models import Q
@@ -60,14 +60,15 @@ USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_play
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is refund due. Same as `refunds.due()`, for one loaded entry."""
+    """Return True if the money of this entry is due for refund. Same as `refunds.due()`, for one loaded entry."""
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # From here on, the payment was written by the previous release. The worker migrates such a row within a second.
+    # Only a payment that the previous release wrote gets past this line. The worker adds it to the journal within a
+    # second.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:
@@ -76,5 +77,5 @@ def due_back(entry: Entry) -> bool:
 
 
 def concerns_its_player(entry: Entry) -> bool:
-    """Return True if the player still needs this entry: it is live, or its money is refund due."""
+    """Return True if the player still needs this entry: it is live, or its money is due for refund."""
     return entry.is_live or due_back(entry)

@@ -94,8 +94,8 @@ def text_match(
 
     `entries`: the two entries, if the sender has already loaded them.
 
-    `told_by_payment`: the entry whose payment completed the match. Its player gets [payment_success] with the link
-    instead of [match_found].
+    `told_by_payment`: the entry whose payment completed the match. Its player gets one message about both:
+    `payment_success` with the link, instead of `match_found`.
     """
     messages = []
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
@@ -121,7 +121,9 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue [payment_success] when SUCCESS is repeated, in case a crash lost it. Do nothing if the entry has ended."""
+    """Queue the `payment_success` message if SUCCESS is repeated and a crash lost it. Do nothing if the entry has
+    ended.
+    """
     entry = _entry(payment)
     if entry is not None and entry.opened_at is not None and not entry.is_live:
         return
@@ -163,7 +165,7 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 
 
 def text_activated(payment: Payment) -> None:
-    """Queue the [payment_success] message after a periodic task has activated the payment's entry."""
+    """Queue the `payment_success` message after a periodic task has activated the payment's entry."""
     with transaction.atomic():
         _text_success(payment)
 
@@ -193,7 +195,7 @@ def text_own_link(phone: str) -> None:
 
 
 def _entry_to_find(phone: str) -> Entry | None:
-    """Return this phone number's live entry, or else the newest of its last 10 entries whose money is refund due."""
+    """Return this phone number's live entry, or else the newest of its last 10 entries that are due for refund."""
     newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
     for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
         if entry.is_live:
@@ -228,8 +230,8 @@ def _text_success(payment: Payment) -> None:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or (entry.opened_at is not None and not entry.told_with_match):
         _queue(_success(payment, entry))
-    # In the remaining case the activation failed. The periodic task that activates the entry later also queues the
-    # message.
+    # `_text_success` queues nothing if the activation failed. The task that activates the entry later queues the
+    # message too.
 
 
 def _success(payment: Payment, entry: Entry | None) -> NewMessage:
@@ -242,7 +244,7 @@ def _success(payment: Payment, entry: Entry | None) -> NewMessage:
 
 
 def _text_failure(payment: Payment) -> None:
-    """Queue [payment_failed], at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
+    """Queue the `payment_failed` message, at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
 
     The limit protects strangers, because anybody can stake with a stranger's number without paying. The caller has
     locked the player, so concurrent failures are counted one after the other.

@@ -7,5 +7,5 @@ private_match_created = Signal()
 # Arguments: `session`; `entries`, its two entries; `told_by_payment`, the entry whose payment completed the match, or
 # None.
 session_committed = Signal()
-# Argument: `entry`, which was cancelled or expired without a match, so that its money is refund due.
+# Argument: `entry`, which was cancelled or expired without a match, so that its money is due for refund.
 refund_became_due = Signal()

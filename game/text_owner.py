@@ -76,8 +76,8 @@ def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the payment messages that should still be sent.
 
-    A [payment_success] is sent only while its entry waits or its match lasts. Every other payment message is always
-    sent, because it reports what happens to money.
+    A `payment_success` message is sent only while its entry waits or its match lasts. Every other payment message is
+    always sent, because it reports what happens to money.
     """
     successes = [message for message in messages if (message.dedupe_key or "").endswith(":success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}

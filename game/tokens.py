@@ -1,7 +1,7 @@
-"""Players' tokens. They are signatures that are computed when needed, and stay valid when SECRET_KEY is changed.
+"""Tokens in players' links. A game token, which is stored, identifies a match.
 
-A game token identifies a match. A player token proves which of its two players makes a request. A queue token gives its
-owner access to an entry.
+A player token proves which of its two players makes a request, and a queue token gives its owner access to an entry.
+Both are signatures that are computed when needed. They stay valid while the old key is in SECRET_KEY_FALLBACKS.
 """
 
 from django.conf import settings

@@ -393,7 +393,7 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # Which of the three places a payment in use has is not a column, so any of them serves here.
+    # The row does not store which of its three places a payment in use has, so compare with any of them.
     cached = columns(state_of(payment, Place.RECEIVED))
     for name, value in columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

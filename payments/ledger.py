@@ -135,7 +135,7 @@ def _oldest_transaction() -> datetime:
 
 
 def wrong_hours(since: datetime) -> Iterator[str]:
-    """Yield a sentence for each hour since then whose stored totals differ from its entries."""
+    """Yield a sentence for each hour after `since` whose stored totals differ from its entries."""
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     if last is None:
         return

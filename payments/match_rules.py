@@ -87,7 +87,7 @@ def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutc
 
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
     """Record a result. After a win the prize is payable, or held if a share is missing. After a draw or void the
-    stakes are refund due.
+    stakes are due for refund.
     """
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
@@ -99,7 +99,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Make both stakes refund due, in a match without a result or with a prize that cannot be paid."""
+    """Make both stakes due for refund, in a match without a result or with a prize that cannot be paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)

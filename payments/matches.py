@@ -108,7 +108,7 @@ def record(
 ) -> bool:
     """Record the result of a match. Return True if it is new, False if the same result was recorded before.
 
-    Raises DifferentResult. After a win the prize is payable; after a draw or void both payments are refund due.
+    Raises DifferentResult. After a win the prize is payable; after a draw or void both payments are due for refund.
 
     `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win.
     """
@@ -146,7 +146,7 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Make both stakes of a match refund due, if it has no result or if its prize is held. Raises Refused."""
+    """Mark both stakes of a match for refund, if it has no result or if its prize is held. Raises Refused."""
     with journal.writing():
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
         found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
@@ -200,9 +200,10 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Book a match without a result as paid from another account, and return the UGX paid. Nobody receives a text.
+    """Book a match without a result as paid from another account. Return the UGX paid.
 
-    The winner is not known. Raises Refused, as for a match without money or with a disputed payment.
+    No message is sent, and no winner is recorded. Raises Refused, for example if the match has no money or a contested
+    payment.
     """
     with journal.writing():
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]

@@ -44,7 +44,7 @@ def spaced(phone: str) -> str:
 
 
 def masked_spaced(phone: str) -> str:
-    """`0772 ••• 001` for `+256772000001`, as pages write it; any other number masked as in logs."""
+    """Return `0772 ••• 001` for `+256772000001`, as pages show it. Other numbers are masked as in logs."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return masked(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"

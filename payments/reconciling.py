@@ -47,7 +47,9 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between our payments and the provider, for the payments with an event since then, by id."""
+    """Yield the differences between our payments and the provider, for the payments with an event after `since`, by
+    id.
+    """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     rows = Payment.objects.filter(Q(created_at__gte=since) | Q(settled_at__gte=since) | Exists(events))
@@ -73,7 +75,7 @@ def differences(since: datetime) -> Iterator[Difference]:
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:
-    """Yield differences between the journal and the cached data, for the payments with an event since then.
+    """Yield differences between the journal and the cached data, for the payments with an event after `since`.
 
     The journal of each payment is replayed, and the result is compared with the payment's row and with the ledger.
     """

@@ -44,14 +44,16 @@ AUTOMATIC = "automatic"
 
 
 def owed() -> Q:
-    """Return a condition for payments that must be refunded: refund due, or with an entry that expired without a
-    match.
+    """Return a condition for payments that must be refunded: they are marked for refund, or their entry expired
+    without a match.
     """
     return Q(place="refund_due") | (Q(place="in_use") & uses.current().over())
 
 
 def due() -> "QuerySet[Payment]":
-    """Return the payments that are refund due and have no open refund, even if no periodic task has marked them yet."""
+    """Return the payments that are due for refund and have no open payout, even if no periodic task has marked them
+    yet.
+    """
     return Payment.objects.filter(owed())
 
 
@@ -96,7 +98,7 @@ def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = 
 
 
 def _due(payment_id: int) -> Locked:
-    """Return a payment, locked. If its entry has expired without a match, mark its money as refund due first."""
+    """Return a payment, locked. If its entry has expired without a match, mark its money as due for refund first."""
     found = matches.locked(payment_id)
     payment = found.payment
     if payment.place == "in_use":

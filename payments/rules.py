@@ -92,7 +92,7 @@ def is_contested(state: State) -> bool:
     return late or state.place is Place.CONTESTED
 
 
-# The handler of each kind of event. `apply` looks it up here.
+# A function that handles one kind of event. `TABLE` has one for each kind.
 Handler = Callable[[State, Event, datetime], Outcome]
 TABLE: dict[Kind, Handler] = {}
 

@@ -9,7 +9,7 @@ momo_status_changed = Signal()
 # Argument: `payment`. The provider repeated SUCCESS. Receivers complete work that a crash interrupted the first time.
 momo_success_repeated = Signal()
 # Arguments: `payment`, `said`. The provider contradicts its own final status. If `said` is SUCCESS, it had reported
-# FAILED before; we now have the money, and it is refund due. If `said` is FAILED, it had reported SUCCESS before.
+# FAILED before; we now have the money, and it is due for refund. If `said` is FAILED, it had reported SUCCESS before.
 # Receivers must be idempotent, because the signal may be sent again.
 payment_contested = Signal()
 # Arguments: `payment`, `refund`. The payer has the money back, through the provider or by hand.

@@ -1,4 +1,4 @@
-"""Addresses beside the JSON API, which refuses what is not JSON."""
+"""URLs that are not part of the JSON API, because that API only accepts JSON."""
 
 from django.urls import path
 

@@ -68,12 +68,12 @@ def activated(payment: Payment) -> None:
 
 
 def held(payment: Payment) -> None:
-    """Record that a received payment cannot be used, so that its money is refund due."""
+    """Record that a received payment cannot be used, so that its money is due for refund."""
     _moved(payment, Kind.HELD, Place.RECEIVED)
 
 
 def unused(payment: Payment) -> None:
-    """Record that the entry of a payment was left or expired without a match, so that its money is refund due."""
+    """Record that the entry of a payment was left or expired without a match, so that its money is due for refund."""
     _moved(payment, Kind.UNUSED, Place.WAITING)
 
 

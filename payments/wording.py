@@ -31,12 +31,12 @@ _PLACE = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return whether no payout is under way or done."""
+    """Return True if the payment has no payout that is under way or has succeeded."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """Describe the state of a payment. `refund`: its latest refund. `due`: True if its money is refund due now."""
+    """Describe the state of a payment. `refund`: its latest refund. `due`: True if its money is due for refund now."""
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
         return "The money was refunded to the player."
@@ -62,7 +62,7 @@ def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
 
 
 def is_taken_back(payment: Payment) -> bool:
-    """Return whether the provider took the money back before it was paid out."""
+    """Return True if the provider took the money back before we paid it out."""
     return bool(payment.collected_at and payment.version and not payment.place)
 
 

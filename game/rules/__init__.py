@@ -2,7 +2,7 @@
 
 - placing: accepts a stake and writes an entry that waits for its payment
 - matching: activates the entry when it is paid, and matches two entries with the same stake
-- ending: ends an entry that was left, has expired or was never paid; its money becomes refund due
+- ending: ends an entry that was left, has expired or was never paid; its money becomes due for refund
 - pruning: deletes unpaid stakes and rows that only they needed
 
 Helpers: validation (amounts and names), codes (of private matches), limits, locks, refused.

@@ -1,4 +1,4 @@
-"""Old matches without a result: booked as paid from another account than the provider's."""
+"""Close old matches without a result: book them as paid from another account than the provider's."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +16,7 @@ _BATCH = 500
 
 
 class Closed(NamedTuple):
-    """`refused`: why the match was not closed; "" if it was."""
+    """The result for one match. `refused`: the reason if the match was not closed, otherwise ""."""
 
     session: Session
     ugx: int
@@ -24,7 +24,7 @@ class Closed(NamedTuple):
 
 
 def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Return those of the matches whose time is over and that have no result."""
+    """Return those of the matches that have expired and have no result."""
     key = Concat(Value("session:"), Cast(OuterRef("pk"), CharField()))
     results = MatchResult.objects.filter(key=key)
     return sessions.filter(~Exists(results), expires_at__lte=clock.now())
@@ -41,18 +41,21 @@ def to_close(before: datetime) -> "QuerySet[Session]":
 
 
 def ugx_of(sessions: "QuerySet[Session]") -> int:
-    """Return what both players of these matches have paid."""
+    """Return the total UGX that the players of these matches have paid."""
     return Entry.objects.filter(session__in=sessions.order_by()).aggregate(sum=Sum("payment__amount"))["sum"] or 0
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Book one match as paid elsewhere, and return the UGX. Raises matches.Refused."""
+    """Book one match as paid from another account. Return the UGX that were booked. Raises matches.Refused."""
     ids = sorted(entry.payment_id for entry in session.entries.all())
     return matches.close_elsewhere(f"session:{session.pk}", (ids[0], ids[1]), by=by, note=note)
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
-    """Book the matches as paid elsewhere, each in its own transaction. A repeat finds nothing left."""
+    """Book the matches as paid from another account, each in its own transaction. Yield the result for each.
+
+    The function can be repeated: matches that were closed before are not booked again.
+    """
     last = 0
     while batch := list(sessions.filter(pk__gt=last).order_by("pk").prefetch_related("entries")[:_BATCH]):
         for session in batch:

@@ -105,7 +105,7 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 
 
 def announce_refunds() -> Announced:
-    """For each entry that ended without a match, mark its money as refund due and send the signal
+    """For each entry that ended without a match, mark its money as due for refund and send the signal
     `refund_became_due` once.
 
     If a receiver of the signal fails, a later run sends it again.
@@ -117,7 +117,7 @@ def announce_refunds() -> Announced:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # As in `refunds.due`: the money of such an entry is refund due even if its payment says that it is in use.
+    # As in `refunds.due`: the money of such an entry is due for refund even if its payment says that it is in use.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
         .order_by("pk")
@@ -138,7 +138,7 @@ def announce_refunds() -> Announced:
 
 
 def _announce(entry: Entry, payment: Payment) -> bool:
-    """Mark the money of an ended entry as refund due and send the signal. The caller has locked the payment.
+    """Mark the money of an ended entry as due for refund and send the signal. The caller has locked the payment.
 
     Return False if a receiver failed, so that the signal must be sent again.
     """

@@ -1,4 +1,4 @@
-"""Limits on what one client can do with other people's phone numbers, or guess.
+"""Limits that keep clients from misusing other people's phone numbers, and from guessing match codes.
 
 There are limits on invites, unpaid stakes, match codes and requests for links. They count database rows, so that they
 hold across all processes. Most limits apply to a client address. For IPv6, SITE_FACTOR times the limit also applies to

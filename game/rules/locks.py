@@ -38,7 +38,9 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """The stake level could not be locked a moment ago. The code is PostgreSQL's for a lock timeout."""
+    """Raised if the stake level could not be locked within the last second. Has PostgreSQL's SQLSTATE for a lock
+    timeout.
+    """
 
     sqlstate = _LOCK_TIMEOUT
 

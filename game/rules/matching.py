@@ -31,9 +31,9 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Its money is with us, or it counts as paid without any.
+        # Only match entries whose money we have, or which count as paid without money.
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # Not an entry whose money the provider took back, nor one whose refund has begun.
+        # Leave out entries whose payment the provider has reversed, and those that are being refunded.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
         .select_related("player", "payment")
@@ -53,7 +53,7 @@ def activate_paid(payment: Payment) -> Entry | None:
     """Activate the entry of a successful payment, even if the entry has expired. Return the entry, or None if there
     is none.
 
-    If the player has another active entry, the payment is marked refund due instead. The caller has locked the payment.
+    If the player has another active entry, the payment is marked for refund instead. The caller has locked the payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
@@ -101,7 +101,9 @@ def _start(entry: Entry) -> None:
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Lock and return the friend whose code this entry joins, if that match still waits; else the longest waiting."""
+    """Return the opponent for this entry and lock it: the friend whose code it joins, or else the longest-waiting
+    entry.
+    """
     waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
     if entry.joins_code:
         friend = _FRIEND.first(**waiting, code=entry.joins_code)
@@ -129,7 +131,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
         session=session,
         reason="",
         ended_at=None,
-        # `first` keeps its earlier values.
+        # Only set for `second`: `first` keeps its earlier values.
         opened_at=Coalesce("opened_at", Value(now)),
         expires_at=Coalesce("expires_at", Value(now + life())),
     )

@@ -12,7 +12,7 @@ Outcome = Literal["win", "draw", "void"]
 
 
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
-    """Record the result of a match. After a draw or void, queue the [refund_due] messages.
+    """Record the result of a match. After a draw or void, queue messages about the refunds.
 
     `winner`: only for a win. Return True if the result is new, False if the same result was recorded before. Raise
     DifferentResult if another one was.

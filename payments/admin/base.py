@@ -56,7 +56,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
     """A read-only list whose filtered rows can be exported as CSV. If `csv_columns` is empty, there is no export."""
 
     csv_columns: export.Columns = {}  # noqa: RUF012
-    # On a phone the style sheet hides the cells that hold this.
+    # An empty cell. The style sheet hides such cells on phones.
     empty_value_display = '<span class="pm-none">-</span>'
     change_list_template = "admin/payments/change_list.html"
     paginator = BoundedPaginator

@@ -160,7 +160,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
-    """Return the payment's latest refund or None, and True if its money is refund due now."""
+    """Return the payment's latest refund or None, and True if its money is due for refund now."""
     return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()
 
 
