@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import journal, matches, phones, refunds, settlement, wording
+from payments import journal, matches, phones, providers, refunds, settlement, wording
 from payments.database import sqlstate
 from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
@@ -93,6 +93,11 @@ def _open(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
     return payments.filter(status=Payment.Status.PENDING)
 
 
+def _payable(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
+    names = [provider.name for provider in providers.configured()]
+    return payments.filter(pk__in=refunds.due().values("pk"), provider__in=names)
+
+
 def _in_doubt(refunds: "QuerySet[Refund]") -> "QuerySet[Refund]":
     return refunds.filter(state=Refund.State.IN_DOUBT)
 
@@ -103,8 +108,8 @@ REFUND = Act(
     "Refund",
     "The money goes back to the paying number. Payments that are not due, or already being refunded, are skipped; "
     "clicking twice does not pay twice.",
-    "None of the selected payments is due a refund.",
-    lambda payments: payments.filter(pk__in=refunds.due().values("pk")),
+    "None of the selected payments is due a refund that a provider can pay out. Others are refunded by hand.",
+    _payable,
     lambda payment, by, _found: refunds.order_refund(payment.pk, by.name),
     "Refund by payout ordered",
 )

@@ -178,7 +178,7 @@ def sweep() -> int:
             swept += 1
     if swept:
         logger.warning(
-            "%s payment requests are ambiguous: a process ended while it sent them.",
+            "payments.swept: %s payment requests are ambiguous: a process ended while it sent them.",
             swept,
             extra={"event": "payments.swept"},
         )
@@ -241,7 +241,7 @@ def _record(asked: Payment, answer: Answer) -> None:
             _move(payment, answer, asked, cause, also)
     logger.log(
         logging.INFO if answer.said is Said.PENDING else logging.WARNING,
-        "Payment request %s: %s %s",
+        "payments.asked: the request of payment %s was answered: %s %s",
         asked.pk,
         answer.said.value,
         answer.words,

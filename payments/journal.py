@@ -325,7 +325,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             payment.use_error = _timed_out(momo_success_repeated.send_robust(Payment, payment=payment))
         elif effect.name == "contested":
             logger.warning(
-                "Payment %s is contested: it was %s, and the provider now says %s.",
+                "payments.contested: payment %s is contested: it was %s, and the provider now says %s.",
                 payment.pk,
                 payment.status,
                 "SUCCESS" if effect.detail == Status.SUCCESS.value else payment.word.upper(),

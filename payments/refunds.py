@@ -154,7 +154,12 @@ def pay_prizes_due() -> int:
             order_prize(key, AUTOMATIC)
             ordered += 1
         except Refused as refusal:
-            logger.info("The prize of result %s was not ordered: %s", key, refusal)
+            logger.info(
+                "payments.prize_not_ordered: the prize of result %s was not ordered: %s",
+                key,
+                refusal,
+                extra={"event": "payments.prize_not_ordered", "result": key},
+            )
     return ordered
 
 
@@ -385,7 +390,9 @@ def sweep() -> int:
                 swept += 1
     if swept:
         logger.warning(
-            "%s payouts are ambiguous: a process ended while it sent them.", swept, extra={"event": "payments.swept"}
+            "payments.swept: %s payouts are ambiguous: a process ended while it sent them.",
+            swept,
+            extra={"event": "payments.swept"},
         )
     return swept
 
@@ -487,7 +494,7 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
     effects = _take(found, refund, Event(Kind.LATE_SUCCESS, place=place), cause, some=True)
     if any(effect.name == "alarm" for effect in effects):
         logger.error(
-            "Refund %s was said not to have gone out, and it did: payment %s may be given back twice.",
+            "payments.refunded_twice: payout %s was marked as not paid out, but it was made: payment %s is paid twice.",
             refund.pk,
             refund.payment_id,
             extra={"event": "payments.refunded_twice", "refund": refund.pk, "payment": refund.payment_id},
@@ -515,8 +522,8 @@ def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Eff
         prize_paid.send_robust(Payment, payment=refund.payment, refund=refund)
     logger.log(
         logging.INFO if state == State.SUCCEEDED else logging.WARNING,
-        "%s %s of payment %s: %s %s",
-        refund.get_kind_display().capitalize(),
+        "payments.refund: the %s %s of payment %s: %s %s",
+        refund.get_kind_display(),
         refund.pk,
         refund.payment_id,
         state,

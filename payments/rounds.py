@@ -66,7 +66,11 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
     except (OperationalError, InterfaceError) as error:
         if not in_hand:
             raise
-        logger.error("payments.database_lost (%s): nothing new is begun.", type(error).__name__)
+        logger.error(
+            "payments.database_lost: nothing new is begun (%s)",
+            type(error).__name__,
+            extra={"event": "payments.database_lost"},
+        )
         connection.close()
         return []
 
@@ -81,7 +85,7 @@ def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
         return ask(one)
     # After an unknown error the request may have been sent, so its outcome is ambiguous.
     except Exception:
-        logger.exception("payments.round_failed: about %s", one)
+        logger.exception("payments.round_failed: an error about %s", one, extra={"event": "payments.round_failed"})
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")
 
 
@@ -91,7 +95,12 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
         try:
             record(one, answer)
         except (OperationalError, InterfaceError) as error:
-            logger.error("payments.database_lost (%s): the answer on %s waits", type(error).__name__, one)
+            logger.error(
+                "payments.database_lost: the answer on %s waits (%s)",
+                one,
+                type(error).__name__,
+                extra={"event": "payments.database_lost"},
+            )
             connection.close()
             time.sleep(0.5)
             return answers[index:]

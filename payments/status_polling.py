@@ -123,7 +123,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
         if not answer.ours:  # There was no answer, or the provider does not know this id. Another id may work.
             continue
         logger.warning(
-            "A poll of payment %s found another transaction under the id of a notification.",
+            "payments.foreign_id: a poll of payment %s found another transaction under the id of a notification.",
             payment.pk,
             extra={"event": "payments.foreign_id", "payment": payment.pk},
         )
@@ -199,8 +199,8 @@ def _give_to_operator(payment: Payment) -> None:
     adoption.ensure(payment)
     journal.take(payment, Event(Kind.UNRESOLVED))
     logger.warning(
-        "Payment %s has no status after a day: look it up at the provider as %s, then record in the admin whether it "
-        "was paid.",
+        "payments.unresolved: payment %s has no status after a day: look it up at the provider as %s, then mark it "
+        "as paid or not paid in the admin.",
         payment.pk,
         payment.transaction_id,
         extra={"event": "payments.unresolved", "payment": payment.pk},

@@ -39,7 +39,8 @@ class Outage:
         with self._lock:
             if not self._is_lost:
                 name = type(error).__name__
-                self.logger.error("The database is unavailable (%s); trying again", name, extra={"event": self.lost})
+                message = "%s: the database is unavailable (%s); trying again"
+                self.logger.error(message, self.lost, name, extra={"event": self.lost})
             self._is_lost = True
 
     def ends(self) -> None:
@@ -47,7 +48,7 @@ class Outage:
             return
         with self._lock:
             if self._is_lost:
-                self.logger.warning("The database answers again", extra={"event": self.back})
+                self.logger.warning("%s: the database answers again", self.back, extra={"event": self.back})
             self._is_lost = False
 
 
@@ -107,7 +108,8 @@ class Loop:
             self.outage.begins(error)
             return
         self.outage.logger.error(
-            "An error in the thread %s; trying again",
+            "%s: an error in the thread %s; trying again",
+            self.event,
             self.thread.name,
             exc_info=error,
             extra={"event": self.event},

@@ -34,7 +34,10 @@ def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
     except RequestDataTooBig:
         return _refused(413, "The body is too large: at most 64 KiB.")
     except UnreadablePostError:
-        logger.info("payments.notice_cut_short")
+        logger.info(
+            "payments.notice_cut_short: the body of a notification ended too early",
+            extra={"event": "payments.notice_cut_short"},
+        )
         return _refused(400, "The body ended too early.")
     if not notice(payment_id, body):
         return _refused(404, "This payment no longer exists.")

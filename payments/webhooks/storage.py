@@ -35,7 +35,11 @@ def refuse(callback: Callback, code: int, why: str) -> None:
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])
     logger.warning(
-        "A callback was refused (%s): %s", code, why, extra={"event": "payments.refused", "callback": callback.pk}
+        "payments.refused: callback %s was refused (%s): %s",
+        callback.pk,
+        code,
+        why,
+        extra={"event": "payments.refused", "callback": callback.pk},
     )
 
 
@@ -60,7 +64,12 @@ def notice(payment_id: int, body: bytes) -> bool:
             answered=200,
         )
     elif kept == MOST_NOTICES:
-        logger.warning("payments.too_many_notices: more than %s of payment %s; no more are kept", kept, payment_id)
+        logger.warning(
+            "payments.too_many_notices: payment %s has %s notifications, and no more are stored",
+            payment_id,
+            kept,
+            extra={"event": "payments.too_many_notices", "payment": payment_id},
+        )
     settlement.notified(payment_id, stored, kept + 1)
     return True
 

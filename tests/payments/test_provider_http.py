@@ -66,6 +66,12 @@ def get(url: str) -> tuple[int, bytes]:
     return http.get("The gateway", url, TIMEOUTS, {})
 
 
+def test_every_request_asks_for_json(gateway: Gateway) -> None:
+    get(gateway.url)
+    post(gateway.url)
+    assert [b"\r\naccept: application/json\r\n" in request.lower() for request in gateway.requests] == [True] * 2
+
+
 def test_a_get_reuses_its_connection_and_a_post_never_does(gateway: Gateway) -> None:
     assert [get(gateway.url)[0] for _ in range(3)] == [200] * 3
     assert gateway.connections == 1

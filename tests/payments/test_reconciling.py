@@ -11,13 +11,13 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import ledger, worker
+from payments import ledger, settlement, worker
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
-from payments.states import Account
+from payments.states import Account, Kind
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
-from tests.payments.helpers import fresh, later, order_payouts, record_by_hand
+from tests.payments.helpers import fresh, later, notice, order_payouts, record_by_hand
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -204,3 +204,39 @@ def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Cl
     assert lines[0].startswith(f"payment {payment.pk} ")
     assert "Rebuilt: " in lines[0]
     assert lines[-1].startswith("1 differences since ")
+
+
+def test_a_payment_that_only_an_operator_called_paid_is_listed_with_their_name(
+    client: Client, collection: Sandbox
+) -> None:
+    collection.faults(payin="taken_reset")
+    payment = placed(client, ALICE)
+    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="in the portal")
+    assert reconcile()[0].endswith("Settled by anna; the provider has not confirmed it.")
+    # The provider confirms it later, under the ID of a notification.
+    collection.tap(payment.transaction_id, "pay")
+    known_by = collection.server.state.money.named(payment.transaction_id, "payin")[0].transaction_id
+    notice(client, payment, transaction_id=known_by)
+    assert not [line for line in reconcile() if "anna" in line]
+
+
+def test_an_event_brings_an_old_payment_into_the_span(client: Client, collection: Sandbox) -> None:
+    payment = paid(client, collection, ALICE)
+    later(payment, 5 * 86400)
+    PaymentEvent.objects.update(at=F("at") - timedelta(days=5))
+    theirs(collection, payment).status = "Failed"
+    assert reconcile()[0].startswith("No difference")
+    Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    record_by_hand(Payment.objects.all(), "anna", "cash")
+    assert reconcile()[0].endswith("The payment failed at the provider; here it is: success.")
+
+
+def test_a_refund_that_is_merely_due_is_no_difference(client: Client, collection: Sandbox) -> None:
+    paid(client, collection, ALICE)
+    Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    lines = reconcile()
+    assert lines[0].endswith("Refund due, without a refund.")
+    assert lines[1:] == [
+        "1 refunds are due: work, and no difference.",
+        f"No difference since {timezone.localdate() - timedelta(days=1)}.",
+    ]

@@ -194,6 +194,19 @@ def _events(tree: ast.AST) -> set[str]:
     return {match[0] for text, match in matches if text[match.end() :][:1] in ("", ":", " ", "(", ";")}
 
 
+def test_log_lines_about_payments_begin_with_their_event() -> None:
+    for path in sorted((ROOT / "payments").rglob("*.py")):
+        if "sandbox" in path.parts:
+            continue
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Attribute) and call.func.attr in LEVELS and "logger" in ast.unparse(call.func):
+                texts = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+                for text in texts:
+                    begins = re.match(rf"({EVENT.pattern}|%s): ", text)
+                    assert begins, f"{path.name}:{call.lineno} does not begin with an event and a colon"
+                assert {"extra", "exc_info"} & {word.arg for word in call.keywords}, f"{path.name}:{call.lineno}"
+
+
 def test_every_log_event_is_documented_once() -> None:
     found = events()
     assert len(found) > 40
