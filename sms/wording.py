@@ -53,7 +53,7 @@ def spaced(phone: str) -> str:
 
 
 def masked(phone: str) -> str:
-    """Return `+256772000001` as `0772 ••• 001`, for a user who may not see it in full."""
+    """Return `+256772000001` as `0772 ••• 001`, for users who may not see full phone numbers."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return mask_phone(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"

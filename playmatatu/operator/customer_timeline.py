@@ -237,7 +237,7 @@ def _without_link_to_do(match: Session, player: str) -> str:
 
 
 def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
-    """Yield the action that makes both payments of a match refund due. It is possible once the match is over."""
+    """Yield the action that makes both payments of a match refund due. The match must be over."""
     may = request.user.has_perm
     if match.status == "expired" and may("payments.refund_payment") and may("game.view_session"):
         yield Action("Give both stakes back…", reverse("admin:game_session_changelist"), "give_back", match.pk)
@@ -246,7 +246,7 @@ def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
     """Return True if the player has paid and is matched, but probably received no message with the match link.
 
-    A match that has a result needs no link.
+    Return False for a match that has a result, because its link is no longer needed.
     """
     if entry.session_id in rows.played or not money.is_paid(payment):
         return False

@@ -46,7 +46,7 @@ def refund_due(payments: Iterable[Payment]) -> set[int]:
 
 
 def with_result(matches: Iterable[int]) -> set[int]:
-    """Return the ids of those `matches` whose result is recorded."""
+    """Return the ids of those `matches` that have a recorded result."""
     by_key = {f"session:{match}": match for match in matches}
     keys = MatchResult.objects.filter(key__in=by_key).values_list("key", flat=True) if by_key else ()
     return {by_key[key] for key in keys}

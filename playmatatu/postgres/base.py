@@ -31,11 +31,11 @@ T = TypeVar("T")
 
 # Time limit in seconds for the check that an idle connection still works.
 _CHECK_SECONDS = 1.0
-# Seconds for which a connection that has answered counts as working.
+# Seconds for which a connection counts as working after the server has answered a check.
 _CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
-# A connection of the site prepares a statement after this many executions.
+# Number of executions after which a connection of the site prepares a statement.
 _PREPARE_THRESHOLD = 2
 # Seconds added to PostgreSQL's statement timeout, so that PostgreSQL's more informative error comes first.
 _GRACE_SECONDS = 1.0
@@ -113,7 +113,7 @@ _server = _Server()
 class DatabaseWrapper(base.DatabaseWrapper):
     # Django connects by calling `self.Database.connect`.
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
-    # Time at which the connection last answered a check.
+    # The time (monotonic) at which the server last answered a check of this connection.
     _checked_at = -math.inf
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -138,7 +138,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         connection.longest_wait = settings.DATABASE_STATEMENT_TIMEOUT + _GRACE_SECONDS
         # PostgreSQL prepares repeated statements, which halves its CPU time. Workers do not prepare statements: their
-        # connections live for days, and would keep a plan that was made while a table was empty.
+        # connections live for days, and would keep plans that were made while a table was empty.
         connection.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
@@ -157,10 +157,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. Django asks before each request, and after an error.
+        """Return True if the connection works. Django calls this before each request, and after an error.
 
-        Query the server at most once a second. In between, a connection that the server has closed is recognized by
-        its socket, which can be read.
+        The server is queried at most once a second. In between, the socket shows if the server has closed the
+        connection: it then becomes readable.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True
@@ -169,7 +169,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return usable
 
     def _is_quiet(self) -> bool:
-        """Return True if the connection is open and nothing has arrived that was not read."""
+        """Return True if the connection is open and has no unread data."""
         if self.connection is None or self.connection.closed:
             return False
         poll = select.poll()
