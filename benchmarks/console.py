@@ -7,12 +7,14 @@ make bench-console        # starts PostgreSQL itself; a minute or two
 import os
 import statistics
 import time
+from datetime import timedelta
 from typing import Any
 
 from tests.servers import Postgres, postgres_programs
 
 ROWS, PAYMENTS = 1_000_000, 300_000
 RUNS = 7
+TOKEN = "token-of-the-benchmark"
 FILL = """
 INSERT INTO sms_smsmessage (phone, text, kind, status, dedupe_key, provider_id, attempts, retries, error, created_at,
     due_at, expires_at, sent_at, delivered_at, claim, segments, holds_link)
@@ -36,12 +38,14 @@ INSERT INTO game_player (phone, created_at) SELECT '+25677' || lpad(n::text, 7, 
     FROM generate_series(0, %(payments)s / 6) n;
 INSERT INTO payments_payment (transaction_id, phone, amount, status, refund_due, refunded_at, created_at, settled_at,
     settled_by, reason, collected_at, contested, collection, provider, network, description, provider_id,
-    asked_at, asks)
+    asked_at, asks, version, place)
 SELECT 'tx' || n, '+25677' || lpad((n %% (%(payments)s / 6))::text, 7, '0'), 5000,
     CASE WHEN n %% 10 = 8 THEN 'FAILED' ELSE 'SUCCESS' END, n %% 3000 = 9,
     CASE WHEN n %% 10 = 9 AND n %% 1000 > 9 THEN at + interval '1 hour' END, at, at + interval '20 s', 'asking', '',
     CASE WHEN n %% 10 = 8 THEN NULL ELSE at + interval '20 s' END, n %% 30000 = 0, 'over', 'dmarkpay', 'mtn', '',
-    'dmp' || n, at + interval '1 s', 2
+    'dmp' || n, at + interval '1 s', 2, 5,
+    CASE WHEN n %% 10 = 8 THEN '' WHEN n %% 30000 = 0 THEN 'contested' WHEN n %% 10 < 8 THEN 'in_use'
+        WHEN n %% 1000 > 9 THEN 'refunded' ELSE 'refund_due' END
 FROM (SELECT n, now() - n * interval '1 second' * %(step)s AS at FROM generate_series(1, %(payments)s) n) series;
 INSERT INTO game_session (token, stake_amount, prize_amount, created_at, expires_at)
 SELECT 'token' || n, 5000, 10000, at, at + interval '10 minutes'
@@ -54,9 +58,26 @@ SELECT player.id, payment.id, 5000, '', CASE WHEN payment.id %% 10 < 8 THEN 'mat
 FROM payments_payment payment JOIN game_player player ON player.phone = payment.phone;
 INSERT INTO payments_callback (payment_id, source, received_at, status, provider_id, body, answered, applied, refusal)
 SELECT id, 'dmarkpay', settled_at, 'Successful', provider_id, '{}', 200, true,
-    CASE WHEN id %% 5000 = 0 THEN 'The amount is another.' ELSE '' END FROM payments_payment;
-INSERT INTO payments_exchange (payment_id, at, step, outcome, http_status, answer, words, ms)
-SELECT id, created_at, 'collect', 'pending', 200, '{}', '', 300 FROM payments_payment;
+    CASE WHEN id %% 5000 = 0 THEN 'The amount is another.' ELSE '' END FROM payments_payment
+"""
+# Five events and three postings a payment, in the order of time.
+JOURNAL = """
+INSERT INTO payments_paymentevent
+    (payment_id, at, kind, said, actor, note, refused, http_status, answer, ms, facts, key)
+SELECT id, created_at + step * interval '5 s', kind, CASE WHEN kind = 'word' THEN 'successful' ELSE '' END,
+    CASE WHEN kind = 'by_hand' THEN 'operator' ELSE '' END, '', '', 200, '{}', 120, '{}', ''
+FROM payments_payment JOIN (VALUES (0, 'requested'), (1, 'request_pending'), (2, 'word'), (3, 'activated'),
+    (4, 'matched'), (5, 'unused'), (6, 'by_hand')) steps (step, kind)
+    ON step < 3 OR (place <> '' AND (step = 3 OR (step = 4) = (place IN ('in_use', 'contested'))))
+WHERE NOT (step = 6 AND place <> 'refunded')
+ORDER BY id DESC, step;
+INSERT INTO payments_ledgerentry (at, hour, payment_id, event_id, debit, credit, amount)
+SELECT event.at, date_trunc('hour', event.at), payment_id, event.id, debit, credit, amount
+FROM payments_paymentevent event JOIN payments_payment payment ON payment.id = payment_id
+JOIN (VALUES ('word', 'provider', 'received'), ('activated', 'received', 'waiting'), ('matched', 'waiting', 'in_match'),
+    ('unused', 'waiting', 'refund_due'), ('by_hand', 'refund_due', 'provider')) moves (kind, debit, credit)
+    ON moves.kind = event.kind
+WHERE place <> '' ORDER BY event.id
 """
 LIST = "/admin/sms/smsmessage/"
 PAGES = {
@@ -65,11 +86,22 @@ PAGES = {
     "a player by transaction id": "/admin/find/?q=tx4711",
     "a player by DMark's id": "/admin/find/?q=dm777",
     "nobody": "/admin/find/?q=nonsense",
-    "send again, by reason": f"{LIST}again/?status=failed&reason=DMark+refuses+the+text+(400).",
+    "resend, by reason": f"{LIST}resend/?status=failed&reason=DMark+refuses+the+text+(400).",
     "texts of a reason": f"{LIST}?status__exact=failed&reason=DMark+refuses+the+text+(400).&within=86400",
     "payments": "/admin/payments/payment/",
     "payments due back": "/admin/payments/payment/?refund=due",
-    "payments of today in matches": "/admin/payments/payment/?today=in_matches",
+    "payments in a match": "/admin/payments/payment/?place=in_use",
+    "page of a payment": "/admin/payments/payment/111/change/",
+    "journal": "/admin/payments/paymentevent/",
+    "journal of a rare kind": "/admin/payments/paymentevent/?kind=by_hand",
+    "journal of a kind that is missing": "/admin/payments/paymentevent/?kind=payout_returned",
+    "journal of a day": "/admin/payments/paymentevent/?day=@day",
+    "journal of a payment": "/admin/payments/paymentevent/?q=tx111",
+    "ledger": "/admin/payments/ledgerentry/",
+    "ledger of an account": "/admin/payments/ledgerentry/?account=waiting",
+    "ledger of an empty account": "/admin/payments/ledgerentry/?account=lost",
+    "ledger of a day, paid in": "/admin/payments/ledgerentry/?day=@day&flow=in",
+    "metrics": "/metrics",
     "payments by number": "/admin/payments/payment/?q=0770007919",
     "stakes": "/admin/game/entry/",
     "stakes by number": "/admin/game/entry/?q=0770007919",
@@ -120,6 +152,7 @@ def main() -> None:
             "REDIS_URL": "",
             "ALLOWED_HOSTS": "*",
             "LOG_LEVEL": "ERROR",
+            "METRICS_TOKEN": TOKEN,
         }
         import django
 
@@ -128,23 +161,33 @@ def main() -> None:
         from django.core.management import call_command
         from django.db import connection
         from django.test import Client
+        from django.utils import timezone
+
+        from payments import append_only, ledger
 
         call_command("migrate", verbosity=0)
-        client = Client()
+        append_only.remove(connection)  # so that the tables can be emptied between the two runs
+        client = Client(headers={"Authorization": f"Bearer {TOKEN}"})
         client.force_login(User.objects.create_superuser("operator"))
         results: dict[int, dict[str, tuple[float, float, int]]] = {}
         for rows in (1_000, ROWS):
             with connection.cursor() as cursor:
                 cursor.execute("TRUNCATE sms_smsmessage, sms_smsevent, sms_smsday RESTART IDENTITY CASCADE")
-                cursor.execute("TRUNCATE payments_payment, game_player, game_session RESTART IDENTITY CASCADE")
+                cursor.execute("TRUNCATE payments_payment, payments_accounthour RESTART IDENTITY CASCADE")
+                cursor.execute("TRUNCATE game_player, game_session RESTART IDENTITY CASCADE")
                 # A month's worth, whatever the number.
                 cursor.execute(FILL, {"rows": rows, "step": 30 * 86400 / rows})
                 cursor.execute(EVENTS)
                 payments = rows * PAYMENTS // ROWS
                 for statement in MONEY.split(";\n"):
                     cursor.execute(statement, {"payments": payments, "step": 30 * 86400 / payments})
+                for statement in JOURNAL.split(";\n"):
+                    cursor.execute(statement)
+                while ledger.write_hours(10_000):
+                    pass
                 cursor.execute("VACUUM ANALYZE")
-            results[rows] = {name: measure(client, path) for name, path in PAGES.items()}
+            day = str(timezone.localdate() - timedelta(days=10))
+            results[rows] = {name: measure(client, path.replace("@day", day)) for name, path in PAGES.items()}
         print(f"{'page':32} {'1,000 texts':>12} {f'{ROWS:,} texts':>16} {'first look':>12} {'queries':>8}")
         for name in PAGES:
             small, (first, large, queries) = results[1_000][name], results[ROWS][name]
