@@ -161,6 +161,7 @@ class Worker:
             self.listener.check()
             self._beat()
         self.progress.report(self.recorder)
+        self._count_repeats()
         self._take_ended()
         self.recorder.write()
         found = self._claim()
@@ -236,21 +237,12 @@ class Worker:
 
     def _offer(self) -> None:
         """Give the eligible messages to the engine. End the others, or queue them again."""
-        room = self.engine.room()
-        jobs, later = list[Job](), list[Job]()
-        for job in self._to_offer:
-            # The row counts a repeated request before it is sent. A message to repeat waits in `_to_offer` until it can
-            # be sent at once. Then a crash does not count a request that was never sent.
-            repeats = job.message.ambiguous_requests > 0
-            (later if repeats and room <= 0 else jobs).append(job)
-            room -= repeats
-        if not jobs:
+        if not self._to_offer:
             return
+        jobs = self._to_offer
         asked_at = clock.monotonic()
         refused = eligibility.refused([job.message for job in jobs], self.config, by_table=True)
-        repeated = [j.message for j in jobs if j.message.ambiguous_requests and j.message.pk not in refused]
-        gone = {message.pk for message in repeated} - count_ahead(self.claimer, repeated)
-        self._to_offer = later
+        self._to_offer = []
         answered_at, now = clock.monotonic(), clock.now(ask=False)
         if answered_at - asked_at > _SLOW_ELIGIBILITY:
             logger.warning(
@@ -266,10 +258,18 @@ class Worker:
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
-        for pk in gone:
-            del self.recorder.in_hand[pk]
-        jobs.sort(key=lambda job: not job.message.ambiguous_requests)
-        self.engine.submit(job for job in jobs if job.message.pk not in refused.keys() | gone)
+        self.engine.submit(job for job in jobs if job.message.pk not in refused)
+
+    def _count_repeats(self) -> None:
+        """Count requests of messages that had an ambiguous request before, and let the engine write these requests."""
+        waiting = list(self.engine.uncounted)
+        if not waiting:
+            return
+        kept = count_ahead(self.claimer, [job.message for job, _ in waiting])
+        for job, _ in waiting:
+            # If the row is no longer ours, another sender has the message or a delivery report has come.
+            job.lease_lost = job.lease_lost or job.message.pk not in kept
+        self.engine.write_counted(len(waiting))
 
     # --- results
 
@@ -339,7 +339,7 @@ class Worker:
         waiting = self.engine.waiting()
         ended = waiting >= BATCH or (waiting > 0 and self._first_ended is None)
         claims = self._room() > 0 and clock.monotonic() >= self._next_claim()
-        return ended or claims or self._stop_requested != self._stopping.is_set()
+        return ended or claims or bool(self.engine.uncounted) or self._stop_requested != self._stopping.is_set()
 
     # --- heartbeat, errors and shutdown
 
@@ -382,6 +382,7 @@ class Worker:
         while self.recorder.in_hand and clock.monotonic() < end and self.engine.is_alive():
             try:
                 self._keep_leases()
+                self._count_repeats()
                 self._take_ended()
                 self._hand_back()
                 self.recorder.write()

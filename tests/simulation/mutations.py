@@ -168,11 +168,14 @@ MUTATIONS = (
         "13: crashes use up the requests of a message that only waits",
         (
             Edit(
-                "sms.sending.claims:free_leases_over_before", "CASE doubts WHEN 0 THEN 1 ELSE doubts END", "doubts + 1"
+                "sms.sending.claims:free_leases_over_before",
+                "CASE doubts WHEN 0 THEN 1 ELSE doubts END",
+                "doubts + 1",
             ),
+            Edit("sms.sending.claims:count_ahead", "known + 1", "known"),
         ),
         "test_a_crash_loop_ends_no_message_that_only_waits",
-        seed=242,
+        seed=307,
         invariant=13,
     ),
     Mutation(

@@ -20,13 +20,15 @@ class Job:
     """A message and its conversation with DMark.
 
     A job that has not begun by `until` (monotonic) is returned unsent. `lease_lost`: another sender has the message, or
-    a delivery report has arrived. `ending`: the conversation's return value, or the exception that ended it.
+    a delivery report has arrived. `counted`: if this process dies, the row counts the next send request. `ending`: the
+    conversation's return value, or the exception that ended it.
     """
 
     __slots__ = (
         "begun",
         "begun_at",
         "conversation",
+        "counted",
         "ending",
         "exchanges",
         "lease_lost",
@@ -43,6 +45,8 @@ class Job:
         self.message, self.start, self.until = message, start, until
         self.conversation: Conversation[str] | None = None
         self.lease_lost = False
+        # The first ambiguous request of a message is counted when its lease runs out.
+        self.counted = not message.ambiguous_requests
         self.exchanges: list[Exchange] = []
         self.begun, self.begun_at = False, 0.0
         self.ending: str | Exception = ""

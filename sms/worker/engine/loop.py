@@ -56,6 +56,9 @@ class Engine:
         # The attributes from `inbox` to `_waker` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
+        # Requests that wait until their rows count them as ambiguous, and those that the rows count now.
+        self.uncounted: deque[tuple[Job, Request]] = deque()
+        self._counted: deque[tuple[Job, Request]] = deque()
         # No job begins and no send request is written after this time (monotonic).
         self.leases_hold_until = 0.0
         self.recorded = 0
@@ -123,11 +126,11 @@ class Engine:
         if full:
             self._waker.wake()
 
-    def room(self) -> int:
-        """Return how many more jobs could begin at once."""
-        begun = len(self.begun)
-        unrecorded = begun + self._count_ended - self.recorded
-        return min(self.in_flight - begun, self.in_flight + self.unrecorded - unrecorded) - len(self.inbox)
+    def write_counted(self, count: int) -> None:
+        """Write the first `count` requests of `uncounted`, which their rows count now."""
+        for _ in range(count):
+            self._counted.append(self.uncounted.popleft())
+        self._waker.wake()
 
     def waiting(self) -> int:
         """Return the number of jobs that `take` can return now."""
@@ -183,6 +186,8 @@ class Engine:
         now = clock.monotonic()
         self._cut_unanswered(now)
         self._tokens.take_answers()
+        while self._counted:
+            self._request_or_end(*self._counted.popleft())
         self._end_pauses(now)
         self._begin()
         # Write new requests now and not after the next sleep, and collect those that failed immediately.
@@ -199,7 +204,13 @@ class Engine:
         if self._pauses:
             due = min(due, self._pauses[0][0])
         with self._waker.asleep():
-            if self._quit or self._tokens.answers or self._may_begin() or (self.draining and self._pauses):
+            if (
+                self._quit
+                or self._counted
+                or self._tokens.answers
+                or self._may_begin()
+                or (self.draining and self._pauses)
+            ):
                 due = 0.0
             return self._selector.select(max(0.0, due - clock.monotonic()))
 
@@ -228,9 +239,20 @@ class Engine:
 
     # --- requests
 
+    def _request_or_end(self, job: Job, request: Request) -> None:
+        try:
+            self._request(job, request)
+        except Exception as error:  # noqa: BLE001 - the recorder reports it
+            self._end(job, error)
+
     def _request(self, job: Job, request: Request) -> None:
         if request.step == "send" and not self._holds_lease(job):
             return self._end(job, LeaseExpired())
+        if request.step == "send" and not job.counted:
+            job.mark("send: its row is counted first")
+            job.counted = True
+            self.uncounted.append((job, request))
+            return self._wake_owner()
         transfer = self._free.pop() if self._free else self._new_transfer()
         # DMark may have closed a kept connection. A message with an ambiguous request gets a new connection, so that
         # its retry cannot fail for that reason.
