@@ -5,6 +5,8 @@ VENV := .venv
 PORT ?= 8000
 SANDBOX_PORT ?= 8025
 export PORT SANDBOX_PORT
+# Without bytecode files each of the many processes that tests start would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Install the requirements file $(1). If pip cannot reach its index, it reports conflicting versions; print the real reason.
 define install
