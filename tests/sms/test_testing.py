@@ -110,10 +110,10 @@ def test_on(sms_texts):
 """
 
 
-def test_a_project_with_real_credentials_sends_nothing_for_real(pytester: Any) -> None:
+def test_a_project_with_real_credentials_sends_nothing_for_real(pytester: Any, monkeypatch: Any) -> None:
     pytester.makepyfile(real_settings=REAL_SETTINGS, test_real=REAL_TESTS)
-    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     pytester.makeini(
-        f"[pytest]\nDJANGO_SETTINGS_MODULE = real_settings\npythonpath = . {root}\naddopts = -p playmatatu_sms_pytest\n"
+        "[pytest]\nDJANGO_SETTINGS_MODULE = real_settings\npythonpath = .\naddopts = -p playmatatu_sms_pytest\n"
     )
     pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider").assert_outcomes(passed=2)
