@@ -22,8 +22,8 @@ SUBJECTS = {
         "ledger hot_statements"
     },
     "sms": {
-        "": "outbox clock owners",
-        "sending": "in_doubt rate_limit",
+        "": "outbox clock owners prune",
+        "sending": "in_doubt pauses rate_limit",
         "dlr": "reports",
         "inbound": "inbound",
         "console": "console overview",
