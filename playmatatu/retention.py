@@ -23,7 +23,7 @@ _LIMITS_WINDOW = timedelta(days=1)
 
 
 def erase_addresses(before: datetime) -> int:
-    """Erase the client addresses of stakes placed before the time `before`. Return the number of affected rows.
+    """Erase the client addresses of stakes that are older than `before`. Return the number of affected rows.
 
     Also delete link requests and failed logins that no longer count towards a limit.
     """
@@ -38,7 +38,10 @@ def erase_addresses(before: datetime) -> int:
 
 
 def erase_callback_bodies(before: datetime) -> int:
-    """Erase the bodies of callbacks received before `before`, because they hold phone numbers. Return the row count."""
+    """Erase the bodies of callbacks that are older than `before`, because they hold phone numbers.
+
+    Return the row count.
+    """
     return sum(
         Callback.objects.filter(pk__in=keys).exclude(body="").update(body="")
         for keys in _batches(Callback.objects.all(), "received_at", before)

@@ -6,7 +6,7 @@ Their argument `message` is an SmsMessage, or an SmsInbound in the case of `sms_
 from django.dispatch import Signal
 
 sms_sent = Signal()
-# Sent for the statuses failed, undelivered, unknown, expired and rate_limited.
+# Sent for messages that get the status failed, undelivered, unknown, expired or rate_limited.
 sms_failed = Signal()
 sms_delivered = Signal()
 sms_received = Signal()

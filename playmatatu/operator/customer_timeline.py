@@ -160,7 +160,8 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     """Yield the events in the order they happened. Events that are expected in the future come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    for entry in rows.entries:  # Newest first, so that the creation time of the player's next stake is known.
+    # The entries are sorted newest first, so that the creation time of the player's next stake is known.
+    for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
     found += [event for payment in rows.payments for event in timeline_events.of_payment(payment)]

@@ -99,7 +99,7 @@ class Budget:
 
 
 class RequestSpec(NamedTuple):
-    """A request to which the access token is still to be added.
+    """A request before its access token is added.
 
     `read` returns the result that a Reply stands for, or raises ProviderError.
     """

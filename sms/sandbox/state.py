@@ -145,7 +145,7 @@ class State:
             return _fault(name)
 
     def record(self, method: str, path: str, body: object) -> None:
-        """Record a request. Called for every request, even if the response is a fault."""
+        """Record a request. This is called for every request, even if the response is a fault."""
         with self.lock:
             self.requests_by_path[path] += 1
             self.requests.append({"at": time.time(), "method": method, "path": path, "body": body})

@@ -46,8 +46,8 @@ BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
 # Limit on the size of a claim. The size doubles while claims are full and the engine has begun all earlier messages.
-# The initial size returns after a claim that is not full. It also returns if a message waited so long that its
-# eligibility must be checked again.
+# Claims have their initial size again after a claim that is not full. The same happens if a message waited so long that
+# its eligibility must be checked again.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility was checked. With a rate limit the time is
 # shorter, because the message's rate-limit key expires.
