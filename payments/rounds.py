@@ -46,7 +46,9 @@ def run(
             room = 0 if stopping() or unwritten else THREADS - len(flying)
             before = (
                 time.monotonic()
-            )  # Taken before the claim, so that a process that is suspended during the claim also counts as late.
+                # The time is taken before the claim, so that a process that is suspended during the claim also counts as
+                # late.
+            )
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
                 flying[pool.submit(ask_guarded, ask, one, before)] = one

@@ -64,8 +64,6 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012
 
-    # --- columns of the list
-
     @admin.display(description=_("time"), ordering="created_at")
     def time(self, message: SmsMessage) -> str:
         return moment(message.created_at)
@@ -102,8 +100,6 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     def open_for(self, message: SmsMessage) -> str:
         return span((clock.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
 
-    # --- fields and page of one message
-
     @admin.display(description=_("what that means"))
     def meaning(self, message: SmsMessage) -> str:
         meaning = timeline.MEANINGS[message.status]
@@ -139,8 +135,6 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
             context |= {"timeline": timeline.lines(message), "can_resend": able, "can_cancel": waiting}
             context["message_id"] = message.pk
         return super().change_view(request, object_id, form_url, context)
-
-    # --- search, list page and export
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str

@@ -150,9 +150,6 @@ def extra_mobile_prefixes() -> tuple[str, ...]:
     return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")
 
 
-# --- readers: each takes the name of a setting
-
-
 def _value(name: str, default: object) -> object:
     value = getattr(settings, name, None)
     return default if value is None else value

@@ -153,9 +153,6 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
     )
 
 
-# --- events
-
-
 def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     """Yield the events in the order they happened. Events that are expected in the future come last."""
     found: list[Event] = []
@@ -183,9 +180,6 @@ def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
     for model, keys in by_model.items():
         which |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
     return list(LogEntry.objects.filter(which).select_related("user", "content_type")[:MOST_LOG_ENTRIES])
-
-
-# --- stakes and their money
 
 
 def _stake_rows(request: HttpRequest, rows: _Rows, call: str) -> list[StakeRow]:
@@ -270,9 +264,6 @@ def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Ac
         message = rows.by_key.get(key)
         if message is not None:
             yield from _text_actions(request, message, message.pk in rows.resendable)
-
-
-# --- messages
 
 
 def _text_row(request: HttpRequest, message: SmsMessage, resendable: bool) -> TextRow:

@@ -44,9 +44,6 @@ def change_link(row: object, label: str) -> Link:
     return Link(label, reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk]))  # type: ignore[attr-defined]
 
 
-# --- stakes
-
-
 def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | None) -> Iterator[Event]:
     """Yield the events of a stake.
 
@@ -101,9 +98,6 @@ def _invited(entry: Entry, invite: SmsMessage | None) -> str:
     if invite.status in (Status.SENT, Status.DELIVERED):
         return f"; {friend} invited"
     return f"; invite to {friend}: {invite.get_status_display()}"
-
-
-# --- payments
 
 
 def of_payment(payment: Payment) -> Iterator[Event]:
@@ -218,9 +212,6 @@ def _refund(refund: Refund, link: Link) -> Iterator[Event]:
         good = refund.state == Refund.State.SUCCEEDED
         title = f"{what}: {refund.get_state_display()}"
         yield Event(refund.ended_at, "good" if good else "bad", title, refund.reason, link)
-
-
-# --- messages and operators
 
 
 def of_message(message: SmsMessage, sending: timeline.Sending) -> Iterator[Event]:

@@ -51,8 +51,6 @@ class MessageActions(BoundedAdmin):
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("sms.cancel_smsmessage")
 
-    # --- resend
-
     @admin.action(description=_("Resend texts that did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
         """Preview a resend of the selected messages. Resend them if the operator has confirmed the preview."""
@@ -109,8 +107,6 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, "Dismissed. It is shown again if another text fails like this.", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
 
-    # --- test message
-
     def send_test(self, request: HttpRequest) -> HttpResponse:
         """Queue a message with fixed content to one phone, so that an operator can see that sending works."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
@@ -126,8 +122,6 @@ class MessageActions(BoundedAdmin):
                 self._log(request, [message.pk], "Test text sent.")
                 return HttpResponseRedirect(reverse("admin:sms_smsmessage_change", args=[message.pk]))
         return self._page(request, "send_test", "Send a test text", context)
-
-    # --- cancel
 
     @admin.action(description=_("Cancel waiting texts"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
@@ -147,8 +141,6 @@ class MessageActions(BoundedAdmin):
         self._log(request, done, f"Cancelled: {reason}")
         self.message_user(request, f"{len(done):,} cancelled.", messages.SUCCESS if done else messages.WARNING)
         return None
-
-    # --- shared by the actions
 
     def _log(self, request: HttpRequest, ids: list[int], message: str) -> None:
         rows = SmsMessage.objects.filter(pk__in=ids)
@@ -175,9 +167,6 @@ def _selection(request: HttpRequest) -> dict[str, Any]:
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
     return {"ids": ids[:1] if across else ids, "across": across, "here": request.get_full_path()}
-
-
-# --- the preview of a resend
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,6 @@ def _ms(started: float) -> int:
     return round((clock.monotonic() - started) * 1000)
 
 
-# --- HTTP
-
-
 class _Body(io.BytesIO):
     """A request body that records if any of it was read. If not, no part of the message can have been sent."""
 

@@ -36,9 +36,6 @@ _HELD_OPEN = """
 """
 
 
-# --- functions that read one value
-
-
 def workers(now: datetime) -> list[SmsWorker]:
     """Return the workers that updated `seen_at` within the last ALIVE_SECONDS."""
     return list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name"))
@@ -120,9 +117,6 @@ def rate_limited(now: datetime) -> int:
     """Return how often the rate limit delayed or stopped a message within the last day, at most MANY."""
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
-
-
-# --- the whole state, and the problems derived from it
 
 
 class Reading(NamedTuple):

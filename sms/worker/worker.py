@@ -173,8 +173,6 @@ class Worker:
         self.listener.take()
         return False
 
-    # --- leases and claims
-
     def _keep_leases(self) -> None:
         in_hand = self.recorder.in_hand
         lost = self.leases.renew(in_hand.keys())
@@ -271,8 +269,6 @@ class Worker:
             job.lease_lost = job.lease_lost or job.message.pk not in kept
         self.engine.write_counted(len(waiting))
 
-    # --- results
-
     def _take_ended(self) -> None:
         """Conclude the jobs that have ended, if BATCH of them are waiting or the first one has waited for
         _GATHER_SECONDS.
@@ -304,8 +300,6 @@ class Worker:
     def _hand_back(self) -> None:
         self.recorder.hand_back([*self.engine.take_back(), *self._to_offer])
         self._to_offer = []
-
-    # --- sleeping
 
     def _next_turn(self) -> float:
         """Return the time (monotonic) of the next round, unless an event wakes the worker before."""
@@ -340,8 +334,6 @@ class Worker:
         ended = waiting >= BATCH or (waiting > 0 and self._first_ended is None)
         claims = self._room() > 0 and clock.monotonic() >= self._next_claim()
         return ended or claims or bool(self.engine.uncounted) or self._stop_requested != self._stopping.is_set()
-
-    # --- heartbeat, errors and shutdown
 
     def _beat(self) -> None:
         if clock.monotonic() >= self._next_beat:

@@ -93,8 +93,6 @@ class DMarkPay:
             "sp_transaction_id": order.reference,
         }
 
-    # --- the token
-
     def _with_token(self, exchange: Callable[[dict[str, str]], tuple[int, bytes]]) -> tuple[int, bytes]:
         """Make a request with the cached token. After a 401 or 403, repeat the request once with a new token."""
         started = time.monotonic()
@@ -158,7 +156,7 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# --- Django's cache; if the cache is down, each request fetches its own token
+# If the cache is down, each request fetches its own token.
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:

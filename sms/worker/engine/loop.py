@@ -80,8 +80,6 @@ class Engine:
         self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
 
-    # --- methods for other threads
-
     def start(self) -> None:
         self._thread = runtime.current.start(self._run, "sms-engine")
 
@@ -149,8 +147,6 @@ class Engine:
             return True
         self._thread.join(seconds)
         return not self._thread.is_alive()
-
-    # --- the engine's thread
 
     def _run(self) -> None:
         self._multi = transport.current.multi()
@@ -237,8 +233,6 @@ class Engine:
     def _set_timer(self, milliseconds: int) -> None:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
-    # --- requests
-
     def _request_or_end(self, job: Job, request: Request) -> None:
         try:
             self._request(job, request)
@@ -317,8 +311,6 @@ class Engine:
             if self._running.get(transfer) is job and transfer.started == started:
                 self._finished(transfer, pycurl.E_OPERATION_TIMEDOUT)
 
-    # --- conversations
-
     def _go_on(self, job: Job, value: object = None, error: Exception | None = None) -> None:
         """Send an event into the job's conversation, and carry out the command that it yields."""
         try:
@@ -352,8 +344,6 @@ class Engine:
         while self._pauses and (self.draining or self._pauses[0][0] <= now):
             _, _, job = heapq.heappop(self._pauses)
             self._go_on(job, False if self.draining else None)
-
-    # --- limits on beginning jobs
 
     def _full(self) -> bool:
         begun = len(self.begun)
