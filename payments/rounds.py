@@ -44,11 +44,8 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
-            before = (
-                time.monotonic()
-                # The time is taken before the claim, so that a process that is suspended during the claim also counts as
-                # late.
-            )
+            # The time is read before the claim, so that a process suspended during the claim also counts as late.
+            before = time.monotonic()
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
                 flying[pool.submit(ask_guarded, ask, one, before)] = one
