@@ -34,6 +34,8 @@ class _Compiled(NamedTuple):
     sql: str
     # For each parameter of the SQL, a function that computes it from the call's arguments.
     parameters: tuple[Callable[[dict[str, Any]], Any], ...]
+    # The conversions of the columns, by their index.
+    converters: dict[int, Any]
 
 
 class Select(Generic[T]):
@@ -58,6 +60,7 @@ class Select(Generic[T]):
         compiler, query = copy.copy(compiled.compiler), copy.copy(compiled.queryset.query)
         compiler.connection = connection
         compiler.as_sql = lambda *_args, **_kwargs: (compiled.sql, parameters)
+        compiler.get_converters = lambda _columns: compiled.converters
         query.get_compiler = lambda *_args, **_kwargs: compiler
         found = SimpleNamespace(**{**vars(compiled.queryset), "db": _DB, "query": query})
         return list(compiled.queryset._iterable_class(found))
@@ -79,7 +82,8 @@ class Select(Generic[T]):
             missing.discard(name or "")
         if missing:
             raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(missing))}")
-        return _Compiled(queryset, compiler, sql, tuple(places))
+        converters = compiler.get_converters([column for column, _sql, _alias in compiler.select[: compiler.col_count]])
+        return _Compiled(queryset, compiler, sql, tuple(places), converters)
 
 
 def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
