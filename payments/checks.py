@@ -49,7 +49,7 @@ def collection(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if config.enabled and (not _host(config.base_url) or urlsplit(config.base_url).scheme not in ("http", "https")):
         found.append(
             Error(
-                "DMARK_PAY_BASE_URL is no address.",
+                "DMARK_PAY_BASE_URL is not a valid URL.",
                 hint="Write it like https://wallet.example.com.",
                 id="payments.E003",
             )
@@ -104,7 +104,8 @@ def production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if any(0 < len(secret) < _SHORTEST_SECRET for secret in secrets):
         found.append(
             checks.Warning(
-                f"A callback secret has fewer than {_SHORTEST_SECRET} characters: who guesses it pays with words.",
+                f"A callback secret has fewer than {_SHORTEST_SECRET} characters: "
+                "anyone who guesses it can fake a payment.",
                 hint='python -c "import secrets; print(secrets.token_urlsafe(32))" makes a good MOMO_CALLBACK_SECRET.',
                 id="payments.W002",
             )

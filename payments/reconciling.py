@@ -71,7 +71,7 @@ def differences(since: datetime) -> Iterator[Difference]:
                 found.append(_unconfirmed(payment))
                 yield from (Difference(payment, what) for what in found if what)
                 if payment.pk in owed:
-                    yield Difference(payment, "Refund due, without a refund.", open=True)
+                    yield Difference(payment, "Refund due but not paid yet.", open=True)
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:

@@ -118,7 +118,7 @@ def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> No
     lines = reconcile()
     assert "1 refunds are due: work, and no difference." in lines
     assert [line.rpartition("UTC): ")[2] for line in lines[:3]] == [
-        "Refund due, without a refund.",
+        "Refund due but not paid yet.",
         "Contested: the provider contradicted its own end.",
         "Its ledger entries say waiting 3,000 UGX, its place received 3,000 UGX.",
     ]
