@@ -1,4 +1,4 @@
-"""Make `phones.png`, `pages.png` and `story.gif` in a browser, on a fresh site that `make run` has started.
+"""Make all pictures of this folder in a browser, on a fresh site that `make run` has started.
 
 .venv/bin/python docs/screenshots/make.py [SITE [SANDBOX]]
 """
@@ -6,6 +6,7 @@
 import base64
 import json
 import shutil
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -26,6 +27,7 @@ def main() -> None:
         (HERE / "phones.png").write_bytes(phones)
         (HERE / "pages.png").write_bytes(side_by_side(browser, pages))
         story(browser, HERE / "story.gif")
+        overview(browser)
         browser.close()
 
 
@@ -95,6 +97,26 @@ def story(browser: Browser, path: Path) -> None:
     bob.get_by_text("We sent it to").first.wait_for()
     story.shoot("Bob wins: the prize is on his phone", bob, 4)
     story.save(path)
+
+
+def overview(browser: Browser) -> None:
+    """Add made-up messages and take the SMS overview, light and dark."""
+    subprocess.run(
+        ["make", "-s", "manage", "ARGS=shell"],
+        cwd=HERE.parents[1],
+        input=(HERE / "made_up.py").read_bytes(),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    password = (HERE.parents[1] / "var" / "admin-password").read_text().strip()
+    for scheme, name in (("light", "overview.png"), ("dark", "overview-dark.png")):
+        page = browser.new_context(viewport={"width": 1280, "height": 1280}, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+        page.goto(f"{SITE}/admin/sms/")
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_role("heading", name="By network").wait_for()
+        (HERE / name).write_bytes(page.screenshot())
 
 
 def player(browser: Browser, *, dark: bool = False, height: int = HEIGHT) -> Page:
