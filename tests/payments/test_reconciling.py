@@ -235,7 +235,7 @@ def test_a_refund_that_is_merely_due_is_no_difference(client: Client, collection
     paid(client, collection, ALICE)
     Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     lines = reconcile()
-    assert lines[0].endswith("Refund due, without a refund.")
+    assert lines[0].endswith("Refund due but not paid yet.")
     assert lines[1:] == [
         "1 refunds are due: work, and no difference.",
         f"No difference since {timezone.localdate() - timedelta(days=1)}.",
