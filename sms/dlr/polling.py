@@ -1,4 +1,4 @@
-"""Poll for missing delivery reports, the oldest messages first, until a day after sending."""
+"""Poll for missing delivery reports, the oldest messages first, up to a day after sending."""
 
 import logging
 from collections import Counter

@@ -259,13 +259,13 @@ class Worker:
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count requests of messages that had an ambiguous request before, and let the engine write these requests."""
+        """Count the waiting requests of messages that have had an ambiguous request. Then let the engine write them."""
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
         kept = count_ahead(self.claimer, [job.message for job, _ in waiting])
         for job, _ in waiting:
-            # If the row is no longer ours, another sender has the message or a delivery report has come.
+            # If this worker no longer holds the row, another sender has the message or a delivery report has arrived.
             job.lease_lost = job.lease_lost or job.message.pk not in kept
         self.engine.write_counted(len(waiting))
 

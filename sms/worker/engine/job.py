@@ -20,8 +20,8 @@ class Job:
     """A message and its conversation with DMark.
 
     A job that has not begun by `until` (monotonic) is returned unsent. `lease_lost`: another sender has the message, or
-    a delivery report has arrived. `counted`: if this process dies, the row counts the next send request. `ending`: the
-    conversation's return value, or the exception that ended it.
+    a delivery report has arrived. `counted`: if this process dies, the row of the message counts the next send request
+    as ambiguous. `ending`: the conversation's return value, or the exception that ended it.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Job:
         self.message, self.start, self.until = message, start, until
         self.conversation: Conversation[str] | None = None
         self.lease_lost = False
-        # The first ambiguous request of a message is counted when its lease runs out.
+        # A message's first ambiguous request is counted when its lease expires, so it needs no write in advance.
         self.counted = not message.ambiguous_requests
         self.exchanges: list[Exchange] = []
         self.begun, self.begun_at = False, 0.0

@@ -56,7 +56,8 @@ class Engine:
         # The attributes from `inbox` to `_waker` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
-        # Requests that wait until their rows count them as ambiguous, and those that the rows count now.
+        # `uncounted`: send requests that wait until their rows count them as ambiguous. `_counted`: requests that are
+        # counted and can be written.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # No job begins and no send request is written after this time (monotonic).
@@ -125,7 +126,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Write the first `count` requests of `uncounted`, which their rows count now."""
+        """Write the first `count` requests of `uncounted`. Their rows now count them."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
