@@ -15,7 +15,7 @@ from payments.match_rules import Match, MatchOutcome, Prize, Result, prize_of
 from payments.rules import apply, balances, share_of
 from payments.states import Account, Event, Kind, Payout, Place, Posting, Request, State, Status, Word
 
-LIVES, CHUNKS, STEPS = 10_000, 10, 40
+LIVES, CHUNKS, STEPS = 10_000, 5, 40
 OWED = {Account(place.value) for place in Place if place.value in Account._value2member_map_} - {Account.LOST}
 GUARDED = (Kind.REQUESTED, Kind.CLAIMED, Kind.PAYOUT_CLAIMED, Kind.HOUSE_PAID, Kind.SETTLED_PAID)
 WORDS = {"successful": Word.SUCCESSFUL, "failed": Word.FAILED, "reversed": Word.OTHER}
