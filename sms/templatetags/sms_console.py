@@ -30,3 +30,9 @@ def sms_banners(context: template.Context, attention: object = None) -> dict[str
     if not request.user.has_perm("sms.view_smsmessage"):
         return {}
     return {"shown": True, "link": True, "banners": banners.raised(), "attention": attention}
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return a count as `1,234`."""
+    return f"{number:,}"

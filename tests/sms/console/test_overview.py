@@ -298,12 +298,13 @@ def test_a_transaction_that_is_held_open_is_named(operator: Client, sandbox: San
 
 
 def test_the_page(operator: Client, sandbox: Sandbox, django_assert_max_num_queries: Any) -> None:
-    text(count=30)
+    text(count=1030)
     text(timedelta(days=3), status="delivered", count=30)
     operator.get(PAGE)
     with django_assert_max_num_queries(18):
         html = operator.get(PAGE).content.decode()
     assert html.count('class="sms-chart"') == 2
+    assert "<td>1,030</td>" in html
     assert "style=" not in html[html.index("sms-overview") : html.rindex("</svg>")]
     assert re.search(r"<title>[^<]*30 delivered</title>", html)
     assert f"{PAGE}?kind=match_found" in html
