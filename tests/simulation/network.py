@@ -95,7 +95,9 @@ class Provider:
         plan, sent.accepted = self.behave(number)
         sent.status = plan.status if plan.kind == ANSWERED else 0
         if sent.accepted:
-            self.note_accepted(number)
+            # A complete 5xx response counts as a failure, which frees the rate limit.
+            if sent.status < 500:
+                self.note_accepted(number)
             self.on_accepted(number)
         if plan.status == 200:
             plan = plan._replace(body=json.dumps({"msg_id": f"id-{number}-{len(self.by_number[number])}"}).encode())

@@ -605,7 +605,7 @@ class World:
         # A message leaves up to three cache calls and 1 s after its key was taken, and after its immediate retries.
         slow = 3 * self.cache.slowest + 1.2 + 0.8 + 3 * self.config.connect_timeout * self.provider.dropped
         for sent in sorted(self.provider.sent, key=lambda one: one.at) if window else ():
-            if not sent.accepted:
+            if not sent.accepted or sent.status >= 500:
                 continue
             phone, before = self.phones[sent.number], last.get(self.phones[sent.number])
             same = before is not None and sent.at - before < window - slow

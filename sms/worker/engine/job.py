@@ -13,7 +13,7 @@ UNANSWERED = "send: no answer yet"
 
 
 class LeaseExpired(Exception):
-    """The lease ended before the send request was written, so the message was not sent under this claim."""
+    """The lease or the eligibility ended before the send request was written. The message was not sent in this claim."""
 
 
 class Job:

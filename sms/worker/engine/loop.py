@@ -31,6 +31,8 @@ from sms.worker.waker import Waker
 logger = logging.getLogger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
+# Seconds that a repeat may wait until its row counts it.
+_LONGEST_COUNT = 5.0
 
 
 class Engine:
@@ -235,10 +237,13 @@ class Engine:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
     def _request_or_end(self, job: Job, request: Request) -> None:
+        # After a longer wait its eligibility must be checked again, because its rate-limit key may have expired.
+        if clock.monotonic() > job.since + _LONGEST_COUNT:
+            return self._end(job, LeaseExpired())
         try:
-            self._request(job, request)
+            return self._request(job, request)
         except Exception as error:  # noqa: BLE001 - the recorder reports it
-            self._end(job, error)
+            return self._end(job, error)
 
     def _request(self, job: Job, request: Request) -> None:
         if request.step == "send" and not self._holds_lease(job):
