@@ -22,13 +22,8 @@ SUBJECTS = {
         "ledger hot_statements"
     },
     "sms": {
-<<<<<<< HEAD
         "": "outbox clock owners prune",
-        "sending": "in_doubt pauses rate_limit",
-=======
-        "": "outbox clock owners",
-        "sending": "in_doubt kept_connections rate_limit",
->>>>>>> f39a78e (Repeat the test of kept connections on PostgreSQL)
+        "sending": "in_doubt kept_connections pauses rate_limit",
         "dlr": "reports",
         "inbound": "inbound",
         "console": "console overview",
