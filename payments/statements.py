@@ -34,7 +34,7 @@ class _Compiled(NamedTuple):
     sql: str
     # For each parameter of the SQL, a function that computes it from the call's arguments.
     parameters: tuple[Callable[[dict[str, Any]], Any], ...]
-    # The conversions of the columns, by their index.
+    # For each column that needs a conversion, by its index: the functions that convert its values.
     converters: dict[int, Any]
 
 

@@ -120,7 +120,8 @@ def announce_refunds() -> Announced:
     # As in `refunds.due`: the money of such an entry is due for refund even if its payment says that it is in use.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        .order_by("expires_at", "pk")  # the order of the index; by "pk" alone the whole table is read
+        # Sorted like the index. Sorted by "pk" alone, PostgreSQL would read the whole table.
+        .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
     done = failed = 0

@@ -112,7 +112,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # A join by the entry's index: a subquery would look for all money that is due.
+        # This condition joins the entry by an index. A subquery would first find all payments that are due.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="state")

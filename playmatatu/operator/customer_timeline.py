@@ -232,7 +232,7 @@ def _without_link_to_do(match: Session, player: str) -> str:
 
 
 def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
-    """Yield the action that makes both payments of a match refund due. The match must be over."""
+    """Yield the action that marks both payments of a match for refund. The match must be over."""
     may = request.user.has_perm
     if match.status == "expired" and may("payments.refund_payment") and may("game.view_session"):
         yield Action("Give both stakes back…", reverse("admin:game_session_changelist"), "give_back", match.pk)
