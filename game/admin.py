@@ -14,7 +14,7 @@ from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import closing
 from game.rules.results import record_result
 from game.wording import ENDS, state_words
-from payments import acts
+from payments import operator_actions
 from payments.matches import Refused
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
@@ -154,19 +154,19 @@ class SessionAdmin(SearchableAdmin):
 
     @admin.action(description="Give both stakes back", permissions=["refund"])
     def give_back(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(GIVE_BACK, self, request, queryset)
+        return operator_actions.confirmed(GIVE_BACK, self, request, queryset)
 
     @admin.action(description="Close as paid elsewhere", permissions=["refund"])
     def close_elsewhere(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
+        return operator_actions.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
 
 
-def _give_back(session: Session, by: acts.Operator, _found: Any) -> None:
+def _give_back(session: Session, by: operator_actions.Operator, _found: Any) -> None:
     if not record_result(session, "void", None, by=by.name, note=by.note):
         raise Refused("Its result is recorded already.")
 
 
-GIVE_BACK = acts.Act(
+GIVE_BACK = operator_actions.Action(
     "give_back",
     "Give both stakes back",
     "Give both stakes back",
@@ -179,7 +179,7 @@ GIVE_BACK = acts.Act(
 )
 
 
-CLOSE_ELSEWHERE = acts.Act(
+CLOSE_ELSEWHERE = operator_actions.Action(
     "close_elsewhere",
     "Close as paid elsewhere",
     "Close as paid elsewhere",

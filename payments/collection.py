@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
-from payments import adoption, clock, conf, journal, phones, providers, rounds, schedule, settlement
+from payments import adoption, clock, conf, dispatcher, journal, phones, providers, schedule, settlement
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
@@ -127,7 +127,7 @@ def start(payment_id: int) -> None:
     """Send one payment request in this process. Do nothing if another process sends it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
-        _record(payment, rounds.ask_guarded(_ask, payment, before))
+        _record(payment, dispatcher.ask_guarded(_ask, payment, before))
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
@@ -136,7 +136,7 @@ def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
     `stopping`: when it returns True, no new request is begun.
     """
     sweep()
-    return give_up_late() + rounds.run(_claim, _ask, _record, stopping)
+    return give_up_late() + dispatcher.run(_claim, _ask, _record, stopping)
 
 
 def give_up_late() -> int:
@@ -144,7 +144,7 @@ def give_up_late() -> int:
 
     Return the number of requests.
     """
-    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - rounds.GIVE_UP)
+    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - dispatcher.GIVE_UP)
     skip = connection.features.has_select_for_update_skip_locked
     given_up = 0
     for key in late.values_list("pk", flat=True)[:_AT_ONCE]:
@@ -195,7 +195,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
         due = rows.filter(start_at__lte=now, provider=provider.name).order_by("start_at", "pk")
         skip = connection.features.has_select_for_update_skip_locked
         claimed = list(due.select_for_update(no_key=True, skip_locked=skip)[:limit])
-        until = now + rounds.lease(provider)
+        until = now + dispatcher.lease(provider)
         for payment in claimed:
             adoption.ensure(payment)
             payment.collection, payment.start_at, payment.asked_at = Collection.ASKING, until, now
@@ -258,10 +258,10 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
     now, asked_at = clock.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:
         age = now - payment.created_at
-        event = Event(Kind.REQUEST_NOT_TAKEN, late=age >= rounds.GIVE_UP)
+        event = Event(Kind.REQUEST_NOT_TAKEN, late=age >= dispatcher.GIVE_UP)
         if under_way:
             payment.asked_at = None
-            payment.start_at = None if event.late else now + rounds.pause(age)
+            payment.start_at = None if event.late else now + dispatcher.pause(age)
             also = (*also, "asked_at", "start_at")
     else:
         pending = answer.said is Said.PENDING or (payment.collection == Collection.IN_DOUBT and answer.provider_id)

@@ -17,12 +17,12 @@ from payments import (
     clock,
     collection,
     conf,
+    dispatcher,
     journal,
     match_rules,
     matches,
     phones,
     providers,
-    rounds,
     schedule,
     settlement,
     status_polling,
@@ -255,7 +255,7 @@ def pay_out(refund_id: int) -> None:
     """Send one payout in this process. Do nothing if it is not confirmed by a poll, or if another process sends it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
-        _record(refund, rounds.ask_guarded(_ask, refund, before))
+        _record(refund, dispatcher.ask_guarded(_ask, refund, before))
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
@@ -265,7 +265,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
-    return done + rounds.run(_claim, _ask, _record, stopping)
+    return done + dispatcher.run(_claim, _ask, _record, stopping)
 
 
 def _confirmed() -> "QuerySet[Refund]":
@@ -308,7 +308,7 @@ def _claim_one(refund_id: int) -> Refund | None:
             _take(found, refund, Event(Kind.PAYOUT_CLAIMED), Cause(payout=refund))
         except Refused:
             return None
-        refund.state, refund.start_at = State.STARTED, clock.now() + rounds.lease(provider)
+        refund.state, refund.start_at = State.STARTED, clock.now() + dispatcher.lease(provider)
         refund.save(update_fields=["state", "start_at"])
         return refund
 
@@ -350,7 +350,7 @@ def _record(asked: Refund, answer: Answer) -> None:
                 _went_out_after_all(refund, found, cause)
             return
         age = clock.now() - refund.ordered_at
-        if answer.said is Said.NOT_TAKEN and age < rounds.GIVE_UP and refund.state == State.STARTED:
+        if answer.said is Said.NOT_TAKEN and age < dispatcher.GIVE_UP and refund.state == State.STARTED:
             effects = _take(found, refund, Event(Kind.PAYOUT_NOT_TAKEN), cause)
             if not any(effect.name == "operator" for effect in effects):
                 _retry(refund, answer, age)
@@ -365,7 +365,7 @@ def _record(asked: Refund, answer: Answer) -> None:
 
 
 def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
-    refund.state, refund.start_at = State.ORDERED, clock.now() + rounds.pause(age)
+    refund.state, refund.start_at = State.ORDERED, clock.now() + dispatcher.pause(age)
     refund.reason = answer.words[:200]
     refund.save(update_fields=["provider_id", "state", "start_at", "reason"])
 
@@ -427,7 +427,7 @@ def give_up_stranded() -> int:
     Return the number of cancelled payouts.
     """
     now, given_up = clock.now(), 0
-    for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - rounds.GIVE_UP)[:100]):
+    for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - dispatcher.GIVE_UP)[:100]):
         if providers.named(refund.provider) is None:
             given_up += _withdraw(refund.pk, "Its provider is not set up any more.", Cause())
         elif refund.ordered_at <= now - schedule.DAY:

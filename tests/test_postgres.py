@@ -18,7 +18,7 @@ SUBJECTS = {
         "rules": "invites lock_order matching pruning queue_status races session stake unpaid",
     },
     "payments": {
-        "": "reconciling payments asking collecting callbacks money_races payments_admin refunding append_only "
+        "": "reconciliation payments asking collecting callbacks money_races payments_admin refunding append_only "
         "ledger hot_statements"
     },
     "sms": {

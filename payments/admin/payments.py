@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 
-from payments import acts, phones, refunds, wording
+from payments import operator_actions, phones, refunds, wording
 from payments.admin.base import SEARCHED, ReadOnly, ReadOnlyAdmin, body_for, for_whom, found
 from payments.admin.filters import CollectionFilter, NetworkFilter, PlaceFilter, RefundFilter
 from payments.admin.journal import EventColumns
@@ -137,27 +137,27 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Refund by payout", permissions=["refund"])
     def refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.REFUND, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.REFUND, self, request, queryset)
 
     @admin.action(description="Record a manual refund", permissions=["refund"])
     def mark_refunded(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.BY_HAND, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.BY_HAND, self, request, queryset)
 
     @admin.action(description="Mark as paid", permissions=["settle"])
     def settle_paid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.PAID, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.PAID, self, request, queryset)
 
     @admin.action(description="Mark as not paid", permissions=["settle"])
     def settle_unpaid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.UNPAID, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.UNPAID, self, request, queryset)
 
     @admin.action(description="Close dispute: payment received", permissions=["settle"])
     def end_contest(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.END_CONTEST, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.END_CONTEST, self, request, queryset)
 
     @admin.action(description="Record that the provider took the money back", permissions=["settle"])
     def contest_gone(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.CONTEST_GONE, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.CONTEST_GONE, self, request, queryset)
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:

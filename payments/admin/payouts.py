@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from payments import acts, phones, wording
+from payments import operator_actions, phones, wording
 from payments.admin.base import ReadOnlyAdmin, for_whom
 from payments.admin.filters import PrizeFilter
 from payments.models import MatchResult, Refund
@@ -45,19 +45,19 @@ class RefundAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Mark as paid out", permissions=["refund"])
     def went_out(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.WENT_OUT, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.WENT_OUT, self, request, queryset)
 
     @admin.action(description="Mark as not paid out", permissions=["refund"])
     def stayed(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.STAYED, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.STAYED, self, request, queryset)
 
     @admin.action(description="Record that the payout was returned", permissions=["refund"])
     def payout_returned(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.RETURNED, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.RETURNED, self, request, queryset)
 
     @admin.action(description="Take back the order", permissions=["refund"])
     def withdraw_refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.WITHDRAW, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.WITHDRAW, self, request, queryset)
 
 
 @admin.register(MatchResult)
@@ -139,15 +139,15 @@ class MatchResultAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Pay the prize", permissions=["refund"])
     def pay_prize(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.PAY_PRIZE, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.PAY_PRIZE, self, request, queryset)
 
     @admin.action(description="Record a prize paid by hand", permissions=["refund"])
     def prize_by_hand(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.PRIZE_BY_HAND, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.PRIZE_BY_HAND, self, request, queryset)
 
     @admin.action(description="Let the house pay the missing share", permissions=["refund"])
     def house_pays(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return acts.confirmed(acts.HOUSE_PAYS, self, request, queryset)
+        return operator_actions.confirmed(operator_actions.HOUSE_PAYS, self, request, queryset)
 
 
 def _match(result: MatchResult) -> str:

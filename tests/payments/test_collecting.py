@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import clock, rounds, worker
+from payments import clock, dispatcher, worker
 from payments import collection as collecting
 from payments.models import Payment, PaymentEvent
 from payments.services import create_payment
@@ -144,7 +144,7 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, settings: A
     assert (payment.collection, payment.asked_at) == ("due", None)
     assert payment.start_at
     assert 0 < seconds_until(payment.start_at) < 2
-    later(payment, rounds.GIVE_UP.total_seconds())
+    later(payment, dispatcher.GIVE_UP.total_seconds())
     try:
         assert collecting.start_due() == 1
     finally:
@@ -173,7 +173,7 @@ def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collec
     """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
     payment = pay()
     claimed = collecting._claim(1)[0]
-    answer = rounds.ask_guarded(collecting._ask, claimed, -1e9)
+    answer = dispatcher.ask_guarded(collecting._ask, claimed, -1e9)
     collecting._record(claimed, answer)
     later(payment, 60)
     again = collecting._claim(1)[0]
@@ -188,14 +188,14 @@ def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
     collection: Sandbox, by_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payment = pay()
-    monkeypatch.setattr(rounds, "_LONGEST_HOLD_UP", 0.2)
+    monkeypatch.setattr(dispatcher, "_LONGEST_HOLD_UP", 0.2)
 
     def slow(limit: int) -> list[Payment]:
         claimed = collecting._claim(limit)
         time.sleep(0.3 if claimed else 0)
         return claimed
 
-    assert rounds.run(slow, collecting._ask, collecting._record, lambda: False) == 1
+    assert dispatcher.run(slow, collecting._ask, collecting._record, lambda: False) == 1
     assert asked(collection) == {}
     assert fresh(payment).collection == "due"
 
@@ -210,7 +210,7 @@ def test_an_order_is_as_old_as_the_database_says(by_worker: None, monkeypatch: p
 
 def test_the_pause_grows() -> None:
     ages = [0, 1, 4, 30, 59, 600]
-    assert [rounds.pause(timedelta(seconds=age)).total_seconds() for age in ages] == [1, 1, 2, 15, 29.5, 30]
+    assert [dispatcher.pause(timedelta(seconds=age)).total_seconds() for age in ages] == [1, 1, 2, 15, 29.5, 30]
 
 
 def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: None) -> None:
@@ -233,7 +233,7 @@ def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: N
 def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, by_worker: None) -> None:
     pay()
     claimed = collecting._claim(1)[0]
-    answer = rounds.ask_guarded(collecting._ask, claimed, -1e9)
+    answer = dispatcher.ask_guarded(collecting._ask, claimed, -1e9)
     assert answer.said.value == "not_taken"
     assert asked(collection) == {}
     collecting._record(claimed, answer)

@@ -10,7 +10,7 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import acts, adoption, journal, ledger, matches, refunds, settlement, worker
+from payments import adoption, journal, ledger, matches, operator_actions, refunds, settlement, worker
 from payments.models import MatchResult, Payment, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -221,10 +221,10 @@ def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
 
 def test_a_refund_by_payout_is_offered_only_if_a_provider_can_pay_it(collection: Sandbox, settings: Any) -> None:
     payment = paid_late(collection)
-    assert acts.REFUND.able(ALL).get() == payment
+    assert operator_actions.REFUND.able(ALL).get() == payment
     settings.DMARK_PAY_ACCOUNT_CODE = ""
-    assert not acts.REFUND.able(ALL)
-    assert acts.BY_HAND.able(ALL).get() == payment
+    assert not operator_actions.REFUND.able(ALL)
+    assert operator_actions.BY_HAND.able(ALL).get() == payment
 
 
 # --- matches

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from payments import acts, figures, matches, refunds, wording
+from payments import figures, matches, operator_actions, refunds, wording
 from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
@@ -137,7 +137,7 @@ def test_an_end_that_comes_while_an_operator_says_so_stands(collection: Sandbox)
     assert len(looked_up) == 1  # read before its end
     settle(payment.pk, Payment.Status.SUCCESS, by="asking")
     with pytest.raises(matches.Refused, match="It has a status"):
-        acts.UNPAID.carry(looked_up[0], acts.Operator("anna", "not in the portal"), None)
+        operator_actions.UNPAID.carry(looked_up[0], operator_actions.Operator("anna", "not in the portal"), None)
     assert (fresh(payment).status, fresh(payment).contested) == ("SUCCESS", False)
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
-from payments import refunds, rounds, settlement, status_polling, worker
+from payments import dispatcher, refunds, settlement, status_polling, worker
 from payments.models import Payment, PaymentEvent, Refund
 from payments.services import create_payment
 from payments.settlement import settle
@@ -153,7 +153,7 @@ def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
     refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
     claimed = refunds._claim(1)[0]
-    answer = rounds.ask_guarded(refunds._ask, claimed, -1e9)
+    answer = dispatcher.ask_guarded(refunds._ask, claimed, -1e9)
     refunds._record(claimed, answer)
     back_by(refund, 60)
     status_polling.poll_due()
@@ -174,7 +174,7 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     settings.DMARK_PAY_ACCOUNT_CODE = ""
     worker.once()
     assert not refunds.due().exists()  # the setting may come back in a moment
-    back_by(refund, rounds.GIVE_UP.total_seconds())
+    back_by(refund, dispatcher.GIVE_UP.total_seconds())
     assert worker.once() == 1
     refund.refresh_from_db()
     assert (refund.state, refund.start_at) == ("failed", None)

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from payments import providers
 from payments.arguments import day
-from payments.reconciling import differences, rebuild
+from payments.reconciliation import differences, rebuild
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 from django.db import OperationalError
 
-from payments import rounds
+from payments import dispatcher
 from payments.providers import Answer, Said
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,13 +41,13 @@ def test_a_lost_database_takes_no_answer_along() -> None:
         written.append(one)
 
     claim = claims([1, 2], OperationalError(), [3])
-    assert rounds.run(claim, ask, record, lambda: False) == 3
+    assert dispatcher.run(claim, ask, record, lambda: False) == 3
     assert sorted(written) == [1, 2, 3]
 
 
 def test_with_nothing_in_hand_a_lost_database_is_the_callers() -> None:
     with pytest.raises(OperationalError):
-        rounds.run(claims(OperationalError()), lambda one: PENDING, lambda one, answer: None, lambda: False)
+        dispatcher.run(claims(OperationalError()), lambda one: PENDING, lambda one, answer: None, lambda: False)
 
 
 def test_an_error_of_ours_is_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
@@ -56,7 +56,7 @@ def test_an_error_of_ours_is_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
     def ask(one: int) -> Answer:
         raise RuntimeError("inside")
 
-    rounds.run(claims([1]), ask, lambda one, answer: answers.append(answer), lambda: False)
+    dispatcher.run(claims([1]), ask, lambda one, answer: answers.append(answer), lambda: False)
     assert [answer.said for answer in answers] == [Said.IN_DOUBT]
     assert "inside" in caplog.text
 
@@ -64,7 +64,7 @@ def test_an_error_of_ours_is_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
 def test_no_more_than_there_is_room_for() -> None:
     rooms: list[int] = []
     held = Event()
-    left = [list(range(rounds.THREADS - 2)), []]
+    left = [list(range(dispatcher.THREADS - 2)), []]
 
     def claim(room: int) -> list[int]:
         rooms.append(room)
@@ -74,5 +74,5 @@ def test_no_more_than_there_is_room_for() -> None:
         held.wait(5)
         return PENDING
 
-    rounds.run(claim, ask, lambda one, answer: None, lambda: False)
-    assert rooms[:2] == [rounds.THREADS, 2]
+    dispatcher.run(claim, ask, lambda one, answer: None, lambda: False)
+    assert rooms[:2] == [dispatcher.THREADS, 2]

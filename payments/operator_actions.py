@@ -44,7 +44,7 @@ class Operator(NamedTuple):
     elsewhere: bool = False
 
 
-class Act(NamedTuple):
+class Action(NamedTuple):
     """An action of an operator.
 
     - `able`: filters the rows to which the action applies; `none` is the message if there is no such row
@@ -81,9 +81,9 @@ def _resolved(went_out: bool) -> Callable[[Refund, Operator, Any], object]:
     return carry
 
 
-def _each(act: Callable[[int, str, str], bool], otherwise: str) -> Callable[[Refund, Operator, Any], object]:
+def _each(action: Callable[[int, str, str], bool], otherwise: str) -> Callable[[Refund, Operator, Any], object]:
     def carry(payout: Refund, by: Operator, _found: Any) -> None:
-        if not act(payout.pk, by.name, by.note):
+        if not action(payout.pk, by.name, by.note):
             raise Refused(otherwise)
 
     return carry
@@ -102,7 +102,7 @@ def _in_doubt(refunds: "QuerySet[Refund]") -> "QuerySet[Refund]":
     return refunds.filter(state=Refund.State.IN_DOUBT)
 
 
-REFUND = Act(
+REFUND = Action(
     "refund",
     "Refund by payout",
     "Refund",
@@ -113,7 +113,7 @@ REFUND = Act(
     lambda payment, by, _found: refunds.order_refund(payment.pk, by.name),
     "Refund by payout ordered",
 )
-BY_HAND = Act(
+BY_HAND = Action(
     "mark_refunded",
     "Record a manual refund",
     "Record refund",
@@ -125,7 +125,7 @@ BY_HAND = Act(
     note="How was it refunded? (receipt number, channel)",
     asks_account=True,
 )
-PAID = Act(
+PAID = Action(
     "settle_paid",
     "Mark as paid",
     "Mark as paid",
@@ -139,7 +139,7 @@ PAID = Act(
     check=lambda payment, by: settlement.look_up(payment, by.provider_id, actor=by.name, note=by.note),
     asks_id=True,
 )
-UNPAID = Act(
+UNPAID = Action(
     "settle_unpaid",
     "Mark as not paid",
     "Mark as not paid",
@@ -151,7 +151,7 @@ UNPAID = Act(
     "Marked as not paid",
     note="How do you know? (for example the portal's reference)",
 )
-END_CONTEST = Act(
+END_CONTEST = Action(
     "end_contest",
     "Close dispute: payment received",
     "Close dispute",
@@ -162,7 +162,7 @@ END_CONTEST = Act(
     "Dispute closed: payment received",
     note="How do you know? (for example the account statement)",
 )
-WENT_OUT = Act(
+WENT_OUT = Action(
     "went_out",
     "Mark as paid out",
     "Mark as paid out",
@@ -174,7 +174,7 @@ WENT_OUT = Act(
     "Marked as paid out",
     note="How do you know? (for example the portal's reference)",
 )
-STAYED = Act(
+STAYED = Action(
     "stayed",
     "Mark as not paid out",
     "Mark as not paid out",
@@ -188,7 +188,7 @@ STAYED = Act(
 )
 
 
-CONTEST_GONE = Act(
+CONTEST_GONE = Action(
     "contest_gone",
     "Record that the provider took the money back",
     "The money is gone",
@@ -199,7 +199,7 @@ CONTEST_GONE = Act(
     "Recorded as taken back by the provider",
     note="How do you know?",
 )
-RETURNED = Act(
+RETURNED = Action(
     "payout_returned",
     "Record that the payout was returned",
     "It came back",
@@ -210,7 +210,7 @@ RETURNED = Act(
     "Recorded as returned",
     note="How do you know?",
 )
-WITHDRAW = Act(
+WITHDRAW = Action(
     "withdraw_refund",
     "Take back the order",
     "Do not pay it out",
@@ -223,7 +223,7 @@ WITHDRAW = Act(
 )
 
 
-PAY_PRIZE = Act(
+PAY_PRIZE = Action(
     "pay_prize",
     "Pay the prize",
     "Pay the prize",
@@ -234,7 +234,7 @@ PAY_PRIZE = Act(
     lambda result, by, _found: refunds.order_prize(result.pk, by.name),
     "Payout of the prize ordered",
 )
-PRIZE_BY_HAND = Act(
+PRIZE_BY_HAND = Action(
     "prize_by_hand",
     "Record a prize paid by hand",
     "Record the prize",
@@ -246,7 +246,7 @@ PRIZE_BY_HAND = Act(
     note="How was it paid? (receipt number, channel)",
     asks_account=True,
 )
-HOUSE_PAYS = Act(
+HOUSE_PAYS = Action(
     "house_pays",
     "Let the house pay the missing share",
     "The house pays",
@@ -265,47 +265,47 @@ HOUSE_PAYS = Act(
 
 
 def confirmed(
-    act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
+    action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
 ) -> HttpResponse | None:
     """Show the confirmation page of an action. When it is confirmed, do the action and redirect.
 
     The redirect leads to the URL in the form field `next`, or else to the list.
     """
-    able, note = act.able(queryset), _answer(request, "note")
-    note_missing = bool(act.note) and not note
+    able, note = action.able(queryset), _answer(request, "note")
+    note_missing = bool(action.note) and not note
     # The field `post` marks a confirmed form, as in Django's own delete action.
     if "post" not in request.POST or note_missing:
-        return _page(act, model_admin, request, queryset, able, note_missing and "post" in request.POST)
+        return _page(action, model_admin, request, queryset, able, note_missing and "post" in request.POST)
     elsewhere = _answer(request, "paid_from") == "elsewhere"
     operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
     rows = list(able[:AT_ONCE])
     if operator.provider_id and len(rows) > 1:
         model_admin.message_user(request, "Nothing was done. Select one payment: an ID is that of one.", messages.ERROR)
         return None
-    refused = {row: sentence for row in rows if (sentence := _carry(act, model_admin, request, row, operator))}
+    refused = {row: sentence for row in rows if (sentence := _carry(action, model_admin, request, row, operator))}
     if len(refused) < len(rows):
-        model_admin.message_user(request, f"{act.logged}: {len(rows) - len(refused):,}.", messages.SUCCESS)
+        model_admin.message_user(request, f"{action.logged}: {len(rows) - len(refused):,}.", messages.SUCCESS)
     for row, sentence in list(refused.items())[:_SHOWN]:
         model_admin.message_user(request, f"Not done: {row}. {sentence}", messages.WARNING)
     if len(refused) > _SHOWN:
         model_admin.message_user(request, f"Not done: {len(refused) - _SHOWN:,} more.", messages.WARNING)
     if not rows:
-        model_admin.message_user(request, f"Nothing was done. {act.none}", messages.WARNING)
+        model_admin.message_user(request, f"Nothing was done. {action.none}", messages.WARNING)
     back = _next(request)
     return HttpResponseRedirect(back) if back else None
 
 
-def _carry(act: Act, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:
+def _carry(action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:
     """Do the action to one row and log it, in one transaction. Return the reason if it was not done, otherwise ""."""
     try:
-        found = act.check(row, operator)
+        found = action.check(row, operator)
         with journal.writing():
             try:
-                act.carry(row, operator, found)
+                action.carry(row, operator, found)
             # Caught inside the transaction, so that the journal entry about the refusal is committed.
             except Refused as refusal:
                 return str(refusal)
-            message = f"{act.logged}: {operator.note}" if operator.note else act.logged
+            message = f"{action.logged}: {operator.note}" if operator.note else action.logged
             model_admin.log_change(request, row, message)
     except Refused as refusal:
         return str(refusal)
@@ -360,7 +360,7 @@ def _payee(request: HttpRequest, payment: Payment, amount: int) -> Payee:
 
 
 def _page(
-    act: Act,
+    action: Action,
     model_admin: "ModelAdmin[Any]",
     request: HttpRequest,
     queryset: "QuerySet[Any]",
@@ -370,16 +370,16 @@ def _page(
     count = able.count()
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": act.title,
+        "title": action.title,
         "opts": model_admin.model._meta,
-        "act": act,
+        "action": action,
         "selected": queryset.count(),
         "able": min(count, AT_ONCE),
         "too_many": count > AT_ONCE,
         "sum": f"{able.aggregate(sum=Sum('amount'))['sum'] or 0:,}",
         "ids": list(able.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]),
         "payees": [payee for row in able.order_by("pk")[:10] for payee in _payees(request, row)],
-        "asks_id": act.asks_id and count == 1 and any(row.provider for row in able),
+        "asks_id": action.asks_id and count == 1 and any(row.provider for row in able),
         "note_missing": note_missing,
         "longest_note": LONGEST_NOTE,
         "next": _next(request),
