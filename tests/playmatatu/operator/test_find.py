@@ -1,16 +1,19 @@
 """Finding a player, and everything about them in the order it happened."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Entry, Player, Session
 from payments.models import Payment
 from playmatatu.operator import find
-from sms.models import SmsMessage, SmsSuppression
+from sms.models import SmsMessage, SmsPause, SmsSuppression
+from sms.outbox import queue_sms
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, stake
 from tests.payments.helpers import record_by_hand
@@ -216,3 +219,30 @@ def test_lists_take_codes_and_ids(operator: Client, matched: Entry) -> None:
     code, token = matched.match_code or "", Session.objects.get().token
     for path, term in (("entry", code.lower()), ("entry", matched.payment.transaction_id), ("session", token)):
         assert len(operator.get(f"/admin/game/{path}/", {"q": term}).context["cl"].result_list) == 1, term
+
+
+def test_a_failed_stake_ends_when_its_payment_failed(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    """The friend was never texted, and the end is not dated at the stake's creation. The ids are shown."""
+    settings.MOMO_AUTO_APPROVE = False
+    placed = stake(operator, ALICE, 5000, create_private=True, invite_phone=BOB)
+    assert "0772 ••• 002 not invited yet." in page(operator, q=ALICE)
+    Entry.objects.update(created_at=timezone.now() - timedelta(minutes=2))
+    paid(operator, placed, ALICE, "FAILED")
+    Payment.objects.update(provider_id="dmp-77")
+    html = page(operator, q=ALICE)
+    way = html[html.index("<h2>Timeline") :]
+    assert (
+        way.index("Staked 5,000 UGX") < way.index("Callback: FAILED") < way.index(f"Stake {placed['queue_id']}: over")
+    )
+    assert "0772 ••• 002 invited" not in html
+    assert f"Transaction ID {placed['transaction_id']}, DMarkPay ID dmp-77" in html
+
+
+def test_a_waiting_text_says_why_it_waits(operator: Client, sandbox: Sandbox, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    queue_sms(ALICE, "x", kind="hint")
+    assert "No SMS worker is running." in page(operator, q=ALICE)
+    SmsPause.objects.create(reason="Wrong links", actor="grace")
+    html = page(operator, q=ALICE)
+    assert "Sending of all texts is paused by grace: Wrong links" in html
+    assert "Ready to send" not in html
