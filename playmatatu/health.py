@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as ProbeTimeout  # is the built-in TimeoutError from Python 3.11
+from concurrent.futures import TimeoutError as ProbeTimeout  # From Python 3.11 on, this is the built-in TimeoutError.
 from typing import Any
 
 from django.core.cache import cache

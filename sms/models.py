@@ -198,7 +198,7 @@ class SmsPause(models.Model):
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        db_table = "sms_smshold"  # the table's name before the model was renamed
+        db_table = "sms_smshold"  # The model was renamed, and its table keeps the old name.
         verbose_name = _("pause")
         verbose_name_plural = _("paused sending")
 
@@ -229,7 +229,7 @@ class SmsSuppression(models.Model):
     )
 
     class Meta:
-        db_table = "sms_smsnever"  # the table's name before the model was renamed
+        db_table = "sms_smsnever"  # The model was renamed, and its table keeps the old name.
         verbose_name = _("suppressed number")
         verbose_name_plural = _("do-not-text list")
 

@@ -86,7 +86,7 @@ class DMark:
             return Reply(200, nothing | {"description": faults.refusal})
         message = self.state.take(to, text, str(body.get("dlr_url") or ""))
         reply = _acceptance(kind, message)
-        if message.hidden:  # no report for a lost message
+        if message.hidden:  # A lost message gets no delivery report.
             return reply
         if faults.of_number(to).report == "before":
             self.reporter.at_once(message)

@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = logging.getLogger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# Seconds that a repeat may wait until its row counts it.
+# Seconds that a repeated request may wait until its row counts it as ambiguous.
 _LONGEST_COUNT = 5.0
 
 
@@ -121,7 +121,7 @@ class Engine:
             return taken
 
     def note_recorded(self, count: int) -> None:
-        """Note that the results of `count` jobs are recorded."""
+        """Record that the results of `count` jobs have been stored."""
         full = self._full()
         self.recorded += count
         if full:
