@@ -656,9 +656,10 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
     generator = random.Random(f"{seed}/uuid")
     owners.register("sim", lambda message: [], world._judge)
     sms_sent.connect(world._receiver)
-    if not os.environ.get("SIMULATION_LOG"):
-        logging.disable(logging.CRITICAL)
     with ExitStack() as stack:
+        if not os.environ.get("SIMULATION_LOG"):
+            logging.disable(logging.CRITICAL)
+            stack.callback(logging.disable, logging.NOTSET)
         for target, name, value in (
             (clock, "current", world.clock),
             (runtime, "current", world.runtime),
@@ -687,7 +688,6 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             yield world
         finally:
             world.close()
-            logging.disable(logging.NOTSET)
             sms_sent.disconnect(world._receiver)
             owners._resolvers.pop("sim", None)
             owners._worth_sending.pop("sim", None)
