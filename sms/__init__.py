@@ -1,3 +1,3 @@
 """playmatatu-sms: SMS through DMark from any Django project."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
