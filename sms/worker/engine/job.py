@@ -13,7 +13,7 @@ UNANSWERED = "send: no answer yet"
 
 
 class LeaseExpired(Exception):
-    """The lease or the eligibility ended before the request was written, so the message was not sent by this claim."""
+    """The lease or the eligibility check expired before the send request was written, so it was not sent."""
 
 
 class Job:

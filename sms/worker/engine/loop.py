@@ -237,7 +237,8 @@ class Engine:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
     def _request_or_end(self, job: Job, request: Request) -> None:
-        # After a longer wait its eligibility must be checked again, because its rate-limit key may have expired.
+        # After a longer wait, the message's eligibility must be checked again, because its rate-limit key may have
+        # expired.
         if clock.monotonic() > job.since + _LONGEST_COUNT:
             return self._end(job, LeaseExpired())
         try:
