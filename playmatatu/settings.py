@@ -236,7 +236,7 @@ UNPAID_STAKES_PER_PHONE_HOUR = whole("UNPAID_STAKES_PER_PHONE_HOUR", 6)
 UNPAID_STAKES_PER_ADDRESS_HOUR = whole("UNPAID_STAKES_PER_ADDRESS_HOUR", 300)
 FAILED_TEXTS_PER_PHONE_DAY = whole("FAILED_TEXTS_PER_PHONE_DAY", 3)
 
-# Shown in the footer of every page, if set.
+# The footer of every page shows these three settings if they are set.
 SUPPORT_CONTACT = text("SUPPORT_CONTACT")
 TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
