@@ -17,7 +17,7 @@ from sms import conf
 from sms.dmark import access_token
 from sms.dmark.conversation import FetchedToken
 from sms.errors import AuthenticationFailed, ProviderUnavailable
-from tests.conftest import RedisServer, Sandbox
+from tests.conftest import RedisServer, Sandbox, wait_for
 
 KEY = "k" * 40
 
@@ -131,12 +131,20 @@ def test_64_callers_share_one_fetch(sandbox: Sandbox) -> None:
 def test_64_callers_share_one_failure(sandbox: Sandbox) -> None:
     fetched: list[int] = []
 
+    called: list[int] = []
+
     def fetch() -> str:
         fetched.append(1)
+        # A failure is shared only with those who call before it.
+        wait_for(lambda: len(called) == 64, 30)
         time.sleep(0.3)
         raise ProviderUnavailable("down", 500, 7.0)
 
-    results = in_threads(64, lambda: get(fetch))
+    def call() -> str:
+        called.append(1)
+        return get(fetch)
+
+    results = in_threads(64, call)
     assert [type(result) for result in results] == [ProviderUnavailable] * 64
     assert {result.retry_after for result in results} == {7.0}
     assert len(fetched) == 1
