@@ -116,7 +116,9 @@ class Recorder:
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
         # After LeaseExpired, another sender may have the message and its rate-limit key, so the key is not released.
         failed = [(job, result) for job, result in batch if result.frees_rate_limit]
-        rate_limit.release_many([job.message for job, _ in failed if not isinstance(job.ending, LeaseExpired)])
+        rate_limit.release_many(
+            [job.message for job, _ in failed if not (job.lease_lost or isinstance(job.ending, LeaseExpired))]
+        )
         if signals:
             self.signals.send(signals)
 

@@ -185,7 +185,7 @@ class Worker:
                 if job.message.pk in lost:
                     del in_hand[job.message.pk]
             for pk in lost & in_hand.keys():
-                in_hand[pk].lease_lost = True
+                in_hand[pk].lose_lease()
             logger.warning(
                 "sms.lease_lost: %d messages", len(lost), extra={"event": "sms.lease_lost", "messages": len(lost)}
             )
@@ -210,6 +210,8 @@ class Worker:
         elif starved:
             self._claim_size = min(2 * self._claim_size, max(_LARGEST_CLAIM, self.options.in_flight))
         for message in messages:
+            if earlier := self.recorder.in_hand.get(message.pk):
+                earlier.lose_lease()
             job = Job(message, partial(send_conversation, message, self.config))
             self.recorder.in_hand[message.pk] = job
             self._to_offer.append(job)
@@ -266,7 +268,8 @@ class Worker:
         kept = count_ahead(self.claimer, [job.message for job, _ in waiting])
         for job, _ in waiting:
             # If this worker no longer holds the row, another sender has the message or a delivery report has arrived.
-            job.lease_lost = job.lease_lost or job.message.pk not in kept
+            if job.message.pk not in kept:
+                job.lose_lease()
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:

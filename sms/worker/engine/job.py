@@ -55,6 +55,13 @@ class Job:
     def mark(self, step: str) -> None:
         self.step, self.since = step, clock.monotonic()
 
+    def lose_lease(self) -> None:
+        """Note that another sender may have the message, so that a failure of this job does not change the row.
+
+        This also holds if the same worker claims the message again: the rows are then under the same claim.
+        """
+        self.lease_lost, self.message.claim = True, ""
+
     @property
     def in_flight(self) -> bool:
         return self.begun and self.step != ENDED
