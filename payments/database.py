@@ -19,7 +19,9 @@ def close_if_unavailable(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     state = sqlstate(error)
-    if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE:
+    # A migration has changed a column, and this connection has statements that were prepared before.
+    has_old_plan = state == "0A000" and "cached plan" in str(error)
+    if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE and not has_old_plan:
         return False
     if not connection.in_atomic_block and state not in _CONNECTION_IS_GOOD and not state.startswith("40"):
         connection.close()

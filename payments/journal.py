@@ -321,6 +321,9 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
         if effect.name == "settled":
             answers = momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
             payment.use_error = _timed_out(answers)
+            # A payment that has failed is not looked at again, so its step is repeated as a whole.
+            if payment.use_error is not None and payment.status == Status.FAILED.value:
+                raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
             payment.use_error = _timed_out(momo_success_repeated.send_robust(Payment, payment=payment))
         elif effect.name == "contested":
@@ -331,9 +334,9 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
                 "SUCCESS" if effect.detail == Status.SUCCESS.value else payment.word.upper(),
                 extra={"event": "payments.contested", "payment": payment.pk},
             )
-            payment_contested.send_robust(Payment, payment=payment, said=effect.detail)
+            raise_if_timed_out(payment_contested.send_robust(Payment, payment=payment, said=effect.detail))
         elif effect.name == "contested_again":
-            payment_contested.send_robust(Payment, payment=payment, said=effect.detail)
+            raise_if_timed_out(payment_contested.send_robust(Payment, payment=payment, said=effect.detail))
         elif effect.name == "leave_queue":
             uses.current().leave(payment)
         elif effect.name == "lost":
@@ -358,6 +361,15 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
     """Return the first error of the signal receivers that was caused by a lock timeout, or None."""
     errors = (answer for _receiver, answer in answers if isinstance(answer, OperationalError))
     return next((error for error in errors if sqlstate(error) in _TIMED_OUT), None)
+
+
+def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
+    """Raise the database timeout of a receiver, if there is one, so that the whole step is rolled back and repeated.
+
+    `answers`: the result of `send_robust`. Without this, the receiver's message would be lost.
+    """
+    if error := _timed_out(answers):
+        raise error
 
 
 def _cancel_payout(payment: Payment) -> None:

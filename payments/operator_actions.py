@@ -3,6 +3,7 @@
 Each action has a confirmation page that says what the action does. It is carried out by a POST from that page.
 """
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ from payments.states import Kind
 # An action applies to at most this many rows at once, because it locks and logs each of them separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
+# No further row is begun after this many seconds: an action may wait for the provider at each row.
+_SECONDS = 20.0
+_OUT_OF_TIME = "The other payments took too long. Try again."
 # If an action is refused for many rows, only this many refusals are shown separately.
 _SHOWN = 10
 # SQLSTATEs raised if a row is locked: lock timeout, canceled statement, serialization failure, deadlock.
@@ -282,7 +286,11 @@ def confirmed(
     if operator.provider_id and len(rows) > 1:
         model_admin.message_user(request, "Nothing was done. Select one payment: an ID is that of one.", messages.ERROR)
         return None
-    refused = {row: sentence for row in rows if (sentence := _carry(action, model_admin, request, row, operator))}
+    end, refused = time.monotonic() + _SECONDS, dict[Any, str]()
+    for row in rows:
+        late = time.monotonic() > end
+        if sentence := _OUT_OF_TIME if late else _carry(action, model_admin, request, row, operator):
+            refused[row] = sentence
     if len(refused) < len(rows):
         model_admin.message_user(request, f"{action.logged}: {len(rows) - len(refused):,}.", messages.SUCCESS)
     for row, sentence in list(refused.items())[:_SHOWN]:

@@ -178,11 +178,13 @@ def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note:
         return judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)
     with journal.writing():
         payment = matches.locked(payment_id).payment
-        if payment.status != Status.PENDING:
+        if payment.status == Status.SUCCESS:
             raise Refused("It has a status.")
         payment.provider_id = confirmed.known_by
         cause = Cause("operator", actor, note, note, answer=confirmed.answer)
         take_word(payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",))
+    if payment.status != Status.SUCCESS:
+        raise Refused("The provider's answer is recorded, but meanwhile the payment got another one.")
     return payment
 
 

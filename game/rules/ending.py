@@ -143,10 +143,11 @@ def _announce(entry: Entry, payment: Payment) -> bool:
 
     Return False if a receiver failed, so that the signal must be sent again.
     """
-    if entry.opened_at is None or payment.collected_at is None:
+    if payment.collected_at is None:
         return True
     if payment.place == "in_use":
-        uses.unused(payment)
+        # An entry that could not be activated in time has never been in the queue.
+        (uses.held if entry.opened_at is None else uses.unused)(payment)
     if payment.place != "refund_due":
         return True
     entry.payment = payment

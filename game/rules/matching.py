@@ -18,7 +18,7 @@ from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
-from payments import uses
+from payments import journal, uses
 from payments.models import Payment
 from payments.statements import Select, insert, update
 
@@ -84,7 +84,9 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     if entry.match_code:
         _start(entry)
         uses.activated(payment)
-        private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
+        journal.raise_if_timed_out(
+            private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
+        )
         return
     lock_level(entry.stake_amount)
     opponent = _opponent(entry)
@@ -138,8 +140,9 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     uses.activated(payment)
     for paid in (first.payment, payment):
         uses.matched(paid, matched_key(session.pk))
-    session_committed.send_robust(
-        Session, session=session, entries=(first, second), told_by_payment=second if paid_now else None
+    told = second if paid_now else None
+    journal.raise_if_timed_out(
+        session_committed.send_robust(Session, session=session, entries=(first, second), told_by_payment=told)
     )
 
 

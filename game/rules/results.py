@@ -26,5 +26,5 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
             for entry in entries:
                 entry.payment.refresh_from_db()
                 if due_back(entry):
-                    refund_became_due.send_robust(Entry, entry=entry)
+                    journal.raise_if_timed_out(refund_became_due.send_robust(Entry, entry=entry))
     return recorded

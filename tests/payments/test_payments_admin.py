@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from payments import figures, matches, operator_actions, refunds, wording
+from payments import figures, matches, operator_actions, refunds, settlement, wording
 from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
@@ -338,6 +338,36 @@ def test_a_payment_that_the_provider_denies_is_not_marked_as_paid(
     refused = payment.events.exclude(refused="").get()
     assert (refused.actor, refused.refused.startswith(sentence)) == ("operator", True)
     assert not LogEntry.objects.exists()
+
+
+def test_a_payment_that_gets_another_answer_meanwhile_is_not_reported_as_marked(
+    operator: Client, collection: Sandbox, unknown: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection.tap(unknown.transaction_id, "pay")
+    look_up = settlement.look_up
+
+    def overtaken(*arguments: Any, **more: Any) -> Any:
+        found = look_up(*arguments, **more)
+        settle(unknown.pk, Payment.Status.FAILED, by="asking")
+        return found
+
+    monkeypatch.setattr(settlement, "look_up", overtaken)
+    known_by = id_at_provider(collection, unknown)
+    page = act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=known_by)
+    assert "Marked as paid" not in page
+    assert "meanwhile the payment got another one" in page
+    # The later answer counts: the money is not with the provider. Both answers are in the journal.
+    assert fresh(unknown).status == "FAILED"
+    assert not LogEntry.objects.exists()
+
+
+def test_rows_that_an_action_has_no_time_for_are_named(
+    operator: Client, collection: Sandbox, unknown: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_actions, "_SECONDS", -1.0)
+    page = act(operator, "settle_paid", unknown, post="yes", note="in the portal")
+    assert "The other payments took too long. Try again." in page
+    assert fresh(unknown).status == "PENDING"
 
 
 def test_an_id_that_we_have_is_checked_although_none_is_typed(operator: Client, collection: Sandbox) -> None:

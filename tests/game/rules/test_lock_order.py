@@ -9,14 +9,16 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 
 from game import maintenance
-from game.models import Entry, StakeLevel
+from game.models import Entry, Session, StakeLevel
 from game.rules.ending import expire_old, leave
 from game.rules.locks import lock_level
+from game.rules.results import record_result
 from payments.models import Payment
+from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
 
@@ -75,14 +77,13 @@ def test_no_pair_of_actions_deadlocks(collection: Sandbox, pair: tuple[str, str]
 
 
 @contextmanager
-def level_held(amount: int) -> Iterator[None]:
-    """Hold the stake level's lock in another connection, and let this one wait for a lock 200 ms at most."""
-    StakeLevel.objects.get_or_create(amount=amount)
+def held(sql: str) -> Iterator[None]:
+    """Hold the locks of a statement in another connection, and let this one wait for a lock 200 ms at most."""
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with transaction.atomic():
-            StakeLevel.objects.select_for_update().get(amount=amount)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql)
             locked.set()
             done.wait(20)
         connection.close()
@@ -102,7 +103,8 @@ def level_held(amount: int) -> Iterator[None]:
 @pytest.mark.parametrize("cure", ["repeated callback", "game_worker"])
 def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_later(client: Client, cure: str) -> None:
     alice, bob = stake(client, "0772009101"), stake(client, "0772009102")
-    with level_held(1000):
+    StakeLevel.objects.get_or_create(amount=1000)
+    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
         # The lock timeout, then a refusal at once because of it.
         for placed, phone in ((alice, "0772009101"), (bob, "0772009102")):
             answer = callback(client, callback_body(placed, phone))
@@ -120,6 +122,92 @@ def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_lat
         task = next(task for task in maintenance.TASKS if task.every <= 1 and task.name == "activated")
         assert task.run() == (2, 0)
     assert {status(client, placed["queue_token"])["status"] for placed in (alice, bob)} == {"matched"}
+
+
+OUTBOX = "LOCK TABLE sms_smsmessage IN ACCESS EXCLUSIVE MODE"
+
+
+def _kinds(phone: str) -> list[str]:
+    return list(SmsMessage.objects.filter(phone=f"+256{phone[1:]}").order_by("pk").values_list("kind", flat=True))
+
+
+def test_no_message_is_lost_if_the_outbox_is_locked_when_a_callback_arrives(client: Client) -> None:
+    first, second, third, fourth = (f"077200920{number}" for number in range(4))
+    placed = {phone: stake(client, phone) for phone in (first, second, third)}
+    placed[fourth] = stake(client, fourth, create_private=True, invite_phone="0772009209")
+    paid(client, placed[first], first)
+    bodies = {
+        second: callback_body(placed[second], second),  # completes a match with the first
+        third: callback_body(placed[third], third, status="FAILED"),
+        fourth: callback_body(placed[fourth], fourth),
+    }
+    with held(OUTBOX):
+        assert [callback(client, body).status_code for body in bodies.values()] == [503] * 3
+    assert [callback(client, body).status_code for body in bodies.values()] == [200] * 3
+    assert _kinds(first) == ["payment_success", "match_found"]
+    assert _kinds(second) == ["payment_success"]
+    assert _kinds(third) == ["payment_failed"]
+    assert status(client, placed[third]["queue_token"])["status"] == "expired"
+    assert _kinds(fourth) == ["payment_success"]
+    assert _kinds("0772009209") == ["private_invite"]
+
+
+def test_a_late_success_whose_message_timed_out_is_a_503(client: Client) -> None:
+    placed = stake(client, "0772009301")
+    callback(client, callback_body(placed, "0772009301", status="FAILED"))
+    with held(OUTBOX):
+        assert callback(client, callback_body(placed, "0772009301")).status_code == 503
+    assert callback(client, callback_body(placed, "0772009301")).status_code == 200
+    assert _kinds("0772009301") == ["payment_failed", "payment_held"]
+
+
+def test_a_result_whose_messages_timed_out_is_recorded_again(client: Client) -> None:
+    for phone in ("0772009401", "0772009402"):
+        paid(client, stake(client, phone), phone)
+    match = Session.objects.get()
+    with held(OUTBOX), pytest.raises(OperationalError):
+        record_result(match, "draw", None, by="game server")
+    assert record_result(match, "draw", None, by="game server")
+    assert [_kinds(phone)[-1] for phone in ("0772009401", "0772009402")] == ["refund_due"] * 2
+
+
+def test_a_player_who_leaves_before_a_late_activation_gets_the_money_back(client: Client) -> None:
+    placed = stake(client, "0772009501")
+    StakeLevel.objects.get_or_create(amount=1000)
+    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
+        assert callback(client, callback_body(placed, "0772009501")).status_code == 503
+    assert _leave("0772009501")
+    time.sleep(1)  # the pause after a lock timeout
+    for task in maintenance.TASKS:
+        task.run()
+    assert Payment.objects.get().place == "refund_due"
+    assert status(client, placed["queue_token"])["status"] == "expired"
+    assert _kinds("0772009501") == ["refund_due"]
+
+
+def test_a_changed_column_is_a_503_and_a_new_connection(client: Client) -> None:
+    """A statement that was prepared before a migration fails in PostgreSQL."""
+    placed = stake(client, "0772009601")
+    pending = callback_body(placed, "0772009601", status="PENDING")
+    for _ in range(4):
+        callback(client, pending)
+    with _altered("ALTER TABLE payments_payment ALTER COLUMN reason TYPE varchar({})", 300, 200):
+        assert [callback(client, pending).status_code for _ in range(3)] == [503, 200, 200]
+
+
+@contextmanager
+def _altered(sql: str, now: int, later: int) -> Iterator[None]:
+    def run(length: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.format(length))
+        connection.close()
+
+    for length in (now, later):
+        thread = threading.Thread(target=run, args=(length,))
+        thread.start()
+        thread.join(20)
+        if length == now:
+            yield
 
 
 def test_only_the_levels_transaction_commits_without_the_disk() -> None:
