@@ -343,12 +343,15 @@ def ask_one() -> int:
 
 
 @pytest.mark.parametrize("last", ["Successful", "Failed"])
-def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collection: Sandbox, last: str) -> None:
+def test_an_answer_that_was_overtaken_contradicts_nothing(
+    client: Client, collection: Sandbox, settings: Any, last: str
+) -> None:
     """It was asked for before the end that we have: we ask once more, and take that for DMarkPay's word."""
     payment = pay()
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
-    collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
+    settings.DMARK_PAY_TIMEOUT = 5
+    collection.faults(pay_status="late", pay_status_times=1, answer_after=1.2)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(ask_one)
         wait_for(lambda: asked(collection, "status"))
@@ -368,12 +371,13 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(client: Client, collec
 
 @pytest.mark.parametrize("meanwhile", ["Pending", "Successful"])
 def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
-    client: Client, collection: Sandbox, meanwhile: str
+    client: Client, collection: Sandbox, settings: Any, meanwhile: str
 ) -> None:
     """Whether the question after it found no end yet, or the same one."""
     payment = pay()
     later(payment, 5)
-    collection.faults(pay_status="late", pay_status_times=1, answer_after=0.4)
+    settings.DMARK_PAY_TIMEOUT = 5
+    collection.faults(pay_status="late", pay_status_times=1, answer_after=1.2)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(ask_one)
         wait_for(lambda: asked(collection, "status"))
