@@ -69,6 +69,8 @@ class SmsCollector(Collector):
 
 
 class PaymentsCollector(Collector):
+    """The metrics of payments, of the game workers, and of overdue work."""
+
     def collect(self) -> Iterator[Metric]:
         now, money = clock.now(), figures.current()
         waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0

@@ -1,4 +1,4 @@
-"""Close old matches without a result: book them as paid from another account than the provider's."""
+"""Find matches without a result, and close old ones: book them as paid from another account than the provider's."""
 
 from collections.abc import Iterator
 from datetime import datetime

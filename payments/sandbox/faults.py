@@ -1,4 +1,7 @@
-"""The switches for payments: DMarkPay's faults, and the way in which phones answer payment prompts."""
+"""The switches for payments: DMarkPay's faults, and the way in which phones answer payment prompts.
+
+It also lists the phone numbers with a fixed outcome for payment prompts.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,6 +1,7 @@
-"""Phone numbers with a fixed outcome, like the test cards of a payment provider.
+"""Phone numbers with a fixed outcome for SMS, like the test cards of a payment provider.
 
-A message to one of these numbers has its outcome without any change of the switches.
+A message to one of these numbers has its outcome without any change of the switches. The numbers with a fixed outcome
+for payment prompts are in `payments.sandbox.faults`.
 """
 
 from typing import Any, NamedTuple
