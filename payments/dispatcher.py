@@ -11,8 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError
 
+from payments.database import close_if_unavailable
 from payments.providers import Answer, Provider, Said
 
 logger = logging.getLogger("payments")
@@ -62,15 +63,14 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
     """
     try:
         return claim(room)
-    except (OperationalError, InterfaceError) as error:
-        if not in_hand:
+    except (DatabaseError, InterfaceError) as error:
+        if not in_hand or not close_if_unavailable(error):
             raise
         logger.error(
             "payments.database_lost: nothing new is begun (%s)",
             type(error).__name__,
             extra={"event": "payments.database_lost"},
         )
-        connection.close()
         return []
 
 
@@ -93,14 +93,15 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
     for index, (one, answer) in enumerate(answers):
         try:
             record(one, answer)
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
+            if not close_if_unavailable(error):
+                raise
             logger.error(
                 "payments.database_lost: the answer on %s waits (%s)",
                 one,
                 type(error).__name__,
                 extra={"event": "payments.database_lost"},
             )
-            connection.close()
             time.sleep(0.5)
             return answers[index:]
     return []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Event
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 
 from payments import dispatcher
 from payments.providers import Answer, Said
@@ -25,7 +25,14 @@ def claims(*turns: "list[int] | Exception") -> Callable[[int], list[int]]:
     return claim
 
 
-def test_a_lost_database_takes_no_answer_along() -> None:
+class ReadOnly(InternalError):
+    """As Django raises it from a server that has become a read-only standby."""
+
+    sqlstate = "25006"
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ReadOnly])
+def test_a_lost_database_takes_no_answer_along(error: type[Exception]) -> None:
     """Neither while the next are claimed, nor while one is written."""
     written: list[int] = []
     lost, slow = [True, True], Event()
@@ -37,10 +44,10 @@ def test_a_lost_database_takes_no_answer_along() -> None:
     def record(one: int, answer: Answer) -> None:
         if lost:
             lost.pop()
-            raise OperationalError
+            raise error
         written.append(one)
 
-    claim = claims([1, 2], OperationalError(), [3])
+    claim = claims([1, 2], error(), [3])
     assert dispatcher.run(claim, ask, record, lambda: False) == 3
     assert sorted(written) == [1, 2, 3]
 
