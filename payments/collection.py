@@ -86,9 +86,9 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Mark an unsaved payment as to be requested, if a provider is configured.
+    """Set an unsaved payment to be requested from the player. Without a configured provider, change nothing.
 
-    Raises ValueError if no provider serves the network of the phone number.
+    Raises ValueError if providers are configured, but none serves the network of the phone number.
     """
     if providers.current() is None:
         return

@@ -93,7 +93,7 @@ def _context(entry: Entry) -> dict[str, Any]:
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
     asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
     why = why_not_paid(payment)
-    # If there is a reason from the provider, it replaces the general sentence "Your payment failed.".
+    # If the provider gave a reason, the page shows it (`why`) in place of the general "Your payment failed.".
     explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,

@@ -48,11 +48,13 @@ def claim(
     """Claim up to `limit` due messages for `claimer`: set them to `sending`, and return them in order of expiry.
 
     On PostgreSQL this is one statement, with one round trip and one commit.
-    `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back since
-    then.
-    `probe`: prefer the messages with the fewest attempts, so that a message that always fails is not chosen for every
-    probe.
-    `due_only`: False also claims a message whose `due_at` is in the future, for inline delivery right after the commit.
+
+    - `message_id`: claim only this message. If it was never tried it counts as due, even if the clock was set back
+      after it was queued.
+    - `probe`: prefer the messages with the fewest attempts. Otherwise a message that always fails would be chosen for
+      every probe.
+    - `due_only`: if False, also claim a message whose `due_at` is in the future. Inline delivery needs this right after
+      the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -136,9 +138,9 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue the messages of `claimer` again, except `known`.
+    """Queue again the messages that `claimer` has claimed but does not know of: the answer to the claim was lost.
 
-    They were claimed, but the database's answer did not reach the sender.
+    `known`: the ids that it does know of. These messages stay claimed.
     """
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

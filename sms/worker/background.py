@@ -94,7 +94,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # The results are already recorded. Only the receivers miss these signals.
+            # The results are already recorded, so it is enough to log the error. Only these signals are lost.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 connection.close()

@@ -261,7 +261,9 @@ class Worker:
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count the waiting requests of messages that have had an ambiguous request. Then let the engine write them."""
+        """Count the waiting requests of messages that had a request with an unknown outcome before. Then let the engine
+        write these requests.
+        """
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
