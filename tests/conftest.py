@@ -1,5 +1,6 @@
 """Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL, a browser."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -93,8 +94,8 @@ def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core: half of the time tests wait for clocks and other processes."""
-    return 2 * (os.cpu_count() or 1)
+    """Three processes for two cores: much of the time tests wait for clocks and other processes."""
+    return max(1, 3 * (os.cpu_count() or 1) // 2)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +139,8 @@ def clean_cache() -> Iterator[None]:
     def forget_failure() -> None:
         sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
         blocking._kept_connections = KeptConnections()
+        # A simulation in this process may have disabled it.
+        logging.disable(logging.NOTSET)
 
     forget_failure()
     cache.clear()

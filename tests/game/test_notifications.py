@@ -119,7 +119,7 @@ def test_a_payment_message_is_offered_again_only_while_it_is_true(client: Client
     assert offered() == [*successes, ("payment_failed", DAVE)]
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
     assert offered() == [*successes[:2], ("payment_failed", DAVE)]
-    Session.objects.update(expires_at=timezone.now())
+    Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert offered() == [("payment_failed", DAVE)]
 
 
