@@ -209,7 +209,10 @@ def of_payments(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
 
 
 def differs(state: State, found: dict[Account, int]) -> str:
-    """Return a sentence if the ledger's balances of a payment do not match the place of its money, otherwise ""."""
+    """Return a sentence if the ledger's balances for a payment differ from where its state says the money is.
+
+    Otherwise return "".
+    """
     expected = balances_of(state)
     if expected == found:
         return ""
