@@ -139,8 +139,11 @@ def clean_cache() -> Iterator[None]:
     def forget_failure() -> None:
         sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
         blocking._kept_connections = KeptConnections()
-        # A simulation in this process may have disabled it.
+        # An earlier test in this process may have disabled it, as a whole or by a configuration of logging.
         logging.disable(logging.NOTSET)
+        for logger in logging.root.manager.loggerDict.values():
+            if isinstance(logger, logging.Logger):
+                logger.disabled = False
 
     forget_failure()
     cache.clear()
