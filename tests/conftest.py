@@ -15,7 +15,7 @@ from django.db.transaction import atomic
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser, sync_playwright
 
-from payments.sandbox.server import Server
+from playmatatu.sandbox.money.server import Server
 from playmatatu.settings import caches
 from sms import cache as sms_cache
 from sms.dmark import blocking

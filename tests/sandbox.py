@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from payments.sandbox.server import Server
+from playmatatu.sandbox.money.server import Server
 from sms import testing
 from sms.sandbox.faults import Faults
 

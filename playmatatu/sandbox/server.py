@@ -13,7 +13,7 @@ import requests
 from django.conf import settings
 from django.template import Context, Engine
 
-from payments.sandbox import server
+from playmatatu.sandbox.money import server
 from sms.sandbox.server import Handler as BaseHandler
 
 logger = logging.getLogger("playmatatu.sandbox")

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.payments.sandbox.shop import Receiver, Shop
+from tests.playmatatu.sandbox.shop import Receiver, Shop
 from tests.sandbox import Sandbox
 
 

@@ -3,9 +3,9 @@
 A phone can also be out of reach; it then never shows the prompt.
 """
 
-from payments.sandbox.notifier import Notifier
-from payments.sandbox.state import State
-from payments.sandbox.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
+from playmatatu.sandbox.money.notifier import Notifier
+from playmatatu.sandbox.money.state import State
+from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 
 ANSWERS = ("pay", "decline")
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from payments.sandbox.state import State
-from payments.sandbox.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
+from playmatatu.sandbox.money.state import State
+from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 from sms.sandbox.later import push
 
 # A notification that gets no response is sent again: 3 times in total, 2 seconds apart.

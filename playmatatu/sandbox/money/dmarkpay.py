@@ -7,10 +7,10 @@ from base64 import b64decode
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from payments.sandbox.notifier import Notifier
-from payments.sandbox.phones import Phones
-from payments.sandbox.state import State
-from payments.sandbox.transactions import FAILED, SUCCESSFUL, Transaction
+from playmatatu.sandbox.money.notifier import Notifier
+from playmatatu.sandbox.money.phones import Phones
+from playmatatu.sandbox.money.state import State
+from playmatatu.sandbox.money.transactions import FAILED, SUCCESSFUL, Transaction
 from sms.sandbox.answers import Reply
 
 TOKEN_PATH = "/o/token/"  # noqa: S105

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from payments.sandbox.faults import Faults
+from playmatatu.sandbox.money.faults import Faults
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from tests.conftest import wait_for
-from tests.payments.sandbox.shop import Shop
+from tests.playmatatu.sandbox.shop import Shop
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[3]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from payments.sandbox.faults import PANEL
-from payments.sandbox.state import State
-from payments.sandbox.transactions import FAILED, PENDING, Transaction
+from playmatatu.sandbox.money.faults import PANEL
+from playmatatu.sandbox.money.state import State
+from playmatatu.sandbox.money.transactions import FAILED, PENDING, Transaction
 from sms.sandbox import page
 from sms.sandbox.page import Item, Part
 from sms.sandbox.switches import Panel

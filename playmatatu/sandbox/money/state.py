@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
-from payments.sandbox.faults import Faults
-from payments.sandbox.transactions import Transactions
+from playmatatu.sandbox.money.faults import Faults
+from playmatatu.sandbox.money.transactions import Transactions
 from sms.sandbox import state
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from payments.sandbox.faults import PANEL, Faults
+from playmatatu.sandbox.money.faults import PANEL, Faults
 from sms.sandbox.switches import TEXTS
 from tests.sandbox import Sandbox, assert_documented, page, press, switches
 

@@ -7,9 +7,9 @@ import time
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote
 
-from payments.sandbox import dmarkpay, phones
-from payments.sandbox.page import Page
-from payments.sandbox.state import State
+from playmatatu.sandbox.money import dmarkpay, phones
+from playmatatu.sandbox.money.page import Page
+from playmatatu.sandbox.money.state import State
 from sms.sandbox import server
 from sms.sandbox.page import Links
 from sms.sandbox.server import json_or_none

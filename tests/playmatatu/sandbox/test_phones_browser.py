@@ -6,7 +6,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page
 
-from payments.sandbox.dmarkpay import DMarkPay
+from playmatatu.sandbox.money.dmarkpay import DMarkPay
 from sms.sandbox.page import Links
 from tests.sandbox import Sandbox
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.conftest import wait_for
-from tests.payments.sandbox.shop import Receiver, Shop
+from tests.playmatatu.sandbox.shop import Receiver, Shop
 from tests.sandbox import Sandbox
 
 
