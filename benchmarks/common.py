@@ -4,18 +4,34 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import requests
+
+from tests.servers import Postgres, postgres_programs
 
 ROOT = Path(__file__).parent.parent
 
 
 def say(*words: Any) -> None:
     print(*words, flush=True)
+
+
+@contextmanager
+def temporary_postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """Run a temporary PostgreSQL cluster. `durable`: with fsync. Exit if its programs are missing."""
+    programs = postgres_programs()
+    if programs is None:
+        raise SystemExit("PostgreSQL's programs are needed.")
+    postgres = Postgres(programs, durable=durable)
+    postgres.create()
+    try:
+        yield postgres
+    finally:
+        postgres.remove()
 
 
 def alive(url: str) -> bool:

@@ -10,7 +10,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from tests.servers import Postgres, postgres_programs
+from benchmarks.common import temporary_postgres
 
 ROWS, PAYMENTS = 1_000_000, 300_000
 RUNS = 7
@@ -135,12 +135,7 @@ def measure(client: Any, path: str) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    programs = postgres_programs()
-    if programs is None:
-        raise SystemExit("PostgreSQL's programs are needed.")
-    postgres = Postgres(programs)
-    postgres.create()
-    try:
+    with temporary_postgres() as postgres:
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
             "DATABASE_URL": postgres.create_database("console"),
@@ -192,8 +187,6 @@ def main() -> None:
         for name in PAGES:
             small, (first, large, queries) = results[1_000][name], results[ROWS][name]
             print(f"{name:32} {small[1]:9.0f} ms {large:13.0f} ms {first:9.0f} ms {queries:8}")
-    finally:
-        postgres.remove()
 
 
 if __name__ == "__main__":

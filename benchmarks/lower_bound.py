@@ -18,8 +18,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.common import cpu_seconds, say
-from tests.servers import Postgres, postgres_programs
+from benchmarks.common import cpu_seconds, say, temporary_postgres
+from tests.servers import Postgres
 
 SECRET = "a-secret-for-this-load"
 COMMIT = "COMMIT"
@@ -185,15 +185,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stakes", type=int, default=300)
     given = parser.parse_args()
-    programs = postgres_programs()
-    if programs is None:
-        raise SystemExit("PostgreSQL's programs are needed.")
-    postgres = Postgres(programs, durable=True)
-    postgres.create()
-    try:
+    with temporary_postgres(durable=True) as postgres:
         measure(postgres, given.stakes)
-    finally:
-        postgres.remove()
 
 
 def measure(postgres: Postgres, stakes: int) -> None:

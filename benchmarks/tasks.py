@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import say
-from tests.servers import Postgres, postgres_programs
+from benchmarks.common import say, temporary_postgres
 
 RUNS = 7
 GOAL_MS = 20
@@ -87,12 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--payments", type=int, default=1_000_000)
     given = parser.parse_args()
-    programs = postgres_programs()
-    if programs is None:
-        raise SystemExit("PostgreSQL's programs are needed.")
-    postgres = Postgres(programs)
-    postgres.create()
-    try:
+    with temporary_postgres() as postgres:
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
             "DATABASE_URL": postgres.create_database("tasks"),
@@ -122,8 +116,6 @@ def main() -> None:
             median, statements, slowest = measure(run)
             over = f"   OVER {GOAL_MS} ms: {slowest}" if median > GOAL_MS else ""
             say(f"{name:34} {median:8.1f} ms, first run {first:8.1f} ms, {statements} statements{over}")
-    finally:
-        postgres.remove()
 
 
 if __name__ == "__main__":

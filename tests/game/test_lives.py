@@ -156,7 +156,7 @@ class World:
     # --- what must be true, whenever one looks
 
     def check_ledger(self) -> dict[Account, int]:
-        """What came is what the ledger says came."""
+        """The money that the ledger shows as received equals the money that the provider took."""
         came = [money.amount for money in self.money.values() if money.came]
         assert ledger.day(timezone.localdate())["in"] == (sum(came), len(came))
         return ledger.balances()
