@@ -33,7 +33,7 @@ class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions under which a row matches the search term, other than its phone number.
+        """Return the conditions for a match between a row and the search term, without the one on the phone number.
 
         Each condition runs as a query of its own, so that each can use an index.
         """

@@ -65,7 +65,7 @@ def adopt(limit: int = _BATCH) -> int:
 
 
 def left() -> int:
-    """Return the number of payments that must be adopted into the journal."""
+    """Return the number of payments that the journal does not know yet and that still have to be adopted."""
     return Payment.objects.filter(TO_ADOPT).count()
 
 

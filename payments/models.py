@@ -198,7 +198,8 @@ class Refund(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # The database allows at most one payout per payment that may have been sent, even if the code has an error.
+            # For each payment, the database allows at most one payout that may have been sent, even if the code has a
+            # bug.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),

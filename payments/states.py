@@ -38,7 +38,7 @@ class Place(str, Enum):
 
 
 class Payout(str, Enum):
-    """The state of a payout that was ordered: a refund or a prize."""
+    """The state of an ordered payout. A payout is either a refund or a prize."""
 
     NONE, ORDERED, SENDING, AMBIGUOUS = "", "ordered", "sending", "ambiguous"
 

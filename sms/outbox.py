@@ -229,8 +229,8 @@ def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the messages in `rows` that can be sent again and that the code which queued them still wants
-    sent.
+    """Return the ids of those messages in `rows` that can be sent again and are still wanted by the code that queued
+    them.
     """
     return [message.pk for message in _worth_resending(rows)]
 

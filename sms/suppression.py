@@ -17,7 +17,9 @@ _transactional: set[str] = set()
 
 
 def register_transactional(*kinds: str) -> None:
-    """Send messages of these kinds also to people who have asked to stop. Call this in an AppConfig's `ready`."""
+    """Register kinds of messages that are sent even to people who have asked to stop. Call this in an AppConfig's
+    `ready`.
+    """
     for kind in kinds:
         if not _KIND.fullmatch(kind):
             raise ValueError(f"A transactional kind has 1 to 40 letters, digits or _.:-, not {kind!r}.")

@@ -58,7 +58,7 @@ def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
 @never_cache
 @require_safe
 def play(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Redirect to the game. The player's tokens are only in this redirect, not on our pages or in their URLs."""
+    """Redirect to the game. The player token appears only in this redirect, not on our pages or in their URLs."""
     session = session_of(game_token)
     entry = _player(request, session, pk) if session else None
     if session is None or entry is None or session.status != "active" or not settings.GAME_URL:

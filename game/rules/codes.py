@@ -1,5 +1,6 @@
-"""Codes of private matches, which have six characters and no similar-looking ones, and the matches that belong to
-them.
+"""Match codes, and the private matches that they belong to.
+
+A code has six characters. Characters that look alike are not used.
 """
 
 import re

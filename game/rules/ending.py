@@ -117,7 +117,8 @@ def announce_refunds() -> Announced:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # As in `refunds.due`: the money of such an entry is due for refund even if its payment says that it is in use.
+    # As in `refunds.due`: if an entry ended without a match, its money is due for refund even if its payment still says
+    # that the money is in use.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
         # Sorted like the index. Sorted by "pk" alone, PostgreSQL would read the whole table.

@@ -29,7 +29,7 @@ class ClaimedRow:
     claim: str
 
 
-# The types from which a message can be sent. `SmsMessage` has all fields of `ClaimedRow`.
+# A message in either form that the sender accepts. `SmsMessage` has all fields of `ClaimedRow`.
 ClaimedMessage: TypeAlias = ClaimedRow | SmsMessage
 
 _FIELDS = ("id", *(name for name in ClaimedRow.__slots__ if name != "pk"))

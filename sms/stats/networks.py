@@ -25,8 +25,9 @@ LATE = timedelta(minutes=5)
 # windows of WINDOW minutes, which start one minute apart. Each window needs at least ENOUGH messages, so that one phone
 # that is switched off does not count as trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
-# A network is also in trouble if more than this share of its delivery reports are failures. Only reports for messages
-# queued in the last WINDOW minutes count. This rule applies before any message can be late.
+# A network is in trouble, even if none of its messages is late, if more than this share of its delivery reports are
+# failures. Only reports for messages queued in the last WINDOW minutes count. This rule can find trouble before the
+# rule about late messages does.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 # Length of a prefix such as `+25677`: the country code and two digits of the local number. The query groups by this

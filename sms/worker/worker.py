@@ -307,7 +307,7 @@ class Worker:
         self._to_offer = []
 
     def _next_turn(self) -> float:
-        """Return the time (monotonic) of the next round, unless an event wakes the worker before."""
+        """Return the monotonic time at which the next round begins. An event can wake the worker earlier."""
         times = [self.reaper.next_look]
         if self.recorder.in_hand:
             times.append(self.leases.next_renewal)

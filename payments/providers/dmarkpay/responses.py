@@ -75,9 +75,10 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 
 
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
-    """Interpret the response to a payout. Unconfirmed: the response looks like the response to a payin.
+    """Interpret the response to a payout request.
 
-    The response should contain the final result, so "Pending" is treated as ambiguous. This is unconfirmed too.
+    DMarkPay has confirmed neither of two assumptions: that this response has the format of the response to a payin, and
+    that it contains the final result. Because of the second, "Pending" is treated as ambiguous.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer
