@@ -68,3 +68,9 @@ def cpu_seconds(roots: Mapping[int, str]) -> dict[str, float]:
         if root in roots:
             used[roots[root]] += count / os.sysconf("SC_CLK_TCK")
     return used
+
+
+def idle_seconds() -> float:
+    """Return the seconds for which the processors were idle, all together, since the machine started (Linux)."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=6)
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")  # idle, and waiting for a disk

@@ -17,138 +17,32 @@ started again. Exits with 1 if anything was lost, refused or requested twice.
 """
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import requests
 
-from benchmarks.common import ROOT, say, tidy_when_told_to_end
-from benchmarks.service import SECRET, Service
+from benchmarks.common import ROOT, idle_seconds, say, tidy_when_told_to_end
+from benchmarks.players import NO_ANSWER, Players
+from benchmarks.service import Service
 from tests.audit import AUDIT, IN_FLIGHT, UNWRITTEN
 from tests.servers import Postgres, RedisServer, postgres_programs, redis_program, wait_for
 
 # Seconds before `--upgrade-from` starts this commit too.
 FORMER_ALONE = 10.0
-NO_ANSWER = "no answer"
 # Differences that are no mistake: a stake without an opponent is refund due, and a payment request whose process was
 # killed is not repeated.
 OWED, AMBIGUOUS = "Refund due", "the provider may have asked for it"
-
-
-class Players:
-    """Threads that stake and pay as fast as they are answered. An unanswered request is repeated at another site."""
-
-    def __init__(self, service: Service, lanes: int) -> None:
-        self.service, self.options = service, service.options
-        self.until = time.monotonic() + service.options.seconds
-        self.broken: list[str] = []
-        self.took: dict[str, list[float]] = defaultdict(list)
-        self.said: dict[str, Counter[str]] = defaultdict(Counter)
-        self.threads = [threading.Thread(target=self._play, args=(lane,), daemon=True) for lane in range(lanes)]
-        for thread in self.threads:
-            thread.start()
-
-    def _play(self, lane: int) -> None:
-        try:
-            self._stake_and_pay(lane)
-        except Exception as error:
-            self.broken.append(f"a player gave up: {error!r}")
-            raise
-
-    def _stake_and_pay(self, lane: int) -> None:
-        session = requests.Session()
-        session.trust_env = False
-        sites = self._sites(lane)
-        for number in itertools.count():
-            time.sleep(self.service.options.pause)
-            if time.monotonic() > self.until:
-                return
-            # Lane 0 of the sandbox's numbers has fixed outcomes.
-            line = f"{lane + 1:02}{number % 100_000:05}"
-            phone, friend = f"078{line}", f"070{line}"
-            private = number % 4 == 0
-            body: dict[str, Any] = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
-            if private:
-                body |= {"create_private": True, "invite_phone": friend}
-            placed = self._ask(session, sites, "stake", "/api/v1/game/stake", body)
-            if not placed or not self._pay(session, sites, placed, phone):
-                continue
-            code = self._poll(session, sites, placed)
-            if private and code:
-                joined = {"phone_number": friend, "stake_amount": body["stake_amount"], "match_code": code}
-                answer = self._ask(session, sites, "stake", "/api/v1/game/stake", joined)
-                if answer and self._pay(session, sites, answer, friend):
-                    self._poll(session, sites, answer)
-
-    def _sites(self, lane: int) -> Iterator[str]:
-        """Each site in turn. An upgrade adds sites."""
-        for number in itertools.count(lane):
-            yield self.service.sites[number % len(self.service.sites)]
-
-    def _poll(self, session: requests.Session, sites: Any, placed: dict[str, Any]) -> str:
-        """Poll the stake's status as its page does. Return the match code, if there is one."""
-        path, code, headers = f"/api/v1/game/queue/status?queue_token={placed['queue_token']}", "", {}
-        for _ in range(self.options.polls):
-            found = self._ask(session, sites, "status", path, headers=headers) or {}
-            code = found.get("match_code") or code
-            if found.get("etag"):
-                headers = {"If-None-Match": found["etag"]}
-        return code
-
-    def _pay(self, session: requests.Session, sites: Any, placed: dict[str, Any], phone: str) -> bool:
-        if self.service.options.money == "dmarkpay":
-            return False  # its phone does, in its own time
-        paid = {
-            "transaction_id": placed["transaction_id"],
-            "phone_number": phone,
-            "amount": placed["total_amount"],
-            "status": "SUCCESS",
-        }
-        headers = {"X-Callback-Secret": SECRET}
-        return bool(self._ask(session, sites, "callback", "/api/v1/momo/callback", paid, headers))
-
-    def _ask(
-        self,
-        session: requests.Session,
-        sites: Any,
-        what: str,
-        path: str,
-        body: "dict[str, Any] | None" = None,
-        headers: "dict[str, str] | None" = None,
-    ) -> "dict[str, Any] | None":
-        for _ in range(5):
-            url = f"{next(sites)}{path}"
-            started = time.perf_counter()
-            try:
-                if body is None:
-                    answer = session.get(url, headers=headers, timeout=30)
-                else:
-                    answer = session.post(url, json=body, headers=headers, timeout=30)
-            except requests.RequestException:
-                self.said[what][NO_ANSWER] += 1
-                time.sleep(0.2)
-                continue
-            self.took[what].append((time.perf_counter() - started) * 1000)
-            self.said[what][str(answer.status_code)] += 1
-            if answer.status_code != 200:
-                return None
-            return {**answer.json(), "etag": answer.headers.get("ETag", "")}
-        return None
-
-    def done(self) -> int:
-        return sum(len(took) for took in list(self.took.values()))
 
 
 class Run(NamedTuple):
@@ -185,20 +79,27 @@ def under_load(service: Service) -> Players:
 def measure(service: Service) -> Run:
     """Run the players against a started service, and audit it when all is at rest."""
     given = service.options
-    before = service.cpu()
+    before, idle_before = service.cpu(), idle_seconds()
+    began = time.monotonic()
     players = under_load(service)
+    after, idle = service.cpu(), idle_seconds() - idle_before
+    idle_share = idle / (time.monotonic() - began) / (os.cpu_count() or 1)
     # The sandbox's phones pay each stake. Without them, each callback pays one.
     paying = "stake" if given.money == "dmarkpay" else "callback"
     paid = players.said[paying]["200"] or 1
-    cpu_ms = (
-        {} if given.kill_every else {name: (used - before[name]) / paid * 1000 for name, used in service.cpu().items()}
-    )
+    cpu_ms = {name: (used - before.get(name, 0.0)) / paid * 1000 for name, used in sorted(after.items())}
+    if given.kill_every:
+        cpu_ms = {}
     say(f"{'':10} {'answers':>8} {'a second':>9} {'p50':>8} {'p99':>8} {'longest':>8}   statuses")
     for what, took in players.took.items():
         rate = f"{len(took) / given.seconds:.0f}"
         times = "".join(f" {percentile(took, share):5.0f} ms" for share in (0.5, 0.99, 1.0))
         say(f"{what:10} {len(took):8,} {rate:>9} {times}   {dict(players.said[what])}")
-    say("CPU ms for each paid stake:", ", ".join(f"{name} {spent:.1f}" for name, spent in cpu_ms.items()))
+    say(
+        f"CPU ms for each paid stake: {sum(cpu_ms.values()):.1f} =",
+        " + ".join(f"{name} {spent:.1f}" for name, spent in cpu_ms.items()),
+        f"({idle_share:.0%} of the machine was idle)",
+    )
     wrong = [*differences(service), *players.broken]
     allowed = {"200", "304"} | ({NO_ANSWER, "409"} if given.kill_every else set())
     for what, said in players.said.items():

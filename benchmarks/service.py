@@ -125,6 +125,7 @@ class Service:
             offset = CLOCKS[list(self.commands).index(name) % len(CLOCKS)]
             environment |= {"DJANGO_SETTINGS_MODULE": "benchmarks.wrong_clock", "CLOCK_OFFSET": str(offset)}
             command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', f"host-{name}", *command]
+        environment["PGAPPNAME"] = name.partition("-")[0]
         self.processes[name] = subprocess.Popen(
             command, cwd=self.tree, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
@@ -154,9 +155,15 @@ class Service:
             return connection.execute(statement.encode()).fetchall()
 
     def cpu(self) -> dict[str, float]:
-        """Return the CPU seconds that each kind of process has used, with its children."""
+        """Return the CPU seconds that each kind of process has used, with its children.
+
+        PostgreSQL's backends are listed by the kind of their client. Those whose connection was closed count as
+        `postgres`, as do its own processes.
+        """
         kinds = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
-        return cpu_seconds(kinds | self.servers)
+        clients = self.sql("SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()")
+        backends = {pid: f"postgres for {name}" for pid, name in clients if name in kinds.values()}
+        return {**cpu_seconds(kinds | self.servers | backends), "players": time.process_time()}
 
     def counts(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.sandbox}/counts.json", timeout=30).json())
