@@ -33,9 +33,9 @@ class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions for a match between a row and the search term, without the one on the phone number.
+        """Return the conditions under which a row matches the search term, except the condition on the phone number.
 
-        Each condition runs as a query of its own, so that each can use an index.
+        Each condition runs as a query of its own, so that it can use an index.
         """
         return []
 
@@ -75,7 +75,7 @@ class StakeLevelAdmin(ReadOnly, BoundedAdmin):
 class ReasonFilter(admin.SimpleListFilter):
     """Filter stakes by the reason why they ended.
 
-    All known reasons are offered. Listing only those in use would need a DISTINCT over the whole table.
+    All known reasons are offered. To list only the reasons in use, a DISTINCT over the whole table would be needed.
     """
 
     title = "reason for the end"
@@ -103,7 +103,7 @@ class EntryAdmin(SearchableAdmin):
         return [Q(match_code=term.upper()), Q(payment__transaction_id=term)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return all fields, without those that contain a full phone number if the user may not see it."""
+        """Return all fields. If the user may not see full phone numbers, leave out the fields that contain one."""
         names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
         in_full = request.user.has_perm("sms.view_full_phone")
         return [name for name in phone_columns(request, names) if in_full or name not in ("player", "invite_phone")]

@@ -6,8 +6,8 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # `receivers` must be imported before `notifications`: it activates the entry, and the messages then report the
-        # result.
+        # `receivers` must be imported before `notifications`: its receivers activate the entry, and the receivers of
+        # `notifications` then report the result.
         from game import receivers  # noqa: F401, I001
         from game import notifications
         from game import checks, samples, text_owner  # noqa: F401
@@ -24,5 +24,5 @@ class GameConfig(AppConfig):
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(samples.samples)
-        # Messages about a player's own money or match are also sent to players who asked for no more messages (STOP).
+        # Send messages about a player's own money or match also to players who asked for no more messages (STOP).
         register_transactional(*notifications.TRANSACTIONAL)

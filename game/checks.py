@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from game.rules.validation import payable, prize
 
-# Settings that must not be negative. If a limit is 0, it forbids everything that it counts.
+# Settings that must not be negative. A limit of 0 forbids everything that it counts.
 _LIMITS = (
     "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
     "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "

@@ -18,7 +18,9 @@ logger = logging.getLogger("game.chores")
 
 
 class Done(NamedTuple):
-    """The numbers of rows that one run of a task has done, and has left for a later run because of a logged error."""
+    """The result of one run of a task: the number of rows that it has processed, and the number of rows that it has
+    left for a later run because of a logged error.
+    """
 
     done: int
     failed: int = 0
@@ -28,7 +30,7 @@ def activate_left(within: timedelta | None = None) -> Done:
     """Activate paid entries that are still inactive because of a crash, a lock timeout or an error in a signal
     receiver.
 
-    `within`: only look at payments collected in this last period; None searches all payments.
+    `within`: only look at payments collected within this period before now; None searches all payments.
     """
     activated = failed = 0
     for payment in left_inactive(within):

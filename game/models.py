@@ -83,8 +83,8 @@ class Entry(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.AWAITING_PAYMENT)
     reason = models.CharField("why it expired", max_length=32, blank=True, default="")
     match_code = models.CharField(max_length=6, null=True, blank=True, unique=True)
-    # The match code of a friend whom this player wants to join. Somebody else may still take that place before this
-    # player has paid.
+    # The match code of a friend whom this player wants to join. Until this player has paid, somebody else may still
+    # join the friend's match.
     joins_code = models.CharField("joined with code", max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
     # If the invite was not sent because of a limit: that limit's key in `game.rules.limits.INVITE_REFUSALS`.
@@ -128,10 +128,10 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # Finds entries whose refund is due: activated, not matched. They are due for refund as soon as they expire.
+            # Finds entries that were activated and not matched: their money is due for refund as soon as they expire.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            # The id is part of the index so that PostgreSQL uses it to find the newest entries with a name. Otherwise
-            # PostgreSQL would scan the primary key.
+            # The id is part of the index so that PostgreSQL uses the index to find the newest entries with a name.
+            # Otherwise PostgreSQL would scan the primary key.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
@@ -158,8 +158,9 @@ class Entry(models.Model):
 
     @property
     def link_keys(self) -> tuple[str, str]:
-        """Return the dedupe keys of the two messages that can contain the player's link to the match, the likelier one
-        first.
+        """Return the dedupe keys of the two messages that can contain the player's link to the match.
+
+        The key of the more likely message comes first.
         """
         return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
 

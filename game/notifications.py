@@ -59,7 +59,8 @@ def render(kind: str, language: str = "", **values: object) -> str:
     with override(language or settings.LANGUAGE_CODE):
         for support in (contact, ""):
             text = render_to_string(f"game/sms/{kind}.txt", {**values, "support": support}).strip()
-            # The text can end with the support contact. Leave it out if the text would then need a second SMS.
+            # The text can end with the support contact. Leave the contact out if the text would need a second SMS
+            # because of it.
             if not support or count_segments(text).count == 1:
                 break
     return text
@@ -121,8 +122,9 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the `payment_success` message if SUCCESS is repeated and a crash lost it. Do nothing if the entry has
-    ended.
+    """Queue the `payment_success` message when the provider repeats SUCCESS, in case a crash lost the message.
+
+    Do nothing if the entry has ended.
     """
     entry = _entry(payment)
     if entry is not None and entry.opened_at is not None and not entry.is_live:
@@ -134,8 +136,9 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Tell the payer if money arrives after the provider had reported FAILED. A reversal is only reported to the
-    operator.
+    """Tell the payer when money arrives after the provider had reported FAILED.
+
+    A reversal is reported only to the operator.
     """
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
@@ -208,7 +211,7 @@ def _ends(entry: Entry) -> datetime | None:
 
 
 def _entry(payment: Payment) -> Entry | None:
-    # The receiver that activated the entry has set it here, so no query is needed.
+    # The receiver that activated the entry has set `payment.entry`, so no query is needed.
     if Payment.entry.is_cached(payment):
         return payment.entry
     return Entry.objects.select_related("player", "session").filter(payment=payment).first()
@@ -230,7 +233,7 @@ def _text_success(payment: Payment) -> None:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or (entry.opened_at is not None and not entry.told_with_match):
         _queue(_success(payment, entry))
-    # `_text_success` queues nothing if the activation failed. The task that activates the entry later queues the
+    # Otherwise the activation failed, and nothing is queued here. The task that activates the entry later queues the
     # message too.
 
 

@@ -1,6 +1,6 @@
 """Signal receivers that activate or end an entry when its payment has succeeded or failed.
 
-They must be connected before those of `notifications`, whose messages report the result.
+These receivers must be connected before the receivers in `notifications`, whose messages report the result.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # The lock also protects the message that is queued later in this transaction: its daily limit is counted
-            # without races.
+            # The message about the failure is queued later in this transaction. Because of this lock, concurrent
+            # failures cannot exceed its daily limit.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:
@@ -40,5 +40,5 @@ def _activate(payment: Payment) -> None:
     with journal.writing():
         entry = activate_paid(payment)
     if entry is not None:
-        # Let the receivers in `notifications` find the entry without a query, now that it is saved.
+        # The entry is saved now. Let the receivers in `notifications` read it without a query.
         entry.payment = payment

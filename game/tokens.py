@@ -1,7 +1,8 @@
-"""Tokens in players' links. A game token, which is stored, identifies a match.
+"""Tokens in players' links.
 
-A player token proves which of its two players makes a request, and a queue token gives its owner access to an entry.
-Both are signatures that are computed when needed. They stay valid while the old key is in SECRET_KEY_FALLBACKS.
+The game token of a match is stored, and identifies the match. A player token proves which of the two players of a match
+makes a request. A queue token gives its owner access to one entry. Player tokens and queue tokens are signatures, which
+are computed when needed. They stay valid while the key that signed them is in SECRET_KEY_FALLBACKS.
 """
 
 from django.conf import settings

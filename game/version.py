@@ -1,6 +1,7 @@
 """The ETag of a stake's page and status: a hash of everything that decides what they say.
 
-Players poll far more often than anything changes, so this query must be fast: it is small, and compiled once.
+Players poll far more often than anything changes, so this query must be fast. Therefore it reads few columns, and its
+SQL is compiled only once.
 """
 
 from hashlib import sha256

@@ -1,7 +1,7 @@
 """The `game_worker` process, which does all time-driven work on payments and entries. Several can run at once.
 
-It has threads for the game's periodic tasks, alerts and payments, and one that listens for PostgreSQL's NOTIFY and
-wakes the payment threads. The main thread checks that all of them run.
+Its threads do the game's periodic tasks, send alerts, and request, poll and pay out payments. Another thread listens
+for PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads run.
 """
 
 import logging
@@ -147,6 +147,9 @@ class _Heartbeat:
 
 
 def _alert() -> float:
-    """Send due alerts. `sms_worker` sends them too, but it cannot report its own death."""
+    """Send due alerts.
+
+    `sms_worker` sends them too, but a stopped `sms_worker` cannot send the alert that it has stopped.
+    """
     alerts.check()
     return _ALERT_SECONDS

@@ -59,7 +59,10 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """Store these settings for `recall` inside the block. If another site already runs, store nothing."""
+    """Store these settings while the block runs, so that `recall` can read them.
+
+    If another site already runs, store nothing.
+    """
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:

@@ -15,8 +15,8 @@ env = environ.Env()
 
 _TRUE, _FALSE = frozenset({"true", "yes", "y", "on", "ok", "1"}), frozenset({"false", "no", "n", "off", "0"})
 _LINE = re.compile(r"(?:export )?(?P<name>[A-Za-z_][A-Za-z_0-9]*)=(?P<value>.*)")
-# Matches the name of the setting on an invalid line. The error shows nothing else of that line, because it may hold a
-# password.
+# Matches the name of the setting on an invalid line. The error shows only this name, because the rest of the line may
+# hold a password.
 _NAME = re.compile(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]{2,40})\b")
 
 

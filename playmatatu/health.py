@@ -93,8 +93,8 @@ def _database() -> dict[str, Any]:
 def _is_read_only() -> bool:
     """Query the database. Return True if PostgreSQL reports that transactions are read-only, as on a standby.
 
-    The query also sets a lock timeout below PROBE_SECONDS, for tables that a migration has locked. This affects only
-    the health check, which has its own connection.
+    The query also sets a lock timeout below PROBE_SECONDS, in case a migration has locked a table. This timeout affects
+    only the health check, which has its own connection.
     """
     question = "SELECT 'off'"
     if connection.vendor == "postgresql":

@@ -31,7 +31,7 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
 
 # The event name at the start of our log messages. docs/logs.md lists all events.
 _EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
-# Extra fields whose values the log messages of `sms` already contain.
+# Extra fields whose values are already in the text of the log messages of `sms`.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
 # Escapes for characters that start a new line or move the cursor, so that no request can forge a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})

@@ -147,7 +147,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # The term is not a phone number.
+        with suppress(SmsError):  # A search term need not be a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 

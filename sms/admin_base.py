@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from sms.wording import masked, spaced
 
-# A list shows and counts at most this many rows. For more, operators filter the list or export it as CSV.
+# A list shows and counts at most this many rows. To see other rows, operators filter the list or export it as CSV.
 LONGEST_LIST = 10_000
 
 
@@ -31,7 +31,7 @@ class BoundedPaginator(Paginator):
 
 
 class StrictLookups(admin.ModelAdmin):
-    """An admin that refuses every filter in the URL that is not one of `list_filter` or `linked_lookups`.
+    """An admin that refuses a filter in the URL unless it is in `list_filter` or `linked_lookups`.
 
     `linked_lookups`: further filters that our own pages link to, such as `player__id__exact`.
     """

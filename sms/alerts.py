@@ -22,8 +22,8 @@ from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# A condition counts as ended only after it has been absent for this time. Otherwise an intermittent condition would
-# cause an alert each minute.
+# A condition counts as ended only after it has been absent for this time. Otherwise a condition that comes and goes
+# would cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before an alert about a missing worker, because a restart takes some seconds.
@@ -91,7 +91,7 @@ def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
 
 def _sending(now: datetime) -> Iterable[Condition]:
     for concern in status.concerns(status.read(now)):
-        # Send no alert if SMS is off, because the people who run the site have switched it off themselves.
+        # Send no alert if SMS is off, because the operators have switched it off themselves.
         if concern.name != "off":
             patience = _RESTART if concern.name == "no_worker" else timedelta(0)
             yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}", patience)

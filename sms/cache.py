@@ -20,7 +20,8 @@ logger = logging.getLogger("sms.cache")
 T = TypeVar("T")
 
 _WARN_EVERY = 60.0
-# After a failure, no call is made for this many seconds: a cache that hangs delays each call by its timeout.
+# After a failure, no call is made for this many seconds, because each call to a hanging cache would wait for its
+# timeout.
 _REST = 1.0
 _last_warning = -_WARN_EVERY
 _rest_until = 0.0
@@ -63,8 +64,8 @@ def put(key: str, value: object, seconds: float) -> None:
 def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    With IGNORE_EXCEPTIONS, django-redis also returns a falsy value if Redis is down. In that case the key cannot be
-    read either, which tells the two cases apart.
+    With IGNORE_EXCEPTIONS, django-redis reports a failure of Redis in the same way as an existing key. Therefore the
+    key is read as well: if Redis is down, it cannot be read.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True

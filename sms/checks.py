@@ -65,7 +65,7 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # `sms_settings` reports the invalid settings.
+        return []  # The check `sms_settings` already reports invalid settings.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]

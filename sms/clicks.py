@@ -40,7 +40,7 @@ def is_preview(request: HttpRequest) -> bool:
 def record_click(request: HttpRequest, *references: str) -> None:
     """Record the first click on a message's link.
 
-    `references`: dedupe keys. The message is the one with the first of these keys that exists.
+    `references`: dedupe keys, of which the first one that belongs to a message is used.
     """
     if is_preview(request):
         return

@@ -39,7 +39,7 @@ class Clock:
         return timezone.now()
 
     def asks_database(self) -> bool:
-        """Return True if the time must be read from the database. SQLite uses the clock of this machine."""
+        """Return True if the time is read from the database. With SQLite it is this machine's time."""
         return connection.vendor == "postgresql"
 
 

@@ -74,12 +74,14 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """Time limit for one message, in seconds. When it is over, no further request for the message is started."""
+        """Time limit for one message, in seconds. After this time, no further request for the message is started."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time for one message, in seconds: the budget plus one request that starts just before its end."""
+        """The longest time for one message, in seconds: the budget plus one request that starts just before the budget
+        ends.
+        """
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:

@@ -72,8 +72,8 @@ class SmsMessage(models.Model):
     delivered_at = models.DateTimeField(null=True, blank=True)
     # Time of the first click on the link in the message.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Number of SMS segments, stored because the text may be erased. 0 in rows from before segments were counted. With
-    # the database default, a process of the previous version can still insert rows during a rollout.
+    # Number of SMS segments. It is stored because the text may be erased. Rows from before segments were counted have
+    # 0. Because of the database default, a process of the previous version can still insert rows during a rollout.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     # True if the text contains a link that works as a credential (SMS_REDACT). The link is blanked after delivery or
     # expiry.

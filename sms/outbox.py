@@ -172,7 +172,8 @@ def deliver(message_id: int) -> None:
 def deliver_due() -> SmsError | None:
     """Send the due messages one after the other. Used by `sms_worker --once` if pycurl is not installed.
 
-    Stops if DMark refuses the credentials or the account, and returns that error. Otherwise returns None.
+    Stops at the first message for which DMark refuses the credentials or the account, and returns that error. Otherwise
+    returns None.
     """
     config = conf.current()
     claims.free_leases_over_before(clock.now())
@@ -188,8 +189,10 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
     """Queue again the messages of `rows` that can be resent. Returns the ids of the messages that this call queued.
 
     Two calls at the same time queue a message only once. Each message gets at least SMS_LIFE_SECONDS until it expires.
-    Three groups are skipped: messages with a blanked link, messages to suppressed numbers, and messages that the code
-    which queued them no longer wants sent. Raises SmsDisabled if sending is switched off.
+    Three groups are skipped: messages with a blanked link, messages to suppressed numbers, and messages that are no
+    longer wanted by the app that queued them.
+
+    Raises SmsDisabled if sending is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -229,8 +232,8 @@ def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of those messages in `rows` that can be sent again and are still wanted by the code that queued
-    them.
+    """Return the ids of the messages in `rows` that can be sent again and are still wanted by the app that
+    queued them.
     """
     return [message.pk for message in _worth_resending(rows)]
 

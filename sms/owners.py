@@ -35,8 +35,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that returns the ids of the messages still worth sending. It is called with all claimed messages of one
-# prefix, so that one query is enough.
+# A function that returns the ids of the messages still worth sending. It is called once with all claimed messages of
+# one prefix, so that it needs only one query.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 
@@ -77,8 +77,8 @@ def links(message: SmsMessage) -> list[Link]:
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the messages that their owners still want sent. Call this outside a transaction.
 
-    The function of each owner is called once. If it fails, the owner's messages are sent: a late message is better than
-    none.
+    The function of each owner is called once. If the function fails, all messages of its owner are sent: a late message
+    is better than none.
     """
     worth = set()
     by_prefix: defaultdict[str, list[Referenced]] = defaultdict(list)

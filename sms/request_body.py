@@ -36,7 +36,7 @@ def read(request: HttpRequest) -> bytes:
     try:
         body = request.body
         request.POST  # noqa: B018 - parses a form, and raises if it cannot be parsed
-    except RawPostDataException:  # A middleware has already read the form.
+    except RawPostDataException:  # A middleware has already parsed the form.
         return b""
     except (MultiPartParserError, SuspiciousOperation, BadRequest, OSError):
         raise Refused(400, "The body cannot be read.") from None

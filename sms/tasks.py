@@ -16,7 +16,7 @@ from sms.sending.retries import settle
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
-else:  # Before Django 6, use the backport package django-tasks.
+else:  # Before Django 6, the tasks framework is in the package django-tasks.
     from django_tasks import task  # type: ignore[no-redef]
 
 

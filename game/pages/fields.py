@@ -28,7 +28,10 @@ class PhoneField(forms.CharField):
 
 
 def parsed(parse: Callable[[str], object], value: str) -> str:
-    """Return `parse(value)`. If it raises ValueError, show the error beside the form field, in the page's language."""
+    """Return `parse(value)`.
+
+    If `parse` raises ValueError, show the error beside the form field, in the page's language.
+    """
     try:
         return str(parse(value))
     except ValueError as error:

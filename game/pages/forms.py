@@ -112,7 +112,7 @@ class StakeForm(forms.Form):
 
     @property
     def inviter_number(self) -> str:
-        """Return the inviter's phone number, masked except for the parts by which a friend recognizes it."""
+        """Return the inviter's phone number, masked except for the digits by which a friend recognizes it."""
         return masked(self.joining.phone) if self.joining else ""
 
     @property
@@ -131,7 +131,7 @@ class StakeForm(forms.Form):
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the stake from a valid form, without the input that belongs to opponents the player did not choose.
+        """Return the stake from a valid form. Input for kinds of opponents that the player did not choose is left out.
 
         `address`: the client's address.
         """

@@ -25,8 +25,9 @@ class LinkForm(forms.Form):
 
 
 class _RespondFirst(HttpResponseRedirect):
-    """A redirect that runs `work` only after it was sent, so that its duration reveals nothing about the phone
-    number.
+    """A redirect that runs `work` only after the response was sent.
+
+    Therefore the response time reveals nothing about the phone number.
     """
 
     def __init__(self, target: str, work: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
 """Helpers for pages that update by themselves, with or without JavaScript.
 
-A link with a player's token is redirected to a URL without it, and a signed cookie replaces the token.
+A link with a player's token is redirected to a URL without the token, and a signed cookie replaces the token.
 """
 
 from datetime import datetime
@@ -22,7 +22,10 @@ FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own
 
 
 def is_poll(request: HttpRequest) -> bool:
-    """Return True if the page's own script sent this request. It needs only the part of the page that can change."""
+    """Return True if the page's own script sent this request.
+
+    The script needs only the part of the page that can change.
+    """
     return bool(request.headers.get("X-Part"))
 
 

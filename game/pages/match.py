@@ -20,7 +20,8 @@ from sms.clicks import record_click
 logger = logging.getLogger("game.progress")
 
 NO_MATCH = _("We can't find this match.")
-_SEEN_SECONDS = 25  # Longer than the longest pause between two polls of the page, which is 10 s.
+# A player counts as present for this many seconds after a poll of the page. The page polls at least every 10 s.
+_SEEN_SECONDS = 25
 
 
 @never_cache
@@ -100,7 +101,7 @@ def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
 def _mark_seen(entry: Entry) -> None:
     try:
         cache.set(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
-    # If the cache is down, the page does not show that the opponent is here. Everything else works.
+    # If the cache is down, the page does not show that the opponent is present. Everything else works.
     except Exception:  # noqa: BLE001
         logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
 

@@ -81,8 +81,9 @@ def no_money_was_taken(payment: Payment) -> bool:
 
 
 def why_not_paid(payment: Payment) -> str:
-    """Return the provider's reason why the payment failed: in plain words, or quoted if it is unknown. "" if there
-    is none.
+    """Return the reason that the provider gave for a failed payment, or "" if it gave none.
+
+    A known reason is returned in plain words, any other reason is quoted.
     """
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""

@@ -114,7 +114,7 @@ def _place(request: HttpRequest) -> HttpResponse:
 
 
 def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
-    """Show the form again with its errors. If the match was closed in the meantime, show its own page instead."""
+    """Show the form again with its errors. If the match can no longer be joined, show the page that says so instead."""
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")
     if form.cleaned_data.get("opponent") == "code" and code and known:

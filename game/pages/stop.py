@@ -18,8 +18,8 @@ from sms import suppression
 def stop(request: HttpRequest) -> HttpResponse:
     """Put the phone number that was invited with `match_code` on the suppression list.
 
-    The response is the same for every code, so that it reveals nothing about one. Codes that do not exist count towards
-    the limit for wrong codes.
+    The response is the same for every code, so that it does not reveal if a code exists. Codes that do not exist count
+    towards the limit for wrong codes.
     """
     address = client_address(request)
     try:

@@ -75,8 +75,8 @@ def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     if entry is None:
         return sorry(request, 403, FOREIGN_LINK)
     response = redirect("waiting", entry.pk)
-    # Only list the stake on the start page if this browser requested the link for its number. Links from others do not
-    # count.
+    # Only list the stake on the start page if this browser requested the link for the stake's phone number. A link that
+    # somebody else sent does not count.
     if remembered(request, ASKED_COOKIE, "/waiting") == entry.phone:
         remember_own_stake(request, response, entry)
     else:

@@ -24,16 +24,16 @@ class Closed(NamedTuple):
 
 
 def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Return those of the matches that have expired and have no result."""
+    """Return the matches among `sessions` that have expired and have no result."""
     key = Concat(Value("session:"), Cast(OuterRef("pk"), CharField()))
     results = MatchResult.objects.filter(key=key)
     return sessions.filter(~Exists(results), expires_at__lte=clock.now())
 
 
 def to_close(before: datetime) -> "QuerySet[Session]":
-    """Return the matches from before that moment that are over, without a result, and hold money.
+    """Return the matches created before `before` that are over, have no result and hold money.
 
-    A row of a release without a journal (`version` 0) counts if its money was collected.
+    A payment that a release without a journal wrote (`version` 0) counts as held if it was collected.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))

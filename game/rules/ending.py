@@ -40,7 +40,10 @@ def end(entries: Sequence[Entry], reason: str) -> None:
 
 
 def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """End those active entries that have expired. Return all given entries. The caller has locked their player."""
+    """End the active entries among `entries` that have expired. Return all `entries`.
+
+    The caller has locked their player.
+    """
     now = clock.now()
     expired = [
         entry
@@ -91,7 +94,7 @@ def give_up_unpaid() -> int:
 
 
 def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
-    """End those entries that no other transaction has locked; a later run ends the others.
+    """End the entries that no other transaction has locked; a later run ends the others.
 
     Waiting for locked rows could cause a deadlock with a transaction that waits for a row locked here.
     """

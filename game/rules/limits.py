@@ -108,14 +108,14 @@ def count_wrong_code(address: str) -> None:
     WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-# Limits on unpaid stakes: each makes a phone show a payment prompt, and anybody can enter any phone number.
+# Limits on unpaid stakes. Each stake makes a phone show a payment prompt, and anybody can enter any phone number.
 
 
 def refuse_stakes_from(address: str) -> None:
     """Raise Refused (429) if too many unpaid stakes came from this address in the last hour.
 
-    Stakes that were refused because the phone number already has a stake also count. Otherwise somebody could find out
-    which numbers have a stake by trying many.
+    Stakes that were refused because their phone number already has a stake also count. Otherwise somebody could try
+    many numbers and so find out which of them have a stake.
     """
     since = clock.now() - WINDOW
     refused = RefusedStake.objects.filter(at__gt=since)
@@ -218,8 +218,9 @@ def _count(rows: "QuerySet[Entry]") -> Subquery:
 
 
 def count_link_request(address: str) -> None:
-    """Count a request for a link. Raise Refused (429) if this address made too many in the last hour, for any
-    numbers.
+    """Count a request for a link.
+
+    Raise Refused (429) if this address made too many such requests in the last hour, for whatever phone numbers.
     """
     since = clock.now() - WINDOW
     LinkRequest.objects.filter(at__lte=since).delete()

@@ -1,10 +1,9 @@
 """Row locks. All code takes them in the same order: payments, player, recipient of an invite, stake level, entries.
 
-All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two things
-keep this short: the lock is taken last, and the transaction commits without waiting for the disk.
-
-`_flush` waits for the disk after the commit, before the provider gets a response. If the server crashes before that,
-the provider repeats its callback, or a status poll settles the payment.
+All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two rules
+keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk. `_flush` waits
+for the disk after the commit, before the provider gets a response. If the server crashes before that, the provider
+repeats its callback, or a status poll settles the payment.
 """
 
 import time

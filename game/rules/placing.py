@@ -146,7 +146,8 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
 def _known(player: Player) -> Sequence[Entry]:
     """Return the player's entries that affect a new stake, each with its payment. Expired entries are ended first.
 
-    These are active entries, entries that wait for their payment, and entries of the last hour that were never active.
+    An entry affects a new stake if it is active, if it waits for its payment, or if it was created in the last hour and
+    never active.
     """
     return end_expired(_KNOWN(player=player.pk, since=clock.now() - WINDOW))
 

@@ -24,8 +24,8 @@ _Row = TypeVar("_Row", bound=Model)
 
 
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
-    """Delete up to `limit` rows from each table. Return the number of deleted stakes; if it is `limit`, there may be
-    more.
+    """Delete up to `limit` rows from each table. Return the number of deleted stakes; if it equals `limit`, there may
+    be more to delete.
 
     `positions`: the ids at which this and the next run of a periodic task start. The caller keeps this dict between the
     runs. Without it, whole tables are checked.

@@ -14,8 +14,8 @@ Outcome = Literal["win", "draw", "void"]
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
     """Record the result of a match. After a draw or void, queue messages about the refunds.
 
-    `winner`: only for a win. Return True if the result is new, False if the same result was recorded before. Raise
-    DifferentResult if another one was.
+    `winner`: only for a win. Return True if the result is new, and False if the same result was recorded before. Raise
+    DifferentResult if a different result was recorded before.
     """
     entries = list(session.entries.select_related("player", "payment").order_by("payment_id"))
     first, second = (entry.payment_id for entry in entries)

@@ -60,9 +60,9 @@ _MOST_MARKS = 2
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    Removed are characters that reorder or hide text (bidirectional controls, zero-width characters, fillers), private
-    and unassigned characters, and all accents of a letter after the second. Several blanks or line separators become
-    one blank.
+    Three kinds of characters are removed: characters that reorder or hide text (bidirectional controls, zero-width
+    characters, fillers), private and unassigned characters, and all accents of a letter after the second. Several
+    blanks or line separators become one blank.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))

@@ -1,4 +1,6 @@
-"""Find players by a phone or its last six digits, a name, a match code or link, or the id of a payment or text."""
+"""Find players by a phone number or its last six digits, a name, a match code or link, or the id of a payment
+or text.
+"""
 
 import re
 from collections.abc import Iterable, Iterator

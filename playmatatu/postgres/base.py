@@ -42,7 +42,7 @@ _GRACE_SECONDS = 1.0
 
 
 class Unresponsive(psycopg.OperationalError):
-    """The database server does not respond: a wait reached its limit, or did so a moment ago in another thread."""
+    """The database server does not respond: a wait has just reached its limit, in this thread or in another one."""
 
 
 class Connection(psycopg.Connection[Any]):

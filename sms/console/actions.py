@@ -27,7 +27,7 @@ from sms.sending import pauses
 from sms.stats import failures
 from sms.wording import moment
 
-# The confirmation form sends this field, as the form of Django's own delete action does.
+# The name of the field that marks a confirmed form. Django's own delete action uses the same name.
 _CONFIRMED = "post"
 # Limits on the messages that one action resends. Without a worker the limit is lower: the messages are then sent
 # during the request, while the operator waits for the page.
@@ -61,9 +61,9 @@ class MessageActions(BoundedAdmin):
         return None
 
     def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
-        """Resend the messages that ended with a given status and reason, queued since a given time.
+        """Resend the messages with a given status and failure reason that were queued since a given time.
 
-        Show a preview first. Resend once the operator has confirmed the preview.
+        Show a preview first, and resend once the operator has confirmed it.
         """
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")

@@ -58,8 +58,8 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """Return the percentage of accepted messages whose link was clicked, or "" if clicks on this kind are not
-        tracked.
+        """Return the percentage of accepted messages whose link was clicked, or "" if clicks are not tracked for this
+        kind.
         """
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""

@@ -11,9 +11,9 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# The status words of DMark, those of SMPP (which gateways pass on unchanged), and the numbers of DMark's older host. Of
-# these numbers, 1 means delivered, and 2 and 16 mean failed. Its 4 and 8 are not listed, because they mean that the
-# message is still on the way.
+# The status words of DMark, the status words of SMPP (which gateways pass on unchanged), and the numbers of DMark's
+# older host. Of these numbers, 1 means delivered, and 2 and 16 mean failed. The numbers 4 and 8 are not listed, because
+# they mean that the message is still on the way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -22,8 +22,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore a message with a status in `_PROVED` becomes `sent` or
-# gets a final status. In the statuses of `_ENDED`, a report counts only if a send request was made.
+# A delivery report proves that DMark has the message. Therefore a report gives a message with a status in `_PROVED` the
+# status `sent` or a final status. If the status is in `_ENDED`, this happens only if a send request was made.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -70,7 +70,7 @@ _READ = f"""
 
 
 def _read(message_id: int) -> SmsMessage | None:
-    """Return the message, with the last reported status word as its attribute `last_report`.
+    """Return the message with an extra attribute `last_report`, the last reported status word.
 
     The row is not locked, because `_write` checks that the status is unchanged.
     """
@@ -112,9 +112,9 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 
 
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
-    """Apply a report to a message. Return the changed fields.
+    """Apply a report to a message, and return the changed fields.
 
-    The text is among them only if the message is delivered.
+    The fields include the text only if the message is delivered, because delivery blanks the text's links.
     """
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}

@@ -44,7 +44,10 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
 
 
 def _status(request: HttpRequest, message_id: int) -> str:
-    """Return the status word from the body, else from the query string, or "" if neither has one. Raises Refused."""
+    """Return the status word from the body, or else from the query string.
+
+    Return "" if neither has one. Raises Refused.
+    """
     report: object = {}
     if request.method == "POST":
         body = request_body.read(request)

@@ -59,7 +59,7 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
     """Return a token other than `rejected`, from the cache or from `fetch`.
 
-    Concurrent threads share one call of `fetch`. If it raises ProviderError, all of them raise that error.
+    Concurrent threads share one call of `fetch`. If this call raises ProviderError, all these threads raise the error.
     """
     key = cache_key(config)
     while not (token := cached(config, rejected)):
@@ -76,7 +76,7 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
         if isinstance(failure, ProviderError):
             # Raise a copy: one exception raised in many threads would collect all their tracebacks.
             raise copy.copy(failure)
-        # The loop repeats if the other thread's fetch returned `rejected` or failed with an unexpected exception.
+        # Try again: the other thread's fetch returned `rejected` or failed with an unexpected exception.
     return token
 
 

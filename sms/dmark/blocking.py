@@ -109,7 +109,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request body that records if any of it was read. If not, no part of the message can have been sent."""
+    """A request body that records if any of it was read. If nothing was read, DMark cannot have the message."""
 
     begun = False
 

@@ -21,7 +21,7 @@ from sms.text.redaction import redact
 # Ranges in seconds for the random wait before the first and the second immediate retry.
 PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
-# DMark uses both paths. If one of them answers a token request with 404, the other one is tried once.
+# The two paths at which DMark issues tokens. If one of them answers 404, the other one is tried once.
 TOKEN_PATHS = ("/api/get_token/", "/v3/api/get_token/")
 
 NO_URL = "SMS_SERVICE_BASE_URL and its path make no valid URL. Write the setting like https://sms.example.com."
@@ -101,7 +101,7 @@ class Budget:
 class RequestSpec(NamedTuple):
     """A request before its access token is added.
 
-    `read` returns the result that a Reply stands for, or raises ProviderError.
+    `read` converts a Reply into the result of the request, or raises ProviderError.
     """
 
     step: str

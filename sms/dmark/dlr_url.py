@@ -44,9 +44,7 @@ def signer() -> Signer:
 
 
 def _sign(value: str) -> str:
-    """Return the same as `signer().sign(value)`, but do not read the settings and derive the key again for each
-    message.
-    """
+    """Return `signer().sign(value)`, with a cached key: deriving the key for each message would be slow."""
     digest = hmac.digest(_key(settings.SECRET_KEY), value.encode(), "sha256")
     return f"{value}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 

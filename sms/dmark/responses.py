@@ -240,8 +240,8 @@ def report(reply: Reply) -> str:
     return status_word(reply.data)
 
 
-# Limits on the depth and the number of items of a delivery report that are searched: a hostile report must not cost
-# much.
+# In a delivery report, search the status only to this depth and in this many items per level, so that a hostile report
+# costs little time.
 _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 

@@ -1,4 +1,7 @@
-"""Deliver an SMS to the site as DMark delivers inbound SMS. The user wrote it on a phone of the sandbox."""
+"""Send an SMS to the site in the way that DMark delivers inbound SMS.
+
+The user wrote the SMS on one of the sandbox's phones.
+"""
 
 import logging
 

@@ -1,7 +1,7 @@
 """Phone numbers with a fixed outcome for SMS, like the test cards of a payment provider.
 
-A message to one of these numbers has its outcome without any change of the switches. The numbers with a fixed outcome
-for payment prompts are in `playmatatu.sandbox.money.faults`.
+A message to one of these numbers has its fixed outcome without any switch. The numbers with a fixed outcome for payment
+prompts are in `playmatatu.sandbox.money.faults`.
 """
 
 from typing import Any, NamedTuple

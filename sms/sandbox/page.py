@@ -17,7 +17,7 @@ from sms.sandbox.switches import TEXTS, Panel
 
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _LINK = re.compile(r"https?://[^\s<>\"]+")
-# The page shows at most 24 phones and 50 items per phone; /inbox.json has every message.
+# The page shows at most 24 phones and 50 items per phone. /inbox.json lists every message.
 MOST_PHONES, MOST_ITEMS = 24, 50
 
 

@@ -44,7 +44,8 @@ class Handler(Answers):
         match path:
             case "/":
                 query = dict(parse_qsl(urlsplit(self.path).query))
-                # The script of the page polls with `seen`, the version that the page shows. 204 means: nothing changed.
+                # The page's script polls with `seen`, the version that the page shows. Status 204 means that nothing
+                # has changed.
                 if query.get("seen") == str(state.version):
                     self.answer(204, b"", "text/html")
                 else:

@@ -86,8 +86,8 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids that are still claimed by `claimer`.
 
-    Only the given ids are renewed. If the database's answer to a claim was lost, no worker knows the messages of that
-    claim, and their leases must expire.
+    No other lease of `claimer` is renewed: if the database's answer to a claim was lost, no worker knows the messages
+    of that claim, and their leases must expire.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
 
@@ -95,9 +95,9 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
     """Count one more ambiguous request for each of these messages before it is sent again.
 
-    It is counted in advance in case the process is killed during the request. The result of the request replaces the
-    count. A message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the ids that are
-    still claimed by `claimer`.
+    The request is counted in advance in case the process is killed during the request. The result of the request later
+    replaces the count. A message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the
+    ids that are still claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
@@ -118,12 +118,13 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 
 
 def free_leases_over_before(limit: datetime) -> int:
-    """Queue the messages again whose lease ended before `limit`. Return how many were freed.
+    """Free expired leases: queue again the messages whose lease ended before `limit`. Return how many there were.
 
-    Nothing is freed if the database's clock is before `limit`: the clock was set back, and a lease renewed since then
-    looks older than it is. A freed message counts as having at least one ambiguous request, because its sender may have
-    sent it. Later requests are counted by `count_ahead`, so a crash uses up no requests of a message that was only
-    waiting.
+    Nothing is freed if the database's clock is before `limit`. In that case the clock was set back, and a lease that
+    was renewed since then looks older than it is.
+
+    A freed message counts at least one ambiguous request, because its sender may have sent it. `count_ahead` counts
+    later requests. Therefore a crash adds nothing to the count of a message that was only waiting for a retry.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     value = connection.ops.adapt_datetimefield_value(limit)
@@ -138,9 +139,10 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again the messages that `claimer` has claimed but does not know of: the answer to the claim was lost.
+    """Queue again the messages that `claimer` holds without knowing it, because the database's answer to the claim was
+    lost.
 
-    `known`: the ids that it does know of. These messages stay claimed.
+    `known`: ids of the messages that `claimer` knows about. They stay claimed.
     """
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

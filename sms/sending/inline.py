@@ -34,7 +34,7 @@ def attempt(message: ClaimedMessage) -> Result:
         return Result(message, Status.QUEUED, clock.now(ask=False))
     budget = conversation.Budget(config.send_budget)
     ending = _run(message, config, on_exchange, budget)
-    # If a task runs twice, its message may already have had all but one of the allowed ambiguous requests.
+    # If a task runs twice, its message may already have had all allowed ambiguous requests but one.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)

@@ -1,4 +1,4 @@
-"""Messages that must not be sent now: paused by an operator, or to a number on the suppression list.
+"""Find messages that must not be sent now because of an operator's pause or the suppression list.
 
 Pauses and suppression list are in the database, so every sender respects them at its next claim.
 """

@@ -72,9 +72,8 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return, by message id, the seconds to wait.
-
-    Only messages whose phone got a message of the same kind within the window are included.
+    """Return, by message id, the seconds to wait, for messages whose phone got a message of the same kind within the
+    window.
     """
     now = clock.now()
     mine = {message.pk for message in messages}

@@ -1,6 +1,6 @@
 """Count messages by hour and by day.
 
-Each past day is counted once, and its counts are kept in `SmsDay`. Counting a month of a large table takes most of a
+Each past day is counted once, and its counts are kept in `SmsDay`. Counting a month of a large table takes almost a
 second, and counting only the last two days is about 50 times faster. If a message is resent after its day was counted,
 the count of that day keeps the former status of the message.
 """

@@ -21,13 +21,12 @@ NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
 # A message that was not delivered within this time after it was queued is late.
 LATE = timedelta(minutes=5)
-# A network is in trouble if more than SHARE of its messages were late or failed. This must be so in each of RUNNING
-# windows of WINDOW minutes, which start one minute apart. Each window needs at least ENOUGH messages, so that one phone
-# that is switched off does not count as trouble of its network.
+# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING windows of WINDOW
+# minutes. These windows start one minute apart. Each window needs at least ENOUGH messages, so that one phone that is
+# switched off does not count as trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
-# A network is in trouble, even if none of its messages is late, if more than this share of its delivery reports are
-# failures. Only reports for messages queued in the last WINDOW minutes count. This rule can find trouble before the
-# rule about late messages does.
+# A network is also in trouble if more than this share of its delivery reports are failures. Only reports for messages
+# queued in the last WINDOW minutes count. This rule often finds trouble earlier than the rule about late messages.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 # Length of a prefix such as `+25677`: the country code and two digits of the local number. The query groups by this

@@ -49,7 +49,7 @@ def waiting() -> int:
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
     """Return the earliest due time of the messages that could be sent now, or None if there is no such message.
 
-    Messages that wait for a retry are ignored, and so are messages of a kind that one of `pauses` stops.
+    Messages that wait for a retry do not count, nor do messages of a kind that one of `pauses` stops.
     """
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:

@@ -57,7 +57,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """True in the states OPEN and HALF_OPEN, in which nothing or only a probe is sent."""
+        """True in the states OPEN and HALF_OPEN, in which the worker sends nothing or only a probe."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:
@@ -100,7 +100,7 @@ class Breaker:
 
     def _open(self, trouble: Trouble, reason: str) -> None:
         if self.state == State.OPEN:
-            return  # This request was in flight when the breaker opened.
+            return  # This message was already in flight when the breaker opened, so it is not a probe.
         if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})
         self.trouble, self.reason = trouble, reason

@@ -1,6 +1,7 @@
 """Write many log lines with a single write.
 
-Separate writes would be slow: each one releases the GIL, and then waits until the engine's thread releases it.
+Many separate writes would be slow. Each write releases the GIL, and must then wait until the engine's thread releases
+it.
 """
 
 import io

@@ -53,7 +53,7 @@ _LARGEST_CLAIM = 256
 # shorter, because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# A process sends NOTIFY at most once in NOTIFY_EVERY. Therefore the worker looks for messages a second time after each
+# A process sends NOTIFY at most once in NOTIFY_EVERY. Therefore the worker looks for messages once more after each
 # NOTIFY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
@@ -120,7 +120,8 @@ class Worker:
 
         Raises ThreadEnded if a thread of this process has ended.
         """
-        # Everything loaded so far lives as long as the process, so the garbage collector need not check it again.
+        # The modules and objects loaded so far live as long as the process, so the garbage collector need not check
+        # them again.
         gc.collect()
         gc.freeze()
         self.statement_timeout.watch()

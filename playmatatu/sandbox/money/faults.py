@@ -1,6 +1,6 @@
 """The switches for payments: DMarkPay's faults, and the way in which phones answer payment prompts.
 
-It also lists the phone numbers with a fixed outcome for payment prompts.
+This module also lists the phone numbers with a fixed outcome for payment prompts.
 """
 
 from dataclasses import dataclass

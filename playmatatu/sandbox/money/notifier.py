@@ -6,7 +6,7 @@ from playmatatu.sandbox.money.state import State
 from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
 from sms.sandbox.later import push
 
-# A notification that gets no response is sent again: 3 times in total, 2 seconds apart.
+# A notification that gets no response is repeated: 3 requests in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 _OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
 

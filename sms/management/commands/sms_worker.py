@@ -102,7 +102,8 @@ class Command(BaseCommand):
             self.stdout.write(line)
             self.stdout.flush()
         except (OSError, ValueError):
-            # A full disk or a closed terminal must not end the worker, neither now nor when Python flushes at exit.
+            # A full disk or a closed terminal must not end the worker. It must not cause an error at exit either, when
+            # Python flushes stdout.
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
             self.stdout = OutputWrapper(sys.stdout)
 
@@ -119,7 +120,10 @@ def _need_table() -> None:
 
 
 def _need_descriptors(in_flight: int) -> None:
-    """Raise the limit of open files: each message in flight has a connection, and many systems allow 1,024 files."""
+    """Raise the limit on open files.
+
+    Each message in flight has a connection, and many systems allow only 1,024 files.
+    """
     if sys.platform == "win32":
         return
     import resource

@@ -56,9 +56,9 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that another sender may have the message, so that a failure of this job does not change the row.
+        """Note that another sender may have the message. If this job fails, the row then stays unchanged.
 
-        This also holds if the same worker claims the message again: the rows are then under the same claim.
+        This also holds if the same worker claims the message again, which gives the row the same claim as before.
         """
         self.lease_lost, self.message.claim = True, ""
 

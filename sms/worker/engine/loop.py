@@ -128,7 +128,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Write the first `count` requests of `uncounted`. Their rows now count them."""
+        """Write the first `count` requests of `uncounted`, which are now counted in their rows."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
@@ -237,8 +237,8 @@ class Engine:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
     def _request_or_end(self, job: Job, request: Request) -> None:
-        # After a longer wait, the message's eligibility must be checked again, because its rate-limit key may have
-        # expired.
+        # If the request waited longer, the message's eligibility must be checked again, because its rate-limit key may
+        # have expired.
         if clock.monotonic() > job.since + _LONGEST_COUNT:
             return self._end(job, LeaseExpired())
         try:
