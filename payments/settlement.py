@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from payments import clock, journal, matches, uses
+from payments import clock, disk, journal, matches, uses
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
@@ -77,7 +77,8 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
     else:
-        settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
+        with disk.commit_follows():  # the update below
+            settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
         error = settled.use_error
     callback.payment, callback.status, callback.applied = payment, said, applied
     callback.answered = 503 if error else 200

@@ -10,12 +10,13 @@ import copy
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 from django.db.models import QuerySet
+
+from payments.disk import NO_WAIT_SQL
 
 T = TypeVar("T")
 
@@ -105,25 +106,27 @@ def _prepared(value: Any) -> Any:
     return connections[_DB].ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
 
 
-def insert(rows: Sequence[models.Model], *, locks: str = "") -> None:
+def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
     """Insert rows of one model with one statement and set their primary keys. `rows` must not be empty.
 
     `locks`: the name of a unique field. If a row with the same value exists, it is locked instead of inserted, and its
     primary key is set.
+
+    `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.disk`).
     """
     connection = connections[_DB]
-    fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, connection.vendor)
+    fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, waits, connection.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
     with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
         cursor.execute(f"{head}{', '.join([row_sql] * len(rows))}{tail}", values)
-        keys = list(chain.from_iterable(cursor.fetchall()))
+        keys = [found[0] for found in cursor.fetchall()]
     for row, key in zip(rows, keys, strict=True):
         row.pk = key
         row._state.adding, row._state.db = False, _DB
 
 
 @cache
-def _insert_sql(model: type[models.Model], locks: str, vendor: str) -> tuple[list[Any], str, str, str]:
+def _insert_sql(model: type[models.Model], locks: str, waits: bool, vendor: str) -> tuple[list[Any], str, str, str]:
     quote, key = connections[_DB].ops.quote_name, model._meta.pk
     fields: list[Any] = [field for field in model._meta.concrete_fields if field is not key]
     columns = ", ".join(quote(field.column) for field in fields)
@@ -131,6 +134,8 @@ def _insert_sql(model: type[models.Model], locks: str, vendor: str) -> tuple[lis
     unique = quote(locks)
     conflict = f" ON CONFLICT ({unique}) DO UPDATE SET {unique} = EXCLUDED.{unique}" if locks else ""
     tail = f"{conflict} RETURNING {quote(key.attname)}"
+    if not waits and vendor == "postgresql":
+        tail += f", {NO_WAIT_SQL}"
     return fields, head, f"({', '.join(['%s'] * len(fields))})", tail
 
 

@@ -1,17 +1,17 @@
 """Row locks. All code takes them in the same order: payments, player, recipient of an invite, stake level, entries.
 
 All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two rules
-keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk. `_flush` waits
-for the disk after the commit, before the provider gets a response. If the server crashes before that, the provider
-repeats its callback, or a status poll settles the payment.
+keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk. `payments.disk`
+waits for it later, before the provider gets a response.
 """
 
 import time
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import BooleanField, Func, QuerySet, TextField, Value
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 
 from game.models import Player, StakeLevel
+from payments import disk
 from payments.statements import Select, insert
 from sms.database import sqlstate
 
@@ -19,18 +19,11 @@ _LOCK_TIMEOUT = "55P03"
 # After one stake has run into the lock timeout, stakes at the same level fail at once for this many seconds.
 _FAIL_FAST_SECONDS = 1.0
 _fail_until: dict[int, float] = {}
-_COMMIT_WITHOUT_DISK = Func(
-    Value("synchronous_commit"),
-    Value("off"),
-    Value(value=True, output_field=BooleanField()),  # The setting applies until the end of the transaction.
-    function="set_config",
-    output_field=TextField(),
-)
 
 
 def _level(amount: int) -> "QuerySet[StakeLevel]":
     levels = StakeLevel.objects.select_for_update(no_key=True).filter(amount=amount)
-    return levels.annotate(commit=_COMMIT_WITHOUT_DISK) if connection.vendor == "postgresql" else levels
+    return levels.annotate(commit=disk.NO_WAIT) if connection.vendor == "postgresql" else levels
 
 
 _LEVEL = Select(_level)
@@ -63,8 +56,7 @@ def lock_level(amount: int) -> None:
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")
-    if connection.vendor == "postgresql" and not any(call[1] is _flush for call in connection.run_on_commit):
-        transaction.on_commit(_flush)
+    disk.wait_after_commit()
     try:
         while not _LEVEL(amount=amount):
             StakeLevel.objects.bulk_create([StakeLevel(amount=amount)], ignore_conflicts=True)
@@ -73,12 +65,6 @@ def lock_level(amount: int) -> None:
             _fail_until[amount] = time.monotonic() + _FAIL_FAST_SECONDS
         raise
     _fail_until.pop(amount, None)
-
-
-def _flush() -> None:
-    """Wait until everything committed before is on disk, and on synchronous standbys."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_logical_emit_message(true, 'game', '')")
 
 
 def lock_recipient(phone: str) -> None:

@@ -21,9 +21,12 @@ def text_of(body: bytes) -> str:
 
 
 def store(body: bytes) -> Callback:
-    """Store an authenticated callback before it is parsed."""
+    """Store an authenticated callback before it is parsed.
+
+    This does not wait for the disk. The caller commits another change before it answers, at least by `refuse`.
+    """
     callback = Callback(received_at=clock.now(), body=text_of(body))
-    insert([callback])
+    insert([callback], waits=False)
     return callback
 
 

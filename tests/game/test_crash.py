@@ -1,9 +1,10 @@
-"""A callback answered with 200 is on disk: PostgreSQL is stopped at that moment and cannot write anything more."""
+"""A callback that was answered is on disk: PostgreSQL is stopped at that moment and cannot write anything more."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,24 +15,42 @@ from tests.system import postgres_database
 ROOT = Path(__file__).parents[2]
 # CRASH_ROUNDS sets another number; 100 rounds take some minutes.
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
-# Stakes and pays once for each line that it reads, and prints the transaction id after the callback's 200.
+# Stakes and sends one callback for each line that it reads, and prints the transaction id after the answer.
 SITE = """
 import sys, django
 django.setup()
 from django.test import Client
 from django.db import connection
-from tests.game_helpers import paid, stake
+from tests.game_helpers import callback, callback_body, stake
 for number, _ in enumerate(sys.stdin):
     connection.close()  # the server was restarted
     phone = f"0772001{number:03}"
     placed = stake(Client(), phone, 1000 + number)
-    assert paid(Client(), placed, phone).status_code == 200
+    if sys.argv[1] == "404":
+        placed["transaction_id"] = f"unknown-{number}"
+    assert callback(Client(), callback_body(placed, phone)).status_code == int(sys.argv[1])
     print(placed["transaction_id"], flush=True)
 """
 
 
+PAID = """
+    SELECT payment.status, entry.status, message.kind, callback.answered FROM payments_payment payment
+    JOIN game_entry entry ON entry.payment_id = payment.id JOIN payments_callback callback USING (payment_id)
+    LEFT JOIN sms_smsmessage message ON message.dedupe_key = 'payment:' || payment.id || ':success'
+    WHERE payment.transaction_id = %s
+"""
+REFUSED = "SELECT answered FROM payments_callback WHERE body LIKE '%%' || %s || '%%'"
+
+
 @pytest.mark.slow
-def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> None:
+@pytest.mark.parametrize(
+    ("answer", "sql", "expected"),
+    [(200, PAID, ("SUCCESS", "queued", "payment_success", 200)), (404, REFUSED, (404,))],
+    ids=["paid", "refused"],
+)
+def test_a_callback_survives_a_crash_right_after_its_answer(
+    postgres: Postgres, answer: int, sql: str, expected: tuple[Any, ...]
+) -> None:
     url = postgres_database(postgres)
     environment = {
         **os.environ,
@@ -46,7 +65,7 @@ def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> N
         "MOMO_CALLBACK_SECRET": "a-secret-for-the-tests",
         "PYTHONWARNINGS": "ignore",
     }
-    command, pipe = [sys.executable, "-c", SITE], subprocess.PIPE
+    command, pipe = [sys.executable, "-c", SITE, str(answer)], subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdin=pipe, stdout=pipe) as site:
         assert site.stdin
         assert site.stdout
@@ -57,11 +76,5 @@ def test_a_payment_survives_a_crash_right_after_its_200(postgres: Postgres) -> N
             postgres.stop()
             postgres.start()
             with psycopg.connect(url) as connection:
-                found = connection.execute(
-                    "SELECT payment.status, entry.status, message.kind FROM payments_payment payment"
-                    " JOIN game_entry entry ON entry.payment_id = payment.id"
-                    " LEFT JOIN sms_smsmessage message ON message.dedupe_key = 'payment:' || payment.id || ':success'"
-                    " WHERE payment.transaction_id = %s",
-                    [transaction_id],
-                ).fetchone()
-            assert found == ("SUCCESS", "queued", "payment_success")
+                found = connection.execute(sql.encode(), [transaction_id]).fetchone()
+            assert found == expected
