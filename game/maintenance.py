@@ -39,7 +39,7 @@ def activate_left(within: timedelta | None = None) -> Done:
         # An error in one entry must not delay the other entries.
         except Exception:
             failed += 1
-            logger.exception("game.not_opened: payment %s", payment.pk)
+            logger.exception("game.not_opened: the entry of payment %s could not be activated", payment.pk)
     return Done(activated, failed)
 
 

@@ -104,7 +104,9 @@ def text_match(
             messages.append(_success(entry.payment, entry) if entry == told_by_payment else _match_found(entry))
         # If one player's message cannot be rendered, the other player must still get one.
         except Exception:
-            logger.exception("game.text_not_queued: of the match, for entry %s", entry.pk)
+            logger.exception(
+                "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
+            )
     with transaction.atomic():
         queue_many(messages)
     if told_by_payment is not None:

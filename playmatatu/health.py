@@ -31,7 +31,7 @@ _WELL = ("ok", "inline", "unheard")
 router = Router(tags=["operation"])
 
 
-@router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="Is the service well?")
+@router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="State of the service")
 def health(request: HttpRequest) -> HttpResponse:
     """Return the state of each part of the service.
 

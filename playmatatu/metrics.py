@@ -76,13 +76,13 @@ class PaymentsCollector(Collector):
         waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
             ("to_ask", "Payments that were not requested yet.", money.to_ask),
-            ("oldest_to_ask_seconds", "Age of the oldest of them.", waits),
+            ("oldest_to_ask_seconds", "Age of the oldest payment that was not requested yet.", waits),
             ("asked", "Payments that were requested and have no final status.", money.asked),
             ("in_doubt", "Payments whose request is ambiguous.", money.in_doubt),
             ("unresolved", "Payments without a final status after a day, for an operator.", money.unresolved),
             ("contested", "Payments whose final status the provider contradicted.", money.contested),
-            ("refund_due", "Payments that are refund due.", money.refund_due),
-            ("refund_due_ugx", "Their sum in UGX.", money.refund_due_ugx),
+            ("refund_due", "Payments that are due for refund.", money.refund_due),
+            ("refund_due_ugx", "Sum of the payments that are due for refund, in UGX.", money.refund_due_ugx),
             ("refunds_under_way", "Refunds ordered or being paid out.", money.refunds_under_way),
             ("refunds_in_doubt", "Refunds whose payout is ambiguous.", money.refunds_in_doubt),
             ("lost_ugx", "UGX that were paid out and then taken back by the provider.", money.lost_ugx),
@@ -101,7 +101,7 @@ class PaymentsCollector(Collector):
         for account, amount in money.balances.items():
             balance.add_metric([account.value], float(amount))
         yield balance
-        yield GaugeMetricFamily("playmatatu_game_workers", "Game workers that run.", value=float(GameWorker.alive()))
+        yield GaugeMetricFamily("playmatatu_game_workers", "Running game workers.", value=float(GameWorker.alive()))
         late = GaugeMetricFamily(
             "playmatatu_overdue", "Rows whose work is a minute late, at most 1000.", labels=["work"]
         )
@@ -150,7 +150,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):
         return HttpResponse(
-            "A right Authorization: Bearer token is needed.\n",
+            "A valid Authorization: Bearer token is needed.\n",
             status=401,
             content_type="text/plain",
             headers={"WWW-Authenticate": "Bearer"},

@@ -154,7 +154,7 @@ def _first_of(message: SmsMessage) -> SmsMessage:
         values = fields(first, "sms.dedupe_key_reused")
         key = redact(str(message.dedupe_key))
         logger.warning(
-            "sms.dedupe_key_reused: message %s has %r already; a different message is not sent",
+            "sms.dedupe_key_reused: message %s already has the reference %r; a different message is not sent",
             facts(values),
             key,
             extra=values,

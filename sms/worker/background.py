@@ -24,7 +24,7 @@ _POLL_LIMIT = 100
 
 
 def _log_error(error: Exception) -> None:
-    logger.error("sms.worker_error: the thread goes on", exc_info=error, extra={"event": "sms.worker_error"})
+    logger.error("sms.worker_error: the thread continues", exc_info=error, extra={"event": "sms.worker_error"})
 
 
 class Tokens:
@@ -124,7 +124,11 @@ class Periodic:
                     if not self._breaker.is_open:
                         polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
             except ProviderError as error:
-                logger.warning("sms.poll_given_up: %s", error, extra={"event": "sms.poll_given_up"})
+                logger.warning(
+                    "sms.poll_given_up: polling for delivery reports failed: %s",
+                    error,
+                    extra={"event": "sms.poll_given_up"},
+                )
             except Exception as error:  # noqa: BLE001 - logged
                 self._log(error)
             finally:
@@ -133,10 +137,10 @@ class Periodic:
     @staticmethod
     def _log(error: Exception) -> None:
         if close_if_unavailable(error):
-            logger.error("sms.database_lost: %s; maintenance is due again later", type(error).__name__)
+            logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
         else:
             extra = {"event": "sms.housekeeping_failed"}
-            logger.error("sms.housekeeping_failed: due again later", exc_info=error, extra=extra)
+            logger.error("sms.housekeeping_failed: maintenance is retried later", exc_info=error, extra=extra)
 
     @staticmethod
     def _close() -> None:

@@ -66,7 +66,7 @@ class StatementTimeout:
                 try:
                     _shut_down(self._connection)
                 except Exception:
-                    logger.exception("sms.worker_error: the thread goes on", extra={"event": "sms.worker_error"})
+                    logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
 
 
 def _shut_down(connection: Any) -> None:

@@ -188,7 +188,9 @@ class Worker:
             for pk in lost & in_hand.keys():
                 in_hand[pk].lose_lease()
             logger.warning(
-                "sms.lease_lost: %d messages", len(lost), extra={"event": "sms.lease_lost", "messages": len(lost)}
+                "sms.lease_lost: the leases of %d messages were lost",
+                len(lost),
+                extra={"event": "sms.lease_lost", "messages": len(lost)},
             )
         self.engine.hold_leases(self.leases.hold_until)
 
@@ -358,7 +360,7 @@ class Worker:
     def _recover(self, error: Exception) -> None:
         """Log an exception and wait a moment. The worker then continues, so that its messages are not stuck."""
         if not close_if_unavailable(error):
-            logger.error("sms.worker_error: the worker goes on", exc_info=error, extra={"event": "sms.worker_error"})
+            logger.error("sms.worker_error: the worker continues", exc_info=error, extra={"event": "sms.worker_error"})
             runtime.current.sleep(1.0)
         elif sqlstate(error).startswith("40"):
             # This is a deadlock or a serialization failure. The database works, and the next round tries again.
@@ -419,6 +421,6 @@ class Worker:
                 heartbeat.stop_beating(self.claimer)
         except Exception as error:
             if not close_if_unavailable(error):
-                logger.exception("sms.worker_error: ending all the same", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the worker ends anyway", extra={"event": "sms.worker_error"})
                 connection.close()
             logger.warning("sms.database_lost: %s; this worker's rows stay until they expire", type(error).__name__)

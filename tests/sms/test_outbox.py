@@ -96,7 +96,8 @@ def test_a_dedupe_key_of_a_different_message_is_logged(
     assert bool(told) is warned
     if warned:
         assert told[0].startswith(
-            f"sms.dedupe_key_reused: message {first.pk} (hint) to +25677****456 has 'of 077****456'"
+            f"sms.dedupe_key_reused: message {first.pk} (hint) to +25677****456"
+            " already has the reference 'of 077****456'"
         )
     SmsMessage.objects.filter(pk=first.pk).update(text="")
     caplog.clear()

@@ -13,7 +13,7 @@ _LONGEST_NOTE = 300
 class Command(BaseCommand):
     help = (
         "Book matches from before a day as paid from another account than the provider's. Without --yes it only counts "
-        "them. Nobody receives a text. It may be repeated."
+        "them. Nobody receives a text. You can repeat it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

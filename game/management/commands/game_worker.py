@@ -28,7 +28,7 @@ class Command(BaseCommand):
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--poll", type=float, help="seconds between two looks (1; 0.5 without LISTEN)")
+        parser.add_argument("--poll", type=float, help="seconds between two polls (1; 0.5 without LISTEN)")
 
     def handle(self, *args: Any, **given: Any) -> None:
         listens = connection.vendor == "postgresql"

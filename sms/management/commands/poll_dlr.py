@@ -17,8 +17,10 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--min-age", type=float, default=polling.MIN_AGE, help="seconds since it was sent (120)")
-        parser.add_argument("--limit", type=int, default=1000, help="poll for at most this number (1000)")
+        parser.add_argument(
+            "--min-age", type=float, default=polling.MIN_AGE, help="smallest age of a message in seconds (120)"
+        )
+        parser.add_argument("--limit", type=int, default=1000, help="largest number of polls (1000)")
 
     def handle(self, *args: Any, **given: Any) -> None:
         counts: Counter[str] = Counter()

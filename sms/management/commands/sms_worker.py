@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--batch", type=int, default=48, help="rows a claim (48)")
         parser.add_argument("--lease", type=float, help="seconds for which a claim is valid (SMS_LEASE_SECONDS)")
         parser.add_argument(
-            "--poll", type=float, help="seconds between two looks at the outbox (1; 0.2 without LISTEN)"
+            "--poll", type=float, help="seconds between two polls of the outbox (1; 0.2 without LISTEN)"
         )
         parser.add_argument(
             "--maintenance",

@@ -163,7 +163,7 @@ class Engine:
             try:
                 self._pass()
             except Exception:
-                logger.exception("sms.worker_error: the engine goes on", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the engine continues", extra={"event": "sms.worker_error"})
                 runtime.current.sleep(0.1)
         for transfer in self._running:
             self._multi.remove_handle(transfer.curl)
