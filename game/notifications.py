@@ -93,10 +93,9 @@ def text_match(
 ) -> None:
     """Queue the messages to both players of a new match with one INSERT.
 
-    `entries`: the two entries, if the sender has already loaded them.
-
-    `told_by_payment`: the entry whose payment completed the match. Its player gets one message about both:
-    `payment_success` with the link, instead of `match_found`.
+    `entries`: the two entries, if the sender has already loaded them. `told_by_payment`: the entry whose payment
+    completed the match. Its player gets one message about both the payment and the match: `payment_success` with the
+    link, instead of `match_found`.
     """
     messages = []
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):

@@ -75,8 +75,8 @@ def game_link(entry: Entry) -> str:
 def stake_link(entry: Entry) -> str:
     """Return the player's link to their match, or to their stake if it has not been matched.
 
-    The stake's page is on SITE_URL, because a frontend on another host does not have this page. Its query parameter is
-    called `pt` like that of the match, so that logs redact it too.
+    The stake's page is on SITE_URL, because a frontend on another host does not have this page. The token's query
+    parameter is called `pt` in both links, so that logs redact both.
     """
     if entry.session is not None:
         return game_link(entry)

@@ -144,7 +144,7 @@ def _stamp(at: datetime | None) -> float:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics.
 
-    Responds 404 if METRICS_TOKEN is empty, and 401 if the request does not carry it as a Bearer token.
+    Responds 404 if METRICS_TOKEN is empty, and 401 if the request does not carry this token as a Bearer token.
     """
     if not settings.METRICS_TOKEN:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")

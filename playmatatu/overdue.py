@@ -13,8 +13,8 @@ from payments.models import Payment
 from sms import clock
 
 LATE = timedelta(minutes=1)
-# Only entries that expired within this time are counted. It is shorter than the two days after expiry for which
-# `game_worker` sends refund messages.
+# Only entries that expired within this time are counted. `game_worker` still handles these entries, because it sends
+# refund messages for two days after expiry.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that the cost of a check does not depend on the number of rows.
 _MOST = 1000

@@ -1,7 +1,7 @@
 """Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a condition begins and when it ends.
 
-The state is in the database, so that only one of several processes sends an alert. Other apps add conditions with
-`register`.
+The state of each alert is in the database, so that only one of several processes sends the alert. Other apps add
+conditions with `register`.
 """
 
 import logging
@@ -184,9 +184,9 @@ def _posted(alert: SmsAlert) -> bool:
 
 
 def send_now(name: str, text: str) -> bool:
-    """Send one alert by e-mail and webhook, without the database, which may be down.
+    """Send one alert by e-mail and webhook. Return False if a channel failed.
 
-    Return False if a channel failed.
+    This function does not use the database, because the database may be down.
     """
     alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
     return all([_mailed(alert), _posted(alert)])

@@ -39,7 +39,7 @@ class Clock:
         return timezone.now()
 
     def asks_database(self) -> bool:
-        """Return True if the time is read from the database. With SQLite it is this machine's time."""
+        """Return True if the time is read from the database. On SQLite the time is read from this machine's clock."""
         return connection.vendor == "postgresql"
 
 
@@ -94,7 +94,7 @@ def sql_after() -> str:
 
 
 class Now(Func):
-    """A query expression for the database's time. On SQLite, too, it has microseconds."""
+    """A query expression for the database's time. It has microseconds on SQLite, too."""
 
     template = "clock_timestamp()"
     output_field = DateTimeField()

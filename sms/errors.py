@@ -97,7 +97,7 @@ class AccountRefused(ProviderRejected):
 class NotDmarks(ProviderRejected):
     """A complete 2xx response that is not from DMark.
 
-    DMark may have the message nevertheless, so it is never resent automatically.
+    DMark may have the message nevertheless, so the message is never resent automatically.
     """
 
     ambiguous = True

@@ -39,8 +39,7 @@ class StakeForm(forms.Form):
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=30,
-        # autocomplete="off" is not set, because browsers would then lose the input when the player uses the Back
-        # button.
+        # autocomplete="off" is not set. With it, browsers lose the input when the player uses the Back button.
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         error_messages=ERRORS,
     )

@@ -29,8 +29,8 @@ _SEEN_SECONDS = 25
 def link(request: HttpRequest, game_token: str) -> HttpResponse:
     """Open the link to a match from an SMS.
 
-    If the player token `pt` is valid, set the player's cookie and redirect to the player's page. If it is wrong,
-    respond with 403. If it is missing, show the match without names.
+    If the player token `pt` is valid, set the player's cookie and redirect to the player's page. If `pt` is wrong,
+    respond with 403. Without `pt`, show the match without names.
     """
     session = session_of(game_token)
     if session is None:
@@ -49,7 +49,7 @@ def link(request: HttpRequest, game_token: str) -> HttpResponse:
 @never_cache
 @require_safe
 def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Show the page of a match. A browser without the player's cookie sees it without names."""
+    """Show the page of a match. A browser without the player's cookie sees the page without the players' names."""
     session = session_of(game_token)
     if session is None:
         return sorry(request, 404, NO_MATCH)

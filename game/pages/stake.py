@@ -1,4 +1,7 @@
-"""The page with the stake form. The form is empty, for a friend's match code, or filled in from an earlier stake."""
+"""The page with the stake form.
+
+The form is empty, or prepared to join a friend's match, or filled in from an earlier stake.
+"""
 
 from typing import Any
 
@@ -22,9 +25,9 @@ from sms.clicks import record_click
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def stake(request: HttpRequest) -> HttpResponse:
-    """Show and process the stake form at `/` and `/join`. `/join` has the match code of a friend.
+    """Show and process the stake form at `/` and `/join`.
 
-    The query parameter `opponent` preselects the kind of opponent.
+    The query parameter `match_code` is the code of a friend's match, and `opponent` preselects the kind of opponent.
     """
     if request.method == "POST":
         return _place(request)

@@ -2,7 +2,7 @@
 
 All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two rules
 keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk. `payments.disk`
-waits for it later, before the provider gets a response.
+waits for the disk later, before the provider gets a response.
 """
 
 import time
@@ -30,9 +30,7 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """Raised if the stake level could not be locked within the last second. Has PostgreSQL's SQLSTATE for a lock
-    timeout.
-    """
+    """Raised for a second after a lock timeout on the stake level. Has PostgreSQL's SQLSTATE for a lock timeout."""
 
     sqlstate = _LOCK_TIMEOUT
 

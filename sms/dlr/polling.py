@@ -24,8 +24,8 @@ GIVE_UP = timedelta(days=1)
 def due(min_age: float) -> "QuerySet[SmsMessage]":
     """Return the messages without a final report that were sent between one day and `min_age` seconds ago.
 
-    A message is polled again when it is twice as old as at the last poll. This makes ten polls in a day, so messages
-    that never get a report do not delay the others.
+    A message is polled again when it is twice as old as at the last poll. So a message is polled at most ten times in a
+    day, and messages that never get a report do not delay the others.
     """
     now = timezone.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())

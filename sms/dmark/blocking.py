@@ -155,8 +155,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
         with response:
             received = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        # Before anything is written, a ValueError is about the URL (InvalidURL, MissingSchema). Later it is about the
-        # headers of the response. The error's text is not shown, because a URL may hold a password.
+        # A ValueError before anything is written is about the URL (InvalidURL, MissingSchema). A later ValueError is
+        # about the headers of the response. The error's text is not shown, because a URL may hold a password.
         if isinstance(error, ValueError) and not body.begun:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)

@@ -64,7 +64,7 @@ class AccessToken(NamedTuple):
 
 
 class NoResponse(Exception):
-    """Event: a request got no complete response. It is thrown into the generator.
+    """Event: a request got no complete response. The driver throws this exception into the generator.
 
     `request_written`: part of the body was written, so DMark may have the request. `timed_out`: the cause was a
     timeout.

@@ -52,7 +52,10 @@ def facts(values: dict[str, object]) -> str:
 
 
 def log_exchange(message: Named, exchange: Exchange) -> None:
-    """Log a failed request as an error and any other as info. A successful token request is not logged."""
+    """Log a failed request at level error and any other request at level info.
+
+    A successful token request is not logged.
+    """
     if exchange.step == "token" and not exchange.error:
         return
     name = f"sms.{exchange.step}"

@@ -1,7 +1,7 @@
 """Decide if requests may use kept (idle, open) connections.
 
-A provider may close a kept connection without notice, and a request lost in this way is ambiguous. Its retry opens a
-new connection. After three losses within a minute, no kept connection is used for a minute.
+A provider may close a kept connection without notice, and a request lost in this way is ambiguous. The retry of a lost
+request opens a new connection. After three losses within a minute, no kept connection is used for a minute.
 """
 
 from collections import deque

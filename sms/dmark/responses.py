@@ -187,7 +187,7 @@ def _refusal(start: str, reply: Reply) -> ProviderRejected:
 def accepted_id(reply: Reply) -> str:
     """Return DMark's id of the accepted message, or "" if the response has none.
 
-    Raises ProviderError if it was refused.
+    Raises ProviderError if DMark refused the message.
     """
     if reply.status == 504:
         # A gateway in front of DMark timed out, so DMark may still have the message.
@@ -248,7 +248,7 @@ _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 def status_word(report: object) -> str:
     """Return the status in a delivery report, in capitals, or "" if the report has none.
 
-    DMark's field is named `status`. Its name is matched in any case, and the report may be wrapped in a list or in an
+    DMark's field is named `status`. The name may be in any case, and the report may be wrapped in a list or in an
     object.
     """
     return _find_status(report, _REPORT_DEPTH)

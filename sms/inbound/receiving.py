@@ -84,7 +84,7 @@ def _store(message: SmsInbound) -> bool:
 
 
 def _obey(phone: str) -> None:
-    """Update the suppression list by the newest STOP or START of this phone number.
+    """Update the suppression list according to the newest STOP or START of this phone number.
 
     The number's rows are locked, so that the second of two concurrent deliveries sees the rows of both.
     """

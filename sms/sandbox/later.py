@@ -82,7 +82,7 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
         body, content_type = urlencode(values).encode(), "application/x-www-form-urlencoded"
     else:
         body = json.dumps(values).encode()
-    # The standard library, because `requests` needs three times the CPU time for such a short request.
+    # The standard library is used, because `requests` needs three times the CPU time for such a short request.
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
         try:

@@ -114,7 +114,7 @@ def _value(message_id: int, window: int) -> str:
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return the holder of a key and the time at which it ends, or "" and 0 if they are not known."""
+    """Return the holder of a key and the time at which the key ends, or "" and 0 if they are not known."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     try:
         return holder, float(until or 0)

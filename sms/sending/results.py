@@ -30,8 +30,9 @@ _EVENT = {
     "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
     "actor": "text", "trouble": "text",
 }  # fmt: skip
-# An acceptance by DMark is stored even if another sender has claimed the row since, but it does not replace the status
-# from a delivery report. A failure, or a return to the queue, is stored only if the row still has this claim.
+# An acceptance by DMark is stored even if another sender has claimed the row since then, but it does not replace a
+# status from a delivery report. A failure, or a return to the queue, is stored only if the row still has the claim of
+# this sender.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')

@@ -1,6 +1,6 @@
 """Decide if and when a failed attempt is retried.
 
-Senders that return to queued messages later, such as the worker, use this module.
+This module is used by senders that process the queue again later, such as the worker.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Group the failures of the last day by status and reason, and tell which groups still happen or need action."""
+"""Group the failures of the last day by status and reason. Determine which groups still occur or need action."""
 
 import re
 from collections.abc import Iterable
@@ -85,9 +85,8 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 def groups(now: datetime) -> list[Group]:
     """Return the groups of the last day.
 
-    Groups that need action come first, then groups that still happen, then the largest groups.
-
-    The number of queries does not depend on the number of messages.
+    Groups that need action come first, then groups whose failures still occur, then the largest groups. The number of
+    queries does not depend on the number of messages.
     """
     parts = _count(now)
     rows = SmsDismissal.objects.order_by("at").values_list("status", "reason", "at") if parts else []

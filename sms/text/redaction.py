@@ -72,7 +72,7 @@ def rules() -> Rules:
 def _whole(name: str) -> str:
     """Return a pattern for a short name as a whole word, in any case.
 
-    It also matches after a URL-encoded `?` or `&`.
+    The pattern also matches the name after a URL-encoded `?` or `&`.
     """
     letters = "".join(f"[{char.upper()}{char}]" if char.isalpha() else re.escape(char) for char in name)
     exact = re.escape(name)

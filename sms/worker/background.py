@@ -55,7 +55,7 @@ class Tokens:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # The engine always needs an answer. Without one, every message would wait forever.
+            # The engine always needs an answer. Without an answer, every message would wait forever.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
