@@ -158,10 +158,11 @@ def main() -> None:
         from django.test import Client
         from django.utils import timezone
 
-        from payments import append_only, ledger
+        from payments import ledger
+        from payments.migrations import _append_only
 
         call_command("migrate", verbosity=0)
-        append_only.remove(connection)  # so that the tables can be emptied between the two runs
+        _append_only.remove(connection)  # so that the tables can be emptied between the two runs
         client = Client(headers={"Authorization": f"Bearer {TOKEN}"})
         client.force_login(User.objects.create_superuser("operator"))
         results: dict[int, dict[str, tuple[float, float, int]]] = {}

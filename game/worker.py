@@ -16,10 +16,9 @@ from django.db import connection
 from game import clock
 from game.maintenance import TASKS, Task
 from game.models import GameWorker
-from payments import collection
-from payments import worker as payments_worker
+from payments import services
 from payments.database import close_if_unavailable
-from payments.worker import Loop, Outage
+from payments.worker import CHANNEL, Loop, Outage, stop_all
 from sms import alerts
 
 logger = logging.getLogger("game.worker")
@@ -40,7 +39,7 @@ class Worker:
         self.heartbeat = _Heartbeat()
         self._due = dict.fromkeys((task.name for task in tasks), 0.0)
         outage = Outage(logger, "game.database_lost", "game.database_back")
-        self.payments = payments_worker.loops(poll)
+        self.payments = services.worker_loops(poll)
         self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
         # Alerts have their own thread, because a mail server or webhook may take seconds to respond.
         self.alerts = Loop("game-alerts", _alert, outage, "game.turn_failed")
@@ -72,7 +71,7 @@ class Worker:
                 extra={"event": "game.thread_dead"},
             )
         self.listener.stop()
-        if not payments_worker.stop_all(self.loops, _STOP_SECONDS):
+        if not stop_all(self.loops, _STOP_SECONDS):
             logger.error("Work that hangs is abandoned to other workers", extra={"event": "game.cut_off"})
             self.say("game_worker: stopped")
             os._exit(1 if dead else 0)
@@ -105,7 +104,7 @@ class Worker:
         This needs a direct connection to the server. Without one, the threads find the same rows later by polling.
         """
         with connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {collection.CHANNEL}")
+            cursor.execute(f"LISTEN {CHANNEL}")
         self._wake_payments()  # Rows committed before this LISTEN caused no notification, so wake the threads once.
         while not self.listener.stopping.is_set():
             for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):

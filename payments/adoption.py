@@ -10,7 +10,7 @@ from dataclasses import replace
 from django.db import connection
 from django.db.models import Q
 
-from payments import clock, journal, ledger, uses
+from payments import database, journal, ledger, uses
 from payments.models import Callback, Payment, PayoutShare, Refund
 from payments.rules import balances
 from payments.rules import differences as postings_between
@@ -72,7 +72,7 @@ def left() -> int:
 def _adopt(payment: Payment) -> None:
     state, note = _found(payment)
     held = ledger.of_payment(payment) if payment.version else {}
-    now = clock.now()
+    now = database.now()
     values = journal.columns(state)
     if state.place is not Place.NONE and payment.collected_at is None:
         values["collected_at"] = payment.settled_at or payment.created_at

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
-from payments import conf
+from payments import worker
+from payments.providers.dmarkpay import client as dmarkpay
 from payments.webhooks.address import notice_url
 
 _SHORTEST_SECRET = 16
@@ -30,7 +31,7 @@ def callback_secret(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def collection(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    config = conf.dmarkpay()
+    config = dmarkpay.config()
     given = {
         "DMARK_PAY_USERNAME": config.username,
         "DMARK_PAY_PASSWORD": config.password,
@@ -58,7 +59,7 @@ def collection(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _collection_in_production() -> Iterator[CheckMessage]:
-    config = conf.dmarkpay()
+    config = dmarkpay.config()
     if not config.enabled:
         return
     if _host(config.base_url) not in ("", *_LOOPBACK) and urlsplit(config.base_url).scheme == "http":
@@ -74,7 +75,7 @@ def _collection_in_production() -> Iterator[CheckMessage]:
             hint="Set SITE_URL to this service's public address, and include payments.urls in the URLconf.",
             id="payments.W004",
         )
-    if conf.inline():
+    if worker.inline():
         yield checks.Warning(
             "Players are asked for money inside their web request, and nothing is asked again later.",
             hint="Set SMS_DELIVERY to worker, and run manage.py game_worker.",

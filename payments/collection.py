@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
-from payments import adoption, clock, conf, dispatcher, journal, phones, providers, schedule, settlement
+from payments import adoption, database, journal, matches, phones, providers, status_polling, worker
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
@@ -21,8 +21,6 @@ from payments.webhooks.address import notice_url
 
 logger = logging.getLogger("payments")
 
-# The PostgreSQL channel that wakes workers when a request or poll is due.
-CHANNEL = "payments_work"
 # The longest time for which a phone shows a payment prompt.
 RINGING = timedelta(minutes=3)
 _AT_ONCE = 500
@@ -65,7 +63,7 @@ def seconds_ringing(payments: Iterable[Payment]) -> int:
         for payment in payments
         if payment.asked_at and is_open(payment) and payment.collection != Collection.DUE
     ]
-    left = (max(asked) + RINGING - clock.now()).total_seconds() if asked else 0
+    left = (max(asked) + RINGING - database.now()).total_seconds() if asked else 0
     return max(0, -int(-left // 1))
 
 
@@ -104,30 +102,17 @@ def set_off(payment: Payment) -> None:
     """Arrange that the payment request is sent after the commit, by this process or by a worker."""
     if payment.collection != Collection.DUE:
         return
-    if conf.inline():
+    if worker.inline():
         transaction.on_commit(lambda: start(payment.pk), robust=True)
     else:
-        tell_workers()
-
-
-def tell_workers() -> None:
-    """Send NOTIFY to the workers after the commit, once per transaction. If it is lost, they find the rows by
-    polling.
-    """
-    if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
-        transaction.on_commit(_notify, robust=True)
-
-
-def _notify() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"NOTIFY {CHANNEL}")
+        worker.tell_workers()
 
 
 def start(payment_id: int) -> None:
     """Send one payment request in this process. Do nothing if another process sends it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
-        _record(payment, dispatcher.ask_guarded(_ask, payment, before))
+        _record(payment, worker.ask_guarded(_ask, payment, before))
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
@@ -136,7 +121,7 @@ def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
     `stopping`: when it returns True, no new request is begun.
     """
     sweep()
-    return give_up_late() + dispatcher.run(_claim, _ask, _record, stopping)
+    return give_up_late() + worker.run(_claim, _ask, _record, stopping)
 
 
 def give_up_late() -> int:
@@ -144,7 +129,7 @@ def give_up_late() -> int:
 
     Return the number of requests.
     """
-    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=clock.now() - dispatcher.GIVE_UP)
+    late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=database.now() - worker.GIVE_UP)
     skip = connection.features.has_select_for_update_skip_locked
     given_up = 0
     for key in late.values_list("pk", flat=True)[:_AT_ONCE]:
@@ -160,7 +145,7 @@ def give_up_late() -> int:
 
 def sweep() -> int:
     """Mark requests as ambiguous if a process crashed while it sent them. Return their number."""
-    late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=clock.now())
+    late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
         with journal.writing():
@@ -168,7 +153,7 @@ def sweep() -> int:
             if payment is None:
                 continue
             adoption.ensure(payment)
-            payment.start_at, payment.next_ask_at = None, (payment.asked_at or payment.created_at) + schedule.DAY
+            payment.start_at, payment.next_ask_at = None, (payment.asked_at or payment.created_at) + status_polling.DAY
             journal.take(
                 payment,
                 Event(Kind.REQUEST_AMBIGUOUS),
@@ -188,14 +173,14 @@ def sweep() -> int:
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
     """Claim up to `limit` due requests, oldest first, and return them. No other process sends a claimed request."""
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
-    now, provider = clock.now(), providers.current()
+    now, provider = database.now(), providers.current()
     if provider is None:
         return []
     with journal.writing():
         due = rows.filter(start_at__lte=now, provider=provider.name).order_by("start_at", "pk")
         skip = connection.features.has_select_for_update_skip_locked
         claimed = list(due.select_for_update(no_key=True, skip_locked=skip)[:limit])
-        until = now + dispatcher.lease(provider)
+        until = now + worker.lease(provider)
         for payment in claimed:
             adoption.ensure(payment)
             payment.collection, payment.start_at, payment.asked_at = Collection.ASKING, until, now
@@ -236,7 +221,7 @@ def _record(asked: Payment, answer: Answer) -> None:
         cause = Cause("answer", note=answer.words, reason=answer.words, answer=answer)
         if answer.said in _ENDS:
             began = asked.asked_at or asked.created_at
-            settlement.take_word(payment, _ENDS[answer.said], began=began, polled=False, cause=cause, also=also)
+            matches.take_word(payment, _ENDS[answer.said], began=began, polled=False, cause=cause, also=also)
         else:
             _move(payment, answer, asked, cause, also)
     logger.log(
@@ -255,13 +240,13 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
         # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Another
         # process may be sending the request again.
         return
-    now, asked_at = clock.now(), payment.asked_at or payment.created_at
+    now, asked_at = database.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:
         age = now - payment.created_at
-        event = Event(Kind.REQUEST_NOT_TAKEN, late=age >= dispatcher.GIVE_UP)
+        event = Event(Kind.REQUEST_NOT_TAKEN, late=age >= worker.GIVE_UP)
         if under_way:
             payment.asked_at = None
-            payment.start_at = None if event.late else now + dispatcher.pause(age)
+            payment.start_at = None if event.late else now + worker.pause(age)
             also = (*also, "asked_at", "start_at")
     else:
         pending = answer.said is Said.PENDING or (payment.collection == Collection.IN_DOUBT and answer.provider_id)
@@ -275,11 +260,9 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
     """Return the time of the first poll after a request. Without an id from the provider this is a day later."""
-    from payments.status_polling import ids_of
-
-    if not ids_of(payment):
-        return asked_at + schedule.DAY
-    return now + timedelta(seconds=schedule.next_pause((now - asked_at).total_seconds()) or 0)
+    if not status_polling.ids_of(payment):
+        return asked_at + status_polling.DAY
+    return now + timedelta(seconds=status_polling.next_pause((now - asked_at).total_seconds()) or 0)
 
 
 def _sooner(one: datetime | None, other: datetime) -> datetime:

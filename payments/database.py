@@ -1,4 +1,7 @@
-"""Decide if a database error means that the database is unavailable. `sms/database.py` is the same file."""
+"""The database's time, and which of its errors mean that it is unavailable."""
+
+import time
+from datetime import datetime, timedelta, timezone
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
@@ -31,3 +34,25 @@ def close_if_unavailable(error: BaseException) -> bool:
 def sqlstate(error: BaseException) -> str:
     """Return the five-character SQLSTATE of `error`, or "" if it has none."""
     return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
+
+
+# Seconds until the database is asked for the time again. In between, this process's monotonic clock is added.
+_ASK_EVERY = 5.0
+# The last time that the database returned, and the monotonic clock at that moment. Empty before the first query.
+_known: list[tuple[datetime, float]] = []
+
+
+def now() -> datetime:
+    """Return the database's time as an aware datetime in UTC. On SQLite this is the machine's time.
+
+    It is the same for all machines, and it is used for claims, leases and schedules.
+    """
+    if connection.vendor != "postgresql":
+        return datetime.now(timezone.utc)
+    if not _known or time.monotonic() - _known[0][1] > _ASK_EVERY:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            found: datetime = cursor.fetchone()[0]
+        _known[:] = [(found.astimezone(timezone.utc), time.monotonic())]
+    found, at = _known[0]
+    return found + timedelta(seconds=time.monotonic() - at)

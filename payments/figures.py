@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Min, Q, Sum
 
-from payments import adoption, clock, ledger, refunds
+from payments import adoption, database, ledger, refunds
 from payments.match_rules import Prize
 from payments.models import Callback, MatchResult, Payment, Refund
 from payments.states import Account
@@ -42,7 +42,7 @@ class Figures(NamedTuple):
     balances: dict[Account, int]
 
 
-# A payment with a new notification should be polled within ten minutes (payments.schedule), so one hour is too late.
+# A payment with a new notification should be polled within ten minutes, so one hour is too late.
 _POLLED_SOON = timedelta(hours=1)
 
 
@@ -71,13 +71,13 @@ def current() -> Figures:
     callbacks = (
         Callback.objects.exclude(refusal="")
         .filter(seen_at=None)
-        .filter(received_at__gte=clock.now() - timedelta(days=1))
+        .filter(received_at__gte=database.now() - timedelta(days=1))
         .aggregate(refused=Count("pk", filter=~Q(answered=400)), unreadable=Count("pk", filter=Q(answered=400)))
     )
     prizes = MatchResult.objects.filter(prize__in=(Prize.PAYABLE.value, Prize.HELD.value)).aggregate(
         due=Count("pk", filter=Q(prize=Prize.PAYABLE.value)), held=Count("pk", filter=Q(prize=Prize.HELD.value))
     )
-    polled_soon = rows.filter(next_ask_at__lt=clock.now() + _POLLED_SOON)
+    polled_soon = rows.filter(next_ask_at__lt=database.now() + _POLLED_SOON)
     balances = ledger.balances()
     return Figures(
         to_ask=to_start["to_ask"],

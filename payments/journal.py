@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
-from payments import clock, ledger, statements, uses
+from payments import database, ledger, statements, uses
 from payments.database import sqlstate
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
@@ -138,7 +138,7 @@ def note_poll(payment: Payment, cause: Cause) -> None:
         answer.text,
         cause.note[:300],
     ):
-        record(payment, Event(Kind.POLLED), (), clock.now(), cause)
+        record(payment, Event(Kind.POLLED), (), database.now(), cause)
 
 
 def facts_of(event: Event) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def take(
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
         place = Place.RECEIVED if harmless else uses.current().hold(payment)
-    before, now = state_of(payment, place), clock.now()
+    before, now = state_of(payment, place), database.now()
     outcome = apply(before, event, now)
     commit(payment, event, before, outcome, now, cause, also)
     return outcome
@@ -376,7 +376,7 @@ def _cancel_payout(payment: Payment) -> None:
     """Cancel the payout that was ordered for this payment and not yet sent."""
     for share in PayoutShare.objects.filter(payment=payment, open=True, payout__state=Refund.State.ORDERED):
         Refund.objects.filter(pk=share.payout_id).update(
-            state=Refund.State.FAILED, start_at=None, ended_at=clock.now(), reason="The order was taken back."
+            state=Refund.State.FAILED, start_at=None, ended_at=database.now(), reason="The order was taken back."
         )
         PayoutShare.objects.filter(payout_id=share.payout_id).update(open=False)
 

@@ -4,6 +4,7 @@ For each hour that is over, its totals are stored once (`AccountHour`). The bala
 totals and of the entries since then.
 """
 
+from argparse import ArgumentTypeError
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
@@ -12,8 +13,9 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
+from django.utils.dateparse import parse_date
 
-from payments import clock
+from payments import database
 from payments.models import AccountHour, LedgerEntry, Payment
 from payments.rules import balances as balances_of
 from payments.states import Account, State
@@ -96,7 +98,7 @@ def write_hours(limit: int = 1000) -> int:
     transactions that began before its end are over.
     """
     with transaction.atomic():
-        end = _floor(min(clock.now(), _oldest_transaction()) - CLOSED_AFTER)
+        end = _floor(min(database.now(), _oldest_transaction()) - CLOSED_AFTER)
         last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
         first = LedgerEntry.objects.aggregate(first=Min("hour"))["first"] if last is None else last + HOUR
         if first is None or first >= end:
@@ -131,7 +133,7 @@ def _oldest_transaction() -> datetime:
                 "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
             oldest = cursor.fetchone()[0]
-    return oldest or clock.now()
+    return oldest or database.now()
 
 
 def wrong_hours(since: datetime) -> Iterator[str]:
@@ -170,6 +172,17 @@ def bounds(day: date) -> tuple[datetime, datetime]:
     """Return the start and the end of a day in the site's time zone. The end is the start of the next day."""
     start, end = (timezone.make_aware(datetime.combine(on, time.min)) for on in (day, day + timedelta(days=1)))
     return start, end
+
+
+def start_of_day(text: str) -> datetime:
+    """Return the start of a day in the site's time zone, for a command's argument. Raises ArgumentTypeError."""
+    try:
+        found = parse_date(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no day; write it like 2026-01-31.")
+    return bounds(found)[0]
 
 
 def day(on: date) -> dict[str, Amount]:

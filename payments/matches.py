@@ -8,11 +8,11 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from payments import adoption, clock, journal, match_rules
+from payments import adoption, database, journal, match_rules, uses
 from payments.journal import Cause
 from payments.match_rules import Match, MatchOutcome, Prize, Result
 from payments.models import MatchResult, Payment
-from payments.states import Event, Kind, Outcome
+from payments.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
 
@@ -75,11 +75,32 @@ def _states(found: Locked) -> Match:
 
 def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
     """Apply an event to one payment of a match with a result, and the consequences to the other payment."""
-    now = clock.now()
+    now = database.now()
     index = found.payments.index(payment)
     outcome = match_rules.on_share(_states(found), index, event, now)
     write(found, outcome, now, cause, also=also, own=payment)
     return outcome.steps[0].outcome
+
+
+def take_word(
+    payment: Payment,
+    word: Word,
+    *,
+    began: datetime,
+    polled: bool,
+    cause: Cause,
+    also: tuple[str, ...] = (),
+) -> Outcome:
+    """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
+    place = Place.NONE
+    if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
+        # The payment was counted as paid without any money, and now the money has arrived.
+        place = uses.current().hold(payment)
+    event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
+    match = of(payment)
+    if match is not None:
+        return on_share(match, payment, event, cause, also)
+    return journal.take(payment, event, cause, also=also)
 
 
 def write(
@@ -119,7 +140,7 @@ def record(
             if (known.outcome, known.winner_id) == (outcome, winner_id):
                 return False
             raise DifferentResult(f"The result of this match is recorded as {known.outcome}.")
-        now = clock.now()
+        now = database.now()
         found = Locked(payments[0], None, payments)
         done = match_rules.record(_states(found), Result(outcome), now)
         found.result = MatchResult(
@@ -150,7 +171,7 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
     with journal.writing():
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
         found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
-        now = clock.now()
+        now = database.now()
         outcome = match_rules.give_back(_states(found), now)
         if outcome.refusal:
             raise Refused(outcome.refusal)
@@ -175,7 +196,7 @@ def house_pays(result_id: int, *, by: str, note: str) -> None:
     """Let the house pay the missing share of a held prize. Raises Refused."""
     with journal.writing():
         found = locked_result(result_id)
-        now = clock.now()
+        now = database.now()
         outcome = match_rules.house_pays(_states(found), now)
         if outcome.refusal:
             raise Refused(outcome.refusal)
@@ -209,7 +230,7 @@ def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: st
         payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
         if MatchResult.objects.filter(key=key).exists():
             raise Refused("A result of this match is recorded.")
-        found, now = Locked(payments[0], None, payments), clock.now()
+        found, now = Locked(payments[0], None, payments), database.now()
         won = match_rules.record(_states(found), Result.WIN, now)
         event = Event(Kind.BY_HAND, actor=by, elsewhere=True, alone=True)
         paid = match_rules.order(won.match, event, now)

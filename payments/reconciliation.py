@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
-from payments import adoption, clock, journal, ledger, providers, refunds, status_polling, uses
+from payments import adoption, database, journal, ledger, providers, refunds, status_polling, uses
 from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
 from payments.states import Account
@@ -131,7 +131,7 @@ def _compare(one: _Compared) -> str:
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
-    return f"{of} has no end at the provider." if clock.now() - payment.created_at > _IN_TIME else ""
+    return f"{of} has no end at the provider." if database.now() - payment.created_at > _IN_TIME else ""
 
 
 def _unconfirmed(payment: Payment) -> str:

@@ -14,19 +14,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from payments import (
-    clock,
-    collection,
-    conf,
-    dispatcher,
+    database,
     journal,
     match_rules,
     matches,
     phones,
     providers,
-    schedule,
     settlement,
     status_polling,
     uses,
+    worker,
 )
 from payments.journal import Cause
 from payments.match_rules import Prize
@@ -165,7 +162,7 @@ def pay_prizes_due() -> int:
 
 def _begin(found: Locked, refund: Refund, event: Event) -> None:
     """Save a new payout if the rules allow it. It is sent after the commit."""
-    refund.ordered_at = clock.now()
+    refund.ordered_at = database.now()
     by_hand = refund.how == Refund.How.BY_HAND
     refund.start_at = None if by_hand else refund.ordered_at
     shares = _shares(found, refund)
@@ -180,10 +177,10 @@ def _begin(found: Locked, refund: Refund, event: Event) -> None:
         raise Refused("Another payout of this payment is open.") from None
     if by_hand:
         _end(refund, State.SUCCEEDED, "", effects)
-    elif conf.inline():
+    elif worker.inline():
         transaction.on_commit(lambda: _poll_and_send(found, refund), robust=True)
     else:
-        collection.tell_workers()
+        worker.tell_workers()
 
 
 def _poll_and_send(found: Locked, refund: Refund) -> None:
@@ -204,7 +201,7 @@ def _shares(found: Locked, refund: Refund) -> list[tuple[Payment, int]]:
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
     """Apply an event of a payout to its payment, or for a prize to both payments of the match. Raises Refused."""
     if refund.kind == Refund.Kind.PRIZE:
-        now, match = clock.now(), matches.state(found)
+        now, match = database.now(), matches.state(found)
         if event.kind in (Kind.ORDERED, Kind.BY_HAND):
             done = match_rules.order(match, event, now)
         elif some:
@@ -245,17 +242,17 @@ def send_soon(payment_id: int) -> None:
     """Send the payout of a payment that a poll has just confirmed, in this process or through the workers."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
-        if conf.inline():
+        if worker.inline():
             pay_out(key)
         else:
-            collection.tell_workers()
+            worker.tell_workers()
 
 
 def pay_out(refund_id: int) -> None:
     """Send one payout in this process. Do nothing if it is not confirmed by a poll, or if another process sends it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
-        _record(refund, dispatcher.ask_guarded(_ask, refund, before))
+        _record(refund, worker.ask_guarded(_ask, refund, before))
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
@@ -265,7 +262,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
-    return done + dispatcher.run(_claim, _ask, _record, stopping)
+    return done + worker.run(_claim, _ask, _record, stopping)
 
 
 def _confirmed() -> "QuerySet[Refund]":
@@ -287,7 +284,7 @@ def _claim(limit: int, among: "QuerySet[Refund] | None" = None) -> list[Refund]:
     """Return up to `limit` payouts that may be sent, and mark them as `started`, so that no other process sends
     them.
     """
-    rows = _confirmed().filter(state=State.ORDERED, start_at__lte=clock.now())
+    rows = _confirmed().filter(state=State.ORDERED, start_at__lte=database.now())
     if among is not None:
         rows = rows.filter(pk__in=among.values("pk"))
     claimed = []
@@ -302,13 +299,13 @@ def _claim_one(refund_id: int) -> Refund | None:
     with journal.writing():
         refund, found = _locked(refund_id)
         provider = providers.named(refund.provider)
-        if refund.state != State.ORDERED or provider is None or (refund.start_at or clock.now()) > clock.now():
+        if refund.state != State.ORDERED or provider is None or (refund.start_at or database.now()) > database.now():
             return None
         try:
             _take(found, refund, Event(Kind.PAYOUT_CLAIMED), Cause(payout=refund))
         except Refused:
             return None
-        refund.state, refund.start_at = State.STARTED, clock.now() + dispatcher.lease(provider)
+        refund.state, refund.start_at = State.STARTED, database.now() + worker.lease(provider)
         refund.save(update_fields=["state", "start_at"])
         return refund
 
@@ -349,8 +346,8 @@ def _record(asked: Refund, answer: Answer) -> None:
             if answer.said is Said.SUCCESS and refund.state == State.FAILED:
                 _went_out_after_all(refund, found, cause)
             return
-        age = clock.now() - refund.ordered_at
-        if answer.said is Said.NOT_TAKEN and age < dispatcher.GIVE_UP and refund.state == State.STARTED:
+        age = database.now() - refund.ordered_at
+        if answer.said is Said.NOT_TAKEN and age < worker.GIVE_UP and refund.state == State.STARTED:
             effects = _take(found, refund, Event(Kind.PAYOUT_NOT_TAKEN), cause)
             if not any(effect.name == "operator" for effect in effects):
                 _retry(refund, answer, age)
@@ -365,7 +362,7 @@ def _record(asked: Refund, answer: Answer) -> None:
 
 
 def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
-    refund.state, refund.start_at = State.ORDERED, clock.now() + dispatcher.pause(age)
+    refund.state, refund.start_at = State.ORDERED, database.now() + worker.pause(age)
     refund.reason = answer.words[:200]
     refund.save(update_fields=["provider_id", "state", "start_at", "reason"])
 
@@ -379,12 +376,12 @@ def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
 
 def sweep() -> int:
     """Mark payouts as ambiguous if a process crashed while it sent them. Return their number."""
-    late = Refund.objects.filter(state=State.STARTED, start_at__lte=clock.now())
+    late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):
         with journal.writing():
             refund, found = _locked(key)
-            if refund.state == State.STARTED and refund.start_at is not None and refund.start_at <= clock.now():
+            if refund.state == State.STARTED and refund.start_at is not None and refund.start_at <= database.now():
                 reason = "The process ended before the answer came."
                 _doubt(refund, found, reason, Cause(note=reason, payout=refund))
                 swept += 1
@@ -402,13 +399,13 @@ def poll_ambiguous() -> int:
     settled.
     """
     ended = 0
-    rows = Refund.objects.filter(state=State.IN_DOUBT, start_at__lte=clock.now()).exclude(provider_id="")
+    rows = Refund.objects.filter(state=State.IN_DOUBT, start_at__lte=database.now()).exclude(provider_id="")
     for refund in list(rows.order_by("start_at", "pk")[:20]):
         provider = providers.named(refund.provider)
         answer = provider.status(refund.provider_id) if provider is not None else Answer(Said.IN_DOUBT)
         if answer.ours not in ("", refund.reference) or answer.said not in _KINDS:
-            pause = schedule.next_pause((clock.now() - refund.ordered_at).total_seconds())
-            next_at = None if pause is None else clock.now() + timedelta(seconds=pause)
+            pause = status_polling.next_pause((database.now() - refund.ordered_at).total_seconds())
+            next_at = None if pause is None else database.now() + timedelta(seconds=pause)
             Refund.objects.filter(pk=refund.pk, state=State.IN_DOUBT).update(start_at=next_at)
             continue
         with journal.writing():
@@ -426,11 +423,11 @@ def give_up_stranded() -> int:
 
     Return the number of cancelled payouts.
     """
-    now, given_up = clock.now(), 0
-    for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - dispatcher.GIVE_UP)[:100]):
+    now, given_up = database.now(), 0
+    for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
         if providers.named(refund.provider) is None:
             given_up += _withdraw(refund.pk, "Its provider is not set up any more.", Cause())
-        elif refund.ordered_at <= now - schedule.DAY:
+        elif refund.ordered_at <= now - status_polling.DAY:
             given_up += _withdraw(refund.pk, "No poll has confirmed for a day that the money is with us.", Cause())
     return given_up
 
@@ -508,7 +505,7 @@ def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Eff
     """Save the final state of a payout, and send the signal if the money has arrived. The caller has locked its
     payments.
     """
-    now = clock.now()
+    now = database.now()
     refund.state, refund.reason = state, reason[:200]
     refund.start_at = now if state == State.IN_DOUBT and refund.provider_id else None
     refund.ended_at = None if state == State.IN_DOUBT else now

@@ -1,9 +1,16 @@
-"""Create payments, for the app that takes them."""
+"""Create payments and do the work on them, for the app that takes them."""
 
-from payments import clock, collection, journal
+import logging
+from collections.abc import Callable
+
+from payments import adoption, collection, database, journal, refunds, status_polling
 from payments.models import Payment, new_reference
 from payments.statements import insert
 from payments.states import Event, Kind
+from payments.worker import Loop, Outage
+
+# The number of threads that poll statuses. Each of them polls one payment at a time.
+POLLERS = 4
 
 
 def create_payment(
@@ -21,7 +28,7 @@ def create_payment(
 
     Raises ValueError if a provider is configured and the network of the number is unknown.
     """
-    payment = Payment(phone=phone, amount=amount, fee=fee, created_at=clock.now(), version=1)
+    payment = Payment(phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
     with journal.writing():
         if approved:
             payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at
@@ -36,3 +43,31 @@ def create_payment(
         journal.record(payment, event, (), payment.created_at, journal.NO_CAUSE)
         collection.set_off(payment)
     return payment
+
+
+def work_once() -> int:
+    """Do all work that is due now in this process, for use from cron. Return the number of requests and polls."""
+    adoption.adopt()
+    return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
+
+
+def worker_loops(poll: float) -> list[Loop]:
+    """Return the threads that send payment requests and payouts and poll statuses.
+
+    `poll`: seconds between two searches for due work if no notification wakes the threads.
+    """
+    outage = Outage(logging.getLogger("payments"), "payments.database_lost", "payments.database_back")
+    found: list[Loop] = []
+
+    def add(work: Callable[[Callable[[], bool]], int]) -> None:
+        def turn() -> float:
+            return 0.0 if work(loop.stopping.is_set) else poll
+
+        loop = Loop(f"payments-{len(found)}", turn, outage, "payments.turn_failed")
+        found.append(loop)
+
+    add(collection.start_due)
+    add(refunds.pay_out_due)
+    for _ in range(POLLERS):
+        add(lambda stopping: status_polling.poll_due(stopping=stopping))
+    return found

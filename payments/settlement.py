@@ -1,20 +1,17 @@
 """Settle payments: apply answers of the provider and decisions of operators."""
 
-import logging
 from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
 
-from payments import clock, disk, journal, matches, uses
+from payments import database, disk, journal, matches, status_polling
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
 from payments.providers import Answer, Said
 from payments.statements import update
-from payments.states import Event, Kind, Outcome, Place, Word
-
-logger = logging.getLogger("payments")
+from payments.states import Event, Kind, Word
 
 Status = Payment.Status
 _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
@@ -38,29 +35,8 @@ def _settle(payment_id: int, said: Payment.Status, cause: Cause, seen: Payment |
         payment = matches.locked(payment_id, seen).payment
         before = payment.status
         if said in _WORDS:
-            take_word(payment, _WORDS[said], began=clock.now(), polled=cause.by == "asking", cause=cause)
+            matches.take_word(payment, _WORDS[said], began=database.now(), polled=cause.by == "asking", cause=cause)
         return payment, payment.status != before
-
-
-def take_word(
-    payment: Payment,
-    word: Word,
-    *,
-    began: datetime,
-    polled: bool,
-    cause: Cause,
-    also: tuple[str, ...] = (),
-) -> Outcome:
-    """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
-    place = Place.NONE
-    if payment.status == Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The payment was counted as paid without any money, and now the money has arrived.
-        place = uses.current().hold(payment)
-    event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
-    match = matches.of(payment)
-    if match is not None:
-        return matches.on_share(match, payment, event, cause, also)
-    return journal.take(payment, event, cause, also=also)
 
 
 def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None:
@@ -71,8 +47,6 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     Raises OperationalError, which becomes a 503 response, if the entry could not be activated because of a lock
     timeout. The payment is settled nevertheless. A repeated callback or `game_worker` activates the entry later.
     """
-    from payments import status_polling
-
     applied, error = False, None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
@@ -85,17 +59,6 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     update(callback, ["payment", "status", "answered", "applied"])
     if error is not None:
         raise error
-
-
-def notified(payment_id: int, callback: Callback | None, notifications: int) -> None:
-    """Handle a notification of DMarkPay. Its content proves nothing, so it only triggers a status poll.
-
-    `callback`: the stored notification, or None if it was not stored. `notifications`: how many have arrived for this
-    payment.
-    """
-    from payments import status_polling
-
-    status_polling.owe_answer(payment_id, callback, notifications)
 
 
 def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
@@ -133,9 +96,7 @@ def look_up(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
     Returns None if there is no id to poll, or if a poll by an id that we already had brought no clear answer. In these
     cases the operator's decision counts.
     """
-    from payments import status_polling
-
-    began = clock.now()
+    began = database.now()
     answer, known_by = status_polling.look_up(payment, provider_id)
     if answer is None and not provider_id:
         return None
@@ -147,7 +108,7 @@ def look_up(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
     with journal.writing():
         locked = matches.locked(payment.pk).payment
         cause = Cause("operator", actor, note, answer=answer)
-        journal.record(locked, Event(Kind.SETTLED_PAID, actor=actor), (), clock.now(), cause, denial)
+        journal.record(locked, Event(Kind.SETTLED_PAID, actor=actor), (), database.now(), cause, denial)
     raise Refused(denial)
 
 
@@ -183,7 +144,9 @@ def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note:
             raise Refused("It has a status.")
         payment.provider_id = confirmed.known_by
         cause = Cause("operator", actor, note, note, answer=confirmed.answer)
-        take_word(payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",))
+        matches.take_word(
+            payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",)
+        )
     if payment.status != Status.SUCCESS:
         raise Refused("The provider's answer is recorded, but meanwhile the payment got another one.")
     return payment

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.db.models import F, QuerySet
 
-from payments import adoption, clock, collection, conf, journal, matches, providers, schedule, settlement
+from payments import adoption, database, journal, matches, providers, worker
 from payments.journal import Cause
 from payments.models import Callback, Payment
 from payments.providers import Answer, Provider, Said
@@ -24,8 +24,49 @@ _LEASE = 30.0
 # At most this many ids from notifications are tried for one payment.
 _MOST_IDS = 20
 
+DAY = timedelta(days=1)
+_FIRST = (5.0, 10.0, 20.0, 40.0)
+# Successful payments are polled again this long after the money arrived, in case they were reversed without a
+# notification.
+_LATER = (DAY, timedelta(days=7))
+
 Collection, Status = Payment.Collection, Payment.Status
 _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: Word.OTHER}
+
+
+def next_pause(elapsed: float) -> float | None:
+    """Return the seconds until the next poll, or None if more than a day has passed since the request.
+
+    `elapsed`: seconds since the payment request. Polls are made after 5, 10, 20 and 40 s, then each minute, and after
+    half an hour every ten minutes.
+    """
+    for point in _FIRST:
+        if elapsed < point:
+            return point - elapsed
+    if elapsed >= DAY.total_seconds():
+        return None
+    return 60.0 if elapsed < 1800 else 600.0
+
+
+def planned(payment: Payment, now: datetime) -> datetime | None:
+    """Return the next poll of a payment with a final status, or None if none is due.
+
+    If a notification has arrived that no poll has answered yet, that poll comes first.
+    """
+    since = payment.answer_owed_since
+    if since is None and payment.payout == "ordered" and not _confirmed(payment):
+        since = payment.payout_ordered_at
+    if since is not None:
+        pause = next_pause((now - since).total_seconds())
+        return None if pause is None else now + timedelta(seconds=pause)
+    if payment.collected_at is None or not payment.provider:
+        return None
+    return next((at for span in _LATER if (at := payment.collected_at + span) > now), None)
+
+
+def _confirmed(payment: Payment) -> bool:
+    ok, ordered = payment.ok_at, payment.payout_ordered_at
+    return ok is not None and ordered is not None and ok > ordered
 
 
 def ids_of(payment: Payment) -> list[str]:
@@ -42,7 +83,7 @@ def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 
     """Record that a callback or notification has arrived, and poll until a poll that began after it gets an answer."""
     with journal.writing():
         payment = adoption.locked(payment_id)
-        now = clock.now()
+        now = database.now()
         earliest = now
         if payment.last_ask_at is not None and notifications > AT_ONCE:
             earliest = max(now, payment.last_ask_at + timedelta(seconds=GAP))
@@ -55,9 +96,9 @@ def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 
             payment.next_ask_at = poll_at or planned
             payment.save(update_fields=["next_ask_at"])
         at_once = poll_at is not None and poll_at <= now
-        if not conf.inline():
-            collection.tell_workers()
-    if at_once and conf.inline():
+        if not worker.inline():
+            worker.tell_workers()
+    if at_once and worker.inline():
         poll(payment_id)
 
 
@@ -83,7 +124,7 @@ def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
 
     `wait`: wait if the row is locked; otherwise a locked row is left for a later call.
     """
-    now = clock.now()
+    now = database.now()
     with journal.writing():
         due = among.filter(next_ask_at__lte=now).order_by("next_ask_at", "pk")
         skip = connection.features.has_select_for_update_skip_locked and not wait
@@ -172,26 +213,26 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
             payment.save(update_fields=also)
         journal.note_poll(payment, cause)
         return False
-    began = claimed.last_ask_at or clock.now()
-    outcome = settlement.take_word(payment, _WORDS[answer.said], began=began, polled=True, cause=cause, also=also)
+    began = claimed.last_ask_at or database.now()
+    outcome = matches.take_word(payment, _WORDS[answer.said], began=began, polled=True, cause=cause, also=also)
     return any(effect.name == "pay_out" for effect in outcome.effects)
 
 
 def _schedule(payment: Payment, claimed: Payment, *, asked_again: bool) -> None:
     """Set the time of the next poll. If a notification has set an earlier time during this poll, that time is kept."""
-    now = clock.now()
+    now = database.now()
     wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None
     if payment.status != Status.PENDING:
-        planned = schedule.planned(payment, now)
+        at = planned(payment, now)
     else:
         elapsed = (now - (payment.asked_at or payment.created_at)).total_seconds()
-        pause = schedule.next_pause(elapsed)
+        pause = next_pause(elapsed)
         if pause is None and payment.collection in (Collection.ASKED, Collection.IN_DOUBT):
             _give_to_operator(payment)
         elif pause is not None and not ids_of(payment):
-            pause = schedule.DAY.total_seconds() - elapsed
-        planned = None if pause is None else now + timedelta(seconds=pause)
-    payment.next_ask_at = min((at for at in (wished, planned) if at is not None), default=None)
+            pause = DAY.total_seconds() - elapsed
+        at = None if pause is None else now + timedelta(seconds=pause)
+    payment.next_ask_at = min((time for time in (wished, at) if time is not None), default=None)
     payment.save(update_fields=["next_ask_at"])
 
 

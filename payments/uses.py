@@ -82,10 +82,10 @@ def matched(payment: Payment, key: str) -> None:
 
     This only adds a journal entry. The payment's row does not change, so the opponent's payment need not be locked.
     """
-    from payments import clock, journal
+    from payments import database, journal
     from payments.rules import apply
 
-    event, now = Event(Kind.MATCHED), clock.now()
+    event, now = Event(Kind.MATCHED), database.now()
     outcome = apply(journal.state_of(payment, Place.WAITING), event, now)
     if not outcome.refusal:
         journal.record(payment, event, outcome.postings, now, journal.Cause(key=key))

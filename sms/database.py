@@ -1,4 +1,4 @@
-"""Decide if a database error means that the database is unavailable. `payments/database.py` is the same file."""
+"""Decide if a database error means that the database is unavailable. `payments/database.py` has the same code."""
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 

@@ -229,7 +229,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     install the triggers again."""
     from django.db import connection
 
-    from payments import append_only
+    from payments.migrations import _append_only
 
     with django_db_blocker.unblock():
-        append_only.remove(connection)
+        _append_only.remove(connection)

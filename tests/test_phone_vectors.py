@@ -61,6 +61,6 @@ def test_a_refusal_is_one_sentence(raw: object) -> None:
 
 
 def test_both_apps_read_a_notation_with_the_same_code() -> None:
-    """`payments` imports neither `sms` nor `game`, so it has the file too."""
-    ours, theirs = ((ROOT / app / "notation.py").read_text().splitlines() for app in ("sms/text", "payments"))
-    assert ours[1:] == theirs[1:]
+    """`payments` imports neither `sms` nor `game`, so it has the code too."""
+    ours = (ROOT / "sms" / "text" / "notation.py").read_text()
+    assert ours[ours.index("LONGEST =") :].strip() in (ROOT / "payments" / "phones.py").read_text()

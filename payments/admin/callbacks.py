@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from payments import clock, operator_actions, phones
+from payments import database, operator_actions, phones
 from payments.admin.base import ReadOnlyAdmin, body_for, found
 from payments.admin.filters import RefusedFilter
 from payments.models import Callback
@@ -61,5 +61,5 @@ class CallbackAdmin(ReadOnlyAdmin):
         for callback in rows:
             self.log_change(request, callback, "Marked as seen.")
         keys = [callback.pk for callback in rows]
-        Callback.objects.filter(pk__in=keys).update(seen_at=clock.now(), seen_by=request.user.get_username()[:150])
+        Callback.objects.filter(pk__in=keys).update(seen_at=database.now(), seen_by=request.user.get_username()[:150])
         self.message_user(request, f"{len(rows):,} marked as seen.")

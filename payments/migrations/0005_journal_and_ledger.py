@@ -5,17 +5,17 @@ import payments.models
 import django.utils.timezone
 from django.db import migrations, models
 
-from payments import append_only
+from payments.migrations import _append_only
 
 
 def install(apps, schema_editor):
-    append_only.install(schema_editor.connection)
-    append_only.install_stale(schema_editor.connection)
+    _append_only.install(schema_editor.connection)
+    _append_only.install_stale(schema_editor.connection)
 
 
 def remove(apps, schema_editor):
-    append_only.remove(schema_editor.connection)
-    append_only.remove_stale(schema_editor.connection)
+    _append_only.remove(schema_editor.connection)
+    _append_only.remove_stale(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from django.utils.module_loading import import_string
 
+from payments.models import Payment
+
 
 class Said(str, Enum):
     """The meaning of a provider's response."""
@@ -87,6 +89,28 @@ class Provider(Protocol):
 
     def payout(self, order: Order) -> Answer:
         """Request a payout, which sends money to a phone."""
+
+
+_STATUS_WORDS = {
+    Payment.Status.SUCCESS: ("SUCCESS", "SUCCESSFUL", "COMPLETED"),
+    Payment.Status.FAILED: ("FAILED", "FAILURE", "REJECTED", "DECLINED", "CANCELLED", "EXPIRED"),
+    Payment.Status.PENDING: ("PENDING", "PROCESSING"),
+}
+_STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in words}
+
+
+def status_of(word: object) -> Payment.Status | None:
+    """Return the status that a provider's word means, in upper or lower case. Return None for any other value."""
+    return _STATUSES.get(word.strip(" ").upper()) if isinstance(word, str) else None
+
+
+def printable(text: str, longest: int) -> str:
+    """Replace control characters and lone surrogates with U+FFFD, and truncate the text to `longest` characters.
+
+    PostgreSQL or a terminal would refuse these characters.
+    """
+    shown = "".join(char if char.isprintable() and not "\ud800" <= char <= "\udfff" else "\ufffd" for char in text)
+    return shown[:longest]
 
 
 # Import paths of factories, in the order of preference for new payments. A factory returns the provider, or None if

@@ -16,7 +16,7 @@ from ninja.decorators import decorate_view
 from ninja.errors import HttpError
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from payments import phones, settlement, words
+from payments import phones, providers, settlement
 from payments.models import Callback, Payment
 from payments.statements import Select
 from payments.webhooks import storage
@@ -95,7 +95,7 @@ def _amount(value: object) -> int:
 
 
 def _status(value: object) -> str:
-    status = words.read(value)
+    status = providers.status_of(value)
     if status is None:
         raise ValueError("status must be SUCCESS, FAILED or PENDING, or another word for one of them.")
     return status

@@ -4,7 +4,7 @@ import json
 import logging
 from urllib.parse import parse_qsl
 
-from payments import clock, settlement, words
+from payments import database, providers, status_polling
 from payments.models import Callback, Payment
 from payments.providers.dmarkpay import responses as dmarkpay
 from payments.statements import insert
@@ -25,7 +25,7 @@ def store(body: bytes) -> Callback:
 
     This does not wait for the disk. The caller commits another change before it answers, at least by `refuse`.
     """
-    callback = Callback(received_at=clock.now(), body=text_of(body))
+    callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
     return callback
 
@@ -60,7 +60,7 @@ def notice(payment_id: int, body: bytes) -> bool:
         stored = Callback.objects.create(
             payment_id=payment_id,
             source=Callback.Source.DMARKPAY,
-            received_at=clock.now(),
+            received_at=database.now(),
             status=status,
             provider_id=provider_id,
             body=text_of(body),
@@ -73,7 +73,7 @@ def notice(payment_id: int, body: bytes) -> bool:
             kept,
             extra={"event": "payments.too_many_notices", "payment": payment_id},
         )
-    settlement.notified(payment_id, stored, kept + 1)
+    status_polling.owe_answer(payment_id, stored, kept + 1)
     return True
 
 
@@ -86,7 +86,8 @@ def read_notice(body: bytes) -> tuple[str, str]:
     if not isinstance(data, dict):
         return "", ""
     word = data.get("status")
-    return words.printable(word, 100) if isinstance(word, str) else "", dmarkpay.identifier(data.get("transaction_id"))
+    status = providers.printable(word, 100) if isinstance(word, str) else ""
+    return status, dmarkpay.identifier(data.get("transaction_id"))
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reduce any notation of a phone number to its digits. `payments/notation.py` is the same file."""
+"""Reduce any notation of a phone number to its digits. `payments/phones.py` has the same code."""
 
 import re
 import unicodedata

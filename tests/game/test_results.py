@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Session
-from payments import journal, ledger, refunds, settlement, worker
+from payments import journal, ledger, refunds, services, settlement
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -215,12 +215,12 @@ def test_an_operator_pays_a_prize_by_payout(
         payment = Payment.objects.get(transaction_id=placed["transaction_id"])
         collection.tap(payment.transaction_id, "pay")
         later(payment, 5)
-    worker.once()
+    services.work_once()
     report(client, win(stakes[0]))
     result = MatchResult.objects.get()
     for _ in range(2):
         act(admin_client, "/admin/payments/matchresult/", "pay_prize", result.pk, post="yes")
-        worker.once()
+        services.work_once()
     result.refresh_from_db()
     assert result.prize == "paid"
     payout = Refund.objects.get()

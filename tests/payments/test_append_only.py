@@ -7,7 +7,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from payments import adoption, append_only, journal, ledger
+from payments import adoption, journal, ledger
+from payments.migrations import _append_only
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
 from payments.states import Account, Place
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def triggers() -> Iterator[None]:
-    append_only.install(connection)
+    _append_only.install(connection)
     yield
-    append_only.remove(connection)
+    _append_only.remove(connection)
 
 
 @pytest.mark.parametrize("model", [PaymentEvent, LedgerEntry])

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from payments import schedule, worker
+from payments import services, status_polling
 from payments import status_polling as asking
 from payments.models import Callback, Payment, PaymentEvent
 from payments.signals import momo_status_changed, payment_contested
@@ -29,7 +29,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 def test_the_schedule() -> None:
     """After 5, 10, 20, 40 s, then each minute, after half an hour each ten, for a day."""
     at, times = 0.0, []
-    while (pause := schedule.next_pause(at)) is not None:
+    while (pause := status_polling.next_pause(at)) is not None:
         at += pause
         times.append(at)
     assert times[:6] == [5, 10, 20, 40, 100, 160]
@@ -41,9 +41,9 @@ def test_the_schedule() -> None:
 def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "pay")
-    assert worker.once() == 0  # not before its time
+    assert services.work_once() == 0  # not before its time
     later(payment, 5)
-    assert worker.once() == 1
+    assert services.work_once() == 1
     payment = fresh(payment)
     assert (payment.status, payment.settled_by, payment.collection) == ("SUCCESS", "asking", "over")
     assert payment.collected_at is not None
@@ -58,9 +58,9 @@ def test_who_dies_while_it_asks_is_soon_followed_by_another(collection: Sandbox,
     later(payment, 5)
     assert asking._claim(Payment.objects.all())
     later(payment, 25)
-    assert worker.once() == 0
+    assert services.work_once() == 0
     later(payment, 6)
-    assert worker.once() == 1
+    assert services.work_once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -68,7 +68,7 @@ def test_a_decline_is_told_with_its_words(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
-    worker.once()
+    services.work_once()
     payment = fresh(payment)
     assert payment.status == "FAILED"
     assert payment.reason
@@ -92,7 +92,7 @@ def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
 def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> None:
     payment = pay()
     later(payment, 86400)
-    worker.once()
+    services.work_once()
     payment = fresh(payment)
     assert (payment.status, payment.collection, payment.next_ask_at) == ("PENDING", "unresolved", None)
     assert payment.transaction_id in caplog.text
@@ -109,10 +109,10 @@ def test_an_order_in_doubt_is_the_operators_too(collection: Sandbox) -> None:
     payment = pay()
     assert payment.collection == "in_doubt"
     later(payment, 3600)
-    worker.once()
+    services.work_once()
     assert fresh(payment).collection == "in_doubt"
     later(payment, 86400)
-    worker.once()
+    services.work_once()
     assert fresh(payment).collection == "unresolved"
     assert asked(collection, "status") == {}
 
@@ -174,7 +174,7 @@ def test_a_lie_settles_nothing(client: Client, collection: Sandbox) -> None:
 def test_a_notice_just_after_a_question_is_asked_about_at_once(client: Client, collection: Sandbox) -> None:
     payment = pay()
     later(payment, 5)
-    assert worker.once() == 1
+    assert services.work_once() == 1
     assert fresh(payment).status == "PENDING"
     collection.tap(payment.transaction_id, "pay")
     assert notice(client, payment) == 200
@@ -191,7 +191,7 @@ def test_after_the_first_notices_one_question_every_few_seconds(client: Client, 
     assert 0 < seconds_until(fresh(payment).next_ask_at) <= asking.GAP
     collection.tap(payment.transaction_id, "pay")
     later(payment, asking.GAP)
-    assert worker.once() == 1
+    assert services.work_once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -238,7 +238,7 @@ def test_with_a_worker_a_notice_never_waits_for_dmarkpay(client: Client, collect
     assert fresh(payment).next_ask_at is not None
     collection.faults(pay_status="ok")
     collection.tap(payment.transaction_id, "pay")
-    assert worker.once() == 1
+    assert services.work_once() == 1
     assert fresh(payment).status == "SUCCESS"
 
 
@@ -267,7 +267,7 @@ def test_the_id_comes_with_the_notice(client: Client, collection: Sandbox, lost:
     assert (payment.provider_id, payment.collection, payment.status) == (their, "asked", "PENDING")
     collection.tap(lost.transaction_id, "pay")
     later(payment, 60)
-    worker.once()
+    services.work_once()
     assert fresh(lost).status == "SUCCESS"
 
 
@@ -329,7 +329,7 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
     assert fresh(payment).status == "FAILED"
     collection.server.state.money.transactions[payment.provider_id].status = "Successful"
     later(payment, 5)
-    worker.once()
+    services.work_once()
     payment = fresh(payment)
     assert (payment.contested, payment.refund_due, polled_soon(payment)) == (True, True, False)
 
@@ -364,7 +364,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(
     payment = fresh(payment)
     assert (payment.status, payment.contested) == ("SUCCESS", False)
     known.status = last
-    assert worker.once() == 1
+    assert services.work_once() == 1
     payment = fresh(payment)
     assert (payment.status, payment.contested, polled_soon(payment)) == ("SUCCESS", last == "Failed", False)
 
@@ -403,7 +403,7 @@ def test_dmarkpay_takes_back_its_end(client: Client, collection: Sandbox, caplog
     payment = pay()
     collection.tap(payment.transaction_id, first)
     later(payment, 5)
-    worker.once()
+    services.work_once()
     status = fresh(payment).status
     collection.server.state.money.transactions[payment.provider_id].status = second
     payment_contested.connect(note)

@@ -8,8 +8,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from payments import clock, dispatcher, worker
 from payments import collection as collecting
+from payments import database, services, worker
 from payments.models import Payment, PaymentEvent
 from payments.services import create_payment
 from payments.settlement import settle
@@ -63,7 +63,7 @@ def test_a_worker_asks_in_its_own_time(collection: Sandbox, by_worker: None) -> 
     payments = [pay(f"+25677200000{number}") for number in range(5)]
     assert asked(collection) == {}
     assert {fresh(payment).collection for payment in payments} == {"due"}
-    assert worker.once() == 5
+    assert services.work_once() == 5
     assert asked(collection) == {payment.transaction_id: 1 for payment in payments}
     assert collecting.start_due() == 0
 
@@ -111,7 +111,7 @@ def test_what_is_in_doubt_is_not_asked_again(collection: Sandbox, fault: str, st
         assert collecting.start_due() == 0  # its pause is not over
     for _ in range(3):
         later(payment, 100)
-        worker.once()
+        services.work_once()
     assert fresh(payment).collection == ("asked" if state == "due" else state)
     assert asked(collection) == {payment.transaction_id: 2 if state == "due" else 1}
     assert collection.counts()["money"]["taken"]["payin"].get(payment.transaction_id, 0) <= 1
@@ -144,7 +144,7 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, settings: A
     assert (payment.collection, payment.asked_at) == ("due", None)
     assert payment.start_at
     assert 0 < seconds_until(payment.start_at) < 2
-    later(payment, dispatcher.GIVE_UP.total_seconds())
+    later(payment, worker.GIVE_UP.total_seconds())
     try:
         assert collecting.start_due() == 1
     finally:
@@ -164,7 +164,7 @@ def test_who_was_not_asked_in_time_is_told_and_rung_no_more(
     later(old, 86400)
     if off:
         settings.DMARK_PAY_ACCOUNT_CODE = ""
-    worker.once()
+    services.work_once()
     assert (fresh(old).status, fresh(old).collection) == ("FAILED", "over")
     assert asked(collection) == ({} if off else {new.transaction_id: 1})
 
@@ -173,7 +173,7 @@ def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collec
     """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
     payment = pay()
     claimed = collecting._claim(1)[0]
-    answer = dispatcher.ask_guarded(collecting._ask, claimed, -1e9)
+    answer = worker.ask_guarded(collecting._ask, claimed, -1e9)
     collecting._record(claimed, answer)
     later(payment, 60)
     again = collecting._claim(1)[0]
@@ -188,14 +188,14 @@ def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
     collection: Sandbox, by_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payment = pay()
-    monkeypatch.setattr(dispatcher, "_LONGEST_HOLD_UP", 0.2)
+    monkeypatch.setattr(worker, "_LONGEST_HOLD_UP", 0.2)
 
     def slow(limit: int) -> list[Payment]:
         claimed = collecting._claim(limit)
         time.sleep(0.3 if claimed else 0)
         return claimed
 
-    assert dispatcher.run(slow, collecting._ask, collecting._record, lambda: False) == 1
+    assert worker.run(slow, collecting._ask, collecting._record, lambda: False) == 1
     assert asked(collection) == {}
     assert fresh(payment).collection == "due"
 
@@ -203,14 +203,14 @@ def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
 def test_an_order_is_as_old_as_the_database_says(by_worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web machine whose clock is wrong makes no order that is given up at once, or never."""
     there = timezone.now() - timedelta(hours=2)
-    monkeypatch.setattr(clock, "now", lambda: there)
+    monkeypatch.setattr(database, "now", lambda: there)
     payment = pay()
     assert payment.created_at == payment.start_at == there
 
 
 def test_the_pause_grows() -> None:
     ages = [0, 1, 4, 30, 59, 600]
-    assert [dispatcher.pause(timedelta(seconds=age)).total_seconds() for age in ages] == [1, 1, 2, 15, 29.5, 30]
+    assert [worker.pause(timedelta(seconds=age)).total_seconds() for age in ages] == [1, 1, 2, 15, 29.5, 30]
 
 
 def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: None) -> None:
@@ -233,7 +233,7 @@ def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: N
 def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, by_worker: None) -> None:
     pay()
     claimed = collecting._claim(1)[0]
-    answer = dispatcher.ask_guarded(collecting._ask, claimed, -1e9)
+    answer = worker.ask_guarded(collecting._ask, claimed, -1e9)
     assert answer.said.value == "not_taken"
     assert asked(collection) == {}
     collecting._record(claimed, answer)
@@ -255,7 +255,7 @@ def test_an_end_that_came_before_the_answer_stands(collection: Sandbox, by_worke
 def test_an_end_from_elsewhere_keeps_an_order_from_leaving(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     settle(payment.pk, Payment.Status.SUCCESS, by="callback")
-    assert worker.once() == 0
+    assert services.work_once() == 0
     assert asked(collection) == {}
 
 
@@ -287,14 +287,14 @@ def test_a_new_order_withdraws_one_that_nobody_began(collection: Sandbox, by_wor
     assert ringing(PHONE) == 0  # only due, so it can be taken back
     second, other = pay(), pay(OTHER)
     assert [fresh(one).collection for one in (first, second, other)] == ["withdrawn", "due", "due"]
-    worker.once()
+    services.work_once()
     assert asked(collection) == {second.transaction_id: 1, other.transaction_id: 1}
 
 
 def test_an_order_of_another_provider_waits(collection: Sandbox, by_worker: None) -> None:
     payment = pay()
     Payment.objects.update(provider="another")
-    assert worker.once() == 0
+    assert services.work_once() == 0
     assert fresh(payment).collection == "due"
     assert asked(collection) == {}
 

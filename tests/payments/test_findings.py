@@ -10,7 +10,7 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import adoption, journal, ledger, matches, operator_actions, refunds, settlement, worker
+from payments import adoption, journal, ledger, matches, operator_actions, refunds, services, settlement
 from payments.models import MatchResult, Payment, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -68,7 +68,7 @@ def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sa
     assert fresh(payment).answer_owed_since is not None
     collection.faults(pay_status="ok")
     later(payment, 60)
-    worker.once()
+    services.work_once()
     payment = fresh(payment)
     assert (payment.place, payment.answer_owed_since) == ("contested", None)
 
@@ -84,7 +84,7 @@ def test_a_decline_that_turns_to_success_while_polls_get_no_answer(collection: S
     assert fresh(payment).place == ""
     collection.faults(pay_status="ok")
     later(payment, 60)
-    worker.once()
+    services.work_once()
     assert (fresh(payment).place, fresh(payment).contested) == ("refund_due", True)
 
 
@@ -108,7 +108,7 @@ def test_a_reversal_between_order_and_payout_is_not_paid_out(collection: Sandbox
     payment = paid_late_by_worker(collection, settings)
     refund = order_payouts(ALL, "anna")[0]
     truth(collection, payment, "Failed")
-    worker.once()
+    services.work_once()
     refund.refresh_from_db()
     assert (fresh(payment).place, refund.state) == ("contested", "failed")
     assert collection.counts()["money"]["asked"]["payout"] == {}
@@ -154,7 +154,7 @@ def test_an_id_that_is_wrong_does_not_hide_the_right_one(collection: Sandbox) ->
     collection.faults(pay_status="ok")
     collection.server.state.money.transactions[right].status = "Successful"
     later(payment, 60)
-    worker.once()
+    services.work_once()
     assert (fresh(payment).status, fresh(payment).provider_id) == ("SUCCESS", right)
 
 
@@ -214,7 +214,7 @@ def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
     assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
     collection.server.state.money.transactions[refund.provider_id].status = "Successful"
     Refund.objects.update(start_at=F("ordered_at"))
-    worker.once()
+    services.work_once()
     refund.refresh_from_db()
     assert refund.state == "succeeded"
 

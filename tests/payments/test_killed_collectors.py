@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from payments import dispatcher, worker
+from payments import services, worker
 from payments.models import Payment
 from tests.conftest import wait_for
 from tests.payments.helpers import asked, fresh, later, notice, pay
@@ -88,13 +88,13 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
     for payment in payments:
         if fresh(payment).collection == "asking":
             later(payment, 3600)
-    worker.once()
+    services.work_once()
     counts = asked(collection)
     assert set(counts.values()) == {1}
     states = {payment.transaction_id: fresh(payment).collection for payment in payments}
     assert set(states.values()) <= {"asked", "in_doubt"}
     ambiguous = [name for name, state in states.items() if state == "in_doubt"]
-    assert len(ambiguous) <= (kills + 2) * dispatcher.THREADS
+    assert len(ambiguous) <= (kills + 2) * worker.THREADS
     assert set(states) - set(ambiguous) <= set(counts)
     # What DMarkPay has all the same comes to light with its notice.
     taken = {one.sp_transaction_id: one for one in collection.server.state.money.transactions.values()}

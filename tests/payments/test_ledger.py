@@ -11,7 +11,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils.timezone import localdate
 
-from payments import clock, ledger
+from payments import database, ledger
 from payments.ledger import Amount
 from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
@@ -31,7 +31,7 @@ def at(monkeypatch: Any) -> Iterator[Any]:
     """Set the time of the payments."""
 
     def set_time(moment: datetime) -> None:
-        monkeypatch.setattr(clock, "now", lambda: moment)
+        monkeypatch.setattr(database, "now", lambda: moment)
 
     return set_time  # type: ignore[return-value]
 
@@ -109,7 +109,7 @@ def test_an_hour_that_is_over_waits_for_the_transactions_from_before_its_end(at:
     """On PostgreSQL a slow transaction commits after its hour is over. SQLite has one writer at a time."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time.")
-    payment, now = paid(), clock.now()
+    payment, now = paid(), database.now()
     posted, may_commit = threading.Event(), threading.Event()
 
     def slow() -> None:
@@ -132,7 +132,7 @@ def test_an_hour_that_is_over_waits_for_the_transactions_from_before_its_end(at:
 
 
 def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: Any) -> None:
-    payment, now = paid(), clock.now()
+    payment, now = paid(), database.now()
     at(now + 3 * HOUR)
     assert ledger.write_hours() > 0
     post(payment, now + HOUR)
@@ -149,7 +149,7 @@ def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: A
 
 
 def test_a_limit_cuts_between_hours(at: Any) -> None:
-    payment, now = paid(), clock.now()
+    payment, now = paid(), database.now()
     for hours in range(1, 4):
         post(payment, now + hours * HOUR)
     at(now + 10 * HOUR)
@@ -161,7 +161,7 @@ def test_a_limit_cuts_between_hours(at: Any) -> None:
 
 def test_a_total_that_differs_from_its_entries_is_named(at: Any) -> None:
     paid()
-    now = clock.now()
+    now = database.now()
     at(now + 3 * HOUR)
     ledger.write_hours()
     assert list(ledger.wrong_hours(now - HOUR)) == []

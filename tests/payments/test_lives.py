@@ -18,7 +18,7 @@ from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
 from payments import collection as collecting
-from payments import journal, ledger, refunds, worker
+from payments import journal, ledger, refunds, services
 from payments.models import Payment, Refund
 from payments.settlement import settle
 from payments.states import Account
@@ -85,7 +85,7 @@ class World:
         self.pass_time(self.dice.choice([3, 6, 30, 70, 200, 700, 3600]))
 
     def work(self) -> None:
-        worker.once()
+        services.work_once()
 
     def expire(self) -> None:
         expire_old()
@@ -116,7 +116,7 @@ class World:
         if self.dice.random() < 0.8:
             order_payouts(rows, "an operator")
             order_payouts(rows, "another")
-            worker.once()  # a poll precedes each payout, so the fault waits for both
+            services.work_once()  # a poll precedes each payout, so the fault waits for both
         else:
             record_by_hand(rows, "an operator", "cash")
         self.sandbox.faults(payout="ok")
@@ -149,7 +149,7 @@ class World:
             self.sandbox.tap(prompt["sp_transaction_id"], "decline")
         for _ in range(3):
             self.pass_time(1200)
-            while worker.once():
+            while services.work_once():
                 pass  # it asks about a hundred at a time
             for payment in Payment.objects.filter(status="PENDING"):
                 notice(self.client, payment, transaction_id=self.their_id(payment))

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import ledger, settlement, worker
+from payments import ledger, services, settlement
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
@@ -47,7 +47,7 @@ def paid(client: Client, collection: Sandbox, phone: str, amount: int = 1000) ->
     payment = placed(client, phone, amount)
     collection.tap(payment.transaction_id, "pay")
     later(payment, 5)
-    worker.once()
+    services.work_once()
     assert fresh(payment).status == "SUCCESS"
     return fresh(payment)
 
@@ -56,7 +56,7 @@ def declined(client: Client, collection: Sandbox, phone: str) -> Payment:
     payment = placed(client, phone)
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
-    worker.once()
+    services.work_once()
     return fresh(payment)
 
 
@@ -195,7 +195,7 @@ def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Cl
     payment = placed(client, ALICE)
     collection.tap(payment.transaction_id, "pay")
     later(payment, 5)
-    worker.once()
+    services.work_once()
     assert Payment.objects.get().status == "SUCCESS"
     assert reconcile("--rebuild")[-1].startswith("No difference since ")
     # `version` is raised as new code does, so that only the replay can notice.

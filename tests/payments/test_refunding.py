@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
-from payments import dispatcher, refunds, settlement, status_polling, worker
+from payments import refunds, services, settlement, status_polling, worker
 from payments.models import Payment, PaymentEvent, Refund
 from payments.services import create_payment
 from payments.settlement import settle
@@ -85,7 +85,7 @@ def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -
     assert refunds.due().exists() == (state == "failed")
     collection.faults(payout="ok")
     back_by(refund, 120)
-    worker.once()
+    services.work_once()
     refund.refresh_from_db()
     assert refund.state == ("succeeded" if state == "ordered" else state)
     assert asked(collection, "payout") == {refund.reference: 2 if state == "ordered" else 1}
@@ -112,7 +112,7 @@ def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> 
     refund = order_payouts(ALL, "anna")[0]
     assert asked(collection, "payout") == {}
     assert not refunds.due().exists()
-    assert worker.once() == 2  # the poll and the payout
+    assert services.work_once() == 2  # the poll and the payout
     refund.refresh_from_db()
     assert refund.state == "succeeded"
 
@@ -139,7 +139,7 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Paymen
     collection.faults(pay_token="500")
     refund = order_payouts(ALL, "anna")[0]
     back_by(refund, 86400)
-    worker.once()
+    services.work_once()
     refund.refresh_from_db()
     assert (refund.state, asked(collection, "payout")) == ("failed", {})
     assert refunds.due().exists()
@@ -153,7 +153,7 @@ def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
     refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
     claimed = refunds._claim(1)[0]
-    answer = dispatcher.ask_guarded(refunds._ask, claimed, -1e9)
+    answer = worker.ask_guarded(refunds._ask, claimed, -1e9)
     refunds._record(claimed, answer)
     back_by(refund, 60)
     status_polling.poll_due()
@@ -172,10 +172,10 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     settings.SMS_DELIVERY = "worker"
     refund = order_payouts(ALL, "anna")[0]
     settings.DMARK_PAY_ACCOUNT_CODE = ""
-    worker.once()
+    services.work_once()
     assert not refunds.due().exists()  # the setting may come back in a moment
-    back_by(refund, dispatcher.GIVE_UP.total_seconds())
-    assert worker.once() == 1
+    back_by(refund, worker.GIVE_UP.total_seconds())
+    assert services.work_once() == 1
     refund.refresh_from_db()
     assert (refund.state, refund.start_at) == ("failed", None)
     assert record_by_hand(ALL, "anna", "cash")

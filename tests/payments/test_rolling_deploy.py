@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player
-from payments import adoption, journal, ledger, worker
+from payments import adoption, journal, ledger, services
 from payments.models import Payment, PaymentEvent
 from payments.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake, stake
@@ -78,11 +78,11 @@ def test_a_match_that_the_former_release_made_is_booked_for_both(client: Client)
     paid = paid_by_former_release(BOB, now)
     match_by_former_release(waiting, paid, now)
     assert balances() == {Account.PROVIDER: 1000, Account.WAITING: 1000}
-    worker.once()
+    services.work_once()
     assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
     assert_journals_agree()
     written = PaymentEvent.objects.count()
-    worker.once()
+    services.work_once()
     assert PaymentEvent.objects.count() == written
 
 
@@ -90,7 +90,7 @@ def test_a_match_that_this_release_made_is_booked_once(client: Client) -> None:
     for phone in (ALICE, BOB):
         paid_stake(client, phone)
     Payment.objects.update(stale=True)
-    worker.once()
+    services.work_once()
     assert balances() == {Account.PROVIDER: 2000, Account.IN_MATCH: 2000}
     assert_journals_agree()
 
@@ -110,7 +110,7 @@ def test_a_payment_that_the_former_release_settled_waits(client: Client) -> None
         now, now + timedelta(minutes=30), entry.pk,
     )  # fmt: skip
     assert fresh(entry.payment).stale
-    worker.once()
+    services.work_once()
     assert balances() == {Account.OPENING: -1000, Account.WAITING: 1000}
     assert_journals_agree()
 
@@ -125,7 +125,7 @@ def test_a_payment_that_the_former_release_settled_waits(client: Client) -> None
 def test_a_flag_that_the_former_release_set_moves_the_money(client: Client, columns: str, account: Account) -> None:
     entry = paid_stake(client, ALICE)
     sql(f"UPDATE payments_payment SET {columns} WHERE id = %s", True, entry.payment_id)
-    worker.once()
+    services.work_once()
     assert balances() == {Account.PROVIDER: 1000, account: 1000}
     assert_journals_agree()
 
@@ -139,7 +139,7 @@ def test_a_refund_that_the_former_release_paid_is_booked(client: Client) -> None
         entry.payment_id, now, now,
     )  # fmt: skip
     sql("UPDATE payments_payment SET refund_due = %s, refunded_at = %s WHERE id = %s", False, now, entry.payment_id)
-    worker.once()
+    services.work_once()
     payment = fresh(entry.payment)
     assert (payment.place, payment.payout_shares.get().open) == ("refunded", True)
     assert balances() == {Account.PROVIDER: 1000, Account.OPENING: 1000}

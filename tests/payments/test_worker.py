@@ -3,18 +3,21 @@
 import logging
 import time
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
-from django.db import InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 
 from game import maintenance
 from game.worker import Worker
-from payments import worker as payments_worker
+from payments import worker as worker_threads
+from payments.providers import Answer, Said
 from payments.worker import Loop, Outage
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
+PENDING = Answer(Said.PENDING)
 
 
 class ReadOnly(InternalError):
@@ -35,7 +38,7 @@ def failing(errors: list[BaseException], done: list[int]) -> Callable[[], float]
 def test_a_loop_survives_any_exception(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(payments_worker, "_PAUSE_AFTER_ERROR", 0.01)
+    monkeypatch.setattr(worker_threads, "_PAUSE_AFTER_ERROR", 0.01)
     done: list[int] = []
     loop = Loop(
         "loop", failing([error, error], done), Outage(logging.getLogger("payments"), "x.lost", "x.back"), "x.failed"
@@ -43,7 +46,7 @@ def test_a_loop_survives_any_exception(
     loop.start()
     wait_for(lambda: len(done) >= 2, 5)
     assert not loop.is_dead
-    assert payments_worker.stop_all([loop], 5)
+    assert worker_threads.stop_all([loop], 5)
     events = {getattr(record, "event", "") for record in caplog.records}
     assert ("x.lost" in events) == isinstance(error, OperationalError | InternalError)
     assert ("x.failed" in events) != isinstance(error, OperationalError | InternalError)
@@ -53,7 +56,7 @@ def test_every_thread_of_the_worker_survives_an_error_of_its_work(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each part raises once; the worker goes on with all of its threads."""
-    monkeypatch.setattr(payments_worker, "_PAUSE_AFTER_ERROR", 0.01)
+    monkeypatch.setattr(worker_threads, "_PAUSE_AFTER_ERROR", 0.01)
     worker = Worker(0.05, lambda line: None, tasks=(maintenance.Task("x", lambda: maintenance.Done(0), 0.01),))
     loops = worker.loops
     turns: dict[str, Any] = {}
@@ -64,7 +67,7 @@ def test_every_thread_of_the_worker_survives_an_error_of_its_work(
         loop.start()
     wait_for(lambda: all(turns.values()), 5)
     assert not [loop for loop in loops if loop.is_dead]
-    assert payments_worker.stop_all(loops, 5)
+    assert worker_threads.stop_all(loops, 5)
     assert caplog.text.count("trying again") == len(loops)
 
 
@@ -76,3 +79,72 @@ def test_a_thread_that_is_dead_ends_the_process(caplog: pytest.LogCaptureFixture
     assert worker.run() is False
     assert time.monotonic() - began < 20
     assert "has ended" in caplog.text
+
+
+# Requests in parallel: each answer is recorded, also if the database is lost meanwhile.
+
+
+def claims(*turns: "list[int] | Exception") -> Callable[[int], list[int]]:
+    left = list(turns)
+
+    def claim(room: int) -> list[int]:
+        turn = left.pop(0) if left else []
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+    return claim
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, ReadOnly])
+def test_a_lost_database_takes_no_answer_along(error: type[Exception]) -> None:
+    """Neither while the next are claimed, nor while one is written."""
+    written: list[int] = []
+    lost, slow = [True, True], Event()
+
+    def ask(one: int) -> Answer:
+        slow.wait(0.3)
+        return PENDING
+
+    def record(one: int, answer: Answer) -> None:
+        if lost:
+            lost.pop()
+            raise error
+        written.append(one)
+
+    claim = claims([1, 2], error(), [3])
+    assert worker_threads.run(claim, ask, record, lambda: False) == 3
+    assert sorted(written) == [1, 2, 3]
+
+
+def test_with_nothing_in_hand_a_lost_database_is_the_callers() -> None:
+    with pytest.raises(OperationalError):
+        worker_threads.run(claims(OperationalError()), lambda one: PENDING, lambda one, answer: None, lambda: False)
+
+
+def test_an_error_of_ours_is_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[Answer] = []
+
+    def ask(one: int) -> Answer:
+        raise RuntimeError("inside")
+
+    worker_threads.run(claims([1]), ask, lambda one, answer: answers.append(answer), lambda: False)
+    assert [answer.said for answer in answers] == [Said.IN_DOUBT]
+    assert "inside" in caplog.text
+
+
+def test_no_more_than_there_is_room_for() -> None:
+    rooms: list[int] = []
+    held = Event()
+    left = [list(range(worker_threads.THREADS - 2)), []]
+
+    def claim(room: int) -> list[int]:
+        rooms.append(room)
+        return left.pop(0) if left else held.set() or []  # type: ignore[func-returns-value]
+
+    def ask(one: int) -> Answer:
+        held.wait(5)
+        return PENDING
+
+    worker_threads.run(claim, ask, lambda one, answer: None, lambda: False)
+    assert rooms[:2] == [worker_threads.THREADS, 2]

@@ -56,6 +56,6 @@ def test_inside_a_transaction_the_connection_is_left_to_django(monkeypatch: Any)
 
 
 def test_the_two_copies_are_equal() -> None:
-    """Neither `sms` nor `payments` may import the other, so each has the module. The first line names the other one."""
-    sms, payments = ((ROOT / app / "database.py").read_text().split("\n", 1)[1] for app in ("sms", "payments"))
-    assert sms == payments
+    """Neither `sms` nor `payments` may import the other, so each has these functions."""
+    ours = (ROOT / "sms" / "database.py").read_text()
+    assert ours[ours.index("# SQLSTATEs") :].strip() in (ROOT / "payments" / "database.py").read_text()

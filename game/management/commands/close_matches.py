@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from game.rules import closing
-from payments.arguments import day
+from payments.ledger import start_of_day
 
 _ACTOR = "close_matches"
 _LONGEST_NOTE = 300
@@ -17,7 +17,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--before", type=day, metavar="DATE", required=True, help="first day that is left out")
+        parser.add_argument(
+            "--before", type=start_of_day, metavar="DATE", required=True, help="first day that is left out"
+        )
         parser.add_argument("--note", required=True, help="how the players were paid; kept in the journal")
         parser.add_argument("--yes", action="store_true", help="book them")
 

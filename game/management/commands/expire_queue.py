@@ -3,14 +3,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from game.maintenance import THOROUGH
-from payments import worker
+from payments import services
 
 
 class Command(BaseCommand):
     help = "One pass of game_worker, for cron: requests and polls payments, ends stakes, sends refund messages."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        polled = worker.once()
+        polled = services.work_once()
         failed = 0
         said = []
         for task in THOROUGH:

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from payments import providers
-from payments.arguments import day
+from payments.ledger import start_of_day
 from payments.reconciliation import differences, rebuild
 
 
@@ -13,13 +13,13 @@ class Command(BaseCommand):
     help = "Ask the provider about each payment of a span and list every difference; exit 1 if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", type=day, metavar="DATE", help="first day; default: yesterday")
+        parser.add_argument("--since", type=start_of_day, metavar="DATE", help="first day; default: yesterday")
         parser.add_argument(
             "--rebuild", action="store_true", help="replay the journal instead; compare it with rows and ledger"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        since = options["since"] or day(str(timezone.localdate() - timedelta(days=1)))
+        since = options["since"] or start_of_day(str(timezone.localdate() - timedelta(days=1)))
         if providers.current() is None:
             self.stdout.write("No provider is set up: only our own books are compared.")
         found = due = 0

@@ -6,13 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from django.conf import settings
 from django.core.cache import cache
 
-from payments import conf
 from payments.providers import Answer, Order, Said
 from payments.providers.dmarkpay.responses import Token, read_collect, read_payout, read_status, read_token
 from payments.providers.http import NoResponse, get, post
@@ -27,6 +27,47 @@ _WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
 _fetching = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The `DMARK_PAY_*` settings. `timeout`: seconds for one response."""
+
+    base_url: str
+    token_url: str
+    username: str
+    password: str
+    account: str
+    wallet: str
+    timeout: float
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.username and self.password and self.account)
+
+    @property
+    def connect_timeout(self) -> float:
+        return min(5.0, self.timeout)
+
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        return self.connect_timeout, self.timeout
+
+    def url(self, path: str) -> str:
+        return f"{self.base_url}/{path.lstrip('/')}"
+
+
+def config() -> Config:
+    """Return the present settings, which tests override."""
+    return Config(
+        base_url=settings.DMARK_PAY_BASE_URL.rstrip("/"),
+        token_url=settings.DMARK_PAY_TOKEN_URL,
+        username=settings.DMARK_PAY_USERNAME,
+        password=settings.DMARK_PAY_PASSWORD,
+        account=settings.DMARK_PAY_ACCOUNT_CODE,
+        wallet=settings.DMARK_PAY_WALLET,
+        timeout=settings.DMARK_PAY_TIMEOUT,
+    )
+
+
 class _NoToken(Exception):
     """No token could be obtained in time, so the request was not made."""
 
@@ -38,7 +79,7 @@ class DMarkPay:
     networks = frozenset(_METHODS)
 
     def __init__(self) -> None:
-        self.config = conf.dmarkpay()
+        self.config = config()
 
     @property
     def longest(self) -> float:

@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from payments import words
+from payments import providers
 from payments.models import Payment
 from payments.providers import Answer, Said
 
@@ -100,12 +100,12 @@ def read_status(status: int, body: bytes) -> Answer:
 def _read(status: int, body: bytes) -> Answer:
     data = _object(body)
     word = data.get("status")
-    meaning = words.read(word)
-    shown = words.printable(word.strip(), 40) if isinstance(word, str) else ""
+    meaning = providers.status_of(word)
+    shown = providers.printable(word.strip(), 40) if isinstance(word, str) else ""
     message = data.get("message")
     said = _SAID[meaning] if meaning else Said.OTHER if shown else Said.IN_DOUBT
     if isinstance(message, str) and message.strip():
-        sentence = words.printable(message.strip(), 200)
+        sentence = providers.printable(message.strip(), 200)
     elif meaning:
         sentence = ""
     else:
@@ -147,4 +147,4 @@ def identifier(value: object) -> str:
 
 def kept(body: bytes) -> str:
     """Return the start of a response body as printable text, as stored and shown to operators."""
-    return words.printable(body[: 4 * MAX_KEPT].decode("utf-8", "replace"), MAX_KEPT)
+    return providers.printable(body[: 4 * MAX_KEPT].decode("utf-8", "replace"), MAX_KEPT)
