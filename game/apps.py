@@ -24,5 +24,5 @@ class GameConfig(AppConfig):
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(samples.samples)
-        # Send messages about a player's own money or match also to players who asked for no more messages (STOP).
+        # Messages about a player's own money or match are sent even to players who asked for no more messages (STOP).
         register_transactional(*notifications.TRANSACTIONAL)

@@ -91,7 +91,8 @@ class Entry(models.Model):
     invite_refused = models.CharField(
         "why the invite was not sent", max_length=16, blank=True, default="", db_default=""
     )
-    # The language of the page on which the player staked. Messages to the player use it too. Empty means LANGUAGE_CODE.
+    # The language of the page on which the player staked. Messages to the player use the same language. Empty means
+    # LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
     # The client's address, or null if it could not be read. For IPv6 this is the /64 network, and `client_site` is the
     # /48.

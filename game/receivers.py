@@ -22,8 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # The message about the failure is queued later in this transaction. Because of this lock, concurrent
-            # failures cannot exceed its daily limit.
+            # The message about the failure is queued later in this transaction, and has a daily limit. Because of this
+            # lock, concurrent failures cannot exceed that limit.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:

@@ -48,7 +48,7 @@ class Worker:
         self.listener = Loop("game-listener", self._listen, unheard, "game.listen_lost")
 
     def stop(self) -> None:
-        """Request the end of the process. It takes no lock, so a signal handler may call it."""
+        """Request the end of the process. This takes no lock, so a signal handler may call it."""
         self.stop_requested = True
 
     def run(self) -> bool:

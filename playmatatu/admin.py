@@ -123,7 +123,10 @@ _LARGEST_KEY = 2**63 - 1
 
 
 def _readable(request: HttpRequest) -> bool:
-    """Return False if a selected id or a year in a filter is invalid. Django's list views would fail on them."""
+    """Return False if a selected id or a year in a filter is invalid.
+
+    Django's list views would fail on such a value.
+    """
     keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
     years = [year for name, values in request.GET.lists() if name.endswith("__year") for year in values]
     return all(_is_number(key, _LARGEST_KEY) for key in keys) and all(_is_number(year, 9999) for year in years)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# Holds the settings of the running site, which keeps the file locked. Readable only by the file's owner.
+# The settings of the running site. The site keeps this file locked, and only the file's owner can read it.
 RUNNING = VAR / "running.json"
 
 

@@ -139,7 +139,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Find messages by phone number (in any notation), DMark's id, reference, or the first part of a reference.
+        """Find messages by phone number (in any notation), by DMark's id, or by the reference or its first part.
 
         All of these searches can use an index.
         """

@@ -1,4 +1,5 @@
-"""Base classes of admins: strict filters, bounded lists, read-only pages, phone numbers by permission.
+"""Base classes for admins, with strict filters, bounded lists, read-only pages, and full phone numbers only by
+permission.
 
 By default the URL of an admin list may filter by any column, so `?text__regex=…` would reveal a hidden text letter by
 letter. `StrictLookups` allows only the filters that the list itself offers.

@@ -65,7 +65,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
     With IGNORE_EXCEPTIONS, django-redis reports a failure of Redis in the same way as an existing key. Therefore the
-    key is read as well: if Redis is down, it cannot be read.
+    key is read as well: if Redis is down, the key cannot be read.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True

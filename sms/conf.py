@@ -36,7 +36,7 @@ class Redact:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The values of all settings. Times are in seconds."""
+    """The values of all `SMS_*` settings. Times are in seconds."""
 
     base_url: str
     username: str

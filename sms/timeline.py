@@ -44,7 +44,7 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Explain why a queued message is not being sent. The state is read once, for any number of messages."""
+    """Explain why a queued message is not being sent. The state of sending is read once, for any number of messages."""
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())

@@ -88,7 +88,8 @@ class StakeIn(Schema):
             for key, value in values.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
-        # Some frontends still send the friend's number after the player has decided not to invite anybody. Ignore it.
+        # Some frontends still send the friend's number after the player has decided not to invite anybody. Ignore this
+        # number.
         if given.get("create_private") in (None, False, "false"):
             given.pop("invite_phone", None)
         return given

@@ -33,7 +33,7 @@ def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 def to_close(before: datetime) -> "QuerySet[Session]":
     """Return the matches created before `before` that are over, have no result and hold money.
 
-    A payment that a release without a journal wrote (`version` 0) counts as held if it was collected.
+    A payment written by a release without a journal (`version` 0) holds money if it was collected.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))

@@ -36,10 +36,8 @@ def read_code(text: str) -> str:
     """Return the match code that a player typed or pasted, in capitals. Raise ValueError if there is none.
 
     Any case, full-width characters, and blanks or punctuation between the characters are accepted: `ABC 234`,
-    `abc-234`.
-
-    A link with `match_code=` is accepted too, and so is a sentence. In a sentence the code must follow the word "code",
-    or be the only words with both letters and digits that can be a code.
+    `abc-234`. A link with `match_code=` is accepted too, and so is a sentence. In a sentence the code must follow the
+    word "code". Without that word, the sentence must contain exactly one possible code with both letters and digits.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):

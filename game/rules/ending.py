@@ -124,7 +124,7 @@ def announce_refunds() -> Announced:
     # that the money is in use.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # Sorted like the index. Sorted by "pk" alone, PostgreSQL would read the whole table.
+        # Sorted like the index. If the rows were sorted by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )

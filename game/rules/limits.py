@@ -1,8 +1,8 @@
 """Limits that keep clients from misusing other people's phone numbers, and from guessing match codes.
 
-There are limits on invites, unpaid stakes, match codes and requests for links. They count database rows, so that they
-hold across all processes. Most limits apply to a client address. For IPv6, SITE_FACTOR times the limit also applies to
-the address's /48 network.
+There are limits on invites, unpaid stakes, match codes and requests for links. The limits count database rows, so that
+they hold across all processes. Most limits apply to a client address. For IPv6, SITE_FACTOR times the limit also
+applies to the address's /48 network.
 """
 
 import ipaddress
@@ -79,7 +79,7 @@ def site_of(address: str) -> str | None:
 def _buckets(address: str) -> list[tuple[Q, int]]:
     """Return pairs of a condition and a factor.
 
-    The condition selects the rows that count towards this address, and the factor multiplies the limit for them.
+    The condition selects the rows that count towards this address, and the factor multiplies the limit for these rows.
     """
     buckets = [(Q(client_address=address or None), 1)]
     if site := site_of(address):

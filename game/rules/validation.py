@@ -42,7 +42,8 @@ _AMOUNT = re.compile(
 def read_amount(text: str) -> int:
     """Return the amount that a player typed, in whole UGX. Raise ValueError if it is not a number or is ambiguous.
 
-    Accepted are `5000`, groups of three digits (`5,000`, `5 000`), and either of them with `UGX`, `/=` or `/-`.
+    Three forms are accepted: `5000`, groups of three digits (`5,000`, `5 000`), and either of these with `UGX`, `/=` or
+    `/-`.
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:

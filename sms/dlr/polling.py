@@ -46,7 +46,7 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # If two polls run at the same time, only the one that updates this row requests its report.
+        # If two polls run at the same time, only the poll that updates this row requests the message's report.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=timezone.now()):
             continue

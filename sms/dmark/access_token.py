@@ -46,9 +46,10 @@ def expires_at(token: str) -> float | None:
 
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
-    """Return the seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be read.
+    """Return for how many seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be
+    read.
 
-    At most 30 days.
+    The result is at most 30 days.
     """
     ends = expires_at(token)
     if ends is None:

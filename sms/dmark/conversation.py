@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Request(NamedTuple):
     """Command: POST `payload` (JSON) to `url`, with the header `authToken: <token>` unless `token` is empty.
 
-    The driver sends back a Reply. If no complete response came, it throws NoResponse into the generator.
+    The driver sends back a Reply. If no complete response came, the driver throws NoResponse into the generator.
     """
 
     step: str
@@ -50,7 +50,8 @@ class Pause(NamedTuple):
 class NeedToken(NamedTuple):
     """Command: get an access token other than `rejected`, which DMark has refused.
 
-    The driver sends back an AccessToken. If no token could be fetched, it throws ProviderError into the generator.
+    The driver sends back an AccessToken. If no token could be fetched, the driver throws ProviderError into the
+    generator.
     """
 
     rejected: str

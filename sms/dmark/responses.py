@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# Limits: characters of a response that are kept, and bytes that are read.
+# Limits on the characters of a response that are kept, and on the bytes that are read.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0
@@ -52,7 +52,7 @@ class StaleToken(ProviderError):
 def clean(text: str) -> str:
     """Replace NUL, control characters and lone surrogates with U+FFFD.
 
-    PostgreSQL rejects some of them, and a terminal would obey others.
+    PostgreSQL rejects some of these characters, and a terminal would obey others.
     """
     if text.isprintable():
         return text

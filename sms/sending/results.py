@@ -65,8 +65,8 @@ class PendingSignal(NamedTuple):
 def record(results: Sequence[Result]) -> None:
     """Store the results, then send the signals.
 
-    If the connection was lost while the message was being sent, the results are stored on a new connection. Otherwise
-    they would be lost, and a later `sms_worker --once` would send the message again.
+    If the connection was lost while the messages were being sent, the results are stored on a new connection. Otherwise
+    the results would be lost, and a later `sms_worker --once` would send the messages again.
     """
     send_signals(retry_once(lambda: store(results)))
 

@@ -23,7 +23,7 @@ class Leases:
     def claimed(self, asked_at: float, first: bool) -> None:
         """Record a claim that was sent to the database at `asked_at` (monotonic).
 
-        `first`: the worker held no message before it.
+        `first`: the worker held no message before this claim.
         """
         if first:
             self.hold_until, self.next_renewal = asked_at + self._seconds, asked_at + self._seconds / 3
@@ -39,11 +39,11 @@ class Leases:
 
 
 class ExpiredLeaseReaper:
-    """Frees leases that had expired at one look and are still not renewed at the next look, one lease time later.
+    """Frees leases that had expired at one check and are still not renewed at the next check, one lease time later.
 
-    A running sender renews its leases about three times between two looks. Therefore this worker does not take a
+    A running sender renews its leases about three times between two checks. Therefore this worker does not take a
     message that another worker is sending, even if that worker was suspended, the database hung, or a clock was
-    changed. The first look frees only leases that expired more than one lease time ago.
+    changed. The first check frees only leases that expired more than one lease time ago.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -31,7 +31,7 @@ def run() -> None:
 def blank_links() -> int:
     """Remove the credentials from the links of expired messages. Return the number of changed messages.
 
-    On PostgreSQL, each batch is one statement. Rows that others have locked are left for the next run.
+    On PostgreSQL, each batch is one statement. Rows that other transactions have locked are left for the next run.
     """
     done = 0
     while True:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines that this block logs to `logger`, and write them at its end.
+    """Collect the lines that this block logs to `logger`, and write them at the end of the block.
 
     Lines of other threads wait until then.
     """

@@ -291,7 +291,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs, so that batches grow if the database is slow. The engine bounds their number.
+            # Take all ended jobs, so that batches grow if the database is slow. The engine limits the number of jobs.
             for job in self.engine.take(self.options.in_flight + UNRECORDED):
                 if job.begun:
                     self.recorder.conclude(job)

@@ -13,7 +13,7 @@ UNANSWERED = "send: no answer yet"
 
 
 class LeaseExpired(Exception):
-    """The lease or the eligibility check expired before the send request was written, so it was not sent."""
+    """The lease or the eligibility check expired before the send request was written, so the request was not sent."""
 
 
 class Job:
@@ -45,7 +45,8 @@ class Job:
         self.message, self.start, self.until = message, start, until
         self.conversation: Conversation[str] | None = None
         self.lease_lost = False
-        # A message's first ambiguous request is counted when its lease expires, so it needs no write in advance.
+        # A message's first ambiguous request is counted when the message's lease expires, so no write in advance is
+        # needed.
         self.counted = not message.ambiguous_requests
         self.exchanges: list[Exchange] = []
         self.begun, self.begun_at = False, 0.0
