@@ -10,7 +10,7 @@ from dataclasses import replace
 from django.db import connection
 from django.db.models import Q
 
-from payments import database, journal, ledger, uses
+from payments import database, journal, uses
 from payments.models import Callback, Payment, PayoutShare, Refund
 from payments.rules import balances
 from payments.rules import differences as postings_between
@@ -71,7 +71,7 @@ def left() -> int:
 
 def _adopt(payment: Payment) -> None:
     state, note = _found(payment)
-    held = ledger.of_payment(payment) if payment.version else {}
+    held = journal.balances_of(payment) if payment.version else {}
     now = database.now()
     values = journal.columns(state)
     if state.place is not Place.NONE and payment.collected_at is None:
@@ -109,7 +109,7 @@ def _book_opponent(payment: Payment) -> None:
     if found is None:
         return
     opponent, key = found
-    if ledger.of_payment(opponent) == {Account.WAITING: opponent.amount}:
+    if journal.balances_of(opponent) == {Account.WAITING: opponent.amount}:
         uses.matched(opponent, key)
 
 

@@ -9,8 +9,8 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from payments import worker
+from payments.collection import notice_url
 from payments.providers.dmarkpay import client as dmarkpay
-from payments.webhooks.address import notice_url
 
 _SHORTEST_SECRET = 16
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

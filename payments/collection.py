@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from django.conf import settings
+from django.core.signing import Signer
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
+from django.urls import NoReverseMatch, reverse
 
 from payments import adoption, database, journal, matches, phones, providers, status_polling, worker
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
 from payments.states import Event, Kind, Word
-from payments.webhooks.address import notice_url
 
 logger = logging.getLogger("payments")
 
@@ -207,6 +209,24 @@ def _ask(payment: Payment) -> Answer:
             notify_url=notice_url(payment.pk),
         )
     )
+
+
+def notice_url(payment_id: int) -> str:
+    """Return the URL to which the provider sends notifications about a payment. It contains the signed payment id.
+
+    Return "" if SITE_URL is empty or the URLconf does not include `payments`. The status is then found only by polling.
+    """
+    site = str(settings.SITE_URL).rstrip("/")
+    if not site:
+        return ""
+    try:
+        return site + reverse("payments:dmarkpay", args=[signer().sign(str(payment_id))])
+    except NoReverseMatch:
+        return ""
+
+
+def signer() -> Signer:
+    return Signer(sep=".", salt="payments.dmarkpay")
 
 
 def _record(asked: Payment, answer: Answer) -> None:

@@ -1,9 +1,18 @@
-"""The database's time, and which of its errors mean that it is unavailable."""
+"""The database: its time, which of its errors mean that it is unavailable, and when a commit waits for the disk.
+
+PostgreSQL usually waits for the disk at each commit. With the functions below a callback waits once, at its end.
+PostgreSQL's log is written in order. So a commit that waits also covers all commits before it, and everything that
+another process did after seeing them. If the server crashes before the wait, nobody was told that the payment is
+recorded: the provider repeats its callback, or a status poll settles the payment.
+"""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import BooleanField, Func, TextField, Value
 
 # SQLSTATEs of temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout,
 # transaction timeout.
@@ -56,3 +65,37 @@ def now() -> datetime:
         _known[:] = [(found.astimezone(timezone.utc), time.monotonic())]
     found, at = _known[0]
     return found + timedelta(seconds=time.monotonic() - at)
+
+
+# For a SELECT: the transaction commits without waiting.
+NO_WAIT = Func(
+    Value("synchronous_commit"),
+    Value("off"),
+    Value(value=True, output_field=BooleanField()),  # The setting applies until the end of the transaction.
+    function="set_config",
+    output_field=TextField(),
+)
+# The same for the RETURNING list of an INSERT.
+NO_WAIT_SQL = "set_config('synchronous_commit', 'off', true)"
+
+
+def wait_after_commit() -> None:
+    """Wait for the disk, and for synchronous standbys, after this transaction has committed without waiting."""
+    if connection.vendor == "postgresql" and not any(call[1] is _wait for call in connection.run_on_commit):
+        transaction.on_commit(_wait)
+
+
+@contextmanager
+def commit_follows() -> Iterator[None]:
+    """Leave out the wait of `wait_after_commit`, because the caller commits another change before it answers."""
+    connection._commit_follows = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        connection._commit_follows = False  # type: ignore[attr-defined]
+
+
+def _wait() -> None:
+    if not getattr(connection, "_commit_follows", False):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_logical_emit_message(true, 'payments', '')")

@@ -5,7 +5,8 @@ them at its end, with one INSERT for each table. If a savepoint is rolled back, 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,17 +14,33 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
-from payments import database, ledger, statements, uses
+from payments import database, statements, uses
 from payments.database import sqlstate
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
 from payments.rules import IN_USE, apply, is_contested
 from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_lost
-from payments.states import Account, Effect, Event, Kind, Outcome, Payout, Place, Posting, Request, State, Status, Word
+from payments.states import (
+    ASSETS,
+    Account,
+    Effect,
+    Event,
+    Kind,
+    Outcome,
+    Payout,
+    Place,
+    Posting,
+    Request,
+    State,
+    Status,
+    Word,
+)
 
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
+# The accounts that show where a payment's money is. The asset accounts and their counterpart are not among them.
+_OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
 # Sources of a final status that also plan the next poll. A status from another source cancels the planned poll.
@@ -381,33 +398,21 @@ def _cancel_payout(payment: Payment) -> None:
         PayoutShare.objects.filter(payout_id=share.payout_id).update(open=False)
 
 
-def replay(payments: Sequence[Payment]) -> dict[int, State]:
-    """Return the state of each payment that follows from all events in its journal. One query."""
-    states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
-    rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
-    for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):
-        states[row.payment_id] = apply(states[row.payment_id], event_of(row), row.at).state
-    return states
+def balances_of(payment: Payment) -> dict[Account, int]:
+    """Return what the ledger contains for one payment: the balances of the accounts for its money and of the
+    commission.
+    """
+    return balances_of_all([payment.pk])[payment.pk]
 
 
-def differences(payments: Sequence[Payment]) -> dict[int, str]:
-    """Return a sentence for each payment, by id, whose row, journal and ledger do not agree. Two queries."""
-    folded, held = replay(payments), ledger.of_payments(payment.pk for payment in payments)
-    found = {
-        one.pk: _row_differs(one, folded[one.pk]) or ledger.differs(folded[one.pk], held[one.pk]) for one in payments
+def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
+    """Return for each of these payments the same balances as `balances_of`, with one query."""
+    signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
+    rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
+    for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):
+        signed[key][debit] -= amount
+        signed[key][credit] += amount
+    return {
+        key: {account: found[account.value] for account in _OWED if found[account.value]}
+        for key, found in signed.items()
     }
-    return {key: what for key, what in found.items() if what}
-
-
-def differs(payment: Payment) -> str:
-    """Return a sentence if a payment's row, journal and ledger do not agree, otherwise ""."""
-    return differences([payment]).get(payment.pk, "")
-
-
-def _row_differs(payment: Payment, folded: State) -> str:
-    # The row does not store which of its three places a payment in use has, so compare with any of them.
-    cached = columns(state_of(payment, Place.RECEIVED))
-    for name, value in columns(folded).items():
-        if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:
-            return f"its journal says {name} = {value or 'none'}, its row {cached[name] or 'none'}"
-    return ""

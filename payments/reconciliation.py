@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef, Q
 from payments import adoption, database, journal, ledger, providers, refunds, status_polling, uses
 from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
-from payments.states import Account
+from payments.rules import apply, balances
+from payments.states import Account, Place, State
 
 Collection, Status = Payment.Collection, Payment.Status
 
@@ -61,7 +62,7 @@ def differences(since: datetime) -> Iterator[Difference]:
             keys = [payment.pk for payment in batch]
             owed = set(due.filter(pk__in=keys).values_list("pk", flat=True))
             moneyless = set(played.filter(pk__in=keys).values_list("pk", flat=True))
-            held = ledger.of_payments(keys)
+            held = journal.balances_of_all(keys)
             answers = _ask(pool, provider, batch) if provider is not None else {}
             for payment in batch:
                 found = [_compare(one) for one in answers.get(payment.pk, ())]
@@ -82,9 +83,9 @@ def rebuild(since: datetime) -> Iterator[Difference]:
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)
     while batch := list(islice(payments, _BATCH)):
-        for key in journal.differences(batch):
+        for key in _unlike(batch):
             payment = Payment.objects.get(pk=key)
-            what = journal.differs(payment)  # read again: a payment may change between two queries
+            what = differs(payment)  # read again: a payment may change between two queries
             if what:
                 yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):
@@ -150,7 +151,7 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
     """
     if payment.version == 0 or payment.stale:
         return "The journal does not know it yet: game_worker or expire_queue adopts it."
-    if ledger.differs(journal.state_of(payment), held) and (difference := _differs_now(payment)):
+    if place_differs(journal.state_of(payment), held) and (difference := _differs_now(payment)):
         return f"{difference[:1].upper()}{difference[1:]}."
     if Account.CONTESTED in held:
         return "Contested: the provider contradicted its own end."
@@ -166,7 +167,7 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 def _differs_now(payment: Payment) -> str:
     """Compare a payment with its journal again under a lock, because it may have changed since it was read."""
     now = Payment.objects.get(pk=payment.pk)
-    return ledger.differs(journal.state_of(now), ledger.of_payment(now))
+    return place_differs(journal.state_of(now), journal.balances_of(now))
 
 
 def _never_named(payment: Payment) -> str:
@@ -174,3 +175,50 @@ def _never_named(payment: Payment) -> str:
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""
+
+
+def replay(payments: Sequence[Payment]) -> dict[int, State]:
+    """Return the state of each payment that follows from all events in its journal. One query."""
+    states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
+    rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
+    for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):
+        states[row.payment_id] = apply(states[row.payment_id], journal.event_of(row), row.at).state
+    return states
+
+
+def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
+    """Return a sentence for each payment, by id, whose row, journal and ledger do not agree. Two queries."""
+    folded, held = replay(payments), journal.balances_of_all(payment.pk for payment in payments)
+    found = {
+        one.pk: _row_differs(one, folded[one.pk]) or place_differs(folded[one.pk], held[one.pk]) for one in payments
+    }
+    return {key: what for key, what in found.items() if what}
+
+
+def differs(payment: Payment) -> str:
+    """Return a sentence if a payment's row, journal and ledger do not agree, otherwise ""."""
+    return _unlike([payment]).get(payment.pk, "")
+
+
+def _row_differs(payment: Payment, folded: State) -> str:
+    # The row does not store which of its three places a payment in use has, so compare with any of them.
+    cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
+    for name, value in journal.columns(folded).items():
+        if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:
+            return f"its journal says {name} = {value or 'none'}, its row {cached[name] or 'none'}"
+    return ""
+
+
+def place_differs(state: State, found: dict[Account, int]) -> str:
+    """Return a sentence if the ledger's balances for a payment differ from where its state says the money is.
+
+    Otherwise return "".
+    """
+    expected = balances(state)
+    if expected == found:
+        return ""
+    return f"its ledger entries say {_words(found)}, its place {_words(expected)}"
+
+
+def _words(amounts: dict[Account, int]) -> str:
+    return ", ".join(f"{account.value} {amount:,} UGX" for account, amount in amounts.items()) or "nothing"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from payments import database, disk, journal, matches, status_polling
+from payments import database, journal, matches, status_polling
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
@@ -51,7 +51,7 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
     else:
-        with disk.commit_follows():  # the update below
+        with database.commit_follows():  # the update below
             settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
         error = settled.use_error
     callback.payment, callback.status, callback.applied = payment, said, applied

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 from django.db.models import QuerySet
 
-from payments.disk import NO_WAIT_SQL
+from payments.database import NO_WAIT_SQL
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     `locks`: the name of a unique field. If a row with the same value exists, it is locked instead of inserted, and its
     primary key is set.
 
-    `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.disk`).
+    `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.database`).
     """
     connection = connections[_DB]
     fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, waits, connection.vendor)

@@ -54,6 +54,9 @@ class Account(str, Enum):
     REFUND_DUE, REFUND_TRANSIT, PRIZE, PRIZE_TRANSIT = "refund_due", "refund_transit", "prize", "prize_transit"
 
 
+ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
+
+
 class Kind(str, Enum):
     REQUESTED = "requested"
     APPROVED = "approved"

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from payments.webhooks.notification import dmarkpay
+from payments.webhooks import dmarkpay
 
 app_name = "payments"
 urlpatterns = [path("dmarkpay/<str:signed_id>/", dmarkpay, name="dmarkpay")]

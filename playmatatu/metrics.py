@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from game.models import GameWorker
-from payments import figures
+from payments import ledger
 from playmatatu import overdue
 from sms import clock, wording
 from sms.stats import counts, networks, status
@@ -72,7 +72,7 @@ class PaymentsCollector(Collector):
     """The metrics of payments, of the game workers, and of overdue work."""
 
     def collect(self) -> Iterator[Metric]:
-        now, money = clock.now(), figures.current()
+        now, money = clock.now(), ledger.figures()
         waits = (now - money.oldest_to_ask).total_seconds() if money.oldest_to_ask else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
             ("to_ask", "Payments that were not requested yet.", money.to_ask),

@@ -1,8 +1,8 @@
 """Row locks. All code takes them in the same order: payments, player, recipient of an invite, stake level, entries.
 
 All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two rules
-keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk. `payments.disk`
-waits for the disk later, before the provider gets a response.
+keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk.
+`payments.database` waits for the disk later, before the provider gets a response.
 """
 
 import time
@@ -11,7 +11,7 @@ from django.db import OperationalError, connection
 from django.db.models import QuerySet
 
 from game.models import Player, StakeLevel
-from payments import disk
+from payments import database
 from payments.statements import Select, insert
 from sms.database import sqlstate
 
@@ -23,7 +23,7 @@ _fail_until: dict[int, float] = {}
 
 def _level(amount: int) -> "QuerySet[StakeLevel]":
     levels = StakeLevel.objects.select_for_update(no_key=True).filter(amount=amount)
-    return levels.annotate(commit=disk.NO_WAIT) if connection.vendor == "postgresql" else levels
+    return levels.annotate(commit=database.NO_WAIT) if connection.vendor == "postgresql" else levels
 
 
 _LEVEL = Select(_level)
@@ -54,7 +54,7 @@ def lock_level(amount: int) -> None:
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")
-    disk.wait_after_commit()
+    database.wait_after_commit()
     try:
         while not _LEVEL(amount=amount):
             StakeLevel.objects.bulk_create([StakeLevel(amount=amount)], ignore_conflicts=True)

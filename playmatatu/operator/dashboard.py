@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from game.models import Entry, Session
-from payments import figures, ledger
+from payments import ledger
 from payments import wording as money_wording
 from payments.states import Account
 from playmatatu import overdue
@@ -48,7 +48,7 @@ class Dashboard:
 def gather(request: HttpRequest) -> Dashboard:
     """Read the dashboard. About 30 queries are made, each with a bounded cost."""
     may = request.user.has_perm
-    current = figures.current() if may("payments.view_payment") else None
+    current = ledger.figures() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
     return Dashboard(
         attention=[tile for tile in attention if tile.number != "0"],
@@ -68,7 +68,7 @@ def _sum(amount: int, payments: int) -> str:
     return f"{ugx(amount)} in {counted(payments)} payment{'' if payments == 1 else 's'}"
 
 
-def _attention(money: figures.Figures) -> Iterator[Tile]:
+def _attention(money: ledger.Figures) -> Iterator[Tile]:
     """Yield tiles for prizes, payments, refunds and callbacks that need a decision by an operator."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
@@ -114,7 +114,7 @@ _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
 
 
-def _money(money: figures.Figures) -> Iterator[Tile]:
+def _money(money: ledger.Figures) -> Iterator[Tile]:
     """Yield a tile for each kind of ledger posting booked today, with the sum and the number of postings."""
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
@@ -131,7 +131,7 @@ def _money(money: figures.Figures) -> Iterator[Tile]:
 _ALWAYS = (Account.PROVIDER, Account.WAITING, Account.IN_MATCH, Account.REFUND_DUE, Account.PRIZE, Account.COMMISSION)
 
 
-def _balances(money: figures.Figures) -> Iterator[Tile]:
+def _balances(money: ledger.Figures) -> Iterator[Tile]:
     """Yield a tile for each ledger account that holds money.
 
     The accounts in `_ALWAYS` are shown even if they are empty.

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from game.models import Session
 from game.rules.results import record_result
-from payments import journal, ledger
+from payments import ledger, reconciliation
 from payments.ledger import Amount
 from payments.models import MatchResult, Payment, PaymentEvent
 from payments.settlement import settle
@@ -56,7 +56,7 @@ def test_it_counts_first_and_books_once(matches: list[Session]) -> None:
     assert close("--yes") == ["0 matches are booked as paid elsewhere: 0 UGX."]
     balances = {account: ugx for account, ugx in ledger.balances().items() if ugx}
     assert balances == {Account.PROVIDER: 6400, Account.ELSEWHERE: -6000, Account.COMMISSION: 400}
-    assert [journal.differs(payment) for payment in Payment.objects.all()] == [""] * 4
+    assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * 4
     assert ledger.day(timezone.localdate())["prizes"] == Amount(6000, 4)
     assert ledger.day(timezone.localdate())["out"] == Amount(0, 0)
     for result in MatchResult.objects.all():

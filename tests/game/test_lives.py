@@ -17,7 +17,7 @@ from game.models import Entry
 from game.rules.ending import leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
-from payments import ledger, refunds
+from payments import journal, ledger, refunds
 from payments.models import Payment
 from payments.settlement import settle
 from payments.states import Account
@@ -190,7 +190,7 @@ def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int)
     world.tidy()
     balances = world.check_ledger()
     assert [balances[account] for account in (Account.RECEIVED, Account.WAITING, Account.REFUND_TRANSIT)] == [0] * 3
-    balance_of = ledger.of_payments(world.money)
+    balance_of = journal.balances_of_all(world.money)
     matched = set(Entry.objects.exclude(session=None).values_list("payment_id", flat=True))
     texts = Counter(SmsMessage.objects.values_list("dedupe_key", flat=True))
     for payment, money in world.money.items():

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Session
-from payments import journal, ledger, refunds, services, settlement
+from payments import ledger, reconciliation, refunds, services, settlement
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -191,7 +191,7 @@ def test_the_house_pays_the_share_that_the_provider_took_back(
     act(admin_client, path, "prize_by_hand", result.pk, post="yes", note="cash", paid_from="elsewhere")
     assert ledger.balances()[Account.ELSEWHERE] == -2000
     assert ledger.balances()[Account.PROVIDER] == 1100
-    assert [journal.differs(payment) for payment in Payment.objects.all()] == [""] * 2
+    assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * 2
 
 
 def test_a_prize_that_cannot_be_paid_out_says_so(

@@ -11,12 +11,12 @@ from django.test import Client, override_settings
 from django.utils import timezone
 
 from payments import adoption, refunds, settlement
+from payments.collection import signer
 from payments.matches import Refused
 from payments.models import Payment, Refund
 from payments.services import create_payment
 from payments.settlement import settle
 from payments.states import Kind
-from payments.webhooks.address import signer
 from tests.sandbox import Sandbox
 
 PHONE = "+256772000001"

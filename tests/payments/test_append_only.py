@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from payments import adoption, journal, ledger
+from payments import adoption, journal, ledger, reconciliation
 from payments.migrations import _append_only
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.settlement import settle
@@ -57,8 +57,8 @@ def test_a_write_past_the_journal_is_noticed_and_adopted_once() -> None:
     assert adoption.adopt() == 0
     payment = fresh(payment)
     assert (payment.place, payment.stale) == ("refund_due", False)
-    assert journal.differs(payment) == ""
-    assert ledger.of_payment(payment) == {Account.REFUND_DUE: 1000}
+    assert reconciliation.differs(payment) == ""
+    assert journal.balances_of(payment) == {Account.REFUND_DUE: 1000}
     assert Payment.objects.filter(pk=payment.pk).update(next_ask_at=timezone.now()) == 1
     assert not fresh(payment).stale  # a schedule, and no state
 
@@ -76,7 +76,7 @@ def test_a_row_of_the_former_release_is_adopted() -> None:
     assert adoption.adopt() == 4
     rows = [paid, owed, approved, gone]
     assert [fresh(one).place for one in rows] == ["in_use", "refund_due", "", "refunded"]
-    assert [journal.differs(fresh(one)) for one in rows] == [""] * 4
+    assert [reconciliation.differs(fresh(one)) for one in rows] == [""] * 4
     assert ledger.balances()[Account.OPENING] == -1700
     assert [ledger.balances()[account] for account in (Account.RECEIVED, Account.REFUND_DUE)] == [1000, 700]
     assert fresh(owed).contested

@@ -196,7 +196,7 @@ def test_after_the_first_notices_one_question_every_few_seconds(client: Client, 
 
 
 def test_notices_without_end_are_not_kept_without_end(client: Client, collection: Sandbox, monkeypatch: Any) -> None:
-    monkeypatch.setattr("payments.webhooks.storage.MOST_NOTICES", 3)
+    monkeypatch.setattr("payments.webhooks.MOST_NOTICES", 3)
     payment = pay()
     for _ in range(5):
         assert notice(client, payment) == 200

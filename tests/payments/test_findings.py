@@ -10,7 +10,7 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import adoption, journal, ledger, matches, operator_actions, refunds, services, settlement
+from payments import adoption, ledger, matches, operator_actions, reconciliation, refunds, services, settlement
 from payments.models import MatchResult, Payment, Refund
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -38,7 +38,7 @@ def quiet(collection: Sandbox, settings: Any) -> Any:
     collection.faults(callback="never", hang_seconds=1.5)
     yield
     # Whatever happened: row, journal and ledger agree, and all accounts together are zero.
-    assert [journal.differs(payment) for payment in ALL.all() if not payment.stale] == [""] * ALL.count()
+    assert [reconciliation.differs(payment) for payment in ALL.all() if not payment.stale] == [""] * ALL.count()
     assets = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
     balances = ledger.balances()
     assert sum(balances[account] for account in assets) == sum(

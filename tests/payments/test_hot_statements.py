@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MODULES = (
     *("game.rules.locks", "game.rules.matching", "game.rules.placing", "game.tokens", "game.version"),
-    *("payments.adoption", "payments.webhooks.callback"),
+    *("payments.adoption", "payments.webhooks"),
 )
 
 
@@ -51,7 +51,7 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
     "game.version._FACTS": lambda entry: {"pk": entry.pk},
     "payments.adoption._LOCKED": lambda entry: {"key": entry.payment_id},
-    "payments.webhooks.callback._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
+    "payments.webhooks._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
 }
 
 

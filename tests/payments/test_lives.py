@@ -18,7 +18,7 @@ from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
 from game.rules.refused import Refused
 from payments import collection as collecting
-from payments import journal, ledger, refunds, services
+from payments import journal, ledger, reconciliation, refunds, services
 from payments.models import Payment, Refund
 from payments.settlement import settle
 from payments.states import Account
@@ -160,10 +160,10 @@ class World:
     def check_ledger(self) -> None:
         """At any moment."""
         payments = {payment.pk: payment for payment in Payment.objects.all()}
-        held = ledger.of_payments(payments)
-        assert [ledger.differs(journal.state_of(payment), held[key]) for key, payment in payments.items()] == (
-            [""] * len(payments)
-        )
+        held = journal.balances_of_all(payments)
+        assert [
+            reconciliation.place_differs(journal.state_of(payment), held[key]) for key, payment in payments.items()
+        ] == ([""] * len(payments))
         totals = Counter[Account]()
         for balances in held.values():
             totals.update(balances)

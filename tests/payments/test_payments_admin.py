@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from payments import figures, matches, operator_actions, refunds, settlement, wording
+from payments import ledger, matches, operator_actions, refunds, settlement, wording
 from payments.models import Callback, Payment, Refund
 from payments.settlement import settle
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
@@ -253,11 +253,11 @@ def test_callback_bodies_hide_numbers_and_are_searched_by_ids_only(operator: Cli
 
 def test_a_rejected_callback_is_marked_as_seen(operator: Client) -> None:
     callback = Callback.objects.create(body="{", refusal="It is not JSON.", answered=400)
-    assert figures.current().unreadable == 1
+    assert ledger.figures().unreadable == 1
     act(operator, "mark_seen", callback, path="/admin/payments/callback/")
     callback.refresh_from_db()
     assert (callback.seen_by, callback.seen_at is not None) == ("operator", True)
-    assert figures.current().unreadable == 0
+    assert ledger.figures().unreadable == 0
 
 
 def test_each_money_list_has_a_csv(operator: Client, collection: Sandbox) -> None:

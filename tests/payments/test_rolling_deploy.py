@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player
-from payments import adoption, journal, ledger, services
+from payments import adoption, ledger, reconciliation, services
 from payments.models import Payment, PaymentEvent
 from payments.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake, stake
@@ -68,7 +68,7 @@ def balances() -> dict[Account, int]:
 
 
 def assert_journals_agree() -> None:
-    assert [journal.differs(payment) for payment in Payment.objects.all()] == [""] * Payment.objects.count()
+    assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * Payment.objects.count()
     assert adoption.left() == 0
 
 
