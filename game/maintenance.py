@@ -18,8 +18,9 @@ logger = logging.getLogger("game.chores")
 
 
 class Done(NamedTuple):
-    """The result of one run of a task: the number of rows that it has processed, and the number of rows that it has
-    left for a later run because of a logged error.
+    """The result of one run of a task.
+
+    `done`: number of processed rows. `failed`: number of rows left for a later run because of a logged error.
     """
 
     done: int
