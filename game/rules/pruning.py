@@ -1,5 +1,5 @@
-"""Delete old rows: unpaid stakes, players and stake levels without entries, and attempts that were counted for
-limits.
+"""Delete old rows: unpaid stakes, players without entries, stake levels without waiting entries, and attempts that were
+counted for limits.
 
 A payment is never deleted if it has money, a callback or an ambiguous request.
 """
