@@ -9,12 +9,13 @@ import os
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 
 from django.db import connection
 
 from game import clock
-from game.maintenance import TASKS, Task
+from game.maintenance import TASKS, Done, Task
 from game.models import GameWorker
 from payments import services
 from payments.database import close_if_unavailable
@@ -23,8 +24,8 @@ from sms import alerts
 
 logger = logging.getLogger("game.worker")
 
-# Seconds until a task is run again after it failed completely or for some rows.
-_PAUSE_SECONDS = 30.0
+# After a task failed completely or for some rows, it runs again after 2, 4, 8, 16 and then every 30 seconds.
+_LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
 _ALERT_SECONDS = 60.0
@@ -38,6 +39,8 @@ class Worker:
         self.stop_requested = False
         self.heartbeat = _Heartbeat()
         self._due = dict.fromkeys((task.name for task in tasks), 0.0)
+        # How many times in a row each task has failed.
+        self._failures: Counter[str] = Counter()
         outage = Outage(logger, "game.database_lost", "game.database_back")
         self.payments = services.worker_loops(poll)
         self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
@@ -93,10 +96,12 @@ class Worker:
                 raise
             logger.exception("The periodic task %s failed", task.name, extra={"event": "game.chore_failed"})
             connection.close()
-            return _PAUSE_SECONDS
+            done = Done(0, failed=1)
         if done.done:
             self.say(f"{task.name}: {done.done}")
-        return _PAUSE_SECONDS if done.failed else task.every
+        self._failures[task.name] = self._failures[task.name] + 1 if done.failed else 0
+        pause = min(_LONGEST_PAUSE, 2.0 ** self._failures[task.name])
+        return max(task.every, pause) if done.failed else task.every
 
     def _listen(self) -> float:
         """Wake the payment threads at each NOTIFY from PostgreSQL.

@@ -19,7 +19,10 @@ from payments.models import Payment, PaymentEvent
 KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
 # A periodic run checks this number of rows in each large table. The next run continues after them.
-_WINDOW = 2000
+_WINDOW = 1000
+# A periodic run deletes stake levels only if there are more than this. If the levels of common stakes were deleted and
+# created again and again, their payers would wait for each other.
+_LEVELS = 1000
 _Row = TypeVar("_Row", bound=Model)
 
 
@@ -31,8 +34,9 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     runs. Without it, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
-    in_use = Entry.objects.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
-    _prune_unused(StakeLevel.objects.exclude(Exists(in_use.filter(stake_amount=OuterRef("amount")))), limit)
+    if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
+        in_use = Entry.objects.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
+        _prune_unused(StakeLevel.objects.exclude(Exists(in_use.filter(stake_amount=OuterRef("amount")))), limit)
     players = _next(Player.objects.all(), positions)
     _prune_unused(players.exclude(Exists(Entry.objects.filter(player=OuterRef("pk")))), limit)
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
@@ -44,14 +48,15 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
 
 
 def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
-    """Return the next 2,000 rows after the stored position, and start over at the end of the table."""
+    """Return the next 1,000 rows after the stored position, and start over at the end of the table."""
     if positions is None:
         return rows
     table = rows.model._meta.db_table
     start = positions.get(table, 0)
-    ids = list(rows.filter(pk__gt=start).order_by("pk").values_list("pk", flat=True)[:_WINDOW])
-    positions[table] = ids[-1] if len(ids) == _WINDOW else 0
-    return rows.filter(pk__gt=start, pk__lte=ids[-1] if ids else start)
+    following = rows.filter(pk__gt=start).order_by("pk")
+    last = following.values_list("pk", flat=True)[_WINDOW - 1 : _WINDOW].first()
+    positions[table] = last or 0
+    return following if last is None else following.filter(pk__lte=last)
 
 
 def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:

@@ -71,6 +71,23 @@ def test_every_thread_of_the_worker_survives_an_error_of_its_work(
     assert caplog.text.count("trying again") == len(loops)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_failed_task_runs_again_after_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[maintenance.Done | ValueError]
+    answers = [ValueError(), maintenance.Done(1, 1), *[ValueError()] * 4, maintenance.Done(0), ValueError()]
+
+    def run() -> maintenance.Done:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    task = maintenance.Task("x", run, 3.0)
+    worker = Worker(0.05, lambda line: None, tasks=(task,))
+    assert [worker._do(task) for _ in range(8)] == [3, 4, 8, 16, 30, 30, 3, 3]
+    assert caplog.text.count("The periodic task x failed") == 6
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_is_dead_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(0.05, lambda line: None, tasks=())

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, GameWorker, Player, StakeLevel, WrongCode
+from game.rules import pruning
 from game.rules.ending import leave
 from game.rules.pruning import prune
 from payments.models import Callback, Payment
@@ -76,6 +77,29 @@ def test_no_more_than_a_handful_at_once(client: Client) -> None:
     for number in range(5):
         given_up(client, f"07720052{number:02}")
     assert [prune(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_periodic_run_continues_after_the_last_one(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_WINDOW", 2)
+    kept = stake(client, ALICE)
+    for number in range(4):
+        given_up(client, f"07720053{number:02}")
+    positions: dict[str, int] = {}
+    # The first of the five is not to be deleted. The third run finds the last one and begins again.
+    assert [prune(positions=positions) for _ in range(4)] == [1, 2, 1, 0]
+    assert Payment.objects.get().transaction_id == kept["transaction_id"]
+    assert Player.objects.count() == 1
+
+
+def test_a_periodic_run_deletes_levels_only_if_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_LEVELS", 2)
+    for amount in (1000, 2000):
+        StakeLevel.objects.create(amount=amount)
+    prune(positions={})
+    assert StakeLevel.objects.count() == 2
+    StakeLevel.objects.create(amount=3000)
+    prune(positions={})
+    assert StakeLevel.objects.count() == 0
 
 
 def test_wrong_codes_and_dead_workers(client: Client) -> None:
