@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class PlayMatatuConfig(AppConfig):
@@ -8,12 +9,14 @@ class PlayMatatuConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from playmatatu import checks  # noqa: F401
+        from playmatatu import checks, postgres  # noqa: F401
         from playmatatu.operator.alerting import contested, late_work
         from sms.alerts import register
 
         register(contested)
         register(late_work)
+        pre_migrate.connect(postgres.migration_begins)
+        post_migrate.connect(postgres.migration_ends)
 
 
 class AdminConfig(apps.AdminConfig):

@@ -153,8 +153,7 @@ def _database() -> dict[str, Any]:
             # If the server's machine or the network fails, the connection ends within 30 to 60 seconds, in workers too.
             for name, value in _TCP_LIMITS.items():
                 options.setdefault(name, value)
-            # Prepared statements need server-side binding. Only the connections of the site prepare statements (see
-            # playmatatu/postgres).
+            # Prepared statements (see playmatatu/postgres) need server-side binding.
             options.setdefault("server_side_binding", True)
         config.setdefault("CONN_MAX_AGE", 60)
         config.setdefault("CONN_HEALTH_CHECKS", True)

@@ -20,9 +20,6 @@ from playmatatu.settings import DATABASES, STORAGES  # noqa: E402
 ALLOWED_HOSTS = ["*"]
 # No thread keeps a connection to a database that the test run deletes.
 DATABASES["default"]["CONN_MAX_AGE"] = 0
-if "server_side_binding" in DATABASES["default"].get("OPTIONS", {}):
-    # The processes of the site prepare statements, and so do the tests.
-    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = 2
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, so that the threads of a test share one database.
     DATABASES["default"]["TEST"] = {"NAME": f"/tmp/playmatatu-test-{os.getpid()}.sqlite3"}

@@ -35,8 +35,6 @@ _CHECK_SECONDS = 1.0
 _CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
-# Number of executions after which a connection of the site prepares a statement.
-_PREPARE_THRESHOLD = 2
 # Seconds added to PostgreSQL's statement timeout, so that PostgreSQL's more informative error comes first.
 _GRACE_SECONDS = 1.0
 
@@ -117,8 +115,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _checked_at = -math.inf
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        if not postgres.limited:
-            return super().get_new_connection(conn_params)
+        connection = (
+            self._limited_connection(conn_params) if postgres.limited else super().get_new_connection(conn_params)
+        )
+        connection.prepare_threshold = postgres.prepare_threshold
+        return connection
+
+    def _limited_connection(self, conn_params: dict[str, Any]) -> Any:
         if not _server.is_unresponsive:
             return self._connect(conn_params)
         if not _server.begin_attempt():
@@ -137,9 +140,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             _server.set_unresponsive()
             raise
         connection.longest_wait = settings.DATABASE_STATEMENT_TIMEOUT + _GRACE_SECONDS
-        # PostgreSQL prepares repeated statements, which halves its CPU time. Workers do not prepare statements: their
-        # connections live for days, and would keep plans that were made while a table was empty.
-        connection.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
     def init_connection_state(self) -> None:

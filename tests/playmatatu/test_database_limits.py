@@ -142,17 +142,37 @@ def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
     assert wsgi.stdout.strip() == "['2500ms', '900ms', '9s']"
 
 
-def test_only_the_site_prepares_statements(site: Site) -> None:
+def test_each_process_prepares_statements_but_not_during_a_migration(site: Site) -> None:
     code = (
-        "from django.db import connection as c; k = c.cursor()\n"
-        "for _ in range(5): k.execute('SELECT 4171 + %s', [1])\n"
-        "k.execute(\"SELECT COUNT(*) FROM pg_prepared_statements WHERE statement LIKE '%%4171%%'\", [])\n"
-        "print(k.fetchone()[0])"
+        "from playmatatu import postgres as p; from django.db import connection as c; k = c.cursor()\n"
+        "p.migration_begins(); [k.execute('SELECT 4171 + %s', [1]) for _ in range(5)]; p.migration_ends()\n"
+        "for _ in range(5): k.execute('SELECT 4172 + %s', [1])\n"
+        "k.execute(\"SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%%417%%+%%'\", [])\n"
+        "print(k.fetchall())"
     )
-    for before, prepared in (("", "0"), ("import playmatatu.wsgi\n", "1")):
-        command = [sys.executable, "manage.py", "shell", "-v0", "-c", before + code]
-        run = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
-        assert run.stdout.strip() == prepared
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
+    run = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[('SELECT 4172 + $1',)]"
+
+
+def test_new_statistics_bring_a_new_plan_to_a_prepared_statement(site: Site) -> None:
+    """Else a worker, whose connection lives for days, would keep a plan that was made while a table was empty."""
+    with site.sql() as sql, site.sql() as other:
+        sql.autocommit = other.autocommit = True
+        for statement in (
+            "CREATE TABLE grows (id bigint PRIMARY KEY)",
+            "ANALYZE grows",
+            "SET plan_cache_mode = force_generic_plan",
+            "PREPARE found AS SELECT id FROM grows WHERE id = $1",
+        ):
+            sql.execute(statement)
+        plan = sql.execute("EXPLAIN EXECUTE found (1)").fetchall()
+        assert "Seq Scan" in str(plan)
+        other.execute("INSERT INTO grows SELECT generate_series(1, 10000)")
+        other.execute("ANALYZE grows")
+        plan = sql.execute("EXPLAIN EXECUTE found (1)").fetchall()
+        sql.execute("DROP TABLE grows")
+    assert "Index Only Scan" in str(plan)
 
 
 def test_a_locked_row(site: Site) -> None:
