@@ -33,7 +33,10 @@ class Sentence:
 
 
 def translated(error: ValueError) -> str:
-    """Return the text of an error in the active language. The error must have been raised by this project's code."""
+    """Return the text of an error in the active language.
+
+    Only errors raised by this project's code have translations.
+    """
     return gettext(str(error))
 
 

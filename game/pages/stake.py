@@ -117,7 +117,10 @@ def _place(request: HttpRequest) -> HttpResponse:
 
 
 def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
-    """Show the form again with its errors. If the match can no longer be joined, show the page that says so instead."""
+    """Show the form again with its errors.
+
+    If the match can no longer be joined, show a page without a form that says so.
+    """
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")
     if form.cleaned_data.get("opponent") == "code" and code and known:

@@ -7,7 +7,7 @@ from payments.models import Payment
 from playmatatu import overdue
 from sms.alerts import Condition
 
-# Counting stops at this number.
+# Counting stops at this number, so that the cost of a check does not depend on the number of rows.
 _MOST = 1000
 
 

@@ -24,7 +24,8 @@ def sms_overview(context: template.Context) -> dict[str, Any]:
 def sms_banners(context: template.Context, attention: object = None) -> dict[str, Any]:
     """Show the banners about sending.
 
-    `attention` is true if the page lists something else that needs action. The all-clear is then not shown in green.
+    `attention`: true if the page lists something else that needs action. In that case the all-clear is not shown in
+    green.
     """
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
