@@ -12,7 +12,7 @@ from typing import NamedTuple
 import requests
 from django.conf import settings
 from django.core.mail import mail_admins
-from django.db.models import F, Q
+from django.db.models import Q
 
 from sms import clock
 from sms.models import SmsAlert
@@ -35,7 +35,8 @@ class Condition(NamedTuple):
     """A condition to alert about.
 
     `name`: identifies the condition and stays the same while it lasts. `text`: one or two sentences with the condition
-    and the operator's next step. `patience`: how long the condition must last before an alert is sent.
+    and the operator's next step. `patience`: how long the condition must last
+    without a break before an alert is sent.
     """
 
     name: str
@@ -60,9 +61,9 @@ def check(now: datetime | None = None) -> None:
     for condition in present.values():
         _seen(condition, now)
     if complete:
-        over = SmsAlert.objects.filter(ended_at=None, seen_at__lte=now - QUIET).exclude(name__in=present)
-        over.filter(mailed=False, posted=False, busy_until__gt=F("seen_at")).delete()
-        over.update(ended_at=now, mailed=False, posted=False, busy_until=None)
+        absent = SmsAlert.objects.filter(ended_at=None).exclude(name__in=present)
+        absent.filter(claimed=False, busy_until__isnull=False).delete()  # it did not last for its `patience`
+        absent.filter(seen_at__lte=now - QUIET).update(ended_at=now, mailed=False, posted=False, busy_until=None)
     current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))
     for alert in current.filter(Q(mailed=False) | Q(posted=False)).order_by("since"):
         if _claim(alert, now):
@@ -114,7 +115,7 @@ def _seen(condition: Condition, now: datetime) -> None:
 def _claim(alert: SmsAlert, now: datetime) -> bool:
     """Claim the alert for this process. If the process is killed, its claim ends after _BUSY."""
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
-    return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY))
+    return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY, claimed=True))
 
 
 def _send(alert: SmsAlert) -> None:

@@ -300,6 +300,8 @@ class SmsAlert(models.Model):
     # No process sends the notice before this time: another one is sending it, or the problem has not lasted long
     # enough.
     busy_until = models.DateTimeField(null=True, blank=True)
+    # True once a process has begun to send the first notice.
+    claimed = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         verbose_name = _("alert")

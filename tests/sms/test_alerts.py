@@ -162,6 +162,16 @@ def test_one_that_died_while_telling_loses_its_turn(paused: SmsPause, hook: Hook
     assert len(hook.bodies) == 2
 
 
+def test_the_end_is_told_although_the_sender_of_the_beginning_was_killed(paused: SmsPause, hook: Hook) -> None:
+    """Nobody knows if the beginning left, so the end must leave."""
+    alerts.check(later(0))
+    SmsAlert.objects.update(posted=False, busy_until=later(2))  # killed after the request and before its record
+    paused.delete()
+    for minute in range(1, 5):
+        alerts.check(later(minute))
+    assert hook.told == [("begins", "sms:paused:*"), ("ends", "sms:paused:*")]
+
+
 def test_others_add_what_they_know(sandbox: Sandbox, hook: Hook, monkeypatch: Any) -> None:
     wrong: list[alerts.Condition] = [alerts.Condition("payments:contested", "2 payments are contested.")]
     monkeypatch.setattr("sms.alerts._sources", [])
@@ -200,6 +210,16 @@ def test_a_worker_that_restarts_sends_no_alert_and_one_that_stays_away_does(
     for minute in (4, 5):
         alerts.check(later(minute))
     assert hook.told == [("begins", "sms:no_worker")]
+
+
+def test_two_short_restarts_are_not_one_long_absence(sandbox: Sandbox, hook: Hook, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    for minute in range(0, 6, 2):
+        alerts.check(later(minute / 2))
+        worker = SmsWorker.objects.create(claimer="one", name="host:1", seen_at=later(9))
+        alerts.check(later((minute + 1) / 2))
+        worker.delete()
+    assert hook.told == []
 
 
 @pytest.fixture
