@@ -94,6 +94,11 @@ def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     return ""
 
 
+STATUSES: Mapping[str, str] = {
+    Status.PENDING: "not paid yet",
+    Status.SUCCESS: "paid",
+    Status.FAILED: "not paid",
+}
 ACCOUNTS: Mapping[Account, str] = {
     Account.PROVIDER: "at the provider",
     Account.RECEIVED: "received, not in a queue yet",

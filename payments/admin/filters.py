@@ -54,6 +54,17 @@ def _with_refund(*states: Refund.State) -> Q:
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
 
+class PaidFilter(admin.SimpleListFilter):
+    title = "payment"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(wording.STATUSES.items())
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        return queryset.filter(status=self.value()) if self.value() in wording.STATUSES else queryset
+
+
 class NetworkFilter(admin.SimpleListFilter):
     """A filter by mobile network. It offers all known networks, because a DISTINCT would read the whole table."""
 

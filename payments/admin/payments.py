@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from payments import operator_actions, phones, refunds, wording
 from payments.admin.base import SEARCHED, ReadOnly, ReadOnlyAdmin, body_for, for_whom, found
-from payments.admin.filters import CollectionFilter, NetworkFilter, PlaceFilter, RefundFilter
+from payments.admin.filters import CollectionFilter, NetworkFilter, PaidFilter, PlaceFilter, RefundFilter
 from payments.admin.journal import EventColumns
 from payments.models import Callback, Exchange, Payment, PaymentEvent, Refund
 
@@ -55,7 +55,7 @@ class RefundInline(ReadOnly, admin.TabularInline):
 class PaymentAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "masked_phone", "shown_amount", "state", "transaction_id", "settled_at")
     list_display_links = ("created_at", "transaction_id")
-    list_filter = ("status", CollectionFilter, RefundFilter, PlaceFilter, "contested", NetworkFilter)
+    list_filter = (PaidFilter, CollectionFilter, RefundFilter, PlaceFilter, "contested", NetworkFilter)
     search_fields = ("phone",)
     search_help_text = SEARCHED
     sortable_by = ("created_at",)
@@ -177,9 +177,8 @@ def _state(payment: Payment) -> str:
         return wording.PLACES[payment.place]
     if wording.is_taken_back(payment):
         return "taken back by the provider"
-    if payment.status == Payment.Status.PENDING:
-        return _REQUESTED.get(str(payment.collection), "not paid yet")
-    return "paid" if payment.status == Payment.Status.SUCCESS else "not paid"
+    words = wording.STATUSES[payment.status]
+    return _REQUESTED.get(str(payment.collection), words) if payment.status == Payment.Status.PENDING else words
 
 
 _REQUESTED: dict[str, str] = {

@@ -1,5 +1,6 @@
 """The operator's pages on payments: who sees what, and acts that are confirmed, done once and kept with a name."""
 
+import re
 import threading
 from typing import Any
 
@@ -207,6 +208,15 @@ def test_the_filters(operator: Client, refund: str, collection_state: str) -> No
     )
     assert page.status_code == 200
     assert (payment.transaction_id in page.content.decode()) == (refund == "due" and not collection_state)
+
+
+def test_the_filter_by_payment_uses_the_words_of_the_list(operator: Client) -> None:
+    payment = due()
+    page = operator.get(LIST, {"status": "FAILED"}).content.decode()
+    links = re.findall(r'<a href="\?([^"]*)"[^>]*>\s*(not paid yet|paid|not paid)\s*</a>', page)
+    assert links == [("status=PENDING", "not paid yet"), ("status=SUCCESS", "paid"), ("status=FAILED", "not paid")]
+    shows = {status: payment.transaction_id in operator.get(f"{LIST}?{status}").content.decode() for status, _ in links}
+    assert shows == {f"status={status}": status == payment.status for status in ("PENDING", "SUCCESS", "FAILED")}
 
 
 def test_the_page_of_one_tells_its_story(operator: Client, collection: Sandbox) -> None:
