@@ -333,6 +333,21 @@ def test_the_plans_use_indexes(operator: Client) -> None:
         assert "Seq Scan" not in plan, (query, plan)
 
 
+@pytest.mark.parametrize("fault", ["taken_reset", "taken_truncated", "taken_html", "taken_empty", "taken_504"])
+def test_an_unclear_reply_is_never_called_a_refusal(operator: Client, sandbox: Sandbox, fault: str) -> None:
+    """DMark may have the message, so no line of the page says that it did not take it."""
+    sandbox.faults(send=fault)
+    message = queue_sms(PHONE, "hello")
+    assert message is not None
+    message.refresh_from_db()
+    assert message.status == "unknown"
+    html = page(operator, f"{LIST}{message.pk}/change/")
+    assert "Ask the customer before resending: it could arrive twice." in html
+    titles = [line.title for line in timeline.lines(message)]
+    assert any(re.search("no clear reply from DMark|reply was not valid|had an error", title) for title in titles)
+    assert not [title for title in titles if re.search("refused|rejected|not sent|not take|not accept", title, re.I)]
+
+
 def test_every_status_has_its_words() -> None:
     assert set(timeline.MEANINGS) == set(Status.values)
 
