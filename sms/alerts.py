@@ -62,7 +62,8 @@ def check(now: datetime | None = None) -> None:
         _seen(condition, now)
     if complete:
         absent = SmsAlert.objects.filter(ended_at=None).exclude(name__in=present)
-        absent.filter(claimed=False, busy_until__isnull=False).delete()  # it did not last for its `patience`
+        # The condition ended before its `patience` was over.
+        absent.filter(claimed=False, busy_until__isnull=False).delete()
         absent.filter(seen_at__lte=now - QUIET).update(ended_at=now, mailed=False, posted=False, busy_until=None)
     current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))
     for alert in current.filter(Q(mailed=False) | Q(posted=False)).order_by("since"):

@@ -20,8 +20,8 @@ KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
 # A periodic run checks this number of rows in each large table. The next run continues after them.
 _WINDOW = 1000
-# A periodic run deletes stake levels only if there are more than this. If the levels of common stakes were deleted and
-# created again and again, their payers would wait for each other.
+# A periodic run deletes stake levels only if there are more than this. If the level of a common stake were deleted and
+# created again and again, the payers of this stake would wait for each other.
 _LEVELS = 1000
 _Row = TypeVar("_Row", bound=Model)
 
