@@ -165,7 +165,7 @@ def sandbox(**settings: Any) -> Iterator[Sandbox]:
 
 @contextmanager
 def texts(**settings: Any) -> Iterator[Texts]:
-    """Collect the messages sent in this block. They are really sent, over HTTP to a sandbox.
+    """Collect the messages sent in this block. The messages are really sent, over HTTP to a sandbox.
 
     Messages that still wait for their commit when the block ends are cancelled.
     """

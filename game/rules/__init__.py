@@ -1,9 +1,10 @@
 """The rules of a stake, called by the pages and the API. The modules for the steps of a stake, in order:
 
-- placing: accepts a stake and writes an entry that waits for its payment
-- matching: activates the entry when it is paid, and matches two entries with the same stake
-- ending: ends an entry that was left, has expired or was never paid; its money becomes due for refund
-- pruning: deletes unpaid stakes and rows that only they needed
+- `placing` accepts a stake and writes an entry that waits for its payment.
+- `matching` activates the entry when it is paid, and matches two entries with the same stake.
+- `results` records the results of matches. `closing` closes old matches that have no result.
+- `ending` ends an entry that was left, has expired or was never paid. Its money becomes due for refund.
+- `pruning` deletes unpaid stakes, and rows that only they needed.
 
-Helpers: validation (amounts and names), codes (of private matches), limits, locks, refused.
+The helper modules are `validation` (amounts and names), `codes` (of private matches), `limits`, `locks` and `refused`.
 """

@@ -1,12 +1,11 @@
 """The worker: it claims due messages, hands them to the engine, and records the results.
 
-The path of a message:
-
-    claim → eligibility → engine (one thread, all HTTP) → recorder          (other threads: background.py)
+The path of a message: claim → eligibility → engine (one thread, all HTTP) → recorder. `background` has the other
+threads.
 
 The main thread owns one connection to the database and makes all decisions. A claim is valid while its lease is
-renewed. If this process dies, the leases expire and other workers claim the messages. They may send messages a second
-time: those that were in flight, and up to UNRECORDED messages whose result was not stored.
+renewed. If this process dies, the leases expire and other workers claim the messages. They may send two groups of
+messages a second time: the messages that were in flight, and up to UNRECORDED messages whose result was not stored.
 """
 
 import gc

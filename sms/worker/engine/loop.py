@@ -1,12 +1,10 @@
 """The engine's thread, which drives many conversations with libcurl's multi interface.
 
-The path of a job:
-
-    submit → inbox → begun: requests, pauses, tokens → ended → take
+The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
 After a crash, messages in flight and messages whose result is not recorded may be sent again. Therefore the engine
-begins no further message while there are `in_flight + unrecorded` of them. It writes no send request after the time at
-which the leases may have expired.
+begins no further message while there are `in_flight + unrecorded` such messages. The engine writes no send request
+after the time at which the leases may have expired.
 """
 
 import heapq
