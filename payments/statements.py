@@ -2,19 +2,23 @@
 
 Otherwise the ORM builds and compiles the same SQL for each stake, which takes most of the site's time. `Select`
 compiles a queryset at its first call. `insert` and `update` keep the SQL for each model and set of fields. They take
-model instances like the ORM, but do not send pre_save and post_save signals. tests/payments/test_hot_statements.py
-compares their results with the ORM's on both databases.
+model instances like the ORM, but do not send pre_save and post_save signals, and do not set fields with auto_now.
+tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
 """
 
-import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cache
-from types import SimpleNamespace
+from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 from django.db.models import QuerySet
+from django.db.models.base import ModelState
+from django.db.models.query import ModelIterable
 
 from payments.database import NO_WAIT_SQL
 
@@ -26,24 +30,28 @@ _MARKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: 1_900_000_000 + number,
     str: lambda number: f"<argument {number}>",
     datetime: lambda number: datetime(1901, 1, 1, tzinfo=timezone.utc) + timedelta(days=number),
+    IPv4Address: lambda number: IPv4Address(f"0.0.0.{number + 1}"),
+    IPv6Address: lambda number: IPv6Address(f"::{number + 1}"),
 }
+_ADDRESSES = (IPv4Address, IPv6Address)
 
 
 class _Compiled(NamedTuple):
-    queryset: Any
-    compiler: Any
     sql: str
     # For each parameter of the SQL, a function that computes it from the call's arguments.
     parameters: tuple[Callable[[dict[str, Any]], Any], ...]
-    # For each column that needs a conversion, by its index: the functions that convert its values.
-    converters: dict[int, Any]
+    # For each column that needs a conversion, its index and the functions that convert its values.
+    converters: list[tuple[int, Any, Any]]
+    # Makes the result from the values of a row.
+    read: Callable[[Sequence[Any]], Any]
 
 
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build`: returns the queryset for its arguments, which must be int, str or datetime. The queryset may depend only on
-    these, and may use them only in lookups that do not change them, such as `=`, `<` or `>`.
+    `build`: returns the queryset for its arguments, which must be int, str, datetime, IPv4Address or IPv6Address. The
+    queryset may depend only on these, and may use them only in lookups that do not change them, such as `=`, `<` or
+    `>`; an int also as the start of a slice, and an address only as str.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -53,38 +61,95 @@ class Select(Generic[T]):
     def __call__(self, **arguments: Any) -> list[T]:
         """Run the statement and return its rows. Raises TypeError if an argument has another type, such as None."""
         connection = connections[_DB]
-        values = {name: _prepared(value) for name, value in arguments.items()}
+        values = {name: _prepared(value, connection) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = self._compile(arguments)
-        parameters = tuple(parameter(values) for parameter in compiled.parameters)
-        compiler, query = copy.copy(compiled.compiler), copy.copy(compiled.queryset.query)
-        compiler.connection = connection
-        compiler.as_sql = lambda *_args, **_kwargs: (compiled.sql, parameters)
-        compiler.get_converters = lambda _columns: compiled.converters
-        query.get_compiler = lambda *_args, **_kwargs: compiler
-        found = SimpleNamespace(**{**vars(compiled.queryset), "db": _DB, "query": query})
-        return list(compiled.queryset._iterable_class(found))
+        with connection.cursor() as cursor:
+            cursor.execute(compiled.sql, [parameter(values) for parameter in compiled.parameters])
+            rows: Any = cursor.fetchall()
+        if compiled.converters:
+            rows = [list(row) for row in rows]
+            for row in rows:
+                for index, functions, expression in compiled.converters:
+                    for function in functions:
+                        row[index] = function(row[index], expression, connection)
+        return [compiled.read(row) for row in rows]
 
     def first(self, **arguments: Any) -> T | None:
         """Run the statement and return its first row, or None."""
         return next(iter(self(**arguments)), None)
 
     def _compile(self, arguments: dict[str, Any]) -> _Compiled:
+        connection = connections[_DB]
         marks = {name: _MARKS[type(value)](number) for number, (name, value) in enumerate(arguments.items())}
+        sent = {name: _prepared(mark, connection) for name, mark in marks.items()}
         queryset = self.build(**marks)
         compiler = queryset.query.get_compiler(using=_DB)
         sql, parameters = compiler.as_sql()
-        missing = set(marks)
         places: list[Callable[[dict[str, Any]], Any]] = []
         for value in parameters:
-            name = next((name for name, mark in marks.items() if value == _prepared(mark)), None)
+            name = next((name for name, mark in sent.items() if value == mark), None)
             places.append(_constant(value) if name is None else _argument(name, type(value)))
-            missing.discard(name or "")
-        if missing:
-            raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(missing))}")
-        converters = compiler.get_converters([column for column, _sql, _alias in compiler.select[: compiler.col_count]])
-        return _Compiled(queryset, compiler, sql, tuple(places), converters)
+            marks.pop(name or "", None)
+        for name, mark in list(marks.items()):
+            # Django writes the start of a slice into the SQL, after all parameters.
+            if f"OFFSET {mark}" in sql:
+                sql = sql.replace(f"OFFSET {mark}", "OFFSET %s")
+                places.append(_argument(name, int))
+                del marks[name]
+        if marks:
+            raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(marks))}")
+        columns = [column for column, _sql, _alias in compiler.select[: compiler.col_count]]
+        converters = [(index, *found) for index, found in compiler.get_converters(columns).items()]
+        return _Compiled(sql, tuple(places), converters, _reader(queryset, compiler))
+
+
+def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
+    """Return a function that makes an instance from the values of a row, or a tuple if the queryset has values only."""
+    if not issubclass(queryset._iterable_class, ModelIterable):
+        return tuple
+    read, annotations = _instance_reader(compiler.klass_info, compiler.select), compiler.annotation_col_map
+
+    def read_all(row: Sequence[Any]) -> Any:
+        instance = read(row)
+        for name, index in annotations.items():
+            setattr(instance, name, row[index])
+        return instance
+
+    return read_all if annotations else read
+
+
+def _instance_reader(info: dict[str, Any], select: Any) -> Callable[[Sequence[Any]], Any]:
+    """Return a function that makes a model instance, and the instances that `select_related` reads with it.
+
+    Instances are made without `Model.__init__`, which takes longer than the query. It would send two signals, which
+    nothing receives.
+    """
+    model, indexes = info["model"], info["select_fields"]
+    first, last = indexes[0], indexes[-1] + 1
+    names = [column.target.attname for column, _sql, _alias in select[first:last]]
+    key = first + names.index(model._meta.pk.attname)
+    related = [
+        (_instance_reader(other, select), other["local_setter"], other["remote_setter"])
+        for other in info.get("related_klass_infos", ())
+    ]
+
+    def read(row: Sequence[Any]) -> Any:
+        if row[key] is None:
+            return None
+        instance = model.__new__(model)
+        instance._state = ModelState()
+        instance._state.adding, instance._state.db = False, _DB
+        instance.__dict__.update(zip(names, row[first:last], strict=True))
+        for read_other, set_here, set_there in related:
+            other = read_other(row)
+            set_here(instance, other)
+            if other is not None:
+                set_there(other, instance)
+        return instance
+
+    return read
 
 
 def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
@@ -100,10 +165,51 @@ def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
     return lambda values: values[name]
 
 
-def _prepared(value: Any) -> Any:
-    if type(value) not in _MARKS:
-        raise TypeError(f"{value!r} is no int, str or datetime")
-    return connections[_DB].ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+def _prepared(value: Any, connection: Any) -> Any:
+    kind = type(value)
+    if kind not in _MARKS:
+        raise TypeError(f"{value!r} is no int, str, datetime or IP address")
+    if kind is datetime:
+        return connection.ops.adapt_datetimefield_value(value)
+    return connection.ops.adapt_ipaddressfield_value(str(value)) if kind in _ADDRESSES else value
+
+
+class _Column(NamedTuple):
+    """A column that is written. `sent`: functions by the type of a value, for values that need no checks by Django."""
+
+    name: str
+    field: Any
+    sent: dict[type, Callable[[Any], Any]]
+
+
+# One value of each type that most fields send unchanged, or only wrapped in a class.
+_PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
+
+
+def _column(field: Any) -> _Column:
+    sent: dict[type, Callable[[Any], Any]] = {}
+    for probe in () if isinstance(field, models.GenericIPAddressField) else _PROBES:
+        with suppress(TypeError, ValueError, ValidationError):
+            value = field.get_db_prep_save(probe, connections[_DB])
+            if value is probe:
+                sent[type(probe)] = _same
+            elif type(probe) is int and isinstance(value, int) and value == probe:
+                sent[int] = type(value)
+    return _Column(field.attname, field, sent)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> list[Any]:
+    """Return the values of the columns as the database driver takes them."""
+    values = []
+    for name, field, sent in columns:
+        value = getattr(row, name)
+        send = sent.get(type(value))
+        values.append(field.get_db_prep_save(value, connection) if send is None else send(value))
+    return values
 
 
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
@@ -116,7 +222,7 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     """
     connection = connections[_DB]
     fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, waits, connection.vendor)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for row in rows for field in fields]
+    values = list(chain.from_iterable(_values(row, fields, connection) for row in rows))
     with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
         cursor.execute(f"{head}{', '.join([row_sql] * len(rows))}{tail}", values)
         keys = [found[0] for found in cursor.fetchall()]
@@ -126,10 +232,10 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
 
 
 @cache
-def _insert_sql(model: type[models.Model], locks: str, waits: bool, vendor: str) -> tuple[list[Any], str, str, str]:
+def _insert_sql(model: type[models.Model], locks: str, waits: bool, vendor: str) -> tuple[list[_Column], str, str, str]:
     quote, key = connections[_DB].ops.quote_name, model._meta.pk
-    fields: list[Any] = [field for field in model._meta.concrete_fields if field is not key]
-    columns = ", ".join(quote(field.column) for field in fields)
+    fields = [_column(field) for field in model._meta.concrete_fields if field is not key]
+    columns = ", ".join(quote(column.field.column) for column in fields)
     head = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "  # noqa: S608 names of models only
     unique = quote(locks)
     conflict = f" ON CONFLICT ({unique}) DO UPDATE SET {unique} = EXCLUDED.{unique}" if locks else ""
@@ -143,7 +249,7 @@ def update(row: models.Model, names: Sequence[str]) -> None:
     """Save the named fields of a row. Raises DatabaseError if the row no longer exists."""
     connection = connections[_DB]
     fields, sql = _update_sql(type(row), tuple(names), connection.vendor)
-    values = [field.get_db_prep_save(field.pre_save(row, add=False), connection) for field in fields]
+    values = _values(row, fields, connection)
     with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
         cursor.execute(sql, [*values, row.pk])
         if cursor.rowcount != 1:
@@ -151,9 +257,9 @@ def update(row: models.Model, names: Sequence[str]) -> None:
 
 
 @cache
-def _update_sql(model: type[models.Model], names: tuple[str, ...], vendor: str) -> tuple[list[Any], str]:
+def _update_sql(model: type[models.Model], names: tuple[str, ...], vendor: str) -> tuple[list[_Column], str]:
     quote = connections[_DB].ops.quote_name
-    fields: list[Any] = [model._meta.get_field(name) for name in names]
-    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    fields = [_column(model._meta.get_field(name)) for name in names]
+    columns = ", ".join(f"{quote(column.field.column)} = %s" for column in fields)
     table, key = quote(model._meta.db_table), quote(model._meta.pk.attname)
     return fields, f"UPDATE {table} SET {columns} WHERE {key} = %s"  # noqa: S608 names of models only

@@ -8,7 +8,7 @@ applies to the address's /48 network.
 import ipaddress
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from game.models import Entry, LinkRequest, Player, RefusedStake, WrongCode
 from game.rules.locks import lock_recipient
 from game.rules.refused import Refused
 from payments.models import Payment
+from payments.statements import Select
 
 logger = logging.getLogger("game.limits")
 
@@ -117,19 +118,36 @@ def refuse_stakes_from(address: str) -> None:
     Stakes that were refused because their phone number already has a stake also count. Otherwise somebody could try
     many numbers and so find out which of them have a stake.
     """
-    since = clock.now() - WINDOW
-    refused = RefusedStake.objects.filter(at__gt=since)
-    for rows, factor in _buckets(address):
-        unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
-        moments = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
-        moments = moments.union(refused.filter(rows).values_list("at").order_by(), all=True).order_by("-created_at")
-        if (wait := _wait(moments, settings.UNPAID_STAKES_PER_ADDRESS_HOUR * factor)) is not None:
-            raise Refused(
-                429,
-                _("Too many unpaid stakes came from your network. Try again in %(minutes)s minutes."),
-                retry_after=wait,
-                minutes=-(-wait // 60),
-            )
+    since, limit = clock.now() - WINDOW, settings.UNPAID_STAKES_PER_ADDRESS_HOUR
+    wait = _wait(limit, lambda newer: _stakes_from(address, since, newer))
+    if wait is None and (site := site_of(address)):
+        network = ipaddress.ip_address(site)
+        wait = _wait(limit * SITE_FACTOR, lambda newer: _FROM_SITE(site=network, since=since, newer=newer))
+    if wait is not None:
+        raise Refused(
+            429,
+            _("Too many unpaid stakes came from your network. Try again in %(minutes)s minutes."),
+            retry_after=wait,
+            minutes=-(-wait // 60),
+        )
+
+
+def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[datetime]]:
+    if address:
+        return _FROM_ADDRESS(address=ipaddress.ip_address(address), since=since, newer=newer)
+    return list(_attempts(Q(client_address=None), since, newer))
+
+
+def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
+    """Return the time of one unpaid or refused stake: of the newest one after leaving out the `newer` newest."""
+    unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
+    times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
+    refused = RefusedStake.objects.filter(rows, at__gt=since).values_list("at").order_by()
+    return times.union(refused, all=True).order_by("-created_at")[newer : newer + 1]
+
+
+_FROM_ADDRESS = Select(lambda address, since, newer: _attempts(Q(client_address=str(address)), since, newer))
+_FROM_SITE = Select(lambda site, since, newer: _attempts(Q(client_site=str(site)), since, newer))
 
 
 def refuse_unpaid(entries: Sequence[Entry]) -> None:
@@ -144,7 +162,8 @@ def refuse_unpaid(entries: Sequence[Entry]) -> None:
         if entry.opened_at is None and entry.created_at > since and entry.payment.status != Payment.Status.SUCCESS
     )
     moments = [(moment,) for moment in reversed(unpaid)]
-    if (wait := _wait(moments, settings.UNPAID_STAKES_PER_PHONE_HOUR)) is not None:
+    wait = _wait(settings.UNPAID_STAKES_PER_PHONE_HOUR, lambda newer: moments[newer : newer + 1])
+    if wait is not None:
         raise Refused(
             429,
             _("This number has too many unpaid stakes. Try again in %(minutes)s minutes."),
@@ -158,18 +177,18 @@ def count_refused_stake(address: str) -> None:
     RefusedStake.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-def _wait(moments: "QuerySet[Entry, tuple[datetime]] | list[tuple[datetime]]", limit: int) -> int | None:
+def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until another attempt is within the limit, or None if it is within the limit now.
 
-    `moments`: the times of earlier attempts, newest first.
+    `after`: returns the time of the newest earlier attempt after leaving out a number of newer ones.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
     # When this attempt is older than the window, fewer than `limit` attempts remain in it.
-    blocking = next(iter(moments[limit - 1 : limit]), None)
-    if blocking is None:
+    blocking = after(limit - 1)
+    if not blocking:
         return None
-    return max(1, int((blocking[0] + WINDOW - clock.now()).total_seconds()) + 1)
+    return max(1, int((blocking[0][0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
 # Limits on invites are checked when the match is created, so that its creator can be told, and when the invite is sent.

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from game import clock
-from game.models import Entry, Player, Session
+from game.models import Entry, Player, RefusedStake, Session
 from payments import statements
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent
 from payments.statements import Select, insert, update
@@ -20,7 +21,14 @@ from tests.game_helpers import ALICE, BOB, CAROL, paid_stake, stake
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MODULES = (
-    *("game.rules.locks", "game.rules.matching", "game.rules.placing", "game.tokens", "game.version"),
+    *(
+        "game.rules.limits",
+        "game.rules.locks",
+        "game.rules.matching",
+        "game.rules.placing",
+        "game.tokens",
+        "game.version",
+    ),
     *("payments.adoption", "payments.webhooks"),
 )
 
@@ -40,6 +48,16 @@ def _waiting(entry: Entry) -> dict[str, Any]:
 
 # Arguments that find the rows of an entry.
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
+    "game.rules.limits._FROM_ADDRESS": lambda entry: {
+        "address": ip_address(entry.client_address or ""),
+        "since": clock.now() - timedelta(hours=1),
+        "newer": entry.stake_amount // 1000 - 3,
+    },
+    "game.rules.limits._FROM_SITE": lambda entry: {
+        "site": ip_address("2001:db8:1::"),
+        "since": clock.now() - timedelta(hours=1),
+        "newer": entry.stake_amount // 1000 - 3,
+    },
     "game.rules.locks._LEVEL": lambda entry: {"amount": entry.stake_amount},
     "game.rules.matching._FRIEND": lambda entry: {**_waiting(entry), "code": entry.match_code or "ABC234"},
     "game.rules.matching._LONGEST_WAITING": _waiting,
@@ -80,6 +98,8 @@ def test_it_returns_what_the_orm_returns(client: Client, settings: Any, name: st
         paid_stake(client, BOB, 4000, create_private=True),
         paid_stake(client, CAROL, 5000, display_name="Carol"),
     ]
+    for _ in range(3):
+        RefusedStake.objects.create(client_address="127.0.0.1", client_site="2001:db8:1::")
     select, found = Select(_selects()[name].build), 0
     for entry in [*entries, *entries]:
         arguments = ARGUMENTS[name](entry)
