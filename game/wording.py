@@ -100,7 +100,7 @@ ENDS = {
     "not_paid": "over: it was not paid",
     "refund_due": "over: the payment came too late to play",
     "session_expired": "the match is over",
-    "left": "the player left the queue",
+    "left": "cancelled by the player",
     "contested": "over: the provider took the payment back",
 }
 

@@ -22,11 +22,16 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-_PLACE = {
-    "lost": "The money was paid out, and then the provider took it back.",
-    "prize": "The match is decided. The stake is part of the prize, which is not paid yet.",
-    "prize_transit": "The match is decided. The prize is being paid out.",
-    "prize_paid": "The match is decided, and the prize was paid.",
+# By the place of a stake that is part of a prize: the state of the prize.
+_PRIZE = {
+    "prize": "is not paid yet",
+    "prize_transit": "is being paid out",
+    "prize_paid": "was paid",
+}
+_PRIZE_OF = {
+    "": "The match is decided, and the prize",
+    "won": "This player won the match, and the prize",
+    "lost": "This player lost the match, and the winner's prize",
 }
 
 
@@ -35,15 +40,20 @@ def is_over(refund: Refund | None) -> bool:
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
-def meaning(payment: Payment, refund: Refund | None, due: bool) -> str:
-    """Describe the state of a payment. `refund`: its latest refund. `due`: True if its money is due for refund now."""
+def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = "") -> str:
+    """Describe the state of a payment.
+
+    `refund`: its latest refund. `due`: True if its money is due for refund now. `result`: "won" or "lost" if known.
+    """
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
         return "The money was refunded to the player."
     if payment.contested and payment.status == Status.SUCCESS:
         return "The provider reported success and then failure. Please check and decide."
-    if payment.place in _PLACE:
-        return _PLACE[payment.place]
+    if payment.place == "lost":
+        return "The money was paid out, and then the provider took it back."
+    if payment.place in _PRIZE:
+        return f"{_PRIZE_OF.get(result, _PRIZE_OF[''])} {_PRIZE[payment.place]}."
     if refund is not None and not is_over(refund):
         return _REFUND.get(Refund.State(refund.state), "")
     rejected = f" {_REFUND[Refund.State(refund.state)]} {refund.reason}".rstrip() if refund is not None else ""
@@ -117,7 +127,7 @@ ACCOUNTS: Mapping[Account, str] = {
 PLACES: Mapping[str, str] = {
     **{account.value: words for account, words in ACCOUNTS.items()},
     "refunded": "refunded",
-    "prize_paid": "prize paid",
+    "prize_paid": "paid out as part of a prize",
 }
 EVENTS: Mapping[Kind, str] = {
     Kind.REQUESTED: "Stake placed, payment requested",

@@ -66,10 +66,11 @@ def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
     """Return the history of a message as lines, oldest first. Lines about expected events come last."""
     waiting = message.status == Status.QUEUED
     obstacle = (sending or Sending()).obstacle(message.kind) if waiting else ""
+    found = sorted((_line(event) for event in message.events.all()), key=lambda line: line.at)
+    if message.status == Status.CANCELLED and not found:  # The number was already on the suppression list.
+        return [Line(message.created_at, "bad", "Not sent", message.error)]
     start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""
-    found = [Line(message.created_at, "plain", "Queued", start)]
-    found += [_line(event) for event in message.events.all()]
-    found.sort(key=lambda line: line.at)
+    found.insert(0, Line(message.created_at, "plain", "Queued", start))
     if waiting:
         now = clock.now()
         if obstacle:

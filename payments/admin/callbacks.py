@@ -16,7 +16,7 @@ from payments.models import Callback
 class CallbackAdmin(ReadOnlyAdmin):
     """The list of all callbacks, including those that match no payment."""
 
-    list_display = ("received_at", "source", "status", "payment", "applied", "answered", "refusal", "seen_by")
+    list_display = ("received_at", "source", "status", "payment", "changed", "answered", "refusal", "seen_by")
     list_filter = (RefusedFilter, "source", "applied")
     list_select_related = ("payment",)
     search_fields = ("provider_id",)
@@ -39,6 +39,13 @@ class CallbackAdmin(ReadOnlyAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return body_for(request, self.fields)
+
+    @admin.display(description="changed the payment?")
+    def changed(self, callback: Callback) -> str:
+        """Return yes or no. A notification never changes a payment: the poll after it does."""
+        if callback.source == Callback.Source.DMARKPAY:
+            return ""
+        return "yes" if callback.applied else "no"
 
     @admin.display(description="body")
     def shown_body(self, callback: Callback) -> str:

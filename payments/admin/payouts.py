@@ -14,8 +14,8 @@ from payments.models import MatchResult, Refund
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
-    list_display = ("ordered_at", "payment", "shown_amount", "how", "state", "actor", "note", "ended_at")
-    list_filter = ("state", "how")
+    list_display = ("ordered_at", "kind", "payment", "shown_amount", "how", "state", "actor", "note", "ended_at")
+    list_filter = ("state", "kind", "how")
     list_select_related = ("payment",)
     search_fields = ("reference",)
     search_help_text = "Our reference, the provider's ID, or the payment's transaction ID"

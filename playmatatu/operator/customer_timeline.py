@@ -26,6 +26,7 @@ from sms.wording import masked, spaced, ugx
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
 # If a message is not delivered within this time, the player counts as not having received its link.
 DELIVERY_TIME = timedelta(minutes=5)
+_RESULTS = {"won": "match won", "lost": "match lost", "draw": "match drawn", "void": "match cancelled"}
 
 
 @dataclass
@@ -89,15 +90,15 @@ class CustomerTimeline:
 class _Rows:
     """The database rows about the player.
 
-    `by_key`: the messages with a link or invite, by dedupe key. `played`: ids of the matches that have a result. `due`:
-    ids of payments that are to be refunded now. `resendable`: ids of messages that can be resent.
+    `by_key`: the messages with a link or invite, by dedupe key. `results`: how the match of a payment ended, by the
+    payment's id. `due`: ids of payments that are to be refunded now. `resendable`: ids of messages that can be resent.
     """
 
     entries: list[Entry]
     payments: list[Payment]
     messages: list[SmsMessage]
     by_key: dict[str | None, SmsMessage]
-    played: set[int]
+    results: dict[int, str]
     inbound: list[SmsInbound]
     notes: list[PlayerNote]
     due: set[int]
@@ -145,7 +146,7 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         payments,
         messages,
         {message.dedupe_key: message for message in SmsMessage.objects.filter(dedupe_key__in=keys)} if keys else {},
-        money.with_result({entry.session_id for entry in entries if entry.session_id}),
+        money.results([entry.payment_id for entry in entries] + [payment.pk for payment in payments]),
         list(SmsInbound.objects.filter(phone=phone).order_by("-pk")[:MOST_TEXTS]) if may("sms.view_smsinbound") else [],
         list(player.notes.order_by("-pk")[:MOST_TEXTS]) if player and may("playmatatu.view_playernote") else [],
         money.refund_due(payments),
@@ -161,7 +162,8 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
-    found += [event for payment in rows.payments for event in timeline_events.of_payment(payment)]
+    for payment in rows.payments:
+        found += timeline_events.of_payment(payment, rows.results.get(payment.pk, ""))
     sending = timeline.Sending()
     found += [event for message in rows.messages for event in timeline_events.of_message(message, sending)]
     found += timeline_events.of_inbound(rows.inbound)
@@ -194,7 +196,8 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
     links = [change_link(entry, f"stake {entry.pk}")]
     if entry.session:
         links.append(change_link(entry.session, f"match {entry.session_id}"))
-    row = StakeRow(entry.created_at, ugx(entry.stake_amount), state_words(entry), "", "", "", "error", links, [])
+    state = _RESULTS.get(rows.results.get(entry.payment_id, ""), "") or state_words(entry)
+    row = StakeRow(entry.created_at, ugx(entry.stake_amount), state, "", "", "", "error", links, [])
     if payment is not None:
         if payment.fee:
             row.amount += f" ({ugx(payment.amount)} with the fee)"
@@ -216,7 +219,7 @@ def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRo
 
 
 def _add_money(request: HttpRequest, row: StakeRow, rows: _Rows, payment: Payment) -> None:
-    state = money.state(request, payment, payment.pk in rows.due)
+    state = money.state(request, payment, payment.pk in rows.due, rows.results.get(payment.pk, ""))
     row.money, row.to_do, row.actions = state.meaning, state.to_do, state.actions
     row.links.append(change_link(payment, f"payment {payment.pk}"))
     row.ids = f"Transaction ID {payment.transaction_id}"
@@ -243,11 +246,15 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
     Return False for a match that has a result, because its link is no longer needed.
     """
-    if entry.session_id in rows.played or not money.is_paid(payment):
+    if entry.payment_id in rows.results or not money.is_paid(payment):
         return False
+    return not any(_may_have_arrived(message) for message in _with_link(entry, rows))
+
+
+def _with_link(entry: Entry, rows: _Rows) -> list[SmsMessage]:
+    """Return the messages with the player's link. If there is a `match_found`, the text about the payment has none."""
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
-    with_link = texts[:1] if texts and texts[0].kind == "match_found" else texts
-    return not any(_may_have_arrived(message) for message in with_link)
+    return texts[:1] if texts and texts[0].kind == "match_found" else texts
 
 
 def _may_have_arrived(message: SmsMessage) -> bool:
@@ -260,10 +267,8 @@ def _may_have_arrived(message: SmsMessage) -> bool:
 
 
 def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Action]:
-    for key in entry.link_keys:
-        message = rows.by_key.get(key)
-        if message is not None:
-            yield from _text_actions(request, message, message.pk in rows.resendable)
+    for message in _with_link(entry, rows):
+        yield from _text_actions(request, message, message.pk in rows.resendable)
 
 
 def _text_row(request: HttpRequest, message: SmsMessage, resendable: bool) -> TextRow:

@@ -115,13 +115,15 @@ _BAD = ("taken_back",)
 
 
 def _money(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield a tile for each kind of ledger posting booked today, with the sum and the number of postings."""
+    """Yield a tile for each kind of ledger posting booked today, with the sum. Most also count the payments."""
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
         if amount.postings or name in _USUAL:
             url = _list("payments_ledgerentry", day=today, flow=name)
             tone = "bad" if name in _BAD else "good" if name == "in" and amount.postings else "plain"
-            yield Tile(ledger.FLOWS[name].label, _sum(amount.ugx, amount.postings), url, tone)
+            # A prize moves two stakes, so the number of its postings is not the number of prizes.
+            total = ugx(amount.ugx) if name in ("out", "prizes") else _sum(amount.ugx, amount.postings)
+            yield Tile(ledger.FLOWS[name].label, total, url, tone)
     if money.asked:
         yield Tile("payments requested, not yet answered", counted(money.asked))
     if money.to_adopt:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -45,17 +46,21 @@ def refund_due(payments: Iterable[Payment]) -> set[int]:
     return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
 
 
-def with_result(matches: Iterable[int]) -> set[int]:
-    """Return the ids of those `matches` that have a recorded result."""
-    by_key = {f"session:{match}": match for match in matches}
-    keys = MatchResult.objects.filter(key__in=by_key).values_list("key", flat=True) if by_key else ()
-    return {by_key[key] for key in keys}
+def results(payments: Iterable[int]) -> dict[int, str]:
+    """Return how the match of each payment ended: won, lost, draw or void. Other payments are left out."""
+    ids = set(payments)
+    found = {}
+    for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():
+        for pk in (result.first_id, result.second_id):
+            won = result.outcome == MatchResult.Outcome.WIN
+            found[pk] = ("won" if result.winner_id == pk else "lost") if won else result.outcome
+    return found
 
 
-def state(request: HttpRequest, payment: Payment, due: bool) -> MoneyState:
+def state(request: HttpRequest, payment: Payment, due: bool, result: str) -> MoneyState:
     refund: Refund | None = next(iter(payment.refunds.all()), None)
     return MoneyState(
-        wording.meaning(payment, refund, due),
+        wording.meaning(payment, refund, due, result),
         wording.to_do(payment, refund, due),
         list(_actions(request, payment, refund, due)),
     )

@@ -11,6 +11,7 @@ from django.utils import timezone
 from game.models import Entry
 from game.wording import state_words
 from payments.models import Callback, Exchange, Payment, PaymentEvent, Refund
+from payments.refunds import AUTOMATIC
 from payments.states import Kind
 from playmatatu.models import PlayerNote
 from sms import timeline
@@ -100,7 +101,8 @@ def _invited(entry: Entry, invite: SmsMessage | None) -> str:
     return f"; invite to {friend}: {invite.get_status_display()}"
 
 
-def of_payment(payment: Payment) -> Iterator[Event]:
+def of_payment(payment: Payment, result: str) -> Iterator[Event]:
+    """Yield the events of a payment. `result`: won, lost, draw or void; "" if its match has no result."""
     link = change_link(payment, f"payment {payment.pk}")
     if payment.asked_at:
         network = f" ({payment.network})" if payment.network else ""
@@ -108,8 +110,9 @@ def of_payment(payment: Payment) -> Iterator[Event]:
     for exchange in payment.exchanges.all():
         yield _exchange(exchange, link)
     for event in payment.events.all():
-        if event.kind in _JOURNAL:
-            yield _journal(event, link)
+        # The stake of the loser leaves in the winner's payout, which is shown on the winner's page only.
+        if event.kind in _JOURNAL and not (result == "lost" and event.kind in _PAYOUTS):
+            yield _journal(event, link, result)
     for callback in payment.callbacks.all():
         yield _callback(callback, link)
     if payment.settled_at:
@@ -174,13 +177,24 @@ _JOURNAL: Mapping[str, tuple[str, str]] = {
     Kind.SETTLED_UNPAID.value: ("plain", "Marked as not paid by an operator"),
     Kind.CONTEST_WITH_US.value: ("plain", "Dispute closed: payment received"),
     Kind.CONTEST_GONE.value: ("plain", "Dispute closed: the money is gone"),
-    Kind.WON.value: ("good", "Match result: won"),
+    Kind.WON.value: ("good", "Match result"),
     Kind.GIVEN_BACK.value: ("plain", "Match result: the stake is given back"),
 }
 
 
-def _journal(event: PaymentEvent, link: Link) -> Event:
+_PAYOUTS = (
+    Kind.PAYOUT_SUCCESSFUL.value,
+    Kind.PAYOUT_FAILED.value,
+    Kind.PAYOUT_NOT_TAKEN.value,
+    Kind.PAYOUT_AMBIGUOUS.value,
+    Kind.RETURNED.value,
+)
+
+
+def _journal(event: PaymentEvent, link: Link, result: str) -> Event:
     tone, title = _JOURNAL[event.kind]
+    if event.kind == Kind.WON and result:
+        tone, title = "good" if result == "won" else "plain", f"{title}: {result}"
     said = f": {event.said}" if event.said else ""
     by = f" By {event.actor}." if event.actor else ""
     refused = f"Nothing changed: {event.refused}." if event.refused else ""
@@ -206,7 +220,8 @@ def _callback(callback: Callback, link: Link) -> Event:
 def _refund(refund: Refund, link: Link) -> Iterator[Event]:
     how = "by payout" if refund.how == Refund.How.PAYOUT else "recorded by hand"
     what = f"{'Prize' if refund.kind == Refund.Kind.PRIZE else 'Refund'} of {ugx(refund.amount)}"
-    title = f"{what} {how}, by {refund.actor}"
+    by = "automatically" if refund.actor == AUTOMATIC else f"by {refund.actor}"
+    title = f"{what} {how}, {by}"
     yield Event(refund.ordered_at, "plain", title, refund.note, link)
     if refund.ended_at:
         good = refund.state == Refund.State.SUCCEEDED

@@ -465,7 +465,7 @@ def test_the_journal_keeps_the_name_of_a_deleted_operator(operator: Client) -> N
 @pytest.mark.parametrize(
     ("place", "refund", "said"),
     [
-        ("prize", None, "The stake is part of the prize, which is not paid yet."),
+        ("prize", None, "The match is decided, and the prize is not paid yet."),
         ("prize_paid", "succeeded", "The match is decided, and the prize was paid."),
         ("lost", "succeeded", "The money was paid out, and then the provider took it back."),
         ("", None, "The provider took the money back."),

@@ -10,8 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player, Session
-from payments.models import Payment
+from game.rules.results import record_result
+from payments import refunds
+from payments.models import MatchResult, Payment
 from playmatatu.operator import find
+from sms import suppression
 from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
@@ -125,6 +128,34 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
     assert "The money was refunded to the player." in html
     assert "Refund of 5,000 UGX recorded by hand, by grace" in html
     assert "in cash at the shop" in html
+
+
+def test_the_loser_is_not_told_to_have_won(operator: Client, matched: Entry) -> None:
+    """Carol won and got the prize. Dave's stake left in the same payout, but he lost."""
+    session = matched.session
+    assert session
+    assert record_result(session, "win", matched, by="game server")
+    refunds.prize_by_hand(MatchResult.objects.get().pk, "grace", "in cash")
+    won, lost = page(operator, q=CAROL), page(operator, q=DAVE)
+    assert "match won · This player won the match, and the prize was paid." in won
+    assert "Match result: won" in won
+    assert "Prize of 4,000 UGX recorded by hand, by grace" in won
+    assert "match lost · This player lost the match, and the winner&#x27;s prize was paid." in lost
+    assert "Match result: lost" in lost
+    for word in ("result: won", "Payout", "Prize of"):
+        assert word not in lost, word
+
+
+def test_a_stop_and_its_invite_are_explained(operator: Client, sandbox: Sandbox) -> None:
+    suppression.stop(e164(BOB), "The person sent STOP by SMS.")
+    stake(Client(), ALICE, 2000, create_private=True, invite_phone=BOB)
+    html = page(operator, q=BOB)
+    assert "unknown user" not in html
+    assert "Texts about the player's own money and matches are still sent." in html
+    entry = SmsSuppression.objects.get()
+    assert f'href="/admin/sms/smssuppression/{entry.pk}/change/"' in html
+    assert "private_invite: Not sent" in html
+    assert "private_invite: Queued" not in html
 
 
 def test_the_amount_paid_includes_the_fee(operator: Client, sandbox: Sandbox, settings: Any) -> None:
