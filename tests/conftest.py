@@ -1,8 +1,10 @@
 """Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL, a browser."""
 
+import asyncio
 import logging
 import os
 import shutil
+from asyncio import AbstractEventLoop
 from collections.abc import Iterator
 from typing import Any
 
@@ -165,15 +167,34 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 QUIET += ["--disable-component-update", "--disable-sync"]
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[tuple[Browser, AbstractEventLoop]]:
+    """One Chromium for each process of the tests, since a start takes 1.5 s of CPU, and Playwright's event loop.
+
+    Between its calls Playwright leaves the loop marked as running. The mark is removed for the tests without a
+    browser, because Django refuses database queries and asyncio refuses another loop while it is set.
+    """
     program = shutil.which("chromium")
     if program is None:
         missing("chromium")
     with sync_playwright() as playwright:
+        loop = asyncio.get_running_loop()
         browser = playwright.chromium.launch(executable_path=program, args=QUIET)
-        yield browser
+        asyncio._set_running_loop(None)
+        yield browser, loop
+        asyncio._set_running_loop(loop)
         browser.close()
+
+
+@pytest.fixture
+def browser(chromium: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
+    """A browser without pages, cookies and storage of earlier tests."""
+    browser, loop = chromium
+    asyncio._set_running_loop(loop)
+    yield browser
+    for context in browser.contexts:
+        context.close()
+    asyncio._set_running_loop(None)
 
 
 # --- Redis
