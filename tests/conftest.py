@@ -141,16 +141,20 @@ def clean_cache() -> Iterator[None]:
     def forget_failure() -> None:
         sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
         blocking._kept_connections = KeptConnections()
-        # An earlier test in this process may have disabled it, as a whole or by a configuration of logging.
-        logging.disable(logging.NOTSET)
-        for logger in logging.root.manager.loggerDict.values():
-            if isinstance(logger, logging.Logger):
-                logger.disabled = False
 
     forget_failure()
     cache.clear()
     yield
     forget_failure()
+
+
+@pytest.fixture(autouse=True)
+def loggers_enabled() -> Iterator[None]:
+    """Fail the test that disables loggers, not the later ones that expect a log line of them."""
+    yield
+    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    disabled = [logger.name for logger in loggers if logger.disabled]
+    assert (logging.root.manager.disable, disabled) == (logging.NOTSET, [])
 
 
 def missing(part: str) -> None:

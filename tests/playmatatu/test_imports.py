@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from importlinter.cli import lint_imports
+from importlinter import configuration
+from importlinter.application import use_cases
 
 ROOT = Path(__file__).parents[2]
 
@@ -12,8 +13,10 @@ ROOT = Path(__file__).parents[2]
 def test_the_contracts_hold(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
-    broken = lint_imports(config_filename="pyproject.toml", no_cache=True)
-    assert not broken, capsys.readouterr().out
+    configuration.configure()
+    # importlinter.cli.lint_imports would also disable all loggers of this process.
+    holds = use_cases.lint_imports(config_filename="pyproject.toml", cache_dir=None)
+    assert holds, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("package", ["text", "dmark"])
