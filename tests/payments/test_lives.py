@@ -135,6 +135,7 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         span = timedelta(seconds=seconds)
+        stale = set(Payment.objects.filter(stale=True).values_list("pk", flat=True))
         for model, names in (
             (Payment, "created_at asked_at start_at next_ask_at last_ask_at settled_at collected_at contested_at"),
             (Refund, "ordered_at start_at"),
@@ -142,6 +143,8 @@ class World:
             (Session, "created_at expires_at"),
         ):
             model.objects.update(**{name: F(name) - span for name in names.split()})
+        # The update of `collected_at` looks like one by the previous release, and each payment would be adopted again.
+        Payment.objects.exclude(pk__in=stale).update(stale=False)
 
     def settle_down(self) -> None:
         """Nothing new happens, all that was lost is found: notices come, workers and operators work."""
