@@ -6,7 +6,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +16,9 @@ from typing import Any
 
 import psycopg
 
+from tests import preloaded
 from tests.conftest import Postgres, Sandbox
+from tests.preloaded import Process
 
 ROOT = Path(__file__).parents[1]
 _SETTINGS = {
@@ -37,8 +38,7 @@ _SETTINGS = {
 
 def migrate(database: str) -> None:
     environment = {**os.environ, **_SETTINGS, "DATABASE_URL": database}
-    command = [sys.executable, "manage.py", "migrate", "-v0", "--skip-checks"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    preloaded.run(["manage.py", "migrate", "-v0", "--skip-checks"], env=environment, check=True)
 
 
 @lru_cache(maxsize=1)
@@ -89,18 +89,10 @@ class System:
         self.database, self.sandbox = database, sandbox
         given = {"DATABASE_URL": database, "SMS_SERVICE_BASE_URL": sandbox.url}
         self.environment = {**os.environ, **_SETTINGS, **given, **settings}
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Process] = []
 
     def manage(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=check,
-        )
+        return preloaded.run(["manage.py", *arguments], env=self.environment, check=check)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Execute SQL without Django. Placeholders are `?`."""
@@ -142,25 +134,16 @@ class System:
     def counts(self) -> Counter[str]:
         return Counter(dict(self.sql("SELECT status, count(*) FROM sms_smsmessage GROUP BY status")))
 
-    def worker(self, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "sms_worker", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            **{"stdout": subprocess.DEVNULL, **options},
-        )
+    def worker(self, *arguments: str, **options: Any) -> Process:
+        options = {"stdout": subprocess.DEVNULL, **options}
+        process = Process(["manage.py", "sms_worker", *arguments], env=self.environment, **options)
         self.workers.append(process)
         return process
 
-    def worker_of_money(self) -> "subprocess.Popen[bytes]":
+    def worker_of_money(self) -> Process:
         """Start a game_worker in its own process group."""
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "game_worker", "--poll", "0.1"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        command = ["manage.py", "game_worker", "--poll", "0.1"]
+        return Process(command, env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def texts(self) -> Counter[str]:
         """Return how often each text has arrived at the phones."""

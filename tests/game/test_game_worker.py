@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ import psycopg
 import pytest
 
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
-from tests.system import ROOT, System, postgres_database, sqlite_database
+from tests.preloaded import Process
+from tests.system import System, postgres_database, sqlite_database
 
 pytestmark = pytest.mark.slow
 
@@ -70,15 +70,10 @@ class Game(System):
         )
         sandbox.faults(callback="never")
 
-    def start(self, *arguments: str, log: Path = Path(os.devnull)) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str, log: Path = Path(os.devnull)) -> Process:
         with log.open("ab") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "game_worker", *arguments],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
+            command = ["manage.py", "game_worker", *arguments]
+            process = Process(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=stderr)
         self.workers.append(process)
         return process
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from payments import services, worker
 from payments.models import Payment
 from tests.conftest import wait_for
 from tests.payments.helpers import asked, fresh, later, notice, pay
+from tests.preloaded import Process
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -24,7 +24,7 @@ IN_EARNEST = connection.vendor == "postgresql"
 ORDERS = 1000 if IN_EARNEST else 120
 AFTER = 60 if IN_EARNEST else 20
 
-Workers = list["subprocess.Popen[bytes]"]
+Workers = list[Process]
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def start(workers: Workers, settings: Any) -> None:
         "SMS_DELIVERY": "worker",
         "LOG_LEVEL": "WARNING",
     }
-    command = [sys.executable, "manage.py", "game_worker", "--poll", "0.1"]
-    workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL))
+    command = ["manage.py", "game_worker", "--poll", "0.1"]
+    workers.append(Process(command, env=environment, stdout=subprocess.DEVNULL))
 
 
 def due() -> bool:

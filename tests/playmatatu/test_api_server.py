@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,9 @@ from typing import Any
 import pytest
 import requests
 
+from tests import preloaded
 from tests.conftest import free_port, wait_for
+from tests.preloaded import Process
 from tests.system import sqlite_database
 
 ROOT = Path(__file__).parents[2]
@@ -42,9 +42,7 @@ def site(log: Path) -> Iterator[str]:
     env = environment(DATABASE_URL=sqlite_database(log.with_name("db.sqlite3")), WEB_CONCURRENCY="1", DEBUG="true")
     port = free_port()
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"], cwd=ROOT, env=env, stdout=out, stderr=out
-        )
+        process = Process(["-m", "gunicorn", "-b", f"127.0.0.1:{port}"], env=env, stdout=out, stderr=out)
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
@@ -185,15 +183,7 @@ def test_health_is_down_without_a_database_and_only_then() -> None:
         ({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none"}, "503 down down"),
         ({"DATABASE_URL": "sqlite://:memory:", "REDIS_URL": "redis://127.0.0.1:1/0"}, "200 degraded ok"),
     ):
-        run = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=ROOT,
-            env=environment(**changes),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        run = preloaded.run(["-c", program], env=environment(**changes))
         assert run.stdout.strip() == expected, run.stderr[-3000:]
 
 

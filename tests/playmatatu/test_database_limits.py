@@ -1,7 +1,5 @@
 """A site whose database is locked, full, read-only, suspended or gone: 503 in seconds, and health always answers."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +14,10 @@ import requests
 from django.db import connection
 from django.test import Client
 
+from tests import preloaded
 from tests.conftest import Postgres, RedisServer, free_port, missing, postgres_programs, wait_for
 from tests.playmatatu.test_api_server import environment
+from tests.preloaded import Process
 
 pytestmark = pytest.mark.slow
 
@@ -77,13 +77,11 @@ def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[S
         WEB_CONCURRENCY="1",
         **LIMITS,
     )
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    preloaded.run(["manage.py", "migrate", "-v0"], env=env, check=True)
     port = free_port()
     log = tmp_path_factory.mktemp("site") / "log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"], cwd=ROOT, env=env, stdout=out, stderr=out
-        )
+        process = Process(["-m", "gunicorn", "-b", f"127.0.0.1:{port}"], env=env, stdout=out, stderr=out)
     site = Site(f"http://127.0.0.1:{port}", postgres, redis_server_session, env)
 
     def up() -> bool:
@@ -122,23 +120,21 @@ def test_the_site_has_limits_and_a_command_has_none(site: Site) -> None:
         "from django.db import connection as c; k = c.cursor()\n"
         f"print([k.execute('SHOW ' + name).fetchone()[0] for name in {names}])"
     )
-    alone = [sys.executable, "manage.py", "shell", "-v0", "-c"]
-    command = subprocess.run([*alone, code], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    alone = ["manage.py", "shell", "-v0", "-c"]
+    command = preloaded.run([*alone, code], env=site.env, check=True)
     assert command.stdout.strip() == "['0', '0', '0']"
     tcp = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
     code = (
         "from django.db import connection as c; c.ensure_connection()\n"
         f"given = c.connection.info.get_parameters(); print([given[name] for name in {tcp}])"
     )
-    command = subprocess.run([*alone, code], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    command = preloaded.run([*alone, code], env=site.env, check=True)
     assert command.stdout.strip() == "['30', '10', '3', '30000']"
     code = (
         "from django.db import connection as c; k = c.cursor()\n"
         f"print([k.execute('SHOW ' + name).fetchone()[0] for name in {names}])"
     )
-    wsgi = subprocess.run(
-        [*alone, f"import playmatatu.wsgi\n{code}"], cwd=ROOT, env=site.env, capture_output=True, text=True, check=True
-    )
+    wsgi = preloaded.run([*alone, f"import playmatatu.wsgi\n{code}"], env=site.env, check=True)
     assert wsgi.stdout.strip() == "['2500ms', '900ms', '9s']"
 
 
@@ -150,8 +146,7 @@ def test_each_process_prepares_statements_but_not_during_a_migration(site: Site)
         "k.execute(\"SELECT statement FROM pg_prepared_statements WHERE statement LIKE '%%417%%+%%'\", [])\n"
         "print(k.fetchall())"
     )
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
-    run = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, check=True)
+    run = preloaded.run(["manage.py", "shell", "-v0", "-c", code], env=site.env, check=True)
     assert run.stdout.strip() == "[('SELECT 4172 + $1',)]"
 
 

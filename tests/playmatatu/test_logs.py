@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from playmatatu.logs import ConsoleFormatter, JsonFormatter
 from sms.text import redaction
 from sms.text.redaction import blank_link, mask_phone, redact
 from tests.conftest import free_port, wait_for
+from tests.preloaded import Process
 from tests.system import sqlite_database
 
 ROOT = Path(__file__).parents[2]
@@ -163,14 +163,8 @@ def test_gunicorn_and_the_sql_log_show_no_token(tmp_path: Path) -> None:
         "SMS_SERVICE_BASE_URL": "",
     }
     log = tmp_path / "log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}"],
-            cwd=ROOT,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+    with log.open("wb") as out:
+        server = Process(["-m", "gunicorn", "-b", f"127.0.0.1:{port}"], env=environment, stdout=out, stderr=out)
     try:
         site = f"http://127.0.0.1:{port}"
         wait_for(lambda: "Booting worker" in log.read_text(), 60)

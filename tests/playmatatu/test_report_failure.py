@@ -1,11 +1,11 @@
 """`report_failure`: a failed job reaches a person although the database is away."""
 
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from tests import preloaded
 from tests.playmatatu.test_api_server import environment
 
 ROOT = Path(__file__).parents[2]
@@ -24,13 +24,9 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 def report(url: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "manage.py", "report_failure", "playmatatu-check.service"],
-        cwd=ROOT,
+    return preloaded.run(
+        ["manage.py", "report_failure", "playmatatu-check.service"],
         env=environment(DATABASE_URL="postgres://nobody@127.0.0.1:1/none", ALERT_WEBHOOK_URL=url, ADMINS=""),
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

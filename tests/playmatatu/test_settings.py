@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from playmatatu import environment
+from tests import preloaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,13 +19,9 @@ def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
     names = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     clean = {key: value for key, value in os.environ.items() if key not in names}
     # An empty value takes precedence over a `.env` in this folder.
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
+    return preloaded.run(
+        ["manage.py", *arguments],
         env=clean | dict.fromkeys(names, "") | {"DJANGO_SETTINGS_MODULE": "playmatatu.settings"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from functools import partial
@@ -16,6 +15,7 @@ import requests
 
 from tests.audit import AUDIT
 from tests.conftest import Postgres, Sandbox, free_port, wait_for
+from tests.preloaded import Process
 from tests.system import System, postgres_database
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +64,9 @@ class Load:
             thread.join(15)
 
 
-def serve(system: System, port: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "critical"],
-        cwd=ROOT,
+def serve(system: System, port: int) -> Process:
+    return Process(
+        ["-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--log-level", "critical"],
         env=system.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -75,7 +74,7 @@ def serve(system: System, port: int) -> "subprocess.Popen[bytes]":
     )
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Process) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -149,7 +148,7 @@ def test_every_stake_is_requested_exactly_once(postgres: Postgres, sandbox: Sand
     )
     sandbox.faults(pay_latency_ms=30, phones_seconds=10**6)
     load = Load(f"http://127.0.0.1:{port}", paid=False)
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Process] = []
 
     def begin() -> None:
         processes.append(serve(system, port))

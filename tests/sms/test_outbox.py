@@ -3,10 +3,9 @@
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,8 @@ from sms.outbox import queue_sms, send_sms
 from sms.sending import claims
 from sms.signals import sms_failed, sms_sent
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
-from tests.system import ROOT, System, postgres_database
+from tests.preloaded import Process
+from tests.system import System, postgres_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -390,21 +390,15 @@ def test_send_sms_raises_the_original_error_of_an_ambiguous_request(
         call_command("send_test_sms", "0772123456")
 
 
-def test_a_connection_cut_during_the_send_loses_no_result(postgres: Postgres, sandbox: Sandbox) -> None:
+def test_a_connection_cut_during_the_send_loses_no_result(postgres: Postgres, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.faults(send="late", hang_seconds=2)
     system = System(postgres_database(postgres), sandbox, SMS_DELIVERY="inline", SMS_READ_TIMEOUT="10")
-    sender = subprocess.Popen(
-        [sys.executable, "manage.py", "send_test_sms", "0772123456"],
-        cwd=ROOT,
-        env=system.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with (tmp_path / "out").open("wb") as file:
+        sender = Process(["manage.py", "send_test_sms", "0772123456"], env=system.environment, stdout=file)
     wait_for(lambda: sandbox.sends == 1, 20)
     system.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?",
                system.database.rsplit("/", 1)[1].partition("?")[0])  # fmt: skip
-    out, _ = sender.communicate(timeout=30)
-    assert (sender.returncode, out.partition(":")[0]) == (0, "sent")
+    assert (sender.wait(30), (tmp_path / "out").read_text().partition(":")[0]) == (0, "sent")
     assert system.counts() == {"sent": 1}
     system.manage("sms_worker", "--once")
     assert len(sandbox.inbox()) == 1

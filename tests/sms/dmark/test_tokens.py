@@ -1,7 +1,7 @@
 """The token: its lifetime in the cache, and one fetch for many threads."""
 
-import subprocess
-import sys
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from sms.dmark import access_token
 from sms.dmark.conversation import FetchedToken
 from sms.errors import AuthenticationFailed, ProviderUnavailable
 from tests.conftest import RedisServer, Sandbox, wait_for
+from tests.preloaded import Process
 
 KEY = "k" * 40
 
@@ -175,13 +176,12 @@ print(*results)
 
 
 def four_processes(redis: RedisServer, sandbox: Sandbox) -> list[str]:
-    processes = [
-        subprocess.Popen([sys.executable, "-c", PROCESS, redis.url, sandbox.url], stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
-    return " ".join(outputs).split()
+    with tempfile.TemporaryFile() as out:
+        command = ["-c", PROCESS, redis.url, sandbox.url]
+        processes = [Process(command, env=os.environ, stdout=out) for _ in range(4)]
+        assert [process.wait(60) for process in processes] == [0] * 4
+        out.seek(0)
+        return out.read().decode().split()
 
 
 def test_four_processes_of_16_threads_fetch_a_token_each_at_most(sandbox: Sandbox, redis_cache: RedisServer) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,9 @@ from redis import Redis
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.testing import Sandbox
+from tests import preloaded
 from tests.conftest import Postgres, RedisServer, wait_for
+from tests.preloaded import Process
 
 ROOT = Path(__file__).parents[3]
 TEXTS = 1000
@@ -58,29 +59,18 @@ class Project:
             "SANDBOX_URL": sandbox.url,
             "PYTHONPATH": str(ROOT),
         }
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Process] = []
 
     def run(self, *arguments: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            env=self.environment,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
+        ended = preloaded.run(["-m", "django", *arguments], env=self.environment)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    def work(self) -> "subprocess.Popen[bytes]":
+    def work(self) -> Process:
         """Start RQ's worker in its fastest mode, without a fork for each job."""
         options = ("--job-class", "django_tasks_rq.Job", "--worker-class", "rq.SimpleWorker")
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "django", "rqworker", *options],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = ["-m", "django", "rqworker", *options]
+        worker = Process(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.workers.append(worker)
         return worker
 

@@ -1,8 +1,6 @@
 """New texts are noticed at once: LISTEN on the worker's own connection, which watches itself."""
 
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Postgres, Sandbox, wait_for
-from tests.system import ROOT, System, postgres_database
+from tests.system import System, postgres_database
 
 IDLE = "SELECT 1 FROM sms_smsworker"
 BURST = """
@@ -44,8 +42,7 @@ def test_a_burst_of_commits_is_noticed_to_the_last(on_postgres: System) -> None:
     """The process tells of the first in 10 ms alone; the worker's second look finds the others."""
     on_postgres.worker("--poll", "60")
     wait_for(lambda: on_postgres.sql(IDLE), 60)
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", BURST]
-    subprocess.run(command, cwd=ROOT, env=on_postgres.environment, check=True)
+    on_postgres.manage("shell", "-v0", "-c", BURST)
     wait_for(lambda: on_postgres.arrived() == 150, 10)
 
 

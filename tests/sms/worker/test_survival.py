@@ -1,9 +1,6 @@
 """Signals, and threads of the worker that meet an exception or end."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +18,9 @@ from sms.signals import sms_sent
 from sms.worker import background, maintenance
 from sms.worker.engine import loop
 from sms.worker.worker import Options, ThreadEnded, Worker
+from tests import preloaded
 from tests.conftest import Sandbox, wait_for
-from tests.system import ROOT, System
+from tests.system import System
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -152,15 +150,7 @@ sys.argv = ['manage.py', 'sms_worker', '--poll', '0.1']
 import manage
 manage.main()
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=on_postgres.environment | {"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = preloaded.run(["-c", code], env=on_postgres.environment)
     assert ended.returncode == 1
     assert "access tokens has ended" in ended.stderr
 

@@ -2,15 +2,15 @@
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.audit import IN_FLIGHT, UNWRITTEN
 from tests.conftest import RedisServer, Sandbox, wait_for
-from tests.system import ROOT, System, sqlite_database
+from tests.system import System, sqlite_database
 
 
 def test_once(system: System) -> None:
@@ -236,9 +236,7 @@ def test_without_credentials_it_refuses_to_start(system: System) -> None:
 def without_pycurl(system: System, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = ["manage.py", "sms_worker", *arguments]
     code = f"import sys; sys.modules['pycurl'] = None; sys.argv = {command!r}; import manage; manage.main()"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=system.environment, capture_output=True, text=True, check=False
-    )
+    return preloaded.run(["-c", code], env=system.environment)
 
 
 def test_without_pycurl_it_says_so(system: System) -> None:

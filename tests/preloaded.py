@@ -1,0 +1,208 @@
+"""Start Python processes that have the libraries imported already: a third of the CPU of a start by `exec`.
+
+A template process imports the libraries and forks for each start. It imports nothing of the project. The new process
+does that itself, with its own environment.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).parents[1]
+# None of them reads the settings when it is imported.
+_LIBRARIES = """
+    django.conf.urls.i18n django.contrib.admin.filters django.contrib.admin.sites django.contrib.admin.views.main
+    django.contrib.auth.apps django.contrib.contenttypes.apps django.contrib.messages.middleware
+    django.contrib.staticfiles.apps django.core.handlers.wsgi
+    django.core.management.commands.migrate django.core.management.commands.shell django.core.servers.basehttp
+    django.db.backends.postgresql.base django.db.backends.sqlite3.base django.middleware.clickjacking
+    django.middleware.http django.middleware.locale django.middleware.security django.template.backends.django
+    django.views.decorators.http django.views.defaults django_redis.client environ gunicorn.app.wsgiapp
+    gunicorn.workers.gthread jwt phonenumbers phonenumbers.data prometheus_client psycopg psycopg_binary pycurl
+    pydantic pydantic.json_schema redis requests whitenoise.middleware
+""".split()
+_LONGEST_REQUEST = 1 << 17
+# The template answers with two numbers of this width: the process id, and the exit status when the process has ended.
+_WIDTH = 16
+
+
+class Process:
+    """A started process: the part of `subprocess.Popen` that the tests use."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        start_new_session: bool = False,
+    ) -> None:
+        """Run Python in the root folder. `arguments` are a file, `-m` and a module or `-c` and code, then their own.
+
+        `stdout` and `stderr` are files, subprocess.DEVNULL, or None for those of this process. `stderr` may be
+        subprocess.STDOUT.
+        """
+        self.args = list(arguments)
+        self.returncode: int | None = None
+        request = json.dumps([self.args, dict(env), start_new_session]).encode()
+        assert len(request) < _LONGEST_REQUEST
+        self._ended, ended = os.pipe()
+        null = os.open(os.devnull, os.O_RDWR)
+
+        def number(file: int | IO[bytes] | None, own: int) -> int:
+            if isinstance(file, int):
+                return null if file == subprocess.DEVNULL else file
+            return own if file is None else file.fileno()
+
+        try:
+            out = number(stdout, 1)
+            files = [null, out, out if stderr == subprocess.STDOUT else number(stderr, 2), ended]
+            socket.send_fds(_template(), [request], files)
+        finally:
+            os.close(null)
+            os.close(ended)
+        self.pid = int(os.read(self._ended, _WIDTH))
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative after a signal, or None while the process runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._ended], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = os.waitstatus_to_exitcode(int(os.read(self._ended, _WIDTH)))
+            os.close(self._ended)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(
+    arguments: Sequence[str], *, env: Mapping[str, str], timeout: float = 120, check: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python until it ends, as subprocess.run does, and return what it wrote."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Process(arguments, env=env, stdout=out, stderr=err)
+        try:
+            process.wait(timeout)
+        finally:
+            process.kill()
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+    ended = subprocess.CompletedProcess(process.args, process.wait(), *texts)
+    if check:
+        ended.check_returncode()
+    return ended
+
+
+@lru_cache(maxsize=1)
+def _template() -> socket.socket:
+    """Start the template process. It ends when this process closes the socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        number = theirs.fileno()
+        process = subprocess.Popen([sys.executable, "-m", __name__, str(number)], cwd=ROOT, pass_fds=[number])
+
+    @atexit.register
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    return ours
+
+
+def _serve(requests: socket.socket) -> list[str]:
+    """Fork for each request. Return in the new process, with the arguments of Python. The template never returns."""
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    gc.freeze()
+    # An interrupt from the terminal is for the tests.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wakes)
+    running: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([requests.fileno(), woken], [], [])
+        if woken in ready:
+            os.read(woken, 512)
+            _report_ended(running)
+        if requests.fileno() in ready:
+            request, files, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 4)
+            if not request:
+                os._exit(0)
+            if not (pid := os.fork()):
+                for number in (requests.detach(), woken, wakes, *running.values()):
+                    os.close(number)
+                return _begin(request, files)
+            running[pid] = files.pop()
+            os.write(running[pid], b"%*d" % (_WIDTH, pid))
+            for number in files:
+                os.close(number)
+
+
+def _report_ended(running: dict[int, int]) -> None:
+    for pid in list(running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for it
+                os.write(running[pid], b"%*d" % (_WIDTH, status))
+            os.close(running.pop(pid))
+
+
+def _begin(request: bytes, files: list[int]) -> list[str]:
+    """Make this fork of the template a process as after `exec`. Return the arguments of Python."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    arguments, environment, new_session = json.loads(request)
+    if new_session:
+        os.setsid()
+    for own, number in enumerate(files[:3]):
+        os.dup2(number, own)
+    for number in files:
+        os.close(number)
+    os.environ.clear()
+    os.environ.update(environment)
+    return list(arguments)
+
+
+if __name__ == "__main__":
+    sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if sys.argv[0] == "-c":
+        exec(compile(sys.argv.pop(1), "<string>", "exec"), {"__name__": "__main__"})
+    elif sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
