@@ -2,6 +2,7 @@
 
     python -m benchmarks.load                        # a minute, 16 players, one process of each kind
     python -m benchmarks.load --players 8 --against af69b05 --rounds 3
+    python -m benchmarks.load --players 32 --placed 2000     # only callbacks, all for one amount
     python -m benchmarks.load --money dmarkpay       # paid on the sandbox's phones, not by signed callbacks
     python -m benchmarks.load --upgrade-from v0.2.0 --seconds 30 --money dmarkpay
     python -m benchmarks.load --seconds 600 --sites 3 --workers 4 --game-workers 2 --kill-every 5 --hosts
@@ -51,8 +52,8 @@ class Run(NamedTuple):
     wrong: list[str]
 
 
-def under_load(service: Service) -> Players:
-    players = Players(service, service.options.players)
+def under_load(service: Service, players: Players) -> None:
+    players.start()
     began, next_line, next_kill = time.monotonic(), 10.0, service.options.kill_every or float("inf")
     upgrade_at = float("inf")
     if service.former:
@@ -73,17 +74,18 @@ def under_load(service: Service) -> Players:
         if passed >= next_kill and time.monotonic() < players.until:
             service.kill_one()
             next_kill += service.options.kill_every
-    return players
 
 
 def measure(service: Service) -> Run:
     """Run the players against a started service, and audit it when all is at rest."""
     given = service.options
-    before, idle_before = service.cpu(), idle_seconds()
+    players = Players(service)
+    players.place_first()
+    locks_before, before, idle_before = len(service.lock_times()), service.cpu(), idle_seconds()
     began = time.monotonic()
-    players = under_load(service)
-    after, idle = service.cpu(), idle_seconds() - idle_before
-    idle_share = idle / (time.monotonic() - began) / (os.cpu_count() or 1)
+    under_load(service, players)
+    seconds = time.monotonic() - began
+    after, idle_share = service.cpu(), (idle_seconds() - idle_before) / seconds / (os.cpu_count() or 1)
     # The sandbox's phones pay each stake. Without them, each callback pays one.
     paying = "stake" if given.money == "dmarkpay" else "callback"
     paid = players.said[paying]["200"] or 1
@@ -92,7 +94,7 @@ def measure(service: Service) -> Run:
         cpu_ms = {}
     say(f"{'':10} {'answers':>8} {'a second':>9} {'p50':>8} {'p99':>8} {'longest':>8}   statuses")
     for what, took in players.took.items():
-        rate = f"{len(took) / given.seconds:.0f}"
+        rate = f"{len(took) / seconds:.0f}"
         times = "".join(f" {percentile(took, share):5.0f} ms" for share in (0.5, 0.99, 1.0))
         say(f"{what:10} {len(took):8,} {rate:>9} {times}   {dict(players.said[what])}")
     say(
@@ -100,6 +102,9 @@ def measure(service: Service) -> Run:
         " + ".join(f"{name} {spent:.1f}" for name, spent in cpu_ms.items()),
         f"({idle_share:.0%} of the machine was idle)",
     )
+    if held := service.lock_times()[locks_before:]:
+        times = ", ".join(f"{percentile(held, share):.1f}" for share in (0.5, 0.99, 1.0))
+        say(f"ms for which a stake level was locked, p50, p99, longest: {times}")
     wrong = [*differences(service), *players.broken]
     allowed = {"200", "304"} | ({NO_ANSWER, "409"} if given.kill_every else set())
     for what, said in players.said.items():
@@ -108,7 +113,7 @@ def measure(service: Service) -> Run:
     for line in wrong:
         say("WRONG", line)
     say("nothing was lost" if not wrong else f"{len(wrong)} differences")
-    return Run(paid / given.seconds, cpu_ms, wrong)
+    return Run(paid / seconds, cpu_ms, wrong)
 
 
 # --- the audit
@@ -257,6 +262,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=0, help="seconds that each player waits before a stake")
     parser.add_argument("--polls", type=int, default=4, help="polls of the status after each payment")
     parser.add_argument("--amounts", type=int, default=1, help="number of different stakes")
+    parser.add_argument("--placed", type=int, default=0, help="place so many stakes first, and measure only payments")
     parser.add_argument("--money", choices=("callback", "dmarkpay"), default="callback")
     for name in ("--sites", "--workers", "--game-workers"):
         parser.add_argument(name, type=int, default=1)

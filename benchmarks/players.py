@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -99,25 +99,57 @@ def _header(head: bytes, name: bytes) -> str:
 class Players:
     """Threads that stake and pay as fast as they are answered. An unanswered request is repeated at another site."""
 
-    def __init__(self, service: Service, lanes: int) -> None:
+    def __init__(self, service: Service) -> None:
         self.service, self.options = service, service.options
-        self.until = time.monotonic() + service.options.seconds
+        self.until = 0.0
         self.broken: list[str] = []
         self.took: dict[str, list[float]] = defaultdict(list)
         self.said: dict[str, Counter[str]] = defaultdict(Counter)
-        self.threads = [threading.Thread(target=self._play, args=(lane,), daemon=True) for lane in range(lanes)]
+        self.threads: list[threading.Thread] = []
+        # With the option `placed`: each player's stakes that are still to be paid.
+        self._placed: dict[int, list[tuple[dict[str, Any], str]]] = defaultdict(list)
+
+    def place_first(self) -> None:
+        """Place the stakes of the option `placed`, which are paid later."""
+        self._start(self._place_first)
+        for thread in self.threads:
+            thread.join()
+        self.took.clear()
+        self.said.clear()
+
+    def start(self) -> None:
+        self.until = time.monotonic() + self.options.seconds
+        self._start(self._pay_placed if self.options.placed else self._stake_and_pay)
+
+    def _start(self, play: Callable[[int], None]) -> None:
+        self.threads = [
+            threading.Thread(target=self._play, args=(play, lane), daemon=True) for lane in range(self.options.players)
+        ]
         for thread in self.threads:
             thread.start()
 
     def done(self) -> int:
         return sum(len(took) for took in list(self.took.values()))
 
-    def _play(self, lane: int) -> None:
+    def _play(self, play: Callable[[int], None], lane: int) -> None:
         try:
-            self._stake_and_pay(lane)
+            play(lane)
         except Exception as error:
             self.broken.append(f"a player gave up: {error!r}")
             raise
+
+    def _place_first(self, lane: int) -> None:
+        client, sites = Client(), self._sites(lane)
+        for number in range(self.options.placed // self.options.players):
+            phone = f"078{lane + 1:02}{number:05}"
+            body = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
+            if placed := self._post(client, sites, "stake", "/api/v1/game/stake", body):
+                self._placed[lane].append((placed, phone))
+
+    def _pay_placed(self, lane: int) -> None:
+        client, sites = Client(), self._sites(lane)
+        for placed, phone in self._placed[lane]:
+            self._pay(client, sites, placed, phone)
 
     def _stake_and_pay(self, lane: int) -> None:
         client, sites = Client(), self._sites(lane)

@@ -3,9 +3,11 @@
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from functools import partial
@@ -45,8 +47,10 @@ class Service:
         self.database = postgres.create_database(f"load{time.monotonic_ns()}")
         self.sandbox = f"http://127.0.0.1:{free_port()}"
         self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
+        self.locks_held = Path(tempfile.mkdtemp(prefix="playmatatu-locks-")) / "held"
         self.environment = {
             **os.environ,
+            "LOCKS_HELD": str(self.locks_held),
             "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
             "DEBUG": "false",
             "SECRET_KEY": "k" * 50,
@@ -87,7 +91,9 @@ class Service:
     def _add_commands(self, sites: list[str], suffix: str = "") -> None:
         for number, site in enumerate(sites):
             command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
-            self.commands[f"site-{number}{suffix}"] = [*command, "--access-logfile", os.devnull]
+            # Former commits do not have the module that measures the locks.
+            application = ["benchmarks.held"] if (self.tree / "benchmarks" / "held.py").exists() else []
+            self.commands[f"site-{number}{suffix}"] = [*command, "--access-logfile", os.devnull, *application]
         for number in range(self.options.workers):
             self.commands[f"sms-{number}{suffix}"] = [*MANAGE, "sms_worker"]
         for number in range(self.options.game_workers):
@@ -149,6 +155,7 @@ class Service:
     def stop(self) -> None:
         for name in self.processes:
             self.kill(name)
+        shutil.rmtree(self.locks_held.parent)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database, autocommit=True) as connection:
@@ -164,6 +171,10 @@ class Service:
         clients = self.sql("SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()")
         backends = {pid: f"postgres for {name}" for pid, name in clients if name in kinds.values()}
         return {**cpu_seconds(kinds | self.servers | backends), "players": time.process_time()}
+
+    def lock_times(self) -> list[float]:
+        """Return the milliseconds for which each transaction held a stake level, if the sites measure them."""
+        return [float(line) for line in self.locks_held.read_text().split()] if self.locks_held.exists() else []
 
     def counts(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.sandbox}/counts.json", timeout=30).json())
