@@ -114,6 +114,8 @@ def text_match(
 
 @receiver(momo_status_changed)
 def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: Any) -> None:
+    if Payment.entry.is_cached(payment) and payment.entry.told_with_match:
+        return
     with transaction.atomic():
         if payment.status == Payment.Status.SUCCESS:
             _text_success(payment)
@@ -232,7 +234,7 @@ def _text_success(payment: Payment) -> None:
     entry = _entry(payment)
     if payment.refund_due:
         _queue(_about(payment, "payment_held", entry))
-    elif entry is None or (entry.opened_at is not None and not entry.told_with_match):
+    elif entry is None or entry.opened_at is not None:
         _queue(_success(payment, entry))
     # Otherwise the activation failed, and nothing is queued here. The task that activates the entry later queues the
     # message too.

@@ -68,11 +68,13 @@ NO_CAUSE = Cause()
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def writing(*, savepoint: bool = True) -> Iterator[None]:
     """An atomic block that inserts its events and postings into the journal and the ledger at its end. Can be
     nested.
+
+    `savepoint`: pass False if an error in a nested block ends the outer block anyway.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=savepoint):
         held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
         outermost = held is None
         if held is None:

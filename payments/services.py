@@ -29,7 +29,7 @@ def create_payment(
     Raises ValueError if a provider is configured and the network of the number is unknown.
     """
     payment = Payment(phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
-    with journal.writing():
+    with journal.writing(savepoint=False):
         if approved:
             payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at
         else:
