@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import connection
 
 from game.notifications import text_activated
 from game.rules.ending import announce_refunds, expire_old, give_up_unpaid
@@ -52,9 +52,6 @@ def _activate(payment: Payment) -> bool:
             return False  # Another process is activating this entry.
         adoption.ensure(locked)
         entry = activate_paid(locked)
-    # If queueing the message fails, the entry stays active. The message is queued when the provider repeats its
-    # callback.
-    with transaction.atomic():
         text_activated(locked)
     return entry is not None and entry.opened_at is not None
 

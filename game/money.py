@@ -40,9 +40,8 @@ def _hold(payment: Payment) -> Place:
 
 def _leave(payment: Payment) -> None:
     """End the entry of a payment that the provider has reversed, so that nobody is matched with it."""
-    Entry.objects.filter(payment=payment, status=Entry.Status.OPEN).update(
-        status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now()
-    )
+    waiting = Entry.objects.filter(payment=payment, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
+    waiting.update(status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now())
 
 
 def _opponent(payment: Payment) -> tuple[Payment, str] | None:

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.dispatch import receiver
 from django.template.loader import render_to_string
 from django.utils.translation import override
@@ -171,9 +171,18 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 
 
 def text_activated(payment: Payment) -> None:
-    """Queue the `payment_success` message after a periodic task has activated the payment's entry."""
-    with transaction.atomic():
-        _text_success(payment)
+    """Queue the `payment_success` message in the transaction of a periodic task that activates the payment's entry.
+
+    Raises DatabaseError, for example if the outbox is locked. The activation is then rolled back and repeated. Another
+    error is logged, because it would occur each time and must not keep the player from playing.
+    """
+    try:
+        with transaction.atomic():
+            _text_success(payment)
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("game.text_not_queued: the message about payment %s could not be queued", payment.pk)
 
 
 def text_own_link(phone: str) -> None:

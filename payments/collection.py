@@ -242,6 +242,9 @@ def _record(asked: Payment, answer: Answer) -> None:
         if answer.said in _ENDS:
             began = asked.asked_at or asked.created_at
             matches.take_word(payment, _ENDS[answer.said], began=began, polled=False, cause=cause, also=also)
+            if (poll_at := status_polling.planned(payment, database.now())) and status_polling.ids_of(payment):
+                payment.next_ask_at = _sooner(payment.next_ask_at, poll_at)
+                payment.save(update_fields=["next_ask_at"])
         else:
             _move(payment, answer, asked, cause, also)
     logger.log(

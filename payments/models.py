@@ -194,6 +194,8 @@ class Refund(models.Model):
     # send it.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # A receiver of the signal about this payout has failed, so the worker sends the signal again.
+    signal_due = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -207,6 +209,7 @@ class Refund(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["start_at"], condition=Q(state__in=("ordered", "started")), name="refund_to_start"),
             models.Index(fields=["id"], condition=Q(state="in_doubt"), name="refund_in_doubt"),
+            models.Index(fields=["id"], condition=Q(signal_due=True), name="refund_signal_due"),
         ]
 
     def __str__(self) -> str:

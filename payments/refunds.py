@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from payments import (
@@ -38,6 +38,8 @@ logger = logging.getLogger("payments")
 
 State = Refund.State
 AUTOMATIC = "automatic"
+# Nobody is told about a payout that ended longer ago than this.
+_TELL_FOR = timedelta(days=2)
 
 
 def owed() -> Q:
@@ -261,7 +263,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     `stopping`: when it returns True, no new payout is begun.
     """
     sweep()
-    done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
+    done = tell_again() + pay_prizes_due() + poll_ambiguous() + give_up_stranded()
     return done + worker.run(_claim, _ask, _record, stopping)
 
 
@@ -501,6 +503,29 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
     PayoutShare.objects.filter(payout=refund).update(open=True)
 
 
+def _tell(refund: Refund) -> bool:
+    """Send the signal that the money of a payout has arrived. If a receiver fails, `tell_again` sends it again."""
+    signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
+    answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
+    failed = any(isinstance(answer, Exception) for _receiver, answer in answers)
+    if failed != refund.signal_due:
+        refund.signal_due = failed
+        refund.save(update_fields=["signal_due"])
+    return not failed
+
+
+def tell_again() -> int:
+    """Send the signals about payouts of the last two days again if a receiver has failed. Return how many succeeded."""
+    rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
+    skip = connection.features.has_select_for_update_skip_locked
+    told = 0
+    for key in list(rows.order_by("pk").values_list("pk", flat=True)[:10]):
+        with transaction.atomic():
+            refund = rows.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
+            told += refund is not None and _tell(refund)
+    return told
+
+
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
     """Save the final state of a payout, and send the signal if the money has arrived. The caller has locked its
     payments.
@@ -512,11 +537,8 @@ def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Eff
     refund.save(update_fields=["provider_id", "state", "start_at", "reason", "ended_at", "resolved_by", "note"])
     if state in (State.FAILED, State.RETURNED):
         PayoutShare.objects.filter(payout=refund, open=True).update(open=False)
-    names = {effect.name for effect in effects}
-    if state == State.SUCCEEDED and "refunded" in names:
-        payment_refunded.send_robust(Payment, payment=refund.payment, refund=refund)
-    if state == State.SUCCEEDED and "prize_paid" in names:
-        prize_paid.send_robust(Payment, payment=refund.payment, refund=refund)
+    if state == State.SUCCEEDED and any(effect.name in ("refunded", "prize_paid") for effect in effects):
+        _tell(refund)
     logger.log(
         logging.INFO if state == State.SUCCEEDED else logging.WARNING,
         "payments.refund: the %s %s of payment %s: %s %s",

@@ -297,7 +297,7 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     if place in IN_USE or place in _TRANSIT:
         back = place if place in (Place.IN_MATCH, Place.PRIZE) else Place.REFUND_DUE
         moved = _after(_move(state, Place.CONTESTED, told), back=back)
-        return _after(moved, Effect("leave_queue")) if place is Place.WAITING else moved
+        return _after(moved, Effect("leave_queue")) if place in (Place.RECEIVED, Place.WAITING) else moved
     if place in _OWED and state.payout is Payout.ORDERED:
         moved = _move(state, Place.CONTESTED, told, Effect("cancel_payout"))
         return _after(moved, back=_OWED[place], payout=Payout.NONE, ordered_at=None)

@@ -74,9 +74,16 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
             outcome = matches.on_share(match, payment, event, cause)
         else:
             outcome = journal.take(payment, event, cause)
+        _raise_if_unused(payment)
     if outcome.refusal:
         raise Refused(outcome.refusal)
     return payment
+
+
+def _raise_if_unused(payment: Payment) -> None:
+    """Raise the lock timeout that kept a receiver from using the money, so that the operator's action is repeated."""
+    if payment.use_error is not None:
+        raise payment.use_error
 
 
 class Confirmed(NamedTuple):
@@ -147,6 +154,7 @@ def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note:
         matches.take_word(
             payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",)
         )
+        _raise_if_unused(payment)
     if payment.status != Status.SUCCESS:
         raise Refused("The provider's answer is recorded, but meanwhile the payment got another one.")
     return payment

@@ -51,8 +51,11 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the next poll of a payment with a final status, or None if none is due.
 
-    If a notification has arrived that no poll has answered yet, that poll comes first.
+    If a notification has arrived that no poll has answered yet, that poll comes first. If a lock kept the app from
+    using the money or from telling the payer, a poll soon repeats the word, and with it the signal.
     """
+    if payment.use_error is not None:
+        return now + timedelta(seconds=_FIRST[0])
     since = payment.answer_owed_since
     if since is None and payment.payout == "ordered" and not _confirmed(payment):
         since = payment.payout_ordered_at
@@ -147,7 +150,7 @@ def _poll(claimed: Payment) -> None:
         pays_out = False
         if answer is not None:
             pays_out = _take(payment, claimed, answer, known_by)
-        _schedule(payment, claimed, asked_again=answer is not None)
+        _schedule(payment, claimed)
     if pays_out:
         from payments import refunds
 
@@ -218,7 +221,7 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
     return any(effect.name == "pay_out" for effect in outcome.effects)
 
 
-def _schedule(payment: Payment, claimed: Payment, *, asked_again: bool) -> None:
+def _schedule(payment: Payment, claimed: Payment) -> None:
     """Set the time of the next poll. If a notification has set an earlier time during this poll, that time is kept."""
     now = database.now()
     wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None

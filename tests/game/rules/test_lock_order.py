@@ -17,10 +17,12 @@ from game.models import Entry, Session, StakeLevel
 from game.rules.ending import expire_old, leave
 from game.rules.locks import lock_level
 from game.rules.results import record_result
-from payments.models import Payment
+from payments import refunds, services
+from payments.models import MatchResult, Payment, Refund
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
+from tests.payments.helpers import later, order_payouts, paid_late, record_by_hand
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -150,6 +152,90 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_callback_arrives(clie
     assert status(client, placed[third]["queue_token"])["status"] == "expired"
     assert _kinds(fourth) == ["payment_success"]
     assert _kinds("0772009209") == ["private_invite"]
+
+
+@pytest.fixture
+def due(collection: Sandbox, settings: Any) -> Payment:
+    """A payment that is due for refund, whose payer has been told so."""
+    settings.SMS_DELIVERY = "inline"
+    payment = paid_late(collection, "+256772009701")
+    settings.SMS_DELIVERY = "worker"
+    return payment
+
+
+@pytest.mark.parametrize("how", ["payout", "by hand"])
+def test_no_message_about_a_refund_is_lost_if_the_outbox_is_locked(due: Payment, how: str) -> None:
+    told = _kinds("0772009701")
+    if how == "payout":
+        order_payouts(Payment.objects.all(), "anna")
+    with held(OUTBOX):
+        if how == "payout":
+            services.work_once()
+        else:
+            record_by_hand(Payment.objects.all(), "anna", "cash")
+    assert (Refund.objects.get().state, Refund.objects.get().signal_due) == ("succeeded", True)
+    for _ in range(2):
+        services.work_once()
+    assert _kinds("0772009701") == [*told, "refunded"]
+
+
+def test_no_message_about_a_prize_is_lost_if_the_outbox_is_locked(client: Client) -> None:
+    for phone in ("0772009711", "0772009712"):
+        paid(client, stake(client, phone), phone)
+    match = Session.objects.get()
+    record_result(match, "win", Entry.objects.get(player__phone="+256772009711"), by="game server")
+    with held(OUTBOX):
+        refunds.prize_by_hand(MatchResult.objects.get().pk, "anna", "cash")
+    for _ in range(2):
+        services.work_once()
+    assert [_kinds(phone)[-1] for phone in ("0772009711", "0772009712")] == ["prize_paid", "payment_success"]
+    assert _kinds("0772009711").count("prize_paid") == 1
+
+
+def test_no_message_is_lost_if_the_outbox_is_locked_when_a_poll_finds_the_money(
+    client: Client, collection: Sandbox
+) -> None:
+    placed = stake(client, "0772009721")
+    payment = Payment.objects.get()
+    services.work_once()
+    collection.tap(payment.transaction_id, "pay")
+    later(payment, 5)
+    with held(OUTBOX):
+        services.work_once()
+    assert status(client, placed["queue_token"])["status"] == "queued"
+    assert _kinds("0772009721") == []
+    for _ in range(2):
+        later(payment, 5)
+        services.work_once()
+    assert _kinds("0772009721") == ["payment_success"]
+
+
+def test_a_late_activation_and_its_message_are_one_transaction(client: Client) -> None:
+    placed = stake(client, "0772009731")
+    StakeLevel.objects.get_or_create(amount=1000)
+    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
+        assert callback(client, callback_body(placed, "0772009731")).status_code == 503
+    time.sleep(1)  # the pause after a lock timeout
+    with held(OUTBOX):
+        assert maintenance.activate_left() == (0, 1)
+    assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
+    assert maintenance.activate_left() == (1, 0)
+    assert _kinds("0772009731") == ["payment_success"]
+
+
+def test_a_reversal_before_a_late_activation_ends_the_entry(client: Client) -> None:
+    placed = stake(client, "0772009741")
+    StakeLevel.objects.get_or_create(amount=1000)
+    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
+        assert callback(client, callback_body(placed, "0772009741")).status_code == 503
+    time.sleep(1)  # the pause after a lock timeout
+    assert callback(client, callback_body(placed, "0772009741", status="FAILED")).status_code == 200
+    for task in maintenance.TASKS:
+        task.run()
+    assert Payment.objects.get().place == "contested"
+    assert status(client, placed["queue_token"])["status"] == "expired"
+    # The player can stake again.
+    assert stake(client, "0772009741")["status"] == "awaiting_payment"
 
 
 def test_a_late_success_whose_message_timed_out_is_a_503(client: Client) -> None:
