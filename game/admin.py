@@ -11,8 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
-from game.rules import closing
-from game.rules.results import record_result
+from game.rules import results
 from game.wording import ENDS, state_words
 from payments import operator_actions
 from payments.matches import Refused
@@ -162,7 +161,7 @@ class SessionAdmin(SearchableAdmin):
 
 
 def _give_back(session: Session, by: operator_actions.Operator, _found: Any) -> None:
-    if not record_result(session, "void", None, by=by.name, note=by.note):
+    if not results.record_result(session, "void", None, by=by.name, note=by.note):
         raise Refused("Its result is recorded already.")
 
 
@@ -172,7 +171,7 @@ GIVE_BACK = operator_actions.Action(
     "Give both stakes back",
     "Use this for a match that nobody played. Both payments become refund due, and both players receive a text.",
     "None of the selected matches is over without a result.",
-    closing.without_result,
+    results.without_result,
     _give_back,
     "Both stakes given back",
     note="Why? (for example: the game server was down)",
@@ -185,8 +184,8 @@ CLOSE_ELSEWHERE = operator_actions.Action(
     "Close as paid elsewhere",
     "Use this for a match whose winner was paid from another account than the provider's. Nobody receives a text.",
     "None of the selected matches is over without a result.",
-    closing.without_result,
-    lambda session, by, _found: closing.close_one(session, by=by.name, note=by.note),
+    results.without_result,
+    lambda session, by, _found: results.close_one(session, by=by.name, note=by.note),
     "Closed as paid elsewhere",
     note="How was the winner paid? (receipt number, channel)",
 )

@@ -10,7 +10,7 @@ class GameConfig(AppConfig):
         # `notifications` then report the result.
         from game import receivers  # noqa: F401, I001
         from game import notifications
-        from game import checks, samples, text_owner  # noqa: F401
+        from game import checks, text_owner  # noqa: F401
         from game.money import USE
         from payments import uses
         from sms.clicks import watch
@@ -23,6 +23,6 @@ class GameConfig(AppConfig):
         register("payment", text_owner.of_payment, text_owner.payments_worth_sending)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
-        register_samples(samples.samples)
+        register_samples(notifications.samples)
         # Messages about a player's own money or match are sent even to players who asked for no more messages (STOP).
         register_transactional(*notifications.TRANSACTIONAL)

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.db import connection
-
 from game.notifications import text_activated
 from game.rules.ending import announce_refunds, expire_old, give_up_unpaid
 from game.rules.matching import activate_paid, left_inactive
 from game.rules.pruning import prune
 from payments import adoption, journal, ledger
+from payments.database import not_locked
 from payments.models import Payment
 
 logger = logging.getLogger("game.chores")
@@ -45,9 +44,8 @@ def activate_left(within: timedelta | None = None) -> Done:
 
 
 def _activate(payment: Payment) -> bool:
-    skip_locked = connection.features.has_select_for_update_skip_locked
     with journal.writing():
-        locked = Payment.objects.select_for_update(no_key=True, skip_locked=skip_locked).filter(pk=payment.pk).first()
+        locked = not_locked(Payment.objects.filter(pk=payment.pk)).first()
         if locked is None:
             return False  # Another process is activating this entry.
         adoption.ensure(locked)

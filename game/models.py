@@ -12,8 +12,8 @@ from django.db.models import Q
 from django.db.models.functions import Right, Upper
 from django.utils import timezone
 
-from game import clock
 from payments.models import Payment
+from sms import clock
 from sms.wording import masked
 
 

@@ -6,12 +6,12 @@ refund from that moment, even before any process has handled the end.
 
 from django.db.models import Q
 
-from game import clock
 from game.models import Entry
 from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
 from payments.states import Place
 from payments.uses import Use
+from sms import clock
 
 
 def _played() -> Q:

@@ -4,7 +4,7 @@ Each receiver runs in its own savepoint, so that a failing receiver does not und
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
@@ -15,10 +15,11 @@ from django.dispatch import receiver
 from django.template.loader import render_to_string
 from django.utils.translation import override
 
-from game import clock
 from game.models import Entry, Player, Session
 from game.money import due_back
 from game.rules.limits import WINDOW
+from game.rules.matching import TOKEN_LENGTH
+from game.rules.validation import payable, prize
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
 from payments.models import Payment, Refund
@@ -29,8 +30,10 @@ from payments.signals import (
     payment_refunded,
     prize_paid,
 )
+from sms import clock
 from sms.models import SmsMessage
 from sms.outbox import NewMessage, queue_many, queue_sms
+from sms.owners import Sample
 from sms.text import count_segments
 
 logger = logging.getLogger("game.notifications")
@@ -300,3 +303,39 @@ def _about(
 
 def _queue(message: NewMessage) -> None:
     queue_many([message])
+
+
+# The longest id in a sample: no site is expected to have more than nine digits.
+_LARGEST_ID = 999_999_999
+
+
+def samples() -> Iterator[Sample]:
+    """Yield each message in each language with its longest possible values. A system check counts their segments."""
+    entry = Entry(pk=_LARGEST_ID, player_id=_LARGEST_ID)
+    own_link = stake_link(entry)
+    entry.session = Session(token="x" * TOKEN_LENGTH)
+    link, code = game_link(entry), "W" * 6
+    amount = str(payable(settings.MAX_STAKE_AMOUNT))
+    invite = {
+        "code": code,
+        "stake": str(settings.MAX_STAKE_AMOUNT),
+        "ttl": f"{settings.QUEUE_EXPIRY_MINUTES:.0f}",
+        "frontend_url": settings.FRONTEND_URL.rstrip("/"),
+    }
+    values: list[tuple[str, dict[str, str]]] = [
+        ("private_invite", invite),
+        ("match_found", {"link": link}),
+        ("own_link", {"link": own_link}),
+        ("payment_success", {"amount": amount}),
+        ("payment_success", {"amount": amount, "code": code}),
+        ("payment_success", {"amount": amount, "link": link}),
+        ("payment_failed", {"amount": amount}),
+        ("payment_held", {"amount": amount}),
+        ("refund_due", {"amount": amount}),
+        ("refund_due", {"amount": amount, "played": "yes"}),
+        ("refunded", {"amount": amount}),
+        ("prize_paid", {"amount": str(prize(settings.MAX_STAKE_AMOUNT))}),
+    ]
+    for language, _ in settings.LANGUAGES:
+        for kind, given in values:
+            yield Sample(kind, language, render(kind, language, **given))

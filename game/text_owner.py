@@ -8,9 +8,9 @@ from collections.abc import Collection
 from django.db.models import Q
 from django.urls import reverse
 
-from game import clock
 from game.models import Entry, Session
 from payments.models import Payment
+from sms import clock
 from sms.models import SmsMessage
 from sms.owners import Link, Referenced
 

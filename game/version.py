@@ -10,10 +10,10 @@ from typing import Any
 from django.db.models import CharField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Cast, Concat
 
-from game import clock
 from game.models import Entry
 from payments.collection import RINGING
 from payments.statements import Select
+from sms import clock
 from sms.models import SmsMessage
 
 # Times at which the response changes. The payment prompt ends RINGING after `payment__asked_at`.

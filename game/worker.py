@@ -14,13 +14,12 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from game import clock
 from game.maintenance import TASKS, Done, Task
 from game.models import GameWorker
 from payments import services
 from payments.database import close_if_unavailable
 from payments.worker import CHANNEL, Loop, Outage, stop_all
-from sms import alerts
+from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 

@@ -7,7 +7,6 @@ after a manual UPDATE. Such a payment has `version` 0, or `stale` is set.
 import logging
 from dataclasses import replace
 
-from django.db import connection
 from django.db.models import Q
 
 from payments import database, journal, uses
@@ -52,12 +51,10 @@ def adopt(limit: int = _BATCH) -> int:
 
     Payments that are locked by another transaction are left for a later call.
     """
-    skip = connection.features.has_select_for_update_skip_locked
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:limit]):
         with journal.writing():
-            rows = Payment.objects.select_for_update(no_key=True, skip_locked=skip)
-            payment = rows.filter(TO_ADOPT, pk=key).first()
+            payment = database.not_locked(Payment.objects.filter(TO_ADOPT, pk=key)).first()
             if payment is not None:
                 _adopt(payment)
                 adopted += 1

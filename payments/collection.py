@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.signing import Signer
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.urls import NoReverseMatch, reverse
 
@@ -132,11 +132,10 @@ def give_up_late() -> int:
     Return the number of requests.
     """
     late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=database.now() - worker.GIVE_UP)
-    skip = connection.features.has_select_for_update_skip_locked
     given_up = 0
     for key in late.values_list("pk", flat=True)[:_AT_ONCE]:
         with journal.writing():
-            payment = late.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
+            payment = database.not_locked(late.filter(pk=key)).first()
             if payment is not None:
                 adoption.ensure(payment)
                 cause = Cause("answer", reason="The payment request could not be sent in time.")
@@ -180,8 +179,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
         return []
     with journal.writing():
         due = rows.filter(start_at__lte=now, provider=provider.name).order_by("start_at", "pk")
-        skip = connection.features.has_select_for_update_skip_locked
-        claimed = list(due.select_for_update(no_key=True, skip_locked=skip)[:limit])
+        claimed = list(database.not_locked(due)[:limit])
         until = now + worker.lease(provider)
         for payment in claimed:
             adoption.ensure(payment)

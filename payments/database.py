@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.db.models import BooleanField, Func, TextField, Value
+from django.db.models import BooleanField, Func, Model, QuerySet, TextField, Value
+
+Row = TypeVar("Row", bound=Model)
 
 # SQLSTATEs of temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout,
 # transaction timeout.
@@ -43,6 +46,15 @@ def close_if_unavailable(error: BaseException) -> bool:
 def sqlstate(error: BaseException) -> str:
     """Return the five-character SQLSTATE of `error`, or "" if it has none."""
     return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]":
+    """Lock `rows`, and leave out those that another transaction has locked. SQLite has one writer and locks nothing.
+
+    `no_key`: False if the caller deletes the rows, so that nobody adds a reference to one of them.
+    """
+    skip_locked = connection.features.has_select_for_update_skip_locked
+    return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
 
 
 # Seconds until the database is asked for the time again. In between, this process's monotonic clock is added.

@@ -19,7 +19,7 @@ from ninja.parser import Parser
 
 from game.api.results import router as results_router
 from game.api.routes import router as game_router
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from payments.webhooks import router as payments_router
 from playmatatu.health import router as health_router
 from sms.database import close_if_unavailable

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from game.api import schemas
 from game.api.routes import NO_CONTROL
-from game.rules.refused import Refused
 from game.rules.results import DifferentResult, record_result
+from game.rules.validation import Refused
 from game.tokens import entry_in, session_of
 
 router = Router(tags=["game"])

@@ -12,7 +12,7 @@ from game.api import schemas
 from game.api.replies import iso, placed_answer, status_answer
 from game.rules.limits import client_address
 from game.rules.placing import Stake, place
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from game.tokens import entry_id_of, entry_in, entry_of, session_of
 from game.version import current_tag
 

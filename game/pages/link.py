@@ -14,7 +14,7 @@ from game.notifications import text_own_link
 from game.pages.cookies import ASKED_COOKIE, remember
 from game.pages.fields import PhoneField
 from game.rules.limits import client_address, count_link_request
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from sms import conf
 
 logger = logging.getLogger("game.link")

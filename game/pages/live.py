@@ -14,9 +14,9 @@ from django.urls import reverse
 from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_noop as _
 
-from game import clock
 from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remember
+from sms import clock
 
 FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own SMS.")
 

@@ -6,12 +6,12 @@ from typing import Any
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from game import clock
 from game.models import Entry
 from game.pages.live import milliseconds, minutes_left
 from game.wording import shown_phone
 from payments.collection import RINGING
 from payments.models import Payment
+from sms import clock
 
 _NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)

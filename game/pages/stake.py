@@ -16,9 +16,9 @@ from game.money import concerns_its_player
 from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
-from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
+from game.rules.limits import client_address
 from game.rules.placing import place
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from sms.clicks import record_click
 
 
@@ -66,19 +66,11 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
 
 
 def _match_of(code: str, address: str) -> Entry:
-    """Return the open private match with this code. Raise Refused if there is none.
-
-    A code that does not exist counts towards the client address's limit for wrong codes.
-    """
-    refuse_code_guessing(address)
+    """Return the open private match with this code. Raise Refused if there is none or `code` is not readable."""
     try:
-        return open_match(read_code(code))
+        return open_match(read_code(code), address)
     except ValueError as error:
         raise Refused(400, str(error), "match_code") from None
-    except Refused as refusal:
-        if refusal.status == 404:
-            count_wrong_code(address)
-        raise
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:

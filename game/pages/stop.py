@@ -9,7 +9,7 @@ from game.models import Entry
 from game.pages.live import sorry
 from game.rules.codes import read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from sms import suppression
 
 

@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_noop as _
 
 from game.models import Entry
-from game.rules.refused import Refused
-from game.rules.validation import plain
+from game.rules.limits import count_wrong_code, refuse_code_guessing
+from game.rules.validation import Refused, plain
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
@@ -91,10 +91,16 @@ def give_code(entry: Entry) -> None:
     raise RuntimeError("No free match code found in 20 draws.")
 
 
-def open_match(code: str) -> Entry:
-    """Return the waiting private match with this code. Raise Refused if there is none."""
+def open_match(code: str, address: str) -> Entry:
+    """Return the waiting private match with this code.
+
+    Raise Refused if there is none, or if the client `address` gave too many wrong codes. A code that does not exist
+    counts towards that limit.
+    """
+    refuse_code_guessing(address)
     entry = Entry.objects.select_related("player", "payment").filter(match_code=code).first()
     if entry is None:
+        count_wrong_code(address)
         raise Refused(404, _("No match has this code. Check it with your friend."), "match_code")
     if entry.status == Entry.Status.MATCHED:
         raise Refused(409, _("This match code has already been used."), "match_code")
@@ -105,9 +111,9 @@ def open_match(code: str) -> Entry:
     return entry
 
 
-def joinable(code: str, stake_amount: int) -> Entry:
-    """Return the waiting private match with this code. Raise Refused if there is none, or if its stake is different."""
-    entry = open_match(code)
+def joinable(code: str, stake_amount: int, address: str) -> Entry:
+    """Return the waiting private match with this code, like `open_match`. Raise Refused if its stake is different."""
+    entry = open_match(code, address)
     if entry.stake_amount != stake_amount:
         raise Refused(409, _("The stake of this match is %(stake)s UGX."), "stake_amount", stake=entry.stake_amount)
     return entry

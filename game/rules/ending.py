@@ -4,28 +4,23 @@ refunds.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
-from game import clock
 from game.models import Entry
 from game.rules.locks import locked_player
 from game.signals import refund_became_due
 from payments import adoption, collection, journal, uses
+from payments.database import not_locked
 from payments.models import Payment
+from sms import clock
 
 # An entry that stays unpaid for this time ends. If its payment succeeds later, the entry is activated after all.
 UNPAID_LIFE = timedelta(days=1)
 # No refund message is sent about an entry that expired longer ago than this.
 _ANNOUNCE_FOR = timedelta(days=2)
 _AT_ONCE = 500
-
-
-class Announced(NamedTuple):
-    done: int
-    failed: int
 
 
 def end(entries: Sequence[Entry], reason: str) -> None:
@@ -99,7 +94,7 @@ def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
     Waiting for locked rows could cause a deadlock with a transaction that waits for a row locked here.
     """
     with transaction.atomic():
-        keys = [entry.pk for entry in _not_locked(entries).only("pk")[:_AT_ONCE]]
+        keys = [entry.pk for entry in not_locked(entries).only("pk")[:_AT_ONCE]]
         return _write_end(Entry.objects.filter(pk__in=keys), reason) if keys else 0
 
 
@@ -107,11 +102,11 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
     return entries.update(status=Entry.Status.EXPIRED, reason=reason, ended_at=clock.now())
 
 
-def announce_refunds() -> Announced:
+def announce_refunds() -> tuple[int, int]:
     """For each entry that ended without a match, mark its money as due for refund and send the signal
     `refund_became_due` once.
 
-    If a receiver of the signal fails, a later run sends it again.
+    Return how many signals were sent, and how many had a failing receiver. A later run sends those again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -129,17 +124,16 @@ def announce_refunds() -> Announced:
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
     done = failed = 0
-    skip = connection.features.has_select_for_update_skip_locked
     for key, payment_id in list(keys):
         with journal.writing():
-            payment = Payment.objects.select_for_update(no_key=True, skip_locked=skip).filter(pk=payment_id).first()
+            payment = not_locked(Payment.objects.filter(pk=payment_id)).first()
             entry = over.select_related("player", "session").filter(pk=key).first() if payment is not None else None
             if payment is None or entry is None:
                 continue
             adoption.ensure(payment)
             announced = _announce(entry, payment)
             done, failed = done + announced, failed + (not announced)
-    return Announced(done, failed)
+    return done, failed
 
 
 def _announce(entry: Entry, payment: Payment) -> bool:
@@ -160,8 +154,3 @@ def _announce(entry: Entry, payment: Payment) -> bool:
         return False
     Entry.objects.filter(pk=entry.pk).update(refund_told=True)
     return True
-
-
-def _not_locked(entries: "QuerySet[Entry]") -> "QuerySet[Entry]":
-    skip_locked = connection.features.has_select_for_update_skip_locked
-    return entries.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)

@@ -16,12 +16,12 @@ from django.db.models import Count, IntegerField, Q, QuerySet, Subquery, Value
 from django.http import HttpRequest
 from django.utils.translation import gettext_noop as _
 
-from game import clock
 from game.models import Entry, LinkRequest, Player, RefusedStake, WrongCode
 from game.rules.locks import lock_recipient
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from payments.models import Payment
 from payments.statements import Select
+from sms import clock
 
 logger = logging.getLogger("game.limits")
 

@@ -10,7 +10,6 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
-from game import clock
 from game.models import Entry, Session, life
 from game.money import matched_key
 from game.rules.ending import end, end_expired
@@ -21,6 +20,7 @@ from game.signals import private_match_created, session_committed
 from payments import journal, uses
 from payments.models import Payment
 from payments.statements import Select, insert, update
+from sms import clock
 
 # A token has only letters and digits, because some proxies rewrite URLs with other characters.
 TOKEN_LENGTH = 24

@@ -11,28 +11,25 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils.translation import gettext_noop as _
 
-from game import clock
 from game.models import Entry, Player
 from game.rules.codes import CODE_EXPIRED, give_code, joinable
 from game.rules.ending import end, end_expired
 from game.rules.limits import (
     WINDOW,
     count_refused_stake,
-    count_wrong_code,
     order_invite,
-    refuse_code_guessing,
     refuse_stakes_from,
     refuse_unpaid,
     site_of,
 )
 from game.rules.locks import locked_player
 from game.rules.matching import activate
-from game.rules.refused import Refused
-from game.rules.validation import check_amount, payable
+from game.rules.validation import Refused, check_amount, payable
 from payments import collection, journal
 from payments.phones import network_of
 from payments.services import create_payment
 from payments.statements import Select, insert
+from sms import clock
 from sms.models import SmsMessage
 
 _UNFINISHED = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
@@ -79,7 +76,7 @@ def place(stake: Stake) -> Placed:
     if collection.is_on() and not approved and not network_of(stake.phone):
         raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
     # Check the match code before the player's own stakes, so that the error does not reveal if the number has a stake.
-    friend = _friend(stake) if stake.match_code else None
+    friend = joinable(stake.match_code, stake.amount, stake.address) if stake.match_code else None
     if not approved:
         refuse_stakes_from(stake.address)
     try:
@@ -92,21 +89,6 @@ def place(stake: Stake) -> Placed:
     # Read the invite after the commit, because inline delivery has changed its status by then.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
-
-
-def _friend(stake: Stake) -> Entry:
-    """Return the private match that the player wants to join.
-
-    Raise Refused if the code does not exist, if the stake is different, or after too many wrong codes from this
-    address.
-    """
-    refuse_code_guessing(stake.address)
-    try:
-        return joinable(stake.match_code, stake.amount)
-    except Refused as refusal:
-        if refusal.status == 404:
-            count_wrong_code(stake.address)
-        raise
 
 
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:

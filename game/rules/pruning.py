@@ -7,13 +7,14 @@ A payment is never deleted if it has money, a callback or an ambiguous request.
 from datetime import timedelta
 from typing import TypeVar
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
-from game import clock
 from game.models import Entry, GameWorker, LinkRequest, Player, RefusedStake, StakeLevel, WrongCode
 from game.rules.limits import WINDOW
+from payments.database import not_locked
 from payments.models import Payment, PaymentEvent
+from sms import clock
 
 # Unpaid stakes are kept for this long, so that the player and the operator can look at them.
 KEEP_UNPAID = timedelta(days=30)
@@ -62,7 +63,7 @@ def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QueryS
 def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
     """Delete unpaid stakes, except those whose payment another transaction has locked."""
     with transaction.atomic():
-        payments = _not_locked(_without_result(among))
+        payments = not_locked(_without_result(among), no_key=False)
         keys = list(payments.order_by("pk").values_list("pk", flat=True)[:limit])
         # Check again: the rows are locked now and cannot change any more.
         sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
@@ -92,10 +93,6 @@ def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
     check.
     """
     with transaction.atomic():
-        keys = list(_not_locked(rows).order_by("pk").values_list("pk", flat=True)[:limit])
+        keys = list(not_locked(rows, no_key=False).order_by("pk").values_list("pk", flat=True)[:limit])
         if keys:
             rows.filter(pk__in=keys).delete()
-
-
-def _not_locked(rows: "QuerySet[_Row]") -> "QuerySet[_Row]":
-    return rows.select_for_update(of=("self",), skip_locked=connection.features.has_select_for_update_skip_locked)

@@ -1,4 +1,7 @@
-"""Check values that players type: amounts in whole UGX, and display names."""
+"""Check values that players type: amounts in whole UGX, and display names.
+
+`Refused` is raised for every request that the rules of the game do not allow.
+"""
 
 import re
 import unicodedata
@@ -6,9 +9,30 @@ import unicodedata
 from django.conf import settings
 from django.utils.translation import gettext_noop as _
 
-from game.rules.refused import Refused
+from game.wording import Sentence
 
 MAX_NAME = 50
+
+
+class Refused(Exception):
+    """A request that the rules do not allow, with a sentence for the player.
+
+    `status`: the HTTP status; `field`: the input with the error, if any; `retry_after`: seconds; `values`: for the
+    placeholders in the sentence.
+
+    `message` is in English, for the API; `translated` is in the active language, for the pages.
+    """
+
+    def __init__(
+        self, status: int, sentence: str, field: str = "", retry_after: int | None = None, **values: object
+    ) -> None:
+        self.status, self.field, self.retry_after = status, field, retry_after
+        self.sentence = Sentence(sentence, values)
+        self.message = str(self.sentence)
+        super().__init__(self.message)
+
+    def translated(self) -> str:
+        return self.sentence.translated()
 
 
 def check_amount(stake_amount: int) -> None:

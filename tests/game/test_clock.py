@@ -9,9 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from game import clock
 from game.models import Entry
 from game.rules.ending import expire_old
+from sms import clock
 from tests.game_helpers import ALICE, BOB, age, stake, status
 
 pytestmark = [

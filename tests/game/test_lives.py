@@ -16,7 +16,7 @@ from game import maintenance
 from game.models import Entry
 from game.rules.ending import leave
 from game.rules.placing import Stake, place
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from payments import journal, ledger, refunds
 from payments.models import Payment
 from payments.settlement import settle

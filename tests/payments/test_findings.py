@@ -296,7 +296,7 @@ def test_money_that_was_taken_back_is_not_matched(collection: Sandbox) -> None:
     entry.refresh_from_db()
     assert (entry.status, entry.reason) == ("expired", "contested")
     assert not leave(entry)
-    assert announce_refunds().done == 0
+    assert announce_refunds()[0] == 0
 
 
 def test_money_that_was_taken_back_is_not_matched_by_its_code(collection: Sandbox) -> None:

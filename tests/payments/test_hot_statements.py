@@ -11,11 +11,11 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from game import clock
 from game.models import Entry, Player, RefusedStake, Session
 from payments import statements
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent
 from payments.statements import Select, insert, update
+from sms import clock
 from tests.game_helpers import ALICE, BOB, CAROL, paid_stake, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)

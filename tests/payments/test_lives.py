@@ -16,7 +16,7 @@ from django.test import Client
 from game.models import Entry, Session
 from game.rules.ending import expire_old, leave
 from game.rules.placing import Stake, place
-from game.rules.refused import Refused
+from game.rules.validation import Refused
 from payments import collection as collecting
 from payments import journal, ledger, reconciliation, refunds, services
 from payments.models import Payment, Refund

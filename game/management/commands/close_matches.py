@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from game.rules import closing
+from game.rules import results
 from payments.ledger import start_of_day
 
 _ACTOR = "close_matches"
@@ -29,14 +29,14 @@ class Command(BaseCommand):
             raise CommandError(f"--before {timezone.localtime(before):%Y-%m-%d} lies in the future.")
         if not 0 < len(note) <= _LONGEST_NOTE:
             raise CommandError(f"--note needs 1 to {_LONGEST_NOTE} characters.")
-        matches = closing.to_close(before)
+        matches = results.to_close(before)
         found = f"{matches.count():,} matches without a result from before {timezone.localtime(before):%Y-%m-%d}"
         if not options["yes"]:
-            paid = closing.ugx_of(matches)
+            paid = results.ugx_of(matches)
             self.stdout.write(f"{found}; their players paid {paid:,} UGX. Nothing is booked: add --yes to book them.")
             return
         closed = ugx = refused = 0
-        for one in closing.close(matches, by=_ACTOR, note=note):
+        for one in results.close(matches, by=_ACTOR, note=note):
             if one.refused:
                 refused += 1
                 self.stdout.write(f"match {one.session.pk} is left as it is: {one.refused}")

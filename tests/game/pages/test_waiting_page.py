@@ -196,7 +196,7 @@ def test_the_end_of_the_payment_prompt_is_polled(client: Client) -> None:
     asked_at = Payment.objects.get().asked_at
     assert asked_at
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("game.clock.now", lambda: asked_at + timedelta(minutes=3))
+        patch.setattr("sms.clock.now", lambda: asked_at + timedelta(minutes=3))
         assert "MTN hasn't answered yet." in poll(client, tag).content.decode()
 
 
