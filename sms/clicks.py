@@ -5,8 +5,8 @@ import re
 
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest
-from django.utils import timezone
 
+from sms import clock
 from sms.models import SmsEvent, SmsMessage
 
 logger = logging.getLogger("sms.clicks")
@@ -50,7 +50,7 @@ def record_click(request: HttpRequest, *references: str) -> None:
             message = next((found[key] for key in references if key in found), None)
             if message is None or message.opened_at is not None:
                 return
-            now = timezone.now()
+            now = clock.now()
             if SmsMessage.objects.filter(pk=message.pk, opened_at=None).update(opened_at=now):
                 SmsEvent.objects.create(message=message, at=now, what=SmsEvent.What.OPENED)
     # The page is shown even if the click cannot be recorded.

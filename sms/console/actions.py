@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_time
 from django.utils.translation import gettext_lazy as _
 
-from sms import conf, outbox, suppression
+from sms import clock, conf, outbox, suppression
 from sms.admin_base import LONGEST_LIST, BoundedAdmin
 from sms.errors import InvalidPhone, SmsError
 from sms.models import RESENDABLE, SmsMessage, Status
@@ -103,7 +103,7 @@ class MessageActions(BoundedAdmin):
         status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")
         if request.method != "POST" or status not in Status:
             return HttpResponse("Dismiss a failure with its button.", status=400, content_type="text/plain")
-        failures.dismiss(status, reason, request.user.get_username(), timezone.now())
+        failures.dismiss(status, reason, request.user.get_username(), clock.now())
         self.message_user(request, "Dismissed. It is shown again if another text fails like this.", messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
 
@@ -113,7 +113,7 @@ class MessageActions(BoundedAdmin):
             return HttpResponse("You may not send a test text.", status=403, content_type="text/plain")
         context: dict[str, Any] = {"phone": request.POST.get("phone", "")}
         if request.method == "POST":
-            text = f"Test message from {self.admin_site.site_header}, {moment(timezone.now())}. No reply is needed."
+            text = f"Test message from {self.admin_site.site_header}, {moment(clock.now())}. No reply is needed."
             try:
                 message = outbox.queue_sms(context["phone"].replace("\0", ""), text, kind="test")
             except InvalidPhone as error:
@@ -253,12 +253,12 @@ def _read_since(text: str) -> datetime:
     if not text:
         return now - failures.SPAN
     try:
-        clock = parse_time(text) if len(text) <= len("14:05:00") else None
+        of_day = parse_time(text) if len(text) <= len("14:05:00") else None
         since = parse_datetime(text)
     except ValueError:
-        clock = since = None
-    if clock is not None:
-        since = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
+        of_day = since = None
+    if of_day is not None:
+        since = now.replace(hour=of_day.hour, minute=of_day.minute, second=of_day.second, microsecond=0)
         return since if since <= now else since - timedelta(days=1)
     if since is None:
         raise ValueError("Write the time like 14:05, or 2026-03-14 14:05.")

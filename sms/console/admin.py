@@ -10,12 +10,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from sms import conf, suppression
+from sms import clock, conf, suppression
 from sms.admin_base import ByPermission, StrictLookups
 from sms.console.filters import kinds
 from sms.errors import InvalidPhone
@@ -119,7 +118,7 @@ class PauseAdmin(AddOrRemoveAdmin):
 
 
 def _sent_last_minute() -> int:
-    minute = timezone.now() - timedelta(minutes=1)
+    minute = clock.now() - timedelta(minutes=1)
     return SmsMessage.objects.filter(sent_at__gte=minute, created_at__gte=minute - _LOOK_BACK).order_by()[:MANY].count()
 
 

@@ -7,10 +7,10 @@ from django.contrib import admin
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from sms import clock
 from sms.models import SmsMessage
 from sms.stats import failures
 
@@ -62,7 +62,7 @@ class WhenFilter(admin.SimpleListFilter):
         value = self.value() or ""
         if value not in dict(self.lookup_choices):
             return queryset
-        return queryset.filter(created_at__gte=timezone.now() - timedelta(seconds=int(value)))
+        return queryset.filter(created_at__gte=clock.now() - timedelta(seconds=int(value)))
 
 
 class ReasonFilter(admin.SimpleListFilter):

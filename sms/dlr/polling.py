@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
-from django.utils import timezone
 
+from sms import clock
 from sms.dlr import statuses
 from sms.dlr.statuses import final_status
 from sms.dmark import blocking
@@ -27,7 +27,7 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
     A message is polled again when it is twice as old as at the last poll. So a message is polled at most ten times in a
     day, and messages that never get a report do not delay the others.
     """
-    now = timezone.now()
+    now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
     again = ExpressionWrapper(Value(now, output_field=DateTimeField()) - age_then, output_field=DateTimeField())
     unreported = SmsMessage.objects.filter(
@@ -48,7 +48,7 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
             break
         # If two polls run at the same time, only the poll that updates this row requests the message's report.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
-        if not mine.update(polled_at=timezone.now()):
+        if not mine.update(polled_at=clock.now()):
             continue
         try:
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from sms import alerts, clock
 from sms.console import banners
+from sms.dlr import polling
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending.claims import claim, free_leases_over_before, renew_leases
@@ -87,3 +88,11 @@ def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox
     assert [worker.claimer for worker in reading.workers] == ["me"]
     assert banners.raised() == []
     assert alerts._present(clock.now()) == ({}, True)
+
+
+def test_a_message_is_polled_when_the_databases_clock_says_so(wrong: None, sandbox: Sandbox) -> None:
+    fields = {"phone": PHONE, "text": "x", "status": "sent", "provider_id": "dm-1", "expires_at": TRUE_NOW()}
+    for minutes in (1, 5, 60 * 25):
+        SmsMessage.objects.create(**fields, sent_at=TRUE_NOW() - timedelta(minutes=minutes))
+    ages = [TRUE_NOW() - message.sent_at for message in polling.due(120) if message.sent_at]
+    assert [age // timedelta(minutes=1) for age in ages] == [5]

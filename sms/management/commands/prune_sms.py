@@ -3,8 +3,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
+from sms import clock
 from sms.inbound import receiving
 from sms.worker import maintenance
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         blank_days = given["blank_days"] if given["blank_days"] is not None else min(30, days)
         if not 0 <= blank_days <= days <= 36500:
             raise CommandError("--days must be from 0 to 36500, and --blank-days no more than --days.")
-        now = timezone.now()
+        now = clock.now()
         old, stale = now - timedelta(days=days), now - timedelta(days=blank_days)
         if given["dry_run"]:
             deleted = maintenance.before(old).count()
