@@ -1,7 +1,7 @@
 """Adopt payments into the journal: add an event `adopted` with the state that a payment's columns show.
 
-This is necessary for payments from the previous release, for those that it still writes during a rolling deploy, and
-after a manual UPDATE. Such a payment has `version` 0, or `stale` is set.
+This is necessary for payments that the previous release wrote, or still writes during a rolling deploy, and after a
+manual UPDATE. Such a payment has `version` 0, or `stale` is set.
 """
 
 import logging
@@ -62,7 +62,7 @@ def adopt(limit: int = _BATCH) -> int:
 
 
 def left() -> int:
-    """Return the number of payments that the journal does not know yet and that still have to be adopted."""
+    """Return the number of payments that still have to be adopted into the journal."""
     return Payment.objects.filter(TO_ADOPT).count()
 
 
@@ -100,7 +100,7 @@ def _adopt(payment: Payment) -> None:
 def _book_opponent(payment: Payment) -> None:
     """Book the match in the journal of the opponent's payment, if the former release made the match.
 
-    The former release writes only the payment that completes a match, so nothing marks the other one as stale.
+    The former release writes only the payment that completes a match, so nothing marks the other payment as stale.
     """
     found = uses.current().opponent(payment)
     if found is None:
@@ -111,7 +111,7 @@ def _book_opponent(payment: Payment) -> None:
 
 
 def _share(payment: Payment) -> None:
-    """Add the missing shares to the payouts of this payment. The previous release did not write them."""
+    """Add the missing shares to the payouts of this payment. The previous release did not write shares."""
     for refund in payment.refunds.filter(shares=None):
         is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
         PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)

@@ -55,8 +55,8 @@ def lock_open(phone: str) -> frozenset[int]:
 
 
 def seconds_ringing(payments: Iterable[Payment]) -> int:
-    """Return for how many seconds a phone may still show the prompt of one of these payments. 0 allows a new
-    request.
+    """Return for how many seconds a phone may still show the prompt of one of these payments. If the result is 0, a new
+    request may be sent.
 
     A prompt lasts for three minutes after the payment request, or until the payment has a final status.
     """
@@ -86,9 +86,10 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Set an unsaved payment to be requested from the player. Without a configured provider, change nothing.
+    """Prepare an unsaved payment so that it will be requested from the player.
 
-    Raises ValueError if providers are configured, but none serves the network of the phone number.
+    Without a configured provider, change nothing. Raises ValueError if providers are configured, but none serves the
+    network of the phone number.
     """
     if providers.current() is None:
         return
@@ -127,9 +128,8 @@ def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def give_up_late() -> int:
-    """Give up requests that could not be sent within ten minutes, because the player no longer waits for the prompt.
-
-    Return the number of requests.
+    """Give up payment requests that could not be sent within ten minutes, because the player no longer waits for the
+    prompt. Return the number of these requests.
     """
     late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=database.now() - worker.GIVE_UP)
     given_up = 0
@@ -145,7 +145,7 @@ def give_up_late() -> int:
 
 
 def sweep() -> int:
-    """Mark requests as ambiguous if a process crashed while it sent them. Return their number."""
+    """Mark requests as ambiguous if a process crashed while it sent them. Return the number of these requests."""
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
@@ -210,9 +210,10 @@ def _ask(payment: Payment) -> Answer:
 
 
 def notice_url(payment_id: int) -> str:
-    """Return the URL to which the provider sends notifications about a payment. It contains the signed payment id.
+    """Return the URL to which the provider sends notifications about a payment. The URL contains the signed payment id.
 
-    Return "" if SITE_URL is empty or the URLconf does not include `payments`. The status is then found only by polling.
+    Return "" if SITE_URL is empty or the URLconf does not include `payments`. In that case the status is found only by
+    polling.
     """
     site = str(settings.SITE_URL).rstrip("/")
     if not site:

@@ -1,6 +1,6 @@
 """The database: its time, which of its errors mean that it is unavailable, and when a commit waits for the disk.
 
-PostgreSQL usually waits for the disk at each commit. With the functions below a callback waits once, at its end.
+PostgreSQL usually waits for the disk at each commit. With the functions below a callback waits only once, at its end.
 PostgreSQL's log is written in order. So a commit that waits also covers all commits before it, and everything that
 another process did after seeing them. If the server crashes before the wait, nobody was told that the payment is
 recorded: the provider repeats its callback, or a status poll settles the payment.
@@ -57,7 +57,8 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
     return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
 
 
-# Seconds until the database is asked for the time again. In between, this process's monotonic clock is added.
+# Seconds until the time is read from the database again. Until then, the time that has passed on this process's
+# monotonic clock is added.
 _ASK_EVERY = 5.0
 # The last time that the database returned, and the monotonic clock at that moment. Empty before the first query.
 _known: list[tuple[datetime, float]] = []
@@ -66,7 +67,7 @@ _known: list[tuple[datetime, float]] = []
 def now() -> datetime:
     """Return the database's time as an aware datetime in UTC. On SQLite this is the machine's time.
 
-    It is the same for all machines, and it is used for claims, leases and schedules.
+    On PostgreSQL the time is the same for all machines, so it is used for claims, leases and schedules.
     """
     if connection.vendor != "postgresql":
         return datetime.now(timezone.utc)
@@ -79,7 +80,7 @@ def now() -> datetime:
     return found + timedelta(seconds=time.monotonic() - at)
 
 
-# For a SELECT: the transaction commits without waiting.
+# For a SELECT: with this column the transaction commits without waiting for the disk.
 NO_WAIT = Func(
     Value("synchronous_commit"),
     Value("off"),
@@ -87,7 +88,7 @@ NO_WAIT = Func(
     function="set_config",
     output_field=TextField(),
 )
-# The same for the RETURNING list of an INSERT.
+# The same expression as SQL, for the RETURNING list of an INSERT.
 NO_WAIT_SQL = "set_config('synchronous_commit', 'off', true)"
 
 
@@ -99,7 +100,7 @@ def wait_after_commit() -> None:
 
 @contextmanager
 def commit_follows() -> Iterator[None]:
-    """Leave out the wait of `wait_after_commit`, because the caller commits another change before it answers."""
+    """Skip the wait of `wait_after_commit`, because the caller commits another change before it answers."""
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:
         yield

@@ -1,7 +1,7 @@
 """Apply events to a locked payment, and save the payment's row, the journal and the ledger together.
 
 This is the I/O around the pure rules. `writing()` collects the journal and ledger rows of a transaction and inserts
-them at its end, with one INSERT for each table. If a savepoint is rolled back, its rows are dropped.
+them at the end of the transaction, with one INSERT for each table. If a savepoint is rolled back, its rows are dropped.
 """
 
 import logging
@@ -39,7 +39,7 @@ from payments.states import (
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
-# The accounts that show where a payment's money is. The asset accounts and their counterpart are not among them.
+# The accounts that show where a payment's money is. PROVIDER, ELSEWHERE, LOST and OPENING are left out.
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
@@ -146,7 +146,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add an answer to a poll that brought no status to the journal, unless it equals the last answer."""
+    """Add to the journal an answer to a poll that brought no status, unless it equals the last such answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -215,8 +215,8 @@ def _read_state(values: dict[str, Any]) -> State:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that a payment's row caches.
 
-    `place`: for a payment in use, whether its money is received, waiting or in a match. If None, the app that uses it
-    is asked.
+    `place`: for a payment in use, whether its money is received, waiting or in a match. If `place` is None, the app
+    that uses the payment is asked.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -244,7 +244,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """Return the columns that cache a state. The last two are only for the previous release."""
+    """Return the columns that cache a state. The last two columns exist only for the previous release."""
     return {
         "status": state.status.value,
         "collection": state.request.value,
@@ -269,10 +269,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked and adopted (`adoption.locked`).
 
-    `place`: the place of the money of a payment in use, if the caller has locked it. Otherwise the app that uses the
-    money is asked to lock it, if the event may change the place.
-
-    `also`: names of further columns that the caller has changed and that must be saved.
+    `place`: the place of the money of a payment in use, if the caller has locked it. Without `place`, the app that uses
+    the money is asked to lock it, if the event may change the place. `also`: names of further columns that the caller
+    has changed and that must be saved.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -340,7 +339,8 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
         if effect.name == "settled":
             answers = momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
             payment.use_error = _timed_out(answers)
-            # A payment that has failed is not looked at again, so its step is repeated as a whole.
+            # No later step processes a failed payment. Therefore the present step is rolled back and repeated as a
+            # whole.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
@@ -408,7 +408,7 @@ def balances_of(payment: Payment) -> dict[Account, int]:
 
 
 def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return for each of these payments the same balances as `balances_of`, with one query."""
+    """Return the balances that `balances_of` returns, for several payments by id, with one query."""
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
     rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
     for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):

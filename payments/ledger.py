@@ -1,8 +1,8 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
 For each hour that is over, the totals of the ledger are stored once (`AccountHour`). The balance of an account is the
-sum of these totals and of the entries since then. The counts, for /metrics and the admin's first page, use an index
-each.
+sum of these totals and of the entries since then. The counts are for /metrics and the admin's first page. Each of them
+uses an index.
 """
 
 from argparse import ArgumentTypeError
@@ -21,7 +21,8 @@ from payments.match_rules import Prize
 from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, Refund
 from payments.states import ASSETS, Account
 
-# The totals of an hour are written this long after it has ended, when no transaction from before its end is still open.
+# The totals of an hour are written at the earliest this long after its end, and only when no transaction that began
+# before its end is still open.
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
 
@@ -119,9 +120,9 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 
 
 def _oldest_transaction() -> datetime:
-    """Return the time at which the oldest other transaction began, as it may still add entries.
+    """Return the time at which the oldest other transaction began, because that transaction may still add entries.
 
-    SQLite allows one writer at a time, and that is the caller.
+    SQLite has no other writing transaction, because it allows one writer at a time and the caller is that writer.
     """
     oldest: datetime | None = None
     if connection.vendor == "postgresql":
@@ -173,7 +174,10 @@ def bounds(day: date) -> tuple[datetime, datetime]:
 
 
 def start_of_day(text: str) -> datetime:
-    """Return the start of a day in the site's time zone, for a command's argument. Raises ArgumentTypeError."""
+    """Parse a command's argument, a date.
+
+    Return the start of that day in the site's time zone. Raises ArgumentTypeError.
+    """
     try:
         found = parse_date(text)
     except ValueError:

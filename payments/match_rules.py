@@ -128,7 +128,7 @@ def house_pays(match: Match, now: datetime) -> MatchOutcome:
 
 
 def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Order the payout of a payable prize, or with another `event` record that it was paid by hand.
+    """Order the payout of a payable prize. With another `event`, record instead that the prize was paid by hand.
 
     The event is applied to both shares or to neither.
     """
@@ -151,8 +151,9 @@ def _both(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to each share that does not refuse it: a late result of a payout, or a payout that was
-    returned.
+    """Apply an event to each share that does not refuse it.
+
+    Used for a late result of a payout, and for a payout that was returned.
     """
     fits = [(index, event) for index, share in enumerate(match.shares) if not apply(share, event, now).refusal]
     return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
@@ -174,8 +175,8 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the present state of both shares.
 
-    If one share was lost, the order of the prize's payout is withdrawn. If a win has both shares, they become the
-    prize.
+    If one share was lost, the ordered payout of the prize is withdrawn. If the match has a winner and both shares, they
+    become the prize.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

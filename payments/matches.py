@@ -16,12 +16,13 @@ from payments.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
 
-# The places in which a payment may belong to a match with a result. For other payments no query for a result is needed.
+# The places in which a payment may belong to a match with a result. For payments in other places no query for a result
+# is needed.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
 class Refused(Exception):
-    """Nothing was done. The exception's text is the reason, in a sentence for the operator."""
+    """Raised if nothing was done. The exception's text is the reason, in a sentence for the operator."""
 
 
 class DifferentResult(Refused):
@@ -30,7 +31,7 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment. If its match has a result, also that result and both payments of the match, locked."""
+    """A locked payment. If its match has a result, also this result and both payments of the match, all locked."""
 
     payment: Payment
     result: MatchResult | None = None
@@ -63,7 +64,7 @@ def locked(payment_id: int, seen: Payment | None = None) -> Locked:
 
 
 def of(payment: Payment) -> Locked | None:
-    """Return the match that `locked` found for this payment, or None if it has no result."""
+    """Return the match that `locked` found for this payment, or None if the match has no result."""
     found: Locked | None = getattr(payment, "_match", None)
     return found if found is not None and found.result is not None else None
 
@@ -74,7 +75,7 @@ def _states(found: Locked) -> Match:
 
 
 def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
-    """Apply an event to one payment of a match with a result, and the consequences to the other payment."""
+    """Apply an event to one payment of a match with a result, and apply the consequences to the other payment."""
     now = database.now()
     index = found.payments.index(payment)
     outcome = match_rules.on_share(_states(found), index, event, now)
@@ -94,7 +95,7 @@ def take_word(
     """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The payment was counted as paid without any money, and now the money has arrived.
+        # The payment has counted as paid without any money, and now the money has arrived.
         place = uses.current().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     match = of(payment)

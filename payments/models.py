@@ -71,10 +71,10 @@ class Payment(models.Model):
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
-    # From here on, the fields cache the payment's state as the journal gives it. Only `payments.journal` writes them.
+    # The fields below cache the payment's state, which follows from its journal. Only `payments.journal` writes them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # `in_use` means received, waiting or in a match. The app that uses the payment knows which of the three
-    # (payments.uses).
+    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which of the
+    # three it is (payments.uses).
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -88,12 +88,13 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # Increases with each change; 0 before the journal knows the payment (payments.adoption). A database trigger sets
-    # `stale` if the state is changed without it.
+    # Increases with each change of the row; 0 until the payment is in the journal (payments.adoption). If an UPDATE
+    # changes the state but not `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # Not a database field: an error, such as a lock timeout, that prevented the app from using the money.
+    # Not a database field: an error, such as a lock timeout, that prevented the app that uses the payment from using
+    # the money.
     use_error: OperationalError | None = None
 
     class Meta:
@@ -295,8 +296,8 @@ class PaymentEvent(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="event_at"),
-            # Kinds that occur in every stake are left out of the index: they are frequent, so filtering by them is fast
-            # without it.
+            # The index leaves out kinds that occur in every stake. A search for such a frequent kind soon finds enough
+            # rows without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 

@@ -1,6 +1,6 @@
 """Operators' actions on payments and payouts in the admin.
 
-Each action has a confirmation page that says what the action does. It is carried out by a POST from that page.
+Each action has a confirmation page that says what the action does. The action is carried out by a POST from that page.
 """
 
 import time
@@ -26,7 +26,7 @@ from payments.states import Kind
 # An action applies to at most this many rows at once, because it locks and logs each of them separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# No further row is begun after this many seconds: an action may wait for the provider at each row.
+# After this many seconds no further row is begun, because an action may have to wait for the provider at each row.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # If an action is refused for many rows, only this many refusals are shown separately.
@@ -349,7 +349,7 @@ class Payee(NamedTuple):
 
 
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
-    """Return the players whom an action on this row pays: one, or both players of a match without a result."""
+    """Return the players whom an action on this row pays: one player, or both players of a match without a result."""
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
     if isinstance(row, Payment | Refund):

@@ -6,7 +6,7 @@ import unicodedata
 import phonenumbers
 from django.conf import settings
 
-# From here to the end of `_plain`, the code is that of `sms/text/notation.py`.
+# From here to the end of `_plain`, the code is a copy of `sms/text/notation.py`.
 LONGEST = 60
 
 # Invisible characters that are neither spaces nor format characters, for example fillers and the empty braille cell.
@@ -71,7 +71,7 @@ def to_e164(value: object) -> str:
 
 
 def masked(phone: str) -> str:
-    """Return the number as in `+25677****456`. This is enough to recognize it, and too little to call it."""
+    """Return the number as in `+25677****456`, which is enough to recognize the number and too little to call it."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 

@@ -22,8 +22,9 @@ _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """A sentence about one payment for the operator. `open`: it reports work that is due, such as a refund, and no
-    difference.
+    """A sentence about one payment for the operator.
+
+    `open`: the sentence is not about a difference, but about open work such as a refund that is due.
     """
 
     payment: Payment | None
@@ -85,7 +86,7 @@ def rebuild(since: datetime) -> Iterator[Difference]:
     while batch := list(islice(payments, _BATCH)):
         for key in _unlike(batch):
             payment = Payment.objects.get(pk=key)
-            what = differs(payment)  # read again: a payment may change between two queries
+            what = differs(payment)  # Compare again: the payment may have changed since the batch was read.
             if what:
                 yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):
@@ -210,10 +211,7 @@ def _row_differs(payment: Payment, folded: State) -> str:
 
 
 def place_differs(state: State, found: dict[Account, int]) -> str:
-    """Return a sentence if the ledger's balances for a payment differ from where its state says the money is.
-
-    Otherwise return "".
-    """
+    """Return a sentence if the ledger's balances for a payment do not match the payment's state, otherwise ""."""
     expected = balances(state)
     if expected == found:
         return ""

@@ -1,7 +1,7 @@
 """Payouts, which are refunds to payers and prizes to winners. The database allows one open payout per payment.
 
-An operator orders a payout. It is sent once a poll that began after the order confirms that we have the money. A payout
-can also be made outside the service and recorded by hand.
+An operator orders a payout. The payout is sent once a poll that began after the order confirms that we have the money.
+A payout can also be made outside the service and recorded by hand.
 """
 
 import logging
@@ -65,8 +65,8 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    It is sent once a poll that began after the order says Successful. Some payments can only be refunded by hand: those
-    that a third party collected, and those whose id at the provider is unknown.
+    The refund is sent once a poll that began after the order says Successful. Some payments can only be refunded by
+    hand: those that a third party collected, and those whose id at the provider is unknown.
     """
     with journal.writing():
         found = _due(payment_id)
@@ -470,7 +470,10 @@ def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bo
 
 
 def returned(refund_id: int, actor: str, note: str) -> bool:
-    """Record that the provider has returned a payout, so that it is payable again. Return False if it was not paid."""
+    """Record that the provider has returned a payout, so that the money can be paid out again.
+
+    Return False if the payout had not succeeded.
+    """
     with journal.writing():
         refund, found = _locked(refund_id)
         if refund.state != State.SUCCEEDED:

@@ -235,7 +235,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
     if state.word_at is not None and began < state.word_at:
         if event.said is state.word:
             return Outcome(state)
-        # Another poll that began later has said something else, so poll again.
+        # A poll that began after this one has brought another answer, so poll again.
         return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
     known = replace(state, word=event.said, word_at=began, other_since=other_since)
@@ -393,7 +393,7 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
     """Book the money as payable again after a payout has failed or was returned.
 
-    If the provider has reported something else than Successful since, the money is contested instead.
+    If the provider has since reported another status than Successful, the money is contested instead.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:

@@ -1,4 +1,4 @@
-"""Create payments and do the work on them, for the app that takes them."""
+"""Create payments and do the work on them. The app that takes payments, such as the game, calls these functions."""
 
 import logging
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None
     if payment.provider:
         status_polling.owe_answer(payment.pk, callback)
     else:
-        with database.commit_follows():  # the update below
+        with database.commit_follows():  # The update of the callback below waits for the disk.
             settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
         error = settled.use_error
     callback.payment, callback.status, callback.applied = payment, said, applied

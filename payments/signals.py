@@ -17,5 +17,5 @@ payment_refunded = Signal()
 # Arguments: `payment` (the winner's) and `refund` (the payout). The winner has the prize, through the provider or by
 # hand.
 prize_paid = Signal()
-# Argument: `payment`. It was paid out, and afterwards the provider took its money back from us.
+# Argument: `payment`. Its money was paid out, and afterwards the provider took the money back from us.
 payment_lost = Signal()

@@ -27,8 +27,9 @@ class Word(str, Enum):
 
 
 class Place(str, Enum):
-    """The place of a payment's money. Each place is also a ledger account, except NONE, REFUNDED, PRIZE_PAID and
-    LOST.
+    """The place of a payment's money.
+
+    The ledger account with the same name holds the money, except for NONE, REFUNDED, PRIZE_PAID and LOST.
     """
 
     NONE, RECEIVED, WAITING, IN_MATCH = "", "received", "waiting", "in_match"
@@ -157,8 +158,9 @@ class Posting(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Something to do after an event. `name`: a key of EFFECTS; `detail`: its reason, or the payment's former
-    status.
+    """Something to do after an event.
+
+    `name`: a key of EFFECTS; `detail`: the reason, or the payment's former status.
     """
 
     name: str

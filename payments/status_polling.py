@@ -51,8 +51,8 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the next poll of a payment with a final status, or None if none is due.
 
-    If a notification has arrived that no poll has answered yet, that poll comes first. If a lock kept the app from
-    using the money or from telling the payer, a poll soon repeats the word, and with it the signal.
+    If a notification has arrived that still needs a poll, this poll comes first. If a lock kept the app from using the
+    money or from telling the payer, a poll soon brings the provider's answer again, and the signal is sent again.
     """
     if payment.use_error is not None:
         return now + timedelta(seconds=_FIRST[0])
@@ -83,7 +83,9 @@ def ids_of(payment: Payment) -> list[str]:
 
 
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
-    """Record that a callback or notification has arrived, and poll until a poll that began after it gets an answer."""
+    """Record that a callback or notification has arrived, and poll until a poll that began after its arrival gets an
+    answer.
+    """
     with journal.writing():
         payment = adoption.locked(payment_id)
         now = database.now()
@@ -123,7 +125,7 @@ def poll(payment_id: int) -> bool:
 
 
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
-    """Return the payment that is due longest, and keep other processes from polling it for the time of a request.
+    """Claim the payment that has been due longest, so that no other process polls it for the duration of a request.
 
     `wait`: wait if the row is locked; otherwise a locked row is left for a later call.
     """
@@ -164,7 +166,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
         answer = provider.status(known_by)
         if is_ours(payment, answer, known_by):
             break
-        if not answer.ours:  # There was no answer, or the provider does not know this id. Another id may work.
+        if not answer.ours:  # There was no answer, or the provider does not know this id. Try the next id.
             continue
         logger.warning(
             "payments.foreign_id: a poll of payment %s found another transaction under the id of a notification.",

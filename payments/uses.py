@@ -27,7 +27,7 @@ def _nothing() -> Q:
 class Use:
     """Functions that the app which uses payments provides.
 
-    - `place_of`: return if the money of a payment in use is received, waiting or in a match
+    - `place_of`: return whether the money of a payment in use is received, waiting or in a match
     - `hold`: the same, and lock the app's rows that could change it; the caller has locked the payment
     - `leave`: take the payment's entry out of the queue
     - `over`: a condition for payments whose entry expired without a match
@@ -94,7 +94,7 @@ def matched(payment: Payment, key: str) -> None:
 def _moved(payment: Payment, kind: Kind, place: Place) -> None:
     from payments import adoption, journal
 
-    # The caller has a savepoint; another one would cost two statements.
+    # The caller already has a savepoint. A second savepoint would cost two statements.
     with transaction.atomic(savepoint=False):
         adoption.ensure(payment)
         journal.take(payment, Event(kind), place=place)

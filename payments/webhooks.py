@@ -1,6 +1,7 @@
-"""HTTP requests that we receive about payments. Each is stored as received, before it is validated.
+"""HTTP requests that we receive about payments. Each request is stored as received, before it is validated.
 
-- `POST /api/v1/momo/callback`: the party that collects the money reports the status of a payment, with a proof.
+- `POST /api/v1/momo/callback`: the party that collects the money reports the status of a payment. The request is
+  authenticated.
 - `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notifications. Their content is not trusted. A
   notification only causes a status poll.
 """

@@ -36,7 +36,7 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if the payment has no payout that is under way or has succeeded."""
+    """Return True if no payout of the payment is under way or has succeeded."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 

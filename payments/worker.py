@@ -1,4 +1,4 @@
-"""Threads that repeat their work, and requests to the provider in parallel.
+"""Threads that repeat their work, and parallel requests to the provider.
 
 `Loop` is a thread of `game_worker`. In `run`, one thread claims rows and records the answers. The requests themselves
 run in other threads, which do not use the database.
@@ -103,7 +103,7 @@ class Loop:
         try:
             pause = self.turn()
             self.outage.ends()
-        # If the thread ended, nobody would do its work. After an exception it only ends this turn.
+        # If the thread ended, its work would not be done. Therefore an exception only ends this turn.
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 self._failed(error)
@@ -165,8 +165,9 @@ def run(
 
 
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
-    """Return the claimed rows. If the database is lost, return none, so that answers to requests in flight can be
-    recorded.
+    """Return the claimed rows.
+
+    If the connection to the database is lost, return no rows, so that answers to requests in flight can be recorded.
     """
     try:
         return claim(room)
@@ -182,8 +183,9 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
 
 
 def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
-    """Return the provider's answer. If the request was not sent, or our code raised an exception, return an answer
-    that says so.
+    """Return the provider's answer.
+
+    If the request was not sent, or if our code raised an exception, the returned answer says so.
     """
     if time.monotonic() - claimed > _LONGEST_HOLD_UP:
         return Answer(Said.NOT_TAKEN, words="This process was held up before it could ask.")
@@ -227,15 +229,14 @@ def pause(age: timedelta) -> timedelta:
 
 
 def inline() -> bool:
-    """Return True if a process that needs a request to the provider makes it itself, instead of leaving it to a
-    worker.
-    """
+    """Return True if each process makes its own requests to the provider, instead of leaving them to a worker."""
     return bool(getattr(settings, "SMS_DELIVERY", "inline") == "inline")
 
 
 def tell_workers() -> None:
-    """Send NOTIFY to the workers after the commit, once per transaction. If it is lost, they find the rows by
-    polling.
+    """Send NOTIFY to the workers after the commit, once per transaction.
+
+    If the NOTIFY is lost, polling finds the rows.
     """
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)

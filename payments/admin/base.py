@@ -20,7 +20,7 @@ from payments import phones
 from payments.admin import export
 from payments.models import Payment, Refund
 
-# A list shows and counts at most this many rows. Operators can filter the list, or export it as CSV.
+# A list shows and counts at most this many rows. To see other rows, operators filter the list or export it as CSV.
 LONGEST_LIST = 10_000
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
 # A search for a phone number finds at most this many payments.
@@ -110,13 +110,13 @@ def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
 def found(term: str) -> list[int]:
     """Return the ids of payments that match a search term.
 
-    `term` is a whole value, so that an index finds it: a phone number in any notation, our transaction id, the
+    `term` must be a whole value, so that an index can be used: a phone number in any notation, our transaction id, the
     provider's id, the reference of a payout, or the payment's own id.
     """
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:
         wanted |= Q(pk=int(term))
-    with suppress(ValueError):  # The term is not a phone number.
+    with suppress(ValueError):  # A search term need not be a phone number.
         wanted |= Q(phone=phones.to_e164(term))
     keys = list(Payment.objects.filter(wanted).order_by().values_list("pk", flat=True)[:_MOST_FOUND])
     payouts = Refund.objects.filter(Q(reference=term) | (Q(provider_id=term) & ~Q(provider_id="")))

@@ -66,7 +66,10 @@ class PaidFilter(admin.SimpleListFilter):
 
 
 class NetworkFilter(admin.SimpleListFilter):
-    """A filter by mobile network. It offers all known networks, because a DISTINCT would read the whole table."""
+    """A filter by mobile network.
+
+    It offers all known networks, because finding the networks in use would need a DISTINCT over the whole table.
+    """
 
     title = parameter_name = "network"
 
@@ -151,7 +154,7 @@ class DayFilter(admin.SimpleListFilter):
 
     @staticmethod
     def chosen(text: str | None) -> date | None:
-        """Return the date that an address names; None if it names none."""
+        """Return the date in a URL parameter, or None if it contains no valid date."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
             # Years near the ends of Python's calendar are ignored, because the next day may not exist.

@@ -73,7 +73,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(ReadOnlyAdmin):
-    """A list sorted by id, for which the database does not need to sort."""
+    """A list sorted by id, so that the database need not sort it."""
 
     sortable_by = ()
     search_fields = ("payment",)

@@ -112,7 +112,7 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # This condition joins the entry by an index. A subquery would first find all payments that are due.
+        # This condition joins the entry by an index. A subquery would first find all payments that are due for refund.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="state")
@@ -132,7 +132,8 @@ class PaymentAdmin(ReadOnlyAdmin):
     ) -> "tuple[QuerySet[Any], bool]":
         """Find payments by whole values, so that the database can use an index."""
         term = search_term.strip().replace("\0", "")
-        # Search for ids first: each kind of search term has its own index, while the list is sorted by yet another.
+        # Search for ids first, because one query cannot use the index of each kind of search term and also the index by
+        # which the list is sorted.
         return (queryset.filter(pk__in=found(term)) if term else queryset), False
 
     @admin.action(description="Refund by payout", permissions=["refund"])
@@ -166,7 +167,7 @@ def _refund(payment: Payment) -> tuple[Refund | None, bool]:
 
 
 def _state(payment: Payment) -> str:
-    """Return the state of a payment in words. The list has annotated `is_due`."""
+    """Return the state of a payment in words. The admin list annotates each payment with `is_due`."""
     if payment.refunded_at is not None:
         return "refunded"
     if payment.contested and payment.status == Payment.Status.SUCCESS:

@@ -27,7 +27,7 @@ class Said(str, Enum):
     IN_DOUBT = "in_doubt"
     # The request was not written, or was refused before processing. The request may be repeated.
     NOT_TAKEN = "not_taken"
-    # The provider does not know this transaction, or not yet.
+    # The provider does not know this transaction, or does not know it yet.
     UNKNOWN = "unknown"
 
 
@@ -107,7 +107,7 @@ def status_of(word: object) -> Payment.Status | None:
 def printable(text: str, longest: int) -> str:
     """Replace control characters and lone surrogates with U+FFFD, and truncate the text to `longest` characters.
 
-    PostgreSQL or a terminal would refuse these characters.
+    PostgreSQL rejects some of these characters, and a terminal would obey others.
     """
     shown = "".join(char if char.isprintable() and not "\ud800" <= char <= "\udfff" else "\ufffd" for char in text)
     return shown[:longest]

@@ -1,8 +1,8 @@
 """Make one HTTP request to a mobile money provider.
 
-libcurl is used for two reasons. After a failure, libcurl tells whether the request was written (REQUEST_SIZE): only a
-request that was not written can be repeated without the risk of moving money twice. And its timeout covers the whole
-exchange.
+libcurl is used for two reasons. First, its timeout covers the whole exchange. Second, after a failure libcurl tells
+whether the request was written (REQUEST_SIZE). Only a request that was not written can be repeated without the risk of
+moving money twice.
 """
 
 import json as json_module
@@ -65,8 +65,10 @@ def post(
 ) -> tuple[int, bytes]:
     """Make a POST request once, over a new connection. Return the HTTP status and the body. Raises NoResponse.
 
-    A reused connection might just be closed by the server. A request on it would count as written although the server
-    never read the request. The arguments are those of `get`, with a body given as `json` or `form`.
+    The server may be closing a kept connection. A request on such a connection would count as written although the
+    server never read it.
+
+    The arguments are those of `get`, with a body given as `json` or `form`.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"

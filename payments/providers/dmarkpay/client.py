@@ -22,8 +22,8 @@ logger = logging.getLogger("payments.dmarkpay")
 _WHO = "DMarkPay"
 _METHODS = {"mtn": "mtn_mobile_money", "airtel": "airtel_mobile_money"}
 _WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
-# Held during a token request, so that a process makes one at a time. The other threads then find the token in the
-# cache.
+# Held during a token request, so that a process makes one token request at a time. The other threads then find the
+# token in the cache.
 _fetching = threading.Lock()
 
 
@@ -56,7 +56,7 @@ class Config:
 
 
 def config() -> Config:
-    """Return the present settings, which tests override."""
+    """Return the current settings. They are read at each call, because tests override them."""
     return Config(
         base_url=settings.DMARK_PAY_BASE_URL.rstrip("/"),
         token_url=settings.DMARK_PAY_TOKEN_URL,
@@ -149,8 +149,8 @@ class DMarkPay:
     def _check_time(self, started: float) -> None:
         """Raise _NoToken if more than 75% of `longest` has passed since `started`.
 
-        This happens if a token was slow to arrive or the process was suspended. The lease on the payment may then run
-        out before the request ends, and an operator or another process may already have handled the payment.
+        This happens if a token was slow to arrive or the process was suspended. The lease on the payment may then
+        expire before the request ends, and an operator or another process may already have handled the payment.
         """
         if time.monotonic() - started > 0.75 * self.longest:
             raise _NoToken("No token arrived in time.")

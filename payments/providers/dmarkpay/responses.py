@@ -78,7 +78,7 @@ def read_payout(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payout request.
 
     DMarkPay has confirmed neither of two assumptions: that this response has the format of the response to a payin, and
-    that it contains the final result. Because of the second, "Pending" is treated as ambiguous.
+    that it contains the final result. Because the second assumption may be wrong, "Pending" is treated as ambiguous.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer
