@@ -71,13 +71,13 @@ def _collection_in_production() -> Iterator[CheckMessage]:
     address = notice_url(1)
     if _host(address) in ("", *_LOOPBACK):
         yield checks.Warning(
-            "DMarkPay is told no address of ours that it can reach, so each payment is only known once we ask back.",
+            "DMarkPay gets no URL that it can reach, so the status of a payment is found only by polling.",
             hint="Set SITE_URL to this service's public address, and include payments.urls in the URLconf.",
             id="payments.W004",
         )
     if worker.inline():
         yield checks.Warning(
-            "Players are asked for money inside their web request, and nothing is asked again later.",
+            "Payment requests are sent during the player's web request, and nothing is retried later.",
             hint="Set SMS_DELIVERY to worker, and run manage.py game_worker.",
             id="payments.W005",
         )

@@ -183,7 +183,7 @@ def start_of_day(text: str) -> datetime:
     except ValueError:
         found = None
     if found is None:
-        raise ArgumentTypeError(f"{text!r} is no day; write it like 2026-01-31.")
+        raise ArgumentTypeError(f"{text!r} is not a date; write it like 2026-01-31.")
     return bounds(found)[0]
 
 

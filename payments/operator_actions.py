@@ -218,7 +218,7 @@ WITHDRAW = Action(
     "withdraw_refund",
     "Take back the order",
     "Do not pay it out",
-    "For payouts that are ordered and not yet being sent. The money is payable again.",
+    "For payouts that are ordered and not being sent yet. The money is payable again.",
     "None of them is ordered and waiting.",
     lambda payouts: payouts.filter(state=Refund.State.ORDERED),
     _each(refunds.withdraw, "It is being sent, or has ended."),
@@ -284,7 +284,9 @@ def confirmed(
     operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
     rows = list(able[:AT_ONCE])
     if operator.provider_id and len(rows) > 1:
-        model_admin.message_user(request, "Nothing was done. Select one payment: an ID is that of one.", messages.ERROR)
+        model_admin.message_user(
+            request, "Nothing was done. Select only one payment, because an ID belongs to one payment.", messages.ERROR
+        )
         return None
     end, refused = time.monotonic() + _SECONDS, dict[Any, str]()
     for row in rows:

@@ -133,7 +133,7 @@ def _compare(one: _Compared) -> str:
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
-    return f"{of} has no end at the provider." if database.now() - payment.created_at > _IN_TIME else ""
+    return f"{of} has no final status at the provider." if database.now() - payment.created_at > _IN_TIME else ""
 
 
 def _unconfirmed(payment: Payment) -> str:
@@ -155,7 +155,7 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
     if place_differs(journal.state_of(payment), held) and (difference := _differs_now(payment)):
         return f"{difference[:1].upper()}{difference[1:]}."
     if Account.CONTESTED in held:
-        return "Contested: the provider contradicted its own end."
+        return "Contested: the provider contradicted its own final status."
     if Account.REFUND_TRANSIT in held or Account.PRIZE_TRANSIT in held:
         return "Its payout is under way, or its outcome is unknown."
     if payment.place == "lost":

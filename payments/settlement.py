@@ -156,7 +156,7 @@ def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note:
         )
         _raise_if_unused(payment)
     if payment.status != Status.SUCCESS:
-        raise Refused("The provider's answer is recorded, but meanwhile the payment got another one.")
+        raise Refused("The provider's answer is recorded, but in the meantime the provider gave another one.")
     return payment
 
 

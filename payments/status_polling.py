@@ -174,7 +174,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
             extra={"event": "payments.foreign_id", "payment": payment.pk},
         )
         payment.callbacks.filter(provider_id=known_by, refusal="").update(
-            refusal="Its id is not that of this payment, as a poll showed."
+            refusal="A poll showed that its id belongs to another payment."
         )
     return answer, known_by
 

@@ -175,7 +175,7 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
         if not in_hand or not close_if_unavailable(error):
             raise
         logger.error(
-            "payments.database_lost: nothing new is begun (%s)",
+            "payments.database_lost: no new request is begun (%s)",
             type(error).__name__,
             extra={"event": "payments.database_lost"},
         )
@@ -188,7 +188,7 @@ def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
     If the request was not sent, or if our code raised an exception, the returned answer says so.
     """
     if time.monotonic() - claimed > _LONGEST_HOLD_UP:
-        return Answer(Said.NOT_TAKEN, words="This process was held up before it could ask.")
+        return Answer(Said.NOT_TAKEN, words="This process was suspended before it could send the request.")
     try:
         return ask(one)
     # After an unknown error the request may have been sent, so its outcome is ambiguous.
@@ -206,7 +206,7 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
             if not close_if_unavailable(error):
                 raise
             logger.error(
-                "payments.database_lost: the answer on %s waits (%s)",
+                "payments.database_lost: the answer about %s waits (%s)",
                 one,
                 type(error).__name__,
                 extra={"event": "payments.database_lost"},

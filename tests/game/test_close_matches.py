@@ -97,8 +97,8 @@ def test_matches_of_a_release_without_a_journal(matches: list[Session]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--before", "soon", "--note", "x"), "'soon' is no day; write it like 2026-01-31."),
-        (("--before", "2026-02-30", "--note", "x"), "'2026-02-30' is no day"),
+        (("--before", "soon", "--note", "x"), "'soon' is not a date; write it like 2026-01-31."),
+        (("--before", "2026-02-30", "--note", "x"), "'2026-02-30' is not a date"),
         (("--before", "2999-01-01", "--note", "x"), "--before 2999-01-01 lies in the future."),
         (("--before", "2026-01-01", "--note", " "), "--note needs 1 to 300 characters."),
         (("--before", "2026-01-01"), "required: --note"),

@@ -279,7 +279,7 @@ def test_others_id_is_not_believed(client: Client, collection: Sandbox, lost: Pa
     payment = fresh(lost)
     assert (payment.status, payment.provider_id, payment.collection) == ("PENDING", "", "in_doubt")
     assert "another transaction" in caplog.text
-    assert "as a poll showed" in lost.callbacks.get().refusal
+    assert "A poll showed" in lost.callbacks.get().refusal
     # The true one still finds its way, beside whatever else was named.
     collection.tap(lost.transaction_id, "pay")
     later(lost, 4)

@@ -365,7 +365,7 @@ def test_a_payment_that_gets_another_answer_meanwhile_is_not_reported_as_marked(
     known_by = id_at_provider(collection, unknown)
     page = act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=known_by)
     assert "Marked as paid" not in page
-    assert "meanwhile the payment got another one" in page
+    assert "in the meantime the provider gave another one" in page
     # The later answer counts: the money is not with the provider. Both answers are in the journal.
     assert fresh(unknown).status == "FAILED"
     assert not LogEntry.objects.exists()
@@ -394,7 +394,7 @@ def test_an_id_is_that_of_one_payment(operator: Client) -> None:
     rows = [pay(), pay("+256701000002")]
     assert 'name="provider_id"' not in act(operator, "settle_paid", *rows)
     page = act(operator, "settle_paid", *rows, post="yes", note="x", provider_id="1")
-    assert "Select one payment" in page
+    assert "Select only one payment" in page
     assert [fresh(row).status for row in rows] == ["PENDING"] * 2
 
 

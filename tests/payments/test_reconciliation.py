@@ -116,10 +116,10 @@ def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> No
     settle(contested.pk, Payment.Status.FAILED, by="callback")
     Entry.objects.filter(payment=moved).update(status="awaiting_payment", opened_at=None)
     lines = reconcile()
-    assert "1 refunds are due: work, and no difference." in lines
+    assert "Refunds due: 1. They are open work and do not count as differences." in lines
     assert [line.rpartition("UTC): ")[2] for line in lines[:3]] == [
         "Refund due but not paid yet.",
-        "Contested: the provider contradicted its own end.",
+        "Contested: the provider contradicted its own final status.",
         "Its ledger entries say waiting 3,000 UGX, its place received 3,000 UGX.",
     ]
     # Without a provider our own books are compared all the same.
@@ -151,9 +151,9 @@ def test_the_span(client: Client, collection: Sandbox, capsys: Any) -> None:
     assert reconcile()[0].startswith("No difference")
     since = timezone.localdate() - timedelta(days=4)
     assert reconcile("--since", str(since))[-1] == f"1 differences since {since}."
-    with pytest.raises(CommandError, match="is no day"):
+    with pytest.raises(CommandError, match="is not a date"):
         call_command("reconcile_payments", "--since", "yesterday")
-    with pytest.raises(CommandError, match="is no day"):
+    with pytest.raises(CommandError, match="is not a date"):
         call_command("reconcile_payments", "--since", "2026-02-30")
 
 
@@ -237,6 +237,6 @@ def test_a_refund_that_is_merely_due_is_no_difference(client: Client, collection
     lines = reconcile()
     assert lines[0].endswith("Refund due but not paid yet.")
     assert lines[1:] == [
-        "1 refunds are due: work, and no difference.",
+        "Refunds due: 1. They are open work and do not count as differences.",
         f"No difference since {timezone.localdate() - timedelta(days=1)}.",
     ]

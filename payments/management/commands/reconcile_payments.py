@@ -10,7 +10,7 @@ from payments.reconciliation import differences, rebuild
 
 
 class Command(BaseCommand):
-    help = "Ask the provider about each payment of a span and list every difference; exit 1 if there is one."
+    help = "Poll the provider for each payment of a period and list every difference; exit 1 if there is one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", type=start_of_day, metavar="DATE", help="first day; default: yesterday")
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             found, due = found + (not difference.open), due + difference.open
             self.stdout.write(str(difference))
         if due:
-            self.stdout.write(f"{due} refunds are due: work, and no difference.")
+            self.stdout.write(f"Refunds due: {due}. They are open work and do not count as differences.")
         if found:
             raise CommandError(f"{found} differences since {timezone.localtime(since):%Y-%m-%d}.")
         self.stdout.write(f"No difference since {timezone.localtime(since):%Y-%m-%d}.")
