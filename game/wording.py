@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop as _
 
 from game.models import Entry
 from game.money import due_back
-from sms.text import to_local
+from sms.wording import spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,6 @@ def translated(error: ValueError) -> str:
     Only errors raised by this project's code have translations.
     """
     return gettext(str(error))
-
-
-def shown_phone(e164: str) -> str:
-    """Return `0772 000 001` for `+256772000001`."""
-    local = to_local(e164)
-    return f"{local[:4]} {local[4:7]} {local[7:]}" if len(local) == 10 else local
 
 
 # For players: why a stake has ended.
@@ -78,7 +72,7 @@ def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
 def money_of(entry: Entry) -> list[Sentence]:
     """Say to which phone number a payment is refunded. Return nothing if it is not refunded."""
     payment = entry.payment
-    values = {"amount": payment.amount, "phone": shown_phone(payment.phone)}
+    values = {"amount": payment.amount, "phone": spaced(payment.phone)}
     if payment.refunded_at is not None:
         return [Sentence(_("We sent %(amount)s UGX back to %(phone)s."), values)]
     if due_back(entry):

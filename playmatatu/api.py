@@ -17,7 +17,6 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 
-from game.api.results import router as results_router
 from game.api.routes import router as game_router
 from game.rules.validation import Refused
 from payments.webhooks import router as payments_router
@@ -123,7 +122,6 @@ def body_length(request: HttpRequest) -> int:
 
 api.add_decorator(checked, mode="view")
 api.add_router("/v1", game_router)
-api.add_router("/v1", results_router)
 api.add_router("/v1", payments_router)
 api.add_router("/v1", health_router)
 

@@ -7,7 +7,7 @@ import pytest
 from django import forms
 
 from game.api.schemas import StakeIn
-from game.pages.fields import PhoneField
+from game.pages.forms import PhoneField
 from payments import phones
 from sms.errors import InvalidPhone
 from sms.text import to_e164

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import BeforeValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.validation import MAX_NAME, has_control, read_name
@@ -195,6 +195,15 @@ class SessionOut(Schema):
     expires_at: str
     my_display_name: str | None = None
     opponent_display_name: str | None = None
+
+
+class ResultIn(Schema):
+    outcome: Literal["win", "draw", "void"]
+    winner: Annotated[str | None, Field(description="The winner's player token, with win only")] = None
+
+
+class ResultOut(Schema):
+    status: Literal["recorded"]
 
 
 class Config(Schema):

@@ -1,5 +1,6 @@
-"""The form for a stake. It applies the same rules as the API and shows each error beside its field."""
+"""The forms of the players' pages. They apply the same rules as the API and show each error beside its field."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -9,14 +10,41 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from game.models import Entry
-from game.pages.fields import ERRORS, PhoneField, parsed
 from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.placing import Stake
-from game.rules.validation import MAX_NAME, payable, prize, read_amount, read_name
-from game.templatetags.pages import commas
-from game.wording import shown_phone
+from game.rules.validation import MAX_NAME, Refused, check_amount, payable, prize, read_amount, read_name
+from game.wording import translated
 from sms.text import to_e164
-from sms.wording import masked
+from sms.wording import masked, spaced
+
+ERRORS = {"required": _("Please fill this in."), "max_length": _("This is too long.")}
+
+
+class PhoneField(forms.CharField):
+    """A form field for a Ugandan mobile number in any notation. Its cleaned value is in E.164."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Your mobile number"),
+            max_length=40,
+            widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel", "placeholder": "0772 123 456"}),
+            error_messages=ERRORS,
+        )
+
+    def clean(self, value: Any) -> str:
+        return parsed(to_e164, super().clean(value))
+
+
+def parsed(parse: Callable[[str], object], value: str) -> str:
+    """Return `parse(value)`.
+
+    If `parse` raises ValueError, show the error beside the form field, in the page's language.
+    """
+    try:
+        return str(parse(value))
+    except ValueError as error:
+        raise forms.ValidationError(translated(error)) from None
+
 
 _PRESETS = (1000, 2000, 5000, 10000)
 
@@ -73,11 +101,10 @@ class StakeForm(forms.Form):
 
     def clean_stake_amount(self) -> int:
         amount = int(parsed(read_amount, self.cleaned_data["stake_amount"]))
-        if not settings.MIN_STAKE_AMOUNT <= amount <= settings.MAX_STAKE_AMOUNT:
-            raise forms.ValidationError(
-                _("The stake must be from %(least)s to %(most)s UGX."),
-                params={"least": commas(settings.MIN_STAKE_AMOUNT), "most": commas(settings.MAX_STAKE_AMOUNT)},
-            )
+        try:
+            check_amount(amount)
+        except Refused as refusal:
+            raise forms.ValidationError(refusal.translated()) from None
         return amount
 
     def clean(self) -> dict[str, Any]:
@@ -148,12 +175,16 @@ class StakeForm(forms.Form):
         )
 
 
+class LinkForm(forms.Form):
+    phone_number = PhoneField()
+
+
 def initial_of(entry: Entry) -> dict[str, str]:
     """Return form values for a new stake with the same data as this entry."""
     return {
-        "phone_number": shown_phone(entry.phone),
+        "phone_number": spaced(entry.phone),
         "display_name": entry.display_name,
         "stake_amount": str(entry.stake_amount),
         "opponent": "friend" if entry.match_code else "anyone",
-        "invite_phone": shown_phone(entry.invite_phone) if entry.invite_phone else "",
+        "invite_phone": spaced(entry.invite_phone) if entry.invite_phone else "",
     }

@@ -7,9 +7,9 @@ from django.db.models import Q
 from django.utils.translation import gettext
 
 from game.models import Entry
-from game.templatetags.pages import ugx
-from game.wording import money_of, shown_phone
+from game.wording import money_of
 from payments.models import MatchResult
+from sms.wording import spaced, ugx
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def shown(entry: Entry, opponent: Entry | None) -> Shown | None:
             return Shown(gettext("You lost this match"), [lost, *money], "wait", final=True)
         if not result.prize:  # In a demo a match can have no money, and therefore no prize.
             return Shown(gettext("You won"), [], "good", final=True)
-        sentence = _prize_sentence(result.prize, shown_phone(entry.phone))
+        sentence = _prize_sentence(result.prize, spaced(entry.phone))
         return Shown(gettext("You won %(prize)s") % {"prize": prize}, [sentence], "good", final=result.prize == "paid")
     draw = result.outcome == MatchResult.Outcome.DRAW
     heading = gettext("This match was a draw") if draw else gettext("This match was cancelled")

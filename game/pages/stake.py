@@ -1,6 +1,7 @@
 """The page with the stake form.
 
-The form is empty, or prepared to join a friend's match, or filled in from an earlier stake.
+The form is empty, or prepared to join a friend's match, or filled in from an earlier stake. The page of an invite has a
+button that stops further invites to its phone number.
 """
 
 from typing import Any
@@ -9,16 +10,18 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from game.models import Entry
 from game.money import concerns_its_player
 from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
+from game.pages.live import sorry
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
-from game.rules.limits import client_address
+from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
 from game.rules.validation import Refused
+from sms import suppression
 from sms.clicks import record_click
 
 
@@ -138,3 +141,38 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
         "own": [entry for entry in own_stakes(request) if concerns_its_player(entry)],
     }
     return render(request, "game/stake.html", context, status=status)
+
+
+@never_cache
+@require_POST
+def stop(request: HttpRequest) -> HttpResponse:
+    """Put the phone number that was invited with `match_code` on the suppression list.
+
+    The response is the same for every code, so that it does not reveal if a code exists. Codes that do not exist count
+    towards the limit for wrong codes.
+    """
+    address = client_address(request)
+    try:
+        refuse_code_guessing(address)
+    except Refused as refusal:
+        refused = sorry(request, refusal.status, str(refusal))
+        refused["Retry-After"] = str(refusal.retry_after)
+        return refused
+    invited = _invited(request.POST.get("match_code", ""))
+    if invited is None:
+        count_wrong_code(address)
+    elif invited:
+        suppression.stop(invited, "asked to stop on the page of an invite")
+    return render(request, "game/stopped.html")
+
+
+def _invited(text: str) -> str | None:
+    """Return the phone number that was invited with this match code.
+
+    "": nobody was invited with the code. None: the code does not exist.
+    """
+    try:
+        code = read_code(text)
+    except ValueError:
+        return None
+    return Entry.objects.filter(match_code=code).values_list("invite_phone", flat=True).first()

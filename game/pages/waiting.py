@@ -1,35 +1,47 @@
-"""The page that shows one stake from its payment until its match or refund."""
+"""The page that shows one stake from its payment until its match or refund, and *Text me my link*."""
 
+import logging
+import re
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from game.models import Entry
 from game.money import due_back
+from game.notifications import text_own_link
 from game.pages.cookies import (
     ASKED_COOKIE,
     may_see,
     own_stakes,
+    remember,
     remember_own_stake,
     remember_stake,
     remembered,
     stake_of,
 )
+from game.pages.forms import LinkForm
 from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match
-from game.pages.paying import no_money_was_taken, paying, prompt_may_be_open, why_not_paid
 from game.rules import ending
-from game.rules.limits import INVITE_REFUSALS
-from game.rules.validation import prize
-from game.templatetags.pages import ugx
+from game.rules.limits import INVITE_REFUSALS, client_address, count_link_request
+from game.rules.validation import Refused, prize
 from game.tokens import entry_of
 from game.version import current_tag
-from game.wording import INVITE_STATUS, end_of, shown_phone
+from game.wording import INVITE_STATUS, end_of
+from payments.collection import RINGING
+from payments.models import Payment
+from sms import clock, conf
 from sms.models import SmsMessage
+from sms.wording import spaced, ugx
+
+logger = logging.getLogger("game.link")
 
 
 @never_cache
@@ -103,7 +115,7 @@ def _context(entry: Entry) -> dict[str, Any]:
         "sentences": [why, *explained] if why else explained,
         "paying": asks,
         "paid": payment.collected_at is not None,
-        "own_number": shown_phone(entry.phone),
+        "own_number": spaced(entry.phone),
         "prompt_may_be_open": state == Entry.Status.EXPIRED and prompt_may_be_open(entry),
         "due_back": due_back(entry),
         "refunded": payment.refunded_at is not None,
@@ -139,5 +151,137 @@ def _invite(entry: Entry) -> dict[str, str]:
     return {
         "invite_status": message.status if message else "",
         "invite_sentence": sentence,
-        "invite_number": shown_phone(entry.invite_phone) if entry.invite_phone else "",
+        "invite_number": spaced(entry.invite_phone) if entry.invite_phone else "",
     }
+
+
+_NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
+_REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
+
+# Regular expressions for failure reasons of payment providers, each with a sentence for players. The first match is
+# used.
+_REASONS = (
+    (r"low balance or|limit reached", _("There was not enough money in your account, or its limit is reached.")),
+    (r"insufficient|not enough|balance", _("There was not enough money in your account.")),
+    (r"\bpin\b", _("The PIN was wrong.")),
+    (r"declin|reject|cancel|denied", _("The request was declined on your phone.")),
+    (r"time ?out|timed out|expired|no response|not answer", _("The request was not approved in time.")),
+    (r"limit|maximum|exceed", _("The amount is over your account's limit.")),
+    (
+        r"not registered|unknown subscriber|not found|inactive|not active|barred|blocked",
+        _("This number has no mobile-money account that can pay."),
+    ),
+)
+
+
+def network_name(payment: Payment) -> str:
+    """Return the name under which players know the mobile money network, or "" if a third party collects the
+    payment.
+    """
+    return _NETWORKS.get(payment.network, payment.network.title())
+
+
+def paying(entry: Entry) -> dict[str, Any]:
+    """Return template values for the page of an unpaid stake.
+
+    `step` is one of:
+    - `elsewhere`: a third party collects the payment
+    - `soon`: the payment request is about to be sent
+    - `ringing`: the phone shows the payment prompt, and no other request is sent until `ends`
+    - `silent`: there was no answer for three minutes
+    - `support`: there was no answer for a day
+    """
+    payment = entry.payment
+    rings_until = payment.asked_at + RINGING if payment.asked_at else None
+    number = spaced(payment.phone).replace(" ", "\u00a0")  # Non-breaking spaces keep the phone number on one line.
+    context = {"network": network_name(payment), "number": number, "amount": payment.amount}
+    if payment.collection == Payment.Collection.UNRESOLVED:
+        return context | {"step": "support"}
+    if payment.collection == Payment.Collection.DUE:
+        return context | {"step": "soon"}
+    if payment.collection not in _REQUESTED or rings_until is None:
+        return context | {"step": "elsewhere"}
+    if rings_until <= clock.now():
+        return context | {"step": "silent"}
+    return context | {
+        "step": "ringing",
+        "ambiguous": payment.collection == Payment.Collection.IN_DOUBT,
+        "ends": milliseconds(rings_until),
+        "minutes": minutes_left(rings_until),
+    }
+
+
+def prompt_may_be_open(entry: Entry) -> bool:
+    """Return True if the player may still pay for this ended stake, because the phone may show the payment prompt."""
+    payment = entry.payment
+    return payment.status == Payment.Status.PENDING and payment.collection in _REQUESTED
+
+
+def no_money_was_taken(payment: Payment) -> bool:
+    """Return True if it is certain that the payer was not charged."""
+    return payment.status == Payment.Status.FAILED and payment.collected_at is None and not payment.contested
+
+
+def why_not_paid(payment: Payment) -> str:
+    """Return the reason that the provider gave for a failed payment, or "" if it gave none.
+
+    A known reason is returned in plain words, any other reason is quoted.
+    """
+    if payment.status != Payment.Status.FAILED or not payment.collection:
+        return ""
+    network = network_name(payment)
+    if payment.asked_at is None:
+        return gettext("We could not reach %(network)s.") % {"network": network}
+    # Only show a reason that came from the provider. An operator's note must not be shown to players.
+    if payment.settled_by not in ("asking", "answer") or not payment.reason:
+        return ""
+    reason = payment.reason.casefold().replace("_", " ")
+    for pattern, sentence in _REASONS:
+        if re.search(pattern, reason):
+            return str(sentence)
+    return gettext("%(network)s says: “%(words)s”") % {"network": network, "words": payment.reason.rstrip(".")}
+
+
+class _RespondFirst(HttpResponseRedirect):
+    """A redirect that runs `work` only after the response was sent.
+
+    Therefore the response time reveals nothing about the phone number.
+    """
+
+    def __init__(self, target: str, work: Callable[[], None]) -> None:
+        super().__init__(target)
+        self._work: Callable[[], None] | None = work
+
+    def close(self) -> None:
+        work, self._work = self._work, None
+        try:
+            if work is not None:
+                work()
+        # The client already has its response, so an error can only be logged.
+        except Exception:
+            logger.exception("game.text_not_queued: the SMS with a player's own link could not be queued")
+        finally:
+            super().close()
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def link(request: HttpRequest) -> HttpResponse:
+    """Show and process the form *Text me my link*. The response is the same for every phone number."""
+    if request.method != "POST":
+        context = {"form": LinkForm(), "asked": "asked" in request.GET, "off": not conf.current().enabled}
+        return render(request, "game/link.html", context)
+    form = LinkForm(request.POST)
+    if not form.is_valid():
+        return render(request, "game/link.html", {"form": form}, status=400)
+    phone = form.cleaned_data["phone_number"]
+    try:
+        count_link_request(client_address(request))
+    except Refused as refusal:
+        form.add_error("phone_number", refusal.translated())
+        refused = render(request, "game/link.html", {"form": form}, status=refusal.status)
+        refused["Retry-After"] = str(refusal.retry_after)
+        return refused
+    response = _RespondFirst(f"{reverse('link')}?asked", lambda: text_own_link(phone))
+    remember(response, ASKED_COOKIE, phone, path="/waiting")
+    return response

@@ -5,7 +5,10 @@ from typing import Any
 from django import template
 from django.conf import settings
 
+from sms.wording import ugx
+
 register = template.Library()
+register.filter(ugx)
 
 
 @register.simple_tag
@@ -25,9 +28,3 @@ def site_facts() -> dict[str, Any]:
 def commas(amount: int) -> str:
     """Return the amount with commas, as in `5,000`, in every language. Ugandans write money like this."""
     return f"{amount:,}"
-
-
-@register.filter
-def ugx(amount: int) -> str:
-    """Return the amount as in `5,000 UGX`."""
-    return f"{amount:,} UGX"

@@ -191,7 +191,7 @@ def test_a_failure_after_the_answer_is_logged(
     def broken(phone: str) -> None:
         raise BadSignature("the database is away")
 
-    monkeypatch.setattr("game.pages.link.text_own_link", broken)
+    monkeypatch.setattr("game.pages.waiting.text_own_link", broken)
     with caplog.at_level(logging.ERROR, "game.link"):
         assert ask().status_code == 302
     assert [record.getMessage() for record in caplog.records if record.name == "game.link"] == [

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from game.pages.paying import why_not_paid
+from game.pages.waiting import why_not_paid
 from payments import status_polling as asking
 from payments.models import Payment
 from tests.game.pages.helpers import leave, own, shown
