@@ -176,8 +176,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message in the transaction of a periodic task that activates the payment's entry.
 
-    Raises DatabaseError, for example if the outbox is locked. The activation is then rolled back and repeated. Another
-    error is logged, because it would occur each time and must not keep the player from playing.
+    Raises DatabaseError, for example if the outbox is locked. The activation is then rolled back and repeated. Any
+    other error is only logged, because it would occur again each time and must not keep the player from playing.
     """
     try:
         with transaction.atomic():

@@ -49,7 +49,8 @@ def sqlstate(error: BaseException) -> str:
 
 
 def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]":
-    """Lock `rows`, and leave out those that another transaction has locked. SQLite has one writer and locks nothing.
+    """Lock `rows`, and leave out the rows that another transaction has locked. SQLite allows one writer, so it locks no
+    rows.
 
     `no_key`: False if the caller deletes the rows, so that nobody adds a reference to one of them.
     """

@@ -69,8 +69,8 @@ NO_CAUSE = Cause()
 
 @contextmanager
 def writing(*, savepoint: bool = True) -> Iterator[None]:
-    """An atomic block that inserts its events and postings into the journal and the ledger at its end. Can be
-    nested.
+    """An atomic block that inserts its events and postings into the journal and the ledger at the end of the block. Can
+    be nested.
 
     `savepoint`: pass False if an error in a nested block ends the outer block anyway.
     """

@@ -38,7 +38,7 @@ logger = logging.getLogger("payments")
 
 State = Refund.State
 AUTOMATIC = "automatic"
-# Nobody is told about a payout that ended longer ago than this.
+# No message is sent about a payout that ended longer ago than this.
 _TELL_FOR = timedelta(days=2)
 
 

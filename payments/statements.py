@@ -50,8 +50,8 @@ class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
     `build`: returns the queryset for its arguments, which must be int, str, datetime, IPv4Address or IPv6Address. The
-    queryset may depend only on these, and may use them only in lookups that do not change them, such as `=`, `<` or
-    `>`; an int also as the start of a slice, and an address only as str.
+    queryset may depend only on these arguments, and may use them only in lookups that do not change them, such as `=`,
+    `<` or `>`. An int may also be the start of a slice. An address is used as `str(address)`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -106,7 +106,7 @@ class Select(Generic[T]):
 
 
 def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
-    """Return a function that makes an instance from the values of a row, or a tuple if the queryset has values only."""
+    """Return a function that makes an instance from the values of a row, or a tuple if the queryset has only values."""
     if not issubclass(queryset._iterable_class, ModelIterable):
         return tuple
     read, annotations = _instance_reader(compiler.klass_info, compiler.select), compiler.annotation_col_map
@@ -123,8 +123,8 @@ def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
 def _instance_reader(info: dict[str, Any], select: Any) -> Callable[[Sequence[Any]], Any]:
     """Return a function that makes a model instance, and the instances that `select_related` reads with it.
 
-    Instances are made without `Model.__init__`, which takes longer than the query. It would send two signals, which
-    nothing receives.
+    Instances are made without `Model.__init__`, which takes longer than the query. `Model.__init__` would also send two
+    signals, which nothing receives.
     """
     model, indexes = info["model"], info["select_fields"]
     first, last = indexes[0], indexes[-1] + 1
@@ -175,7 +175,10 @@ def _prepared(value: Any, connection: Any) -> Any:
 
 
 class _Column(NamedTuple):
-    """A column that is written. `sent`: functions by the type of a value, for values that need no checks by Django."""
+    """A column that is written.
+
+    `sent`: for each type of value that Django need not check, the function that converts the value.
+    """
 
     name: str
     field: Any

@@ -22,7 +22,7 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-# By the place of a stake that is part of a prize: the state of the prize.
+# The state of a prize, by the place of a stake that is part of the prize.
 _PRIZE = {
     "prize": "is not paid yet",
     "prize_transit": "is being paid out",

@@ -112,7 +112,10 @@ def open_match(code: str, address: str) -> Entry:
 
 
 def joinable(code: str, stake_amount: int, address: str) -> Entry:
-    """Return the waiting private match with this code, like `open_match`. Raise Refused if its stake is different."""
+    """Return the waiting private match with this code.
+
+    Raise Refused as `open_match` does, and also if the stake is different.
+    """
     entry = open_match(code, address)
     if entry.stake_amount != stake_amount:
         raise Refused(409, _("The stake of this match is %(stake)s UGX."), "stake_amount", stake=entry.stake_amount)

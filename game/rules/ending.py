@@ -106,7 +106,8 @@ def announce_refunds() -> tuple[int, int]:
     """For each entry that ended without a match, mark its money as due for refund and send the signal
     `refund_became_due` once.
 
-    Return how many signals were sent, and how many had a failing receiver. A later run sends those again.
+    Return how many signals were sent, and for how many of them a receiver failed. A later run sends the failed signals
+    again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,

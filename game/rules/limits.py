@@ -139,7 +139,7 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Return the time of one unpaid or refused stake: of the newest one after leaving out the `newer` newest."""
+    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next one, if there is one."""
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
     refused = RefusedStake.objects.filter(rows, at__gt=since).values_list("at").order_by()
@@ -180,7 +180,7 @@ def count_refused_stake(address: str) -> None:
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until another attempt is within the limit, or None if it is within the limit now.
 
-    `after`: returns the time of the newest earlier attempt after leaving out a number of newer ones.
+    `after`: a function that skips a number of the newest attempts and returns the time of the next one.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())

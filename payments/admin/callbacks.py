@@ -42,7 +42,7 @@ class CallbackAdmin(ReadOnlyAdmin):
 
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
-        """Return yes or no. A notification never changes a payment: the poll after it does."""
+        """Return "yes" or "no". A notification itself never changes a payment, but the poll after it may."""
         if callback.source == Callback.Source.DMARKPAY:
             return ""
         return "yes" if callback.applied else "no"

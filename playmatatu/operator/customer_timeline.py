@@ -252,7 +252,10 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
 
 def _with_link(entry: Entry, rows: _Rows) -> list[SmsMessage]:
-    """Return the messages with the player's link. If there is a `match_found`, the text about the payment has none."""
+    """Return the messages with the player's link.
+
+    If there is a `match_found` message, the message about the payment has no link.
+    """
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
     return texts[:1] if texts and texts[0].kind == "match_found" else texts
 

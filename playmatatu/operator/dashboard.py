@@ -115,7 +115,10 @@ _BAD = ("taken_back",)
 
 
 def _money(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield a tile for each kind of ledger posting booked today, with the sum. Most also count the payments."""
+    """Yield a tile for each kind of ledger posting booked today, with the sum.
+
+    Most tiles also show the number of payments.
+    """
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
         if amount.postings or name in _USUAL:

@@ -47,7 +47,7 @@ def refund_due(payments: Iterable[Payment]) -> set[int]:
 
 
 def results(payments: Iterable[int]) -> dict[int, str]:
-    """Return how the match of each payment ended: won, lost, draw or void. Other payments are left out."""
+    """Return how the match of each payment ended: won, lost, draw or void. Payments without a result are left out."""
     ids = set(payments)
     found = {}
     for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():

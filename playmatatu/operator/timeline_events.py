@@ -110,7 +110,7 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
     for exchange in payment.exchanges.all():
         yield _exchange(exchange, link)
     for event in payment.events.all():
-        # The stake of the loser leaves in the winner's payout, which is shown on the winner's page only.
+        # The loser's stake is part of the winner's payout, which is shown only on the winner's page.
         if event.kind in _JOURNAL and not (result == "lost" and event.kind in _PAYOUTS):
             yield _journal(event, link, result)
     for callback in payment.callbacks.all():
