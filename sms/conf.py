@@ -1,6 +1,6 @@
 """The `SMS_*` settings: read, checked and given defaults in one place.
 
-A project may leave any of them out. They are read at each use, so that tests may override them.
+A project may leave any of them out. They are read once. Tests may override them with Django's `override_settings`.
 """
 
 import math
@@ -8,11 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
 # Name of the provider in sentences for operators.
 PROVIDER = "DMark"
@@ -123,9 +125,18 @@ def _host(url: str) -> str:
         return ""
 
 
+@cache
 def current() -> Config:
     """Return all settings. Raises ImproperlyConfigured, naming the first setting that cannot be read."""
     return Config(**{field: read(name) for field, (name, read) in _SETTINGS.items()})
+
+
+def _forget(**_: Any) -> None:
+    current.cache_clear()
+    extra_mobile_prefixes.cache_clear()
+
+
+setting_changed.connect(_forget)
 
 
 def problems() -> list[str]:
@@ -147,6 +158,7 @@ def redact() -> Redact:
         return Redact()
 
 
+@cache
 def extra_mobile_prefixes() -> tuple[str, ...]:
     """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if it cannot be read."""
     return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")

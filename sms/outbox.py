@@ -83,11 +83,26 @@ def queue_many(messages: Sequence[NewMessage]) -> None:
         for phone, text, kind, dedupe_key, expires_at in messages:
             queue_sms(phone, text, kind=kind, dedupe_key=dedupe_key, expires_at=expires_at)
         return
-    for row in rows:
-        row.due_at = clock.Now()
-    SmsMessage.objects.bulk_create(rows, ignore_conflicts=True)
+    for start in range(0, len(rows), _CHUNK):
+        _insert_new(rows[start : start + _CHUNK])
     if any(row.status == Status.QUEUED for row in rows):
         _notify_after_commit()
+
+
+_FIELDS = [field for field in SmsMessage._meta.concrete_fields if field.attname not in ("id", "due_at")]
+_COLUMNS = ", ".join(["due_at", *(field.column for field in _FIELDS)])
+_INSERT = f"INSERT INTO {SmsMessage._meta.db_table} ({_COLUMNS}) VALUES "  # noqa: S608 names of the model only
+_VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
+
+
+def _insert_new(rows: Sequence[SmsMessage]) -> None:
+    """Insert the rows whose `dedupe_key` does not exist yet, due now by the database's clock.
+
+    This is the SQL of `bulk_create`, which takes longer to build it than the database to run it.
+    """
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows for field in _FIELDS]
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_INSERT}{', '.join([_VALUES] * len(rows))} ON CONFLICT DO NOTHING", values)
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:

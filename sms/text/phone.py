@@ -21,6 +21,8 @@ def to_e164(raw: object) -> str:
         digits = read_digits(raw)
     except ValueError as error:
         raise InvalidPhone(f"{error}. {_EXAMPLE}.") from None
+    if digits.startswith("+256") and len(digits) == len("+256") + _NATIONAL_DIGITS:
+        digits = to_local(digits)  # Both notations of a number share a place in the cache.
     return _mobile(digits, conf.extra_mobile_prefixes())
 
 
