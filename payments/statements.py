@@ -1,9 +1,9 @@
 """Frequent SQL statements that are compiled once and reused.
 
-Otherwise the ORM builds and compiles the same SQL for each stake, which takes most of the site's time. `Select`
-compiles a queryset at its first call. `insert` and `update` keep the SQL for each model and set of fields. They take
-model instances like the ORM, but do not send pre_save and post_save signals, and do not set fields with auto_now.
-tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
+Otherwise the ORM builds and compiles the same SQL for each stake, which takes most of the site's time. `Select` and
+`Update` compile a queryset at their first call. `insert` and `update` keep the SQL for each model and set of fields.
+They take model instances like the ORM, but do not send pre_save and post_save signals, and do not set fields with
+auto_now. tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, tran
 from django.db.models import QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import ModelIterable
+from django.db.models.sql import UpdateQuery
 
 from payments.database import NO_WAIT_SQL
 
@@ -36,10 +37,13 @@ _MARKS: dict[type, Callable[[int], Any]] = {
 _ADDRESSES = (IPv4Address, IPv6Address)
 
 
+# For each parameter of the SQL, a function that computes it from the call's arguments.
+_Parameters = tuple[Callable[[dict[str, Any]], Any], ...]
+
+
 class _Compiled(NamedTuple):
     sql: str
-    # For each parameter of the SQL, a function that computes it from the call's arguments.
-    parameters: tuple[Callable[[dict[str, Any]], Any], ...]
+    parameters: _Parameters
     # For each column that needs a conversion, its index and the functions that convert its values.
     converters: list[tuple[int, Any, Any]]
     # Makes the result from the values of a row.
@@ -81,28 +85,65 @@ class Select(Generic[T]):
         return next(iter(self(**arguments)), None)
 
     def _compile(self, arguments: dict[str, Any]) -> _Compiled:
-        connection = connections[_DB]
-        marks = {name: _MARKS[type(value)](number) for number, (name, value) in enumerate(arguments.items())}
-        sent = {name: _prepared(mark, connection) for name, mark in marks.items()}
+        marks = _marks(arguments)
         queryset = self.build(**marks)
         compiler = queryset.query.get_compiler(using=_DB)
         sql, parameters = compiler.as_sql()
-        places: list[Callable[[dict[str, Any]], Any]] = []
-        for value in parameters:
-            name = next((name for name, mark in sent.items() if value == mark), None)
-            places.append(_constant(value) if name is None else _argument(name, type(value)))
-            marks.pop(name or "", None)
-        for name, mark in list(marks.items()):
-            # Django writes the start of a slice into the SQL, after all parameters.
-            if f"OFFSET {mark}" in sql:
-                sql = sql.replace(f"OFFSET {mark}", "OFFSET %s")
-                places.append(_argument(name, int))
-                del marks[name]
-        if marks:
-            raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(marks))}")
+        sql, places = _placed(sql, parameters, marks)
         columns = [column for column, _sql, _alias in compiler.select[: compiler.col_count]]
         converters = [(index, *found) for index, found in compiler.get_converters(columns).items()]
-        return _Compiled(sql, tuple(places), converters, _reader(queryset, compiler))
+        return _Compiled(sql, places, converters, _reader(queryset, compiler))
+
+
+class Update:
+    """An UPDATE that is compiled at its first call.
+
+    `build`: returns a queryset and the values of its `update`, for arguments as those of `Select`.
+    """
+
+    def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
+        self.build = build
+        self._compiled: dict[str, tuple[str, _Parameters]] = {}
+
+    def __call__(self, **arguments: Any) -> int:
+        """Run the statement and return the number of rows. Raises TypeError if an argument has another type."""
+        connection = connections[_DB]
+        values = {name: _prepared(value, connection) for name, value in arguments.items()}
+        if connection.vendor not in self._compiled:
+            marks = _marks(arguments)
+            queryset, changes = self.build(**marks)
+            query: Any = queryset.query.chain(UpdateQuery)
+            query.add_update_values(changes)
+            sql, sent = query.get_compiler(using=_DB).as_sql()
+            self._compiled[connection.vendor] = _placed(sql, sent, marks)
+        sql, parameters = self._compiled[connection.vendor]
+        with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
+            cursor.execute(sql, [parameter(values) for parameter in parameters])
+            return int(cursor.rowcount)
+
+
+def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: _MARKS[type(value)](number) for number, (name, value) in enumerate(arguments.items())}
+
+
+def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
+    """Return the SQL, and a function for each of its parameters. Raises ValueError if it lacks one of the marks."""
+    sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
+    left = dict(marks)
+    places: list[Callable[[dict[str, Any]], Any]] = []
+    for value in parameters:
+        name = next((name for name, mark in sent.items() if value == mark), None)
+        places.append(_constant(value) if name is None else _argument(name, type(value)))
+        left.pop(name or "", None)
+    for name, mark in list(left.items()):
+        # Django writes the start of a slice into the SQL, after all parameters.
+        if f"OFFSET {mark}" in sql:
+            sql = sql.replace(f"OFFSET {mark}", "OFFSET %s")
+            places.append(_argument(name, int))
+            del left[name]
+    if left:
+        raise ValueError(f"The statement does not contain its arguments: {', '.join(sorted(left))}")
+    return sql, tuple(places)
 
 
 def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, connection, transaction
@@ -89,9 +89,9 @@ def queue_many(messages: Sequence[NewMessage]) -> None:
         _notify_after_commit()
 
 
-_FIELDS = [field for field in SmsMessage._meta.concrete_fields if field.attname not in ("id", "due_at")]
+_FIELDS: list[Any] = [field for field in SmsMessage._meta.concrete_fields if field.attname not in ("id", "due_at")]
 _COLUMNS = ", ".join(["due_at", *(field.column for field in _FIELDS)])
-_INSERT = f"INSERT INTO {SmsMessage._meta.db_table} ({_COLUMNS}) VALUES "  # noqa: S608 names of the model only
+_INSERT = f'INSERT INTO "{SmsMessage._meta.db_table}" ({_COLUMNS}) VALUES '  # noqa: S608 names of the model only
 _VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
 
 

@@ -19,7 +19,7 @@ from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
 from payments import journal, uses
 from payments.models import Payment
-from payments.statements import Select, insert, update
+from payments.statements import Select, Update, insert, update
 from sms import clock
 
 # A token has only letters and digits, because some proxies rewrite URLs with other characters.
@@ -46,6 +46,21 @@ _OF_PAYER = Select(
     lambda payment, player: Entry.objects.filter(
         Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player
     ).select_related("payment")
+)
+
+_MATCH = Update(
+    lambda first, second, session, now, until: (
+        Entry.objects.filter(pk__in=(first, second)),
+        {
+            "status": Entry.Status.MATCHED,
+            "session": session,
+            "reason": "",
+            "ended_at": None,
+            # Only set for `second`: `first` keeps its earlier values.
+            "opened_at": Coalesce("opened_at", Value(now)),
+            "expires_at": Coalesce("expires_at", Value(until)),
+        },
+    )
 )
 
 
@@ -128,15 +143,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
-    Entry.objects.filter(pk__in=(first.pk, second.pk)).update(
-        status=Entry.Status.MATCHED,
-        session=session,
-        reason="",
-        ended_at=None,
-        # Only set for `second`: `first` keeps its earlier values.
-        opened_at=Coalesce("opened_at", Value(now)),
-        expires_at=Coalesce("expires_at", Value(now + life())),
-    )
+    _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + life())
     uses.activated(payment)
     for paid in (first.payment, payment):
         uses.matched(paid, matched_key(session.pk))

@@ -12,9 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from game.models import Entry, Player, RefusedStake, Session
+from game.rules import matching
 from payments import statements
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent
-from payments.statements import Select, insert, update
+from payments.statements import Select, Update, insert, update
 from sms import clock
 from tests.game_helpers import ALICE, BOB, CAROL, paid_stake, stake
 
@@ -108,6 +109,31 @@ def test_it_returns_what_the_orm_returns(client: Client, settings: Any, name: st
             assert [_values(row) for row in rows] == [_values(row) for row in select.build(**arguments)]
         found += len(rows)
     assert found >= 2
+
+
+def test_a_match_writes_what_the_orm_writes(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
+    first, second = paid_stake(client, ALICE, 3000), _entry(client)
+    session = Session.objects.create(token="t", stake_amount=3000, prize_amount=6000, expires_at=clock.now())
+    arguments: dict[str, Any] = {"first": first.pk, "second": second.pk, "session": session.pk}
+    arguments |= {"now": clock.now(), "until": clock.now() + timedelta(hours=1)}
+    written = []
+    for run in (Update(matching._MATCH.build), _run_by_orm):
+        with transaction.atomic():
+            assert run(**arguments) == 2
+            written.append([_values(entry) for entry in Entry.objects.order_by("pk")])
+            transaction.set_rollback(True)
+    assert written[0] == written[1]
+
+
+def _entry(client: Client) -> Entry:
+    stake(client, BOB, 4000)
+    return Entry.objects.latest("pk")
+
+
+def _run_by_orm(**arguments: Any) -> int:
+    queryset, changes = matching._MATCH.build(**arguments)
+    return int(queryset.update(**changes))
 
 
 def test_it_is_compiled_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
