@@ -262,7 +262,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=0, help="seconds that each player waits before a stake")
     parser.add_argument("--polls", type=int, default=4, help="polls of the status after each payment")
     parser.add_argument("--amounts", type=int, default=1, help="number of different stakes")
-    parser.add_argument("--placed", type=int, default=0, help="place so many stakes first, and measure only payments")
+    parser.add_argument("--placed", type=int, default=0, help="stakes placed first, so that only payments are measured")
     parser.add_argument("--money", choices=("callback", "dmarkpay"), default="callback")
     for name in ("--sites", "--workers", "--game-workers"):
         parser.add_argument(name, type=int, default=1)

@@ -2,15 +2,15 @@
 
 There are three kinds of wait, and no single setting limits all of them:
 
-- A slow statement, a locked row, an idle transaction: PostgreSQL's timeouts, set in `init_connection_state`.
-- A peer that has vanished (machine off, network down): TCP's timeouts, set in settings.py for every process.
-- A server whose kernel still acknowledges bytes while nobody reads them (a suspended process, a frozen disk): neither
-  PostgreSQL's nor TCP's timeouts help. psycopg has no read timeout, and a connection pool limits only the wait for a
-  free connection. So `Connection` limits each wait for the socket, one second after PostgreSQL's own timeout.
+- PostgreSQL's timeouts, set in `init_connection_state`, limit slow statements, locked rows and idle transactions.
+- TCP's timeouts, set in settings.py for every process, limit the wait for a machine or network that has vanished.
+- Neither helps if the server's kernel still acknowledges bytes while nobody reads them (a suspended process, a frozen
+  disk). psycopg has no read timeout, and a connection pool limits only the wait for a free connection. So `Connection`
+  limits each wait for the socket. This limit is one second longer than PostgreSQL's own timeout.
 
 If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect, and
 the other threads raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit, and the site would
-serve nobody. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
+answer nobody. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
 """
 
 import math
