@@ -46,17 +46,15 @@ def test_each_is_there(app: str) -> None:
     assert [path for path in paths(app) if not path.exists()] == []
 
 
-# Each app in two halves, which run in parallel.
 @pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="this is the second run already")
-@pytest.mark.parametrize("half", [0, 1])
 @pytest.mark.parametrize("app", SUBJECTS)
-def test_on_postgresql(postgres: Postgres, app: str, half: int) -> None:
+def test_on_postgresql(postgres: Postgres, app: str) -> None:
     database = {
-        "TEST_DATABASE_URL": f"{postgres.url}/suite_{app}_{half}",
+        "TEST_DATABASE_URL": f"{postgres.url}/suite_{app}",
         "TEST_DATABASE_TEMPLATE": postgres_template(postgres),
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", *map(str, paths(app)[half::2])],
+        [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", *map(str, paths(app))],
         cwd=ROOT,
         env={**os.environ, **database},
         capture_output=True,
