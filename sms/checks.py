@@ -22,6 +22,7 @@ from sms.dmark.dlr_url import dlr_url
 from sms.text.segments import Segments, segments
 
 _PER_PROCESS = ("locmem", "dummy")
+_SCHEMES = ("http", "https")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
@@ -156,7 +157,7 @@ def _credentials(config: conf.Config) -> Iterator[CheckMessage]:
 
 
 def _base_url(config: conf.Config) -> Iterator[CheckMessage]:
-    if _host(config.base_url) not in ("", *conf.LOOPBACK) and urlsplit(config.base_url).scheme == "http":
+    if conf.host(config.base_url) not in ("", *conf.LOOPBACK) and urlsplit(config.base_url).scheme == "http":
         yield checks.Warning(
             "SMS_SERVICE_BASE_URL is plain HTTP: the password and every message can be read on the way.",
             hint="Use https://.",
@@ -210,16 +211,9 @@ def _reports(config: conf.Config) -> Iterator[CheckMessage]:
             hint="Set SITE_URL and include sms.urls in the URLconf, or set SMS_DLR_ENABLED to false.",
             id="sms.W004",
         )
-    elif _host(config.site_url) in ("", *conf.LOOPBACK) or urlsplit(config.site_url).scheme not in ("http", "https"):
+    elif conf.host(config.site_url) in ("", *conf.LOOPBACK) or urlsplit(config.site_url).scheme not in _SCHEMES:
         yield checks.Warning(
             f"SITE_URL is not a URL that {conf.PROVIDER} can reach, so no delivery report arrives.",
             hint="Set SITE_URL to this service's public address, or SMS_DLR_ENABLED to false.",
             id="sms.W005",
         )
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

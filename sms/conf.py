@@ -72,7 +72,7 @@ class Config:
 
         In a test run, the provider's URL must also be on this machine, as the sandbox is.
         """
-        return self.configured and (not in_test_run() or _host(self.base_url) in LOOPBACK)
+        return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
 
     @property
     def send_budget(self) -> float:
@@ -97,7 +97,7 @@ class Config:
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
                 "Write it like https://sms.example.com; in a password write %23 for # and %3F for ?."
             )
-        if not self.base_url.lower().startswith(("http://", "https://")) or not _host(self.base_url):
+        if not self.base_url.lower().startswith(("http://", "https://")) or not host(self.base_url):
             return "SMS_SERVICE_BASE_URL is not a valid URL. Write it like https://sms.example.com."
         return ""
 
@@ -116,7 +116,7 @@ def in_test_run() -> bool:
     return utils is not None and hasattr(utils._TestState, "saved_data")
 
 
-def _host(url: str) -> str:
+def host(url: str) -> str:
     """Return the host name of a URL, or "" if the URL cannot be read."""
     try:
         parts = urlsplit(url)

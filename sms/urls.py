@@ -3,7 +3,7 @@
 from django.urls import path
 
 from sms.dlr.view import delivery_report
-from sms.inbound.view import inbound
+from sms.inbound import inbound
 
 app_name = "sms"
 urlpatterns = [

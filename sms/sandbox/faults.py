@@ -1,9 +1,11 @@
-"""The switches of the sandbox, which select the faults that the sandbox simulates at the moment."""
+"""The switches of the sandbox, which select the faults that the sandbox simulates at the moment.
+
+Some phone numbers have a fixed outcome, like the test cards of a payment provider. It needs no switch. The numbers with
+a fixed outcome for payment prompts are in `playmatatu.sandbox.money.faults`.
+"""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
-
-from sms.sandbox.numbers import SMS_NUMBERS, Special, national
 
 # Faults of a response, in place of the correct one. `ok` means no fault. `late` means the correct response, delayed by
 # `answer_after` seconds.
@@ -16,6 +18,29 @@ TAKEN = "taken_hang taken_late taken_reset taken_truncated taken_500 taken_504 t
 EFFECTS = [*ANSWERS, *TAKEN]
 
 F = TypeVar("F", bound="Faults")
+
+
+class Special(NamedTuple):
+    """A number with a fixed outcome. `on`: the values of the switches that apply to this number."""
+
+    number: str
+    outcome: str
+    on: dict[str, Any]
+
+
+SMS_NUMBERS = (
+    Special("0770000003", "SMS accepted, then reported as not delivered", {"report": "failed"}),
+    Special("0770000004", "DMark refuses the SMS (400)", {"send": "400"}),
+    Special("0770000007", "SMS accepted, then lost", {"lose": True}),
+    Special("0770000008", "SMS delivered, but no report", {"report": "never"}),
+    Special("0770000009", "SMS accepted, but the reply is lost", {"send": "taken_reset"}),
+)
+
+
+def national(number: str) -> str:
+    """Return `256772…` and `+256772…` as `0772…`, so that one phone has one notation. Return other texts unchanged."""
+    digits = number.removeprefix("+")
+    return "0" + digits[3:] if len(digits) == 12 and digits.isdigit() and digits.startswith("256") else number
 
 
 class Fault(NamedTuple):

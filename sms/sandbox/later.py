@@ -66,11 +66,10 @@ class Later:
                 logger.exception("sandbox: a delayed action failed")
 
 
-def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> bool | None:
+def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> int | None:
     """Send `values` to `url`. `method`: `json` (POST), `put` (JSON), `form` or `get`.
 
-    Return True if the response status is below 400, False otherwise, and None if no response arrived. `garbled`: send a
-    body that is not JSON.
+    Return the status of the response, or None if no response arrived. `garbled`: send a body that is not JSON.
     """
     parts = urlsplit(url)
     query, body, content_type = parts.query, b"", "application/json"
@@ -98,4 +97,4 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
             logger.warning("sandbox: a push got no answer (%s)", type(error).__name__)
             return None
     logger.debug("sandbox: a push was answered %s", answer.status)
-    return answer.status < 400
+    return answer.status

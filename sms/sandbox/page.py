@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.template import Context, Engine
 
-from sms.sandbox.numbers import national
+from sms.sandbox.faults import national
 from sms.sandbox.state import Received, Reply, State
 from sms.sandbox.switches import TEXTS, Panel
 

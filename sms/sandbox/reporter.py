@@ -55,9 +55,9 @@ class Reporter:
             "status": _NUMBERS.get(word, word) if faults.report == "numeric" else word,
             "submitted_at": now(),
         }
-        taken = push(message.dlr_url, values, faults.report_method)
-        if taken is None:
+        status = push(message.dlr_url, values, faults.report_method)
+        if status is None:
             if tries < TRIES:
                 self._put(TRY_AGAIN, message, word, tries + 1)
             return
-        self.state.reported(message, word.lower() if taken else f"{word.lower()} (refused)")
+        self.state.reported(message, word.lower() if status < 400 else f"{word.lower()} (refused)")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sms.sandbox import dmark
 from sms.sandbox.answers import Answers
-from sms.sandbox.inbound import deliver
+from sms.sandbox.later import push
 from sms.sandbox.page import Links, Page
 from sms.sandbox.state import Reply, State, now
 
@@ -109,7 +109,11 @@ class Handler(Answers):
             self.json(400, {"error": "text is missing." if inbound else "The sandbox has no address for inbound SMS."})
             return
         reply = Reply(number, text, now())
-        deliver(inbound, reply)
+        fields = {"msisdn": "256" + number[1:], "text": text, "short_code": "8008", "tstamp": reply.sent_at}
+        status = push(inbound, fields, "form")
+        reply.note = "received by the site" if status == 200 else f"the site answered {status}"
+        if status is None:
+            reply.note = "the site did not answer"
         with self.server.state.lock:
             self.server.state.replies.append(reply)
             self.server.state.version += 1

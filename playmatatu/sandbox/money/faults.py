@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sms.sandbox import faults
-from sms.sandbox.faults import ANSWERS, EFFECTS
-from sms.sandbox.numbers import SMS_NUMBERS, Special
+from sms.sandbox.faults import ANSWERS, EFFECTS, SMS_NUMBERS, Special
 from sms.sandbox.switches import TEXTS, Panel, Switch
 
 MONEY_NUMBERS = (

@@ -68,12 +68,12 @@ class Notifier:
     def _push(self, transaction: Transaction, status: str, tries: int) -> None:
         faults = self.state.faults
         garbled = faults.callback == "garbage"
-        taken = push(transaction.notify_url, self.body(transaction, status), faults.callback_method, garbled=garbled)
-        if taken is None and tries < TRIES:
+        answer = push(transaction.notify_url, self.body(transaction, status), faults.callback_method, garbled=garbled)
+        if answer is None and tries < TRIES:
             self._put(TRY_AGAIN, transaction, status, tries + 1)
             return
         word = "garbage" if garbled else status.lower()
         with self.state.lock:
-            transaction.callbacks.append(word if taken else f"{word} (refused)")
+            transaction.callbacks.append(word if answer and answer < 400 else f"{word} (refused)")
             self.state.version += 1
         transaction.called_back.set()

@@ -4,8 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sms import clock
-from sms.inbound import receiving
+from sms import clock, inbound
 from sms.worker import maintenance
 
 _PROGRESS_SECONDS = 2.0
@@ -41,7 +40,7 @@ class Command(BaseCommand):
         deleted = maintenance.delete(old, self._progress("deleted"))
         blanked = maintenance.blank(stale, self._progress("erased"))
         maintenance.blank_links()
-        receiving.prune(now)
+        inbound.prune(now)
         self.stdout.write(
             f"Deleted {deleted} messages older than {days} days, "
             f"erased the content of {blanked} older than {blank_days}."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sms.inbound.commands import read_command
+from sms.inbound import read_command
 
 
 @pytest.mark.parametrize(

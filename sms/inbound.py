@@ -1,19 +1,31 @@
-"""Store an inbound SMS and carry out its command, STOP or START."""
+"""Inbound SMS: messages that people send to the provider's number. STOP and START change the suppression list.
+
+DMark's older host posts a form with `msisdn`, `text`, `short_code` and `tstamp`. Commands are read in English, Luganda
+and Kiswahili.
+"""
 
 import hashlib
+import json
 import logging
+import re
+import unicodedata
 from datetime import datetime, timedelta
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
 
-from sms import clock, suppression
+from sms import clock, conf, request_body, suppression
 from sms.dmark.responses import clean
-from sms.inbound.commands import read_command
+from sms.errors import InvalidPhone
 from sms.models import SmsInbound
 from sms.signals import sms_received
+from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone
 
 logger = logging.getLogger("sms.inbound")
@@ -24,6 +36,47 @@ LONGEST_TEXT = 1000
 MOST_PER_HOUR = 30
 
 _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
+
+
+@login_not_required
+@csrf_exempt
+@require_POST
+def inbound(request: HttpRequest, secret: str) -> HttpResponse:
+    """Receive an inbound SMS.
+
+    Responds 404 for a wrong secret, another 4xx for an invalid body, text or number, and otherwise 200.
+    """
+    expected = conf.current().inbound_secret
+    if not expected or not constant_time_compare(secret, expected):
+        return JsonResponse({"error": "Not found."}, status=404)
+    try:
+        fields = _fields(request)
+    except request_body.Refused as refused:
+        return JsonResponse({"error": str(refused)}, status=refused.status)
+    if "text" not in fields:
+        return JsonResponse({"error": "text is missing.", "fields": {"text": "This field is missing."}}, status=400)
+    try:
+        phone = to_e164(fields.get("msisdn", ""))
+    except InvalidPhone as error:
+        return JsonResponse({"error": str(error), "fields": {"msisdn": str(error)}}, status=400)
+    receive(phone, fields["text"], fields.get("short_code", ""), fields.get("tstamp", ""))
+    return JsonResponse({"status": "received"})
+
+
+def _fields(request: HttpRequest) -> dict[str, str]:
+    """Return the fields of a form or of a JSON object, with lower-case names. Raises Refused."""
+    body = request_body.read(request)
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        values = dict(request.POST.items())
+    return {
+        str(name).strip().lower(): str(value)
+        for name, value in values.items()
+        if isinstance(value, str | int) and not isinstance(value, bool)
+    }
 
 
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
@@ -51,11 +104,6 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         return None
     sms_received.send_robust(SmsInbound, message=message)
     return message
-
-
-def of_phone(phone: str) -> "QuerySet[SmsInbound]":
-    """Return the stored inbound messages of a number (E.164), oldest first, for a customer timeline."""
-    return SmsInbound.objects.filter(phone=phone).order_by("received_at", "pk")
 
 
 def prune(now: datetime) -> int:
@@ -114,3 +162,42 @@ def _time(timestamp: str) -> datetime | None:
 
 def _digest(*fields: str) -> str:
     return hashlib.sha256("\0".join(fields).encode("utf-8", "replace")).hexdigest()
+
+
+Command = SmsInbound.Command
+
+# A text of at most four words that begins with one of these words is a STOP.
+_STOP_FIRST = frozenset("stop stopall unsubscribe optout sitisha lekera lekeraawo lekerawo komya".split())
+# These phrases are commands only if they are the whole text, since ordinary texts may begin with them.
+_WHOLE = {
+    Command.STOP: frozenset(
+        (
+            "stop all", "opt out", "end", "quit", "cancel", "remove", "remove me", "no more", "please stop",
+            "acha", "acheni", "acha kutuma", "tafadhali acha", "koma", "simama", "ondoa", "niondoe", "usinitumie",
+            "sazaamu", "muleke",
+        )
+    ),
+    Command.START: frozenset(
+        (
+            "start", "unstop", "subscribe", "resume", "opt in", "optin", "continue",
+            "anza", "endelea",
+            "tandika", "ddamu",
+        )
+    ),
+    Command.HELP: frozenset(
+        ("help", "info", "help me", "msaada", "saidia", "nisaidie", "obuyambi", "yamba", "nnyamba", "nyamba")
+    ),
+}  # fmt: skip
+_MOST_WORDS = 4
+
+
+def read_command(text: str) -> Command:
+    """Return the command of a text, or NONE. Case, accents and punctuation do not matter."""
+    plain = unicodedata.normalize("NFKD", text[:200]).casefold().replace("'", "").replace("\u2019", "")
+    words = re.findall(r"\w+", "".join(char for char in plain if not unicodedata.combining(char)))
+    if not words or len(words) > _MOST_WORDS:
+        return Command.NONE
+    if words[0] in _STOP_FIRST:
+        return Command.STOP
+    whole = " ".join(words)
+    return next((command for command, phrases in _WHOLE.items() if whole in phrases), Command.NONE)

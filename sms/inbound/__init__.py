@@ -1,1 +1,0 @@
-"""Inbound SMS: messages that people send to the provider's number, among them STOP, START and HELP."""
