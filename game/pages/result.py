@@ -1,5 +1,6 @@
 """Sentences about the result of a match and what happens to a player's money."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -23,6 +24,14 @@ class Shown:
     sentences: list[str]
     tone: str
     final: bool
+
+
+def decided(payments: Collection[int]) -> set[int]:
+    """Return the ids of those `payments` whose match has a result."""
+    if not payments:
+        return set()
+    results = MatchResult.objects.filter(Q(first__in=payments) | Q(second__in=payments))
+    return {pk for pair in results.values_list("first", "second") for pk in pair}
 
 
 def _prize_sentence(prize: str, phone: str) -> str:

@@ -17,6 +17,7 @@ from game.money import concerns_its_player
 from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
 from game.pages.live import sorry
+from game.pages.result import decided
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
@@ -131,6 +132,7 @@ def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResp
 
 def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", status: int = 200) -> HttpResponse:
     minutes = settings.QUEUE_EXPIRY_MINUTES
+    own = [entry for entry in own_stakes(request) if concerns_its_player(entry)]
     context: dict[str, Any] = {
         "form": form,
         "presets": presets(),
@@ -138,7 +140,8 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
         "fee": settings.COMMISSION_FLAT,
         "minutes": f"{minutes:g}",
         "minutes_plural": 1 if minutes == 1 else 2,
-        "own": [entry for entry in own_stakes(request) if concerns_its_player(entry)],
+        "own": own,
+        "decided": decided({entry.payment_id for entry in own if entry.session_id}),
     }
     return render(request, "game/stake.html", context, status=status)
 

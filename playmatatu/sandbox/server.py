@@ -29,7 +29,7 @@ class Handler(server.Handler):
         if found is None:
             return super().get(path)
         query = dict(parse_qsl(urlsplit(self.path).query))
-        self._table(found[1], query.get("pt", ""), 200, "The site has recorded the result." if "done" in query else "")
+        self._table(found[1], query.get("pt", ""), done="done" in query)
         return True
 
     def post(self, path: str, raw: bytes) -> bool:
@@ -45,7 +45,7 @@ class Handler(server.Handler):
             self.answer(303, b"", "text/plain", Location=f"/table/{token}?pt={quote(pt)}&done=1")
         return True
 
-    def _table(self, token: str, pt: str, status: int, note: str) -> None:
+    def _table(self, token: str, pt: str, status: int = 200, error: str = "", *, done: bool = False) -> None:
         """Show the page of a match to one player, with the data that the site returns for the player token `pt`."""
         site = self.server.page.links.site
         try:
@@ -53,8 +53,8 @@ class Handler(server.Handler):
             match: dict[str, Any] = answer.json()
         except (requests.RequestException, ValueError):
             match = {"error": "The site does not answer."}
-        values = {"match": match, "token": token, "pt": pt, "note": note, "site": site, "known": "status" in match}
-        values["prize"] = f"{match.get('prize_amount', 0):,}"
+        values = {"match": match, "token": token, "pt": pt, "error": error, "done": done, "site": site}
+        values |= {"known": "status" in match, "prize": f"{match.get('prize_amount', 0):,}"}
         html = _ENGINE.get_template("table.html").render(Context(values))
         self.answer(status if values["known"] else 404, html.encode(), "text/html; charset=utf-8")
 

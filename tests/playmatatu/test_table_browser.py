@@ -77,12 +77,14 @@ def test_the_winner_gets_the_prize(links: list[str], browser: Browser) -> None:
     alice.get_by_role("link", name="Play now").click()
     alice.get_by_text("Alice (you) against Bob. The winner gets 10,000 UGX.").wait_for()
     assert alice.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    alice.get_by_role("button", name="I win").click()
-    alice.get_by_text("The site has recorded the result.").wait_for()
-    # A second press changes nothing; the opponent's result is refused.
-    alice.get_by_role("button", name="I win").click()
-    alice.get_by_text("The site has recorded the result.").wait_for()
     bob = opened(browser, links[1])
+    bob.get_by_role("link", name="Play now").click()
+    alice.get_by_role("button", name="I win").click()
+    alice.get_by_text("The site has recorded the result.").wait_for()
+    assert alice.get_by_role("button").count() == 0
+    bob.get_by_role("button", name="I win").click()
+    bob.get_by_role("alert").get_by_text("The result of this match is recorded as win.").wait_for()
+    bob.goto(links[1])
     bob.get_by_text("Alice won 10,000 UGX.").first.wait_for()
     wait_for(lambda: in_thread(pay_out))
     assert in_thread(lambda: SmsMessage.objects.get(kind="prize_paid").text) == (

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from game.models import Entry, Session
+from game.rules.results import record_result
 from tests.conftest import Sandbox
 from tests.game.pages.helpers import fill, own
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
@@ -252,6 +253,9 @@ def test_the_start_shows_the_open_stake(client: Client, settings: Any) -> None:
     assert "Your open stake" not in Client().get("/").content.decode()
     stake(Client(), BOB, 2000, match_code=Entry.objects.get().match_code)
     assert "2,000 UGX · Opponent found" in client.get("/").content.decode()
+    session = Session.objects.get()
+    assert record_result(session, "win", session.entries.first(), by="game server")
+    assert "2,000 UGX · This match has ended" in client.get("/").content.decode()
     Session.objects.update(expires_at="2026-01-01T00:00:00Z")
     assert "Your match</h2>" not in client.get("/").content.decode()
     client.cookies["stakes"] = "forged:x"
