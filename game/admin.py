@@ -6,15 +6,16 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat
 from django.http import HttpRequest, HttpResponse
 
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import results
-from game.wording import ENDS, state_words
+from game.wording import ENDS, RESULTS, state_words
 from payments import operator_actions
 from payments.matches import Refused
+from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
 from sms.text import to_e164
@@ -29,6 +30,8 @@ class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
 
     search_fields = ("pk",)
     sortable_by = ()
+    # An empty cell. The style sheet hides such cells on phones.
+    empty_value_display = '<span class="pm-none">-</span>'
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
@@ -87,6 +90,11 @@ class ReasonFilter(admin.SimpleListFilter):
         return queryset.filter(reason=self.value()) if self.value() in ENDS else queryset
 
 
+def _result_of(match: str) -> "QuerySet[MatchResult]":
+    """Return the result of a match for a subquery. `match`: the outer query's column with the id of the match."""
+    return MatchResult.objects.filter(key=Concat(Value("session:"), Cast(OuterRef(match), CharField())))
+
+
 @admin.register(Entry)
 class EntryAdmin(SearchableAdmin):
     list_display = ("created_at", "masked_phone", "stake", "state", "display_name", "match_code", "session")
@@ -101,6 +109,14 @@ class EntryAdmin(SearchableAdmin):
     def conditions(self, term: str) -> list[Q]:
         return [Q(match_code=term.upper()), Q(payment__transaction_id=term)]
 
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Entry]":
+        """Annotate each stake with the `outcome` and the `winner` of its match."""
+        entries: QuerySet[Entry] = super().get_queryset(request)
+        result = _result_of("session_id")
+        return entries.annotate(
+            outcome=Subquery(result.values("outcome")[:1]), winner=Subquery(result.values("winner")[:1])
+        )
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return all fields. If the user may not see full phone numbers, leave out the fields that contain one."""
         names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
@@ -112,8 +128,9 @@ class EntryAdmin(SearchableAdmin):
         return ugx(entry.stake_amount)
 
     @admin.display(description="state")
-    def state(self, entry: Entry) -> str:
-        return state_words(entry)
+    def state(self, entry: Any) -> str:
+        won = "won" if entry.winner == entry.payment_id else "lost"
+        return RESULTS.get(won if entry.outcome == "win" else entry.outcome) or state_words(entry)
 
 
 class EntryInline(ReadOnly, ByPermission, admin.TabularInline):
@@ -124,9 +141,13 @@ class EntryInline(ReadOnly, ByPermission, admin.TabularInline):
     readonly_fields = ("masked_phone", "full_phone", "display_name", "match_code", "created_at")
 
 
+_OUTCOMES = {"win": "won", "draw": "draw", "void": "cancelled"}
+
+
 @admin.register(Session)
 class SessionAdmin(SearchableAdmin):
-    list_display = ("id", "stake", "prize", "status", "created_at", "expires_at")
+    list_display = ("id", "stake", "prize", "state", "created_at", "expires_at")
+    readonly_fields = ("state",)
     inlines = (EntryInline,)
     search_help_text = "A phone number in any form, or the token of the match's link"
     phone_lookup = "entries__player__phone"
@@ -143,10 +164,15 @@ class SessionAdmin(SearchableAdmin):
     def prize(self, session: Session) -> str:
         return ugx(session.prize_amount)
 
+    @admin.display(description="state")
+    def state(self, session: Any) -> str:
+        return _OUTCOMES.get(session.outcome) or ("being played" if session.status == "active" else "over, no result")
+
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Session]":
-        """Annotate each match with `amount`, the total that its two players paid."""
+        """Annotate each match with `amount`, the total that its two players paid, and `outcome`, its result."""
         sessions: QuerySet[Session] = super().get_queryset(request)
-        return sessions.annotate(amount=Coalesce(Sum("entries__payment__amount"), 0))
+        outcome = Subquery(_result_of("pk").values("outcome")[:1])
+        return sessions.annotate(amount=Coalesce(Sum("entries__payment__amount"), 0), outcome=outcome)
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("payments.refund_payment"))

@@ -99,6 +99,10 @@ ENDS = {
 }
 
 
+# How a match ended for one of its players.
+RESULTS = {"won": "match won", "lost": "match lost", "draw": "match drawn", "void": "match cancelled"}
+
+
 def state_words(entry: Entry) -> str:
     """Return the entry's present state in words. After its expiry the entry has ended, even if another status is
     stored.

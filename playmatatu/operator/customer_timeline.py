@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from game.models import Entry, Player, Session
-from game.wording import state_words
+from game.wording import RESULTS, state_words
 from payments.models import Payment
 from playmatatu.models import PlayerNote
 from playmatatu.operator import money, timeline_events
@@ -26,7 +26,6 @@ from sms.wording import masked, spaced, ugx
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
 # If a message is not delivered within this time, the player counts as not having received its link.
 DELIVERY_TIME = timedelta(minutes=5)
-_RESULTS = {"won": "match won", "lost": "match lost", "draw": "match drawn", "void": "match cancelled"}
 
 
 @dataclass
@@ -196,7 +195,7 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
     links = [change_link(entry, f"stake {entry.pk}")]
     if entry.session:
         links.append(change_link(entry.session, f"match {entry.session_id}"))
-    state = _RESULTS.get(rows.results.get(entry.payment_id, ""), "") or state_words(entry)
+    state = RESULTS.get(rows.results.get(entry.payment_id, ""), "") or state_words(entry)
     row = StakeRow(entry.created_at, ugx(entry.stake_amount), state, "", "", "", "error", links, [])
     if payment is not None:
         if payment.fee:

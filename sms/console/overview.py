@@ -66,8 +66,8 @@ class KindRow:
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
 
     @property
-    def cells(self) -> list[int]:
-        return [self.groups[key] for key, _ in SERIES]
+    def cells(self) -> list[tuple[str, int]]:
+        return [(name, self.groups[key]) for key, name in SERIES]
 
 
 @dataclass

@@ -13,7 +13,9 @@ from playwright.sync_api import Browser, Page
 
 from game.models import Entry, Session
 from game.rules.results import record_result
-from sms.models import SmsMessage
+from payments import refunds
+from payments.models import Callback
+from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, age, paid, paid_stake, stake
@@ -138,6 +140,53 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360, words
     assert fits(page, 360)
+
+
+LISTS = [
+    "sms/",
+    "sms/smsmessage/",
+    "sms/smssuppression/",
+    "sms/smspause/",
+    "payments/payment/",
+    "payments/refund/",
+    "payments/ledgerentry/",
+    "payments/paymentevent/",
+    "payments/callback/",
+    "payments/matchresult/",
+    "game/entry/",
+    "game/session/",
+    "game/player/",
+]
+# The cells that reach beyond the screen, so that they are cut or seen only by scrolling sideways.
+CUT = """() => [...document.querySelectorAll("#result_list :is(td, th), .sms-overview :is(td, th)")]
+    .filter(cell => cell.offsetWidth && cell.getBoundingClientRect().right > innerWidth)
+    .map(cell => cell.innerText)"""
+
+
+def test_no_list_is_cut_on_a_phone(
+    plain_text: None, listed: None, won: None, browser: Browser, live_server: Any, sandbox: Sandbox
+) -> None:
+    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    log_in(page, f"{live_server.url}/admin/")
+    for name in LISTS:
+        page.goto(f"{live_server.url}/admin/{name}")
+        page.locator("#result_list tbody tr, .sms-overview").first.wait_for()
+        shot(page, f"list-{name.strip('/').replace('/', '-')}-360")
+        assert page.evaluate(CUT) == [], name
+        assert fits(page, 360), name
+    page.goto(f"{live_server.url}/admin/game/session/")
+    assert page.locator("#result_list .field-state").inner_text() == "won"
+    page.goto(f"{live_server.url}/admin/game/entry/")
+    assert {"match won", "match lost"} < set(page.locator("#result_list .field-state").all_inner_texts())
+
+
+@pytest.fixture
+def listed(evening: Entry) -> None:
+    """Rows for the lists that are empty on most evenings."""
+    SmsSuppression.objects.create(phone="+256772000044", reason="The person sent STOP by SMS.", source="stop")
+    SmsPause.objects.create(kind="private_invite", reason="The link in the invites is wrong", actor="grace")
+    Callback.objects.create(body="{", refusal="It is not JSON.", answered=400)
+    refunds.refund_by_hand(evening.payment_id, "grace", "cash at the shop, receipt 7")
 
 
 @pytest.fixture

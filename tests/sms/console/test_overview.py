@@ -82,8 +82,8 @@ def test_kinds_statuses_segments_and_cost(at_noon: Any, settings: Any) -> None:
     text(timedelta(hours=30), status="delivered")
     shown = overview.gather()
     rows = {row.kind: row for row in shown.kinds}
-    assert rows["match_found"].cells == [6, 0, 0, 0, 2, 0]
-    assert rows["private_invite"].cells == [0, 0, 1, 0, 0, 0]
+    assert [number for _, number in rows["match_found"].cells] == [6, 0, 0, 0, 2, 0]
+    assert [number for _, number in rows["private_invite"].cells] == [0, 0, 1, 0, 0, 0]
     assert (shown.total.total, shown.total.segments) == (9, 12)
     assert dict(shown.facts)["Cost"] == "420 UGX"
     assert dict(shown.facts)["Delivery rate (delivered ÷ sent)"] == "75.0%"
@@ -304,7 +304,7 @@ def test_the_page(operator: Client, sandbox: Sandbox, django_assert_max_num_quer
     with django_assert_max_num_queries(18):
         html = operator.get(PAGE).content.decode()
     assert html.count('class="sms-chart"') == 2
-    assert "<td>1,030</td>" in html
+    assert ">1,030</td>" in html
     assert "style=" not in html[html.index("sms-overview") : html.rindex("</svg>")]
     assert re.search(r"<title>[^<]*30 delivered</title>", html)
     assert f"{PAGE}?kind=match_found" in html
