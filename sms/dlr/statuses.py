@@ -78,32 +78,43 @@ def _read(message_id: int) -> SmsMessage | None:
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
-    """Store the event, and change the message if its status is still `before`.
+    """Change the message and store the event, if the status of the message is still `before`.
 
-    On PostgreSQL this is one statement. Returns False if the status has changed in the meantime. The event is stored
-    even then, and the caller must apply the report again.
+    On PostgreSQL this is one statement. Returns False if the status has changed in the meantime. Then nothing is
+    stored, and the caller must apply the report again.
     """
     unchanged = SmsMessage.objects.filter(pk=message_id, status=before)
     if event is None:
         return not changes or bool(unchanged.update(**changes))
     if not changes:
-        event.save(force_insert=True)
+        _add(event)
         return True
     if connection.vendor != "postgresql":
         with transaction.atomic():
-            event.save(force_insert=True)
-            return bool(unchanged.update(**changes))
+            changed = bool(unchanged.update(**changes))
+            if changed:
+                event.save(force_insert=True)
+            return changed
     added = {field.attname: getattr(event, field.attname) for field in SmsEvent._meta.concrete_fields}
     del added["id"]
-    marks = ", ".join(["%s"] * len(added))
-    insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) VALUES ({marks})"  # noqa: S608
     update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
+    marks = ", ".join(["%s"] * len(added))
+    insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) SELECT {marks} FROM changed"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH event AS ({insert}) {update} WHERE id = %s AND status = %s",
-            [*_prepared(SmsEvent, added), *_prepared(SmsMessage, changes), message_id, str(before)],
+            f"WITH changed AS ({update} WHERE id = %s AND status = %s RETURNING 1) {insert}",
+            [*_prepared(SmsMessage, changes), message_id, str(before), *_prepared(SmsEvent, added)],
         )
         return bool(cursor.rowcount)
+
+
+def _add(event: SmsEvent) -> None:
+    """Store a report that changes nothing, unless it equals the last one. The lock lets equal reports wait in turn."""
+    with transaction.atomic():
+        list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
+        reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
+        if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
+            event.save(force_insert=True)
 
 
 def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:

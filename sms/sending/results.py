@@ -39,7 +39,8 @@ _UPDATE = """
             THEN {table}.status ELSE it.status END,
         provider_id = CASE WHEN {table}.provider_id = '' THEN it.provider_id ELSE {table}.provider_id END,
         sent_at = CASE WHEN it.status = 'sent' THEN COALESCE(sent_at, it.at) ELSE sent_at END,
-        attempts = attempts + it.sends, doubts = it.doubts, error = it.error, claim = '', lease_until = NULL,
+        attempts = attempts + it.sends, doubts = it.doubts, claim = '', lease_until = NULL,
+        error = CASE WHEN {table}.status = 'undelivered' THEN {table}.error ELSE it.error END,
         due_at = COALESCE(it.due_at, {table}.due_at), retries = COALESCE(it.retries, {table}.retries),
         text = COALESCE(it.text, {table}.text),
         holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE {false} END

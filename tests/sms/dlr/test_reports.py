@@ -1,15 +1,19 @@
 """Delivery reports: the signed URL, every encoding, and the rank order of statuses."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from sms.dlr.statuses import record_report
 from sms.dmark.dlr_url import dlr_url, signer
+from sms.errors import SmsError
 from sms.models import SmsMessage, Status
 from sms.outbox import queue_sms
 from sms.sending.attempt import Result
@@ -135,6 +139,45 @@ def test_an_equal_report_adds_no_row(message: SmsMessage) -> None:
         "DELIVERED",
         "PENDING",
     ]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.parametrize(("word", "end"), [("DELIVERED", "delivered"), ("FAILED", "undelivered"), ("PENDING", "sent")])
+def test_two_equal_reports_at_once_add_one_row(message: SmsMessage, word: str, end: str) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status="sent", attempts=1)
+    both_have_read = threading.Barrier(2)
+
+    def report() -> bool:
+        read: list[str] = []
+
+        def wait_after_reading(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+            found = execute(sql, parameters, many, context)
+            if "last_report" in sql and not read:
+                read.append(sql)
+                both_have_read.wait(10)
+            return found
+
+        try:
+            with connection.execute_wrapper(wait_after_reading):
+                return record_report(message.pk, word, "push")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [one.result(20) for one in [pool.submit(report), pool.submit(report)]] == [True, True]
+    assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [word]
+    assert state(message) == end
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_failed_report_before_the_result_of_its_request_keeps_its_reason(message: SmsMessage, accepted: bool) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me", attempts=1, sent_at=None)
+    claimed = SmsMessage.objects.get(pk=message.pk)
+    record_report(message.pk, "FAILED", "push")
+    status = Status.SENT if accepted else Status.FAILED
+    record([Result(claimed, status, timezone.now(), None if accepted else SmsError("no answer"))])
+    message.refresh_from_db()
+    assert (message.status, message.error) == ("undelivered", "DMark could not deliver it (FAILED).")
 
 
 def _run_by(path: str, client: Client) -> list[str]:
