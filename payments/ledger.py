@@ -207,7 +207,7 @@ class Figures(NamedTuple):
     """Counts of payments that need attention.
 
     - `refused`, `unreadable`: callbacks of the last 24 hours
-    - `answers_owed`: payments with a notification that no poll has followed yet
+    - `answers_owed`: payments with a notification that no poll has answered yet; `unanswered`: those for over a day
     - `to_adopt`: payments that the journal does not contain yet
     - `balances`: whole UGX on each account of the ledger
     """
@@ -228,12 +228,9 @@ class Figures(NamedTuple):
     prizes_due: int
     prizes_held: int
     answers_owed: int
+    unanswered: int
     to_adopt: int
     balances: dict[Account, int]
-
-
-# A payment with a new notification should be polled within ten minutes, so one hour is too late.
-_POLLED_SOON = timedelta(hours=1)
 
 
 def figures() -> Figures:
@@ -267,7 +264,10 @@ def figures() -> Figures:
     prizes = MatchResult.objects.filter(prize__in=(Prize.PAYABLE.value, Prize.HELD.value)).aggregate(
         due=Count("pk", filter=Q(prize=Prize.PAYABLE.value)), held=Count("pk", filter=Q(prize=Prize.HELD.value))
     )
-    polled_soon = rows.filter(next_ask_at__lt=database.now() + _POLLED_SOON)
+    day_ago = database.now() - timedelta(days=1)
+    owed = rows.filter(answer_owed_since__isnull=False).aggregate(
+        answers=Count("pk"), late=Count("pk", filter=Q(answer_owed_since__lte=day_ago))
+    )
     held = balances()
     return Figures(
         to_ask=to_start["to_ask"],
@@ -285,7 +285,8 @@ def figures() -> Figures:
         lost_ugx=held[Account.LOST],
         prizes_due=prizes["due"],
         prizes_held=prizes["held"],
-        answers_owed=polled_soon.filter(answer_owed_since__isnull=False).count(),
+        answers_owed=owed["answers"],
+        unanswered=owed["late"],
         to_adopt=adoption.left(),
         balances=held,
     )

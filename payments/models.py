@@ -114,6 +114,7 @@ class Payment(models.Model):
             models.Index(fields=["created_at"], name="payment_created"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="payment_provider_id"),
             models.Index(fields=["id"], condition=Q(version=0) | Q(stale=True), name="payment_to_adopt"),
+            models.Index(fields=["id"], condition=Q(answer_owed_since__isnull=False), name="payment_answer_owed"),
             models.Index(
                 fields=["place", "id"], condition=~Q(place__in=("", "in_use", "refunded")), name="payment_place"
             ),
@@ -210,6 +211,11 @@ class Refund(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["start_at"], condition=Q(state__in=("ordered", "started")), name="refund_to_start"),
             models.Index(fields=["id"], condition=Q(state="in_doubt"), name="refund_in_doubt"),
+            models.Index(
+                fields=["start_at"],
+                condition=Q(state__in=("in_doubt", "failed"), start_at__isnull=False),
+                name="refund_to_poll",
+            ),
             models.Index(fields=["id"], condition=Q(signal_due=True), name="refund_signal_due"),
         ]
 

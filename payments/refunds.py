@@ -397,26 +397,35 @@ def sweep() -> int:
 
 
 def poll_ambiguous() -> int:
-    """Poll the status of ambiguous payouts for a day, if the provider has given them an id. Return how many are now
-    settled.
+    """Poll ambiguous payouts, and those that an operator marked as not paid out. Return how many are now settled.
+
+    A payout is polled for a day, if the provider has given it an id.
     """
     ended = 0
-    rows = Refund.objects.filter(state=State.IN_DOUBT, start_at__lte=database.now()).exclude(provider_id="")
+    rows = Refund.objects.filter(state__in=(State.IN_DOUBT, State.FAILED), start_at__lte=database.now())
     for refund in list(rows.order_by("start_at", "pk")[:20]):
         provider = providers.named(refund.provider)
         answer = provider.status(refund.provider_id) if provider is not None else Answer(Said.IN_DOUBT)
         if answer.ours not in ("", refund.reference) or answer.said not in _KINDS:
-            pause = status_polling.next_pause((database.now() - refund.ordered_at).total_seconds())
+            since = refund.ended_at or refund.ordered_at
+            pause = status_polling.next_pause((database.now() - since).total_seconds())
             next_at = None if pause is None else database.now() + timedelta(seconds=pause)
-            Refund.objects.filter(pk=refund.pk, state=State.IN_DOUBT).update(start_at=next_at)
+            Refund.objects.filter(pk=refund.pk, state=refund.state).update(start_at=next_at)
             continue
         with journal.writing():
             locked, found = _locked(refund.pk)
+            cause = Cause(note=answer.words, payout=locked, answer=answer)
+            if locked.state != refund.state or locked.start_at is None:
+                continue
             if locked.state == State.IN_DOUBT:
-                cause = Cause(note=answer.words, payout=locked, answer=answer)
                 effects = _take(found, locked, Event(_KINDS[answer.said]), cause)
                 _end(locked, _STATES[_KINDS[answer.said]], answer.words, effects)
-                ended += 1
+            else:
+                locked.start_at = None
+                locked.save(update_fields=["start_at"])
+                if answer.said is Said.SUCCESS:
+                    _went_out_after_all(locked, found, cause)
+            ended += 1
     return ended
 
 
@@ -535,7 +544,8 @@ def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Eff
     """
     now = database.now()
     refund.state, refund.reason = state, reason[:200]
-    refund.start_at = now if state == State.IN_DOUBT and refund.provider_id else None
+    is_unproved = state == State.IN_DOUBT or (state == State.FAILED and bool(refund.resolved_by))
+    refund.start_at = now if is_unproved and refund.provider_id else None
     refund.ended_at = None if state == State.IN_DOUBT else now
     refund.save(update_fields=["provider_id", "state", "start_at", "reason", "ended_at", "resolved_by", "note"])
     if state in (State.FAILED, State.RETURNED):

@@ -51,25 +51,22 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the next poll of a payment with a final status, or None if none is due.
 
-    If a notification has arrived that still needs a poll, this poll comes first. If a lock kept the app from using the
-    money or from telling the payer, a poll soon brings the provider's answer again, and the signal is sent again.
+    If a notification has arrived that still needs a poll, this poll comes first. After a day without an answer it is
+    made once a day, and an operator is told. If a lock kept the app from using the money or from telling the payer, a
+    poll soon brings the provider's answer again, and the signal is sent again.
     """
     if payment.use_error is not None:
         return now + timedelta(seconds=_FIRST[0])
-    since = payment.answer_owed_since
-    if since is None and payment.payout == "ordered" and not _confirmed(payment):
-        since = payment.payout_ordered_at
-    if since is not None:
-        pause = next_pause((now - since).total_seconds())
+    owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
+    if owed is not None:
+        pause = next_pause((now - owed).total_seconds())
+        return now + (DAY if pause is None else timedelta(seconds=pause))
+    if payment.payout == "ordered" and ordered is not None and (payment.ok_at is None or payment.ok_at <= ordered):
+        pause = next_pause((now - ordered).total_seconds())
         return None if pause is None else now + timedelta(seconds=pause)
     if payment.collected_at is None or not payment.provider:
         return None
     return next((at for span in _LATER if (at := payment.collected_at + span) > now), None)
-
-
-def _confirmed(payment: Payment) -> bool:
-    ok, ordered = payment.ok_at, payment.payout_ordered_at
-    return ok is not None and ordered is not None and ok > ordered
 
 
 def ids_of(payment: Payment) -> list[str]:
@@ -229,6 +226,14 @@ def _schedule(payment: Payment, claimed: Payment) -> None:
     wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None
     if payment.status != Status.PENDING:
         at = planned(payment, now)
+        if payment.answer_owed_since is not None and now - payment.answer_owed_since >= DAY:
+            logger.warning(
+                "payments.unanswered: a notification about payment %s has got no answer from the provider for a day: "
+                "look it up at the provider as %s.",
+                payment.pk,
+                payment.transaction_id,
+                extra={"event": "payments.unanswered", "payment": payment.pk},
+            )
     else:
         elapsed = (now - (payment.asked_at or payment.created_at)).total_seconds()
         pause = next_pause(elapsed)

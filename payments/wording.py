@@ -1,6 +1,9 @@
 """Explain the state of a payment and the operator's next step, in plain words."""
 
 from collections.abc import Mapping
+from datetime import timedelta
+
+from django.utils import timezone
 
 from payments.models import Payment, Refund
 from payments.states import Account, Kind
@@ -76,6 +79,12 @@ def is_taken_back(payment: Payment) -> bool:
     return bool(payment.collected_at and payment.version and not payment.place)
 
 
+def is_unanswered(payment: Payment) -> bool:
+    """Return True if the provider has sent a notification, and no poll has got an answer for a day."""
+    since = payment.answer_owed_since
+    return since is not None and timezone.now() - since >= timedelta(days=1)
+
+
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     """Return the operator's next step for a payment, or "" if there is none."""
     if payment.refunded_at is not None:
@@ -89,6 +98,11 @@ def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
         return (
             f"Look up {payment.transaction_id} in the DMarkPay portal. If the money is in our account, close the "
             "dispute. If it is gone, record that the provider took it back."
+        )
+    if is_unanswered(payment):
+        return (
+            f"The provider sent a notification and then gave no status for a day. Look up {payment.transaction_id} in "
+            "the DMarkPay portal. We ask for the status once a day."
         )
     if due and is_over(refund):
         return "Pay it out now, or record a refund made another way."

@@ -85,10 +85,13 @@ class CollectionFilter(admin.SimpleListFilter):
     parameter_name = "collection"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, label) for value, label in Payment.Collection.choices if value]
+        labels = [(value, label) for value, label in Payment.Collection.choices if value]
+        return [*labels, ("unanswered", "notification not confirmed for a day")]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         value = self.value()
+        if value == "unanswered":
+            return queryset.filter(answer_owed_since__lte=timezone.now() - timedelta(days=1))
         return queryset.filter(collection=value) if value in Payment.Collection.values else queryset
 
 

@@ -79,6 +79,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         ("prizes held", money.prizes_held, _list(result, prize="held")),
         ("contested payments", money.contested, _list(payment, contested__exact=1)),
         ("payments without an answer for a day", money.unresolved, _list(payment, collection="unresolved")),
+        ("notifications not confirmed for a day", money.unanswered, _list(payment, collection="unanswered")),
         (
             "payments where we don't know if the player was asked",
             money.in_doubt,

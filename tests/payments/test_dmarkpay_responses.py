@@ -71,6 +71,8 @@ COLLECTED = [
     # These say nothing of the order, which was turned away before it was read.
     (401, b"{}", Said.NOT_TAKEN, "", "DMarkPay refused the request (401)"),
     (403, b'{"detail": "no"}', Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
+    (403, HTML, Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
+    (403, b"", Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
     (429, HTML, Said.NOT_TAKEN, "", "DMarkPay refused the request (429)"),
 ]
 

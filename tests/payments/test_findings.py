@@ -10,12 +10,15 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import adoption, ledger, matches, operator_actions, reconciliation, refunds, services, settlement
+from payments import adoption, ledger, matches, operator_actions, reconciliation, refunds, services, settlement, wording
+from payments import collection as collecting
 from payments.models import MatchResult, Payment, Refund
+from payments.providers import Answer, Said
 from payments.settlement import settle
 from payments.states import Account, Kind
 from tests.payments.helpers import (
     PHONE,
+    asked,
     end_contest,
     fresh,
     later,
@@ -71,6 +74,28 @@ def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sa
     services.work_once()
     payment = fresh(payment)
     assert (payment.place, payment.answer_owed_since) == ("contested", None)
+
+
+def test_a_notification_without_an_answer_for_a_day_is_the_operators(collection: Sandbox, caplog: Any) -> None:
+    payment = paid(collection)
+    collection.faults(pay_status="500")
+    notice(Client(), payment)
+    owed = fresh(payment).answer_owed_since
+    assert owed is not None
+    assert (ledger.figures().answers_owed, ledger.figures().unanswered) == (1, 0)
+    ALL.update(answer_owed_since=owed - timedelta(days=1))
+    later(payment, 86400)
+    services.work_once()
+    assert f"look it up at the provider as {payment.transaction_id}" in caplog.text
+    assert payment.transaction_id in wording.to_do(fresh(payment), None, due=False)
+    assert (ledger.figures().answers_owed, ledger.figures().unanswered) == (1, 1)
+    # It is polled on, and its answer counts.
+    collection.faults(pay_status="ok")
+    truth(collection, payment, "Failed")
+    later(payment, 86400)
+    services.work_once()
+    assert (fresh(payment).place, fresh(payment).answer_owed_since) == ("contested", None)
+    assert ledger.figures().answers_owed == 0
 
 
 def test_a_decline_that_turns_to_success_while_polls_get_no_answer(collection: Sandbox) -> None:
@@ -217,6 +242,54 @@ def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
     services.work_once()
     refund.refresh_from_db()
     assert refund.state == "succeeded"
+
+
+@pytest.mark.parametrize("ordered_again", [False, True])
+def test_a_payout_marked_as_not_paid_out_is_polled_if_it_has_an_id(collection: Sandbox, ordered_again: bool) -> None:
+    collection.faults(payout_kind="pending")
+    payment = paid_late(collection)
+    refund = order_payouts(ALL, "anna")[0]
+    assert refunds.resolve(refund.pk, went_out=False, actor="boss", note="not in the portal")
+    assert fresh(payment).place == "refund_due"
+    if ordered_again:
+        collection.faults(pay_status="500")
+        assert len(order_payouts(ALL, "anna")) == 1
+        collection.faults(pay_status="ok")
+    refund.refresh_from_db()
+    collection.server.state.money.transactions[refund.provider_id].status = "Successful"
+    assert refunds.poll_ambiguous() == 1
+    refund.refresh_from_db()
+    assert (fresh(payment).place, refund.state, refund.start_at) == ("refunded", "succeeded", None)
+    assert sorted(Refund.objects.values_list("state", flat=True)) == ["failed", "succeeded"][not ordered_again :]
+    services.work_once()
+    assert len(asked(collection, "payout")) == 1
+    assert refunds.poll_ambiguous() == 0
+
+
+def test_a_payout_that_the_provider_confirms_as_not_paid_out_is_polled_once(collection: Sandbox) -> None:
+    collection.faults(payout_kind="pending")
+    payment = paid_late(collection)
+    refund = order_payouts(ALL, "anna")[0]
+    assert refunds.resolve(refund.pk, went_out=False, actor="boss", note="not in the portal")
+    refund.refresh_from_db()
+    collection.server.state.money.transactions[refund.provider_id].status = "Failed"
+    assert [refunds.poll_ambiguous() for _ in range(2)] == [1, 0]
+    refund.refresh_from_db()
+    assert (fresh(payment).place, refund.state) == ("refund_due", "failed")
+
+
+def test_a_failure_before_the_result_of_the_request_keeps_its_reason(collection: Sandbox, settings: Any) -> None:
+    payment = pay()
+    asked_for = fresh(payment)
+    Payment.objects.filter(pk=payment.pk).update(collection="asking", version=F("version") + 1)
+    transaction = collection.server.state.money.transactions[payment.provider_id]
+    transaction.status, transaction.message = "Failed", "Insufficient funds"
+    notice(Client(), payment)
+    failed = fresh(payment)
+    assert failed.status == "FAILED"
+    collecting._record(asked_for, Answer(Said.PENDING, payment.provider_id, payment.transaction_id, "Prompt sent."))
+    assert (fresh(payment).status, fresh(payment).reason) == ("FAILED", failed.reason)
+    assert failed.reason == "Insufficient funds"
 
 
 def test_a_refund_by_payout_is_offered_only_if_a_provider_can_pay_it(collection: Sandbox, settings: Any) -> None:
