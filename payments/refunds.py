@@ -163,7 +163,7 @@ def pay_prizes_due() -> int:
 
 
 def _begin(found: Locked, refund: Refund, event: Event) -> None:
-    """Save a new payout if the rules allow it. It is sent after the commit."""
+    """Save a new payout if the rules allow it. The payout is sent after the commit."""
     refund.ordered_at = database.now()
     by_hand = refund.how == Refund.How.BY_HAND
     refund.start_at = None if by_hand else refund.ordered_at
@@ -370,14 +370,17 @@ def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
 
 
 def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
-    """Mark a payout as ambiguous. It is never sent again. If the provider has given it an id, its status is polled."""
+    """Mark a payout as ambiguous, so that it is never sent again.
+
+    If the provider has given the payout an id, its status is polled.
+    """
     if refund.state == State.STARTED:
         _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
     _end(refund, State.IN_DOUBT, reason, ())
 
 
 def sweep() -> int:
-    """Mark payouts as ambiguous if a process crashed while it sent them. Return their number."""
+    """Mark payouts as ambiguous if a process crashed while it sent them. Return the number of these payouts."""
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):

@@ -98,7 +98,8 @@ class Select(Generic[T]):
 class Update:
     """An UPDATE that is compiled at its first call.
 
-    `build`: returns a queryset and the values of its `update`, for arguments as those of `Select`.
+    `build`: returns a queryset and the values of its `update`. Its arguments may have the same types as those of
+    `Select`.
     """
 
     def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
@@ -127,7 +128,10 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
-    """Return the SQL, and a function for each of its parameters. Raises ValueError if it lacks one of the marks."""
+    """Return the SQL, and a function for each of its parameters.
+
+    Raises ValueError if the SQL lacks one of the marks.
+    """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
     places: list[Callable[[dict[str, Any]], Any]] = []

@@ -27,8 +27,8 @@ CHANNEL = "payments_work"
 THREADS = 16
 # A request that the provider did not accept is retried for this time, and then given up.
 GIVE_UP = timedelta(minutes=10)
-# If more seconds pass between the claim and the request, the process was suspended. Its claim may have expired, so the
-# request is not sent.
+# If more than this number of seconds passes between the claim and the request, the process was suspended. Its claim may
+# have expired, so the request is not sent.
 _LONGEST_HOLD_UP = 20.0
 
 _PAUSE_AFTER_ERROR = 1.0
