@@ -67,7 +67,7 @@ def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
     waiting = message.status == Status.QUEUED
     obstacle = (sending or Sending()).obstacle(message.kind) if waiting else ""
     found = sorted((_line(event) for event in message.events.all()), key=lambda line: line.at)
-    # Cancelled when it was queued, because the number was on the suppression list.
+    # The message was cancelled when it was queued, because the number was on the suppression list.
     if message.status == Status.CANCELLED and not found:
         return [Line(message.created_at, "bad", "Not sent", message.error)]
     start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""
