@@ -91,7 +91,10 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 def _result_of(match: str) -> "QuerySet[MatchResult]":
-    """Return the result of a match for a subquery. `match`: the outer query's column with the id of the match."""
+    """Return a subquery for the result of a match.
+
+    `match`: the outer query's column with the id of the match.
+    """
     return MatchResult.objects.filter(key=Concat(Value("session:"), Cast(OuterRef(match), CharField())))
 
 

@@ -207,7 +207,8 @@ class Figures(NamedTuple):
     """Counts of payments that need attention.
 
     - `refused`, `unreadable`: callbacks of the last 24 hours
-    - `answers_owed`: payments with a notification that no poll has answered yet; `unanswered`: those for over a day
+    - `answers_owed`: payments with a notification that no poll has answered yet
+    - `unanswered`: such payments whose notification is over a day old
     - `to_adopt`: payments that the journal does not contain yet
     - `balances`: whole UGX on each account of the ledger
     """

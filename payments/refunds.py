@@ -400,7 +400,7 @@ def sweep() -> int:
 
 
 def poll_ambiguous() -> int:
-    """Poll ambiguous payouts, and those that an operator marked as not paid out. Return how many are now settled.
+    """Poll ambiguous payouts, and payouts that an operator marked as not paid out. Return how many are now settled.
 
     A payout is polled for a day, if the provider has given it an id.
     """

@@ -51,9 +51,9 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the next poll of a payment with a final status, or None if none is due.
 
-    If a notification has arrived that still needs a poll, this poll comes first. After a day without an answer it is
-    made once a day, and an operator is told. If a lock kept the app from using the money or from telling the payer, a
-    poll soon brings the provider's answer again, and the signal is sent again.
+    If a notification has arrived that still needs a poll, this poll comes first. After a day without an answer, this
+    poll is repeated only once a day, and an operator is told. If a lock kept the app from using the money or from
+    telling the payer, a poll soon brings the provider's answer again, and the signal is sent again.
     """
     if payment.use_error is not None:
         return now + timedelta(seconds=_FIRST[0])

@@ -98,7 +98,8 @@ _VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
 def _insert_new(rows: Sequence[SmsMessage]) -> None:
     """Insert the rows whose `dedupe_key` does not exist yet, due now by the database's clock.
 
-    This is the SQL of `bulk_create`, which takes longer to build it than the database to run it.
+    The SQL is that of `bulk_create`. It is written out here, because `bulk_create` takes longer to build it than the
+    database takes to run it.
     """
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows for field in _FIELDS]
     with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""The page with the stake form.
+"""The page with the stake form. The form is empty, or prepared to join a friend's match, or filled in from an earlier
+stake.
 
-The form is empty, or prepared to join a friend's match, or filled in from an earlier stake. The page of an invite has a
-button that stops further invites to its phone number.
+The page of an invite also has a button that stops further invites to the invited phone number.
 """
 
 from typing import Any

@@ -109,7 +109,10 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
 
 
 def _add(event: SmsEvent) -> None:
-    """Store a report that changes nothing, unless it equals the last one. The lock lets equal reports wait in turn."""
+    """Store a report that changes nothing, unless it equals the last one.
+
+    The lock makes equal reports wait for each other.
+    """
     with transaction.atomic():
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)

@@ -1,7 +1,7 @@
 """The switches of the sandbox, which select the faults that the sandbox simulates at the moment.
 
-Some phone numbers have a fixed outcome, like the test cards of a payment provider. It needs no switch. The numbers with
-a fixed outcome for payment prompts are in `playmatatu.sandbox.money.faults`.
+Some phone numbers have a fixed outcome, like the test cards of a payment provider. This outcome needs no switch. The
+numbers with a fixed outcome for payment prompts are in `playmatatu.sandbox.money.faults`.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -22,7 +22,7 @@ def to_e164(raw: object) -> str:
     except ValueError as error:
         raise InvalidPhone(f"{error}. {_EXAMPLE}.") from None
     if digits.startswith("+256") and len(digits) == len("+256") + _NATIONAL_DIGITS:
-        digits = to_local(digits)  # Both notations of a number share a place in the cache.
+        digits = to_local(digits)  # Both notations of a number then share one entry of the cache.
     return _mobile(digits, conf.extra_mobile_prefixes())
 
 
