@@ -96,8 +96,8 @@ def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three processes for two cores: much of the time tests wait for clocks and other processes."""
-    return max(1, 3 * (os.cpu_count() or 1) // 2)
+    """Two processes for each core: half of the time tests wait for clocks and other processes."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from tests.conftest import Postgres
 from tests.system import postgres_template
 
 ROOT = Path(__file__).parents[1]
+# Plugins. An import of schemathesis takes 1 s of CPU.
+NOT_NEEDED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
 # By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {
     "game": {
@@ -29,7 +31,7 @@ SUBJECTS = {
         "console": "console overview",
         "worker": "large_ids",
     },
-    "playmatatu": {"operator": "plans find"},
+    "playmatatu": {"": "connections", "operator": "plans find"},
 }
 
 
@@ -54,7 +56,7 @@ def test_on_postgresql(postgres: Postgres, app: str) -> None:
         "TEST_DATABASE_TEMPLATE": postgres_template(postgres),
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--no-cov", "-p", "no:cacheprovider", *map(str, paths(app))],
+        [sys.executable, "-m", "pytest", "-q", "--no-cov", *NOT_NEEDED, *map(str, paths(app))],
         cwd=ROOT,
         env={**os.environ, **database},
         capture_output=True,

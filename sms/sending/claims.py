@@ -77,7 +77,7 @@ def claim(
     with connection.cursor() as cursor:
         cursor.execute(sql, [*which, limit, claimer, lease])
         rows = cursor.fetchall()
-    if not postgresql:
+    if rows and not postgresql:
         # Let Django convert the columns, because not every database returns them as Python types.
         rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_FIELDS))
     return sorted((ClaimedRow(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
