@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+from functools import cache
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -17,15 +18,23 @@ class RedactedLogger(Logger):
         from playmatatu.logs import hidden
 
         atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        # Only what the line prints: redacting every header of every request costs more than the line.
-        for name in _PRINTED.findall(self.cfg.access_log_format):
+        # Redact only what the line prints of the request: redacting everything takes longer than writing the line.
+        for name in _printed(self.cfg.access_log_format):
             value = atoms.get(name)
-            if isinstance(value, str):
+            if isinstance(value, str) and value != "-":
                 atoms[name] = hidden(_QUERY.sub("?[hidden]", value))
         return atoms
 
 
-_PRINTED, _QUERY = re.compile(r"%\(([^)]+)\)s"), re.compile(r"\?.*?(?= HTTP/\d|$)")
+_QUERY = re.compile(r"\?.*?(?= HTTP/\d|$)")
+# Parts of a line that are not texts from the request: address, time, status, sizes, process.
+_NOT_FROM_REQUEST = frozenset("hltsbBTDMLp")
+
+
+@cache
+def _printed(line: str) -> list[str]:
+    return [name for name in re.findall(r"%\(([^)]+)\)s", line) if name not in _NOT_FROM_REQUEST]
+
 
 wsgi_app = "playmatatu.wsgi"
 logger_class = RedactedLogger

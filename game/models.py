@@ -13,6 +13,7 @@ from django.db.models.functions import Right, Upper
 from django.utils import timezone
 
 from payments.models import Payment
+from payments.statements import Select
 from sms import clock
 from sms.wording import masked
 
@@ -184,12 +185,17 @@ class Entry(models.Model):
     def opponent(self) -> "Entry | None":
         if self.session is None:
             return None
-        return next((entry for entry in self.session.entries.all() if entry.pk != self.pk), None)
+        prefetched = getattr(self.session, "_prefetched_objects_cache", {}).get("entries")
+        entries = _OF_SESSION(session=self.session.pk) if prefetched is None else prefetched
+        return next((entry for entry in entries if entry.pk != self.pk), None)
 
     def start_life(self, now: datetime) -> None:
         """Activate the entry at the time `now`, without saving it."""
         self.status, self.reason, self.ended_at = self.Status.OPEN, "", None
         self.opened_at, self.expires_at = now, now + life()
+
+
+_OF_SESSION = Select(lambda session: Entry.objects.filter(session=session))
 
 
 class _Attempt(models.Model):

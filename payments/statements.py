@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
-from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -228,6 +227,7 @@ class _Column(NamedTuple):
     name: str
     field: Any
     sent: dict[type, Callable[[Any], Any]]
+    is_null_by_default: bool
 
 
 # One value of each type that most fields send unchanged, or only wrapped in a class.
@@ -243,7 +243,7 @@ def _column(field: Any) -> _Column:
                 sent[type(probe)] = _same
             elif type(probe) is int and isinstance(value, int) and value == probe:
                 sent[int] = type(value)
-    return _Column(field.attname, field, sent)
+    return _Column(field.attname, field, sent, field.null and not field.has_db_default())
 
 
 def _same(value: Any) -> Any:
@@ -253,7 +253,7 @@ def _same(value: Any) -> Any:
 def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> list[Any]:
     """Return the values of the columns as the database driver takes them."""
     values = []
-    for name, field, sent in columns:
+    for name, field, sent, _is_null in columns:
         value = getattr(row, name)
         send = sent.get(type(value))
         values.append(field.get_db_prep_save(value, connection) if send is None else send(value))
@@ -269,10 +269,20 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.database`).
     """
     connection = connections[_DB]
-    fields, head, row_sql, tail = _insert_sql(type(rows[0]), locks, waits, connection.vendor)
-    values = list(chain.from_iterable(_values(row, fields, connection) for row in rows))
+    model = type(rows[0])
+    columns = _insert_columns(model, connection.vendor)
+    values = [_values(row, columns, connection) for row in rows]
+    # A column that is NULL in all rows is left out. psycopg parses a statement with more than 50 parameters each time.
+    used = tuple(
+        index
+        for index, column in enumerate(columns)
+        if not column.is_null_by_default or any(of_row[index] is not None for of_row in values)
+    )
+    head, row_sql, tail = _insert_sql(model, used, locks, waits, connection.vendor)
     with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
-        cursor.execute(f"{head}{', '.join([row_sql] * len(rows))}{tail}", values)
+        cursor.execute(
+            f"{head}{', '.join([row_sql] * len(rows))}{tail}", [of_row[index] for of_row in values for index in used]
+        )
         keys = [found[0] for found in cursor.fetchall()]
     for row, key in zip(rows, keys, strict=True):
         row.pk = key
@@ -280,17 +290,24 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
 
 
 @cache
-def _insert_sql(model: type[models.Model], locks: str, waits: bool, vendor: str) -> tuple[list[_Column], str, str, str]:
+def _insert_columns(model: type[models.Model], vendor: str) -> list[_Column]:
+    return [_column(field) for field in model._meta.concrete_fields if field is not model._meta.pk]
+
+
+@cache
+def _insert_sql(
+    model: type[models.Model], used: tuple[int, ...], locks: str, waits: bool, vendor: str
+) -> tuple[str, str, str]:
     quote, key = connections[_DB].ops.quote_name, model._meta.pk
-    fields = [_column(field) for field in model._meta.concrete_fields if field is not key]
-    columns = ", ".join(quote(column.field.column) for column in fields)
+    fields = _insert_columns(model, vendor)
+    columns = ", ".join(quote(fields[index].field.column) for index in used)
     head = f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "  # noqa: S608 names of models only
     unique = quote(locks)
     conflict = f" ON CONFLICT ({unique}) DO UPDATE SET {unique} = EXCLUDED.{unique}" if locks else ""
     tail = f"{conflict} RETURNING {quote(key.attname)}"
     if not waits and vendor == "postgresql":
         tail += f", {NO_WAIT_SQL}"
-    return fields, head, f"({', '.join(['%s'] * len(fields))})", tail
+    return head, f"({', '.join(['%s'] * len(used))})", tail
 
 
 def update(row: models.Model, names: Sequence[str]) -> None:

@@ -67,11 +67,11 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "playmatatu.api.ApiMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "playmatatu.pages_only.Languages",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "playmatatu.pages_only.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 # Do not append slashes by redirects: a redirected POST would lose its body.

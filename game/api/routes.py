@@ -28,7 +28,7 @@ ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429, 503), schemas.Error)
 @router.post(
     "/game/stake",
     response={
-        200: schemas.Matched | schemas.PrivateCreated | schemas.AwaitingPayment | schemas.Queued,
+        200: schemas.Placed,
         **ERRORS,
     },
     summary="Place a stake: in the public queue, in a new private match, or in a friend's",
@@ -63,14 +63,15 @@ def queue_status(
     response: HttpResponse,
     queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)],
 ) -> dict[str, Any] | HttpResponse:
-    known = request.headers.get("If-None-Match")
-    pk = entry_id_of(queue_token) if known else None
-    if pk is not None and current_tag(pk) == known:
-        return HttpResponseNotModified(headers={"ETag": known or ""})
-    entry = entry_of(queue_token)
+    pk = entry_id_of(queue_token)
+    # Read the tag before the entry. If the entry changes in between, the next poll gets the change.
+    tag = "" if pk is None else current_tag(pk)
+    if tag and tag == request.headers.get("If-None-Match"):
+        return HttpResponseNotModified(headers={"ETag": tag})
+    entry = entry_of(queue_token) if tag else None
     if entry is None:
         return {"status": "not_found", "message": "We can't find this stake."}
-    response["ETag"] = current_tag(entry.pk)
+    response["ETag"] = tag
     return status_answer(entry)
 
 

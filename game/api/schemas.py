@@ -158,6 +158,10 @@ class AwaitingPayment(Schema):
     message: str
 
 
+# Without the discriminator, each response would be checked against all four.
+Placed = Annotated[Matched | PrivateCreated | AwaitingPayment | Queued, Field(discriminator="status")]
+
+
 class Refund(Schema):
     """A refund that is due or was paid."""
 

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MODULES = (
     *(
+        "game.models",
         "game.rules.limits",
         "game.rules.locks",
         "game.rules.matching",
@@ -49,6 +50,7 @@ def _waiting(entry: Entry) -> dict[str, Any]:
 
 # Arguments that find the rows of an entry.
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
+    "game.models._OF_SESSION": lambda entry: {"session": entry.session_id},
     "game.rules.limits._FROM_ADDRESS": lambda entry: {
         "address": ip_address(entry.client_address or ""),
         "since": clock.now() - timedelta(hours=1),
@@ -99,6 +101,10 @@ def test_it_returns_what_the_orm_returns(client: Client, settings: Any, name: st
         paid_stake(client, BOB, 4000, create_private=True),
         paid_stake(client, CAROL, 5000, display_name="Carol"),
     ]
+    session = Session.objects.create(token="t", stake_amount=3000, prize_amount=6000, expires_at=clock.now())
+    for entry in entries:
+        entry.session = session
+        entry.save()
     for _ in range(3):
         RefusedStake.objects.create(client_address="127.0.0.1", client_site="2001:db8:1::")
     select, found = Select(_selects()[name].build), 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from django.utils.translation import override
+from django.utils.translation import get_language, override
 
 from game.models import Entry
 from game.notifications import render
@@ -161,6 +161,14 @@ def test_the_switch_leads_to_no_other_site_and_asks_for_csrf(client: Client) -> 
     away = client.post("/language", {"language": "lg", "next": "https://evil.example.com/"})
     assert away["Location"] == "/"
     assert Client(enforce_csrf_checks=True).post("/language", {"language": "lg"}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_the_api_does_not_use_the_language_of_the_last_page(client: Client) -> None:
+    client.get("/", headers={"Accept-Language": "lg"})
+    assert get_language() == "lg"
+    client.get("/api/v1/config", headers={"Accept-Language": "lg"})
+    assert get_language() == "en"
 
 
 @pytest.mark.django_db
