@@ -68,7 +68,7 @@ class Site(admin.AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # Imported here, because the views import models, which need every app to be loaded.
-        from playmatatu.operator.views import add_note, find
+        from playmatatu.operator.find import add_note, find
 
         own = [
             path("find/", self.admin_view(find), name="find"),

@@ -10,7 +10,7 @@ class PlayMatatuConfig(AppConfig):
 
     def ready(self) -> None:
         from playmatatu import checks, postgres  # noqa: F401
-        from playmatatu.operator.alerting import contested, late_work
+        from playmatatu.overdue import contested, late_work
         from sms.alerts import register
 
         register(contested)

@@ -1,9 +1,11 @@
 """Count rows whose work should have been done at least a minute ago.
 
-A worker's heartbeat only shows that its process runs. These counts also reveal a worker that does no work.
+A worker's heartbeat only shows that its process runs. These counts also reveal a worker that does no work. The alerts
+about payments and the game are here too; the alerts about sending are in `sms`.
 """
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from django.db.models import Model, QuerySet
 
@@ -11,6 +13,7 @@ from game.models import Entry
 from payments import refunds
 from payments.models import Payment
 from sms import clock
+from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
 # Only entries that expired within this time are counted. `game_worker` still handles these entries, because it sends
@@ -53,3 +56,26 @@ def counts() -> dict[str, int]:
 
 def _count(rows: QuerySet[Model]) -> int:
     return rows.order_by()[:_MOST].count()
+
+
+def contested(now: datetime) -> Iterable[Condition]:
+    """Yield a condition if the provider has contradicted its own final status of some payments."""
+    number = Payment.objects.filter(contested=True).order_by()[:_MOST].count()
+    if number:
+        many = f"{number:,}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
+        yield Condition(
+            "payments:contested",
+            f"{many}: the provider reported success and then failure, or the reverse. Look each one up in the "
+            "DMarkPay portal; the admin's list of contested payments says what to do.",
+        )
+
+
+def late_work(now: datetime) -> Iterable[Condition]:
+    """Yield a condition if some work of `game_worker` is at least a minute late."""
+    late = {work.replace("_", " "): count for work, count in counts().items() if count}
+    if late:
+        found = ", ".join(f"{count:,} {work}" for work, count in late.items())
+        yield Condition(
+            "game:overdue",
+            f"Work is over a minute late: {found}. Check that manage.py game_worker runs, and read its log.",
+        )

@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from socketserver import BaseServer
 from typing import Any, TypeVar, overload
 
 import requests
@@ -27,7 +28,7 @@ from sms.text.phone import to_e164
 # A message that waits for a commit counts as sent, because no commit happens under Django's TestCase.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
-S = TypeVar("S", bound=Server)
+S = TypeVar("S", bound=BaseServer)
 
 
 class Texts(Sequence[SmsMessage]):
@@ -135,7 +136,7 @@ class Sandbox:
 
 @contextmanager
 def serving(server: S) -> Iterator[S]:
-    """Run a sandbox in a thread, and stop it when the block ends."""
+    """Run an HTTP server, such as the sandbox, in a thread. Stop the server when the block ends."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

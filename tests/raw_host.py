@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from sms.testing import serving
 from tests.conftest import missing
 
 PATHS = ["/api/get_token/", "/v3/api/send_sms/"]
@@ -48,14 +49,8 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     host = RawHost(f"{'https' if context else 'http'}://localhost:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(server):
         yield host
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager
@@ -81,15 +76,11 @@ def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
         def log_message(self, *arguments: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(server):
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            over.set()
 
 
 @contextmanager

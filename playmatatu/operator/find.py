@@ -1,19 +1,30 @@
-"""Find players by a phone number or its last six digits, a name, a match code or link, or the id of a payment
-or text.
+"""The page of one player: a search box, the timeline of the player found, and notes on the player.
+
+Players are found by a phone number or its last six digits, a name, a match code or link, or the id of a payment or
+text.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
+from django.contrib import admin
 from django.db.models import Q
 from django.db.models.functions import Right, Upper
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Entry, Player
 from payments.models import Payment, Refund
+from playmatatu.models import PlayerNote
+from playmatatu.operator import customer_timeline
 from sms.errors import InvalidPhone
 from sms.models import SmsMessage
 from sms.text import to_e164
+from sms.wording import masked
 
 # If several players match, at most this many are offered.
 MOST = 20
@@ -59,7 +70,7 @@ def _by_id(term: str) -> Iterator[str]:
     if _CODE.fullmatch(code):
         yield from _of_matches(Q(match_code=code.upper()))
     yield from _of_matches(Q(session__token=token))
-    yield from _some(Payment.objects.filter(Q(transaction_id=term)).values_list("phone", flat=True))
+    yield from _some(Payment.objects.filter(transaction_id=term).values_list("phone", flat=True))
     yield from _some(Payment.objects.filter(provider_id=term).exclude(provider_id="").values_list("phone", flat=True))
     yield from _some(Refund.objects.filter(reference=term).values_list("payment__phone", flat=True))
     texts = SmsMessage.objects.filter(Q(provider_id=term) & ~Q(provider_id="") | Q(dedupe_key=term))
@@ -78,3 +89,47 @@ def _of_matches(which: Q) -> Iterator[str]:
 
 def _some(rows: Iterable[str]) -> Iterator[str]:
     yield from rows[:MOST]  # type: ignore[index]
+
+
+# A user needs at least one of these permissions to search. The page shows only data that the user may see.
+NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
+
+
+@require_safe
+def find(request: HttpRequest) -> HttpResponse:
+    """Find a player and show the player's timeline, or a choice if several players match.
+
+    Query parameters: `q`, a phone, name, code, link or id; `player`, the id of a player.
+    """
+    if not any(request.user.has_perm(name) for name in NEEDED):
+        return HttpResponse("You may not see players.", status=403, content_type="text/plain")
+    term = request.GET.get("q", "").strip()
+    found = of_player(request.GET.get("player", "")) or phones(term)
+    if len(found) == 1:
+        return _page(request, {"term": term, "customer": customer_timeline.gather(request, found[0])})
+    by_phone = {player.phone: player for player in Player.objects.filter(phone__in=found)}
+    choices = [(masked(phone), _address(by_phone.get(phone), phone)) for phone in found]
+    return _page(request, {"term": term, "choices": choices, "asked": bool(term or request.GET.get("player"))})
+
+
+@require_POST
+def add_note(request: HttpRequest) -> HttpResponse:
+    """Add the text `note` to the timeline of the player with the id `player`."""
+    if not request.user.has_perm("playmatatu.add_playernote"):
+        return HttpResponse("You may not add notes.", status=403, content_type="text/plain")
+    text = request.POST.get("note", "").replace("\0", "").strip()[:500]
+    player = Player.objects.filter(phone__in=of_player(request.POST.get("player", ""))).first()
+    if player is None or not text:
+        return HttpResponseRedirect(reverse("admin:find"))
+    PlayerNote.objects.create(player=player, text=text, author=request.user.get_username())
+    return HttpResponseRedirect(_address(player, player.phone))
+
+
+def _address(player: Player | None, phone: str) -> str:
+    query = {"player": player.pk} if player else {"q": phone}
+    return f"{reverse('admin:find')}?{urlencode(query)}"
+
+
+def _page(request: HttpRequest, context: dict[str, object]) -> HttpResponse:
+    title = f"Player {context['customer'].phone}" if "customer" in context else "Find a player"  # type: ignore[attr-defined]
+    return TemplateResponse(request, "admin/find.html", {**admin.site.each_context(request), "title": title, **context})

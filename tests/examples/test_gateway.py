@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +17,7 @@ from sms.dmark.dlr_url import dlr_url
 from sms.errors import InDoubt, ProviderRejected
 from sms.models import SmsMessage
 from sms.outbox import send_sms
+from sms.testing import serving
 from tests.conftest import free_port, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,15 +48,13 @@ class AfricasTalking:
             def log_message(self, *arguments: Any) -> None: ...
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
 
 @pytest.fixture
 def provider() -> Iterator[AfricasTalking]:
     fake = AfricasTalking()
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
+    with serving(fake.server):
+        yield fake
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import logging
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from game.models import Session
 from game.signals import session_committed
 from game.tokens import player_token
 from sms.models import SmsMessage
+from sms.testing import serving
 from tests.conftest import free_port, missing, wait_for
 from tests.game_helpers import ALICE, BOB, stake
 
@@ -59,16 +59,12 @@ class GameServer:
 def game_server(settings: Any) -> Iterator[GameServer]:
     """A game server, and the page's receiver connected to it."""
     game = GameServer()
-    thread = threading.Thread(target=game.server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
     settings.GAME_SERVER_URL, settings.GAME_SERVER_SECRET = game.url, "between-the-two"
     receiver: dict[str, Any] = {}
     exec(compile(block("python"), "docs/game.md", "exec"), receiver)
-    yield game
+    with serving(game.server):
+        yield game
     assert session_committed.disconnect(receiver["announce"])
-    game.server.shutdown()
-    game.server.server_close()
-    thread.join()
 
 
 def test_the_receiver_hands_a_match_over(game_server: GameServer, settings: Any) -> None:

@@ -1,10 +1,10 @@
 """`report_failure`: a failed job reaches a person although the database is away."""
 
 import subprocess
-import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from sms.testing import serving
 from tests import preloaded
 from tests.playmatatu.test_api_server import environment
 
@@ -32,10 +32,8 @@ def report(url: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_failed_job_is_posted_without_a_database() -> None:
     Webhook.bodies = []
-    with HTTPServer(("127.0.0.1", 0), Webhook) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(HTTPServer(("127.0.0.1", 0), Webhook)) as server:
         ended = report(f"http://127.0.0.1:{server.server_port}/hook")
-        server.shutdown()
     assert ended.returncode == 0, ended.stderr
     (body,) = Webhook.bodies
     assert b"playmatatu-check.service failed on " in body

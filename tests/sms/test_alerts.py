@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from sms import alerts
 from sms.models import SmsAlert, SmsMessage, SmsPause, SmsWorker
+from sms.testing import serving
 from sms.worker import maintenance
 from tests.conftest import Sandbox, free_port
 
@@ -41,7 +42,6 @@ class Hook:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def told(self) -> list[tuple[str, str]]:
@@ -52,9 +52,8 @@ class Hook:
 def hook(settings: Any) -> Iterator[Hook]:
     hook = Hook()
     settings.ALERT_WEBHOOK_URL = hook.url
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with serving(hook.server):
+        yield hook
 
 
 @pytest.fixture

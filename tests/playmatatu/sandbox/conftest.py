@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sms.testing import serving
 from tests.playmatatu.sandbox.shop import Receiver, Shop
 from tests.sandbox import Sandbox
 
@@ -9,9 +10,8 @@ from tests.sandbox import Sandbox
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    with serving(receiver.server):
+        yield receiver
 
 
 @pytest.fixture

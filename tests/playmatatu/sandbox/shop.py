@@ -1,7 +1,6 @@
 """A client of the sandbox of DMarkPay, and a receiver of its notifications."""
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -38,7 +37,6 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/notify"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def words(self) -> list[str]:
         return [body["status"] for _, _, body in self.heard]
