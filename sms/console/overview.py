@@ -1,21 +1,24 @@
 """The overview of sending: banners, and the figures, charts and tables of the last day and month."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from statistics import median
+from typing import NamedTuple
+from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from sms import clicks, clock, conf
 from sms.conf import PROVIDER
 from sms.console import chart
-from sms.console.banners import Banner, Snapshot, raised, read
-from sms.console.rows import FailureRow, NetworkRow, failure_row, network_rows, waits
-from sms.models import SmsPause, SmsWorker, Status
+from sms.console.banners import Banner, Snapshot, failed_url, raised, read
+from sms.models import UNSUCCESSFUL, SmsPause, SmsWorker, Status
 from sms.stats import counts, networks, status
+from sms.stats.failures import Group
 from sms.wording import counted, span, ugx
 
 SERIES = (
@@ -68,6 +71,32 @@ class KindRow:
     @property
     def cells(self) -> list[tuple[str, int]]:
         return [(name, self.groups[key]) for key, name in SERIES]
+
+
+class FailureRow(NamedTuple):
+    """A row for one group of failures with the same status and reason.
+
+    `url`: the list of the messages in the group. `resend`: the page that resends messages with this status and reason.
+    """
+
+    status: str
+    reason: str
+    title: str
+    texts: str
+    last: datetime | None
+    kinds: str
+    over: bool
+    needs_action: bool
+    url: str
+    resend: str
+
+
+class NetworkRow(NamedTuple):
+    name: str
+    texts: int
+    delivered: str
+    accept: str
+    deliver: str
 
 
 @dataclass
@@ -191,3 +220,58 @@ def _worker(worker: SmsWorker, now: datetime) -> str:
         longest = span((now - worker.longest_since).total_seconds())
         flight = f", {worker.in_flight} in flight, the longest for {longest} ({worker.longest_step})"
     return f"{worker.name}, up {span((now - worker.started_at).total_seconds())}, {state}{flight}"
+
+
+def failure_row(group: Group) -> FailureRow:
+    kinds = ", ".join(sorted({kind or "plain" for kind in group.kinds}))
+    query = urlencode({"status": group.status, "reason": group.reason})
+    resend = f"{reverse('admin:sms_smsmessage_resend')}?{query}"
+    return FailureRow(
+        group.status,
+        group.reason,
+        group.title,
+        group.counted,
+        group.last,
+        kinds,
+        group.over,
+        group.needs_action,
+        failed_url(group),
+        resend,
+    )
+
+
+def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
+    """Return a row per network, the network with the most messages first.
+
+    Return an empty list if no message belongs to a known network.
+    """
+    by_network: defaultdict[str, list[networks.Sample]] = defaultdict(list)
+    for message in sample:
+        by_network[message.network].append(message)
+    if set(by_network) <= {networks.OTHER}:
+        return []
+    return [_network_row(name, of) for name, of in sorted(by_network.items(), key=lambda item: -len(item[1]))]
+
+
+def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
+    delivered = sum(one.status == Status.DELIVERED for one in texts)
+    ended = delivered + sum(one.status in (Status.SENT, *UNSUCCESSFUL) for one in texts)
+    accept, deliver = waits(texts)
+    return NetworkRow(
+        networks.name(network),
+        len(texts),
+        f"{delivered / ended:.1%}" if ended else "none yet",
+        _spread(accept),
+        _spread(deliver),
+    )
+
+
+def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
+    """Return two sorted lists of seconds: from queued to accepted by DMark, and from accepted to delivered."""
+    accept = [one.accept for one in texts if one.accept is not None]
+    deliver = [one.deliver for one in texts if one.deliver is not None]
+    return sorted(accept), sorted(deliver)
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{span(median(seconds))} · {span(seconds[int(0.9 * (len(seconds) - 1))])}" if seconds else "none yet"

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from sms.console import banners
-from sms.console.rows import network_rows
+from sms.console.overview import network_rows
 from sms.models import SmsMessage
 from sms.stats import networks
 from tests.conftest import Sandbox
