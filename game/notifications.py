@@ -237,7 +237,7 @@ def _match_found(entry: Entry) -> NewMessage:
         entry.phone,
         render("match_found", entry.language, link=game_link(entry)),
         "match_found",
-        f"session:{entry.session_id}:{entry.player_id}",
+        entry.link_keys[0],
         _ends(entry),
     )
 

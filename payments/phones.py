@@ -6,7 +6,7 @@ import unicodedata
 import phonenumbers
 from django.conf import settings
 
-# From here to the end of `_plain`, the code is a copy of `sms/text/notation.py`.
+# From here to the end of `_plain`, the code is a copy of `sms/text/phone.py`.
 LONGEST = 60
 
 # Invisible characters that are neither spaces nor format characters, for example fillers and the empty braille cell.

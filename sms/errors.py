@@ -25,9 +25,6 @@ class Paused(SmsError):
 
     transient = True
 
-    def __init__(self, what: str, actor: str, reason: str) -> None:
-        super().__init__(f"Sending of {what} is paused by {actor or 'somebody unknown'}: {reason}")
-
 
 class NeverTexted(SmsError):
     """The number is on the suppression list."""

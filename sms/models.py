@@ -209,6 +209,10 @@ class SmsPause(models.Model):
     def what(self) -> str:
         return "all texts" if self.kind == self.ALL else f"{self.kind or 'plain'} texts"
 
+    @property
+    def sentence(self) -> str:
+        return f"Sending of {self.what} is paused by {self.actor or 'an unknown user'}: {self.reason}"
+
 
 class SmsSuppression(models.Model):
     """The suppression list: numbers that must not be texted.

@@ -56,7 +56,7 @@ class Sending:
             return "SMS is switched off."
         for pause in reading.pauses:
             if pause.kind in (SmsPause.ALL, kind):
-                return f"Sending of {pause.what} is paused by {pause.actor or 'an unknown user'}: {pause.reason}"
+                return pause.sentence
         if reading.config.delivery == "worker" and not reading.workers:
             return "No SMS worker is running."
         return ""

@@ -36,7 +36,7 @@ def refusal(phone: str, kind: str) -> SmsError | None:
 
 def paused(kind: str) -> Paused | None:
     pause = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
-    return Paused(pause.what, pause.actor, pause.reason) if pause else None
+    return Paused(pause.sentence) if pause else None
 
 
 def cancel_suppressed(actor: str = "") -> int:

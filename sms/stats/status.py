@@ -220,7 +220,7 @@ def _pause(pause: SmsPause) -> Concern:
     return Concern(
         f"paused:{pause.kind}",
         "error" if pause.kind == SmsPause.ALL else "warning",
-        f"Sending of {pause.what} is paused by {pause.actor or 'an unknown user'}: {pause.reason}",
+        pause.sentence,
         "Resume when the problem is fixed. Texts that expire in the meantime will not be sent.",
     )
 
