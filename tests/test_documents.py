@@ -29,6 +29,14 @@ def test_contributing_names_files_that_exist() -> None:
         assert (ROOT / name).exists() or name == "management/commands/", f"CONTRIBUTING.md names {name}"
 
 
+def test_contributing_names_functions_that_their_files_have() -> None:
+    places = re.findall(r"((?:`\w+`(?:, | and )?)+) in `([\w./]+\.py)`", read("CONTRIBUTING.md"))
+    assert len(places) >= 5
+    for names, file in places:
+        for name in re.findall(r"\w+", names.replace(" and ", " ")):
+            assert re.search(rf"\b{name}\b", read(file)), f"CONTRIBUTING.md names {name} in {file}"
+
+
 def test_each_command_is_in_the_readme() -> None:
     ours = {name for name, app in get_commands().items() if app in OURS}
     assert len(ours) >= 7
