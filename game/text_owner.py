@@ -9,7 +9,6 @@ from django.db.models import Q
 from django.urls import reverse
 
 from game.models import Entry, Session
-from payments.models import Payment
 from sms import clock
 from sms.models import SmsMessage
 from sms.owners import Link, Referenced
@@ -24,22 +23,21 @@ def _number(message: Referenced) -> int:
 
 
 def _link(model: str, label: str, number: int) -> Link:
-    app = Payment._meta.app_label if model == "payment" else Entry._meta.app_label
-    return Link(f"{label} {number}", reverse(f"admin:{app}_{model}_change", args=[number]))
+    return Link(f"{label} {number}", reverse(f"admin:{model}_change", args=[number]))
 
 
 def of_session(message: SmsMessage) -> list[Link]:
-    return [_link("session", "match", number)] if (number := _number(message)) else []
+    return [_link("game_session", "match", number)] if (number := _number(message)) else []
 
 
 def of_payment(message: SmsMessage) -> list[Link]:
     number = _number(message)
     entry = Entry.objects.filter(payment_id=number).first()
-    found = [_link("payment", "payment", number)] if number else []
+    found = [_link("payments_payment", "payment", number)] if number else []
     if entry is not None:
-        found.append(_link("entry", "stake", entry.pk))
+        found.append(_link("game_entry", "stake", entry.pk))
         if entry.session_id:
-            found.append(_link("session", "match", entry.session_id))
+            found.append(_link("game_session", "match", entry.session_id))
     return found
 
 
@@ -55,9 +53,9 @@ def _of_entry(message: SmsMessage, label: str) -> list[Link]:
     entry = Entry.objects.filter(pk=_number(message)).first()
     if entry is None:
         return []
-    found = [_link("entry", label, entry.pk)]
+    found = [_link("game_entry", label, entry.pk)]
     if entry.session_id:
-        found.append(_link("session", "match", entry.session_id))
+        found.append(_link("game_session", "match", entry.session_id))
     return found
 
 

@@ -22,7 +22,7 @@ from sms.console import export, filters
 from sms.console.actions import MessageActions
 from sms.console.admin import PauseAdmin, SuppressionAdmin
 from sms.errors import SmsError
-from sms.models import OPEN, SmsMessage, SmsPause, SmsSuppression, Status
+from sms.models import SmsMessage, SmsPause, SmsSuppression, Status
 from sms.text.phone import to_e164
 from sms.text.redaction import redact
 from sms.text.segments import segments
@@ -31,7 +31,7 @@ from sms.wording import moment, span, ugx
 
 @admin.register(SmsMessage)
 class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
-    list_display = ("time", "state", "masked_phone", "kind", "cost", "requests", "provider_id", "open_for", "age")
+    list_display = ("time", "state", "masked_phone", "kind", "cost", "requests", "provider_id", "age")
     list_filter = ("status", filters.KindFilter, filters.WhenFilter, filters.ReasonFilter)
     linked_lookups = ("phone__exact",)
     search_fields = ("phone",)
@@ -95,10 +95,6 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
         if not price:
             return str(message.segments)
         return format_html('<span class="sms-cost">{} · {}</span>', message.segments, ugx(message.segments * price))
-
-    @admin.display(description=_("open for"))
-    def open_for(self, message: SmsMessage) -> str:
-        return span((clock.now() - message.created_at).total_seconds()) if message.status in OPEN else ""
 
     @admin.display(description=_("what that means"))
     def meaning(self, message: SmsMessage) -> str:

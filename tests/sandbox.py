@@ -14,9 +14,6 @@ from sms.sandbox.faults import Faults
 class Sandbox(testing.Sandbox):
     server: Server
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
-
     def prompts(self) -> list[dict[str, Any]]:
         """Open prompts, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
         return list(self._get("/prompts.json"))

@@ -1,12 +1,14 @@
 """The stand-in provider as a newcomer meets it: the phones, the switches, the reports."""
 
 import re
+import time
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import requests
 
+from sms.dmark.access_token import expires_at
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.sandbox.faults import Faults
@@ -76,6 +78,35 @@ def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any
     assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
     press(sandbox, switch.label)
     assert switches(sandbox) == usual
+
+
+def fetched_token(sandbox: Sandbox) -> str:
+    credentials = {"username": "a", "password": "b"}
+    return str(requests.post(f"{sandbox.url}/api/get_token/", json=credentials, timeout=5).json()["access_token"])
+
+
+def test_the_kind_and_the_lifetime_of_a_token(sandbox: Sandbox) -> None:
+    sandbox.faults(token_life=60)
+    ends = expires_at(fetched_token(sandbox))
+    assert ends is not None
+    assert 50 < ends - time.time() <= 60
+    sandbox.faults(token_kind="past")
+    ends = expires_at(fetched_token(sandbox))
+    assert ends is not None
+    assert ends < time.time()
+    for kind in ("no_exp", "opaque"):
+        sandbox.faults(token_kind=kind)
+        assert expires_at(fetched_token(sandbox)) is None
+    sandbox.faults(token_kind="missing")
+    assert fetched_token(sandbox) == ""
+
+
+def test_every_token_is_refused(sandbox: Sandbox) -> None:
+    sandbox.faults(refuse_tokens=True)
+    request = {"numbers": "0772000001", "msg": "hello"}
+    headers = {"authToken": fetched_token(sandbox)}
+    answer = requests.post(f"{sandbox.url}/v3/api/send_sms/", json=request, headers=headers, timeout=5)
+    assert answer.status_code == 401
 
 
 def test_clearing_the_faults_keeps_the_messages_and_a_reset_does_not(sandbox: Sandbox) -> None:
