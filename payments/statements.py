@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.base import ModelState
 from django.db.models.query import ModelIterable
 from django.db.models.sql import UpdateQuery
+from django.db.transaction import TransactionManagementError
 
 from payments.database import NO_WAIT_SQL
 
@@ -47,6 +48,8 @@ class _Compiled(NamedTuple):
     converters: list[tuple[int, Any, Any]]
     # Makes the result from the values of a row.
     read: Callable[[Sequence[Any]], Any]
+    # True if the statement locks rows, so that it needs a transaction.
+    locks: bool
 
 
 class Select(Generic[T]):
@@ -68,6 +71,9 @@ class Select(Generic[T]):
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = self._compile(arguments)
+        # As the ORM. Outside a transaction the locks would end with the statement.
+        if compiled.locks and connection.get_autocommit():
+            raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
         with connection.cursor() as cursor:
             cursor.execute(compiled.sql, [parameter(values) for parameter in compiled.parameters])
             rows: Any = cursor.fetchall()
@@ -91,7 +97,8 @@ class Select(Generic[T]):
         sql, places = _placed(sql, parameters, marks)
         columns = [column for column, _sql, _alias in compiler.select[: compiler.col_count]]
         converters = [(index, *found) for index, found in compiler.get_converters(columns).items()]
-        return _Compiled(sql, places, converters, _reader(queryset, compiler))
+        locks = queryset.query.select_for_update and compiler.connection.features.has_select_for_update
+        return _Compiled(sql, places, converters, _reader(queryset, compiler), locks)
 
 
 class Update:

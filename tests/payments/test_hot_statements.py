@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.db.transaction import TransactionManagementError
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -140,6 +141,16 @@ def _entry(client: Client) -> Entry:
 def _run_by_orm(**arguments: Any) -> int:
     queryset, changes = matching._MATCH.build(**arguments)
     return int(queryset.update(**changes))
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks")
+def test_a_lock_outside_a_transaction_is_refused() -> None:
+    select = Select(lambda key: Player.objects.select_for_update().filter(pk=key))
+    for _ in range(2):  # when it is compiled, and afterwards
+        with pytest.raises(TransactionManagementError, match="outside of a transaction"):
+            select(key=1)
+        with transaction.atomic():
+            assert select(key=1) == []
 
 
 def test_it_is_compiled_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
