@@ -16,9 +16,9 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from payments import adoption, database, refunds
+from payments import adoption, database, refunds, settlement
 from payments.match_rules import Prize
-from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, Refund
+from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, ProviderDebit, Refund
 from payments.states import ASSETS, Account
 
 # The totals of an hour are written at the earliest this long after its end, and only when no transaction that began
@@ -81,6 +81,8 @@ FLOWS = {
     "refunds": Flow("refunded", (Account.REFUND_DUE, Account.REFUND_TRANSIT), _POCKETS),
     "prizes": Flow("prizes paid", (Account.PRIZE, Account.PRIZE_TRANSIT), _POCKETS),
     "commission": Flow("commission earned", _BUT_OPENING, (Account.COMMISSION,)),
+    "fees": Flow("fees of the provider", (Account.FEES,), (Account.PROVIDER,)),
+    "withdrawals": Flow("withdrawn by the owner", (Account.WITHDRAWALS,), (Account.PROVIDER,)),
     "taken_back": Flow("taken back by the provider", (Account.CONTESTED, Account.LOST), (Account.PROVIDER,)),
 }
 
@@ -164,6 +166,11 @@ def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
             moves.add(*row)
     for row in entries.values_list("debit", "credit").annotate(Sum("amount"), Count("pk")):
         moves.add(*row)
+    between = {name.replace("hour", "at"): moment for name, moment in span.items()}
+    for account, *totals in (
+        ProviderDebit.objects.filter(**between).order_by().values_list("account").annotate(Sum("amount"), Count("pk"))
+    ):
+        moves.add(account, Account.PROVIDER.value, *totals)
     return moves
 
 
@@ -188,7 +195,7 @@ def start_of_day(text: str) -> datetime:
 
 
 def day(on: date) -> dict[str, Amount]:
-    """Return the totals of a day in the site's time zone, by the names in FLOWS. Needs at most three queries.
+    """Return the totals of a day in the site's time zone, by the names in FLOWS. Needs at most four queries.
 
     Entries count on the day on which they were posted, so the totals of a past day never change.
     """
@@ -209,6 +216,7 @@ class Figures(NamedTuple):
     - `refused`, `unreadable`: callbacks of the last 24 hours
     - `answers_owed`: payments with a notification that no poll has answered yet
     - `unanswered`: such payments whose notification is over a day old
+    - `unknown_words`: payments with an unknown status word that an operator must judge
     - `to_adopt`: payments that the journal does not contain yet
     - `balances`: whole UGX on each account of the ledger
     """
@@ -230,12 +238,13 @@ class Figures(NamedTuple):
     prizes_held: int
     answers_owed: int
     unanswered: int
+    unknown_words: int
     to_adopt: int
     balances: dict[Account, int]
 
 
 def figures() -> Figures:
-    """Return the current counts. This needs at most 14 queries."""
+    """Return the current counts. This needs at most 16 queries."""
     # Three queries that each use a partial index. One query with all conditions would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Payment.Collection.DUE, Payment.Collection.ASKING)).aggregate(
@@ -288,6 +297,7 @@ def figures() -> Figures:
         prizes_held=prizes["held"],
         answers_owed=owed["answers"],
         unanswered=owed["late"],
+        unknown_words=rows.filter(settlement.unknown_words()).count(),
         to_adopt=adoption.left(),
         balances=held,
     )

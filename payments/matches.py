@@ -112,7 +112,6 @@ def write(
     *,
     also: tuple[str, ...] = (),
     own: Payment | None = None,
-    key: str = "",
 ) -> None:
     """Save the changes of both payments and the state of the prize."""
     for step in outcome.steps:

@@ -115,6 +115,7 @@ class Payment(models.Model):
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="payment_provider_id"),
             models.Index(fields=["id"], condition=Q(version=0) | Q(stale=True), name="payment_to_adopt"),
             models.Index(fields=["id"], condition=Q(answer_owed_since__isnull=False), name="payment_answer_owed"),
+            models.Index(fields=["other_since"], condition=Q(other_since__isnull=False), name="payment_other_word"),
             models.Index(
                 fields=["place", "id"], condition=~Q(place__in=("", "in_use", "refunded")), name="payment_place"
             ),
@@ -365,6 +366,33 @@ class AccountHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H} {self.debit} / {self.credit}"
+
+
+class ProviderDebit(models.Model):
+    """A ledger posting without a payment: money that left the provider's account, entered by an operator.
+
+    Database triggers make it append-only. A wrong entry is corrected by one with a negative amount.
+    """
+
+    class Account(models.TextChoices):
+        FEES = "fees", "fee of the provider"
+        WITHDRAWALS = "withdrawals", "withdrawal by the owner"
+
+    at = models.DateTimeField(default=timezone.now)
+    account = models.CharField("what it was", max_length=14, choices=Account)
+    amount = models.BigIntegerField("amount (UGX)", help_text="Negative to correct an earlier entry.")
+    actor = models.CharField("entered by", max_length=150)
+    note = models.CharField(max_length=300, help_text="For example the line of the provider's statement.")
+
+    class Meta:
+        verbose_name = "withdrawal or fee"
+        verbose_name_plural = "withdrawals and fees"
+        ordering: ClassVar = ["-id"]
+        constraints: ClassVar = [models.CheckConstraint(condition=~Q(amount=0), name="provider_debit_not_zero")]
+        indexes: ClassVar = [models.Index(fields=["at"], name="provider_debit_at")]
+
+    def __str__(self) -> str:
+        return f"{self.get_account_display()} of {self.amount:,} UGX"
 
 
 class PayoutShare(models.Model):

@@ -4,16 +4,19 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 
 from payments import database, journal, matches, status_polling
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
 from payments.providers import Answer, Said
+from payments.rules import UNKNOWN_WORD_AFTER
 from payments.statements import update
 from payments.states import Event, Kind, Word
 
 Status = Payment.Status
+_PAID_OUT = ("refunded", "prize_paid")
 _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
 
 
@@ -165,3 +168,22 @@ def single_operator() -> bool:
     out.
     """
     return bool(settings.PAYMENTS_SINGLE_OPERATOR)
+
+
+def unknown_words() -> Q:
+    """Return a condition for payments with an unknown status word that an operator must judge.
+
+    They have no final status and such a word for an hour, or they got such a word after their money was paid out.
+    """
+    hour_ago = database.now() - UNKNOWN_WORD_AFTER
+    pending = Q(other_since__lte=hour_ago, status=Status.PENDING)
+    return pending | Q(other_since__isnull=False, place__in=_PAID_OUT, settled_by_name="")
+
+
+def has_unknown_word(payment: Payment) -> bool:
+    """Return the same as `unknown_words`, for one payment."""
+    if payment.other_since is None:
+        return False
+    if payment.status == Status.PENDING:
+        return database.now() - payment.other_since >= UNKNOWN_WORD_AFTER
+    return payment.place in _PAID_OUT and not payment.settled_by_name

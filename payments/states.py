@@ -45,7 +45,7 @@ class Payout(str, Enum):
 
 
 class Account(str, Enum):
-    """Ledger accounts. PROVIDER and ELSEWHERE are assets, LOST is an expense, and COMMISSION is income.
+    """Ledger accounts. PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, and COMMISSION is income.
 
     OPENING balances money from before the ledger. The other accounts show where money that we owe is.
     """
@@ -53,9 +53,11 @@ class Account(str, Enum):
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"
     RECEIVED, WAITING, IN_MATCH, CONTESTED = "received", "waiting", "in_match", "contested"
     REFUND_DUE, REFUND_TRANSIT, PRIZE, PRIZE_TRANSIT = "refund_due", "refund_transit", "prize", "prize_transit"
+    FEES, WITHDRAWALS = "fees", "withdrawals"
 
 
-ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
+# Accounts whose balance is debit minus credit.
+ASSETS = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST, Account.FEES, Account.WITHDRAWALS)
 
 
 class Kind(str, Enum):

@@ -176,11 +176,11 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
     return answer, known_by
 
 
-def look_up(payment: Payment, provider_id: str = "") -> tuple[Answer | None, str]:
+def look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
     """Poll a payment without changing it. Return the answer and the id that was polled. The answer is None if no
     poll is possible.
 
-    `provider_id`: poll only by this id.
+    `provider_id`: poll only by this id, unless it is "".
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from payments import settlement
 from payments.models import Payment, Refund
 from payments.states import Account, Kind
 
@@ -87,6 +88,12 @@ def is_unanswered(payment: Payment) -> bool:
 
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     """Return the operator's next step for a payment, or "" if there is none."""
+    if settlement.has_unknown_word(payment):
+        step = "mark it paid or not paid" if payment.status == Status.PENDING else "record if the money was taken back"
+        return (
+            "The provider reports a status that we do not know; its word is in the journal. Look up "
+            f"{payment.transaction_id} in the DMarkPay portal and {step}."
+        )
     if payment.refunded_at is not None:
         return ""
     if refund is not None and refund.state == Refund.State.IN_DOUBT:
@@ -136,6 +143,8 @@ ACCOUNTS: Mapping[Account, str] = {
     Account.COMMISSION: "commission",
     Account.LOST: "lost",
     Account.ELSEWHERE: "from other accounts",
+    Account.FEES: "fees of the provider",
+    Account.WITHDRAWALS: "withdrawn by the owner",
     Account.OPENING: "before the ledger",
 }
 PLACES: Mapping[str, str] = {

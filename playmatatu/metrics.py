@@ -89,6 +89,7 @@ class PaymentsCollector(Collector):
             ("prizes_due", "Prizes to be paid.", money.prizes_due),
             ("prizes_held", "Prizes held because a payment of the match is contested or gone.", money.prizes_held),
             ("answers_owed", "Payments with a notification that no poll has answered yet.", money.answers_owed),
+            ("unknown_words", "Payments with an unknown status word, for an operator.", money.unknown_words),
             ("to_adopt", "Payments that the journal does not know yet.", money.to_adopt),
             ("callbacks_refused", "Callbacks of the last 24 hours that match no payment.", money.refused),
             ("callbacks_unreadable", "Callbacks of the last 24 hours that could not be read.", money.unreadable),

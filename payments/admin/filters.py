@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from payments import ledger, refunds, wording
+from payments import ledger, refunds, settlement, wording
 from payments.models import Payment, Refund
 from payments.rules import IN_USE
 from payments.states import Account, Kind, Place
@@ -83,13 +83,16 @@ class NetworkFilter(admin.SimpleListFilter):
 class CollectionFilter(admin.SimpleListFilter):
     title = "payment request"
     parameter_name = "collection"
+    OTHERS = (("unanswered", "notification not confirmed for a day"), ("unknown_word", "unknown status word"))
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         labels = [(value, label) for value, label in Payment.Collection.choices if value]
-        return [*labels, ("unanswered", "notification not confirmed for a day")]
+        return [*labels, *self.OTHERS]
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         value = self.value()
+        if value == "unknown_word":
+            return queryset.filter(settlement.unknown_words())
         if value == "unanswered":
             return queryset.filter(answer_owed_since__lte=timezone.now() - timedelta(days=1))
         return queryset.filter(collection=value) if value in Payment.Collection.values else queryset

@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from payments import ledger, phones, wording
+from payments import database, ledger, phones, wording
 from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
 from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
-from payments.models import LedgerEntry, PaymentEvent
+from payments.models import LedgerEntry, PaymentEvent, ProviderDebit
 from payments.states import Account, Kind
 
 _WORDS = {"successful": "Successful", "failed": "Failed", "other": "another word"}
@@ -156,3 +156,35 @@ class LedgerAdmin(JournalAdmin):
     @admin.display(description="what happened")
     def what(self, entry: LedgerEntry) -> str:
         return what(entry.event)
+
+
+@admin.register(ProviderDebit)
+class ProviderDebitAdmin(ReadOnlyAdmin):
+    """The withdrawals and fees that operators have entered. They can be added, but not changed or deleted."""
+
+    ordering = ("-id",)
+    list_display = ("at", "account", "shown_amount", "actor", "note")
+    list_filter = (DayFilter,)
+    fields = ("account", "amount", "note")
+    change_list_template = "admin/payments/debit_list.html"
+    csv_columns = {  # noqa: RUF012
+        "id": lambda debit: debit.pk,
+        "at": lambda debit: debit.at,
+        "account": lambda debit: debit.account,
+        "amount_ugx": lambda debit: debit.amount,
+        "by": lambda debit: debit.actor,
+        "note": lambda debit: debit.note,
+    }
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_refund_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("payments.view_ledgerentry")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: ProviderDebit, form: Any, change: bool) -> None:
+        obj.at, obj.actor = database.now(), request.user.get_username()
+        super().save_model(request, obj, form, change)

@@ -9,12 +9,12 @@ from payments.migrations import _append_only
 
 
 def install(apps, schema_editor):
-    _append_only.install(schema_editor.connection)
+    _append_only.install(schema_editor.connection, _append_only.TABLES[:2])
     _append_only.install_stale(schema_editor.connection)
 
 
 def remove(apps, schema_editor):
-    _append_only.remove(schema_editor.connection)
+    _append_only.remove(schema_editor.connection, _append_only.TABLES[:2])
     _append_only.remove_stale(schema_editor.connection)
 
 

@@ -5,7 +5,7 @@ Another trigger marks a payment as `stale` if it was changed without the journal
 
 from typing import Any
 
-TABLES = ("payments_paymentevent", "payments_ledgerentry")
+TABLES = ("payments_paymentevent", "payments_ledgerentry", "payments_providerdebit")
 _STATE = (
     "status", "refund_due", "refunded_at", "collected_at", "contested", "collection", "place", "back", "word",
     "payout", "house_share", "settled_by_name", "amount", "fee",
@@ -28,12 +28,12 @@ END $$;
 """
 
 
-def install(connection: Any) -> None:
+def install(connection: Any, tables: tuple[str, ...] = TABLES) -> None:
     """Create the triggers that make the journal and the ledger append-only."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(_POSTGRES)
-            for table in TABLES:
+            for table in tables:
                 cursor.execute(
                     f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
                     "FOR EACH ROW EXECUTE FUNCTION payments_append_only()"
@@ -43,7 +43,7 @@ def install(connection: Any) -> None:
                     "FOR EACH STATEMENT EXECUTE FUNCTION payments_append_only()"
                 )
         elif connection.vendor == "sqlite":
-            for table in TABLES:
+            for table in tables:
                 kept = (
                     "WHEN EXISTS (SELECT 1 FROM payments_ledgerentry WHERE payment_id = OLD.payment_id) OR NOT EXISTS "
                     "(SELECT 1 FROM payments_payment WHERE id = OLD.payment_id "
@@ -55,10 +55,10 @@ def install(connection: Any) -> None:
                 cursor.execute(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {exception}{fail}")
 
 
-def remove(connection: Any) -> None:
+def remove(connection: Any, tables: tuple[str, ...] = TABLES) -> None:
     """Drop these triggers, when the migration is reversed or a test empties the tables."""
     with connection.cursor() as cursor:
-        for table in TABLES:
+        for table in tables:
             if connection.vendor == "postgresql":
                 cursor.execute(f"DROP TRIGGER IF EXISTS append_only ON {table}")
                 cursor.execute(f"DROP TRIGGER IF EXISTS append_only_truncate ON {table}")

@@ -80,6 +80,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         ("contested payments", money.contested, _list(payment, contested__exact=1)),
         ("payments without an answer for a day", money.unresolved, _list(payment, collection="unresolved")),
         ("notifications not confirmed for a day", money.unanswered, _list(payment, collection="unanswered")),
+        ("payments with an unknown status word", money.unknown_words, _list(payment, collection="unknown_word")),
         (
             "payments where we don't know if the player was asked",
             money.in_doubt,
@@ -113,6 +114,9 @@ def _late() -> Iterator[Tile]:
 # These kinds of postings are shown even on a day that has none of them.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
+# Operators enter these postings. They have a list of their own.
+_OPERATORS = ("fees", "withdrawals")
+_ENTRIES = "payments_ledgerentry"
 
 
 def _money(money: ledger.Figures) -> Iterator[Tile]:
@@ -123,7 +127,8 @@ def _money(money: ledger.Figures) -> Iterator[Tile]:
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
         if amount.postings or name in _USUAL:
-            url = _list("payments_ledgerentry", day=today, flow=name)
+            own = name in _OPERATORS
+            url = _list("payments_providerdebit", day=today) if own else _list(_ENTRIES, day=today, flow=name)
             tone = "bad" if name in _BAD else "good" if name == "in" and amount.postings else "plain"
             # A prize moves two stakes, so the number of its postings is not the number of prizes.
             total = ugx(amount.ugx) if name in ("out", "prizes") else _sum(amount.ugx, amount.postings)
@@ -146,7 +151,9 @@ def _balances(money: ledger.Figures) -> Iterator[Tile]:
         amount = money.balances[account]
         if amount or account in _ALWAYS:
             tone = "bad" if account in (Account.LOST, Account.CONTESTED) else "plain"
-            yield Tile(words, ugx(amount), _list("payments_ledgerentry", account=account.value), tone)
+            own = account.value in _OPERATORS
+            url = _list("payments_providerdebit") if own else _list(_ENTRIES, account=account.value)
+            yield Tile(words, ugx(amount), url, tone)
 
 
 def _sending() -> Iterator[Tile]:

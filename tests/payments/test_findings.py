@@ -12,7 +12,7 @@ from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
 from payments import adoption, ledger, matches, operator_actions, reconciliation, refunds, services, settlement, wording
 from payments import collection as collecting
-from payments.models import MatchResult, Payment, Refund
+from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
 from payments.settlement import settle
 from payments.states import Account, Kind
@@ -96,6 +96,33 @@ def test_a_notification_without_an_answer_for_a_day_is_the_operators(collection:
     services.work_once()
     assert (fresh(payment).place, fresh(payment).answer_owed_since) == ("contested", None)
     assert ledger.figures().answers_owed == 0
+
+
+def test_an_unknown_word_for_an_hour_is_the_operators(collection: Sandbox) -> None:
+    payment = pay()
+    truth(collection, payment, "Reversed")
+    notice(Client(), payment)
+    payment = fresh(payment)
+    assert (payment.status, payment.word, ledger.figures().unknown_words) == ("PENDING", "other", 0)
+    assert wording.to_do(payment, None, due=False) == ""
+    assert payment.other_since is not None
+    ALL.update(other_since=payment.other_since - timedelta(hours=1))
+    assert ledger.figures().unknown_words == 1
+    assert "mark it paid or not paid" in wording.to_do(fresh(payment), None, due=False)
+    assert "Reversed" in PaymentEvent.objects.filter(kind="word").latest("pk").note
+    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
+    assert (fresh(payment).status, ledger.figures().unknown_words) == ("SUCCESS", 0)
+
+
+def test_an_unknown_word_after_a_refund_is_the_operators(collection: Sandbox) -> None:
+    payment = paid_late(collection)
+    refund = order_payouts(ALL, "anna")[0]
+    truth(collection, payment, "Reversed")
+    notice(Client(), payment)
+    assert ledger.figures().unknown_words == 1
+    assert "taken back" in wording.to_do(fresh(payment), refund, due=False)
+    settlement.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="statement")
+    assert (fresh(payment).place, ledger.figures().unknown_words) == ("lost", 0)
 
 
 def test_a_decline_that_turns_to_success_while_polls_get_no_answer(collection: Sandbox) -> None:

@@ -11,15 +11,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from payments import refunds, wording
-from payments.models import Payment, PaymentEvent
+from payments import ledger, refunds, wording
+from payments.ledger import Amount
+from payments.models import Payment, PaymentEvent, ProviderDebit
 from payments.settlement import judge, settle
 from payments.states import Account, Kind
 from tests.payments.helpers import by_others, fresh, pay
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
-EVENTS, LEDGER = "/admin/payments/paymentevent/", "/admin/payments/ledgerentry/"
+EVENTS, LEDGER, DEBITS = (f"/admin/payments/{name}/" for name in ("paymentevent", "ledgerentry", "providerdebit"))
 
 
 def staff(*permissions: str) -> Client:
@@ -173,3 +174,31 @@ def test_a_count_ends_at_the_longest_list(admin_client: Client, disputed: Paymen
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and '"payments_' in query["sql"]]
     assert counts
     assert all("LIMIT" in sql for sql in counts)
+
+
+def test_an_operator_enters_withdrawals_and_fees() -> None:
+    settle(by_others(amount=5000).pk, Payment.Status.SUCCESS, by="callback")
+    operator = staff("view_ledgerentry", "refund_payment")
+    assert "Enter a withdrawal or fee" in operator.get(DEBITS).content.decode()
+    for account, amount in (("withdrawals", 3000), ("fees", 120), ("fees", -20)):
+        form = {"account": account, "amount": amount, "note": "statement of 28 Nov"}
+        assert operator.post(f"{DEBITS}add/", form).status_code == 302
+    assert operator.post(f"{DEBITS}add/", {"account": "fees", "amount": 0, "note": "x"}).status_code == 200
+    assert operator.post(f"{DEBITS}add/", {"account": "fees", "amount": 1, "note": ""}).status_code == 200
+    balances = ledger.balances()
+    found = [balances[account] for account in (Account.PROVIDER, Account.WITHDRAWALS, Account.FEES)]
+    assert found == [1900, 3000, 100]
+    day = ledger.day(timezone.localdate())
+    assert (day["out"], day["fees"], day["withdrawals"]) == (Amount(3100, 3), Amount(100, 2), Amount(3000, 1))
+    debit = ProviderDebit.objects.latest("pk")
+    assert (debit.actor, debit.note) == ("user0", "statement of 28 Nov")
+    assert operator.post(f"{DEBITS}{debit.pk}/change/", {"amount": 9}).status_code == 403
+    assert operator.post(f"{DEBITS}{debit.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert operator.get(f"{DEBITS}export/").status_code == 200
+
+
+def test_who_may_only_look_enters_no_withdrawal() -> None:
+    clerk = staff("view_ledgerentry")
+    assert "Enter a withdrawal or fee" not in clerk.get(DEBITS).content.decode()
+    assert clerk.post(f"{DEBITS}add/", {"account": "fees", "amount": 5, "note": "x"}).status_code == 403
+    assert staff("view_payment").get(DEBITS).status_code == 403

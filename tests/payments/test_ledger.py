@@ -171,5 +171,5 @@ def test_a_total_that_differs_from_its_entries_is_named(at: Any) -> None:
 
 def test_few_queries(django_assert_max_num_queries: Any) -> None:
     paid()
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         ledger.day(localdate())

@@ -122,7 +122,7 @@ def test_money_that_needs_a_person(client: Client, settings: Any, collection: Sa
     assert ambiguous.collection == "in_doubt"
     expected = {"in_doubt": 1, "unresolved": 1, "contested": 2, "refund_due": 1, "refund_due_ugx": 2000}
     expected |= {"to_ask": 0, "asked": 0, "refunds_in_doubt": 0, "callbacks_refused": 1, "callbacks_unreadable": 1}
-    expected |= {"lost_ugx": 0, "prizes_due": 0, "prizes_held": 0, "answers_owed": 0, "to_adopt": 1}
+    expected |= {"lost_ugx": 0, "prizes_due": 0, "prizes_held": 0, "answers_owed": 0, "unknown_words": 0, "to_adopt": 1}
     assert {name: told[name] for name in expected} == expected
     balances = {name.partition(" ")[2]: ugx for name, ugx in told.items() if name.startswith("balance_ugx ")}
     assert set(balances) == {account.value for account in Account}
