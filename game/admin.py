@@ -14,7 +14,6 @@ from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import results
 from game.wording import ENDS, RESULTS, state_words
 from payments import operator_actions
-from payments.matches import Refused
 from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
@@ -189,19 +188,15 @@ class SessionAdmin(SearchableAdmin):
         return operator_actions.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
 
 
-def _give_back(session: Session, by: operator_actions.Operator, _found: Any) -> None:
-    if not results.record_result(session, "void", None, by=by.name, note=by.note):
-        raise Refused("Its result is recorded already.")
-
-
 GIVE_BACK = operator_actions.Action(
     "give_back",
     "Give both stakes back",
     "Give both stakes back",
-    "Use this for a match that nobody played. Both payments become refund due, and both players receive a text.",
-    "None of the selected matches is over without a result.",
-    results.without_result,
-    _give_back,
+    "Use this for a match that nobody played, or whose prize is held because the provider took back one stake. Each "
+    "stake that is still with us becomes refund due, and its player receives a text.",
+    "None of the selected matches is over without a result, or has a held prize.",
+    results.to_give_back,
+    lambda session, by, _found: results.give_back(session, by=by.name, note=by.note),
     "Both stakes given back",
     note="Why? (for example: the game server was down)",
 )

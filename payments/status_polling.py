@@ -200,7 +200,9 @@ def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
 
 def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
     """Apply the answer of a poll to a locked payment. Return True if an ordered payout may be sent now."""
-    cause = Cause("asking", note=answer.words, reason=answer.words, answer=answer)
+    # An operator must see an unknown status word, whatever message came with it.
+    note = f"{answer.word}: {answer.words}" if answer.said is Said.OTHER else answer.words
+    cause = Cause("asking", note=note, reason=note, answer=answer)
     if not is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
         journal.note_poll(payment, cause)
         return False

@@ -20,6 +20,8 @@ from sms import clock
 
 Outcome = Literal["win", "draw", "void"]
 _BATCH = 500
+# Finds the result of a match in a subquery.
+_OF_SESSION = Q(key=Concat(Value("session:"), Cast(OuterRef("pk"), CharField())))
 
 
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
@@ -28,17 +30,37 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
     `winner`: only for a win. Return True if the result is new, and False if the same result was recorded before. Raise
     DifferentResult if a different result was recorded before.
     """
-    entries = list(session.entries.select_related("player", "payment").order_by("payment_id"))
-    first, second = (entry.payment_id for entry in entries)
     with journal.writing():
         winner_id = winner.payment_id if winner is not None else None
-        recorded = matches.record(f"session:{session.pk}", (first, second), outcome, winner_id, by=by, note=note)
+        recorded = matches.record(_key(session), _payments(session), outcome, winner_id, by=by, note=note)
         if recorded and outcome != "win":
-            for entry in entries:
-                entry.payment.refresh_from_db()
-                if due_back(entry):
-                    journal.raise_if_timed_out(refund_became_due.send_robust(Entry, entry=entry))
+            _tell_refunds(session)
     return recorded
+
+
+def give_back(session: Session, *, by: str, note: str) -> None:
+    """Mark both stakes of a match for refund and queue the messages about it. Raises matches.Refused.
+
+    The match has no result, or its prize is held because the provider took back one of the stakes.
+    """
+    with journal.writing():
+        matches.give_back(_key(session), _payments(session), by=by, note=note)
+        _tell_refunds(session)
+
+
+def _key(session: Session) -> str:
+    return f"session:{session.pk}"
+
+
+def _payments(session: Session) -> tuple[int, int]:
+    first, second = sorted(entry.payment_id for entry in session.entries.all())
+    return first, second
+
+
+def _tell_refunds(session: Session) -> None:
+    for entry in session.entries.select_related("player", "payment").order_by("payment_id"):
+        if due_back(entry):
+            journal.raise_if_timed_out(refund_became_due.send_robust(Entry, entry=entry))
 
 
 class Closed(NamedTuple):
@@ -51,9 +73,13 @@ class Closed(NamedTuple):
 
 def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
     """Return the matches among `sessions` that have expired and have no result."""
-    key = Concat(Value("session:"), Cast(OuterRef("pk"), CharField()))
-    results = MatchResult.objects.filter(key=key)
-    return sessions.filter(~Exists(results), expires_at__lte=clock.now())
+    return sessions.filter(~Exists(MatchResult.objects.filter(_OF_SESSION)), expires_at__lte=clock.now())
+
+
+def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
+    """Return the matches among `sessions` that have expired without a result, or whose prize is held."""
+    held = MatchResult.objects.filter(_OF_SESSION, prize="held")
+    return without_result(sessions) | sessions.filter(Exists(held))
 
 
 def to_close(before: datetime) -> "QuerySet[Session]":
@@ -73,8 +99,7 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 def close_one(session: Session, *, by: str, note: str) -> int:
     """Book one match as paid from another account. Return the UGX that were booked. Raises matches.Refused."""
-    ids = sorted(entry.payment_id for entry in session.entries.all())
-    return matches.close_elsewhere(f"session:{session.pk}", (ids[0], ids[1]), by=by, note=note)
+    return matches.close_elsewhere(_key(session), _payments(session), by=by, note=note)
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:

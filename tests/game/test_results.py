@@ -162,6 +162,24 @@ def lose_one_stake(players: list[dict[str, Any]]) -> Payment:
     return gone
 
 
+def test_the_winner_of_a_held_prize_gets_their_own_stake_back(
+    client: Client, admin_client: Client, players: list[dict[str, Any]]
+) -> None:
+    report(client, win(players[0]))
+    gone = lose_one_stake(players)
+    settlement.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
+    path = "/admin/game/session/"
+    page = act(admin_client, path, "give_back", Session.objects.get().pk)
+    assert "None of the selected" not in page
+    for _ in range(2):
+        act(admin_client, path, "give_back", Session.objects.get().pk, post="yes", note="no prize")
+    result = MatchResult.objects.get()
+    assert (result.outcome, result.prize) == ("void", "")
+    assert [payment.transaction_id for payment in refunds.due()] == [players[0]["transaction_id"]]
+    assert [message.phone for message in SmsMessage.objects.filter(kind="refund_due")] == [f"+256{ALICE[1:]}"]
+    assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * 2
+
+
 def test_the_house_pays_the_share_that_the_provider_took_back(
     client: Client, admin_client: Client, players: list[dict[str, Any]]
 ) -> None:

@@ -110,7 +110,8 @@ def test_an_unknown_word_for_an_hour_is_the_operators(collection: Sandbox) -> No
     assert ledger.figures().unknown_words == 1
     assert "mark it paid or not paid" in wording.to_do(fresh(payment), None, due=False)
     assert "Reversed" in PaymentEvent.objects.filter(kind="word").latest("pk").note
-    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
+    truth(collection, payment, "Successful")
+    notice(Client(), payment)
     assert (fresh(payment).status, ledger.figures().unknown_words) == ("SUCCESS", 0)
 
 
