@@ -54,7 +54,7 @@ class Payment(models.Model):
     # The time at which we first knew that the money had arrived. Null if a stake was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
     # The provider contradicted its own final status: SUCCESS after FAILED or the reverse. An operator must decide.
-    contested = models.BooleanField(default=False, db_default=False)
+    contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
     collection = models.CharField(max_length=10, choices=Collection, blank=True, default="", db_default="")
@@ -130,7 +130,7 @@ class Callback(models.Model):
 
     class Source(models.TextChoices):
         MOMO = "momo", "callback"
-        DMARKPAY = "dmarkpay", "DMarkPay's notice"
+        DMARKPAY = "dmarkpay", "DMarkPay's notification"
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="callbacks")
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
@@ -142,7 +142,7 @@ class Callback(models.Model):
     # The HTTP status of our response. 0 if the process ended after storing the callback and before the response.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
     # False if the callback repeated or contradicted a status that was already settled.
-    applied = models.BooleanField(default=False)
+    applied = models.BooleanField("changed the payment", default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
     # The time at which an operator marked an unreadable or rejected callback as seen.
     seen_at = models.DateTimeField(null=True, blank=True)

@@ -170,8 +170,8 @@ WENT_OUT = Action(
     "went_out",
     "Mark as paid out",
     "Mark as paid out",
-    "Use this when the DMarkPay portal shows that the payout was made. The player receives a text that the money was "
-    "refunded.",
+    "Use this when the DMarkPay portal shows that the payout was made. The player receives a text that the refund or "
+    "the prize was sent.",
     "The outcome of every selected payout is known already.",
     _in_doubt,
     _resolved(True),
@@ -182,8 +182,8 @@ STAYED = Action(
     "stayed",
     "Mark as not paid out",
     "Mark as not paid out",
-    "Use this when the DMarkPay portal shows that the payout was not made. The money is due back again and can be "
-    "refunded again.",
+    "Use this when the DMarkPay portal shows that the payout was not made. The money is payable again. Nobody receives "
+    "a text.",
     "The outcome of every selected payout is known already.",
     _in_doubt,
     _resolved(False),
@@ -196,8 +196,8 @@ CONTEST_GONE = Action(
     "contest_gone",
     "Record that the provider took the money back",
     "The money is gone",
-    "For contested payments whose money is not in the provider's account any more. Nothing is paid out.",
-    "None of them is contested.",
+    "Use this when the money of a disputed payment is not in the provider's account any more. Nothing is paid out.",
+    "None of the selected payments is disputed.",
     lambda payments: payments.filter(Q(place="contested") | Q(place__in=("refunded", "prize_paid"), word="other")),
     _judged(Kind.CONTEST_GONE),
     "Recorded as taken back by the provider",
@@ -207,8 +207,8 @@ RETURNED = Action(
     "payout_returned",
     "Record that the payout was returned",
     "It came back",
-    "For payouts that the provider brought back after it had paid them out. The money is payable again.",
-    "None of them was paid out.",
+    "Use this when the provider brought a payout back after it had paid it out. The money is payable again.",
+    "None of the selected payouts was paid out.",
     lambda payouts: payouts.filter(state=Refund.State.SUCCEEDED),
     _each(refunds.returned, "It was not paid out."),
     "Recorded as returned",
@@ -218,12 +218,12 @@ WITHDRAW = Action(
     "withdraw_refund",
     "Take back the order",
     "Do not pay it out",
-    "For payouts that are ordered and not being sent yet. The money is payable again.",
-    "None of them is ordered and waiting.",
+    "Use this for a payout that is ordered and not being sent yet. The money is payable again.",
+    "None of the selected payouts is ordered and waiting.",
     lambda payouts: payouts.filter(state=Refund.State.ORDERED),
     _each(refunds.withdraw, "It is being sent, or has ended."),
     "Order taken back",
-    note="How do you know?",
+    note="Why?",
 )
 
 

@@ -66,7 +66,7 @@ def contested(now: datetime) -> Iterable[Condition]:
         yield Condition(
             "payments:contested",
             f"{many}: the provider reported success and then failure, or the reverse. Look each one up in the "
-            "DMarkPay portal; the admin's list of contested payments says what to do.",
+            "DMarkPay portal; the admin's list of disputed payments says what to do.",
         )
 
 

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from payments import operator_actions, phones, wording
+from payments import operator_actions, phones, refunds, wording
 from payments.admin.base import ReadOnlyAdmin, for_whom
 from payments.admin.filters import PrizeFilter
 from payments.models import MatchResult, Refund
@@ -14,7 +14,7 @@ from payments.models import MatchResult, Refund
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnlyAdmin):
-    list_display = ("ordered_at", "kind", "payment", "shown_amount", "how", "state", "actor", "note", "ended_at")
+    list_display = ("ordered_at", "kind", "payment", "shown_amount", "how", "state", "by", "note", "ended_at")
     list_filter = ("state", "kind", "how")
     list_select_related = ("payment",)
     search_fields = ("reference",)
@@ -34,6 +34,10 @@ class RefundAdmin(ReadOnlyAdmin):
         "note": lambda refund: refund.note,
         "ended_at": lambda refund: refund.ended_at,
     }
+
+    @admin.display(description="ordered by")
+    def by(self, refund: Refund) -> str:
+        return "the system" if refund.actor == refunds.AUTOMATIC else refund.actor
 
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str

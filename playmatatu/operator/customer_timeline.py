@@ -116,7 +116,7 @@ def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
         call=phone if in_full else "",
         player=player,
         stakes=_stake_rows(request, rows, phone if in_full else ""),
-        texts=[_text_row(request, message, message.pk in rows.resendable) for message in rows.messages],
+        texts=[_text_row(request, message, _is_wanted(message, rows)) for message in rows.messages],
         events=list(_events(rows, suppression)),
         suppression=suppression,
         may_note=player is not None and may("playmatatu.add_playernote"),
@@ -266,6 +266,12 @@ def _may_have_arrived(message: SmsMessage) -> bool:
         return True
     on_the_way = message.status in (Status.QUEUED, Status.SENDING, Status.SENT)
     return on_the_way and timezone.now() - message.created_at < DELIVERY_TIME
+
+
+def _is_wanted(message: SmsMessage, rows: _Rows) -> bool:
+    """Return True if the message can be resent and does not speak of a search that has ended with a match."""
+    matched = {entry.link_keys[1] for entry in rows.entries if entry.link_keys[0] in rows.by_key}
+    return message.pk in rows.resendable and message.dedupe_key not in matched
 
 
 def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Action]:

@@ -77,7 +77,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
     for label, number, url in (
         ("prizes to be paid", money.prizes_due, _list(result, prize="payable")),
         ("prizes held", money.prizes_held, _list(result, prize="held")),
-        ("contested payments", money.contested, _list(payment, contested__exact=1)),
+        ("disputed payments", money.contested, _list(payment, contested__exact=1)),
         ("payments without an answer for a day", money.unresolved, _list(payment, collection="unresolved")),
         ("notifications not confirmed for a day", money.unanswered, _list(payment, collection="unanswered")),
         ("payments with an unknown status word", money.unknown_words, _list(payment, collection="unknown_word")),

@@ -220,7 +220,7 @@ def _callback(callback: Callback, link: Link) -> Event:
 def _refund(refund: Refund, link: Link) -> Iterator[Event]:
     how = "by payout" if refund.how == Refund.How.PAYOUT else "recorded by hand"
     what = f"{'Prize' if refund.kind == Refund.Kind.PRIZE else 'Refund'} of {ugx(refund.amount)}"
-    by = "automatically" if refund.actor == AUTOMATIC else f"by {refund.actor}"
+    by = "by the system" if refund.actor == AUTOMATIC else f"by {refund.actor}"
     title = f"{what} {how}, {by}"
     yield Event(refund.ordered_at, "plain", title, refund.note, link)
     if refund.ended_at:

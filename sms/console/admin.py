@@ -104,7 +104,8 @@ class PauseAdmin(AddOrRemoveAdmin):
         return super().add_view(request, form_url, {**context, **(extra_context or {})})
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        return super().delete_view(request, object_id, {"title": "Resume sending?", **(extra_context or {})})
+        context = {"title": "Resume sending?", "by_worker": conf.current().delivery == "worker"}
+        return super().delete_view(request, object_id, {**context, **(extra_context or {})})
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: int) -> HttpResponse:
         self.message_user(request, "Sending is resumed.", messages.SUCCESS)

@@ -126,6 +126,7 @@ def test_a_speaker_should_check_them() -> None:
     for language in TRANSLATED:
         head = (ROOT / "locale" / language / "LC_MESSAGES" / "django.po").read_text()[:500]
         assert "native speaker should check" in head
+    assert "No native speaker has checked" in (ROOT / "docs" / "pages.md").read_text()
 
 
 # --- the language of pages, texts and the API

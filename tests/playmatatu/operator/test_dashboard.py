@@ -67,7 +67,7 @@ def test_every_number_leads_to_what_it_counts(operator: Client, sandbox: Sandbox
     assert numbers["waiting for an opponent"] == "3,000 UGX"
     assert numbers["disputed"] == "1,000 UGX"
     assert numbers["refunds due"] == "5,000 UGX in 1 payment"
-    assert numbers["contested payments"] == numbers["unreadable callbacks"] == "1"
+    assert numbers["disputed payments"] == numbers["unreadable callbacks"] == "1"
     assert numbers["open stakes"] == "1"
     assert numbers["matches in the last day"] == "1"
     assert numbers["failed in the last hour"] == "1"

@@ -146,6 +146,17 @@ def test_the_loser_is_not_told_to_have_won(operator: Client, matched: Entry) -> 
         assert word not in lost, word
 
 
+def test_only_the_text_with_the_link_is_offered(operator: Client, matched: Entry) -> None:
+    """Neither of Carol's texts arrived. The older one says "Share your code", but she is matched already."""
+    SmsMessage.objects.filter(phone=e164(CAROL)).update(status="undelivered", error="The network gave up.")
+    link = SmsMessage.objects.get(phone=e164(CAROL), kind="match_found")
+    acts = re.findall(
+        r'name="action" value="resend"><input type="hidden" name="_selected_action" value="(\d+)"',
+        page(operator, q=CAROL),
+    )
+    assert acts == [str(link.pk)] * 2  # on the banner and in the list of texts
+
+
 def test_a_stop_and_its_invite_are_explained(operator: Client, sandbox: Sandbox) -> None:
     suppression.stop(e164(BOB), "The person sent STOP by SMS.")
     stake(Client(), ALICE, 2000, create_private=True, invite_phone=BOB)

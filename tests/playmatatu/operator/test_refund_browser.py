@@ -43,6 +43,21 @@ def of_alice(browser: Browser, site: str, width: int) -> Page:
     return page
 
 
+def pressed(browser: Browser, site: str, width: int, button: str) -> Page:
+    """Open Alice's page, press a button of its banner, and check the page that asks for a confirmation."""
+    page = of_alice(browser, site, width)
+    page.locator(".sms-banner.error").get_by_role("button", name=button).click()
+    assert_names_the_payee(page, width, "12,500 UGX is due back to the player.")
+    return page
+
+
+def assert_done(page: Page, width: int, message: str) -> None:
+    """Check that the browser is back on Alice's page, which shows the message."""
+    page.get_by_text(message).first.wait_for()
+    assert page.url.endswith(f"/admin/find/?q={ALICE}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def assert_names_the_payee(page: Page, width: int, reason: str) -> None:
     page.get_by_text("1 payment, 12,500 UGX in total.").or_(
         page.get_by_text("1 refund, 12,500 UGX in total.")
@@ -56,30 +71,21 @@ def assert_names_the_payee(page: Page, width: int, reason: str) -> None:
 def test_a_payout_takes_two_clicks_and_returns_to_the_player(
     due: None, browser: Browser, live_server: Any, width: int
 ) -> None:
-    page = of_alice(browser, live_server.url, width)
-    player = page.url
-    page.locator(".sms-banner.error").get_by_role("button", name="Refund by payout…").click()
-    assert_names_the_payee(page, width, "12,500 UGX is due back to the player.")
+    page = pressed(browser, live_server.url, width, "Refund by payout…")
     page.get_by_role("button", name="Refund (12,500 UGX)").click()
-    page.get_by_text("Refund by payout ordered: 1.").wait_for()
-    assert page.url == player
+    assert_done(page, width, "Refund by payout ordered: 1.")
     page.get_by_text("The money was refunded to the player.").first.wait_for()
     assert page.get_by_text("No payment by this player needs action.").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_manual_refund_asks_how_and_returns_to_the_player(
     due: None, browser: Browser, live_server: Any, width: int
 ) -> None:
-    page = of_alice(browser, live_server.url, width)
-    player = page.url
-    page.locator(".sms-banner.error").get_by_role("button", name="Record a manual refund…").click()
-    assert_names_the_payee(page, width, "12,500 UGX is due back to the player.")
+    page = pressed(browser, live_server.url, width, "Record a manual refund…")
     page.get_by_label("How was it refunded?").fill("cash at the shop, receipt 7")
     page.get_by_role("button", name="Record refund (12,500 UGX)").click()
-    page.get_by_text("Manual refund recorded: 1.").wait_for()
-    assert page.url == player
+    assert_done(page, width, "Manual refund recorded: 1.")
     page.get_by_text("cash at the shop, receipt 7").first.wait_for()
 
 
@@ -95,13 +101,10 @@ def test_a_payout_in_doubt_has_its_two_actions_on_the_banner(
     due: None, browser: Browser, live_server: Any, collection: Sandbox, width: int, button: str, confirm: str, end: str
 ) -> None:
     collection.faults(payout="taken_reset")
-    page = of_alice(browser, live_server.url, width)
-    player = page.url
-    page.get_by_role("button", name="Refund by payout…").click()
+    page = pressed(browser, live_server.url, width, "Refund by payout…")
     page.get_by_role("button", name="Refund (12,500 UGX)").click()
     banner = page.locator(".sms-banner.error", has_text="We don't know if the refund was paid out")
     banner.wait_for()
-    assert page.url == player
     assert [each.inner_text() for each in banner.get_by_role("button").all()] == [
         "It was paid out…",
         "It was not paid out…",
@@ -110,5 +113,4 @@ def test_a_payout_in_doubt_has_its_two_actions_on_the_banner(
     assert_names_the_payee(page, width, "We don't know if the refund was paid out")
     page.get_by_label("How do you know?").fill("looked it up in the portal")
     page.get_by_role("button", name=f"{confirm} (12,500 UGX)", exact=True).click()
-    page.get_by_text(end).first.wait_for()
-    assert page.url == player
+    assert_done(page, width, end)
