@@ -1,6 +1,7 @@
 """Describe the worker's activity: for its row in the database, for a line on the terminal, and for SIGUSR1."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -8,26 +9,25 @@ from sms import clock
 from sms.text.redaction import mask_phone
 from sms.worker.breaker import Breaker
 from sms.worker.engine import WAITING
-from sms.worker.heartbeat import Activity
 from sms.worker.recorder import Recorder
 
 _PROGRESS_SECONDS = 5.0
 _SHOWN = 20
 
 
-def current(recorder: Recorder, breaker: Breaker) -> Activity:
-    now = clock.monotonic()
+def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
+    """Return the columns of the worker's row. They describe the oldest message in flight, too."""
     in_flight = [job for job in recorder.in_hand.values() if job.in_flight]
     oldest = min(in_flight, key=lambda job: job.begun_at, default=None)
-    return Activity(
-        recorder.sent,
-        breaker.trouble,
-        breaker.reason,
-        len(in_flight),
-        now - oldest.begun_at if oldest else 0.0,
-        oldest.step if oldest else "",
-        recorder.signals.behind(),
-    )
+    return {
+        "sent": recorder.sent,
+        "trouble": breaker.trouble.value,
+        "paused": breaker.reason,
+        "in_flight": len(in_flight),
+        "longest_since": clock.now() - timedelta(seconds=clock.monotonic() - oldest.begun_at) if oldest else None,
+        "longest_step": oldest.step if oldest else "",
+        "receivers_behind": round(recorder.signals.behind()),
+    }
 
 
 def describe(recorder: Recorder) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import connection
@@ -33,13 +34,9 @@ class Tokens:
     def __init__(self, config: conf.Config) -> None:
         self._config = config
         self._asked: Any = runtime.current.queue()
-        self._thread: runtime.Thread | None = None
 
-    def start(self, answer: Callable[[TokenAnswer], None]) -> None:
-        self._thread = runtime.current.start(lambda: self._run(answer), "sms-tokens")
-
-    def is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def start(self, answer: Callable[[TokenAnswer], None]) -> runtime.Thread:
+        return runtime.current.start(lambda: self._run(answer), "sms-tokens")
 
     def ask(self, rejected: str) -> None:
         self._asked.put(rejected)
@@ -107,44 +104,33 @@ class Periodic:
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
-        self._thread = runtime.current.start(self._run, "sms-maintenance")
 
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
+    def start(self) -> runtime.Thread:
+        return runtime.current.start(self._run, "sms-maintenance")
 
     def _run(self) -> None:
         next_time, pause = clock.monotonic() + self._every, min(self._every, 1.0)
         while not self._stopping.wait(pause):
             pause = min(self._every, PROBE_SECONDS)
             try:
-                self._listener.probe()
-                if clock.monotonic() >= next_time:
-                    next_time = clock.monotonic() + self._every
-                    maintenance.run()
-                    if not self._breaker.is_open:
-                        polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
+                with closing(connection):
+                    self._listener.probe()
+                    if clock.monotonic() >= next_time:
+                        next_time = clock.monotonic() + self._every
+                        maintenance.run()
+                        if not self._breaker.is_open:
+                            polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
             except ProviderError as error:
                 logger.warning(
                     "sms.poll_given_up: polling for delivery reports failed: %s",
                     error,
                     extra={"event": "sms.poll_given_up"},
                 )
-            except Exception as error:  # noqa: BLE001 - logged
-                self._log(error)
-            finally:
-                self._close()
-
-    @staticmethod
-    def _log(error: Exception) -> None:
-        if close_if_unavailable(error):
-            logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
-        else:
-            extra = {"event": "sms.housekeeping_failed"}
-            logger.error("sms.housekeeping_failed: maintenance is retried later", exc_info=error, extra=extra)
-
-    @staticmethod
-    def _close() -> None:
-        try:
-            connection.close()
-        except Exception as error:  # noqa: BLE001 - logged
-            _log_error(error)
+            except Exception as error:
+                if close_if_unavailable(error):
+                    logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
+                else:
+                    logger.exception(
+                        "sms.housekeeping_failed: maintenance is retried later",
+                        extra={"event": "sms.housekeeping_failed"},
+                    )

@@ -2,7 +2,6 @@
 
 import logging
 from collections import deque
-from enum import Enum
 
 from sms import clock
 from sms.conf import PROVIDER
@@ -18,17 +17,6 @@ WINDOW, ENOUGH, SHARE = 40, 20, 0.8
 # The breaker opens if DMark refuses messages to 10 numbers with the same words, because DMark then refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
-
-
-class State(Enum):
-    """State of the breaker.
-
-    CLOSED: all messages are sent. OPEN: none is sent. HALF_OPEN: one message is sent as a probe.
-    """
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
 
 
 class Breaker:
@@ -50,14 +38,8 @@ class Breaker:
         self.taken_back: list[int] = []
 
     @property
-    def state(self) -> State:
-        if self.trouble == Trouble.NONE:
-            return State.CLOSED
-        return State.OPEN if self.seconds_to_probe() > 0 else State.HALF_OPEN
-
-    @property
     def is_open(self) -> bool:
-        """True in the states OPEN and HALF_OPEN, in which the worker sends nothing or only a probe."""
+        """True if the worker sends nothing, or only single probes."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:
@@ -99,7 +81,7 @@ class Breaker:
             self._open(Trouble.ACCOUNT, words)
 
     def _open(self, trouble: Trouble, reason: str) -> None:
-        if self.state == State.OPEN:
+        if self.is_open and self.seconds_to_probe() > 0:
             return  # This message was already in flight when the breaker opened, so it is not a probe.
         if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})

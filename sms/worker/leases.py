@@ -1,41 +1,12 @@
-"""Renew this worker's leases on claimed messages, and free expired leases that other senders left behind."""
+"""Free expired leases that other senders left behind."""
 
 import logging
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sms import clock
-from sms.sending.claims import free_leases_over_before, renew_leases
+from sms.sending.claims import free_leases_over_before
 
 logger = logging.getLogger("sms.worker")
-
-
-class Leases:
-    """The leases of this worker's messages.
-
-    Until `hold_until` (monotonic), no other worker can have claimed these messages.
-    """
-
-    def __init__(self, claimer: str, seconds: float) -> None:
-        self._claimer, self._seconds = claimer, seconds
-        self.hold_until = self.next_renewal = 0.0
-
-    def claimed(self, asked_at: float, first: bool) -> None:
-        """Record a claim that was sent to the database at `asked_at` (monotonic).
-
-        `first`: the worker held no message before this claim.
-        """
-        if first:
-            self.hold_until, self.next_renewal = asked_at + self._seconds, asked_at + self._seconds / 3
-
-    def renew(self, ids: Collection[int]) -> set[int]:
-        """Renew the leases of `ids` if renewal is due. Return the ids that this worker no longer holds."""
-        now = clock.monotonic()
-        if now < self.next_renewal or not ids:
-            return set()
-        kept = renew_leases(self._claimer, ids, self._seconds)
-        self.hold_until, self.next_renewal = now + self._seconds, now + self._seconds / 3
-        return set(ids) - kept
 
 
 class ExpiredLeaseReaper:

@@ -29,21 +29,15 @@ class StatementTimeout:
         self._since: float | None = None
         self._connection: Any = None
         self._stopped = runtime.current.event()
-        self._thread: runtime.Thread | None = None
 
-    def watch(self) -> None:
-        self._connection = connection
+    def watch(self) -> runtime.Thread:
         # Django keeps the wrappers of a connection when it reconnects.
         connection.execute_wrappers.append(self._execute)
-        self._thread = runtime.current.start(self._run, "sms-statement-timeout")
+        return runtime.current.start(self._run, "sms-statement-timeout")
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._connection and self._execute in self._connection.execute_wrappers:
-            self._connection.execute_wrappers.remove(self._execute)
-
-    def is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        connection.execute_wrappers.remove(self._execute)
 
     def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         self._connection = context["connection"]

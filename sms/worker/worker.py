@@ -25,13 +25,13 @@ from sms.dmark.exchange import logger as deliveries
 from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import claim, count_ahead, hand_back_unknown
+from sms.sending.claims import claim, count_ahead, hand_back_unknown, renew_leases
 from sms.stats import status
 from sms.worker import activity, heartbeat
 from sms.worker.background import Periodic, Tokens
 from sms.worker.breaker import Breaker
 from sms.worker.engine import Engine, Job
-from sms.worker.leases import ExpiredLeaseReaper, Leases
+from sms.worker.leases import ExpiredLeaseReaper
 from sms.worker.listener import Listener
 from sms.worker.one_write import one_write
 from sms.worker.recorder import Recorder
@@ -88,7 +88,7 @@ class Worker:
         self.claimer = uuid.uuid4().hex
         self.started_at = clock.current.utc()
         self.breaker, self.waker = Breaker(), Waker()
-        self.leases, self.reaper = Leases(self.claimer, options.lease), ExpiredLeaseReaper(options.lease)
+        self.reaper = ExpiredLeaseReaper(options.lease)
         self.listener = Listener(self.claimer)
         self.tokens = Tokens(self.config)
         self.engine = Engine(
@@ -103,7 +103,8 @@ class Worker:
         self.recorder = Recorder(self.engine, self.breaker)
         self.statement_timeout = StatementTimeout(max(2.0, options.lease * 2 / 3))
         self.progress = activity.Progress(say)
-        self._periodic: Periodic | None = None
+        # The threads without which the worker cannot work, by name.
+        self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
         self._stopping = runtime.current.event()
         # Claimed messages whose eligibility has not been checked yet.
@@ -112,7 +113,7 @@ class Worker:
         # `_more`: the last claim was full, so more messages are probably due.
         self._claim_size, self._more = options.batch, False
         self._last_look, self._look_again = -math.inf, False
-        self._next_beat = 0.0
+        self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
         """Work until `stop` is called, or with `once` until no message is due. Return True if the breaker is closed.
@@ -123,12 +124,15 @@ class Worker:
         # them again.
         gc.collect()
         gc.freeze()
-        self.statement_timeout.watch()
-        self.tokens.start(self.engine.give_token)
-        self.engine.start()
+        self._threads = {
+            "the statement timeout": self.statement_timeout.watch(),
+            "access tokens": self.tokens.start(self.engine.give_token),
+            "requests": self.engine.start(),
+        }
         if not self.options.once:
-            self._periodic = Periodic(self.breaker, self.listener, self._stopping, self.options.maintenance)
-        dead: str = ""
+            periodic = Periodic(self.breaker, self.listener, self._stopping, self.options.maintenance)
+            self._threads["maintenance"] = periodic.start()
+        dead = ""
         while not self._stop_requested and not dead:
             try:
                 if self._turn():
@@ -174,24 +178,26 @@ class Worker:
         return False
 
     def _keep_leases(self) -> None:
-        in_hand = self.recorder.in_hand
-        lost = self.leases.renew(in_hand.keys())
+        in_hand, now = self.recorder.in_hand, clock.monotonic()
+        if not in_hand or now < self._next_renewal:
+            return
+        lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
+        self._hold_leases(now)
         if lost:
             # Another sender has claimed these messages, or a delivery report has changed their status. A request in
             # flight is not stopped, and its result counts if DMark accepts the message.
-            kept = [*self.engine.take_back(), *self._to_offer]
-            self._to_offer = [job for job in kept if job.message.pk not in lost]
-            for job in kept:
-                if job.message.pk in lost:
-                    del in_hand[job.message.pk]
-            for pk in lost & in_hand.keys():
+            for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(
                 "sms.lease_lost: the leases of %d messages were lost",
                 len(lost),
                 extra={"event": "sms.lease_lost", "messages": len(lost)},
             )
-        self.engine.hold_leases(self.leases.hold_until)
+
+    def _hold_leases(self, asked_at: float) -> None:
+        """Note that no other worker claims this worker's messages for one lease time after `asked_at` (monotonic)."""
+        self._next_renewal = asked_at + self.options.lease / 3
+        self.engine.hold_leases(asked_at + self.options.lease)
 
     def _claim(self) -> bool:
         """Claim as many messages as there is room for, if a claim is due. Return True if any message was claimed."""
@@ -204,8 +210,8 @@ class Worker:
             self.recorder.due_again = math.inf
         starved = not self.engine.inbox
         messages = claim(self.claimer, room, self.options.lease, probe=self.breaker.is_open)
-        self.leases.claimed(now, first=not self.recorder.in_hand)
-        self.engine.hold_leases(self.leases.hold_until)
+        if not self.recorder.in_hand:
+            self._hold_leases(now)
         self._more = len(messages) == room and not self.breaker.is_open
         if not self._more:
             self._claim_size = self.options.batch
@@ -243,7 +249,9 @@ class Worker:
             return
         jobs = self._to_offer
         asked_at = clock.monotonic()
-        refused = eligibility.refused([job.message for job in jobs], self.config, by_table=True)
+        # The engine ends a job that has lost its lease, without a request.
+        mine = [job.message for job in jobs if not job.lease_lost]
+        refused = eligibility.refused(mine, self.config, by_table=True)
         self._to_offer = []
         answered_at, now = clock.monotonic(), clock.now(ask=False)
         if answered_at - asked_at > _SLOW_ELIGIBILITY:
@@ -291,13 +299,9 @@ class Worker:
         was_open = self.breaker.is_open
         with one_write(deliveries):
             # Take all ended jobs, so that batches grow if the database is slow. The engine limits the number of jobs.
-            for job in self.engine.take(self.options.in_flight + UNRECORDED):
+            for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)
-                elif job.lease_lost:
-                    # The message may have been claimed again, and then `in_hand` holds the new job.
-                    if self.recorder.in_hand.get(job.message.pk) is job:
-                        del self.recorder.in_hand[job.message.pk]
                 else:
                     self._to_offer.append(job)
                     self._claim_size = self.options.batch
@@ -312,7 +316,7 @@ class Worker:
         """Return the monotonic time at which the next round begins. An event can wake the worker earlier."""
         times = [self.reaper.next_look]
         if self.recorder.in_hand:
-            times.append(self.leases.next_renewal)
+            times.append(self._next_renewal)
         elif self.breaker.is_open:
             times.append(clock.monotonic() + max(self.breaker.seconds_to_probe(), 0.05))
         if self._first_ended is not None:
@@ -345,16 +349,10 @@ class Worker:
     def _beat(self) -> None:
         if clock.monotonic() >= self._next_beat:
             self._next_beat = clock.monotonic() + status.BEAT_SECONDS
-            heartbeat.beat(self.claimer, self.started_at, activity.current(self.recorder, self.breaker))
+            heartbeat.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
 
     def _dead_thread(self) -> str:
-        threads: dict[str, Engine | Tokens | Periodic | StatementTimeout | None] = {
-            "requests": self.engine,
-            "access tokens": self.tokens,
-            "maintenance": self._periodic,
-            "the statement timeout": self.statement_timeout,
-        }
-        return next((name for name, thread in threads.items() if thread and not thread.is_alive()), "")
+        return next((name for name, thread in self._threads.items() if not thread.is_alive()), "")
 
     def _recover(self, error: Exception) -> None:
         """Log an exception and wait a moment. The worker then continues, so that its messages are not stuck."""
@@ -368,7 +366,7 @@ class Worker:
         else:
             name = type(error).__name__
             logger.error("sms.database_lost: %s; trying again", name, extra={"event": "sms.database_lost"})
-            self.leases.next_renewal = 0.0
+            self._next_renewal = 0.0
             runtime.current.sleep(0.5)
 
     def _finish(self) -> None:
@@ -378,7 +376,7 @@ class Worker:
         self._stopping.set()
         self.engine.drain()
         self._hand_back()
-        while self.recorder.in_hand and clock.monotonic() < end and self.engine.is_alive():
+        while self.recorder.in_hand and clock.monotonic() < end and self._threads["requests"].is_alive():
             try:
                 self._keep_leases()
                 self._count_repeats()

@@ -1,6 +1,7 @@
 """A job: a message that the engine sends."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sms import clock
 from sms.dmark.conversation import Conversation, OnExchange
@@ -16,6 +17,7 @@ class LeaseExpired(Exception):
     """The lease or the eligibility check expired before the send request was written, so the request was not sent."""
 
 
+@dataclass(slots=True, eq=False)
 class Job:
     """A message and its conversation with DMark.
 
@@ -24,34 +26,23 @@ class Job:
     as ambiguous. `ending`: the conversation's return value, or the exception that ended it.
     """
 
-    __slots__ = (
-        "begun",
-        "begun_at",
-        "conversation",
-        "counted",
-        "ending",
-        "exchanges",
-        "lease_lost",
-        "message",
-        "since",
-        "start",
-        "step",
-        "until",
-    )
+    message: ClaimedMessage
+    start: Callable[[OnExchange], Conversation[str]]
+    until: float = 0.0
+    conversation: Conversation[str] | None = None
+    lease_lost: bool = False
+    counted: bool = field(init=False)
+    exchanges: list[Exchange] = field(default_factory=list)
+    begun: bool = False
+    begun_at: float = 0.0
+    ending: str | Exception = ""
+    step: str = WAITING
+    since: float = field(default_factory=clock.monotonic)
 
-    def __init__(
-        self, message: ClaimedMessage, start: Callable[[OnExchange], Conversation[str]], until: float = 0.0
-    ) -> None:
-        self.message, self.start, self.until = message, start, until
-        self.conversation: Conversation[str] | None = None
-        self.lease_lost = False
+    def __post_init__(self) -> None:
         # A message's first ambiguous request is counted when the message's lease expires, so no write in advance is
         # needed.
-        self.counted = not message.ambiguous_requests
-        self.exchanges: list[Exchange] = []
-        self.begun, self.begun_at = False, 0.0
-        self.ending: str | Exception = ""
-        self.mark(WAITING)
+        self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
         self.step, self.since = step, clock.monotonic()

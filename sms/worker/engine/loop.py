@@ -8,6 +8,7 @@ after the time at which the leases may have expired.
 """
 
 import heapq
+import itertools
 import logging
 import selectors
 from collections import deque
@@ -17,7 +18,7 @@ from typing import Any
 import pycurl
 
 from sms import clock, runtime
-from sms.dmark.conversation import AccessToken, NoResponse, Pause, Request
+from sms.dmark.conversation import NoResponse, Pause, Request
 from sms.dmark.kept_connections import KeptConnections
 from sms.dmark.responses import Reply
 from sms.worker.engine import transport
@@ -68,55 +69,43 @@ class Engine:
         self._waker = Waker()
         # The attributes below are used only by the engine's thread.
         self.begun: set[Job] = set()
-        self._tokens = TokenQueue(ask_token, self._resume)
+        self._tokens = TokenQueue(ask_token, self._go_on)
         self._count_ended = 0
         self._free: list[Transfer] = []
         self._transfers: dict[Any, Transfer] = {}
         self._running: dict[Transfer, Job] = {}
         self._unanswered: deque[tuple[float, Transfer, Job, float]] = deque()
         self._pauses: list[tuple[float, int, Job]] = []
-        self._pause_number = 0
-        self._watched: set[int] = set()
+        self._pause_number = itertools.count()
         self._curl_due: float | None = None
         self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
 
-    def start(self) -> None:
+    def start(self) -> runtime.Thread:
         self._thread = runtime.current.start(self._run, "sms-engine")
-
-    def is_alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread
 
     def submit(self, jobs: Iterable[Job]) -> None:
         self.inbox.extend(jobs)
         self._waker.wake()
 
     def hold_leases(self, until: float) -> None:
-        if self.leases_hold_until != until:
-            self.leases_hold_until = until
-            self._waker.wake()
+        self.leases_hold_until = until
+        self._waker.wake()
 
     def give_token(self, answer: TokenAnswer) -> None:
         """Receive the answer to a call of `ask_token`."""
         self._tokens.answers.append(answer)
         self._waker.wake()
 
-    def take(self, most: int) -> list[Job]:
-        """Remove and return up to `most` jobs that have ended or that were too late to begin."""
+    def take(self) -> list[Job]:
+        """Remove and return the jobs that have ended or that were too late to begin."""
         self._owner_told = False
-        taken: list[Job] = []
-        while self._ended and len(taken) < most:
-            taken.append(self._ended.popleft())
-        return taken
+        return _emptied(self._ended)
 
     def take_back(self) -> list[Job]:
         """Remove and return all jobs that have not begun."""
-        taken: list[Job] = []
-        try:
-            while True:
-                taken.append(self.inbox.popleft())
-        except IndexError:
-            return taken
+        return _emptied(self.inbox)
 
     def note_recorded(self, count: int) -> None:
         """Record that the results of `count` jobs have been stored."""
@@ -213,18 +202,16 @@ class Engine:
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:
-            self._watched.discard(fd)
             try:
                 self._selector.unregister(fd)
             except (KeyError, ValueError, OSError):
                 return  # The socket is already closed.
             return
         events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
-        if fd in self._watched:
+        try:
             self._selector.modify(fd, events)
-        else:
+        except KeyError:
             self._selector.register(fd, events)
-            self._watched.add(fd)
 
     def _run_timer(self) -> None:
         if self._curl_due is not None and clock.monotonic() >= self._curl_due:
@@ -306,7 +293,7 @@ class Engine:
         if code == pycurl.E_ABORTED_BY_CALLBACK:
             self._end(job, LeaseExpired())
         elif isinstance(event, NoResponse):
-            self._go_on(job, error=event)
+            self._go_on(job, None, event)
         else:
             self._go_on(job, event)
 
@@ -330,13 +317,9 @@ class Engine:
             return self._end(job, ended)
         if isinstance(command, Pause):
             job.mark("send: pause before a retry")
-            self._pause_number += 1
-            heapq.heappush(self._pauses, (clock.monotonic() + command.seconds, self._pause_number, job))
+            heapq.heappush(self._pauses, (clock.monotonic() + command.seconds, next(self._pause_number), job))
             return None
         return self._tokens.want(job, command.rejected)
-
-    def _resume(self, job: Job, token: AccessToken | None, error: Exception | None) -> None:
-        self._go_on(job, token, error)
 
     def _end(self, job: Job, ending: str | Exception) -> None:
         job.ending = ending
@@ -377,3 +360,13 @@ class Engine:
         if (ended and not self._owner_told) or ended >= self.batch or low:
             self._owner_told, self.low_water = bool(ended) or self._owner_told, -1
             self._wake_owner()
+
+
+def _emptied(jobs: deque[Job]) -> list[Job]:
+    """Remove and return all jobs, while another thread may add or remove some."""
+    taken: list[Job] = []
+    try:
+        while True:
+            taken.append(jobs.popleft())
+    except IndexError:
+        return taken

@@ -109,7 +109,7 @@ class Driver:
     def results(self, *talks: Conversation[str]) -> list[Any]:
         jobs = self.submit(*talks)
         wait_for(lambda: all(job.step == ENDED for job in jobs))
-        self.loop.note_recorded(len(self.loop.take(len(jobs))))
+        self.loop.note_recorded(len(self.loop.take()))
         return [job.ending for job in jobs]
 
 

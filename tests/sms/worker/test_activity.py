@@ -12,7 +12,7 @@ from sms import clock
 from sms.models import SmsMessage, SmsWorker
 from sms.outbox import queue_sms
 from sms.signals import sms_sent
-from sms.worker.heartbeat import Activity, beat
+from sms.worker.heartbeat import beat
 from sms.worker.worker import Options, Worker
 from tests.conftest import Sandbox, wait_for
 
@@ -79,6 +79,6 @@ def test_a_receiver_that_hangs_delays_no_message_and_is_reported(
 
 def test_check_sending_names_receivers_that_hang(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
-    beat("me", clock.now(), Activity(receivers_behind=3600))
+    beat("me", clock.now(), receivers_behind=3600)
     with pytest.raises(CommandError, match="A receiver of sms_sent or sms_failed has been running for 1 h"):
         call_command("check_sending")

@@ -5,6 +5,7 @@ import signal
 import time
 from datetime import datetime, timedelta
 from datetime import timezone as zones
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,42 +40,36 @@ def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any)
     assert not SmsMessage.objects.filter(status="sending").exists()
 
 
-@pytest.mark.django_db
-def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("where", ["inbox", "_ended"])
+def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: str) -> None:
     """cds-snc/notification-api#1912: measured from the last progress, a slow one that lives is not taken for stuck."""
     settings.SMS_DELIVERY = "worker"
     mine, taken, reported = (queue_sms(f"077212345{number}", "x") for number in range(3))
     worker = Worker(Options(lease=5.0), print)
     for message in claim(worker.claimer, 3, 60.0):
-        worker.recorder.in_hand[message.pk] = job = Job(
-            message, lambda note: send_conversation(mine, worker.config, note)
-        )
-        worker.engine.inbox.append(job)
+        job = Job(message, partial(send_conversation, message, worker.config), until=float("inf"))
+        worker.recorder.in_hand[message.pk] = job
+        getattr(worker.engine, where).append(job)
     SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
     SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
     worker._keep_leases()
-    assert [job.message.pk for job in worker._to_offer] == [mine.pk]
-    assert set(worker.recorder.in_hand) == {mine.pk}
     assert worker.engine.leases_hold_until > time.monotonic() + 4
-
-
-@pytest.mark.django_db
-def test_what_was_lost_while_it_was_handed_back_is_not_begun(sandbox: Sandbox, settings: Any) -> None:
-    settings.SMS_DELIVERY = "worker"
-    mine, taken = (queue_sms(f"077212345{number}", "x") for number in range(2))
-    worker = Worker(Options(lease=5.0), print)
-    for message in claim(worker.claimer, 2, 60.0):
-        worker.recorder.in_hand[message.pk] = job = Job(
-            message, lambda note: send_conversation(mine, worker.config, note)
-        )
-        # Its permit ran out before it could begin.
-        worker.engine._ended.append(job)
-    SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
-    worker._keep_leases()
-    worker._stop_requested = True  # it does not wait for more
+    worker._stop_requested = True  # It waits for no more results.
     worker._take_ended()
-    assert [job.message.pk for job in worker._to_offer] == [mine.pk]
-    assert set(worker.recorder.in_hand) == {mine.pk}
+    worker._offer()
+    worker.tokens.start(worker.engine.give_token)
+    worker.engine.start()
+    wait_for(lambda: worker.engine.waiting() == 3)
+    worker._take_ended()
+    worker.recorder.write()
+    worker.tokens.finish()
+    worker.engine.quit(5)
+    assert dict(SmsMessage.objects.values_list("pk", "status")) == {
+        mine.pk: "sent", taken.pk: "sending", reported.pk: "delivered",
+    }  # fmt: skip
+    assert len(sandbox.inbox()) == 1
+    assert worker.recorder.in_hand == {}
 
 
 @pytest.mark.django_db
