@@ -6,6 +6,7 @@ limit.
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 
 from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
@@ -27,10 +28,15 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
     number of queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
-    found = {message.pk: result for message in messages if (result := _ended(message, now < message.expires_at))}
+    found = {message.pk: result for message in messages if (result := _ended(message, now))}
     fresh = [message for message in messages if message.pk not in found]
     worth = owners.worth_sending(fresh)
-    found |= {message.pk: _not_worth_sending(message) for message in fresh if message.pk not in worth}
+    over = "Its subject was over before it could be sent."
+    found |= {
+        message.pk: _final(message, "sms.not_worth_sending", over, logging.WARNING)
+        for message in fresh
+        if message.pk not in worth
+    }
     # The rate limit comes last, because the keys begin to expire when they are taken.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
@@ -42,22 +48,16 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
     return found
 
 
-def _ended(message: ClaimedMessage, lives: bool) -> Result | None:
-    if not lives:
-        _log(logging.ERROR, message, "sms.expired")
-        return _final(message, "It expired before it could be sent.")
+def _ended(message: ClaimedMessage, now: datetime) -> Result | None:
+    if now >= message.expires_at:
+        return _final(message, "sms.expired", "It expired before it could be sent.")
     if message.ambiguous_requests >= MAX_AMBIGUOUS:
-        _log(logging.ERROR, message, "sms.given_up")
-        return _final(message, "It is not sent again.")
+        return _final(message, "sms.given_up", "It is not sent again.")
     return None
 
 
-def _not_worth_sending(message: ClaimedMessage) -> Result:
-    _log(logging.WARNING, message, "sms.not_worth_sending")
-    return _final(message, "Its subject was over before it could be sent.")
-
-
-def _final(message: ClaimedMessage, why: str) -> Result:
+def _final(message: ClaimedMessage, event: str, why: str, level: int = logging.ERROR) -> Result:
+    _log(level, message, event)
     last = f" Last reason: {message.error}" if message.error else ""
     status = Status.UNKNOWN if message.ambiguous_requests else Status.EXPIRED
     return Result(message, status, clock.now(ask=False), SmsError(f"{why}{last}"))

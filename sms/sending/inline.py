@@ -7,7 +7,7 @@ import random
 from sms import clock, conf, runtime
 from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
-from sms.errors import InDoubt, SmsError
+from sms.errors import InDoubt
 from sms.models import SmsMessage, Status
 from sms.sending import eligibility, rate_limit
 from sms.sending.attempt import Result, conclude, send_conversation
@@ -52,8 +52,6 @@ def _run(
 ) -> str | Exception:
     try:
         return blocking.run(send_conversation(message, config, on_exchange, budget), config, on_exchange)
-    except SmsError as error:
-        return error
     # After any error the message needs a final status that an operator can see.
     except Exception as error:  # noqa: BLE001
         return error

@@ -24,17 +24,10 @@ def may_leave(now: str) -> str:
     ))"""  # noqa: S608
 
 
-def current() -> list[SmsPause]:
-    """Return the pauses in force, the oldest first."""
-    return list(SmsPause.objects.order_by("since"))
-
-
 def refusal(phone: str, kind: str) -> SmsError | None:
     """Return the reason why a message to `phone` (E.164) must not be sent now, or None."""
-    return suppression.refusal(phone, kind) or paused(kind)
-
-
-def paused(kind: str) -> Paused | None:
+    if found := suppression.refusal(phone, kind):
+        return found
     pause = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
     return Paused(pause.sentence) if pause else None
 

@@ -7,13 +7,14 @@ the statement itself.
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.dispatch import Signal
 
 from sms import clock
 from sms.database import close_if_unavailable
+from sms.dmark.exchange import Exchange
 from sms.errors import ProviderUnavailable, RateLimited
 from sms.models import UNSUCCESSFUL, SmsEvent, SmsMessage, Status
 from sms.sending import rate_limit
@@ -50,10 +51,7 @@ _UPDATE = """
 """
 _INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 
-
 T = TypeVar("T")
-# Converts a time to the type that the database driver expects.
-Adapt: TypeAlias = Callable[[datetime], Any]
 
 
 class PendingSignal(NamedTuple):
@@ -145,7 +143,7 @@ def _values(columns: dict[str, str]) -> str:
     return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
 
 
-def _row(result: Result, adapt: Adapt) -> dict[str, object]:
+def _row(result: Result, adapt: Callable[[datetime], Any]) -> dict[str, object]:
     message, due_at = result.message, result.due_at
     row: dict[str, object] = {
         "id": message.pk,
@@ -165,16 +163,17 @@ def _row(result: Result, adapt: Adapt) -> dict[str, object]:
     return row
 
 
-def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
-    of = {
-        "message_id": result.message.pk,
-        "at": str(adapt(result.at)),
-        "what": SmsEvent.What.ATTEMPT.value,
-        "actor": "",
-    }
-    events = [
-        of
-        | {
+def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, object]]:
+    exchanges = [exchange for exchange in result.exchanges if exchange.step != "token" or exchange.error]
+    limited = isinstance(result.reason, RateLimited)
+    # The rate limit may put a message back many times. The history shows only the first time.
+    if result.reason and not exchanges and not (limited and rate_limit.was_limited(result.message)):
+        exchanges = [Exchange("throttle" if limited else "", 0, None, "", "", str(result.reason), 0)]
+    return [
+        {
+            "message_id": result.message.pk,
+            "at": str(adapt(result.at)),
+            "what": SmsEvent.What.ATTEMPT.value,
             "step": exchange.step,
             "attempt": exchange.attempt,
             "http_status": exchange.status,
@@ -182,18 +181,11 @@ def _events(result: Result, adapt: Adapt) -> list[dict[str, object]]:
             "answer": exchange.answer,
             "error": exchange.error,
             "ms": exchange.ms,
+            "actor": "",
             "trouble": exchange.trouble,
         }
-        for exchange in result.exchanges
-        if exchange.step != "token" or exchange.error
+        for exchange in exchanges
     ]
-    limited = isinstance(result.reason, RateLimited)
-    # The rate limit may put a message back many times. The history shows only the first time.
-    if result.reason and not events and not (limited and rate_limit.was_limited(result.message)):
-        step = "throttle" if limited else ""
-        nothing = {"attempt": 0, "http_status": None, "provider_id": "", "answer": "", "ms": 0, "trouble": ""}
-        events = [of | nothing | {"step": step, "error": str(result.reason)}]
-    return events
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:

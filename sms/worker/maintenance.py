@@ -70,13 +70,6 @@ def _blank_a_batch() -> int:
         return SmsMessage.objects.filter(pk__in=batch).update(text=blanked, holds_link=False)
 
 
-def _for_update(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    features = connection.features
-    if not features.has_select_for_update:
-        return rows
-    return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
-
-
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
     """Return the messages queued before `cutoff`, except messages that are still to be sent."""
     return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
@@ -111,8 +104,8 @@ def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], p
     while True:
         with transaction.atomic():
             # Start where the last batch ended, because the deleted rows are still at the beginning of the index.
-            batch = _for_update((rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk"))
-            found = list(batch.values_list("pk", "created_at")[:BATCH])
+            batch = (rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk")
+            found = list(batch.select_for_update(skip_locked=True).values_list("pk", "created_at")[:BATCH])
             if not found:
                 return done
             done += act([pk for pk, _ in found])
