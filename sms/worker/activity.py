@@ -1,9 +1,6 @@
 """Describe the worker's activity: for its row in the database, for a line on the terminal, and for SIGUSR1."""
 
-from collections.abc import Callable
 from datetime import timedelta
-
-from django.utils import timezone
 
 from sms import clock
 from sms.text.redaction import mask_phone
@@ -11,7 +8,6 @@ from sms.worker.breaker import Breaker
 from sms.worker.engine import WAITING
 from sms.worker.recorder import Recorder
 
-_PROGRESS_SECONDS = 5.0
 _SHOWN = 20
 
 
@@ -44,25 +40,3 @@ def describe(recorder: Recorder) -> str:
         name = f"{message.pk} ({message.kind or 'plain'}) to {mask_phone(message.phone)}"
         lines.append(f"  {name}: {job.step}, for {now - job.since:.1f} s")
     return "\n".join(lines) + "\n"
-
-
-class Progress:
-    """Prints a line every 5 seconds if any message was finished since the previous line."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._next = 0.0
-        self._said = (0, 0)
-
-    def report(self, recorder: Recorder) -> None:
-        now = clock.monotonic()
-        if now < self._next:
-            return
-        (sent, other), self._said = self._said, (recorder.sent, recorder.other)
-        sent, other = recorder.sent - sent, recorder.other - other
-        if self._next and (sent or other):
-            in_hand = len(recorder.in_hand)
-            self._say(
-                f"{timezone.localtime(clock.current.utc()):%H:%M:%S} sent {sent}, not sent {other}, in hand {in_hand}"
-            )
-        self._next = now + _PROGRESS_SECONDS

@@ -40,7 +40,7 @@ class Recorder:
         # them would send them again.
         self._refused: list[tuple[Job, Result]] = []
         self._retry_refused_at = 0.0
-        self.sent = self.other = 0
+        self.sent = 0
         # The earliest time (monotonic) at which a message that this worker put back for a retry is due.
         self.due_again = math.inf
 
@@ -106,7 +106,6 @@ class Recorder:
         self.pending = self.pending[len(batch) :]
         for job, result in batch:
             self.sent += result.status == Status.SENT
-            self.other += result.status != Status.SENT
             if result.due_at:
                 wait = (result.due_at - clock.now(ask=False)).total_seconds()
                 self.due_again = min(self.due_again, clock.monotonic() + wait)

@@ -13,7 +13,6 @@ import logging
 import math
 import selectors
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -80,9 +79,9 @@ class Options:
 
 
 class Worker:
-    """The worker of one process. `say` prints a line for the operator."""
+    """The worker of one process."""
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
         self.config = conf.current()
         self.claimer = uuid.uuid4().hex
@@ -102,7 +101,6 @@ class Worker:
         )
         self.recorder = Recorder(self.engine, self.breaker)
         self.statement_timeout = StatementTimeout(max(2.0, options.lease * 2 / 3))
-        self.progress = activity.Progress(say)
         # The threads without which the worker cannot work, by name.
         self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
@@ -164,7 +162,6 @@ class Worker:
             self.listener.open()
             self.listener.check()
             self._beat()
-        self.progress.report(self.recorder)
         self._count_repeats()
         self._take_ended()
         self.recorder.write()

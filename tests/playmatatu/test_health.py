@@ -54,9 +54,7 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
     heartbeat.beat("a", timezone.now())
     status, parts = health(client)
     assert (status, parts["worker"]) == ("ok", {"status": "ok", "alive": 1})
-    heartbeat.beat(
-        "a", timezone.now(), trouble=Trouble.CREDENTIALS, paused="DMark refuses the credentials"
-    )
+    heartbeat.beat("a", timezone.now(), trouble=Trouble.CREDENTIALS, paused="DMark refuses the credentials")
     status, parts = health(client)
     assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
     SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))

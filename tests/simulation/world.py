@@ -272,7 +272,7 @@ class World:
         chosen = options or Options(in_flight=IN_FLIGHT, batch=6, lease=LEASE, maintenance=self.maintenance)
 
         def run() -> None:
-            process.worker = worker = _SimWorker(chosen, lambda line: None)
+            process.worker = worker = _SimWorker(chosen)
             worker.process, worker.world = process, self
             try:
                 process.exited = worker.run()

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         _need_descriptors(options.in_flight)
         if options.once:
             _need_table()
-        worker = Worker(options, self._say)
+        worker = Worker(options)
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
             # Write without a buffer, because the signal may arrive while another line is being written.

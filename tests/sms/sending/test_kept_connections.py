@@ -45,7 +45,7 @@ def waiting_for_a_minute() -> int:
 
 def test_no_message_waits_for_a_minute_in_the_worker(provider: Host) -> None:
     while SmsMessage.objects.filter(status="queued", ambiguous_requests__lt=2).exists():
-        assert Worker(Options(once=True), print).run()
+        assert Worker(Options(once=True)).run()
     assert waiting_for_a_minute() == 0
     assert SmsMessage.objects.filter(status="sent").count() == MESSAGES
     # Few requests are lost before kept connections are no longer used.

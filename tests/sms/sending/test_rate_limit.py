@@ -84,7 +84,7 @@ def test_many_at_once_without_the_cache(redis_cache: RedisServer, caplog: Any) -
 def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_RATE_LIMIT_SECONDS, settings.SMS_DELIVERY = 30, "worker"
     message = queue_sms(PHONE, "x")
-    worker = Worker(Options(), print)
+    worker = Worker(Options())
     assert rate_limit.acquire_many([message], 30) == [0.0]
     worker.recorder.hand_back([Job(message, lambda note: send_conversation(message, worker.config, note))])
     worker.recorder.write()

@@ -39,7 +39,7 @@ def test_what_is_in_flight_is_on_the_overview(
     settings.SMS_READ_TIMEOUT = 5.0
     sandbox.faults(send="hang", hang_seconds=3)
     queue_sms("0772123456", "x")
-    worker = Worker(Options(poll=0.1), print)
+    worker = Worker(Options(poll=0.1))
     thread = run(worker)
     try:
         wait_for(lambda: SmsWorker.objects.filter(in_flight=1, longest_step="send: no answer yet").exists(), 20)
@@ -63,7 +63,7 @@ def test_a_receiver_that_hangs_delays_no_message_and_is_reported(
         go_on.wait(60)
 
     sms_sent.connect(hang)
-    worker = Worker(Options(poll=0.1, batch=1), print)
+    worker = Worker(Options(poll=0.1, batch=1))
     thread = run(worker)
     try:
         for number in range(30):

@@ -140,7 +140,7 @@ def test_a_text_that_never_passes_is_not_every_probe(sandbox: Sandbox, settings:
     settings.SMS_DELIVERY = "worker"
     refused, fresh = queue_sms("0772000001", "x"), queue_sms("0772000002", "x")
     SmsMessage.objects.filter(pk=refused.pk).update(attempts=1)
-    worker = Worker(Options(), print)
+    worker = Worker(Options())
     worker.breaker.record(result(AccountRefused("DMark refuses the account: No.", 400)))
     worker.breaker._next_probe = 0.0
     assert worker._claim()

@@ -28,7 +28,7 @@ from tests.system import System
 def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     known, lost = queue_sms("0772123456", "known"), queue_sms("0772123457", "lost")
-    worker = Worker(Options(), print)
+    worker = Worker(Options())
     claim(worker.claimer, 2, -20.0)
     worker.recorder.in_hand[known.pk] = Job(known, lambda note: send_conversation(known, worker.config, note))
     worker._keep_leases()
@@ -46,7 +46,7 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: s
     """cds-snc/notification-api#1912: measured from the last progress, a slow one that lives is not taken for stuck."""
     settings.SMS_DELIVERY = "worker"
     mine, taken, reported = (queue_sms(f"077212345{number}", "x") for number in range(3))
-    worker = Worker(Options(lease=5.0), print)
+    worker = Worker(Options(lease=5.0))
     for message in claim(worker.claimer, 3, 60.0):
         job = Job(message, partial(send_conversation, message, worker.config), until=float("inf"))
         worker.recorder.in_hand[message.pk] = job
@@ -161,7 +161,7 @@ def test_crashes_end_a_message_after_four_requests_that_had_begun(sandbox: Sandb
         assert free_leases_over_before(clock.read()) == 1
         message.refresh_from_db()
         assert (message.status, message.ambiguous_requests) == ("queued", begun)
-    assert Worker(Options(once=True), print).run()
+    assert Worker(Options(once=True)).run()
     message.refresh_from_db()
     assert (message.status, sandbox.sends) == ("unknown", 0)
     assert "sent 4 times without a complete answer" in message.error
@@ -176,7 +176,7 @@ def test_crashes_do_not_end_a_message_that_only_waits(sandbox: Sandbox, settings
         assert free_leases_over_before(clock.read()) == 1
         message.refresh_from_db()
         assert (message.status, message.ambiguous_requests) == ("queued", 1)
-    assert Worker(Options(once=True), print).run()
+    assert Worker(Options(once=True)).run()
     message.refresh_from_db()
     assert (message.status, message.ambiguous_requests, sandbox.sends) == ("sent", 1, 1)
 

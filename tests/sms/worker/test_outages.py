@@ -108,7 +108,7 @@ def test_slow_receivers_keep_neither_the_sending_nor_the_leases_waiting(sandbox:
         told.append((message.status, message.pk))
 
     sms_sent.connect(slow)
-    worker = Worker(Options(poll=0.1), print)
+    worker = Worker(Options(poll=0.1))
     thread = threading.Thread(target=run, args=(worker,))
     thread.start()
     try:
@@ -138,7 +138,7 @@ def test_receivers_are_told_before_once_ends(sandbox: Sandbox, settings: Any) ->
 
     sms_failed.connect(receiver)
     try:
-        assert Worker(Options(once=True), print).run()
+        assert Worker(Options(once=True)).run()
     finally:
         sms_failed.disconnect(receiver)
     assert told == ["failed"]

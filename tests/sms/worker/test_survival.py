@@ -102,7 +102,7 @@ def test_no_exception_ends_a_thread(
 
     sms_sent.connect(receiver)
     raised: list[BaseException] = []
-    worker = Worker(Options(poll=0.05, maintenance=0.1), print)
+    worker = Worker(Options(poll=0.05, maintenance=0.1))
     thread = run(worker, raised)
     try:
         for number in range(5):
@@ -135,7 +135,7 @@ def test_a_thread_that_ended_ends_the_process(sandbox: Sandbox, settings: Any, m
         lambda target, called: Ended() if called == name else real(target, called),
     )
     raised: list[BaseException] = []
-    thread = run(Worker(Options(poll=0.05), print), raised)
+    thread = run(Worker(Options(poll=0.05)), raised)
     thread.join(40)
     assert [type(error) for error in raised] == [ThreadEnded]
 
