@@ -89,7 +89,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     No other lease of `claimer` is renewed: if the database's answer to a claim was lost, no worker knows the messages
     of that claim, and their leases must expire.
     """
-    return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
+    return update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
 
 
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
@@ -102,11 +102,12 @@ def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
         ids = [message.pk for message in messages if message.ambiguous_requests == known]
-        kept |= _update_claimed(claimer, ids, "doubts = %s", known + 1)
+        kept |= update_claimed(claimer, ids, "doubts = %s", known + 1)
     return kept
 
 
-def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
+def update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
+    """Update these messages. Return the ids that are still claimed by `claimer`."""
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
         UPDATE {table} SET {assignment}

@@ -8,10 +8,10 @@ from sms import clock, conf, runtime
 from sms.dmark import blocking, conversation
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt
-from sms.models import SmsMessage, Status
+from sms.models import Status
 from sms.sending import eligibility, rate_limit
 from sms.sending.attempt import Result, conclude, send_conversation
-from sms.sending.claims import ClaimedMessage
+from sms.sending.claims import ClaimedMessage, update_claimed
 from sms.sending.results import retry_once
 from sms.sending.retries import MAX_AMBIGUOUS
 
@@ -58,10 +58,5 @@ def _run(
 
 
 def _count_ahead(message: ClaimedMessage, known: int) -> bool:
-    """Count the next request as ambiguous before it is written, in case this process is killed.
-
-    `known`: number of earlier ambiguous requests. Returns False if this process no longer holds the claim, for example
-    because a delivery report has arrived.
-    """
-    rows = SmsMessage.objects.filter(pk=message.pk, status=Status.SENDING, claim=message.claim)
-    return bool(retry_once(lambda: rows.update(ambiguous_requests=known + 1)))
+    """Count the next request as ambiguous, in addition to `known` earlier ones. Return False if the claim is lost."""
+    return bool(retry_once(lambda: update_claimed(message.claim, [message.pk], "doubts = %s", known + 1)))

@@ -28,7 +28,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
-    entries = {message.pk: (_key(message), _value(message.pk, window)) for message in messages}
+    entries = {message.pk: (key(message.phone, message.kind), _value(message.pk, window)) for message in messages}
     taken = _add(entries, window)
     holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
     # A key may expire between the two calls. Then it is free, and another message can take it.
@@ -99,13 +99,9 @@ def release_many(messages: Sequence[ClaimedMessage]) -> None:
     """Delete the rate-limit keys that these messages hold. Makes two cache calls."""
     if conf.current().rate_limit <= 0 or not messages:
         return
-    names = {_key(message): str(message.pk) for message in messages}
+    names = {key(message.phone, message.kind): str(message.pk) for message in messages}
     holders = cache.get_many(list(names))
     cache.drop_many([name for name, value in holders.items() if _read(value)[0] == names[name]])
-
-
-def _key(message: ClaimedMessage) -> str:
-    return key(message.phone, message.kind)
 
 
 def _value(message_id: int, window: int) -> str:

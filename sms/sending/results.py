@@ -85,7 +85,7 @@ def store(results: Sequence[Result]) -> list[PendingSignal]:
     adapt = connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
-    changed = _store_at_once(rows, events) if connection.vendor == "postgresql" else _store(rows, events)
+    changed = _store(rows, events)
     messages = {
         sms_sent: [result.message.pk for result in results if result.status == Status.SENT],
         sms_failed: [
@@ -102,43 +102,31 @@ def send_signals(pending: Sequence[PendingSignal]) -> None:
             signal.send_robust(SmsMessage, message=message)
 
 
-def _store_at_once(rows: str, events: str) -> set[int]:
-    """Update the rows and insert the events in one statement, with one round trip and one commit."""
-    sql = f"""
-        WITH changed AS ({_update(_records(_ROW))}), noted AS ({_insert(_records(_EVENT))})
-        SELECT id FROM changed
-    """  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [rows, events])
-        return {pk for (pk,) in cursor.fetchall()}
-
-
 def _store(rows: str, events: str) -> set[int]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_update(_values(_ROW)), [rows])
-        changed = {pk for (pk,) in cursor.fetchall()}
-        cursor.execute(_insert(_values(_EVENT)), [events])
+    """Update the rows and insert the events. Return the ids of the changed rows.
+
+    On PostgreSQL this is one statement, with one round trip and one commit.
+    """
+    name = connection.ops.quote_name
+    table, postgresql = name(SmsMessage._meta.db_table), connection.vendor == "postgresql"
+    update = _UPDATE.format(table=table, rows=_table(_ROW), false="false" if postgresql else "0")
+    insert = _INSERT.format(table=name(SmsEvent._meta.db_table), columns=", ".join(_EVENT), rows=_table(_EVENT))
+    with connection.cursor() as cursor:
+        if postgresql:
+            sql = f"WITH changed AS ({update}), noted AS ({insert}) SELECT id FROM changed"  # noqa: S608
+            cursor.execute(sql, [rows, events])
+            return {pk for (pk,) in cursor.fetchall()}
+        with transaction.atomic():
+            cursor.execute(update, [rows])
+            changed = {pk for (pk,) in cursor.fetchall()}
+            cursor.execute(insert, [events])
     return changed
 
 
-def _update(rows: str) -> str:
-    false = "false" if connection.vendor == "postgresql" else "0"
-    table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    return _UPDATE.format(table=table, rows=rows, false=false)
-
-
-def _insert(rows: str) -> str:
-    table = connection.ops.quote_name(SmsEvent._meta.db_table)
-    return _INSERT.format(table=table, columns=", ".join(_EVENT), rows=rows)
-
-
-def _records(columns: dict[str, str]) -> str:
-    """Return the PostgreSQL expression that turns a JSON parameter into rows."""
-    return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
-
-
-def _values(columns: dict[str, str]) -> str:
-    """Return the SQLite expression that turns a JSON parameter into rows."""
+def _table(columns: dict[str, str]) -> str:
+    """Return the SQL expression that turns a JSON parameter into rows."""
+    if connection.vendor == "postgresql":
+        return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
     read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
     return f"(SELECT {read} FROM json_each(%s)) AS it"  # noqa: S608
 

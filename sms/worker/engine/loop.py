@@ -281,7 +281,7 @@ class Engine:
         self._multi.remove_handle(transfer.curl)
         event: Reply | NoResponse
         try:
-            event = transfer.reply() if transfer.answered(code) else transfer.no_response(code)
+            event = transfer.event(code)
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:

@@ -91,27 +91,19 @@ class Transfer:
         curl.setopt(pycurl.WRITEDATA, self._answer)
         self.started = clock.monotonic()
 
-    def reply(self) -> Reply:
-        """Return the response, with its body cut off at MAX_BODY."""
-        status, retry_after = self.curl.getinfo(pycurl.RESPONSE_CODE), self.curl.getinfo(RETRY_AFTER)
-        return responses.read(status, self._answer.getvalue(), float(retry_after) if retry_after else None, self._ms())
-
-    def no_response(self, code: int) -> NoResponse:
-        """Return the reason why no complete response came. REQUEST_SIZE shows if any of the request was written."""
-        written = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
-        timed_out = code == pycurl.E_OPERATION_TIMEDOUT
+    def event(self, code: int) -> Reply | NoResponse:
+        """Return the response, or the reason why no complete response came. `code`: the result code of libcurl."""
+        info, ms = self.curl.getinfo, round((clock.monotonic() - self.started) * 1000)
+        if code in _ANSWERED and (status := info(pycurl.RESPONSE_CODE)):
+            return responses.read(status, self._answer.getvalue(), float(info(RETRY_AFTER)) or None, ms)
         cause = _CAUSES.get(code, f"libcurl's error {code}")
-        return NoResponse(cause, request_written=written, timed_out=timed_out, ms=self._ms())
+        # REQUEST_SIZE shows if any of the request was written. The code does not show it.
+        written, timed_out = info(pycurl.REQUEST_SIZE) > 0, code == pycurl.E_OPERATION_TIMEDOUT
+        return NoResponse(cause, request_written=written, timed_out=timed_out, ms=ms)
 
     def lost_kept_connection(self, code: int) -> bool:
         """Return True if the request used a kept connection, and failed for a reason other than a timeout."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
-
-    def _ms(self) -> int:
-        return round((clock.monotonic() - self.started) * 1000)
-
-    def answered(self, code: int) -> bool:
-        return code in _ANSWERED and self.curl.getinfo(pycurl.RESPONSE_CODE) > 0
 
     def _read(self, size: int) -> bytes | int:
         if not self._offset and not self._may_write(self):
