@@ -27,8 +27,7 @@ _RETRY_REFUSED = 30.0
 class Recorder:
     """Determines and stores the results of messages.
 
-    `in_hand`: the job of each message that this worker holds, by message id. A job is removed when its result is
-    stored.
+    `in_hand`: the job of each message that this worker holds, by message id, until its result is stored.
     """
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
@@ -45,10 +44,7 @@ class Recorder:
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """Determine the result of a job whose conversation has ended.
-
-        Never raises, so that the rest of the batch is concluded too.
-        """
+        """Determine the result of a job that has ended. Never raises, so that the rest of a batch is concluded too."""
         try:
             result = self._result(job)
         except Exception as error:

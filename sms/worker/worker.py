@@ -43,16 +43,14 @@ logger = logging.getLogger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# Limit on the size of a claim. The size doubles while claims are full and the engine has begun all earlier messages.
-# Claims have their initial size again after a claim that is not full. The same happens if a message waited so long that
-# its eligibility must be checked again.
+# The size of claims doubles up to this limit while they are full and the engine has begun all earlier messages. A claim
+# that is not full, or a message that waited too long for the engine, resets the size.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility was checked. With a rate limit the time is
 # shorter, because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# A process sends NOTIFY at most once in NOTIFY_EVERY. Therefore the worker looks for messages once more after each
-# NOTIFY.
+# After each NOTIFY the worker looks once more, because a process sends NOTIFY at most once in NOTIFY_EVERY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -118,8 +116,7 @@ class Worker:
 
         Raises ThreadEnded if a thread of this process has ended.
         """
-        # The modules and objects loaded so far live as long as the process, so the garbage collector need not check
-        # them again.
+        # The objects created so far live as long as the process, so the garbage collector need not check them.
         gc.collect()
         gc.freeze()
         self._threads = {
@@ -260,31 +257,25 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time counts from the end of the check. Otherwise a slow check could keep a message from ever being
-            # sent.
+            # Counted from the end of the check. Otherwise a slow check could keep a message from ever being sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count the waiting requests of messages that had a request with an unknown outcome before. Then let the engine
-        write these requests.
-        """
+        """Count the requests of messages that had an ambiguous request before, and let the engine write them."""
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
         kept = count_ahead(self.claimer, [job.message for job, _ in waiting])
         for job, _ in waiting:
-            # If this worker no longer holds the row, another sender has the message or a delivery report has arrived.
             if job.message.pk not in kept:
                 job.lose_lease()
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Conclude the jobs that have ended, if BATCH of them are waiting or the first one has waited for
-        _GATHER_SECONDS.
-        """
+        """Conclude the jobs that have ended, if BATCH of them are waiting or the first has waited _GATHER_SECONDS."""
         waiting, now = self.engine.waiting(), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
@@ -392,10 +383,7 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """Release the messages that this worker still holds.
-
-        They are messages whose request is cut off, and messages of a claim whose answer from the database was lost.
-        """
+        """Release the messages whose request is cut off, and those of a claim whose answer was lost."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error(
@@ -407,8 +395,7 @@ class Worker:
             for job in late:
                 self.recorder.cut_off(job)
             self.recorder.write()
-            # Keep the lease of a message whose result could not be recorded, so that the message is not sent again at
-            # once.
+            # A message whose result could not be recorded stays claimed, so that it is not sent again at once.
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
             hand_back_unknown(self.claimer, unrecorded)
             if not self.options.once:

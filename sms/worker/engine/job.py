@@ -40,8 +40,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A message's first ambiguous request is counted when the message's lease expires, so no write in advance is
-        # needed.
+        # `free_leases_over_before` counts the first ambiguous request, so it need not be counted in advance.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:

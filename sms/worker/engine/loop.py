@@ -57,8 +57,7 @@ class Engine:
         # The attributes from `inbox` to `_waker` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
-        # `uncounted`: send requests that wait until their rows count them as ambiguous. `_counted`: requests that are
-        # counted and can be written.
+        # Send requests that wait until their rows count them as ambiguous, and those that are counted.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # No job begins and no send request is written after this time (monotonic).
@@ -77,6 +76,7 @@ class Engine:
         self._unanswered: deque[tuple[float, Transfer, Job, float]] = deque()
         self._pauses: list[tuple[float, int, Job]] = []
         self._pause_number = itertools.count()
+        self._watched: set[int] = set()
         self._curl_due: float | None = None
         self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
@@ -202,16 +202,18 @@ class Engine:
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:
+            self._watched.discard(fd)
             try:
                 self._selector.unregister(fd)
             except (KeyError, ValueError, OSError):
                 return  # The socket is already closed.
             return
         events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
-        try:
+        if fd in self._watched:
             self._selector.modify(fd, events)
-        except KeyError:
+        else:
             self._selector.register(fd, events)
+            self._watched.add(fd)
 
     def _run_timer(self) -> None:
         if self._curl_due is not None and clock.monotonic() >= self._curl_due:
@@ -222,8 +224,7 @@ class Engine:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
     def _request_or_end(self, job: Job, request: Request) -> None:
-        # If the request waited longer, the message's eligibility must be checked again, because its rate-limit key may
-        # have expired.
+        # After a longer wait the message's rate-limit key may have expired, so its eligibility is checked again.
         if clock.monotonic() > job.since + _LONGEST_COUNT:
             return self._end(job, LeaseExpired())
         try:
@@ -240,8 +241,7 @@ class Engine:
             self.uncounted.append((job, request))
             return self._wake_owner()
         transfer = self._free.pop() if self._free else self._new_transfer()
-        # DMark may have closed a kept connection. A message with an ambiguous request gets a new connection, so that
-        # its retry cannot fail for that reason.
+        # The retry of an ambiguous request must not fail because DMark has closed a kept connection.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -285,8 +285,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # End the request as ambiguous, because DMark may have the message. Otherwise the job would stay in flight
-            # forever.
+            # DMark may have the message. Without an event, the job would stay in flight forever.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)

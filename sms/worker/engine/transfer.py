@@ -21,8 +21,7 @@ from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
 from sms.worker.engine import transport
 
-# Seconds for which an idle connection can be reused. Some servers close it after five seconds, and a request on a
-# connection that is being closed is ambiguous.
+# Seconds for which an idle connection can be reused. Some servers close it after five seconds.
 _MAX_IDLE = 4
 _HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
 # A response longer than MAX_BODY counts as complete, although DMark sends no such response.
@@ -67,8 +66,7 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # This timeout covers the time before the request is written. After that, the engine cuts off a request that
-        # gets no response.
+        # For the time before the request is written. The engine cuts off a written request without a response.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
