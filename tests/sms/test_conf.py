@@ -46,3 +46,9 @@ def test_categories_by_kind(settings: Any, value: object) -> None:
     assert conf.current().categories == {"promo": "Marketing", "news": "Alerts=all"}
     settings.SMS_CATEGORIES = ""
     assert conf.current().categories == {}
+
+
+@pytest.mark.parametrize("secret", ["gate:sesame@", "gate:ses@me@", "sesame@"])
+def test_the_password_in_the_base_url_is_not_shown(settings: Any, secret: str) -> None:
+    settings.SMS_SERVICE_BASE_URL = f"https://{secret}sms.example.com/v3"
+    assert conf.current().shown_base_url == "https://sms.example.com/v3"
