@@ -93,11 +93,10 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
-    """Count one more ambiguous request for each of these messages before it is sent again.
+    """Count one more ambiguous request for each of these messages, in case this process is killed during the request.
 
-    The request is counted in advance in case the process is killed during the request. The result of the request later
-    replaces the count. A message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the
-    ids that are still claimed by `claimer`.
+    The result of the request later replaces the count. A message's first ambiguous request is counted by
+    `free_leases_over_before` instead. Returns the ids that are still claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
@@ -140,10 +139,6 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again the messages that `claimer` holds without knowing it, because the database's answer to the claim was
-    lost.
-
-    `known`: ids of the messages that `claimer` knows about. They stay claimed.
-    """
+    """Queue again the messages of `claimer` except `known`, because the database's answer to their claim was lost."""
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

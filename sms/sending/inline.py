@@ -1,6 +1,4 @@
-"""Send one message in this process: one attempt, and a second one if the first is ambiguous and no delivery report has
-arrived.
-"""
+"""Send one message in this process, twice if the first request is ambiguous and no delivery report has arrived."""
 
 import random
 

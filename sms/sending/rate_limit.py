@@ -72,9 +72,7 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return, by message id, the seconds to wait, for messages whose phone got a message of the same kind within the
-    window.
-    """
+    """Return the seconds to wait, by message id, if the phone got a message of the same kind within the window."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -1,8 +1,4 @@
-"""Write many log lines with a single write.
-
-Many separate writes would be slow. Each write releases the GIL, and must then wait until the engine's thread releases
-it.
-"""
+"""Write many log lines with a single write, because each write releases the GIL and must then wait to get it back."""
 
 import io
 import logging
@@ -12,10 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines that this block logs to `logger`, and write them at the end of the block.
-
-    Lines of other threads wait until then.
-    """
+    """Collect the lines that this block logs, and write them at its end. Lines of other threads wait until then."""
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
     for handler in handlers:

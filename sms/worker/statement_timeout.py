@@ -1,9 +1,7 @@
 """Timeout for SQL statements: close the connection if the database does not answer.
 
-A server that is suspended, or behind a network that drops packets, does not close its connections, and its kernel may
-still acknowledge data. Therefore a thread of this process shuts the socket down, and the statement fails as if the
-server had gone. The timeout depends on SMS_LEASE_SECONDS, because other workers may claim the messages when their
-leases expire.
+A suspended server does not close its connections, and its kernel may still acknowledge data. Therefore a thread of this
+process shuts the socket down, and the statement fails as if the server had gone.
 """
 
 import logging
