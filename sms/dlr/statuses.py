@@ -1,5 +1,6 @@
 """Meanings of DMark's status words, and the effect of a delivery report on the status of a message."""
 
+from functools import cache
 from typing import Any
 
 from django.db import connection, transaction
@@ -59,7 +60,9 @@ def record_report(message_id: int, word: str, step: str) -> bool:
     return True
 
 
-_COLUMNS = ", ".join(f"message.{field.column}" for field in SmsMessage._meta.concrete_fields)
+_FIELDS: list[Any] = list(SmsMessage._meta.concrete_fields)
+_NAMES = [field.attname for field in _FIELDS]
+_COLUMNS = ", ".join(f"message.{field.column}" for field in _FIELDS)
 _READ = f"""
     SELECT {_COLUMNS}, (
         SELECT answer FROM {SmsEvent._meta.db_table}
@@ -74,7 +77,29 @@ def _read(message_id: int) -> SmsMessage | None:
 
     The row is not locked, because `_write` checks that the status is unchanged.
     """
-    return next(iter(SmsMessage.objects.raw(_READ, [message_id])), None)
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [message_id])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    values = list(row)
+    for index, functions, column in _converters(connection.vendor):
+        for function in functions:
+            values[index] = function(values[index], column, connection)
+    message = SmsMessage.from_db(connection.alias, _NAMES, values[:-1])
+    message.last_report = values[-1]  # type: ignore[attr-defined]
+    return message
+
+
+@cache
+def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
+    """Return the functions that convert values of this database, by the index of their column. PostgreSQL has none."""
+    columns = [(index, field.cached_col) for index, field in enumerate(_FIELDS)]
+    found = [
+        (index, [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)], column)
+        for index, column in columns
+    ]
+    return [converter for converter in found if converter[1]]
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
@@ -83,18 +108,16 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
     On PostgreSQL this is one statement. Returns False if the status has changed in the meantime. Then nothing is
     stored, and the caller must apply the report again.
     """
-    unchanged = SmsMessage.objects.filter(pk=message_id, status=before)
-    if event is None:
-        return not changes or bool(unchanged.update(**changes))
     if not changes:
-        _add(event)
+        if event is not None:
+            _add(event)
         return True
-    if connection.vendor != "postgresql":
+    if event is None or connection.vendor != "postgresql":
         with transaction.atomic():
-            changed = bool(unchanged.update(**changes))
-            if changed:
+            changed = SmsMessage.objects.filter(pk=message_id, status=before).update(**changes)
+            if changed and event is not None:
                 event.save(force_insert=True)
-            return changed
+            return bool(changed)
     added = {field.attname: getattr(event, field.attname) for field in SmsEvent._meta.concrete_fields}
     del added["id"]
     update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
@@ -121,8 +144,8 @@ def _add(event: SmsEvent) -> None:
 
 
 def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
-    fields = {field.attname: field for field in model._meta.concrete_fields}
-    return [fields[name].get_db_prep_save(value, connection) for name, value in values.items()]
+    options: Any = model._meta
+    return [options.get_field(name).get_db_prep_save(value, connection) for name, value in values.items()]
 
 
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
