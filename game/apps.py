@@ -6,8 +6,8 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # `receivers` must be imported before `notifications`: its receivers activate the entry, and the receivers of
-        # `notifications` then report the result.
+        # Import `receivers` first. Its receivers activate the entry, and then those of `notifications` report the
+        # result.
         from game import receivers  # noqa: F401, I001
         from game import notifications
         from game import checks, text_owner  # noqa: F401

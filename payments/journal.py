@@ -39,7 +39,7 @@ from payments.states import (
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
-# The accounts that show where a payment's money is. PROVIDER, ELSEWHERE, LOST and OPENING are left out.
+# The accounts that show where a payment's money is. The accounts in ASSETS, and OPENING, are left out.
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")

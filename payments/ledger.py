@@ -216,7 +216,7 @@ class Figures(NamedTuple):
     - `refused`, `unreadable`: callbacks of the last 24 hours
     - `answers_owed`: payments with a notification that no poll has answered yet
     - `unanswered`: such payments whose notification is over a day old
-    - `unknown_words`: payments with an unknown status word that an operator must judge
+    - `unknown_words`: payments whose unknown status word needs a decision by an operator
     - `to_adopt`: payments that the journal does not contain yet
     - `balances`: whole UGX on each account of the ledger
     """

@@ -171,9 +171,10 @@ def single_operator() -> bool:
 
 
 def unknown_words() -> Q:
-    """Return a condition for payments with an unknown status word that an operator must judge.
+    """Return a condition for payments whose unknown status word needs a decision by an operator.
 
-    They have no final status and such a word for an hour, or they got such a word after their money was paid out.
+    Either the payment has no final status and has had such a word for an hour, or it got such a word after its money
+    was paid out.
     """
     hour_ago = database.now() - UNKNOWN_WORD_AFTER
     pending = Q(other_since__lte=hour_ago, status=Status.PENDING)
@@ -181,7 +182,7 @@ def unknown_words() -> Q:
 
 
 def has_unknown_word(payment: Payment) -> bool:
-    """Return the same as `unknown_words`, for one payment."""
+    """Return True if this payment meets the condition of `unknown_words`."""
     if payment.other_since is None:
         return False
     if payment.status == Status.PENDING:

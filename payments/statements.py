@@ -71,7 +71,7 @@ class Select(Generic[T]):
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = self._compile(arguments)
-        # As the ORM. Outside a transaction the locks would end with the statement.
+        # The ORM refuses this too: outside a transaction the locks would end with the statement.
         if compiled.locks and connection.get_autocommit():
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
         with connection.cursor() as cursor:
@@ -237,7 +237,7 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# One value of each type that most fields send unchanged, or only wrapped in a class.
+# Values to try, one for each type that most fields send unchanged or only wrapped in a class.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 

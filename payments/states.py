@@ -47,7 +47,8 @@ class Payout(str, Enum):
 class Account(str, Enum):
     """Ledger accounts. PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, and COMMISSION is income.
 
-    OPENING balances money from before the ledger. The other accounts show where money that we owe is.
+    OPENING balances money from before the ledger, and WITHDRAWALS is money that the owner took out. The other accounts
+    show where money that we owe is.
     """
 
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"

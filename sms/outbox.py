@@ -164,7 +164,7 @@ def _insert_durably(message: SmsMessage) -> None:
 def _first_of(message: SmsMessage) -> SmsMessage:
     """Return the stored message with the same dedupe key. Log a warning if its phone or text differs."""
     first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
-    # The stored text may have been erased, or its link blanked. Neither counts as a different message.
+    # The stored text may have been erased, or its link blanked. Neither makes the message a different one.
     other = first.text and blank_link(first.text) != blank_link(message.text)
     if first.phone != message.phone or other:
         values = fields(first, "sms.dedupe_key_reused")

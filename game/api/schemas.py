@@ -158,7 +158,7 @@ class AwaitingPayment(Schema):
     message: str
 
 
-# Without the discriminator, each response would be checked against all four.
+# Without the discriminator, each response would be checked against all four types.
 Placed = Annotated[Matched | PrivateCreated | AwaitingPayment | Queued, Field(discriminator="status")]
 
 

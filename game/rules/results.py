@@ -41,7 +41,7 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 def give_back(session: Session, *, by: str, note: str) -> None:
     """Mark both stakes of a match for refund and queue the messages about it. Raises matches.Refused.
 
-    The match has no result, or its prize is held because the provider took back one of the stakes.
+    The match must have no result, or a prize that is held because the provider took back one of the stakes.
     """
     with journal.writing():
         matches.give_back(_key(session), _payments(session), by=by, note=note)

@@ -269,7 +269,11 @@ def _may_have_arrived(message: SmsMessage) -> bool:
 
 
 def _is_wanted(message: SmsMessage, rows: _Rows) -> bool:
-    """Return True if the message can be resent and does not speak of a search that has ended with a match."""
+    """Return True if the message can be resent.
+
+    A message about the payment is not resent once the player is matched, because it says that we still search for an
+    opponent.
+    """
     matched = {entry.link_keys[1] for entry in rows.entries if entry.link_keys[0] in rows.by_key}
     return message.pk in rows.resendable and message.dedupe_key not in matched
 

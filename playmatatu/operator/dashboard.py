@@ -114,7 +114,7 @@ def _late() -> Iterator[Tile]:
 # These kinds of postings are shown even on a day that has none of them.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
-# Operators enter these postings. They have a list of their own.
+# Operators enter these postings, which have a list of their own.
 _OPERATORS = ("fees", "withdrawals")
 _ENTRIES = "payments_ledgerentry"
 
