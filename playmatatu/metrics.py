@@ -3,7 +3,7 @@
 The numbers are read from the database at each scrape, so every process reports the same numbers.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -122,14 +122,9 @@ def _by_network(now: datetime) -> Iterator[Metric]:
     deliver = HistogramMetricFamily(
         "playmatatu_sms_deliver_seconds", "From accepted by DMark to delivered, last hour.", labels=["network"]
     )
-    waits: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for text in networks.sample(now - timedelta(hours=1), wording.MANY):
-        if text.accept is not None:
-            waits[text.network][0].append(text.accept)
-        if text.deliver is not None:
-            waits[text.network][1].append(text.deliver)
-    for network, lists in sorted(waits.items()):
-        for family, seconds in zip((accept, deliver), lists, strict=True):
+    sample = networks.sample(now - timedelta(hours=1), wording.MANY)
+    for network, messages in sorted(networks.by_network(sample).items()):
+        for family, seconds in zip((accept, deliver), networks.waits(messages), strict=True):
             buckets = [(str(bound), float(sum(one <= bound for one in seconds))) for bound in BOUNDS]
             family.add_metric([network], [*buckets, ("+Inf", float(len(seconds)))], sum(seconds))
     yield accept

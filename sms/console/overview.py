@@ -1,6 +1,6 @@
 """The overview of sending: banners, and the figures, charts and tables of the last day and month."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -196,7 +196,7 @@ def _facts(snapshot: Snapshot, total: KindRow, sample: list[networks.Sample]) ->
         "Delivery rate (delivered ÷ sent)",
         f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet",
     )
-    accept, deliver = waits(sample)
+    accept, deliver = networks.waits(sample)
     yield f"Median time until {PROVIDER} accepted", span(median(accept)) if accept else "none yet"
     yield "Median time from accepted to delivered", span(median(deliver)) if deliver else "none yet"
     oldest = f", the oldest for {span(sending.late)}" if sending.oldest else ""
@@ -245,9 +245,7 @@ def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
 
     Return an empty list if no message belongs to a known network.
     """
-    by_network: defaultdict[str, list[networks.Sample]] = defaultdict(list)
-    for message in sample:
-        by_network[message.network].append(message)
+    by_network = networks.by_network(sample)
     if set(by_network) <= {networks.OTHER}:
         return []
     return [_network_row(name, of) for name, of in sorted(by_network.items(), key=lambda item: -len(item[1]))]
@@ -256,7 +254,7 @@ def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
 def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
     delivered = sum(one.status == Status.DELIVERED for one in texts)
     ended = delivered + sum(one.status in (Status.SENT, *UNSUCCESSFUL) for one in texts)
-    accept, deliver = waits(texts)
+    accept, deliver = networks.waits(texts)
     return NetworkRow(
         networks.name(network),
         len(texts),
@@ -264,13 +262,6 @@ def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
         _spread(accept),
         _spread(deliver),
     )
-
-
-def waits(texts: Sequence[networks.Sample]) -> tuple[list[float], list[float]]:
-    """Return two sorted lists of seconds: from queued to accepted by DMark, and from accepted to delivered."""
-    accept = [one.accept for one in texts if one.accept is not None]
-    deliver = [one.deliver for one in texts if one.deliver is not None]
-    return sorted(accept), sorted(deliver)
 
 
 def _spread(seconds: Sequence[float]) -> str:

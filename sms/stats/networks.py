@@ -127,6 +127,20 @@ def sample(since: datetime, most: int) -> list[Sample]:
     ]
 
 
+def by_network(messages: Sequence[Sample]) -> dict[str, list[Sample]]:
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    for message in messages:
+        found[message.network].append(message)
+    return dict(found)
+
+
+def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
+    """Return two sorted lists of seconds: from queued to accepted by DMark, and from accepted to delivered."""
+    accept = [one.accept for one in messages if one.accept is not None]
+    deliver = [one.deliver for one in messages if one.deliver is not None]
+    return sorted(accept), sorted(deliver)
+
+
 class _Minute(NamedTuple):
     """Counts of the messages of one network and prefix that were queued `age` minutes ago.
 
