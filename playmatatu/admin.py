@@ -17,8 +17,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 from django.utils.translation import gettext
 
+from game.pages.live import sorry
 from game.rules.limits import client_address
-from playmatatu import logins, refusals
+from playmatatu import logins
 from sms.admin_base import StrictLookups
 
 
@@ -96,11 +97,11 @@ class Site(admin.AdminSite):
         def if_readable(request: HttpRequest, *arguments: Any, **more: Any) -> Any:
             if not _readable(request):
                 sentence = "This address or form holds a value that is not valid. Nothing was changed."
-                return refusals.page(request, 400, sentence)
+                return sorry(request, 400, sentence)
             try:
                 return view(request, *arguments, **more)
             except DisallowedModelAdminLookup:
-                return refusals.page(request, 400, "This list cannot be filtered like that.")
+                return sorry(request, 400, "This list cannot be filtered like that.")
 
         return super().admin_view(if_readable, cacheable)
 

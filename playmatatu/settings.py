@@ -59,10 +59,10 @@ INSTALLED_APPS = [
     "game",
 ]
 MIDDLEWARE = [
-    "playmatatu.headers.Https",
+    "playmatatu.middleware.Https",
     "django.middleware.security.SecurityMiddleware",
-    "playmatatu.headers.PageHeaders",
-    "playmatatu.refusals.Refusals",
+    "playmatatu.middleware.PageHeaders",
+    "playmatatu.middleware.Refusals",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "playmatatu.api.ApiMiddleware",

@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 from playmatatu.api import api, unknown
 from playmatatu.metrics import metrics
 
-handler500 = "playmatatu.refusals.on_error"
+handler500 = "playmatatu.middleware.on_error"
 urlpatterns = [
     # Browsers request /favicon.ico for pages that declare no icon, such as the admin's.
     path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),
