@@ -239,7 +239,7 @@ def why_not_paid(payment: Payment) -> str:
     for pattern, sentence in _REASONS:
         if re.search(pattern, reason):
             return str(sentence)
-    return gettext("%(network)s says: “%(words)s”") % {"network": network, "words": payment.reason.rstrip(".")}
+    return gettext("%(network)s says: “%(words)s”.") % {"network": network, "words": payment.reason.rstrip(".")}
 
 
 class _RespondFirst(HttpResponseRedirect):

@@ -221,7 +221,7 @@ def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
 
 @dataclass(frozen=True)
 class Failed:
-    """The failed messages with this status and reason that were queued at or after `since`."""
+    """The failed messages with this status that were queued at or after `since`. `reason`: "" for every reason."""
 
     status: str
     reason: str
@@ -229,7 +229,7 @@ class Failed:
 
     def rows(self) -> "QuerySet[SmsMessage]":
         rows = SmsMessage.objects.filter(status=self.status, created_at__gte=self.since)
-        return failures.with_reason(rows, self.reason)
+        return failures.with_reason(rows, self.reason) if self.reason else rows
 
 
 def read_failed(given: Mapping[str, str]) -> Failed:

@@ -108,6 +108,7 @@ def test_an_ambiguous_request_says_so(client: Client, phones: Sandbox, settings:
     fill_in(client)
     text = shown(client)
     assert "We don't know yet if the request reached your phone." in text
+    assert "MTN may be asking 0772 000 001 to approve this" in text
     assert "Confirm 5,000 UGX on your phone" in text
 
 
@@ -162,7 +163,7 @@ def test_cancelling_while_the_prompt_is_open(client: Client, phones: Sandbox) ->
         ("Request expired", "The request was not approved in time."),
         ("Daily limit exceeded", "The amount is over your account's limit."),
         ("Subscriber not registered", "This number has no mobile-money account that can pay."),
-        ("Error <7>.", "MTN says: “Error <7>”"),
+        ("Error <7>.", "MTN says: “Error <7>”."),
     ],
 )
 def test_the_provider_s_reason_in_plain_words(client: Client, phones: Sandbox, said: str, words: str) -> None:

@@ -150,6 +150,8 @@ def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sa
     since = f"{timezone.localtime(hour_ago) + timedelta(minutes=30):%Y-%m-%d %H:%M}"
     shown = html(again(operator, since=since))
     assert "4 found, <b>2</b> can be resent." in shown
+    # An empty reason means every reason, as on the form when it opens.
+    assert "5 found, <b>3</b> can be resent." in html(again(operator, since=since, reason=""))
     assert "<li>1 skipped: to a number on the do-not-text list</li>" in shown
     assert "<li>1 skipped: content erased or link expired</li>" in shown
     assert sandbox.sends == 0
