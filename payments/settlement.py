@@ -20,15 +20,6 @@ _PAID_OUT = ("refunded", "prize_paid")
 _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
 
 
-def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
-    """Apply a final status that the provider has reported just now. PENDING changes nothing. Return the payment.
-
-    `by`: the source: `callback`, `asking` (a poll) or `answer` (to the payment request).
-    """
-    payment, _moved = _settle(payment_id, said, Cause(by, reason=reason))
-    return payment
-
-
 def _settle(payment_id: int, said: Payment.Status, cause: Cause, seen: Payment | None = None) -> tuple[Payment, bool]:
     """Apply a status that the provider reported. Return the payment, and True if its status has changed.
 

@@ -30,7 +30,7 @@ from datetime import timedelta
 from django.utils import timezone
 from game.models import Entry
 from game.rules.placing import Stake, place
-from payments.settlement import settle
+from tests.payments.helpers import settle
 for number in range({count}):
     entry = place(Stake(f"+25678{{number:07}}", 1000 + number)).entry
     settle(entry.payment_id, "SUCCESS", by="callback")
@@ -40,7 +40,7 @@ Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 PAID_UNDER_A_LOCK = """
 from django.db import connection
 from game.rules.placing import Stake, place
-from payments.settlement import settle
+from tests.payments.helpers import settle
 connection.cursor().execute("SET lock_timeout = '200ms'")
 entry = place(Stake("+256780000001", 1000)).entry
 print("ERROR", settle(entry.payment_id, "SUCCESS", by="callback").use_error)

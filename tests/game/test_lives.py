@@ -19,10 +19,9 @@ from game.rules.placing import Stake, place
 from game.rules.validation import Refused
 from payments import journal, ledger, refunds
 from payments.models import Payment
-from payments.settlement import settle
 from payments.states import Account
 from sms.models import SmsMessage
-from tests.payments.helpers import end_contest, record_by_hand
+from tests.payments.helpers import end_contest, record_by_hand, settle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -13,11 +13,10 @@ from django.utils import timezone
 from game.models import Session
 from payments import ledger, reconciliation, refunds, services, settlement
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
-from payments.settlement import settle
 from payments.states import Account, Kind
 from sms.models import SmsMessage
 from tests.game_helpers import ALICE, BOB, kinds, paid, stake
-from tests.payments.helpers import asked, later
+from tests.payments.helpers import asked, later, settle
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from payments import adoption, refunds, settlement
 from payments.collection import signer
+from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Payment, Refund
 from payments.services import create_payment
-from payments.settlement import settle
 from payments.states import Kind
 from tests.sandbox import Sandbox
 
@@ -34,6 +34,12 @@ def by_others(phone: str = PHONE, amount: int = 1000) -> Payment:
     """A payment that another party collects: its callbacks are the provider's word."""
     with override_settings(DMARK_PAY_ACCOUNT_CODE=""):
         return create_payment(phone, amount, approved=False)
+
+
+def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
+    """Apply a final status that the provider has reported just now, as a callback, a poll or an answer does."""
+    payment, _moved = settlement._settle(payment_id, said, Cause(by, reason=reason))
+    return payment
 
 
 def paid_late(sandbox: Sandbox, phone: str = PHONE, amount: int = 1000) -> Payment:

@@ -7,10 +7,9 @@ import pytest
 from django.test import Client
 
 from payments.models import Callback, Payment
-from payments.settlement import settle
 from payments.signals import payment_contested
 from tests.game_helpers import CALLBACK, callback, signature
-from tests.payments.helpers import PHONE, fresh, pay
+from tests.payments.helpers import PHONE, fresh, pay, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,9 +12,8 @@ from payments import collection as collecting
 from payments import database, services, worker
 from payments.models import Payment, PaymentEvent
 from payments.services import create_payment
-from payments.settlement import settle
 from payments.signals import momo_status_changed
-from tests.payments.helpers import PHONE, asked, fresh, later, pay, polled_soon, seconds_until
+from tests.payments.helpers import PHONE, asked, fresh, later, pay, polled_soon, seconds_until, settle
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,7 +14,6 @@ from payments import adoption, ledger, matches, operator_actions, reconciliation
 from payments import collection as collecting
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
-from payments.settlement import settle
 from payments.states import Account, Kind
 from tests.payments.helpers import (
     PHONE,
@@ -27,6 +26,7 @@ from tests.payments.helpers import (
     paid_late,
     pay,
     record_by_hand,
+    settle,
 )
 from tests.sandbox import Sandbox
 

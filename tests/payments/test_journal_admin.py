@@ -14,9 +14,9 @@ from django.utils import timezone
 from payments import ledger, refunds, wording
 from payments.ledger import Amount
 from payments.models import Payment, PaymentEvent, ProviderDebit
-from payments.settlement import judge, settle
+from payments.settlement import judge
 from payments.states import Account, Kind
-from tests.payments.helpers import by_others, fresh, pay
+from tests.payments.helpers import by_others, fresh, pay, settle
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,10 +14,9 @@ from django.utils.timezone import localdate
 from payments import database, ledger
 from payments.ledger import Amount
 from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
-from payments.settlement import settle
 from payments.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake
-from tests.payments.helpers import PHONE, by_others, fresh, record_by_hand
+from tests.payments.helpers import PHONE, by_others, fresh, record_by_hand, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)

@@ -20,9 +20,8 @@ from game.rules.validation import Refused
 from payments import collection as collecting
 from payments import journal, ledger, reconciliation, refunds, services
 from payments.models import Payment, Refund
-from payments.settlement import settle
 from payments.states import Account
-from tests.payments.helpers import notice, order_payouts, record_by_hand
+from tests.payments.helpers import notice, order_payouts, record_by_hand, settle
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

@@ -134,6 +134,7 @@ def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any)
     assert effects == {("SUCCESS", payment.pk): 1}
     assert Callback.objects.filter(applied=True).count() == 1
     assert Callback.objects.count() == workers
+    assert list(payment.events.filter(kind="word").values_list("said", flat=True)) == ["successful"]
 
 
 def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, crowd: Any) -> None:

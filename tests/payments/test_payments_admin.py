@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from payments import ledger, matches, operator_actions, refunds, settlement, wording
 from payments.models import Callback, Payment, Refund
-from payments.settlement import settle
-from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay
+from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay, settle
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)

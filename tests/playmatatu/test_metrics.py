@@ -11,14 +11,13 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments.models import Payment
-from payments.settlement import settle
 from payments.states import Account
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat
 from tests.conftest import Sandbox
 from tests.game_helpers import callback
-from tests.payments.helpers import pay
+from tests.payments.helpers import pay, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKEN = "a-token-for-the-scraper"

@@ -7,10 +7,8 @@ from base64 import b64decode
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from playmatatu.sandbox.money.notifier import Notifier
-from playmatatu.sandbox.money.phones import Phones
-from playmatatu.sandbox.money.state import State
-from playmatatu.sandbox.money.transactions import FAILED, SUCCESSFUL, Transaction
+from playmatatu.sandbox.money.phones import Notifier, Phones
+from playmatatu.sandbox.money.transactions import FAILED, SUCCESSFUL, State, Transaction
 from sms.sandbox.answers import Reply
 
 TOKEN_PATH = "/o/token/"  # noqa: S105

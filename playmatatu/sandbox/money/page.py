@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from playmatatu.sandbox.money.faults import PANEL
-from playmatatu.sandbox.money.state import State
-from playmatatu.sandbox.money.transactions import FAILED, PENDING, Transaction
+from playmatatu.sandbox.money.transactions import FAILED, PENDING, State, Transaction
 from sms.sandbox import page
 from sms.sandbox.page import Item, Part
 from sms.sandbox.switches import Panel

@@ -1,13 +1,86 @@
-"""Phones that show a payment prompt. A tap or a switch answers the prompt, or the prompt times out.
+"""Phones that show a payment prompt, and DMarkPay's notifications about the answers.
 
-A phone can also be out of reach; it then never shows the prompt.
+A tap or a switch answers the prompt, or the prompt times out. A phone can also be out of reach; then it never shows the
+prompt.
 """
 
-from playmatatu.sandbox.money.notifier import Notifier
-from playmatatu.sandbox.money.state import State
-from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, Transaction
+from typing import Any
+
+from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, State, Transaction
+from sms.sandbox.later import push
 
 ANSWERS = ("pay", "decline")
+# A notification that gets no response is repeated: 3 requests in total, 2 seconds apart.
+TRIES, TRY_AGAIN = 3, 2.0
+_OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
+
+
+class Notifier:
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def word(self, status: str) -> str:
+        return {"UPPER": status.upper(), "lower": status.lower()}.get(self.state.faults.pay_words, status)
+
+    def body(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
+        """Return the fields about a transaction that every response and notification contains.
+
+        `status`: overrides the status of the transaction, if not empty.
+        """
+        return {
+            "status": self.word(status or transaction.status),
+            "status_code": "0",
+            "transaction_id": transaction.transaction_id,
+            "sp_transaction_id": transaction.sp_transaction_id,
+            "message": transaction.message,
+        }
+
+    def asked(self, transaction: Transaction) -> None:
+        if self.state.faults.callback == "pending_first":
+            self._put(0, transaction, PENDING)
+
+    def ended(self, transaction: Transaction) -> None:
+        faults = self.state.faults
+        after, status = faults.callback_after, transaction.status
+        words = {
+            "before": [(status, 0.0)],
+            "late": [(status, after + faults.late_seconds)],
+            "never": [],
+            "twice": [(status, after), (status, after + 0.3)],
+            "contradicts": [(status, after), (_OPPOSITE[status], after + 0.3)],
+            "lies": [(_OPPOSITE[status], after)],
+        }.get(faults.callback, [(status, after)])
+        for word, delay in words:
+            self._put(delay, transaction, word)
+        if faults.callback.startswith("reverses"):
+            self.state.later.put(after + 0.5, lambda: self.reverse(transaction))
+
+    def reverse(self, transaction: Transaction) -> None:
+        """Reverse a transaction that has ended, and notify unless the switch `callback` is `reverses_unseen`."""
+        faults = self.state.faults
+        with self.state.lock:
+            word = "Reversed" if faults.reversal == "Reversed" else _OPPOSITE[transaction.status]
+            transaction.end(word, "Reversed")
+            self.state.version += 1
+        if faults.callback != "reverses_unseen":
+            self._put(0, transaction, transaction.status)
+
+    def _put(self, delay: float, transaction: Transaction, status: str, tries: int = 1) -> None:
+        if transaction.notify_url:
+            self.state.later.put(delay, lambda: self._push(transaction, status, tries))
+
+    def _push(self, transaction: Transaction, status: str, tries: int) -> None:
+        faults = self.state.faults
+        garbled = faults.callback == "garbage"
+        answer = push(transaction.notify_url, self.body(transaction, status), faults.callback_method, garbled=garbled)
+        if answer is None and tries < TRIES:
+            self._put(TRY_AGAIN, transaction, status, tries + 1)
+            return
+        word = "garbage" if garbled else status.lower()
+        with self.state.lock:
+            transaction.callbacks.append(word if answer and answer < 400 else f"{word} (refused)")
+            self.state.version += 1
+        transaction.called_back.set()
 
 
 class Phones:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from playmatatu.sandbox.money import dmarkpay, phones
 from playmatatu.sandbox.money.page import Page
-from playmatatu.sandbox.money.state import State
+from playmatatu.sandbox.money.transactions import State
 from sms.sandbox import server
 from sms.sandbox.page import Links
 from sms.sandbox.server import json_or_none

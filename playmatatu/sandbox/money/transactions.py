@@ -4,8 +4,10 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from playmatatu.sandbox.money.faults import Faults
+from sms.sandbox import state
 from sms.sandbox.state import now
 
 PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
@@ -98,3 +100,17 @@ class Transactions:
             "ends": {kind: dict(counter) for kind, counter in ends.items()},
             "prompts": sum(each.asking for each in self.transactions.values()),
         }
+
+
+class State(state.State):
+    """The state of a sandbox that also handles payments: transactions and payment prompts, in addition to SMS."""
+
+    faults_class: ClassVar[type[Faults]] = Faults
+    faults: Faults
+
+    def empty(self) -> None:
+        super().empty()
+        self.money = Transactions()
+
+    def _counts(self) -> dict[str, Any]:
+        return {**super()._counts(), "money": self.money.counts()}

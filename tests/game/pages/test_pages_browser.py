@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
 from payments.models import MatchResult, Payment
-from payments.settlement import settle
 from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
+from tests.payments.helpers import settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
