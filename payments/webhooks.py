@@ -24,10 +24,10 @@ from django.http.request import UnreadablePostError
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
-from ninja import Router, Schema
+from ninja import Router
 from ninja.decorators import decorate_view
 from ninja.errors import HttpError
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from payments import database, phones, providers, settlement, status_polling
 from payments.collection import signer
@@ -151,7 +151,7 @@ def _status(value: object) -> str:
     return status
 
 
-class CallbackIn(Schema):
+class CallbackIn(BaseModel):
     transaction_id: Annotated[str, BeforeValidator(_transaction_id), Field(min_length=1)]
     phone_number: Annotated[str, BeforeValidator(phones.to_e164), Field(description="In any notation")]
     amount: Annotated[
@@ -165,11 +165,11 @@ class CallbackIn(Schema):
     timestamp: Any = None
 
 
-class CallbackOut(Schema):
+class CallbackOut(BaseModel):
     status: Literal["received"]
 
 
-class Refusal(Schema):
+class Refusal(BaseModel):
     error: str
     fields: dict[str, str]
 

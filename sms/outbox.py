@@ -6,6 +6,7 @@ DMark is always recorded.
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ CHANNEL = "sms_outbox"
 NOTIFY_EVERY = 0.01
 _last_notify = 0.0
 _CHUNK = 500
+# NUL and lone surrogates. PostgreSQL refuses both.
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def queue_sms(
@@ -267,7 +270,7 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
     number = to_e164(phone)
     if not isinstance(text, str) or not text.strip():
         raise ValueError("The text of an SMS must not be empty.")
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if _NOT_STORABLE.search(text):
         raise ValueError("The text of an SMS must not hold NUL or lone surrogates.")
     for name, value, longest in (("kind", kind, 40), ("dedupe_key", dedupe_key or "", 200)):
         if len(value) > longest or "\0" in value:

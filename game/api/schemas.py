@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from ninja import Schema
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.validation import MAX_NAME, has_control, read_name
@@ -65,7 +64,7 @@ _CODE = {
 }
 
 
-class StakeIn(Schema):
+class StakeIn(BaseModel):
     """A request to stake. An empty string or null counts as a missing value."""
 
     phone_number: Annotated[str, BeforeValidator(_phone), _described(_PHONE)]
@@ -80,12 +79,11 @@ class StakeIn(Schema):
     @model_validator(mode="before")
     @classmethod
     def empty_is_absent(cls, data: Any) -> Any:
-        values = getattr(data, "_obj", data)
-        if not isinstance(values, dict):
+        if not isinstance(data, dict):
             return data
         given = {
             key: value
-            for key, value in values.items()
+            for key, value in data.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
         # Some frontends still send the friend's number after the player has decided not to invite anybody. Ignore this
@@ -95,17 +93,17 @@ class StakeIn(Schema):
         return given
 
 
-class Error(Schema):
+class Error(BaseModel):
     error: str
     fields: dict[str, str]
 
 
-class Invite(Schema):
+class Invite(BaseModel):
     id: int
     status: str
 
 
-class PrivateCreated(Schema):
+class PrivateCreated(BaseModel):
     status: Literal["private_created"]
     match_code: str
     expires_at: str
@@ -118,7 +116,7 @@ class PrivateCreated(Schema):
     message: str
 
 
-class Queued(Schema):
+class Queued(BaseModel):
     status: Literal["queued"]
     queue_id: int
     queue_token: str
@@ -129,7 +127,7 @@ class Queued(Schema):
     message: str
 
 
-class Matched(Schema):
+class Matched(BaseModel):
     status: Literal["matched"]
     game_token: str
     game_link: str
@@ -146,7 +144,7 @@ class Matched(Schema):
     message: str
 
 
-class AwaitingPayment(Schema):
+class AwaitingPayment(BaseModel):
     status: Literal["awaiting_payment"]
     transaction_id: str
     queue_id: int
@@ -162,7 +160,7 @@ class AwaitingPayment(Schema):
 Placed = Annotated[Matched | PrivateCreated | AwaitingPayment | Queued, Field(discriminator="status")]
 
 
-class Refund(Schema):
+class Refund(BaseModel):
     """A refund that is due or was paid."""
 
     status: Literal["due", "refunded"]
@@ -170,7 +168,7 @@ class Refund(Schema):
     phone_number: str
 
 
-class QueueStatus(Schema):
+class QueueStatus(BaseModel):
     """The status of an entry. Fields that do not apply to the status are left out."""
 
     status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
@@ -191,7 +189,7 @@ class QueueStatus(Schema):
     sms_invite: Invite | None = None
 
 
-class SessionOut(Schema):
+class SessionOut(BaseModel):
     game_token: str
     status: Literal["active", "expired"]
     stake_amount: int
@@ -201,21 +199,21 @@ class SessionOut(Schema):
     opponent_display_name: str | None = None
 
 
-class ResultIn(Schema):
+class ResultIn(BaseModel):
     outcome: Literal["win", "draw", "void"]
     winner: Annotated[str | None, Field(description="The winner's player token, with win only")] = None
 
 
-class ResultOut(Schema):
+class ResultOut(BaseModel):
     status: Literal["recorded"]
 
 
-class Config(Schema):
+class Config(BaseModel):
     commission_flat: int
     min_stake_amount: int
     queue_expiry_minutes: int | float
 
 
-class Health(Schema):
+class Health(BaseModel):
     status: Literal["ok", "degraded", "down"]
     parts: dict[str, Any]

@@ -11,6 +11,7 @@ _GSM = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _GSM_ESCAPED = frozenset("\f^{}\\[~]|€")
+_ALPHABET = _GSM | _GSM_ESCAPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Segments:
 
 
 def segments(text: str) -> Segments:
-    if all(char in _GSM or char in _GSM_ESCAPED for char in text):
+    if _ALPHABET.issuperset(text):
         return _count("GSM-7", [2 if char in _GSM_ESCAPED else 1 for char in text], single=160, joined=153)
     return _count("UCS-2", [2 if ord(char) > 0xFFFF else 1 for char in text], single=70, joined=67)
 
