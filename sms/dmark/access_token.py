@@ -81,7 +81,7 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
     return token
 
 
-def cached(config: conf.Config, rejected: str = "") -> str:
+def cached(config: conf.Config, rejected: str) -> str:
     """Return the cached token, or "" if there is none or it is `rejected`."""
     token = cache.get(cache_key(config))
     return token if isinstance(token, str) and token != rejected else ""

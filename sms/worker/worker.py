@@ -145,9 +145,6 @@ class Worker:
         self._stop_requested = True
         self.waker.wake()
 
-    def describe(self) -> str:
-        return activity.describe(self.recorder)
-
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 

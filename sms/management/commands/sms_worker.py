@@ -52,6 +52,7 @@ class Command(BaseCommand):
                 "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
             )
         try:
+            from sms.worker.activity import describe
             from sms.worker.worker import Options, ThreadEnded, Worker
         except ImportError as error:
             if given["once"]:
@@ -76,7 +77,7 @@ class Command(BaseCommand):
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
             # Write without a buffer, because the signal may arrive while another line is being written.
-            signal.signal(signal.SIGUSR1, lambda *_: os.write(2, worker.describe().encode()))
+            signal.signal(signal.SIGUSR1, lambda *_: os.write(2, describe(worker.recorder).encode()))
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
             f"lease {options.lease:g} s, {'LISTEN and ' if listens else ''}poll every {options.poll:g} s, "
