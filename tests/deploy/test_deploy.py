@@ -131,6 +131,11 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
         assert Path(dump).stat().st_mode & 0o777 == 0o600
         restored = run(DEPLOY / "restore.sh", dump, "restored")
         assert (restored.returncode, restored.stdout) == (0, "restored; messages in it: 1\n"), restored.stderr
+        # The rows of a dump that is cut short, in the middle of a table, are not kept.
+        postgres.create_database("cut")
+        (tmp_path / "cut").write_bytes(Path(dump).read_bytes()[:-100])
+        cut = run(DEPLOY / "restore.sh", tmp_path / "cut", "cut")
+        assert cut.returncode != 0
         again = run(DEPLOY / "restore.sh", dump, "restored")
         assert again.returncode != 0
         assert "is not empty (1 tables)" in again.stderr
@@ -140,6 +145,33 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
         other = run(DEPLOY / "restore.sh", run(DEPLOY / "backup.sh", tmp_path / "more").stdout.strip(), "other")
         assert other.returncode != 0
         assert "restored" not in other.stdout
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_newer_pg_restore_restores_into_an_older_server(postgres: Postgres, tmp_path: Path, fails: bool) -> None:
+    """From version 17 on it sets a parameter that PostgreSQL 16 does not know. `fails`: it breaks off in a table."""
+    databases = [f"newer_{fails}_{name}".lower() for name in ("from", "to")]
+    url, _ = map(postgres.create_database, databases)
+    with psycopg.connect(url, autocommit=True) as sql:
+        sql.execute("CREATE TABLE sms_smsmessage AS SELECT generate_series(1, 9) AS id")
+    (tmp_path / "pg_restore").write_text(
+        "#!/bin/sh\necho 'SET transaction_timeout = 0;'\n"
+        f'{postgres.programs}/pg_restore "$@" {"| sed /^5/q; exit 1" if fails else ""}\n'
+    )
+    (tmp_path / "pg_restore").chmod(0o755)
+    tools = {"PATH": f"{tmp_path}:{postgres.programs}:{os.environ['PATH']}", "DATABASE_URL": url}
+
+    def run(*command: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([*map(str, command)], env=tools, capture_output=True, text=True, check=False)
+
+    dump = run(DEPLOY / "backup.sh", tmp_path / "backups").stdout.strip()
+    restored = run(DEPLOY / "restore.sh", dump, databases[1])
+    with psycopg.connect(f"{postgres.url}/{databases[1]}") as sql:
+        tables = sql.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+    if fails:
+        assert (restored.returncode != 0, restored.stdout, tables) == (True, "", (0,))
+    else:
+        assert (restored.returncode, restored.stdout) == (0, "restored; messages in it: 9\n"), restored.stderr
 
 
 def test_a_job_of_compose_that_fails_is_reported(tmp_path: Path) -> None:
