@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -13,10 +14,10 @@ from django.utils import timezone
 
 from game.models import Entry, Player, Session
 from game.wording import RESULTS, state_words
-from payments.models import Payment
+from payments import providers, refunds, wording
+from payments.models import MatchResult, Payment, Refund
 from playmatatu.models import PlayerNote
-from playmatatu.operator import money, timeline_events
-from playmatatu.operator.money import Action
+from playmatatu.operator import timeline_events
 from playmatatu.operator.timeline_events import Event, Link, change_link
 from sms import conf, outbox, timeline
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
@@ -26,6 +27,18 @@ from sms.wording import masked, spaced, ugx
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
 # If a message is not delivered within this time, the player counts as not having received its link.
 DELIVERY_TIME = timedelta(minutes=5)
+
+
+class Action(NamedTuple):
+    """A button that opens the confirmation page of an admin action.
+
+    `url`: the admin list that has the action. `action`: name of the admin action. `pk`: primary key of the row.
+    """
+
+    label: str
+    url: str
+    action: str
+    pk: int
 
 
 @dataclass
@@ -131,7 +144,7 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         opponents = Prefetch("session__entries", Entry.objects.select_related("player"))
         found = Entry.objects.filter(player=player).select_related("player", "payment", "session")
         entries = list(found.order_by("-pk").prefetch_related(opponents)[:MOST_STAKES])
-    payments = money.of_phone(phone, MOST_STAKES) if may("payments.view_payment") else []
+    payments = _payments_of(phone) if may("payments.view_payment") else []
     messages: list[SmsMessage] = []
     if may("sms.view_smsmessage"):
         newest = SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")
@@ -145,10 +158,10 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         payments,
         messages,
         {message.dedupe_key: message for message in SmsMessage.objects.filter(dedupe_key__in=keys)} if keys else {},
-        money.results([entry.payment_id for entry in entries] + [payment.pk for payment in payments]),
+        _results([entry.payment_id for entry in entries] + [payment.pk for payment in payments]),
         list(SmsInbound.objects.filter(phone=phone).order_by("-pk")[:MOST_TEXTS]) if may("sms.view_smsinbound") else [],
         list(player.notes.order_by("-pk")[:MOST_TEXTS]) if player and may("playmatatu.view_playernote") else [],
-        money.refund_due(payments),
+        _refund_due(payments),
         set(outbox.worth_resending(shown)),
     )
 
@@ -218,8 +231,10 @@ def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRo
 
 
 def _add_money(request: HttpRequest, row: StakeRow, rows: _Rows, payment: Payment) -> None:
-    state = money.state(request, payment, payment.pk in rows.due, rows.results.get(payment.pk, ""))
-    row.money, row.to_do, row.actions = state.meaning, state.to_do, state.actions
+    due, refund = payment.pk in rows.due, next(iter(payment.refunds.all()), None)
+    row.money = wording.meaning(payment, refund, due, rows.results.get(payment.pk, ""))
+    row.to_do = wording.to_do(payment, refund, due)
+    row.actions = list(_money_actions(request, payment, refund, due))
     row.links.append(change_link(payment, f"payment {payment.pk}"))
     row.ids = f"Transaction ID {payment.transaction_id}"
     if payment.provider_id:
@@ -245,7 +260,7 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
     Return False for a match that has a result, because its link is no longer needed.
     """
-    if entry.payment_id in rows.results or not money.is_paid(payment):
+    if entry.payment_id in rows.results or not _is_paid(payment):
         return False
     return not any(_may_have_arrived(message) for message in _with_link(entry, rows))
 
@@ -309,3 +324,53 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
         yield Link("all stakes", f"{url}?player__id__exact={rows.entries[0].player_id}")
     if len(rows.messages) == MOST_TEXTS and phone:
         yield Link("all texts", f"{reverse('admin:sms_smsmessage_changelist')}?phone__exact=%2B{phone.lstrip('+')}")
+
+
+def _payments_of(phone: str) -> list[Payment]:
+    """Return the newest payments of a phone, with their related rows prefetched."""
+    rows = Payment.objects.filter(phone=phone).order_by("-pk")
+    return list(rows.prefetch_related("callbacks", "refunds", "events")[:MOST_STAKES])
+
+
+def _refund_due(payments: Iterable[Payment]) -> set[int]:
+    """Return the ids of those `payments` that are to be refunded now."""
+    ids = [payment.pk for payment in payments]
+    return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def _results(payments: Iterable[int]) -> dict[int, str]:
+    """Return how the match of each payment ended: won, lost, draw or void. Payments without a result are left out."""
+    ids = set(payments)
+    found = {}
+    for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():
+        for pk in (result.first_id, result.second_id):
+            won = result.outcome == MatchResult.Outcome.WIN
+            found[pk] = ("won" if result.winner_id == pk else "lost") if won else result.outcome
+    return found
+
+
+def _is_paid(payment: Payment) -> bool:
+    """Return True if the payment succeeded and was not refunded."""
+    return payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
+
+
+def _money_actions(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Action]:
+    url, may = reverse("admin:payments_payment_changelist"), request.user.has_perm
+    taken_back = payment.contested and payment.status == Payment.Status.SUCCESS
+    over = wording.is_over(refund)
+    if may("payments.refund_payment"):
+        if over and due:
+            if providers.current() is not None:
+                yield Action("Refund by payout…", url, "refund", payment.pk)
+            yield Action("Record a manual refund…", url, "mark_refunded", payment.pk)
+        elif refund is not None and refund.state == Refund.State.IN_DOUBT:
+            payouts = reverse("admin:payments_refund_changelist")
+            yield Action("It was paid out…", payouts, "went_out", refund.pk)
+            yield Action("It was not paid out…", payouts, "stayed", refund.pk)
+    if may("payments.settle_payment"):
+        if taken_back:
+            yield Action("Close dispute: payment received…", url, "end_contest", payment.pk)
+            yield Action("The provider took the money back…", url, "contest_gone", payment.pk)
+        if payment.collection in (Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED):
+            yield Action("Mark as paid…", url, "settle_paid", payment.pk)
+            yield Action("Mark as not paid…", url, "settle_unpaid", payment.pk)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.wording import state_words
-from payments.models import Callback, Exchange, Payment, PaymentEvent, Refund
+from payments.models import Callback, Payment, PaymentEvent, Refund
 from payments.refunds import AUTOMATIC
 from payments.states import Kind
 from playmatatu.models import PlayerNote
@@ -107,8 +107,6 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
     if payment.asked_at:
         network = f" ({payment.network})" if payment.network else ""
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
-    for exchange in payment.exchanges.all():
-        yield _exchange(exchange, link)
     for event in payment.events.all():
         # The loser's stake is part of the winner's payout, which is shown only on the winner's page.
         if event.kind in _JOURNAL and not (result == "lost" and event.kind in _PAYOUTS):
@@ -137,27 +135,6 @@ _SETTLED_BY: Mapping[str, str] = {
     "operator": "Recorded by an operator.",
     "order": "Confirmed by DMarkPay's reply to the payment request.",
 }
-_OUTCOMES: Mapping[str, str] = {
-    "in_doubt": "no clear reply",
-    "not_taken": "not accepted",
-    "new": "new",
-    "pending": "pending",
-    "success": "success",
-    "failed": "failed",
-    "unknown": "not known there",
-}
-_STEPS: Mapping[str, str] = {
-    Exchange.Step.COLLECT: "Payment requested from DMarkPay",
-    Exchange.Step.STATUS: "Status polled from DMarkPay",
-    Exchange.Step.PAYOUT: "Payout requested from DMarkPay",
-}
-
-
-def _exchange(exchange: Exchange, link: Link) -> Event:
-    outcome = _OUTCOMES.get(exchange.outcome, exchange.outcome)
-    tone = "bad" if exchange.http_status is None or exchange.http_status >= 400 else "plain"
-    title = f"{_STEPS.get(exchange.step, exchange.step)}: {outcome}"
-    return Event(exchange.at, tone, title, redact(exchange.words), link, redact(exchange.answer))
 
 
 # Kinds of payment events that are shown. Other kinds repeat facts that callbacks, refunds or the payment already show.
