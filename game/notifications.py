@@ -75,19 +75,14 @@ def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> 
         return
     left = (entry.expires_at - clock.now()).total_seconds() if entry.expires_at else 0
     with transaction.atomic():
-        queue_sms(
-            invite_phone,
-            render(
-                "private_invite",
-                code=entry.match_code,
-                stake=str(entry.stake_amount),
-                ttl=str(max(1, ceil(left / 60 - 0.01))),
-                frontend_url=settings.FRONTEND_URL.rstrip("/"),
-            ),
-            kind="private_invite",
-            dedupe_key=entry.invite_key,
-            expires_at=entry.expires_at,
+        text = render(
+            "private_invite",
+            code=entry.match_code,
+            stake=str(entry.stake_amount),
+            ttl=str(max(1, ceil(left / 60 - 0.01))),
+            frontend_url=settings.FRONTEND_URL.rstrip("/"),
         )
+        _queue(NewMessage(invite_phone, text, "private_invite", entry.invite_key, entry.expires_at))
 
 
 @receiver(session_committed)

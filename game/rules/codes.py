@@ -13,6 +13,7 @@ from django.utils.translation import gettext_noop as _
 from game.models import Entry
 from game.rules.limits import count_wrong_code, refuse_code_guessing
 from game.rules.validation import Refused, plain
+from payments.statements import Select, insert
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
@@ -21,6 +22,7 @@ LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
 CODE_NOT_OPEN = _("This match is not open yet. Its creator has not paid.")
 
+_OF_CODE = Select(lambda code: Entry.objects.filter(match_code=code).select_related("player", "payment"))
 
 # Finds the code in a pasted link, even if the link was percent-encoded inside another link.
 _IN_LINK = re.compile(r"MATCH_CODE(?:=|%3D)(.*)")
@@ -82,7 +84,7 @@ def give_code(entry: Entry) -> None:
         entry.match_code = new_code()
         try:
             with transaction.atomic():
-                entry.save()
+                insert([entry])
         except IntegrityError:
             if not Entry.objects.filter(match_code=entry.match_code).exists():
                 raise
@@ -98,7 +100,7 @@ def open_match(code: str, address: str) -> Entry:
     counts towards that limit.
     """
     refuse_code_guessing(address)
-    entry = Entry.objects.select_related("player", "payment").filter(match_code=code).first()
+    entry = _OF_CODE.first(code=code)
     if entry is None:
         count_wrong_code(address)
         raise Refused(404, _("No match has this code. Check it with your friend."), "match_code")

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, IntegerField, Q, QuerySet, Subquery, Value
@@ -211,20 +212,56 @@ def admit_invite(entry: Entry) -> None:
 
 def _invite_refusal(entry: Entry, invite_phone: str) -> str:
     """Return the limit that forbids this invite, as a key of INVITE_REFUSALS, or "" if none does."""
-    now = clock.now()
-    # Only count invites that were sent, so that unpaid stakes do not use up a stranger's limit.
-    sent = Entry.objects.exclude(invite_phone="").exclude(pk=entry.pk)
-    today, this_hour = sent.filter(opened_at__gt=now - timedelta(days=1)), sent.filter(opened_at__gt=now - WINDOW)
+    now, per_address = clock.now(), settings.INVITES_PER_ADDRESS_HOUR
     limits = [
-        ("inviter", today.filter(player_id=entry.player_id), settings.INVITES_PER_INVITER_DAY),
-        ("recipient", today.filter(invite_phone=invite_phone), settings.INVITES_PER_RECIPIENT_DAY),
+        ("inviter", settings.INVITES_PER_INVITER_DAY),
+        ("recipient", settings.INVITES_PER_RECIPIENT_DAY),
+        ("address", per_address),
+        ("address", per_address * SITE_FACTOR),
     ]
-    for rows, factor in _buckets(entry.client_address or ""):
-        limits.append(("address", this_hour.filter(rows), settings.INVITES_PER_ADDRESS_HOUR * factor))
-    # Get all counts with one statement. Each is a subquery that uses an index.
-    counts = Player.objects.filter(pk=entry.player_id).values_list(*(_count(rows) for _limit, rows, _most in limits))[0]
-    over = (name for (name, _rows, most), count in zip(limits, counts, strict=True) if (count or 0) >= most)
+    found = _invites_of(
+        entry.client_address or "",
+        own=entry.pk or 0,
+        player=entry.player_id,
+        phone=invite_phone,
+        today=now - timedelta(days=1),
+        this_hour=now - WINDOW,
+    )
+    over = (name for (name, most), count in zip(limits, found, strict=False) if (count or 0) >= most)
     return next(over, "")
+
+
+def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
+    """Count the invites of the last day by this inviter and to this recipient, and of the last hour from the address.
+
+    For IPv6, also count those from the address's /48 network.
+    """
+    if not address:
+        return _invites([Q(client_address=None)], **which)[0]
+    if site := site_of(address):
+        network = ipaddress.ip_address(site)
+        return _INVITES_FROM_IPV6(address=ipaddress.ip_address(address), site=network, **which)[0]
+    return _INVITES_FROM_IPV4(address=ipaddress.ip_address(address), **which)[0]
+
+
+def _invites(
+    origins: Sequence[Q], *, own: int, player: int, phone: str, today: datetime, this_hour: datetime
+) -> "QuerySet[Player, tuple[int | None, ...]]":
+    # Only count invites that were sent, so that unpaid stakes do not use up a stranger's limit.
+    sent = Entry.objects.exclude(invite_phone="").exclude(pk=own)
+    rows = [
+        sent.filter(opened_at__gt=today, player_id=player),
+        sent.filter(opened_at__gt=today, invite_phone=phone),
+        *(sent.filter(origin, opened_at__gt=this_hour) for origin in origins),
+    ]
+    # Get all counts with one statement. Each is a subquery that uses an index.
+    return Player.objects.filter(pk=player).values_list(*map(_count, rows))
+
+
+_INVITES_FROM_IPV4 = Select(lambda address, **which: _invites([Q(client_address=str(address))], **which))
+_INVITES_FROM_IPV6 = Select(
+    lambda address, site, **which: _invites([Q(client_address=str(address)), Q(client_site=str(site))], **which)
+)
 
 
 def _count(rows: "QuerySet[Entry]") -> Subquery:
