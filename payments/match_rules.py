@@ -78,7 +78,7 @@ def _is_out(share: State) -> bool:
 
 
 def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to one payment, and its consequences to the other.
+    """Apply an event to one payment, and the consequences to the other payment.
 
     For example, the prize may become payable again, or an ordered payout may have to be withdrawn.
     """

@@ -19,7 +19,7 @@ def close_if_unavailable(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     state = sqlstate(error)
-    # A migration has changed a column, and this connection has statements that were prepared before.
+    # A migration has changed a column after this connection prepared its statements.
     has_old_plan = state == "0A000" and "cached plan" in str(error)
     if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE and not has_old_plan:
         return False

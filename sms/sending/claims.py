@@ -139,6 +139,8 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again the messages of `claimer` except `known`, because the database's answer to their claim was lost."""
+    """Queue again the messages that `claimer` has claimed, except `known`: the database's answer to their claim was
+    lost.
+    """
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

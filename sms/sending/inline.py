@@ -1,4 +1,7 @@
-"""Send one message in this process, twice if the first request is ambiguous and no delivery report has arrived."""
+"""Send one message in this process.
+
+If the first request is ambiguous and no delivery report arrives, send the message a second time.
+"""
 
 import random
 

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines that this block logs, and write them at its end. Lines of other threads wait until then."""
+    """Collect the lines that this block logs, and write them at the end of the block.
+
+    Lines of other threads wait until then.
+    """
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
     for handler in handlers:

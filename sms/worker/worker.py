@@ -254,7 +254,8 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # Counted from the end of the check. Otherwise a slow check could keep a message from ever being sent.
+            # The time counts from the end of the check. Otherwise a slow check could keep a message from ever being
+            # sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -380,7 +381,9 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """Release the messages whose request is cut off, and those of a claim whose answer was lost."""
+        """Release the messages whose request is cut off, and the messages of a claim whose answer from the database was
+        lost.
+        """
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error(

@@ -57,7 +57,8 @@ class Engine:
         # The attributes from `inbox` to `_waker` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
-        # Send requests that wait until their rows count them as ambiguous, and those that are counted.
+        # Two queues of send requests: requests that wait until their rows count them as ambiguous, and counted
+        # requests.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # No job begins and no send request is written after this time (monotonic).
@@ -241,7 +242,7 @@ class Engine:
             self.uncounted.append((job, request))
             return self._wake_owner()
         transfer = self._free.pop() if self._free else self._new_transfer()
-        # The retry of an ambiguous request must not fail because DMark has closed a kept connection.
+        # The retry of an ambiguous request gets a new connection, because DMark may have closed a kept connection.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -285,7 +286,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # DMark may have the message. Without an event, the job would stay in flight forever.
+            # DMark may have the message, so its request is ambiguous. Without an event the job would never end.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)

@@ -66,7 +66,8 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # For the time before the request is written. The engine cuts off a written request without a response.
+        # This timeout covers the time before the request is written. The engine cuts off a written request that gets no
+        # response.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
@@ -95,7 +96,7 @@ class Transfer:
         if code in _ANSWERED and (status := info(pycurl.RESPONSE_CODE)):
             return responses.read(status, self._answer.getvalue(), float(info(RETRY_AFTER)) or None, ms)
         cause = _CAUSES.get(code, f"libcurl's error {code}")
-        # REQUEST_SIZE shows if any of the request was written. The code does not show it.
+        # REQUEST_SIZE shows if any of the request was written. `code` does not show this.
         written, timed_out = info(pycurl.REQUEST_SIZE) > 0, code == pycurl.E_OPERATION_TIMEDOUT
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=ms)
 
