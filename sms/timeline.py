@@ -49,23 +49,27 @@ class Sending:
     def __init__(self) -> None:
         self._reading = status.read(clock.now())
 
-    def obstacle(self, kind: str) -> str:
-        """Return the reason why a queued message of `kind` is not sent now, or "" if it is about to be sent."""
+    def obstacle(self, message: SmsMessage) -> str:
+        """Return the reason why a queued message is not sent now, or "" if it is about to be sent."""
         reading = self._reading
         if not reading.config.enabled:
             return "SMS is switched off."
         for pause in reading.pauses:
-            if pause.kind in (SmsPause.ALL, kind):
+            if pause.kind in (SmsPause.ALL, message.kind):
                 return pause.sentence
         if reading.config.delivery == "worker" and not reading.workers:
             return "No SMS worker is running."
+        config = reading.config
+        late = (clock.now() - message.due_at).total_seconds()
+        if config.delivery != "worker" and late > config.lease + config.longest_send:
+            return "No process is sending it any more. Run manage.py sms_worker --once."
         return ""
 
 
 def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
     """Return the history of a message as lines, oldest first. Lines about expected events come last."""
     waiting = message.status == Status.QUEUED
-    obstacle = (sending or Sending()).obstacle(message.kind) if waiting else ""
+    obstacle = (sending or Sending()).obstacle(message) if waiting else ""
     found = sorted((_line(event) for event in message.events.all()), key=lambda line: line.at)
     # The message was cancelled when it was queued, because the number was on the suppression list.
     if message.status == Status.CANCELLED and not found:

@@ -288,3 +288,11 @@ def test_a_waiting_text_says_why_it_waits(operator: Client, sandbox: Sandbox, se
     html = page(operator, q=ALICE)
     assert "Sending of all texts is paused by grace: Wrong links" in html
     assert "Ready to send" not in html
+    # Without a worker, nothing sends a message that was queued during a pause.
+    SmsPause.objects.all().delete()
+    settings.SMS_DELIVERY = "inline"
+    assert "Ready to send" in page(operator, q=ALICE)
+    SmsMessage.objects.update(due_at=timezone.now() - timedelta(minutes=5))
+    html = page(operator, q=ALICE)
+    assert "No process is sending it any more. Run manage.py sms_worker --once." in html
+    assert "Ready to send" not in html

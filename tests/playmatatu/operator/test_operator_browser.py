@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from game.models import Entry, Session
 from game.rules.results import record_result
 from payments import refunds
-from payments.models import Callback
+from payments.models import Callback, ProviderDebit
 from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
 from tests.conftest import Sandbox
@@ -153,6 +153,7 @@ LISTS = [
     "payments/paymentevent/",
     "payments/callback/",
     "payments/matchresult/",
+    "payments/providerdebit/",
     "game/entry/",
     "game/session/",
     "game/player/",
@@ -186,6 +187,7 @@ def listed(evening: Entry) -> None:
     SmsSuppression.objects.create(phone="+256772000044", reason="The person sent STOP by SMS.", source="stop")
     SmsPause.objects.create(kind="private_invite", reason="The link in the invites is wrong", actor="grace")
     Callback.objects.create(body="{", refusal="It is not JSON.", answered=400)
+    ProviderDebit.objects.create(account="fees", amount=120, actor="grace", note="line 4 of the provider's statement")
     refunds.refund_by_hand(evening.payment_id, "grace", "cash at the shop, receipt 7")
 
 
