@@ -17,8 +17,9 @@ from game.models import Entry, Session, StakeLevel
 from game.rules.ending import expire_old, leave
 from game.rules.locks import lock_level
 from game.rules.results import record_result
-from payments import refunds, services
+from payments import refunds, services, settlement
 from payments.models import MatchResult, Payment, Refund
+from payments.states import Kind
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
@@ -208,6 +209,17 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_poll_finds_the_money(
         later(payment, 5)
         services.work_once()
     assert _kinds("0772009721") == ["payment_success"]
+
+
+def test_an_operator_s_mark_is_not_recorded_without_its_message(client: Client) -> None:
+    stake(client, "0772009751")
+    payment = Payment.objects.get()
+    mark = partial(settlement.judge, payment.pk, Kind.SETTLED_PAID, actor="anna", note="portal")
+    with held(OUTBOX), pytest.raises(OperationalError):
+        mark()
+    assert (Payment.objects.get().status, _kinds("0772009751")) == ("PENDING", [])
+    assert mark().status == "SUCCESS"
+    assert _kinds("0772009751") == ["payment_success"]
 
 
 def test_a_late_activation_and_its_message_are_one_transaction(client: Client) -> None:
