@@ -175,6 +175,7 @@ MUTATIONS = (
             Edit("sms.sending.claims:count_ahead", "known + 1", "known"),
         ),
         "test_a_crash_loop_ends_no_message_that_only_waits",
+        (0.0,),
         seed=307,
         invariant=13,
     ),

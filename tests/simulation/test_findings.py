@@ -286,7 +286,7 @@ def test_sigterm_with_a_backlog_sleeps() -> None:
         assert world.scheduler.steps - steps < 500
 
 
-def test_an_exception_while_finishing_loses_no_result(monkeypatch: Any) -> None:
+def test_an_exception_while_finishing_loses_no_result() -> None:
     """Finding 22: the worker ended with results unrecorded."""
     with simulated(221) as world:
         world.provider.behave = lambda number: (Plan(2.0), True)

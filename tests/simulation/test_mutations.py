@@ -22,12 +22,9 @@ def test_a_seed_finds_the_fault(mutation: Mutation) -> None:
     assert found.invariant == mutation.invariant
     # Without the mutation the seed finds nothing. `test_seeds` plays the first seeds.
     assert mutation.seed <= CHUNK * CHUNKS or not run_seed(mutation.seed).violation
-    assert hasattr(test_findings, mutation.scenario)
 
 
-@pytest.mark.parametrize("name", ["two_clocks", "after_the_lease", "former_id_kept"])
-def test_a_scenario_finds_the_fault(name: str) -> None:
-    """Three of them. `tests.simulation mutants` runs the scenario of every mutation."""
-    [mutation] = [one for one in MUTATIONS if one.name == name]
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_scenario_finds_the_fault(mutation: Mutation) -> None:
     with mutated(mutation), pytest.raises(AssertionError):
         getattr(test_findings, mutation.scenario)(*mutation.arguments)
