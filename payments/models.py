@@ -225,16 +225,13 @@ class Refund(models.Model):
 
 
 class Exchange(models.Model):
-    """A request to the provider and its response. A response that equals the last one is not stored."""
+    """A request to the provider and its response, from a release without a journal. No new rows are written."""
 
-    class Step(models.TextChoices):
-        COLLECT = "collect", "asked for the money"
-        STATUS = "status", "status poll"
-        PAYOUT = "payout", "paid out"
+    _STEPS: ClassVar = [("collect", "asked for the money"), ("status", "status poll"), ("payout", "paid out")]
 
     payment = models.ForeignKey(Payment, on_delete=models.CASCADE, related_name="exchanges")
     at = models.DateTimeField(default=timezone.now)
-    step = models.CharField(max_length=8, choices=Step)
+    step = models.CharField(max_length=8, choices=_STEPS)
     outcome = models.CharField(max_length=10)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField("the answer, cut short", blank=True, default="")
