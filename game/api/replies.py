@@ -8,7 +8,10 @@ from game.rules.limits import INVITE_REFUSALS
 from game.rules.placing import Placed
 from game.tokens import game_link, player_token, queue_token
 from game.wording import end_of
+from payments.statements import Select
 from sms.models import ACCEPTED, SmsMessage
+
+_INVITE = Select(lambda key: SmsMessage.objects.filter(dedupe_key=key))
 
 
 def iso(moment: Any) -> str:
@@ -128,7 +131,7 @@ def status_answer(entry: Entry) -> dict[str, Any]:
         answer["expires_at"] = iso(entry.expires_at)
         answer["message"] = "Searching for an opponent."
         if entry.match_code:
-            invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first()
+            invite = _INVITE.first(key=entry.invite_key)
             answer |= {
                 "match_code": entry.match_code,
                 "sms_invite": invite_answer(invite),

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MODULES = (
     *(
+        "game.api.replies",
         "game.models",
         "game.rules.limits",
         "game.rules.locks",
@@ -51,6 +52,7 @@ def _waiting(entry: Entry) -> dict[str, Any]:
 
 # Arguments that find the rows of an entry.
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
+    "game.api.replies._INVITE": lambda entry: {"key": f"payment:{entry.payment_id}:success"},
     "game.models._OF_SESSION": lambda entry: {"session": entry.session_id},
     "game.rules.limits._FROM_ADDRESS": lambda entry: {
         "address": ip_address(entry.client_address or ""),
