@@ -1,7 +1,6 @@
 """The worker as a process of its own: drained, killed, stopped, several of them, and DMark failing."""
 
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.delivery import cpu
-from tests import preloaded
 from tests.audit import IN_FLIGHT, UNWRITTEN
 from tests.conftest import RedisServer, Sandbox, wait_for
 from tests.system import System, sqlite_database
@@ -240,28 +238,6 @@ def test_without_credentials_it_refuses_to_start(system: System) -> None:
     ended = system.manage("sms_worker", "--once", check=False)
     assert ended.returncode == 1
     assert "SMS_SERVICE_PASSWORD" in ended.stderr
-
-
-def without_pycurl(system: System, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = ["manage.py", "sms_worker", *arguments]
-    code = f"import sys; sys.modules['pycurl'] = None; sys.argv = {command!r}; import manage; manage.main()"
-    return preloaded.run(["-c", code], env=system.environment)
-
-
-def test_without_pycurl_it_says_so(system: System) -> None:
-    ended = without_pycurl(system)
-    assert ended.returncode == 1
-    assert "The worker needs pycurl 7.48 or newer" in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_without_pycurl_once_sends_one_message_after_the_other(system: System) -> None:
-    system.queue(2)
-    ended = without_pycurl(system, "--once")
-    assert ended.returncode == 0, ended.stderr
-    assert "pycurl is not installed" in ended.stdout
-    assert set(system.texts().values()) == {1}
-    assert len(system.texts()) == 2
 
 
 def test_what_is_in_flight_can_be_seen(on_postgres: System, tmp_path: Path) -> None:
