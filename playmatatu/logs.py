@@ -67,7 +67,7 @@ class ConsoleFormatter(logging.Formatter):
             f"{key}={value}" for key, value in extras(record).items() if value not in (None, "") and key not in said
         )
         line = " ".join((super().formatMessage(record), *fields))
-        # Few lines have such characters, and `translate` takes 1.4 µs.
+        # Called only if needed: few lines have such characters, and `translate` takes 1.4 µs.
         return line if line.isprintable() else line.translate(_BREAKS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
