@@ -92,6 +92,7 @@ def test_stakes_that_go_back(alice: Client, bob: Client, outcome: str, heading: 
     Payment.objects.update(place="refund_due", collected_at=timezone.now(), refund_due=True, version=1)
     page = match_page(alice)
     assert f"<h1>{heading}</h1>" in page
+    assert "The winner gets" not in page
     assert "We will refund 5,000 UGX to 0772 000 001." in page
     assert "data-live" in page
     Payment.objects.update(place="refunded", refund_due=False, refunded_at=timezone.now())
