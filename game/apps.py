@@ -20,7 +20,8 @@ class GameConfig(AppConfig):
         uses.register(USE)
         watch("match_found", "private_invite")
         register("session", text_owner.of_session, text_owner.matches_worth_sending)
-        register("payment", text_owner.of_payment, text_owner.payments_worth_sending)
+        worth = text_owner.payments_worth_sending, text_owner.payments_worth_resending
+        register("payment", text_owner.of_payment, *worth)
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(notifications.samples)

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from game.models import Entry, Session
+from payments.models import Payment
 from sms import clock
 from sms.models import SmsMessage
 from sms.owners import Link, Referenced
@@ -77,7 +78,7 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     A `payment_success` message is sent only while its entry waits or its match lasts. Every other payment message is
     always sent, because it reports what happens to money.
     """
-    successes = [message for message in messages if (message.dedupe_key or "").endswith(":success")]
+    successes = [message for message in messages if _is(message, "success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}
     if not successes:
         return others
@@ -85,6 +86,25 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     live = Q(status=Entry.Status.OPEN, expires_at__gt=now) | Q(session__expires_at__gt=now)
     entries = Entry.objects.filter(live, payment__in=map(_number, successes))
     return others | _about(successes, set(entries.values_list("payment", flat=True)))
+
+
+def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
+    """Return the ids of the payment messages that would still be true if an operator sent them again.
+
+    After a match was found, a text without its link says that the player still waits. After a refund was paid, a text
+    that promises it says that it is still to come.
+    """
+    searching = [message for message in messages if _is(message, "success") and not message.holds_link]
+    matched = Entry.objects.filter(payment__in=map(_number, searching), session__isnull=False)
+    promised = [message for message in messages if _is(message, "refund_due", "held")]
+    refunded = Payment.objects.filter(pk__in=map(_number, promised), refunded_at__isnull=False)
+    over = _about(searching, set(matched.values_list("payment", flat=True)))
+    over |= _about(promised, set(refunded.values_list("pk", flat=True)))
+    return payments_worth_sending(messages) - over
+
+
+def _is(message: Referenced, *keys: str) -> bool:
+    return (message.dedupe_key or "").rpartition(":")[2] in keys
 
 
 def _about(messages: Collection[Referenced], numbers: set[int]) -> set[int]:

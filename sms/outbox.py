@@ -261,8 +261,8 @@ def _worth_resending(rows: "QuerySet[SmsMessage]") -> Iterator[SmsMessage]:
     ids = list(resendable(rows).values_list("pk", flat=True))
     for start in range(0, len(ids), _CHUNK):
         chosen = SmsMessage.objects.filter(pk__in=ids[start : start + _CHUNK])
-        chunk = list(chosen.only("pk", "dedupe_key", "expires_at"))
-        worth = owners.worth_sending(chunk)
+        chunk = list(chosen.only("pk", "dedupe_key", "expires_at", "holds_link"))
+        worth = owners.worth_resending(chunk)
         yield from (message for message in chunk if message.pk in worth)
 
 

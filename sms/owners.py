@@ -6,8 +6,8 @@ give samples of its messages, so that a system check can count their SMS segment
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
 
 from sms.models import SmsMessage
 
@@ -34,27 +34,39 @@ class Referenced(Protocol):
     dedupe_key: str | None
 
 
+M = TypeVar("M", bound=Referenced)
 Resolver = Callable[[SmsMessage], list[Link]]
 # A function that returns the ids of the messages still worth sending. It is called once with all claimed messages of
 # one prefix, so that it needs only one query.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
+# The same for messages that an operator wants to send again.
+WorthResending = Callable[[Collection[SmsMessage]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 
 _resolvers: dict[str, Resolver] = {}
 _worth_sending: dict[str, WorthSending] = {}
+_worth_resending: dict[str, WorthResending] = {}
 _samplers: list[Sampler] = []
 
 
-def register(prefix: str, resolver: Resolver, worth_sending: WorthSending | None = None) -> None:
+def register(
+    prefix: str,
+    resolver: Resolver,
+    worth_sending: WorthSending | None = None,
+    worth_resending: WorthResending | None = None,
+) -> None:
     """Set the owner of the messages with the reference `<prefix>:…`. Call this in an AppConfig's `ready`.
 
-    Without `worth_sending`, all these messages are worth sending until they expire.
+    Without `worth_sending`, all these messages are worth sending until they expire. Without `worth_resending`, an
+    operator may send again the messages that are worth sending.
     """
     _resolvers[prefix] = resolver
-    if worth_sending is None:
-        _worth_sending.pop(prefix, None)
-    else:
+    _worth_sending.pop(prefix, None)
+    _worth_resending.pop(prefix, None)
+    if worth_sending is not None:
         _worth_sending[prefix] = worth_sending
+    if worth_resending is not None:
+        _worth_resending[prefix] = worth_resending
 
 
 def register_samples(sampler: Sampler) -> None:
@@ -80,17 +92,26 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
     The function of each owner is called once. If the function fails, all messages of its owner are sent: a late message
     is better than none.
     """
+    return _worth(messages, _worth_sending)
+
+
+def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
+    """Return the ids of the messages that their owners want sent again. Otherwise like `worth_sending`."""
+    return _worth(messages, {**_worth_sending, **_worth_resending})
+
+
+def _worth(messages: Collection[M], functions: Mapping[str, Callable[[Collection[M]], set[int]]]) -> set[int]:
     worth = set()
-    by_prefix: defaultdict[str, list[Referenced]] = defaultdict(list)
+    by_prefix: defaultdict[str, list[M]] = defaultdict(list)
     for message in messages:
         prefix = _prefix(message)
-        if prefix in _worth_sending:
+        if prefix in functions:
             by_prefix[prefix].append(message)
         else:
             worth.add(message.pk)
     for prefix, its_messages in by_prefix.items():
         try:
-            worth |= _worth_sending[prefix](its_messages)
+            worth |= functions[prefix](its_messages)
         except Exception:
             logger.exception(
                 "sms.judge_failed: the owner of %s messages could not say if they are worth sending; they are sent",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from game.rules.matching import activate
 from game.signals import private_match_created, session_committed
 from game.tokens import game_link
 from payments.models import Payment
+from payments.refunds import refund_by_hand
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage
 from sms.outbox import worth_resending
@@ -115,12 +117,27 @@ def test_a_payment_message_is_offered_again_only_while_it_is_true(client: Client
         worth = worth_resending(SmsMessage.objects.exclude(kind="match_found"))
         return [(row.kind, f"0{row.phone[4:]}") for row in rows() if row.pk in worth]
 
-    successes = [("payment_success", phone) for phone in (ALICE, BOB, CAROL)]
+    # Alice's text has no link: it was sent before Bob joined.
+    successes = [("payment_success", phone) for phone in (BOB, CAROL)]
     assert offered() == [*successes, ("payment_failed", DAVE)]
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert offered() == [*successes[:2], ("payment_failed", DAVE)]
+    assert offered() == [*successes[:1], ("payment_failed", DAVE)]
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert offered() == [("payment_failed", DAVE)]
+
+
+def test_a_promised_refund_is_not_promised_again_once_paid(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    paid(client, stake(client, ALICE), ALICE)
+    Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    call_command("expire_queue", stdout=StringIO())
+    SmsMessage.objects.update(status="failed")
+    [due] = rows("refund_due")
+    assert worth_resending(SmsMessage.objects.all()) == [due.pk]
+    refund_by_hand(Payment.objects.get().pk, "grace", "in cash")
+    SmsMessage.objects.update(status="failed")
+    [refunded] = rows("refunded")
+    assert worth_resending(SmsMessage.objects.all()) == [refunded.pk]
 
 
 def test_the_text_goes_to_the_number_on_record(client: Client, settings: Any) -> None:
