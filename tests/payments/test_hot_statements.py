@@ -50,6 +50,15 @@ def _waiting(entry: Entry) -> dict[str, Any]:
     return {"amount": entry.stake_amount, "player": 0, "now": clock.now()}
 
 
+INVITED = "+256772000099"
+
+
+def _invites(entry: Entry) -> dict[str, Any]:
+    since = clock.now() - timedelta(hours=1)
+    own = {"own": entry.pk, "player": entry.player_id, "phone": INVITED}
+    return {"address": ip_address(entry.client_address or ""), "today": since, "this_hour": since, **own}
+
+
 # Arguments that find the rows of an entry.
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.api.replies._INVITE": lambda entry: {"key": f"payment:{entry.payment_id}:success"},
@@ -64,6 +73,8 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
         "since": clock.now() - timedelta(hours=1),
         "newer": entry.stake_amount // 1000 - 3,
     },
+    "game.rules.limits._INVITES_FROM_IPV4": _invites,
+    "game.rules.limits._INVITES_FROM_IPV6": lambda entry: {**_invites(entry), "site": ip_address("2001:db8:1::")},
     "game.rules.locks._LEVEL": lambda entry: {"amount": entry.stake_amount},
     "game.rules.matching._FRIEND": lambda entry: {**_waiting(entry), "code": entry.match_code or "ABC234"},
     "game.rules.matching._LONGEST_WAITING": _waiting,
@@ -106,7 +117,7 @@ def test_it_returns_what_the_orm_returns(client: Client, settings: Any, name: st
     ]
     session = Session.objects.create(token="t", stake_amount=3000, prize_amount=6000, expires_at=clock.now())
     for entry in entries:
-        entry.session = session
+        entry.session, entry.invite_phone = session, INVITED
         entry.save()
     for _ in range(3):
         RefusedStake.objects.create(client_address="127.0.0.1", client_site="2001:db8:1::")

@@ -14,10 +14,10 @@ from tests.sms.worker.loop_host import ANSWER, CONNECT, READ, Driver, Host, answ
 def test_an_answer_that_cannot_be_read_is_in_doubt(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(transfer: Transfer) -> None:
+    def broken(transfer: Transfer, code: int) -> None:
         raise ValueError("unreadable")
 
-    monkeypatch.setattr(Transfer, "reply", broken)
+    monkeypatch.setattr(Transfer, "event", broken)
     with host(answering(ANSWER)) as one:
         [result] = driver.results(once(one.url))
     assert isinstance(result, NoResponse)
