@@ -16,7 +16,7 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Times at which the response changes. The payment prompt ends RINGING after `payment__asked_at`.
+# Times at which the response changes. The payment prompt disappears at `payment__asked_at` + RINGING.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
 # All other columns that the response depends on. Amounts, names and phone numbers are left out: they never change.
 _OTHERS = (

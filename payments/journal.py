@@ -43,7 +43,7 @@ _IN_USE = "in_use"
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# Sources of a final status that also plan the next poll. A status from another source cancels the planned poll.
+# A final status from one of these sources keeps the planned poll. A final status from another source cancels it.
 _KEEPS_SCHEDULE = ("asking", "answer")
 
 

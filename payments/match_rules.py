@@ -24,7 +24,7 @@ class Prize(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A match for these rules. `shares`: the states of its two payments, in the order of their ids."""
+    """The state of a match. `shares`: the states of its two payments, in the order of their ids."""
 
     shares: tuple[State, State]
     result: Result = Result.NONE

@@ -16,7 +16,7 @@ from payments.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
 
-# The places in which a payment may belong to a match with a result. For payments in other places no query for a result
+# If a payment's money is in one of these places, its match may have a result. For other payments no query for a result
 # is needed.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
@@ -43,7 +43,7 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 
 def locked(payment_id: int, seen: Payment | None = None) -> Locked:
-    """Lock a payment, and if its match has a result also the other payment. Raises Payment.DoesNotExist.
+    """Lock a payment and, if its match has a result, the other payment of that match. Raises Payment.DoesNotExist.
 
     `seen`: the payment as the caller has just read it, which saves a query.
     """

@@ -270,8 +270,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    A poll that began after the order must have confirmed each of their payments, and no notification may have arrived
-    since.
+    This is so if a poll that began after the order has confirmed each of their payments, and if every notification was
+    followed by a poll.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
@@ -338,8 +338,8 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Another
-            # process may be sending the payout again.
+            # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Change
+            # nothing, because another process may already be sending the payout again.
             return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)

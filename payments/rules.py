@@ -498,7 +498,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events about both payments of a match, which `match_rules` creates:
+# Events that concern both payments of a match. `match_rules` creates them.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

@@ -75,7 +75,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def _raise_if_unused(payment: Payment) -> None:
-    """Raise the lock timeout that kept a receiver from using the money, so that the operator's action is repeated."""
+    """If a lock timeout kept a receiver from using the money, raise its exception, so that the operator repeats."""
     if payment.use_error is not None:
         raise payment.use_error
 

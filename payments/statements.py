@@ -56,8 +56,8 @@ class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
     `build`: returns the queryset for its arguments, which must be int, str, datetime, IPv4Address or IPv6Address. The
-    queryset may depend only on these arguments, and may use them only in lookups that do not change them, such as `=`,
-    `<` or `>`. An int may also be the start of a slice. An address is used as `str(address)`.
+    queryset may depend only on these arguments. It may use them only in lookups that pass a value on unchanged, such as
+    `=`, `<` or `>`. An int may also be the start of a slice. `build` must convert an address with `str()`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -65,7 +65,7 @@ class Select(Generic[T]):
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, **arguments: Any) -> list[T]:
-        """Run the statement and return its rows. Raises TypeError if an argument has another type, such as None."""
+        """Run the statement and return its rows. Raises TypeError for None and for any type not listed above."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
@@ -113,7 +113,7 @@ class Update:
         self._compiled: dict[str, tuple[str, _Parameters]] = {}
 
     def __call__(self, **arguments: Any) -> int:
-        """Run the statement and return the number of rows. Raises TypeError if an argument has another type."""
+        """Run the statement and return the number of rows. Raises TypeError like `Select`."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         if connection.vendor not in self._compiled:
@@ -157,7 +157,7 @@ def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple
 
 
 def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
-    """Return a function that makes an instance from the values of a row, or a tuple if the queryset has only values."""
+    """Return a function that turns the values of a row into an instance, or into a tuple for a `values_list`."""
     if not issubclass(queryset._iterable_class, ModelIterable):
         return tuple
     read, annotations = _instance_reader(compiler.klass_info, compiler.select), compiler.annotation_col_map
@@ -237,7 +237,7 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Values to try, one for each type that most fields send unchanged or only wrapped in a class.
+# Sample values, one for each type that most fields pass to the database unchanged, or only wrapped in a class.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 

@@ -262,7 +262,7 @@ def notice(payment_id: int, body: bytes) -> bool:
 
 
 def read_notice(body: bytes) -> tuple[str, str]:
-    """Return the status word and the provider's id from a JSON or form body. Each is "" if it cannot be read."""
+    """Return the status word and the provider's transaction id from a JSON or form body, or "" if unreadable."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

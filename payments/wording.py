@@ -40,7 +40,7 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if no payout of the payment is under way or has succeeded."""
+    """Return True if a new payout may be ordered: there was none yet, or the latest one failed or was returned."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 

@@ -246,7 +246,7 @@ GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
 PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
 # If true, an operator may pay out money for a payment that the same operator marked as paid.
 PAYMENTS_SINGLE_OPERATOR = flag("PAYMENTS_SINGLE_OPERATOR", default=False)
-# URL of the sandbox's page in a demo. If set, pages and admin link to the sandbox and say that no money moves.
+# URL of the sandbox's page in a demo. If set, the pages and the admin link to the sandbox and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 
 # Mobile networks and their phone prefixes. The prefix is only a hint, because numbers can be ported.

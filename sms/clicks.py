@@ -23,7 +23,10 @@ _PREVIEW = re.compile(
 
 
 def watch(*kinds: str) -> None:
-    """Show the share of clicked messages of these kinds on the overview. Call it in an AppConfig's `ready`."""
+    """Make the overview show how many messages of these kinds had their link opened.
+
+    Call this in an AppConfig's `ready`.
+    """
     _watched.update(kinds)
 
 

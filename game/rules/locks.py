@@ -45,12 +45,12 @@ def locked_player(phone: str) -> Player:
 
 
 def lock_level(amount: int) -> None:
-    """Lock the row of the stake level, so that of two equal stakes the second finds the first.
+    """Lock the row of the stake level, so that the later of two equal stakes finds the earlier one.
 
     If they locked only their own rows, both could find no opponent and wait.
 
-    For a second after a lock timeout, raise LevelLocked at once. Otherwise stakes that wait for one level could
-    occupy all threads of the site.
+    After a lock timeout, further calls raise LevelLocked at once for one second. Otherwise stakes that wait for one
+    level could occupy all threads of the site.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")

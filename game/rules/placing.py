@@ -44,7 +44,7 @@ _KNOWN = Select(
 class Stake:
     """A validated stake. Phone numbers are in E.164, the amount is in whole UGX.
 
-    `language`: of the page on which the player staked. `address`: the client's address.
+    `language`: the language of the page on which the player staked. `address`: the client's address.
     """
 
     phone: str

@@ -19,7 +19,7 @@ def own_languages() -> list[tuple[str, str]]:
 
 @register.simple_tag
 def site_facts() -> dict[str, Any]:
-    """Return values for every page: the operator's contact for the footer, and in a demo the sandbox's phones."""
+    """Return template variables of every page: the contact in the footer and, in a demo, the sandbox's URL."""
     facts = {"support": settings.SUPPORT_CONTACT, "terms": settings.TERMS_URL, "age": settings.MIN_AGE}
     return facts | {"sandbox": settings.SANDBOX_URL}
 

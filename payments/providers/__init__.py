@@ -127,7 +127,7 @@ def configured() -> Iterator[Provider]:
 
 
 def current() -> Provider | None:
-    """Return the preferred configured provider; None if there is none and a third party collects payments."""
+    """Return the preferred provider, or None if none is configured. Then a third party collects payments."""
     return next(configured(), None)
 
 

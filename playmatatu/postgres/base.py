@@ -80,7 +80,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class _Server:
-    """The state of a server that does not respond, shared by all threads."""
+    """A record of whether the server responds. All threads share it."""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None

@@ -93,7 +93,7 @@ def _read(message_id: int) -> SmsMessage | None:
 
 @cache
 def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
-    """Return the functions that convert values of this database, by the index of their column. PostgreSQL has none."""
+    """Return the converters that this database needs, each with the index of its column. PostgreSQL needs none."""
     columns = [(index, field.cached_col) for index, field in enumerate(_FIELDS)]
     found = [
         (index, [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)], column)

@@ -190,7 +190,7 @@ def accepted_id(reply: Reply) -> str:
     Raises ProviderError if DMark refused the message.
     """
     if reply.status == 504:
-        # A gateway in front of DMark timed out, so DMark may still have the message.
+        # A gateway in front of DMark timed out, so DMark may have received the message anyway.
         raise InDoubt("A gateway got no response from DMark (504).", 504)
     _raise_common(reply)
     if reply.status in (401, 403):

@@ -23,7 +23,7 @@ logger = logging.getLogger("sms.delivery")
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
     """Return, by message id, a result for each message that must not be sent now.
 
-    The other messages now hold their rate-limit keys, which block further messages to the same phone and kind.
+    The other messages now hold their rate-limit keys, which block further messages of the same kind to the same phone.
     `by_table`: if the cache is down, look in the message table for phones that got a message within the window. The
     number of queries and cache calls does not depend on the number of messages.
     """

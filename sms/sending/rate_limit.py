@@ -88,7 +88,7 @@ def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int,
         if place in last:
             held[message.pk] = max(1.0, window - (now - last[place]).total_seconds())
         else:
-            # The next message of this batch to the same phone and kind waits for this message.
+            # The next message of the same kind to the same phone in this batch waits for this message.
             last[place] = now
     return held
 

@@ -21,9 +21,9 @@ NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
 # A message that was not delivered within this time after it was queued is late.
 LATE = timedelta(minutes=5)
-# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING windows of WINDOW
-# minutes. These windows start one minute apart. Each window needs at least ENOUGH messages, so that one phone that is
-# switched off does not count as trouble of its network.
+# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING successive windows
+# of WINDOW minutes. These windows start one minute apart. Each window needs at least ENOUGH messages, so that one phone
+# that is switched off does not count as trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures. Only reports for messages
 # queued in the last WINDOW minutes count. This rule often finds trouble earlier than the rule about late messages.

@@ -1,6 +1,6 @@
 """Template tags for the overview of sending and its banners.
 
-Tags are used because the admin has no view to extend for the index page of an app.
+Tags are used because a page of an app's models can be extended only by a template, or by a new AdminSite.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Redact logs, pages and old messages: links that work as credentials, tokens, passwords and full phone numbers.
+"""Remove secrets from logs, pages and old messages: tokens, passwords, full phone numbers, and links with a token.
 
 A project adds its own rules with the setting `SMS_REDACT` (see `sms.conf.Redact`). The value of a link's parameter is
 hidden in logs and on pages, and removed from the stored message after delivery or expiry.
