@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from sms.wording import masked, spaced
 
-# A list shows and counts at most this many rows. To see other rows, operators filter the list or export it as CSV.
+# A list shows and counts at most this many rows. To see other rows, operators filter the list.
 LONGEST_LIST = 10_000
 
 
