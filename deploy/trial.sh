@@ -66,7 +66,7 @@ shift 2
 if [ "$user" = postgres ]; then export PGHOST=127.0.0.1 PGPORT=$DB PGUSER=postgres; fi
 if [ "$1" = .venv/bin/pip ] && [ -n "$UV" ]; then
     shift
-    exec "$UV" pip "$1" --python .venv/bin/python "${@:2}"
+    exec "$UV" pip "$1" --system-certs --python .venv/bin/python "${@:2}"
 elif [ "$*" = "python3 -m venv .venv" ] && [ -n "$UV" ]; then
     exec "$UV" venv --quiet --python "$(command -v python3)" .venv
 fi

@@ -43,7 +43,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     uv = Path(sys.executable).with_name("uv")
     made = Installed(folder)
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder / "venv"], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", made.programs / "python", f"{ROOT}[testing]"], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "-q", "--system-certs", "--python", made.programs / "python", f"{ROOT}[testing]"],
+        check=True,
+    )
     return made
 
 
@@ -92,10 +95,13 @@ def _answers(url: str) -> bool:
 
 def test_the_distributions_are_fit_for_pypi(tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "build", "-q", "--out-dir", tmp_path, ROOT], check=True)
+    subprocess.run([uv, "build", "-q", "--system-certs", "--out-dir", tmp_path, ROOT], check=True)
     files = sorted(tmp_path.glob("playmatatu_sms-*"))
     assert len(files) == 2
     checked = subprocess.run(
-        [uv, "tool", "run", "-q", "twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+        [uv, "tool", "run", "-q", "--system-certs", "twine", "check", "--strict", *files],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
