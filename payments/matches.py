@@ -175,6 +175,9 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
         outcome = match_rules.give_back(_states(found), now)
         if outcome.refusal:
             raise Refused(outcome.refusal)
+        # The result may have arrived, or the prize become payable, since the operator opened the confirmation page.
+        if found.result is not None and prize(found) is not Prize.HELD:
+            raise Refused("A result of this match is recorded, and its prize is not held.")
         if found.result is None:
             found.result = MatchResult.objects.create(
                 key=key,

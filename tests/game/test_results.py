@@ -11,7 +11,8 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Session
-from payments import ledger, reconciliation, refunds, services, settlement
+from game.rules import results
+from payments import ledger, matches, reconciliation, refunds, services, settlement
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.states import Account, Kind
 from sms.models import SmsMessage
@@ -177,6 +178,17 @@ def test_the_winner_of_a_held_prize_gets_their_own_stake_back(
     assert [payment.transaction_id for payment in refunds.due()] == [players[0]["transaction_id"]]
     assert [message.phone for message in SmsMessage.objects.filter(kind="refund_due")] == [f"+256{ALICE[1:]}"]
     assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * 2
+
+
+def test_a_result_that_arrives_while_an_operator_gives_the_stakes_back_stays(
+    client: Client, players: list[dict[str, Any]]
+) -> None:
+    report(client, win(players[0]))
+    with pytest.raises(matches.Refused):
+        results.give_back(Session.objects.get(), by="anna", note="the game server was down")
+    result = MatchResult.objects.get()
+    assert (result.outcome, result.prize, result.note) == ("win", "payable", "")
+    assert not refunds.due().exists()
 
 
 def test_the_house_pays_the_share_that_the_provider_took_back(
