@@ -127,11 +127,11 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
     Do nothing if the entry has ended.
     """
-    entry = _entry(payment)
-    if entry is not None and entry.opened_at is not None and not entry.is_live:
-        return
-    if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
-        with transaction.atomic():
+    with transaction.atomic():
+        entry = _entry(payment)
+        if entry is not None and entry.opened_at is not None and not entry.is_live:
+            return
+        if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
             _text_success(payment)
 
 
@@ -155,9 +155,9 @@ def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
 @receiver(prize_paid)
 def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
     """Tell the winner that the prize was sent, with the amount of the prize."""
-    entry = _entry(payment)
-    text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
     with transaction.atomic():
+        entry = _entry(payment)
+        text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
         _queue(NewMessage(payment.phone, text, "prize_paid", f"payment:{payment.pk}:prize_paid"))
 
 

@@ -23,7 +23,7 @@ from payments.states import Kind
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
-from tests.payments.helpers import later, order_payouts, paid_late, record_by_hand
+from tests.payments.helpers import later, order_payouts, paid_late, record_by_hand, settle
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -209,6 +209,16 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_poll_finds_the_money(
         later(payment, 5)
         services.work_once()
     assert _kinds("0772009721") == ["payment_success"]
+
+
+def test_a_repeated_success_is_recorded_although_the_outbox_is_locked(client: Client) -> None:
+    """PostgreSQL ends a transaction after an error without a savepoint: COMMIT then rolls back and raises nothing."""
+    paid(client, stake(client, "0772009761"), "0772009761")
+    before = Payment.objects.get()
+    with held(OUTBOX):
+        repeated = settle(before.pk, Payment.Status.SUCCESS, by="asking")
+    assert repeated.use_error is not None  # It is polled again soon, and the message is then looked up again.
+    assert Payment.objects.get().ok_at == repeated.ok_at != before.ok_at
 
 
 def test_an_operator_s_mark_is_not_recorded_without_its_message(client: Client) -> None:
