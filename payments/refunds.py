@@ -534,7 +534,8 @@ def tell_again() -> int:
     rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
     skip = connection.features.has_select_for_update_skip_locked
     told = 0
-    for key in list(rows.order_by("pk").values_list("pk", flat=True)[:10]):
+    # In random order, so that payouts whose receiver always fails do not keep back the others.
+    for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
         with transaction.atomic():
             refund = rows.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
             told += refund is not None and _tell(refund)

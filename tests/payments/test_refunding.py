@@ -62,6 +62,29 @@ def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -
     assert not order_payouts(ALL, "anna")
 
 
+def test_messages_that_cannot_be_sent_do_not_keep_back_a_later_one(collection: Sandbox) -> None:
+    lost = {paid_late(collection, f"+2567720000{number}").pk for number in range(10, 20)}
+    later_one = paid_late(collection, "+256772000020")
+    heard: set[int] = set()
+    is_locked = True
+
+    def tell(payment: Payment, **kwargs: Any) -> None:
+        if is_locked or payment.pk in lost:
+            raise ValueError("no message can be queued")
+        heard.add(payment.pk)
+
+    payment_refunded.connect(tell)
+    try:
+        record_by_hand(ALL, "anna", "cash")
+        is_locked = False
+        assert Refund.objects.filter(signal_due=True).count() == 11
+        for _ in range(100):
+            refunds.tell_again()
+    finally:
+        payment_refunded.disconnect(tell)
+    assert heard == {later_one.pk}
+
+
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
