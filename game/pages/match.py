@@ -1,11 +1,9 @@
 """The page of a match: players, time left, stake, prize and result. The card game itself runs on another server."""
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
@@ -20,10 +18,9 @@ from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_
 from game.tokens import entry_in, play_address, session_of
 from game.wording import money_of
 from payments.models import MatchResult
+from sms import cache
 from sms.clicks import record_click
 from sms.wording import spaced, ugx
-
-logger = logging.getLogger("game.progress")
 
 NO_MATCH = _("We can't find this match.")
 # A player counts as present for this many seconds after a poll of the page. The page polls at least every 10 s.
@@ -104,20 +101,15 @@ def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
     return session.entries.select_related("player", "payment").filter(pk=pk).first()
 
 
+# If the cache is down, the page does not show that the opponent is present. Everything else works.
+
+
 def _mark_seen(entry: Entry) -> None:
-    try:
-        cache.set(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
-    # If the cache is down, the page does not show that the opponent is present. Everything else works.
-    except Exception:  # noqa: BLE001
-        logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
+    cache.put(f"game_seen:{entry.pk}", 1, _SEEN_SECONDS)
 
 
 def _is_here(entry: Entry) -> bool:
-    try:
-        return bool(cache.get(f"game_seen:{entry.pk}"))
-    except Exception:  # noqa: BLE001
-        logger.warning("game.cache_down: the cache failed, so the match page cannot show who is here")
-        return False
+    return bool(cache.get(f"game_seen:{entry.pk}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The match page: its link, the names, presence, and the end."""
 
 import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from game.models import Session
 from tests.game_helpers import ALICE, BOB, stake
+from tests.servers import RedisServer
 
 Players = tuple[tuple[Client, str], tuple[Client, str]]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +70,19 @@ def test_it_shows_all_of_the_match(players: Players) -> None:
     assert "Bob is here." in part
     assert "data-live" in part
     assert "<html" not in part
+
+
+def test_players_do_not_wait_for_a_cache_that_hangs(redis_cache: RedisServer, players: Players) -> None:
+    (alice, path), (bob, bob_path) = players
+    redis_cache.hang()
+    try:
+        started = time.monotonic()
+        pages = [client.get(url) for client, url in ((alice, path), (bob, bob_path)) * 5]
+        duration = time.monotonic() - started
+    finally:
+        redis_cache.go_on()
+    assert {page.status_code for page in pages} == {200}
+    assert duration < 5  # Each call waits for the cache for one second.
 
 
 def test_a_match_that_has_ended_leads_on(players: Players) -> None:
