@@ -17,7 +17,7 @@ from django.db import connection
 from game.maintenance import TASKS, Done, Task
 from game.models import GameWorker
 from payments import services
-from payments.database import close_if_unavailable
+from payments.database import close_if_unavailable, limit_idle_transactions
 from payments.worker import CHANNEL, Loop, Outage, stop_all
 from sms import alerts, clock
 
@@ -59,6 +59,7 @@ class Worker:
         Return False if a thread has died; the process must then exit with status 1. Work that does not finish in time
         is abandoned, which is safe because each step survives a crash.
         """
+        limit_idle_transactions()
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
         for loop in watched:
             loop.start()

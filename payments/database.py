@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
 from django.db.models import BooleanField, Func, Model, QuerySet, TextField, Value
 
 Row = TypeVar("Row", bound=Model)
@@ -56,6 +57,21 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
     """
     skip_locked = connection.features.has_select_for_update_skip_locked
     return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
+
+
+def limit_idle_transactions() -> None:
+    """Let PostgreSQL end each transaction of this process that is idle for a minute, for connections made from now on.
+
+    Without this limit, the locks of a process whose machine is suspended or lost could last for hours: PostgreSQL
+    notices a lost connection only by TCP keepalive.
+    """
+    connection_created.connect(_limit_idle_transactions, dispatch_uid="payments.database")
+
+
+def _limit_idle_transactions(connection: Any, **_: object) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET idle_in_transaction_session_timeout = '1min'")
 
 
 # Seconds until the time is read from the database again. Until then, the time that has passed on this process's

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
 from django.test import Client
 
 from game import maintenance
@@ -17,9 +18,11 @@ from game.models import Entry, Session, StakeLevel
 from game.rules.ending import expire_old, leave
 from game.rules.locks import lock_level
 from game.rules.results import record_result
+from game.worker import Worker
 from payments import refunds, services, settlement
 from payments.models import MatchResult, Payment, Refund
 from payments.states import Kind
+from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
@@ -328,3 +331,20 @@ def test_only_the_levels_transaction_commits_without_the_disk() -> None:
         lock_level(1000)
         assert setting() == "off"
     assert setting() == "on"
+
+
+def test_the_locks_of_a_lost_worker_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL would notice only after hours that the machine of a process with an open transaction is gone."""
+    monkeypatch.setattr(Loop, "start", lambda _loop: None)
+    monkeypatch.setattr("game.worker.stop_all", lambda _loops, _seconds: True)
+    worker = Worker(1.0, lambda _line: None)
+    worker.stop()
+    try:
+        assert worker.run()
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("1min",)
+    finally:
+        connection_created.disconnect(dispatch_uid="payments.database")
+        connection.close()
