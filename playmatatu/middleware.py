@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.utils import translation
 from django.utils.translation import gettext_noop as _
 from django.views.defaults import server_error
 
@@ -87,15 +88,21 @@ class Refusals:
         if not _is_api(request):
             # PostgreSQL cannot store NUL characters.
             if any("\0" in text for text in _given(request)):
-                return sorry(request, 400, _("The address contains a character that is not allowed."))
+                return _refused(request, 400, _("The address contains a character that is not allowed."))
             if has_unknown_length(request):
-                return sorry(request, 411, _("Please send this again with its length."))
+                return _refused(request, 411, _("Please send this again with its length."))
             if body_length(request) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-                return sorry(request, 413, _("That is too much to send at once."))
+                return _refused(request, 413, _("That is too much to send at once."))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         return _without_database(request, error) if close_if_unavailable(error) else None
+
+
+def _refused(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
+    # The middleware that sets the language has not run yet, so the language is that of this thread's last page.
+    translation.activate(translation.get_language_from_request(request))
+    return sorry(request, status, sentence)
 
 
 def on_error(request: HttpRequest) -> HttpResponse:

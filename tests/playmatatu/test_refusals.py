@@ -117,3 +117,9 @@ def test_an_unreadable_session_is_answered_503(client: Client, operator: Client,
     monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", away)
     answer = operator.get("/admin/")
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+
+
+def test_a_refused_request_is_answered_in_its_own_language(client: Client) -> None:
+    assert '<html lang="lg">' in client.get("/", headers={"Accept-Language": "lg"}).content.decode()
+    refused = Client().get("/?match_code=%00", headers={"Accept-Language": "en"})
+    assert (refused.status_code, '<html lang="en">' in refused.content.decode()) == (400, True)
