@@ -26,6 +26,7 @@ MODULES = (
     *(
         "game.api.replies",
         "game.models",
+        "game.rules.codes",
         "game.rules.limits",
         "game.rules.locks",
         "game.rules.matching",
@@ -63,6 +64,7 @@ def _invites(entry: Entry) -> dict[str, Any]:
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.api.replies._INVITE": lambda entry: {"key": f"payment:{entry.payment_id}:success"},
     "game.models._OF_SESSION": lambda entry: {"session": entry.session_id},
+    "game.rules.codes._OF_CODE": lambda entry: {"code": entry.match_code or "ABC234"},
     "game.rules.limits._FROM_ADDRESS": lambda entry: {
         "address": ip_address(entry.client_address or ""),
         "since": clock.now() - timedelta(hours=1),
