@@ -140,6 +140,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
+            event.at = clock.now()  # Later than the reports that were stored while this one waited for the lock.
             event.save(force_insert=True)
 
 

@@ -11,10 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from sms.dlr.statuses import record_report
+from sms.dlr.statuses import _add, record_report
 from sms.dmark.dlr_url import dlr_url, signer
 from sms.errors import SmsError
-from sms.models import SmsMessage, Status
+from sms.models import SmsEvent, SmsMessage, Status
 from sms.outbox import queue_sms
 from sms.sending.attempt import Result
 from sms.sending.results import record
@@ -167,6 +167,19 @@ def test_two_equal_reports_at_once_add_one_row(message: SmsMessage, word: str, e
         assert [one.result(20) for one in [pool.submit(report), pool.submit(report)]] == [True, True]
     assert list(message.events.filter(what="report").values_list("answer", flat=True)) == [word]
     assert state(message) == end
+
+
+def test_a_report_that_waited_for_another_one_counts_as_the_last(message: SmsMessage) -> None:
+    record_report(message.pk, "DELIVERED", "push")
+    read_before = timezone.now()
+    record_report(message.pk, "BUFFERED", "push")
+    _add(SmsEvent(message=message, at=read_before, what="report", step="push", answer="FAILED"))
+    record_report(message.pk, "FAILED", "push")
+    assert list(message.events.filter(what="report").order_by("at").values_list("answer", flat=True)) == [
+        "DELIVERED",
+        "BUFFERED",
+        "FAILED",
+    ]
 
 
 @pytest.mark.parametrize("accepted", [True, False])
