@@ -32,12 +32,12 @@ class Payment(models.Model):
         """The state of the payment request that we send to the provider."""
 
         NONE = "", "not by us"
-        DUE = "due", "to be asked"
-        ASKING = "asking", "being asked"
-        ASKED = "asked", "asked, waits for the payer"
+        DUE = "due", "to be requested"
+        ASKING = "asking", "being requested"
+        ASKED = "asked", "requested, waiting for the payer"
         IN_DOUBT = "in_doubt", "request sent, outcome unknown"
         UNRESOLVED = "unresolved", "no answer for a day"
-        WITHDRAWN = "withdrawn", "withdrawn before it was asked"
+        WITHDRAWN = "withdrawn", "withdrawn before it was requested"
         OVER = "over", "over"
 
     transaction_id = models.CharField(max_length=64, unique=True, default=new_transaction_id)

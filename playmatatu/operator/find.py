@@ -24,7 +24,7 @@ from playmatatu.operator import customer_timeline
 from sms.errors import InvalidPhone
 from sms.models import SmsMessage
 from sms.text import to_e164
-from sms.wording import masked
+from sms.wording import masked, spaced
 
 # If several players match, at most this many are offered.
 MOST = 20
@@ -108,7 +108,8 @@ def find(request: HttpRequest) -> HttpResponse:
     if len(found) == 1:
         return _page(request, {"term": term, "customer": customer_timeline.gather(request, found[0])})
     by_phone = {player.phone: player for player in Player.objects.filter(phone__in=found)}
-    choices = [(masked(phone), _address(by_phone.get(phone), phone)) for phone in found]
+    shown = spaced if request.user.has_perm("sms.view_full_phone") else masked
+    choices = [(shown(phone), _address(by_phone.get(phone), phone)) for phone in found]
     return _page(request, {"term": term, "choices": choices, "asked": bool(term or request.GET.get("player"))})
 
 

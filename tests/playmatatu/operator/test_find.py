@@ -194,7 +194,7 @@ def test_a_code_of_a_match_offers_both(operator: Client, matched: Entry) -> None
     assert "This matches more than one player:" in html
     for phone in (CAROL, DAVE):
         player = Player.objects.get(phone=e164(phone))
-        assert f'<a href="{FIND}?player={player.pk}">0772 ••• {phone[-3:]}</a>' in html
+        assert f'<a href="{FIND}?player={player.pk}">0772 000 {phone[-3:]}</a>' in html
 
 
 def test_nothing_found(operator: Client) -> None:
@@ -222,6 +222,8 @@ def test_each_sees_what_they_may(client: Client, matched: Entry) -> None:
     html = page(client, q=CAROL)
     assert "Callback: SUCCESS" in html
     assert e164(CAROL) not in html
+    viewer.user_permissions.add(Permission.objects.get(codename="view_entry"))
+    assert ">0772 ••• 003</a>" in page(client, q=matched.match_code)
     viewer.user_permissions.add(Permission.objects.get(codename="view_full_phone"))
     assert "Player 0772 000 003" in page(client, q=CAROL)
     client.logout()
