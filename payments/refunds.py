@@ -263,7 +263,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     `stopping`: when it returns True, no new payout is begun.
     """
     sweep()
-    done = tell_again() + pay_prizes_due() + poll_ambiguous() + give_up_stranded()
+    done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
     return done + worker.run(_claim, _ask, _record, stopping)
 
 
@@ -529,17 +529,23 @@ def _tell(refund: Refund) -> bool:
     return not failed
 
 
-def tell_again() -> int:
-    """Send the signals about payouts of the last two days again if a receiver has failed. Return how many succeeded."""
+def tell_again() -> tuple[int, int]:
+    """Send the signals about payouts of the last two days again if a receiver has failed.
+
+    Return how many receivers succeeded and how many failed again.
+    """
     rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
     skip = connection.features.has_select_for_update_skip_locked
-    told = 0
+    told = failed = 0
     # In random order, so that payouts whose receiver always fails do not keep back the others.
     for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
         with transaction.atomic():
             refund = rows.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
-            told += refund is not None and _tell(refund)
-    return told
+            if refund is not None and _tell(refund):
+                told += 1
+            elif refund is not None:
+                failed += 1
+    return told, failed
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 
 from game.models import Entry
 from payments import refunds
-from payments.models import Payment
+from payments.models import Payment, Refund
 from sms import clock
 from sms.alerts import Condition
 
@@ -45,12 +45,14 @@ def counts() -> dict[str, int]:
     )
     requests = Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late)
     polls = Payment.objects.filter(next_ask_at__lt=late)
+    payouts = Refund.objects.filter(signal_due=True, ended_at__lt=late)
     return {
         "stakes_to_end": _count(stakes),
         "stakes_to_activate": _count(activations),
         "refunds_to_announce": _count(announcements),
         "payment_requests": _count(requests),
         "status_polls": _count(polls),
+        "payouts_to_announce": _count(payouts),
     }
 
 

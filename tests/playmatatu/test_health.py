@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, GameWorker, Player
-from payments.models import Payment
+from payments.models import Payment, Refund
 from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
@@ -155,7 +155,7 @@ def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sand
     settings.METRICS_TOKEN = "token"
     GameWorker.objects.create(key="a", name="alive")
     nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "refunds_to_announce": 0}
-    nothing |= {"payment_requests": 0, "status_polls": 0}
+    nothing |= {"payment_requests": 0, "status_polls": 0, "payouts_to_announce": 0}
     assert health(client) == ("ok", {**health(client)[1], "overdue": {"status": "ok", **nothing}})
     late, now = timezone.now() - timedelta(seconds=61), timezone.now()
     late_entry()
@@ -168,6 +168,9 @@ def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sand
     paid = {"status": "SUCCESS", "settled_at": late, "collected_at": late, "place": "in_use"}
     late_entry(status=Entry.Status.EXPIRED, payment=paid)
     late_entry(status=Entry.Status.EXPIRED, payment=paid, refund_told=True)
+    refund: dict[str, Any] = {"amount": 1000, "how": "by_hand", "state": "succeeded", "signal_due": True}
+    for payment, ended in zip(Payment.objects.order_by("-pk")[:2], (late, now), strict=True):
+        Refund.objects.create(payment=payment, ended_at=ended, **refund)
     status, parts = health(client)
     assert status == "degraded"
     assert parts["overdue"] == {"status": "late", **dict.fromkeys(nothing, 1)}
