@@ -21,8 +21,8 @@ from payments.match_rules import Prize
 from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, ProviderDebit, Refund
 from payments.states import ASSETS, Account
 
-# The totals of an hour are written at the earliest this long after its end, and only when no transaction that began
-# before its end is still open.
+# An hour's totals are written no sooner than this long after the hour ends. By then, every transaction that began
+# before that end must have finished too.
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
 
@@ -214,9 +214,9 @@ class Figures(NamedTuple):
     """Counts of payments that need attention.
 
     - `refused`, `unreadable`: callbacks of the last 24 hours
-    - `answers_owed`: payments with a notification that no poll has answered yet
-    - `unanswered`: such payments whose notification is over a day old
-    - `unknown_words`: payments whose unknown status word needs a decision by an operator
+    - `answers_owed`: payments without a complete answer to a poll since their last notification
+    - `unanswered`: those of them whose notification is over a day old
+    - `unknown_words`: payments with an unknown status word, which an operator must decide
     - `to_adopt`: payments that the journal does not contain yet
     - `balances`: whole UGX on each account of the ledger
     """

@@ -64,7 +64,7 @@ def locked(payment_id: int, seen: Payment | None = None) -> Locked:
 
 
 def of(payment: Payment) -> Locked | None:
-    """Return the match that `locked` found for this payment, or None if the match has no result."""
+    """Return the match that an earlier call of `locked` found for this payment; None if it has no result."""
     found: Locked | None = getattr(payment, "_match", None)
     return found if found is not None and found.result is not None else None
 
@@ -95,7 +95,7 @@ def take_word(
     """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The payment has counted as paid without any money, and now the money has arrived.
+        # The payment was approved before any money arrived, and now the money has arrived.
         place = uses.current().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     match = of(payment)

@@ -26,7 +26,8 @@ from payments.states import Kind
 # An action applies to at most this many rows at once, because it locks and logs each of them separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# After this many seconds no further row is begun, because an action may have to wait for the provider at each row.
+# Time limit of an action on many rows, because each row may have to wait for the provider. After this many seconds the
+# action begins no further row.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # If an action is refused for many rows, only this many refusals are shown separately.

@@ -201,7 +201,7 @@ def _shares(found: Locked, refund: Refund) -> list[tuple[Payment, int]]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout to its payment, or for a prize to both payments of the match. Raises Refused."""
+    """Apply a payout's event to its payment or, for a prize, to both payments of the match. Raises Refused."""
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
         if event.kind in (Kind.ORDERED, Kind.BY_HAND):
@@ -530,9 +530,9 @@ def _tell(refund: Refund) -> bool:
 
 
 def tell_again() -> tuple[int, int]:
-    """Send the signals about payouts of the last two days again if a receiver has failed.
+    """Resend the signals of the last two days that a receiver failed to handle.
 
-    Return how many receivers succeeded and how many failed again.
+    Return the number of signals that all receivers handled this time, and the number that failed again.
     """
     rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
     skip = connection.features.has_select_for_update_skip_locked

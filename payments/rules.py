@@ -278,8 +278,9 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 
 
 def _house_repaid(state: State) -> tuple[Posting, ...]:
-    """Return the posting after the provider has paid a share that the house had advanced. It reverses the house's
-    expense.
+    """Return the posting to make once the provider has paid a share that the house had advanced.
+
+    It reverses the house's expense.
     """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
@@ -391,9 +392,9 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 
 
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
-    """Book the money as payable again after a payout has failed or was returned.
+    """Book the money as payable again after a payout failed or was returned.
 
-    If the provider has since reported another status than Successful, the money is contested instead.
+    If the provider's last answer about the player's payment is not Successful, the money is contested instead.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:

@@ -134,9 +134,9 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
-    """Return the SQL, and a function for each of its parameters.
+    """Return the SQL and, for each of its parameters, a function that computes the value from the arguments.
 
-    Raises ValueError if the SQL lacks one of the marks.
+    `marks`: placeholder values, by which the arguments are found in the SQL. Raises ValueError if one is missing there.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
@@ -172,7 +172,7 @@ def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
 
 
 def _instance_reader(info: dict[str, Any], select: Any) -> Callable[[Sequence[Any]], Any]:
-    """Return a function that makes a model instance, and the instances that `select_related` reads with it.
+    """Return a function that makes, from a row, a model instance together with its `select_related` instances.
 
     Instances are made without `Model.__init__`, which takes longer than the query. `Model.__init__` would also send two
     signals, which nothing receives.

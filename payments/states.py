@@ -136,10 +136,10 @@ class Event:
     """An event of one payment.
 
     - `said`: the provider's answer; `polled`: True if it answers a poll; `began`: when that poll began
-    - `elsewhere`: paid by hand from another account than the provider's
+    - `elsewhere`: paid by hand, from an account other than the provider's
     - `alone`: one operator may both settle a payment and pay it out
-    - `place`: the place of the money of an approved payment
-    - `becomes`: the state that an adoption found
+    - `place`: where the money of an approved payment is now
+    - `becomes`: the state with which a payment from before the journal enters it
     """
 
     kind: Kind

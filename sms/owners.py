@@ -1,7 +1,7 @@
 """Owners are the apps that queue messages. The prefix of a message's reference (its dedupe key) identifies the owner.
 
-An owner returns links to the subject of a message. It may also decide if a waiting message is still worth sending, and
-give samples of its messages, so that a system check can count their SMS segments.
+For the admin, an owner returns links to the object that a message is about. It may also decide whether a waiting
+message is still worth sending, and give samples of its messages, so that a system check can count their SMS segments.
 """
 
 import logging
@@ -39,7 +39,7 @@ Resolver = Callable[[SmsMessage], list[Link]]
 # A function that returns the ids of the messages still worth sending. It is called once with all claimed messages of
 # one prefix, so that it needs only one query.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
-# The same for messages that an operator wants to send again.
+# A function that returns, for messages that an operator wants to resend, the ids of those still worth sending.
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 

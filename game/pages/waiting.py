@@ -212,7 +212,7 @@ def paying(entry: Entry) -> dict[str, Any]:
 
 
 def prompt_may_be_open(entry: Entry) -> bool:
-    """Return True if the player may still pay for this ended stake, because the phone may show the payment prompt."""
+    """Return True if the phone could still show the payment prompt of this ended stake, so that it could be paid."""
     payment = entry.payment
     return payment.status == Payment.Status.PENDING and payment.collection in _REQUESTED
 

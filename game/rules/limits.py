@@ -154,7 +154,7 @@ _FROM_SITE = Select(lambda site, since, newer: _attempts(Q(client_site=str(site)
 def refuse_unpaid(entries: Sequence[Entry]) -> None:
     """Raise Refused (429) if a player has left too many stakes unpaid in the last hour.
 
-    `entries`: at least the player's entries of the last hour that were never active, each with its payment.
+    `entries`: must include all entries of the player from the last hour that were never active, with their payments.
     """
     since = clock.now() - WINDOW
     unpaid = sorted(

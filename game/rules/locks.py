@@ -30,7 +30,10 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """Raised for a second after a lock timeout on the stake level. Has PostgreSQL's SQLSTATE for a lock timeout."""
+    """The row of a stake level is locked, or was locked within the last second.
+
+    The exception has PostgreSQL's SQLSTATE for a lock timeout.
+    """
 
     sqlstate = _LOCK_TIMEOUT
 

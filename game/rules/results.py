@@ -98,7 +98,10 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Book one match as paid from another account. Return the UGX that were booked. Raises matches.Refused."""
+    """Record that one match was paid from an account other than the provider's. Return the UGX that were booked.
+
+    Raises matches.Refused.
+    """
     return matches.close_elsewhere(_key(session), _payments(session), by=by, note=note)
 
 

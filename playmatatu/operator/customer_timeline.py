@@ -170,7 +170,7 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     """Yield the events in the order they happened. Events that are expected in the future come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    # The entries are sorted newest first, so that the creation time of the player's next stake is known.
+    # Newest first, so that for each entry the creation time of the player's later stake is known.
     for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
@@ -266,9 +266,9 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
 
 def _with_link(entry: Entry, rows: _Rows) -> list[SmsMessage]:
-    """Return the messages with the player's link.
+    """Return the messages that contain the player's link.
 
-    If there is a `match_found` message, the message about the payment has no link.
+    The message about the payment contains it only if there is no `match_found` message.
     """
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
     return texts[:1] if texts and texts[0].kind == "match_found" else texts

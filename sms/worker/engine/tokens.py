@@ -11,7 +11,8 @@ from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError
 from sms.worker.engine.job import Job
 
-# The engine uses a token for this many seconds without requesting it again. A refresh begins after half of this time.
+# The engine uses a token for at most this many seconds before it asks the token cache again. It begins to ask in the
+# background after half of this time.
 _TOKEN_SECONDS = 1.0
 
 
