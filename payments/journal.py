@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
@@ -45,6 +45,8 @@ _OWED = [account for account in Account if account not in (*ASSETS, Account.OPEN
 _TIMED_OUT = ("55P03", "57014", "40P01")
 # A final status from one of these sources keeps the planned poll. A final status from another source cancels it.
 _KEEPS_SCHEDULE = ("asking", "answer")
+# The pause between a poll and another poll that its answer makes necessary.
+_AFTER_A_POLL = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,9 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        values["next_ask_at"] = min(payment.next_ask_at or now, now)
+        # If the database's clock was set back, each poll seems older than the last answer and asks for another one.
+        at = now + _AFTER_A_POLL if cause.by == "asking" else now
+        values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
     for name in changed:
         setattr(payment, name, values[name])

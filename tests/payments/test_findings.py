@@ -62,6 +62,23 @@ def paid(sandbox: Sandbox, phone: str = PHONE) -> Payment:
     return fresh(payment)
 
 
+def test_a_database_clock_that_is_set_back_causes_no_storm_of_polls(collection: Sandbox) -> None:
+    """Each poll then seems older than the last answer. The reversal counts once the clock has caught up."""
+    payment, hour = paid(collection), timedelta(hours=1)
+    truth(collection, payment, "Failed")
+    ALL.update(word_at=F("word_at") + hour, ok_at=F("ok_at") + hour)
+    before = fresh(payment).asks
+    notice(Client(), payment)
+    for _ in range(10):
+        services.work_once()
+    assert 1 <= fresh(payment).asks - before <= 2
+    assert not fresh(payment).contested
+    ALL.update(word_at=F("word_at") - hour, ok_at=F("ok_at") - hour)
+    later(payment, 60)
+    services.work_once()
+    assert fresh(payment).contested
+
+
 @pytest.mark.parametrize("word", ["Failed", "Reversed"])
 def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sandbox, word: str) -> None:
     payment = paid(collection)
