@@ -45,14 +45,13 @@ def ensure(payment: Payment) -> None:
         _adopt(payment)
 
 
-def adopt(limit: int = _BATCH) -> int:
-    """Adopt up to `limit` payments into the journal, each in its own transaction. Return the number of adopted
-    payments.
+def adopt() -> int:
+    """Adopt some payments into the journal, each in its own transaction. Return the number of adopted payments.
 
     Payments that are locked by another transaction are left for a later call.
     """
     adopted = 0
-    for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:limit]):
+    for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with journal.writing():
             payment = database.not_locked(Payment.objects.filter(TO_ADOPT, pk=key)).first()
             if payment is not None:

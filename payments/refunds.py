@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from payments import (
@@ -535,12 +535,11 @@ def tell_again() -> tuple[int, int]:
     Return the number of signals that all receivers handled this time, and the number that failed again.
     """
     rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
-    skip = connection.features.has_select_for_update_skip_locked
     told = failed = 0
     # In random order, so that payouts whose receiver always fails do not keep back the others.
     for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
         with transaction.atomic():
-            refund = rows.select_for_update(no_key=True, skip_locked=skip).filter(pk=key).first()
+            refund = database.not_locked(rows.filter(pk=key)).first()
             if refund is not None and _tell(refund):
                 told += 1
             elif refund is not None:
