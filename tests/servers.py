@@ -90,7 +90,8 @@ class Postgres:
         # initdb and postgres refuse to run as root.
         self.prefix: list[str] = []
         if os.getuid() == 0:
-            self.prefix = ["runuser", "-u", "nobody", "--"]
+            runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "runuser"
+            self.prefix = [runuser, "-u", "nobody", "--"]
             shutil.chown(self.folder, "nobody")
 
     def _run(self, program: str, *arguments: str) -> None:
