@@ -46,6 +46,22 @@ def press(sandbox: testing.Sandbox, label: str) -> None:
     assert requests.post(f"{sandbox.url}/faults", data=fields, timeout=5).status_code == 200
 
 
+def assert_on_and_off(sandbox: testing.Sandbox, switch: Any, faults: type[Faults]) -> None:
+    """Assert that the button of a switch sets its values, and that pressing it again resets them.
+
+    `faults`: the class of the sandbox's switches.
+    """
+    requests.post(f"{sandbox.url}/well", timeout=5)
+    if any(faults.default(name) != value for name, value in switch.on.items()):
+        assert "No faults." in page(sandbox)
+        press(sandbox, switch.label)
+        assert "Faults on: " in page(sandbox)
+    assert {name: switches(sandbox)[name] for name in switch.on} == switch.on
+    assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
+    press(sandbox, switch.label)
+    assert switches(sandbox) == vars(faults())
+
+
 def assert_documented(faults: type[Faults]) -> None:
     """Assert that docs/sandbox.md has each switch and each of its values."""
     words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[1] / "docs" / "sandbox.md").read_text()))

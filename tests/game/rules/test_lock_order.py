@@ -237,12 +237,18 @@ def test_an_operator_s_mark_is_not_recorded_without_its_message(client: Client) 
     assert _kinds("0772009751") == ["payment_success"]
 
 
-def test_a_late_activation_and_its_message_are_one_transaction(client: Client) -> None:
-    placed = stake(client, "0772009731")
+def _paid_without_activation(client: Client, phone: str) -> dict[str, Any]:
+    """Stake and pay while the stake level is locked, so that the entry is not activated. Return the stake's answer."""
+    placed = stake(client, phone)
     StakeLevel.objects.get_or_create(amount=1000)
     with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
-        assert callback(client, callback_body(placed, "0772009731")).status_code == 503
+        assert callback(client, callback_body(placed, phone)).status_code == 503
     time.sleep(1)  # the pause after a lock timeout
+    return placed
+
+
+def test_a_late_activation_and_its_message_are_one_transaction(client: Client) -> None:
+    placed = _paid_without_activation(client, "0772009731")
     with held(OUTBOX):
         assert maintenance.activate_left() == (0, 1)
     assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
@@ -251,11 +257,7 @@ def test_a_late_activation_and_its_message_are_one_transaction(client: Client) -
 
 
 def test_a_reversal_before_a_late_activation_ends_the_entry(client: Client) -> None:
-    placed = stake(client, "0772009741")
-    StakeLevel.objects.get_or_create(amount=1000)
-    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
-        assert callback(client, callback_body(placed, "0772009741")).status_code == 503
-    time.sleep(1)  # the pause after a lock timeout
+    placed = _paid_without_activation(client, "0772009741")
     assert callback(client, callback_body(placed, "0772009741", status="FAILED")).status_code == 200
     for task in maintenance.TASKS:
         task.run()

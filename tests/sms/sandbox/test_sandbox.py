@@ -15,7 +15,7 @@ from sms.sandbox.faults import Faults
 from sms.sandbox.switches import TEXTS
 from sms.testing import Sandbox
 from tests.conftest import wait_for
-from tests.sandbox import assert_documented, page, press, send, switches
+from tests.sandbox import assert_documented, assert_on_and_off, page, press, send, switches
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -68,16 +68,7 @@ def test_the_page_is_sent_again_only_when_something_changed(sandbox: Sandbox) ->
     "switch", [switch for group in TEXTS.groups.values() for switch in group], ids=lambda switch: switch.label
 )
 def test_each_switch_goes_on_and_off_by_its_button(sandbox: Sandbox, switch: Any) -> None:
-    requests.post(f"{sandbox.url}/well", timeout=5)
-    usual = vars(Faults())
-    if any(Faults.default(name) != value for name, value in switch.on.items()):
-        assert "No faults." in page(sandbox)
-        press(sandbox, switch.label)
-        assert "Faults on: " in page(sandbox)
-    assert {name: switches(sandbox)[name] for name in switch.on} == switch.on
-    assert f'aria-pressed="true">{switch.label}<' in page(sandbox)
-    press(sandbox, switch.label)
-    assert switches(sandbox) == usual
+    assert_on_and_off(sandbox, switch, Faults)
 
 
 def fetched_token(sandbox: Sandbox) -> str:
