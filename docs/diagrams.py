@@ -62,8 +62,8 @@ def _reaches(edges: dict[str, set[str]], start: str, goal: str) -> bool:
 
 def places() -> str:
     """A table of what each of the provider's words does to the money in each place, by calling the rule."""
-    from payments.rules import apply
-    from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+    from payments.rules.payment import apply
+    from payments.rules.states import Event, Kind, Payout, Place, Request, State, Status, Word
 
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     ordered, sending = {"payout": Payout.ORDERED, "ordered_at": now}, {"payout": Payout.SENDING, "ordered_at": now}
@@ -105,8 +105,8 @@ _SAID = {"successful": "Successful", "failed": "Failed", "other": "another word"
 
 def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
     """Every change of place that the rule makes: place before, place after, kind, label and postings."""
-    from payments.rules import TABLE, apply
-    from payments.states import Event, Kind, Payout, Place, Request, State, Status, Word
+    from payments.rules.payment import TABLE, apply
+    from payments.rules.states import Event, Kind, Payout, Place, Request, State, Status, Word
     from payments.wording import EVENTS
 
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -137,7 +137,7 @@ def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
 
 def life() -> str:
     """A Mermaid diagram of the places of the money. The provider's contrary words are in the table of `places`."""
-    from payments.states import Kind, Place
+    from payments.rules.states import Kind, Place
 
     edges: dict[tuple[str, str], list[str]] = {}
     for before, after, kind, label, _ in _steps():

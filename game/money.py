@@ -9,7 +9,7 @@ from django.db.models import Q
 from game.models import Entry
 from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
-from payments.states import Place
+from payments.rules.states import Place
 from payments.uses import Use
 from sms import clock
 

@@ -11,10 +11,10 @@ from django.db.models import Q
 
 from payments import database, journal, uses
 from payments.models import Callback, Payment, PayoutShare, Refund
-from payments.rules import balances
-from payments.rules import differences as postings_between
+from payments.rules.payment import balances
+from payments.rules.payment import differences as postings_between
+from payments.rules.states import Account, Event, Kind, Payout, Place, Request, State, Status, Word
 from payments.statements import Select
-from payments.states import Account, Event, Kind, Payout, Place, Request, State, Status, Word
 
 logger = logging.getLogger("payments")
 

@@ -19,7 +19,7 @@ from payments import adoption, database, journal, matches, phones, providers, st
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
-from payments.states import Event, Kind, Word
+from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 

@@ -18,9 +18,8 @@ from payments import database, statements, uses
 from payments.database import sqlstate
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
-from payments.rules import IN_USE, apply, is_contested
-from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_lost
-from payments.states import (
+from payments.rules.payment import IN_USE, apply, is_contested
+from payments.rules.states import (
     ASSETS,
     Account,
     Effect,
@@ -35,6 +34,7 @@ from payments.states import (
     Status,
     Word,
 )
+from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_lost
 
 logger = logging.getLogger("payments")
 

@@ -17,9 +17,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from payments import adoption, database, refunds, settlement
-from payments.match_rules import Prize
 from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, ProviderDebit, Refund
-from payments.states import ASSETS, Account
+from payments.rules.match import Prize
+from payments.rules.states import ASSETS, Account
 
 # An hour's totals are written no sooner than this long after the hour ends. By then, every transaction that began
 # before that end must have finished too.

@@ -8,11 +8,12 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from payments import adoption, database, journal, match_rules, uses
+from payments import adoption, database, journal, uses
 from payments.journal import Cause
-from payments.match_rules import Match, MatchOutcome, Prize, Result
 from payments.models import MatchResult, Payment
-from payments.states import Event, Kind, Outcome, Place, Word
+from payments.rules import match as match_rules
+from payments.rules.match import Match, MatchOutcome, Prize, Result
+from payments.rules.states import Event, Kind, Outcome, Place, Word
 
 logger = logging.getLogger("payments")
 
@@ -215,7 +216,7 @@ def locked_result(result_id: int) -> Locked:
 
 
 def state(found: Locked) -> Match:
-    """Return the match in the form that the pure rules in `match_rules` use."""
+    """Return the match in the form that the pure rules use."""
     return _states(found)
 
 

@@ -426,7 +426,7 @@ class MatchResult(models.Model):
     second = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="+")
     outcome = models.CharField(max_length=4, choices=Outcome)
     winner = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    # The cached state of the prize: a value of `payments.match_rules.Prize`.
+    # The cached state of the prize: a value of `payments.rules.match.Prize`.
     prize = models.CharField(max_length=10, blank=True, default="")
     recorded_by = models.CharField(max_length=150)
     recorded_at = models.DateTimeField()

@@ -21,7 +21,7 @@ from payments import journal, matches, phones, providers, refunds, settlement, w
 from payments.database import sqlstate
 from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
-from payments.states import Kind
+from payments.rules.states import Kind
 
 # An action applies to at most this many rows at once, because it locks and logs each of them separately.
 AT_ONCE = 500

@@ -11,8 +11,8 @@ from django.db.models import Exists, OuterRef, Q
 from payments import adoption, database, journal, ledger, providers, refunds, status_polling, uses
 from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
-from payments.rules import apply, balances
-from payments.states import Account, Place, State
+from payments.rules.payment import apply, balances
+from payments.rules.states import Account, Place, State
 
 Collection, Status = Payment.Collection, Payment.Status
 

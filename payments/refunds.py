@@ -16,7 +16,6 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from payments import (
     database,
     journal,
-    match_rules,
     matches,
     phones,
     providers,
@@ -26,13 +25,14 @@ from payments import (
     worker,
 )
 from payments.journal import Cause
-from payments.match_rules import Prize
 from payments.matches import Locked, Refused
 from payments.models import MatchResult, Payment, PayoutShare, Refund
 from payments.providers import Answer, Order, Said
-from payments.rules import share_of
+from payments.rules import match as match_rules
+from payments.rules.match import Prize
+from payments.rules.payment import share_of
+from payments.rules.states import Effect, Event, Kind, Place
 from payments.signals import payment_refunded, prize_paid
-from payments.states import Effect, Event, Kind, Place
 
 logger = logging.getLogger("payments")
 

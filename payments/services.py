@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from payments import adoption, collection, database, journal, refunds, status_polling
 from payments.models import Payment, new_reference
+from payments.rules.states import Event, Kind
 from payments.statements import insert
-from payments.states import Event, Kind
 from payments.worker import Loop, Outage
 
 # The number of threads that poll statuses. Each of them polls one payment at a time.

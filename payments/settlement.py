@@ -11,9 +11,9 @@ from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Callback, Payment
 from payments.providers import Answer, Said
-from payments.rules import UNKNOWN_WORD_AFTER
+from payments.rules.payment import UNKNOWN_WORD_AFTER
+from payments.rules.states import Event, Kind, Word
 from payments.statements import update
-from payments.states import Event, Kind, Word
 
 Status = Payment.Status
 _PAID_OUT = ("refunded", "prize_paid")

@@ -11,7 +11,7 @@ from payments import adoption, database, journal, matches, providers, worker
 from payments.journal import Cause
 from payments.models import Callback, Payment
 from payments.providers import Answer, Provider, Said
-from payments.states import Event, Kind, Word
+from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 

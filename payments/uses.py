@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from payments.models import Payment
-from payments.states import Event, Kind, Place
+from payments.rules.states import Event, Kind, Place
 
 
 def _none(payment: Payment) -> Place:
@@ -83,7 +83,7 @@ def matched(payment: Payment, key: str) -> None:
     This only adds a journal entry. The payment's row does not change, so the opponent's payment need not be locked.
     """
     from payments import database, journal
-    from payments.rules import apply
+    from payments.rules.payment import apply
 
     event, now = Event(Kind.MATCHED), database.now()
     outcome = apply(journal.state_of(payment, Place.WAITING), event, now)

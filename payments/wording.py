@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from payments import settlement
 from payments.models import Payment, Refund
-from payments.states import Account, Kind
+from payments.rules.states import Account, Kind
 
 Collection, Status = Payment.Collection, Payment.Status
 

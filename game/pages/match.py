@@ -134,7 +134,7 @@ def decided(payments: Collection[int]) -> set[int]:
 
 
 def _prize_sentence(prize: str, phone: str) -> str:
-    """Return the sentence about a prize. `prize` is a value of `payments.match_rules.Prize`."""
+    """Return the sentence about a prize. `prize` is a value of `payments.rules.match.Prize`."""
     if prize == "paid":
         return gettext("We sent it to %(phone)s.") % {"phone": phone}
     if prize == "held":

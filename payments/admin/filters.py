@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from payments import ledger, refunds, settlement, wording
 from payments.models import Payment, Refund
-from payments.rules import IN_USE
-from payments.states import Account, Kind, Place
+from payments.rules.payment import IN_USE
+from payments.rules.states import Account, Kind, Place
 
 # The filter for refunds due lists at most this many payments.
 _MOST = 10_000

@@ -12,7 +12,7 @@ from payments import database, ledger, phones, wording
 from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
 from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
 from payments.models import LedgerEntry, PaymentEvent, ProviderDebit
-from payments.states import Account, Kind
+from payments.rules.states import Account, Kind
 
 _WORDS = {"successful": "Successful", "failed": "Failed", "other": "another word"}
 

@@ -12,7 +12,7 @@ from game.models import Entry
 from game.wording import state_words
 from payments.models import Callback, Payment, PaymentEvent, Refund
 from payments.refunds import AUTOMATIC
-from payments.states import Kind
+from payments.rules.states import Kind
 from playmatatu.models import PlayerNote
 from sms import timeline
 from sms.models import SmsInbound, SmsMessage, Status

@@ -14,7 +14,7 @@ from game.rules.results import record_result
 from payments import ledger, reconciliation
 from payments.ledger import Amount
 from payments.models import MatchResult, Payment, PaymentEvent
-from payments.states import Account
+from payments.rules.states import Account
 from sms.models import SmsMessage
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid_stake
 from tests.payments.helpers import settle

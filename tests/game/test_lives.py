@@ -19,7 +19,7 @@ from game.rules.placing import Stake, place
 from game.rules.validation import Refused
 from payments import journal, ledger, refunds
 from payments.models import Payment
-from payments.states import Account
+from payments.rules.states import Account
 from sms.models import SmsMessage
 from tests.payments.helpers import end_contest, record_by_hand, settle
 

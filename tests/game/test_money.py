@@ -16,7 +16,7 @@ from game.rules.ending import announce_refunds, leave
 from game.signals import refund_became_due
 from payments import ledger, refunds
 from payments.models import Payment
-from payments.states import Account
+from payments.rules.states import Account
 from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together

@@ -14,7 +14,7 @@ from game.models import Session
 from game.rules import results
 from payments import ledger, matches, reconciliation, refunds, services, settlement
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
-from payments.states import Account, Kind
+from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from tests.game_helpers import ALICE, BOB, kinds, paid, stake
 from tests.payments.helpers import asked, later, settle

@@ -15,8 +15,8 @@ from payments.collection import signer
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Payment, Refund
+from payments.rules.states import Kind
 from payments.services import create_payment
-from payments.states import Kind
 from tests.sandbox import Sandbox
 
 PHONE = "+256772000001"

@@ -11,7 +11,7 @@ from django.utils import timezone
 from payments import adoption, journal, ledger, reconciliation
 from payments.migrations import _append_only
 from payments.models import LedgerEntry, Payment, PaymentEvent, ProviderDebit
-from payments.states import Account, Place
+from payments.rules.states import Account, Place
 from tests.payments.helpers import by_others, fresh, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)

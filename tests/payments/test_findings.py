@@ -14,7 +14,7 @@ from payments import adoption, ledger, matches, operator_actions, reconciliation
 from payments import collection as collecting
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
-from payments.states import Account, Kind
+from payments.rules.states import Account, Kind
 from tests.payments.helpers import (
     PHONE,
     asked,

@@ -14,8 +14,8 @@ from django.utils import timezone
 from payments import ledger, refunds, wording
 from payments.ledger import Amount
 from payments.models import Payment, PaymentEvent, ProviderDebit
+from payments.rules.states import Account, Kind
 from payments.settlement import judge
-from payments.states import Account, Kind
 from tests.payments.helpers import by_others, fresh, pay, settle
 from tests.sandbox import Sandbox
 

@@ -14,7 +14,7 @@ from django.utils.timezone import localdate
 from payments import database, ledger
 from payments.ledger import Amount
 from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
-from payments.states import Account
+from payments.rules.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake
 from tests.payments.helpers import PHONE, by_others, fresh, record_by_hand, settle
 

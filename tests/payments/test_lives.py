@@ -20,7 +20,7 @@ from game.rules.validation import Refused
 from payments import collection as collecting
 from payments import journal, ledger, reconciliation, refunds, services
 from payments.models import Payment, Refund
-from payments.states import Account
+from payments.rules.states import Account
 from tests.payments.helpers import notice, order_payouts, record_by_hand, settle
 from tests.sandbox import Sandbox
 

@@ -14,7 +14,7 @@ from game.models import Entry
 from payments import ledger, services, settlement
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
-from payments.states import Account, Kind
+from payments.rules.states import Account, Kind
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later, notice, order_payouts, record_by_hand, settle
 from tests.sandbox import Sandbox

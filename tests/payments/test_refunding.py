@@ -9,9 +9,9 @@ from django.db import IntegrityError, transaction
 
 from payments import refunds, services, settlement, status_polling, worker
 from payments.models import Payment, PaymentEvent, Refund
+from payments.rules.states import Kind
 from payments.services import create_payment
 from payments.signals import payment_refunded
-from payments.states import Kind
 from tests.payments.helpers import asked, end_contest, fresh, order_payouts, paid_late, pay, record_by_hand, settle
 from tests.sandbox import Sandbox
 

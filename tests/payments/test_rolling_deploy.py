@@ -11,7 +11,7 @@ from django.utils import timezone
 from game.models import Entry, Player
 from payments import adoption, ledger, reconciliation, services
 from payments.models import Payment, PaymentEvent
-from payments.states import Account
+from payments.rules.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake, stake
 from tests.payments.helpers import fresh
 

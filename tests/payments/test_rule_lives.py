@@ -10,10 +10,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from payments import match_rules
-from payments.match_rules import Match, MatchOutcome, Prize, Result, prize_of
-from payments.rules import apply, balances, share_of
-from payments.states import Account, Event, Kind, Payout, Place, Posting, Request, State, Status, Word
+from payments.rules import match as match_rules
+from payments.rules.match import Match, MatchOutcome, Prize, Result, prize_of
+from payments.rules.payment import apply, balances, share_of
+from payments.rules.states import Account, Event, Kind, Payout, Place, Posting, Request, State, Status, Word
 
 LIVES, CHUNKS, STEPS = 10_000, 5, 40
 OWED = {Account(place.value) for place in Place if place.value in Account._value2member_map_} - {Account.LOST}

@@ -5,11 +5,12 @@ from types import ModuleType
 
 import pytest
 
-from payments import match_rules, rules
+from payments.rules import match as match_rules
+from payments.rules import payment as rules
 from tests.payments import test_rule_lives
 
 LIVES = 4000
-# The text of rules.py, and the fault.
+# The text of rules/payment.py, and the fault.
 MUTATIONS = {
     "a late Failed is applied": ("state.word_at is not None and began < state.word_at", "False"),
     "a prize pays the fee out": (

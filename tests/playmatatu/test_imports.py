@@ -1,5 +1,6 @@
 """Imports run in one direction: between the apps and inside `sms`. The contracts are in pyproject.toml."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,3 +24,8 @@ def test_the_contracts_hold(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_values_and_protocol_do_not_touch_the_database(package: str) -> None:
     for path in (ROOT / "sms" / package).rglob("*.py"):
         assert "django.db" not in path.read_text(), path
+
+
+def test_the_rules_about_money_are_pure() -> None:
+    for path in (ROOT / "payments" / "rules").rglob("*.py"):
+        assert not re.search(r"^\s*(?:from|import) (?:django|time|payments\.(?!rules))", path.read_text(), re.M), path

@@ -11,7 +11,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments.models import Payment
-from payments.states import Account
+from payments.rules.states import Account
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.worker import heartbeat

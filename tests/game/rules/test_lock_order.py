@@ -23,7 +23,7 @@ from game.rules.results import record_result
 from game.worker import Worker
 from payments import refunds, services, settlement
 from payments.models import MatchResult, Payment, Refund
-from payments.states import Kind
+from payments.rules.states import Kind
 from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox

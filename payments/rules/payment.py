@@ -4,14 +4,14 @@ postings.
 It uses no database, no HTTP and no clock. A payment's state is the result of applying all of its events in order, and
 its row only caches that state. An event that does not fit returns the same state and the effect `refused`.
 
-`match_rules` combines the two payments of a match.
+`match` combines the two payments of a match.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from payments.states import (
+from payments.rules.states import (
     Account,
     Effect,
     Event,
@@ -499,7 +499,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events that concern both payments of a match. `match_rules` creates them.
+# Events that concern both payments of a match. `match` creates them.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

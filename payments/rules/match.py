@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from payments.rules import apply
-from payments.states import Effect, Event, Kind, Outcome, Payout, Place, Posting, State
+from payments.rules.payment import apply
+from payments.rules.states import Effect, Event, Kind, Outcome, Payout, Place, Posting, State
 
 
 class Result(str, Enum):

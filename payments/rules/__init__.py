@@ -1,0 +1,1 @@
+"""The rules about money: pure functions of values, without database, HTTP or clock."""
