@@ -105,9 +105,9 @@ _SAID = {"successful": "Successful", "failed": "Failed", "other": "another word"
 
 def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
     """Every change of place that the rule makes: place before, place after, kind, label and postings."""
+    from payments.admin.wording import EVENTS
     from payments.rules.payment import TABLE, apply
     from payments.rules.states import Event, Kind, Payout, Place, Request, State, Status, Word
-    from payments.wording import EVENTS
 
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     paid = {"status": Status.SUCCESS, "word": Word.SUCCESSFUL, "ok_at": now, "request": Request.CLOSED}

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import results
 from game.wording import ENDS, RESULTS, state_words
-from payments import operator_actions
+from payments.admin import actions
 from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
 from sms.errors import InvalidPhone
@@ -181,14 +181,14 @@ class SessionAdmin(SearchableAdmin):
 
     @admin.action(description="Give both stakes back", permissions=["refund"])
     def give_back(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(GIVE_BACK, self, request, queryset)
+        return actions.confirmed(GIVE_BACK, self, request, queryset)
 
     @admin.action(description="Close as paid elsewhere", permissions=["refund"])
     def close_elsewhere(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
+        return actions.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
 
 
-GIVE_BACK = operator_actions.Action(
+GIVE_BACK = actions.Action(
     "give_back",
     "Give both stakes back",
     "Give both stakes back",
@@ -202,7 +202,7 @@ GIVE_BACK = operator_actions.Action(
 )
 
 
-CLOSE_ELSEWHERE = operator_actions.Action(
+CLOSE_ELSEWHERE = actions.Action(
     "close_elsewhere",
     "Close as paid elsewhere",
     "Close as paid elsewhere",

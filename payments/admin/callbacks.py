@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from payments import database, operator_actions, phones
+from payments import database, phones
+from payments.admin import actions
 from payments.admin.base import ReadOnlyAdmin, body_for, found
 from payments.admin.filters import RefusedFilter
 from payments.models import Callback
@@ -64,7 +65,7 @@ class CallbackAdmin(ReadOnlyAdmin):
     def mark_seen(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
         """Mark the selected callbacks as seen, so that the first page of the admin no longer counts them."""
         unseen = queryset.filter(seen_at=None).exclude(refusal="")
-        rows = list(unseen[: operator_actions.AT_ONCE])
+        rows = list(unseen[: actions.AT_ONCE])
         for callback in rows:
             self.log_change(request, callback, "Marked as seen.")
         keys = [callback.pk for callback in rows]

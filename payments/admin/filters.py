@@ -10,7 +10,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from payments import ledger, refunds, settlement, wording
+from payments import ledger, refunds, settlement
+from payments.admin import wording
 from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Account, Kind, Place

@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from payments import database, ledger, phones, wording
+from payments import database, ledger, phones
+from payments.admin import wording
 from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
 from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
 from payments.models import LedgerEntry, PaymentEvent, ProviderDebit

@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 
-from payments import operator_actions, phones, refunds, wording
+from payments import phones, refunds
+from payments.admin import actions, wording
 from payments.admin.base import SEARCHED, ReadOnly, ReadOnlyAdmin, body_for, for_whom, found
 from payments.admin.filters import CollectionFilter, NetworkFilter, PaidFilter, PlaceFilter, RefundFilter
 from payments.admin.journal import EventColumns
@@ -138,27 +139,27 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Refund by payout", permissions=["refund"])
     def refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.REFUND, self, request, queryset)
+        return actions.confirmed(actions.REFUND, self, request, queryset)
 
     @admin.action(description="Record a manual refund", permissions=["refund"])
     def mark_refunded(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.BY_HAND, self, request, queryset)
+        return actions.confirmed(actions.BY_HAND, self, request, queryset)
 
     @admin.action(description="Mark as paid", permissions=["settle"])
     def settle_paid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.PAID, self, request, queryset)
+        return actions.confirmed(actions.PAID, self, request, queryset)
 
     @admin.action(description="Mark as not paid", permissions=["settle"])
     def settle_unpaid(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.UNPAID, self, request, queryset)
+        return actions.confirmed(actions.UNPAID, self, request, queryset)
 
     @admin.action(description="Close dispute: payment received", permissions=["settle"])
     def end_contest(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.END_CONTEST, self, request, queryset)
+        return actions.confirmed(actions.END_CONTEST, self, request, queryset)
 
     @admin.action(description="Record that the provider took the money back", permissions=["settle"])
     def contest_gone(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.CONTEST_GONE, self, request, queryset)
+        return actions.confirmed(actions.CONTEST_GONE, self, request, queryset)
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:

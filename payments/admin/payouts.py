@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from payments import operator_actions, phones, refunds, wording
+from payments import phones, refunds
+from payments.admin import actions, wording
 from payments.admin.base import ReadOnlyAdmin, for_whom
 from payments.admin.filters import PrizeFilter
 from payments.models import MatchResult, Refund
@@ -49,19 +50,19 @@ class RefundAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Mark as paid out", permissions=["refund"])
     def went_out(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.WENT_OUT, self, request, queryset)
+        return actions.confirmed(actions.WENT_OUT, self, request, queryset)
 
     @admin.action(description="Mark as not paid out", permissions=["refund"])
     def stayed(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.STAYED, self, request, queryset)
+        return actions.confirmed(actions.STAYED, self, request, queryset)
 
     @admin.action(description="Record that the payout was returned", permissions=["refund"])
     def payout_returned(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.RETURNED, self, request, queryset)
+        return actions.confirmed(actions.RETURNED, self, request, queryset)
 
     @admin.action(description="Take back the order", permissions=["refund"])
     def withdraw_refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.WITHDRAW, self, request, queryset)
+        return actions.confirmed(actions.WITHDRAW, self, request, queryset)
 
 
 @admin.register(MatchResult)
@@ -143,15 +144,15 @@ class MatchResultAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Pay the prize", permissions=["refund"])
     def pay_prize(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.PAY_PRIZE, self, request, queryset)
+        return actions.confirmed(actions.PAY_PRIZE, self, request, queryset)
 
     @admin.action(description="Record a prize paid by hand", permissions=["refund"])
     def prize_by_hand(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.PRIZE_BY_HAND, self, request, queryset)
+        return actions.confirmed(actions.PRIZE_BY_HAND, self, request, queryset)
 
     @admin.action(description="Let the house pay the missing share", permissions=["refund"])
     def house_pays(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return operator_actions.confirmed(operator_actions.HOUSE_PAYS, self, request, queryset)
+        return actions.confirmed(actions.HOUSE_PAYS, self, request, queryset)
 
 
 def _match(result: MatchResult) -> str:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from game.models import Entry, Player, Session
 from game.wording import RESULTS, state_words
-from payments import providers, refunds, wording
+from payments import providers, refunds
+from payments.admin import wording
 from payments.models import MatchResult, Payment, Refund
 from playmatatu.models import PlayerNote
 from playmatatu.operator import timeline_events

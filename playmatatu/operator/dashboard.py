@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from game.models import Entry, Session
 from payments import ledger
-from payments import wording as money_wording
+from payments.admin import wording as money_wording
 from payments.rules.states import Account
 from playmatatu import overdue
 from sms.models import SmsMessage, SmsSuppression, Status

@@ -10,8 +10,9 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import adoption, ledger, matches, operator_actions, reconciliation, refunds, services, settlement, wording
+from payments import adoption, ledger, matches, reconciliation, refunds, services, settlement
 from payments import collection as collecting
+from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
 from payments.rules.states import Account, Kind
@@ -339,10 +340,10 @@ def test_a_failure_before_the_result_of_the_request_keeps_its_reason(collection:
 
 def test_a_refund_by_payout_is_offered_only_if_a_provider_can_pay_it(collection: Sandbox, settings: Any) -> None:
     payment = paid_late(collection)
-    assert operator_actions.REFUND.able(ALL).get() == payment
+    assert actions.REFUND.able(ALL).get() == payment
     settings.DMARK_PAY_ACCOUNT_CODE = ""
-    assert not operator_actions.REFUND.able(ALL)
-    assert operator_actions.BY_HAND.able(ALL).get() == payment
+    assert not actions.REFUND.able(ALL)
+    assert actions.BY_HAND.able(ALL).get() == payment
 
 
 # --- matches

@@ -11,7 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from payments import ledger, refunds, wording
+from payments import ledger, refunds
+from payments.admin import wording
 from payments.ledger import Amount
 from payments.models import Payment, PaymentEvent, ProviderDebit
 from payments.rules.states import Account, Kind

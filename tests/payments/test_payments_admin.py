@@ -11,7 +11,8 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from payments import ledger, matches, operator_actions, refunds, settlement, wording
+from payments import ledger, matches, refunds, settlement
+from payments.admin import actions, wording
 from payments.models import Callback, Payment, Refund
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay, settle
 from tests.sandbox import Sandbox
@@ -137,7 +138,7 @@ def test_an_end_that_comes_while_an_operator_says_so_stands(collection: Sandbox)
     assert len(looked_up) == 1  # read before its end
     settle(payment.pk, Payment.Status.SUCCESS, by="asking")
     with pytest.raises(matches.Refused, match="It has a status"):
-        operator_actions.UNPAID.carry(looked_up[0], operator_actions.Operator("anna", "not in the portal"), None)
+        actions.UNPAID.carry(looked_up[0], actions.Operator("anna", "not in the portal"), None)
     assert (fresh(payment).status, fresh(payment).contested) == ("SUCCESS", False)
 
 
@@ -373,7 +374,7 @@ def test_a_payment_that_gets_another_answer_meanwhile_is_not_reported_as_marked(
 def test_rows_that_an_action_has_no_time_for_are_named(
     operator: Client, collection: Sandbox, unknown: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator_actions, "_SECONDS", -1.0)
+    monkeypatch.setattr(actions, "_SECONDS", -1.0)
     page = act(operator, "settle_paid", unknown, post="yes", note="in the portal")
     assert "The other payments took too long. Try again." in page
     assert fresh(unknown).status == "PENDING"

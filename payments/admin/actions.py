@@ -17,7 +17,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import journal, matches, phones, providers, refunds, settlement, wording
+from payments import journal, matches, phones, providers, refunds, settlement
+from payments.admin import wording
 from payments.database import sqlstate
 from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
