@@ -135,15 +135,15 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Find messages by phone number (in any notation), by DMark's id, or by the reference or its first part.
+        """Search messages by phone number, by DMark's message id, or by reference.
 
-        All of these searches can use an index.
+        The phone number may be in any notation. A reference may be shortened at a colon. Each search uses an index.
         """
         term = search_term.strip().replace("\0", "")
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # A search term need not be a phone number.
+        with suppress(SmsError):  # The search term may be something other than a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 
@@ -164,7 +164,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, MessageActions):
         return [path("export/", view, name="sms_smsmessage_export"), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the whole filtered list as CSV."""
+        """Return all messages that match the current filters as CSV."""
         if not self.has_view_permission(request):
             return HttpResponse("You may not see the texts.", status=403, content_type="text/plain")
         try:

@@ -1,8 +1,7 @@
-"""Base classes for admins, with strict filters, bounded lists, read-only pages, and full phone numbers only by
-permission.
+"""Base classes for admins: strict filters, bounded lists, read-only pages, and masked phone numbers.
 
-By default the URL of an admin list may filter by any column, so `?text__regex=…` would reveal a hidden text letter by
-letter. `StrictLookups` allows only the filters that the list itself offers.
+By default the URL of an admin list may filter by any column. A user could then read a hidden text letter by letter with
+`?text__regex=…`. `StrictLookups` allows only the filters that the list itself offers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ class BoundedPaginator(Paginator):
 class StrictLookups(admin.ModelAdmin):
     """An admin that refuses a filter in the URL unless it is in `list_filter` or `linked_lookups`.
 
-    `linked_lookups`: further filters that our own pages link to, such as `player__id__exact`.
+    `linked_lookups`: filters that links on our own pages use, such as `player__id__exact`.
     """
 
     linked_lookups: Sequence[str] = ()
@@ -52,8 +51,6 @@ class StrictLookups(admin.ModelAdmin):
 
 
 class ReadOnly:
-    """Admin mixin for rows that are never added, edited or deleted in the admin."""
-
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 

@@ -1,7 +1,7 @@
-"""Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a condition begins and when it ends.
+"""Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a problem begins and when it ends.
 
-The state of each alert is in the database, so that only one of several processes sends the alert. Other apps add
-conditions with `register`.
+The state of each alert is in the database, so that only one of several processes sends it. Other apps add sources of
+problems with `register`.
 """
 
 import logging
@@ -22,21 +22,21 @@ from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 
-# A condition counts as ended only after it has been absent for this time. Otherwise a condition that comes and goes
+# A problem counts as ended after it has been absent for this time. Without the delay, a problem that comes and goes
 # would cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
-# Delay before an alert about a missing worker, because a restart takes some seconds.
+# Delay before the alert about a missing worker. A restart of the worker takes some seconds.
 _RESTART = timedelta(seconds=30)
 _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """A condition to alert about.
+    """A problem about which operators are alerted.
 
-    `name`: identifies the condition and stays the same while it lasts. `text`: one or two sentences with the condition
-    and the operator's next step. `patience`: how long the condition must last
-    without a break before an alert is sent.
+    `name`: identifies the problem and stays the same while the problem lasts. `text`: one or two sentences with the
+    problem and the operator's next step. `patience`: how long the problem must last without a break before an alert is
+    sent.
     """
 
     name: str
@@ -49,20 +49,23 @@ _sources: list[Source] = []
 
 
 def register(source: Source) -> None:
-    """Add a source: a function that takes the time and returns conditions. Call this in an AppConfig's `ready`."""
+    """Add a source of alerts: a function that takes the current time and returns conditions.
+
+    Call `register` in an AppConfig's `ready`.
+    """
     if source not in _sources:
         _sources.append(source)
 
 
 def check(now: datetime | None = None) -> None:
-    """Send alerts for conditions that have begun or ended. Call this each minute, in any number of processes."""
+    """Send alerts about problems that have begun or ended. Call this each minute. Several processes may call it."""
     now = now or clock.now()
     present, complete = _present(now)
     for condition in present.values():
         _seen(condition, now)
     if complete:
         absent = SmsAlert.objects.filter(ended_at=None).exclude(name__in=present)
-        # The condition ended before its `patience` was over.
+        # These problems ended before their `patience` was over, so no alert was sent.
         absent.filter(claimed=False, busy_until__isnull=False).delete()
         absent.filter(seen_at__lte=now - QUIET).update(ended_at=now, mailed=False, posted=False, busy_until=None)
     current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))
@@ -75,7 +78,7 @@ def check(now: datetime | None = None) -> None:
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
     """Return the present conditions by name, and True if all sources worked.
 
-    If a source failed, its conditions must not be treated as ended.
+    If False, an absent condition may still exist: its source may have failed.
     """
     found: dict[str, Condition] = {}
     complete = True
@@ -93,7 +96,7 @@ def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
 
 def _sending(now: datetime) -> Iterable[Condition]:
     for concern in status.concerns(status.read(now)):
-        # Send no alert if SMS is off, because the operators have switched it off themselves.
+        # If SMS is off, the operators have switched it off themselves and need no alert.
         if concern.name != "off":
             patience = _RESTART if concern.name == "no_worker" else timedelta(0)
             yield Condition(f"sms:{concern.name}", f"{concern.text} {concern.remedy}", patience)
@@ -108,13 +111,13 @@ def _seen(condition: Condition, now: datetime) -> None:
     silent_until = now + condition.patience if condition.patience else None
     begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False, "busy_until": silent_until}
     alert, _ = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
-    # If the condition has returned before the alert about its end was sent, send a new alert about its beginning.
+    # If a problem returns before its end was announced, announce its beginning again.
     SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. If the process is killed, its claim ends after _BUSY."""
+    """Claim the alert for this process. The claim lasts for _BUSY, in case the process is killed."""
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
     return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY, claimed=True))
 
@@ -135,7 +138,7 @@ def _mailed(alert: SmsAlert) -> bool:
     word = "over" if alert.ended_at else "begins"
     try:
         mail_admins(f"{word}: {alert.text[:80]}", _mail_body(alert))
-    # Sending mail can raise many kinds of errors. The next check sends the alert again.
+    # Mail backends raise many kinds of errors. The next check tries to send the alert again.
     except Exception:
         logger.exception(
             "sms.alert_not_mailed: the mail server did not accept an alert",

@@ -1,6 +1,6 @@
-"""Safe access to Django's cache.
+"""Use Django's cache without errors.
 
-If the cache is down, calls return as if no value were stored, and a warning is logged.
+If the cache is down, each function returns as if no value were stored, and a warning is logged.
 """
 
 import logging
@@ -13,14 +13,14 @@ from sms import clock
 
 try:
     from django_redis.client import DefaultClient
-except ImportError:  # The project does not use django-redis.
+except ImportError:
     DefaultClient = None
 
 logger = logging.getLogger("sms.cache")
 T = TypeVar("T")
 
 _WARN_EVERY = 60.0
-# After a failure, no call is made for this many seconds, because each call to a hanging cache would wait for its
+# After a failure, the cache is not called for this many seconds. Each call to a hanging cache would wait for its
 # timeout.
 _REST = 1.0
 _last_warning = -_WARN_EVERY
@@ -34,7 +34,7 @@ def guarded(call: Callable[[], T], default: T) -> T:
         return default
     try:
         return call()
-    # Each backend raises its own errors, and none of them may prevent a message from being sent.
+    # Each cache backend raises its own errors. An error of the cache must not prevent a message from being sent.
     except Exception as error:  # noqa: BLE001
         now = clock.monotonic()
         _rest_until = now + _REST
@@ -64,8 +64,8 @@ def put(key: str, value: object, seconds: float) -> None:
 def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    With IGNORE_EXCEPTIONS, django-redis reports a failure of Redis in the same way as an existing key. Therefore the
-    key is read as well: if Redis is down, the key cannot be read.
+    With IGNORE_EXCEPTIONS, django-redis returns False both for an existing key and for a failure of Redis. Reading the
+    key tells the two cases apart: if Redis is down, the key cannot be read.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True

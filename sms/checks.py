@@ -1,4 +1,4 @@
-"""System checks of the settings and the database, for faults that would cost messages, money or trust in production."""
+"""System checks of the settings and the database. They report faults that would cost messages, money or trust."""
 
 import sys
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def sms_samples(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn about each kind and language of message whose longest text takes more than one SMS."""
+    """Warn about each kind of message whose longest text takes more than one SMS, for each language."""
     longest: dict[tuple[str, str], Segments] = {}
     for sample in owners.samples():
         size = segments(sample.text)
@@ -66,14 +66,14 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # The check `sms_settings` already reports invalid settings.
+        return []  # The check `sms_settings` reports invalid settings.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
 
 
 def _database() -> Iterator[CheckMessage]:
-    # Claims use UPDATE … FROM … RETURNING, which MariaDB, for example, does not support.
+    # The queries that claim messages use UPDATE … FROM … RETURNING. MariaDB, for example, does not support this.
     known = connection.vendor in ("postgresql", "sqlite")
     if not known or not connection.features.can_return_columns_from_insert:
         yield Error(
@@ -111,7 +111,7 @@ def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _other_packages() -> Iterator[CheckMessage]:
-    """Find another package with the import name `sms`: in the project, or PyPI's django-sms if it is installed."""
+    """Report another package with the import name `sms`: in the import path, or the installed django-sms of PyPI."""
     ours = Path(sms.__file__).resolve().parent
     places = {Path(entry or ".").resolve() / "sms" for entry in sys.path if isinstance(entry, str)}
     others = sorted(str(place) for place in places if place != ours and (place / "__init__.py").exists())

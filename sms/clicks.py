@@ -1,4 +1,4 @@
-"""Click tracking: record when the link in a message was first followed. Who followed the link is unknown."""
+"""Click tracking: record when the link in a message was first followed, but not by whom."""
 
 import logging
 import re
@@ -13,8 +13,8 @@ logger = logging.getLogger("sms.clicks")
 
 _watched: set[str] = set()
 
-# Matches the user agents of crawlers, and of programs that fetch a link to show a preview (WhatsApp, Telegram,
-# Facebook, iMessage …). It does not match the in-app browsers of Facebook, Telegram and Snapchat, or a CUBOT phone.
+# Matches the user agents of crawlers, and of programs that fetch a link to show a preview (WhatsApp, Facebook, iMessage
+# …). Does not match the in-app browsers of Facebook, Telegram and Snapchat, or the browser of a CUBOT phone.
 _PREVIEW = re.compile(
     r"(?<!cu)bot\b|crawler|spider|^whatsapp/|^viber|facebookexternalhit|facebookcatalog|meta-externalagent"
     r"|skypeuripreview|url ?preview|link ?preview|slack-imgproxy|google-(?:safety|pagerenderer)|embedly",
@@ -23,7 +23,7 @@ _PREVIEW = re.compile(
 
 
 def watch(*kinds: str) -> None:
-    """Make the overview show how many messages of these kinds had their link opened.
+    """Track clicks on the links in messages of these kinds: the overview shows the share of clicked links.
 
     Call this in an AppConfig's `ready`.
     """
@@ -35,15 +35,15 @@ def watched() -> frozenset[str]:
 
 
 def is_preview(request: HttpRequest) -> bool:
-    """Return True if a link preview, a crawler or a prefetch requests the page, rather than a person."""
+    """Return True if a link preview, a crawler or a prefetch sent this request. Return False if a person sent it."""
     purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
     return "prefetch" in purpose.lower() or _PREVIEW.search(request.headers.get("User-Agent", "")[:500]) is not None
 
 
 def record_click(request: HttpRequest, *references: str) -> None:
-    """Record the first click on a message's link.
+    """Record the first click on the link in a message.
 
-    `references`: dedupe keys, of which the first one that belongs to a message is used.
+    `references`: possible dedupe keys of the message. The first key that belongs to a message is used.
     """
     if is_preview(request):
         return
@@ -56,7 +56,7 @@ def record_click(request: HttpRequest, *references: str) -> None:
             now = clock.now()
             if SmsMessage.objects.filter(pk=message.pk, opened_at=None).update(opened_at=now):
                 SmsEvent.objects.create(message=message, at=now, what=SmsEvent.What.OPENED)
-    # The page is shown even if the click cannot be recorded.
+    # The visitor gets the page even if the click cannot be recorded.
     except DatabaseError as error:
         logger.warning(
             "sms.opening_not_kept: a click could not be recorded (%s)",

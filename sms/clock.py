@@ -1,8 +1,8 @@
 """Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
 The clocks of several machines differ, so only the database's clock decides about claims, leases and expiry. SQL reads
-it with `clock_timestamp()`. Python reads it once a minute and adds the monotonic time since then. On SQLite this module
-defines the SQL functions `clock_timestamp` and `clock_after`, so that the same SQL works on both databases.
+it with `clock_timestamp()`. Python reads it at most once a minute, and adds the monotonic time since the last reading.
+On SQLite this module defines the SQL functions `clock_timestamp` and `clock_after`.
 """
 
 import time as _time
@@ -19,7 +19,7 @@ _ASK_EVERY = 60.0
 
 
 class Clock:
-    """The clocks of one process. The simulation in the tests replaces `current` with a clock in virtual time."""
+    """The clocks of one process. The tests replace `current` with a clock that runs in simulated time."""
 
     # The database's time at the last reading, and the value of `monotonic` at that moment.
     known: "tuple[datetime, float] | None" = None
@@ -35,11 +35,11 @@ class Clock:
         return timezone.now()
 
     def of_sqlite(self) -> datetime:
-        """Return the time for the SQL functions that this module defines on SQLite."""
+        """Return the time that the SQL functions `clock_timestamp` and `clock_after` use on SQLite."""
         return timezone.now()
 
     def asks_database(self) -> bool:
-        """Return True if the time is read from the database. On SQLite the time is read from this machine's clock."""
+        """Return True if the database's clock is read, False if this machine's clock is read instead (on SQLite)."""
         return connection.vendor == "postgresql"
 
 
@@ -57,7 +57,7 @@ def time() -> float:
 def now(*, ask: bool = True) -> datetime:
     """Return the database's time as an aware datetime.
 
-    `ask=False`: compute it from the last reading, for a thread that must not use the database.
+    `ask=False`: run no query, and compute the time from the last reading.
     """
     if not current.asks_database():
         return current.utc()
@@ -83,18 +83,18 @@ def read() -> datetime:
 def sql_now() -> str:
     """Return SQL for the database's time.
 
-    It is a subquery, which is evaluated once per statement and not once per row.
+    It is a subquery, so the database reads its clock once per statement and not once per row.
     """
     return "(SELECT clock_timestamp())"
 
 
 def sql_after() -> str:
-    """Return SQL for the database's time plus a number of seconds, which is passed as a parameter of the statement."""
+    """Return SQL for the database's time plus a number of seconds. The number is a parameter of the statement."""
     return "clock_timestamp() + make_interval(secs => %s)" if connection.vendor == "postgresql" else "clock_after(%s)"
 
 
 class Now(Func):
-    """A query expression for the database's time. It has microseconds on SQLite, too."""
+    """A query expression for the database's time, with microseconds."""
 
     template = "clock_timestamp()"
     output_field = DateTimeField()

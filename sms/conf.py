@@ -1,6 +1,6 @@
-"""The `SMS_*` settings: read, checked and given defaults in one place.
+"""Read and check the `SMS_*` settings.
 
-A project may leave any of them out. They are read once. Tests may override them with Django's `override_settings`.
+Each setting has a default. The settings are read once. Tests can override them with Django's `override_settings`.
 """
 
 import math
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-# Name of the provider in sentences for operators.
+# The provider's name in texts for operators.
 PROVIDER = "DMark"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 DELIVERIES = ("inline", "worker", "tasks")
@@ -25,10 +25,10 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 @dataclass(frozen=True, slots=True)
 class Redact:
-    """The value of SMS_REDACT: what must not appear in logs, on pages and in old messages.
+    """The value of the setting SMS_REDACT: secrets to hide in logs, on pages and in old messages.
 
-    The setting is a dict with these keys, which are all optional. `links`: query parameters of links in messages.
-    `names`: names whose values are hidden. `settings`: settings whose values are hidden.
+    SMS_REDACT is a dict. Each key is optional. `links`: query parameters of links in messages. `names`: names whose
+    values are hidden. `settings`: settings whose values are hidden.
     """
 
     links: tuple[str, ...] = ()
@@ -68,21 +68,19 @@ class Config:
 
     @property
     def enabled(self) -> bool:
-        """True if SMS is configured.
-
-        In a test run, the provider's URL must also be on this machine, as the sandbox is.
-        """
+        """True if SMS is configured. In a test run, the provider's URL must also be on this machine."""
         return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
 
     @property
     def send_budget(self) -> float:
-        """Time limit for one message, in seconds. After this time, no further request for the message is started."""
+        """Time limit for one message, in seconds. No further request for the message is started after this time."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time for one message, in seconds: the budget plus one request that starts just before the budget
-        ends.
+        """The longest time that sending one message can take, in seconds.
+
+        It is the time limit plus one request that starts just before the limit.
         """
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
@@ -91,7 +89,10 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "". The text omits the URL, which may contain a password."""
+        """The reason why the base URL must not be used, or "".
+
+        The reason does not contain the URL, because the URL may contain a password.
+        """
         if "#" in self.base_url or "?" in self.base_url:
             return (
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
@@ -103,14 +104,14 @@ class Config:
 
     @property
     def shown_base_url(self) -> str:
-        """The base URL without a user name and password, for output and logs."""
+        """The base URL without user name and password, for terminal output and logs."""
         return re.sub(r"//[^/]*@", "//", self.base_url)
 
 
 def in_test_run() -> bool:
-    """Return True while Django's test environment is set up, also under pytest.
+    """Return True if Django's test environment is set up, as in a test run with pytest or `manage.py test`.
 
-    The existence of `mail.outbox` does not prove this: a site that uses the locmem e-mail backend has it too.
+    The existence of `mail.outbox` does not prove a test run: Django's locmem e-mail backend creates it, too.
     """
     utils = sys.modules.get("django.test.utils")
     return utils is not None and hasattr(utils._TestState, "saved_data")
@@ -127,7 +128,7 @@ def host(url: str) -> str:
 
 @cache
 def current() -> Config:
-    """Return all settings. Raises ImproperlyConfigured, naming the first setting that cannot be read."""
+    """Return all settings. Raises ImproperlyConfigured for the first setting that cannot be read."""
     return Config(**{field: read(name) for field, (name, read) in _SETTINGS.items()})
 
 
@@ -151,7 +152,10 @@ def problems() -> list[str]:
 
 
 def redact() -> Redact:
-    """Return SMS_REDACT, or no rules if it cannot be read, so that logging continues. `problems` reports the error."""
+    """Return the value of SMS_REDACT, or no rules if the value is invalid, so that logging continues.
+
+    `problems` reports the invalid value.
+    """
     try:
         return _redact("SMS_REDACT")
     except ImproperlyConfigured:
@@ -220,7 +224,7 @@ def _whole(default: int) -> Callable[[str], int]:
 
 
 def _flag(name: str) -> bool:
-    """Read a boolean setting, which is true by default."""
+    """Read a boolean setting. The default is true."""
     value = _value(name, default=True)
     word = str(value).strip().lower()
     if word not in _YES + _NO:
@@ -236,7 +240,7 @@ def _delivery(name: str) -> str:
 
 
 def _pairs(name: str) -> Mapping[str, str]:
-    """Read a mapping of kinds to categories, given as a dict or as the text `kind=Category,…`."""
+    """Read a mapping of message kinds to categories, given as a dict or as the string `kind=Category,…`."""
     value = _value(name, "")
     if isinstance(value, Mapping):
         return {str(kind): str(category) for kind, category in value.items()}
@@ -254,7 +258,7 @@ def _suffix(name: str) -> str:
 
 
 def _prefixes(name: str) -> tuple[str, ...]:
-    """Read national prefixes: a comma-separated string, or a list or tuple of strings."""
+    """Read prefixes such as 0725, given as a comma-separated string, a list or a tuple."""
     value = _value(name, "")
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):

@@ -1,10 +1,10 @@
-"""Reasons why a message was not sent. `str()` of each error is one sentence for an operator and contains no secret."""
+"""Errors that explain why a message was not sent. `str()` of an error is a sentence for operators without secrets."""
 
 from enum import Enum
 
 
 class SmsError(Exception):
-    """Base class of all errors of this app. `transient`: the same message may succeed later without any change."""
+    """Base class of all errors of this app. `transient`: a later attempt to send the same message may succeed."""
 
     transient = False
 
@@ -14,20 +14,20 @@ class InvalidPhone(SmsError, ValueError):
 
 
 class SmsDisabled(SmsError):
-    """The base URL, the user name or the password is not set."""
+    """SMS is not configured: the base URL, the user name or the password is not set."""
 
     def __init__(self) -> None:
         super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
 
 
 class Paused(SmsError):
-    """An operator has paused sending, of all messages or of this kind."""
+    """An operator has paused the sending of all messages or of this kind of message."""
 
     transient = True
 
 
 class NeverTexted(SmsError):
-    """The number is on the suppression list."""
+    """The number is on the suppression list (numbers that must not be texted)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"This number is on the suppression list: {reason}")
@@ -46,7 +46,7 @@ class RateLimited(SmsError):
 
 
 class Trouble(str, Enum):
-    """A fault that affects all messages, not only the message that failed."""
+    """A fault that affects all messages, not only the one that failed."""
 
     NONE = ""
     CREDENTIALS = "credentials"
@@ -58,7 +58,7 @@ class ProviderError(SmsError):
     """DMark did not accept the message.
 
     `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: DMark may have the message
-    nevertheless. `trouble`: set if the fault affects all other messages too.
+    all the same. `trouble`: the kind of fault, if the fault affects all messages.
     """
 
     ambiguous = False
@@ -70,40 +70,43 @@ class ProviderError(SmsError):
 
 
 class AuthenticationFailed(ProviderError):
-    """DMark refuses the credentials. Every message would be refused until they are corrected."""
+    """DMark refuses the user name and password. Every message fails until an operator corrects the settings."""
 
     trouble = Trouble.CREDENTIALS
 
 
 class ProviderRejected(ProviderError):
-    """DMark refuses this message. The same request would be refused again."""
+    """DMark refuses this message. It would refuse the same request again."""
 
 
 class Misdirected(ProviderRejected):
-    """DMark redirects, or the settings make no valid URL. Every message would fail until the settings are corrected."""
+    """DMark redirects requests, or the settings make no valid URL.
+
+    Every message fails until an operator corrects the settings.
+    """
 
     trouble = Trouble.CREDENTIALS
 
 
 class AccountRefused(ProviderRejected):
-    """DMark refuses the whole account: no credit, suspended, or sender not approved."""
+    """DMark refuses the whole account: no credit, account suspended, or sender name not approved."""
 
     trouble = Trouble.ACCOUNT
 
 
 class NotDmarks(ProviderRejected):
-    """A complete 2xx response that is not from DMark.
+    """A server other than DMark answered with a complete 2xx response.
 
-    DMark may have the message nevertheless, so the message is never resent automatically.
+    DMark may have the message all the same. Therefore the message is never resent automatically.
     """
 
     ambiguous = True
 
 
 class ProviderUnavailable(ProviderError):
-    """DMark has a fault or is unreachable, and the immediate retries failed too.
+    """DMark reports a fault or is unreachable.
 
-    `retry_after`: seconds, if DMark gave any.
+    `retry_after`: the number of seconds that DMark asked to wait, or None.
     """
 
     transient = True
@@ -115,11 +118,10 @@ class ProviderUnavailable(ProviderError):
 
 
 class InDoubt(ProviderUnavailable):
-    """The outcome of a send request is ambiguous.
+    """DMark may or may not have the message: a send request was written, but its outcome is unknown.
 
-    The request was written but got no complete response (timeout, reset, truncated, 504). DMark may have the message
-    and deliver it. Do not send it again, because the person may get it twice. If a delivery report arrives, it sets the
-    final status of the message.
+    Causes are a timeout, a reset connection, a truncated response or a 504 from a gateway. Do not send the message
+    again, because the person may get it twice. If a delivery report arrives, it sets the final status of the message.
     """
 
     ambiguous = True

@@ -1,7 +1,7 @@
-"""Inbound SMS: messages that people send to the provider's number. STOP and START change the suppression list.
+"""Inbound SMS: messages that people send to the provider's number.
 
-DMark's older host posts a form with `msisdn`, `text`, `short_code` and `tstamp`. Commands are read in English, Luganda
-and Kiswahili.
+STOP and START change the suppression list. Commands are read in English, Luganda and Kiswahili. DMark's older host
+posts a form with the fields `msisdn`, `text`, `short_code` and `tstamp`.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ logger = logging.getLogger("sms.inbound")
 
 KEPT = timedelta(days=30)
 LONGEST_TEXT = 1000
-# At most this many inbound SMS of one phone number are stored per hour. A STOP or START is always stored.
+# The largest number of inbound SMS stored per phone number and hour. A STOP or START is always stored.
 MOST_PER_HOUR = 30
 
 _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
@@ -44,7 +44,7 @@ _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
 def inbound(request: HttpRequest, secret: str) -> HttpResponse:
     """Receive an inbound SMS.
 
-    Responds 404 for a wrong secret, another 4xx for an invalid body, text or number, and otherwise 200.
+    Responds 404 if the secret in the URL is wrong, another 4xx if the body or the number is invalid, and otherwise 200.
     """
     expected = conf.current().inbound_secret
     if not expected or not constant_time_compare(secret, expected):
@@ -64,7 +64,7 @@ def inbound(request: HttpRequest, secret: str) -> HttpResponse:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of a form or of a JSON object, with lower-case names. Raises Refused."""
+    """Return the fields of a form or a JSON object, with lower-case names. Raises Refused."""
     body = request_body.read(request)
     try:
         values = json.loads(body)
@@ -82,7 +82,8 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the SMS is a repeated delivery, or if the phone has already sent MOST_PER_HOUR within an hour.
+    Returns None if the SMS was delivered before, or if the phone has already sent MOST_PER_HOUR messages within an
+    hour.
     """
     now = clock.now()
     message = SmsInbound(
@@ -92,13 +93,13 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         command=read_command(text),
         sent_at=max(min(_time(timestamp) or now, now), now - KEPT),
         received_at=now,
-        # If there is no timestamp, the same text from the same number within one minute counts as a repeated delivery.
+        # Without a timestamp, the same text from the same number in the same minute counts as a repeated delivery.
         digest=_digest(phone, text, short_code, timestamp or now.isoformat(timespec="minutes")),
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # Carry out the command of a repeated delivery too: after the first delivery, a crash may have prevented the
-        # change of the suppression list.
+        # Carry out the command even if the delivery is repeated. The first delivery may have ended in a crash before
+        # the suppression list was changed.
         _obey(phone)
     if not stored:
         return None
@@ -107,13 +108,13 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
 
 
 def prune(now: datetime) -> int:
-    """Delete inbound messages after 30 days. Returns how many were deleted. The suppression list is kept."""
+    """Delete inbound messages after 30 days. Returns the number of deleted messages. The suppression list is kept."""
     deleted, _ = SmsInbound.objects.filter(received_at__lt=now - KEPT).delete()
     return deleted
 
 
 def _store(message: SmsInbound) -> bool:
-    """Insert the row. Returns False if the SMS is already stored, or if its sender has sent too many SMS."""
+    """Insert the row. Returns False if the SMS is already stored, or if its sender has sent too many messages."""
     recent = SmsInbound.objects.filter(phone=message.phone, received_at__gt=message.received_at - timedelta(hours=1))
     if message.command not in _SWITCHES and recent.count() >= MOST_PER_HOUR:
         logger.warning(
@@ -132,9 +133,9 @@ def _store(message: SmsInbound) -> bool:
 
 
 def _obey(phone: str) -> None:
-    """Update the suppression list according to the newest STOP or START of this phone number.
+    """Update the suppression list by the newest STOP or START of this phone number.
 
-    The number's rows are locked, so that the second of two concurrent deliveries sees the rows of both.
+    The rows are locked, so that the second of two concurrent deliveries sees both rows.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)
@@ -166,9 +167,10 @@ def _digest(*fields: str) -> str:
 
 Command = SmsInbound.Command
 
-# A text of at most four words that begins with one of these words is a STOP.
+# A text that begins with one of these words, and has at most four words, is a STOP.
 _STOP_FIRST = frozenset("stop stopall unsubscribe optout sitisha lekera lekeraawo lekerawo komya".split())
-# These phrases are commands only if they are the whole text, since ordinary texts may begin with them.
+# A text is one of these commands only if it consists of the phrase and nothing else. Ordinary texts may begin with such
+# a phrase.
 _WHOLE = {
     Command.STOP: frozenset(
         (
@@ -192,7 +194,7 @@ _MOST_WORDS = 4
 
 
 def read_command(text: str) -> Command:
-    """Return the command of a text, or NONE. Case, accents and punctuation do not matter."""
+    """Return the command in a text, or NONE. Case, accents and punctuation are ignored."""
     plain = unicodedata.normalize("NFKD", text[:200]).casefold().replace("'", "").replace("\u2019", "")
     words = re.findall(r"\w+", "".join(char for char in plain if not unicodedata.combining(char)))
     if not words or len(words) > _MOST_WORDS:

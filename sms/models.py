@@ -1,6 +1,7 @@
-"""The outbox.
+"""The outbox: messages to send, with their results.
 
-Each `SmsMessage` is the outbox row, audit log and admin record of one message. `SmsEvent` holds its history.
+Each `SmsMessage` row is one message. It serves as queue entry, audit log and admin record. `SmsEvent` rows hold the
+history of a message.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Status(models.TextChoices):
     QUEUED = "queued", _("queued")
     SENDING = "sending", _("sending")
-    # The outcome of a send request is ambiguous: the provider may or may not have the message.
+    # DMark may or may not have the message.
     UNKNOWN = "unknown", _("unknown")
     SENT = "sent", _("sent")
     DELIVERED = "delivered", _("delivered")
@@ -41,7 +42,7 @@ RESENDABLE = (
     Status.RATE_LIMITED,
     Status.DISABLED,
 )
-# Final statuses of messages that probably did not reach the phone, for lists and counts of failures.
+# Final statuses of messages that probably did not reach the phone. Pages list and count them as failures.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
@@ -49,7 +50,7 @@ OPEN = (Status.QUEUED, Status.SENDING)
 class SmsMessage(models.Model):
     """One message to one phone. All times are timezone-aware."""
 
-    # The reverse of SmsEvent.message, declared for projects that check their types without the plugin of django-stubs.
+    # The reverse of SmsEvent.message. Declared for type checkers without the django-stubs plugin.
     events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
@@ -60,7 +61,7 @@ class SmsMessage(models.Model):
     provider_id = models.CharField(_("provider's id"), max_length=100, blank=True, default="")
     attempts = models.PositiveIntegerField(_("send requests"), default=0)
     retries = models.PositiveIntegerField(_("retries"), default=0)
-    # Number of requests that were sent but got no complete response. Each of them may have caused an SMS.
+    # Number of send requests with an unknown outcome. Each of them may have put an SMS on the phone.
     ambiguous_requests = models.PositiveSmallIntegerField(
         _("ambiguous requests"), default=0, db_default=0, db_column="doubts"
     )
@@ -72,15 +73,15 @@ class SmsMessage(models.Model):
     delivered_at = models.DateTimeField(null=True, blank=True)
     # Time of the first click on the link in the message.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Number of SMS segments. It is stored because the text may be erased. Rows from before segments were counted have
-    # 0. Because of the database default, a process of the previous version can still insert rows during a rollout.
+    # Number of SMS segments. Stored, because the text may be erased later. Rows that are older than this column have 0.
+    # The database default lets processes of the previous version insert rows during a rollout.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    # True if the text contains a link that works as a credential (SMS_REDACT). The link is blanked after delivery or
-    # expiry.
+    # True if the text contains a link that works as a credential (see SMS_REDACT). The credential is removed from the
+    # text after delivery or expiry.
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
-    # Time of the last poll for a missing delivery report.
+    # Time of the last poll for the message's delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # `claim`: the sender that has claimed the message. `lease_until`: the end of its lease.
+    # `claim`: id of the sender that has claimed the message. `lease_until`: time at which this claim expires.
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -94,7 +95,7 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # A partial index keeps claims fast even if the table holds a million old rows.
+            # A partial index: queries for due messages stay fast even if the table holds a million old rows.
             models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
@@ -110,9 +111,7 @@ class SmsMessage(models.Model):
 
 
 class SmsEvent(models.Model):
-    """An event in the history of a message: a request to the provider, a delivery report, an operator's action, or a
-    click.
-    """
+    """One event in the history of a message: a request, a delivery report, an operator's action, or a click."""
 
     class What(models.TextChoices):
         ATTEMPT = "attempt", _("attempt")
@@ -129,7 +128,7 @@ class SmsEvent(models.Model):
     http_status = models.PositiveIntegerField(null=True, blank=True)
     provider_id = models.CharField(max_length=100, blank=True, default="")
     answer = models.TextField(_("provider's response, truncated and redacted"), blank=True, default="")
-    # Set if this failure affects all messages: a value of `sms.errors.Trouble`.
+    # A value of `sms.errors.Trouble` if this failure affects all messages, otherwise "".
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     error = models.TextField(blank=True, default="")
     ms = models.PositiveIntegerField(_("milliseconds"), default=0)
@@ -144,23 +143,26 @@ class SmsEvent(models.Model):
 
 
 class SmsWorker(models.Model):
-    """A running `sms_worker` process. It updates its row every few seconds and deletes it when it stops normally."""
+    """A running `sms_worker` process.
+
+    The process updates its row every few seconds, and deletes it at a normal stop.
+    """
 
     claimer = models.CharField(max_length=32, unique=True)
     name = models.CharField(_("host and process"), max_length=100)
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # The reason why the worker does not send: `trouble` is a value of `sms.errors.Trouble`, `paused` is a sentence.
-    # Both are empty while it sends.
+    # Reasons why the worker does not send. `trouble`: a value of `sms.errors.Trouble`. `paused`: a sentence. Both are
+    # empty while the worker sends.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
-    # `in_flight`: the number of messages that the worker is sending. The next two fields: start time and current step
-    # of the message that has taken longest.
+    # `in_flight`: number of messages that the worker is sending. `longest_since` and `longest_step`: start time and
+    # current step of the message that is taking longest.
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
-    # Number of seconds by which a slow receiver of `sms_sent` or `sms_failed` delays the other signals.
+    # Delay in seconds of the signals `sms_sent` and `sms_failed`, caused by a slow receiver.
     receivers_behind = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -171,7 +173,7 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """Number of messages of one past day, by kind and status. The row is kept when the messages are deleted."""
+    """Number of messages of one past day, by kind and status. The row is kept after the messages are deleted."""
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")
@@ -188,7 +190,7 @@ class SmsDay(models.Model):
 
 
 class SmsPause(models.Model):
-    """An operator's pause of all sending, or of one kind. Resuming deletes the row."""
+    """An operator's pause of the sending of all messages or of one kind. Deleting the row resumes sending."""
 
     ALL = "*"
 
@@ -198,7 +200,7 @@ class SmsPause(models.Model):
     since = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        db_table = "sms_smshold"  # The model was renamed, and its table keeps the old name.
+        db_table = "sms_smshold"  # The table keeps the model's old name.
         verbose_name = _("pause")
         verbose_name_plural = _("paused sending")
 
@@ -215,9 +217,9 @@ class SmsPause(models.Model):
 
 
 class SmsSuppression(models.Model):
-    """The suppression list: numbers that must not be texted.
+    """A number on the suppression list, to which messages must not be sent.
 
-    An operator's entry stops every message. If the phone's owner asked to stop, transactional kinds are still sent.
+    An operator's entry stops every message. If the phone's owner asked to stop, transactional messages are still sent.
     """
 
     class Source(models.TextChoices):
@@ -233,7 +235,7 @@ class SmsSuppression(models.Model):
     )
 
     class Meta:
-        db_table = "sms_smsnever"  # The model was renamed, and its table keeps the old name.
+        db_table = "sms_smsnever"  # The table keeps the model's old name.
         verbose_name = _("suppressed number")
         verbose_name_plural = _("do-not-text list")
 
@@ -242,7 +244,7 @@ class SmsSuppression(models.Model):
 
 
 class SmsInbound(models.Model):
-    """An SMS that a person sent to the provider's number. It is kept for 30 days."""
+    """An SMS that a person sent to the provider's number. Kept for 30 days."""
 
     class Command(models.TextChoices):
         NONE = "", _("none")
@@ -254,10 +256,10 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The provider's time for the message, but never later than `received_at`.
+    # The time in the provider's request, limited to the 30 days before `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
-    # Hash of the received fields, so that a repeated delivery of the same SMS is stored only once.
+    # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.
     digest = models.CharField(max_length=64, unique=True)
 
     class Meta:
@@ -275,7 +277,7 @@ class SmsInbound(models.Model):
 class SmsDismissal(models.Model):
     """A group of failures that an operator has dismissed.
 
-    Its banner stays hidden until another message joins the group.
+    The banner about the group stays hidden until another message fails for the same reason.
     """
 
     status = models.CharField(max_length=12, choices=Status)
@@ -291,20 +293,23 @@ class SmsDismissal(models.Model):
 
 
 class SmsAlert(models.Model):
-    """An alert. A notice is sent once when a problem begins and once when it ends. Then the row is deleted."""
+    """An alert about a problem.
+
+    One notice is sent when the problem begins and one when it ends. Then the row is deleted.
+    """
 
     name = models.CharField(max_length=60, unique=True)
     text = models.TextField()
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # True if the current notice (of the beginning or the end) has been sent through this channel.
+    # True if the current notice was sent by e-mail (`mailed`) or to the webhook (`posted`).
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process sends the notice before this time: another one is sending it, or the problem has not lasted long
-    # enough.
+    # No process sends a notice before this time. Either another process is sending it, or the problem has not lasted
+    # long enough.
     busy_until = models.DateTimeField(null=True, blank=True)
-    # True once a process has begun to send the first notice.
+    # True if a process has begun to send the first notice.
     claimed = models.BooleanField(default=False, db_default=False)
 
     class Meta:

@@ -1,8 +1,8 @@
-"""Queue and send SMS. `queue_sms` writes a row in the caller's transaction, and `send_sms` sends at once.
+"""Queue and send SMS. `queue_sms` stores a message for sending after commit, and `send_sms` sends at once.
 
-A new message is `queued`. A sender claims it (`sending`, with a lease), checks that it may be sent, sends it to DMark
-and records the result. A failure is recorded only if the row is still claimed by the same sender. An acceptance by
-DMark is always recorded.
+A new message has the status `queued`. A sender (a process) claims the message for a limited time, checks that it may be
+sent, sends it to DMark, and records the result. A failure is recorded only if the same sender still has the claim.
+DMark's acceptance is always recorded.
 """
 
 import logging
@@ -35,15 +35,14 @@ CHANNEL = "sms_outbox"
 NOTIFY_EVERY = 0.01
 _last_notify = 0.0
 _CHUNK = 500
-# NUL and lone surrogates. PostgreSQL refuses both.
+# PostgreSQL refuses NUL and lone surrogates.
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def queue_sms(
     phone: str | int, text: str, *, kind: str = "", dedupe_key: str | None = None, expires_at: datetime | None = None
 ) -> SmsMessage:
-    """Write one message to the outbox. It is sent after commit: in this process, by a worker or by a task
-    (SMS_DELIVERY).
+    """Store one message, to be sent after commit: in this process, by a worker or by a task (see SMS_DELIVERY).
 
     If `dedupe_key` already exists, the existing message is returned and nothing is sent. An empty key counts as no key.
     A message to a suppressed number is stored as `cancelled`. Raises InvalidPhone or ValueError before a row is
@@ -53,7 +52,7 @@ def queue_sms(
     if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
         message.status, message.error = Status.CANCELLED, str(refusal)
     try:
-        # The savepoint keeps the caller's transaction usable if the insert fails because the dedupe key already exists.
+        # If the dedupe key already exists, only the savepoint is rolled back, and the caller's transaction can go on.
         with transaction.atomic():
             _insert(message)
     except IntegrityError:
@@ -66,7 +65,7 @@ def queue_sms(
 
 
 class NewMessage(NamedTuple):
-    """One message for `queue_many`. The fields are the arguments of `queue_sms`."""
+    """One message for `queue_many`. The fields equal the arguments of `queue_sms`."""
 
     phone: str | int
     text: str
@@ -76,10 +75,11 @@ class NewMessage(NamedTuple):
 
 
 def queue_many(messages: Sequence[NewMessage]) -> None:
-    """Write several messages to the outbox. With worker delivery this is one INSERT, without a query before it.
+    """Store several messages, to be sent after commit.
 
-    A message whose `dedupe_key` already exists is skipped. With worker delivery, a message to a suppressed number stays
-    queued until the worker cancels it. Raises InvalidPhone or ValueError before a row is written.
+    With worker delivery this is one INSERT per 500 messages. A message is skipped if its `dedupe_key` already exists.
+    With worker delivery, a message to a suppressed number stays queued until the worker cancels it. Raises InvalidPhone
+    or ValueError before a row is written.
     """
     rows = [_new(one.phone, one.text, one.kind, one.dedupe_key or None, one.expires_at) for one in messages]
     if conf.current().delivery != "worker":
@@ -99,10 +99,10 @@ _VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
 
 
 def _insert_new(rows: Sequence[SmsMessage]) -> None:
-    """Insert the rows whose `dedupe_key` does not exist yet, due now by the database's clock.
+    """Insert rows that are due now by the database's clock. Skip a row if its `dedupe_key` exists.
 
-    The SQL is that of `bulk_create`. It is written out here, because `bulk_create` takes longer to build it than the
-    database takes to run it.
+    The SQL is the same as that of `bulk_create`. It is written by hand, because `bulk_create` takes longer to build the
+    SQL than the database takes to run it.
     """
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows for field in _FIELDS]
     with connection.cursor() as cursor:
@@ -110,10 +110,10 @@ def _insert_new(rows: Sequence[SmsMessage]) -> None:
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
-    """Send one message in this process and wait for the result, whatever the setting SMS_DELIVERY is.
+    """Send one message in this process and wait for the result. The setting SMS_DELIVERY has no effect here.
 
-    Raises SmsError with the reason, which is also stored in the row. Raises InDoubt if DMark may have the message; then
-    do not send it again. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent
+    Raises SmsError with the reason, which is also stored. Raises InDoubt if DMark may have the message; do not send it
+    again in this case. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent
     message.
     """
     message = _new(phone, text, kind, None, None)
@@ -139,21 +139,21 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     raise outcome.reason or SmsError(message.error)
 
 
-# Versions for async views. `sync_to_async` runs them in a thread without an open transaction, so `aqueue_sms` commits
+# Variants for async views. `sync_to_async` runs them in a thread that has no open transaction, so `aqueue_sms` commits
 # at once.
 aqueue_sms = sync_to_async(queue_sms)
 asend_sms = sync_to_async(send_sms)
 
 
 def _insert(message: SmsMessage) -> None:
-    """Insert the row. Set `due_at` by the database's clock, because the query for due messages uses that clock too."""
+    """Insert the row with `due_at` by the database's clock. The query for due messages uses the same clock."""
     message.due_at = clock.Now()
     message.save(force_insert=True)
     message.due_at = message.created_at
 
 
 def _insert_durably(message: SmsMessage) -> None:
-    """Insert and commit the row. Raises RuntimeError if a surrounding transaction could roll it back."""
+    """Insert and commit the row. Raises RuntimeError inside an atomic block, whose rollback would remove the row."""
     try:
         with transaction.atomic(durable=True):
             _insert(message)
@@ -165,9 +165,9 @@ def _insert_durably(message: SmsMessage) -> None:
 
 
 def _first_of(message: SmsMessage) -> SmsMessage:
-    """Return the stored message with the same dedupe key. Log a warning if its phone or text differs."""
+    """Return the stored message that has the dedupe key of `message`. Log a warning if its phone or text differs."""
     first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
-    # The stored text may have been erased, or its link blanked. Neither makes the message a different one.
+    # The stored text may have been erased, or the credential in its link removed. This does not count as a difference.
     other = first.text and blank_link(first.text) != blank_link(message.text)
     if first.phone != message.phone or other:
         values = fields(first, "sms.dedupe_key_reused")
@@ -182,16 +182,16 @@ def _first_of(message: SmsMessage) -> SmsMessage:
 
 
 def deliver(message_id: int) -> None:
-    """Claim one queued message and send it in this process. Does nothing if another process has claimed it."""
+    """Claim one queued message and send it in this process. Do nothing if another process has claimed the message."""
     config = conf.current()
     for message in claims.claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id, due_only=False):
         record([attempt(message)])
 
 
 def deliver_due() -> SmsError | None:
-    """Send the due messages one after the other. Used by `sms_worker --once` if pycurl is not installed.
+    """Send the due messages one after the other. Used by `sms_worker --once` without pycurl.
 
-    Stops at the first message for which DMark refuses the credentials or the account, and returns that error. Otherwise
+    Stops at the first message for which DMark refuses the credentials or the account, and returns this error. Otherwise
     returns None.
     """
     config = conf.current()
@@ -205,13 +205,11 @@ def deliver_due() -> SmsError | None:
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
-    """Queue again the messages of `rows` that can be resent. Returns the ids of the messages that this call queued.
+    """Queue the resendable messages of `rows` again. Returns the ids of the messages that this call queued.
 
-    Two calls at the same time queue a message only once. Each message gets at least SMS_LIFE_SECONDS until it expires.
-    Three groups are skipped: messages with a blanked link, messages to suppressed numbers, and messages that are no
-    longer wanted by the app that queued them.
-
-    Raises SmsDisabled if sending is switched off.
+    Concurrent calls queue each message only once. Each message gets at least SMS_LIFE_SECONDS until it expires. A
+    message is skipped if the credential in its link was removed, if its number is suppressed, or if the app that queued
+    it no longer wants it to be sent. Raises SmsDisabled if SMS is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -229,8 +227,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
                 error="",
                 claim="",
                 lease_until=None,
-                # Cleared, because a poll with the old request's id would apply the old request's report to this
-                # message.
+                # A poll with DMark's id of the old request would apply the old request's report to this message.
                 provider_id="",
                 sent_at=None,
                 polled_at=None,
@@ -243,16 +240,18 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Filter `rows` to the messages that can be sent again: unsuccessful, with a complete text, to a number that is not
-    suppressed.
+    """Filter `rows` to messages that can be resent.
+
+    These are unsuccessful messages with a complete text, to numbers that are not suppressed.
     """
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(pk__in=suppression.suppressed(able).values("pk"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the messages in `rows` that can be sent again and are still wanted by the app that
-    queued them.
+    """Return the ids of the messages in `rows` that can be resent and that their owners still want to be sent.
+
+    The owner of a message is the app that queued it.
     """
     return [message.pk for message in _worth_resending(rows)]
 
@@ -291,18 +290,18 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
 
 
 def _send_after_commit(message_id: int) -> None:
-    """After commit, send the message in this process, give it to a task, or notify a worker (SMS_DELIVERY)."""
+    """After commit, send the message in this process, or notify a worker, or start a task (see SMS_DELIVERY)."""
     delivery = conf.current().delivery
     if delivery == "worker":
         _notify_after_commit()
         return
     send = deliver
     if delivery == "tasks":
-        # Imported only here, because on Django 5.2 `sms.tasks` needs the optional package django-tasks.
+        # Imported here, because on Django 5.2 `sms.tasks` needs the optional package django-tasks.
         from sms.tasks import hand_over as send
 
-    # A function, not functools.partial: Django logs a failing robust callback by its `__qualname__`, which a partial
-    # lacks.
+    # This is a function and no functools.partial. Django logs a failing robust callback by its `__qualname__`, and a
+    # partial has none.
     def send_committed() -> None:
         send(message_id)
 
@@ -312,17 +311,17 @@ def _send_after_commit(message_id: int) -> None:
 def _notify_after_commit() -> None:
     """Notify the workers after commit, at most once per transaction.
 
-    If a crash loses the NOTIFY, polling finds the rows.
+    If a crash loses the NOTIFY, the worker's polling finds the rows.
     """
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)
 
 
 def _notify() -> None:
-    """Notify the workers at most once in NOTIFY_EVERY, because PostgreSQL commits transactions with a NOTIFY one at a
-    time.
+    """Notify the workers, at most once in NOTIFY_EVERY.
 
-    A worker searches for messages a second time after each NOTIFY. It then finds messages whose NOTIFY was skipped.
+    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. A worker searches
+    for messages a second time after each NOTIFY. The second search finds messages whose NOTIFY was skipped.
     """
     global _last_notify
     now = time.monotonic()

@@ -1,6 +1,6 @@
 """Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message.
 
-Resending and cancelling show a preview, ask for confirmation and are logged with the user's name.
+Resending and cancelling ask for confirmation, and are logged with the user's name.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,15 @@ from sms.sending import pauses
 from sms.stats import failures
 from sms.wording import moment
 
-# The name of the field that marks a confirmed form. Django's own delete action uses the same name.
+# The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# Limits on the messages that one action resends. Without a worker the limit is lower: the messages are then sent
-# during the request, while the operator waits for the page.
+# The largest number of messages that one action resends. Without a worker the number is lower, because the messages are
+# then sent while the operator waits for the page.
 _INLINE, _QUEUED = 100, 2000
 
 
 class MessageActions(BoundedAdmin):
-    """Admin mixin for the list of messages: its actions and their pages."""
+    """Admin mixin for the list of messages: its actions, and the pages of the actions."""
 
     def get_urls(self) -> list[URLPattern]:
         views = {"resend": self.resend_by_reason, "dismiss": self.dismiss, "test": self.send_test}
@@ -53,7 +53,10 @@ class MessageActions(BoundedAdmin):
 
     @admin.action(description=_("Resend texts that did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Preview a resend of the selected messages. Resend them if the operator has confirmed the preview."""
+        """Show a preview of resending the selected messages.
+
+        Resend them after the operator has confirmed the preview.
+        """
         preview = preview_of(queryset)
         if _CONFIRMED not in request.POST:
             return self._page(request, "resend", "Resend texts", {"preview": preview, **_selection(request)})
@@ -61,9 +64,9 @@ class MessageActions(BoundedAdmin):
         return None
 
     def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
-        """Resend the messages with a given status and failure reason that were queued since a given time.
+        """Resend the messages that failed with a given status and reason since a given time.
 
-        Show a preview first, and resend once the operator has confirmed it.
+        Show a preview first. Resend after the operator has confirmed the preview.
         """
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")
@@ -97,7 +100,7 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
 
     def dismiss(self, request: HttpRequest) -> HttpResponse:
-        """Hide the banner for one group of failures until another message fails for the same reason."""
+        """Hide the banner about a group of failures until another message fails for the same reason."""
         if not self.has_resend_permission(request):
             return HttpResponse("You may not dismiss failures.", status=403, content_type="text/plain")
         status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")
@@ -108,7 +111,7 @@ class MessageActions(BoundedAdmin):
         return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
 
     def send_test(self, request: HttpRequest) -> HttpResponse:
-        """Queue a message with fixed content to one phone, so that an operator can see that sending works."""
+        """Queue a test message to one phone, so that an operator can see if sending works."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not send a test text.", status=403, content_type="text/plain")
         context: dict[str, Any] = {"phone": request.POST.get("phone", "")}
@@ -125,7 +128,7 @@ class MessageActions(BoundedAdmin):
 
     @admin.action(description=_("Cancel waiting texts"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Ask for a reason, then cancel the selected messages that are still queued."""
+        """Ask the operator for a reason, then cancel the selected messages that are still queued."""
         waiting = list(queryset.filter(status=Status.QUEUED).order_by().values_list("pk", flat=True)[:LONGEST_LIST])
         reason = request.POST.get("reason", "").replace("\0", "").strip()[:200]
         if _CONFIRMED not in request.POST or not reason:
@@ -160,7 +163,7 @@ class MessageActions(BoundedAdmin):
 
 
 def _selection(request: HttpRequest) -> dict[str, Any]:
-    """Return the selection that the confirmation form must send again.
+    """Return the fields with which the confirmation form repeats the operator's selection of messages.
 
     `across`: the operator selected the whole list. Django then needs only one of the ticked ids.
     """
@@ -171,10 +174,10 @@ def _selection(request: HttpRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Preview:
-    """The effect that a resend would have.
+    """The messages that a resend would send, and those that it would skip.
 
-    `ids`: the messages that this action would resend. `more`: how many resendable messages are left for another run of
-    the action. `skipped`: (number of messages, reason for not resending them) pairs. `cost`: UGX.
+    `ids`: messages that this action would resend. `more`: number of messages left for another run of the action.
+    `skipped`: pairs of a number of messages and the reason for not resending them. `cost`: UGX.
     """
 
     selected: int
@@ -192,7 +195,7 @@ class Preview:
 
 
 def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
-    """Return a preview of resending `rows`. At most LONGEST_LIST rows are considered."""
+    """Return a preview of resending `rows`. Rows beyond the first LONGEST_LIST are ignored."""
     rows = SmsMessage.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)[:LONGEST_LIST]))
     able = outbox.resendable(rows).count()
     wanted = outbox.worth_resending(rows)
@@ -221,7 +224,10 @@ def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
 
 @dataclass(frozen=True)
 class Failed:
-    """The failed messages with this status that were queued at or after `since`. `reason`: "" for every reason."""
+    """The operator's choice of failed messages: those with `status` and `reason`, queued at or after `since`.
+
+    `reason`: "" for every reason.
+    """
 
     status: str
     reason: str
@@ -245,9 +251,10 @@ def read_failed(given: Mapping[str, str]) -> Failed:
 
 
 def _read_since(text: str) -> datetime:
-    """Read a time in the site's time zone. `14:05` means the most recent 14:05; a date with a time is also accepted.
+    """Parse a time in the site's time zone.
 
-    An empty text means one day ago. Raises ValueError for anything else.
+    `14:05` means the most recent 14:05. A date with a time is accepted too. An empty text means one day ago. Raises
+    ValueError for any other text.
     """
     now = timezone.localtime()
     if not text:

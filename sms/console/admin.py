@@ -24,13 +24,13 @@ from sms.stats import status
 from sms.text.phone import to_e164
 from sms.wording import MANY, counted
 
-# `_sent_last_minute` skips messages that were queued more than an hour before that minute, because its query uses the
-# index on `created_at`.
+# The query of `_sent_last_minute` uses the index on `created_at`. Therefore it ignores messages that were queued more
+# than an hour before that minute.
 _LOOK_BACK = timedelta(hours=1)
 
 
 class PauseForm(forms.ModelForm):
-    # A declared form field ignores the model's default. Without `initial`, the browser would preselect the kind ""
+    # This declared form field does not use the model's default. Without `initial`, the form would preselect the kind ""
     # (plain texts).
     kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
 
@@ -59,9 +59,9 @@ class SuppressionForm(forms.ModelForm):
             raise forms.ValidationError(str(error)) from None
 
     def validate_unique(self) -> None:
-        """Allow a number that is listed because its user texted STOP.
+        """Accept a number that is already listed because of a STOP from its owner.
 
-        The operator's entry replaces the STOP entry, and stops every message to the number.
+        The operator's entry replaces the STOP entry. It stops every message to the number.
         """
         stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
         if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():
@@ -69,7 +69,7 @@ class SuppressionForm(forms.ModelForm):
 
 
 class AddOrRemoveAdmin(StrictLookups):
-    """Admin for rows that are added and removed, but never edited."""
+    """Admin for rows that can be added and removed, but not edited."""
 
     sortable_by = ()
     ordering = ("-since",)

@@ -1,4 +1,4 @@
-"""Banners: each describes a current problem with sending, and the operator's next step."""
+"""Banners on admin pages. Each banner describes a problem with sending, and the operator's next step."""
 
 import logging
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ _CACHE_DOWN = "the cache is down"
 
 
 class Banner(NamedTuple):
-    """One problem shown to operators.
+    """One problem, as shown to operators.
 
-    `level`: error or warning. `topic`: the paragraph of docs/troubleshooting.md about the problem. `url`: the page on
+    `level`: error or warning. `topic`: the section of docs/troubleshooting.md about the problem. `url`: the page on
     which the operator can act, or "".
     """
 
@@ -36,7 +36,7 @@ class Banner(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state of sending at one moment, from which the banners and most of the overview are built.
+    """The state of sending at one moment. The banners and most of the overview are built from it.
 
     `token`: a description of the cached access token.
     """
@@ -49,9 +49,9 @@ class Snapshot(NamedTuple):
 
 
 def raised(snapshot: Snapshot | None = None) -> list[Banner]:
-    """Return a banner for each problem, or an empty list if messages are sent normally.
+    """Return a banner for each problem, or an empty list if there is no problem.
 
-    The state is read from the database and the cache if `snapshot` is None.
+    If `snapshot` is None, the state is read from the database and the cache.
     """
     return list(_banners(snapshot or read(clock.now())))
 
@@ -69,10 +69,10 @@ def failed_url(group: failures.Group) -> str:
 
 
 def _token_state() -> str:
-    """Return a description of the cached access token that does not reveal the token."""
+    """Describe the state of the cached access token. The description does not contain the token."""
     try:
         token = cache.get(access_token.cache_key(conf.current()))
-    # Each cache backend raises its own exceptions. Whatever the exception, the overview must still be shown.
+    # Each cache backend raises its own exceptions. The overview must be shown even if the cache is down.
     except Exception as error:  # noqa: BLE001
         logger.warning(
             "sms.cache_down: the cache does not answer (%s)", type(error).__name__, extra={"event": "sms.cache_down"}

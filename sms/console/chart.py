@@ -1,4 +1,4 @@
-"""Draw a stacked bar chart as SVG on the server, without scripts. Colors come from `console.css`."""
+"""Draw a stacked bar chart as SVG on the server, without JavaScript. The colors are in `console.css`."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +12,8 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 class Column(NamedTuple):
     """One column of the chart.
 
-    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: by series key.
+    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: numbers by the key of
+    their series.
     """
 
     label: str
@@ -23,8 +24,8 @@ class Column(NamedTuple):
 def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]]) -> SafeString:
     """Return the chart as SVG.
 
-    `series`: (key, name) pairs in the order in which they are stacked, from the bottom up. The key is also the CSS
-    class of the series.
+    `series`: (key, name) pairs, in the order from the bottom of the stack to the top. The key is also the CSS class of
+    the bars.
     """
     top = _round_up(max([sum(column.values.values()) for column in columns] or [0]))
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
@@ -44,7 +45,7 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
         for key, _name in series:
             size = height * column.values.get(key, 0) / top
             if size:
-                # A bar is at least 1.5 units high, so that one failure among thousands of messages is visible.
+                # Draw each bar at least 1.5 units high, so that one failure among thousands of messages is visible.
                 size = max(size, 1.5)
                 y -= size
                 parts.append((key, f"{x + step * 0.1:.1f}", f"{max(y, 0):.1f}", f"{step * 0.8:.1f}", f"{size:.1f}"))
@@ -77,7 +78,7 @@ def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]
 
 
 def _round_up(number: int) -> int:
-    """Return the smallest even round number that is not below `number`: 2, 4, 10, 20, 40, 50, 100 …"""
+    """Return the smallest round even number that is at least `number`: 2, 4, 10, 20, 40, 50, 100 …"""
     size = 1
     while True:
         for factor in (2, 4, 5, 10):

@@ -1,6 +1,6 @@
-"""Export messages as CSV, for checking the bill of the SMS provider DMark.
+"""Export messages as CSV. Operators compare the export with the bill of DMark, the SMS provider.
 
-The export holds no bodies, links or full phone numbers.
+The export contains no texts and no full phone numbers.
 """
 
 import csv
@@ -21,16 +21,16 @@ _CHUNK = 1000
 
 
 class _Line:
-    """A write-only file object for `csv.writer`. Its `write` returns the line, so that `writerow` returns it too."""
+    """A file object for `csv.writer`. Its `write` returns the line, so that `writerow` returns the line too."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
-    """Yield the lines of the CSV. Rows are read in chunks, so that memory use does not depend on the number of rows.
+    """Yield the lines of the CSV file.
 
-    Times are ISO 8601 in the site's time zone.
+    The rows are read in chunks, so that large exports need little memory. Times are ISO 8601 in the site's time zone.
     """
     writer = csv.writer(_Line())
     price = conf.current().segment_cost
@@ -48,8 +48,8 @@ def lines(rows: "QuerySet[SmsMessage]") -> Iterable[str]:
 
 
 def _inert(value: object) -> object:
-    """Put an apostrophe before a text that a spreadsheet would run as a formula.
+    """Put an apostrophe before a text that a spreadsheet program would run as a formula.
 
-    Errors come from the provider, so their text is not trusted.
+    Error texts come from the provider, so they are not trusted.
     """
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

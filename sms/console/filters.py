@@ -32,7 +32,7 @@ class KindFilter(admin.SimpleListFilter):
 def kinds() -> list[str]:
     """Return the distinct kinds of messages in the table.
 
-    The recursive query makes one index lookup per kind. SELECT DISTINCT would read every index entry of the table.
+    The recursive query makes one index lookup per kind. SELECT DISTINCT would read the whole index.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
@@ -66,7 +66,7 @@ class WhenFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Filter by the reason of a failure: the error text, with ids and durations replaced by `…`.
+    """Filter by the reason of a failure. A reason is an error text in which `…` replaces ids and durations.
 
     The filter is shown only if the URL already selects a reason.
     """

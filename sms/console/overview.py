@@ -1,4 +1,4 @@
-"""The overview of sending: banners, and the figures, charts and tables of the last day and month."""
+"""The overview of sending: banners, charts and tables for the last day and the last month."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """Counts of one kind of message in the last 24 hours, or of all kinds in the totals row.
+    """Counts of messages of one kind in the last 24 hours. The totals row counts all kinds.
 
     `groups`: number of messages by the key of a chart series. `cost`: UGX.
     """
@@ -61,9 +61,7 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """Return the percentage of accepted messages whose link was clicked, or "" if clicks are not tracked for this
-        kind.
-        """
+        """The percentage of accepted messages whose link was clicked, or "" if clicks are not tracked for this kind."""
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
@@ -74,9 +72,9 @@ class KindRow:
 
 
 class FailureRow(NamedTuple):
-    """A row for one group of failures with the same status and reason.
+    """A table row for a group of failures with the same status and reason.
 
-    `url`: the list of the messages in the group. `resend`: the page that resends messages with this status and reason.
+    `url`: the list of these messages. `resend`: the page that resends messages with this status and reason.
     """
 
     status: str
@@ -117,7 +115,7 @@ class Overview:
 
 
 def gather(kind: str | None = None) -> Overview:
-    """Read the overview in at most 20 queries. If `kind` is not None, the charts count only messages of this kind."""
+    """Read the overview with at most 20 queries. If `kind` is given, the charts count only messages of this kind."""
     now = clock.now()
     numbers = counts.current()
     day_start = now - timedelta(hours=24)
@@ -241,7 +239,7 @@ def failure_row(group: Group) -> FailureRow:
 
 
 def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
-    """Return a row per network, the network with the most messages first.
+    """Return one row per mobile network. The network with the most messages comes first.
 
     Return an empty list if no message belongs to a known network.
     """

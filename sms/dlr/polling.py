@@ -1,4 +1,4 @@
-"""Poll for missing delivery reports, the oldest messages first, up to a day after sending."""
+"""Poll DMark for missing delivery reports up to one day after sending, the oldest messages first."""
 
 import logging
 from collections import Counter
@@ -22,10 +22,10 @@ GIVE_UP = timedelta(days=1)
 
 
 def due(min_age: float) -> "QuerySet[SmsMessage]":
-    """Return the messages without a final report that were sent between one day and `min_age` seconds ago.
+    """Return the messages without a final report that were sent at least `min_age` seconds and at most one day ago.
 
-    A message is polled again when it is twice as old as at the last poll. So a message is polled at most ten times in a
-    day, and messages that never get a report do not delay the others.
+    A message is polled again when its age has doubled since the last poll, so at most ten times in a day. Messages that
+    never get a report therefore do not delay the other messages.
     """
     now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -37,7 +37,7 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
 
 
 def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False) -> "Counter[str]":
-    """Poll the reports of up to `limit` messages. Returns the number of messages for each status found.
+    """Poll the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
     Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials or is unreachable,
     because the remaining polls would fail too.
@@ -46,14 +46,14 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # If two polls run at the same time, only the poll that updates this row requests the message's report.
+        # Of two polls that run at the same time, only the poll that changes `polled_at` asks DMark.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=clock.now()):
             continue
         try:
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]
         except ProviderRejected:
-            word = ""  # `log_exchange` has logged the error. There is no readable report for this message.
+            word = ""  # This message has no readable report. `log_exchange` has logged the error.
         statuses.record_report(message.pk, word, "poll")
         counts[str(final_status(word) or Status.SENT)] += 1
     return counts

@@ -1,4 +1,4 @@
-"""Meanings of DMark's status words, and the effect of a delivery report on the status of a message."""
+"""The meanings of DMark's status words, and the effect of a delivery report on the status of a message."""
 
 from functools import cache
 from typing import Any
@@ -12,9 +12,9 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# The status words of DMark, the status words of SMPP (which gateways pass on unchanged), and the numbers of DMark's
-# older host. Of these numbers, 1 means delivered, and 2 and 16 mean failed. The numbers 4 and 8 are not listed, because
-# they mean that the message is still on the way.
+# Three kinds of status words: DMark's own, those of SMPP (which gateways pass on unchanged), and the numbers of DMark's
+# older host. The number 1 means delivered. 2 and 16 mean failed. 4 and 8 are not listed, because they mean that the
+# message is still on its way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore a report gives a message with a status in `_PROVED` the
-# status `sent` or a final status. If the status is in `_ENDED`, this happens only if a send request was made.
+# A delivery report proves that DMark has the message. Therefore it replaces a status in _PROVED by `sent` or by a final
+# status. It replaces a status in _ENDED only if a send request was made for the message.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -37,8 +37,8 @@ def final_status(word: str) -> Status | None:
 def record_report(message_id: int, word: str, step: str) -> bool:
     """Store a delivery report and update the status of its message. A delivered message stays delivered.
 
-    `word`: DMark's status word in any case. An unknown word means that the message is still on the way, and "" means
-    that the report has no status. `step`: push or poll. Returns False if the message does not exist.
+    `word`: DMark's status word in any case. An unknown word means that the message is still on its way. "" means that
+    the report has no status. `step`: push or poll. Returns False if the message does not exist.
     """
     word = word.strip().upper()[:50]
     report = redact(word)
@@ -49,7 +49,7 @@ def record_report(message_id: int, word: str, step: str) -> bool:
         before = message.status
         changes = _apply(message, word)
         event = None
-        # Do not store a report that equals the last one.
+        # A report with the same status word as the previous report is not stored.
         if word and report != message.last_report:  # type: ignore[attr-defined]
             event = SmsEvent(message=message, at=clock.now(), what=SmsEvent.What.REPORT, step=step, answer=report)
         if _write(message_id, before, changes, event):
@@ -73,9 +73,9 @@ _READ = f"""
 
 
 def _read(message_id: int) -> SmsMessage | None:
-    """Return the message with an extra attribute `last_report`, the last reported status word.
+    """Return the message with the extra attribute `last_report`: the status word of its newest report.
 
-    The row is not locked, because `_write` checks that the status is unchanged.
+    The row is not locked, because `_write` checks that the status has not changed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_READ, [message_id])
@@ -93,7 +93,10 @@ def _read(message_id: int) -> SmsMessage | None:
 
 @cache
 def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
-    """Return the converters that this database needs, each with the index of its column. PostgreSQL needs none."""
+    """Return (column index, converter functions, column) for each column that needs conversion on this database.
+
+    PostgreSQL needs no conversion.
+    """
     columns = [(index, field.cached_col) for index, field in enumerate(_FIELDS)]
     found = [
         (index, [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)], column)
@@ -103,10 +106,10 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
-    """Change the message and store the event, if the status of the message is still `before`.
+    """Change the message and store the event, unless the status of the message has changed from `before`.
 
-    On PostgreSQL this is one statement. Returns False if the status has changed in the meantime. Then nothing is
-    stored, and the caller must apply the report again.
+    Returns False if the status has changed. Then nothing is stored, and the caller must apply the report again. On
+    PostgreSQL this is one statement.
     """
     if not changes:
         if event is not None:
@@ -132,15 +135,15 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
 
 
 def _add(event: SmsEvent) -> None:
-    """Store a report that changes nothing, unless it equals the last one.
+    """Store a report that does not change the message, unless it equals the previous report.
 
-    The lock makes equal reports wait for each other.
+    The lock on the message makes concurrent reports run one after the other.
     """
     with transaction.atomic():
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # Later than the reports that were stored while this one waited for the lock.
+            event.at = clock.now()  # Read under the lock, so that this report is later than all others.
             event.save(force_insert=True)
 
 
@@ -150,9 +153,9 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 
 
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
-    """Apply a report to a message, and return the changed fields.
+    """Apply a report to the message object, and return the changed fields by name.
 
-    The fields include the text only if the message is delivered, because delivery blanks the text's links.
+    Delivery removes the credentials from the links in the text, so only then the text is among the changed fields.
     """
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}
@@ -172,10 +175,10 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message, so that a report can change its status."""
+    """Return True if DMark may have the message. Only then a report changes the status of the message."""
     if message.status in _ENDED:
         return bool(message.attempts)
-    # DMark can have a queued message only if an earlier request for it was ambiguous.
+    # DMark can have a queued message only if an earlier send request had an unknown outcome.
     return message.status in (*_PROVED, Status.SENT) or (
         message.status == Status.QUEUED and bool(message.ambiguous_requests)
     )

@@ -1,4 +1,7 @@
-"""View for delivery reports. DMark documents neither method nor encoding, so the view reads GET, form data and JSON."""
+"""View that receives delivery reports.
+
+DMark documents neither the method nor the encoding of its reports. The view accepts GET, form data and JSON.
+"""
 
 import json
 import logging
@@ -16,7 +19,7 @@ from sms.dmark.responses import clean, status_word
 
 logger = logging.getLogger("sms.delivery")
 
-# A report without a status is logged once for each shape (set of field names), for at most 20 shapes per process.
+# A report without a status is logged once for each set of field names (its shape). One process logs at most 20 shapes.
 _MOST_SHAPES = 20
 _logged_shapes: set[tuple[str, ...]] = set()
 
@@ -27,8 +30,8 @@ _logged_shapes: set[tuple[str, ...]] = set()
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
     """Store a delivery report.
 
-    Responds with 200 if the signature in the URL is valid and the message exists, even if the report has no status. The
-    URL identifies the message; a `msg_id` in the body is ignored.
+    The signed URL identifies the message. A `msg_id` in the body is ignored. Responds 200 even if the report has no
+    status, 403 if the signature is invalid, and 404 if the message no longer exists.
     """
     try:
         message_id = int(signer().unsign(signed_id))
@@ -44,9 +47,9 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
 
 
 def _status(request: HttpRequest, message_id: int) -> str:
-    """Return the status word from the body, or else from the query string.
+    """Return the status word from the body or the query string, or "" if neither has one.
 
-    Return "" if neither has one. Raises Refused.
+    The body takes precedence. Raises Refused if the body is invalid.
     """
     report: object = {}
     if request.method == "POST":
@@ -70,7 +73,10 @@ def _names(report: object) -> list[str]:
 
 
 def _log_shape(message_id: int, names: list[str]) -> None:
-    """Log a report without a status once for each set of field names, so that operators notice an unknown format."""
+    """Log the field names of a report without a status, so that operators notice an unknown format.
+
+    The same set of field names is logged only once.
+    """
     shape = tuple(clean(name)[:40] for name in names[:_MOST_SHAPES])
     if shape in _logged_shapes or len(_logged_shapes) >= _MOST_SHAPES:
         return

@@ -1,7 +1,8 @@
-"""DMark's access token. It is cached for all processes, and dropped from the cache if DMark refuses it.
+"""DMark's access token, in a cache that all processes share.
 
-One thread of a process fetches a token. Other threads that need a token wait for it, and get the same token or the same
-error. Several processes may each fetch a token at the same time, which is harmless.
+A token is dropped from the cache if DMark refuses it. In each process, only one thread at a time fetches a token. Other
+threads that need a token wait, and get the same token or the same error. Several processes may fetch a token at the
+same time, which is harmless.
 """
 
 import copy
@@ -34,7 +35,7 @@ def cache_key(config: conf.Config) -> str:
 
 
 def expires_at(token: str) -> float | None:
-    """Return the token's `exp` in seconds since 1970, or None if it cannot be read."""
+    """Return the token's expiry (`exp`) in seconds since 1970, or None if it cannot be read."""
     try:
         value = jwt.decode(token, options={"verify_signature": False}).get("exp")
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -46,10 +47,9 @@ def expires_at(token: str) -> float | None:
 
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
-    """Return for how many seconds to cache a token: 90% of its remaining life, or `fallback` if its `exp` cannot be
-    read.
+    """Return the number of seconds for which a token can be cached: 90% of its remaining life, at most 30 days.
 
-    The result is at most 30 days.
+    The result is `fallback` if the token's expiry cannot be read.
     """
     ends = expires_at(token)
     if ends is None:
@@ -58,9 +58,9 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 
 
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
-    """Return a token other than `rejected`, from the cache or from `fetch`.
+    """Return a token from the cache or from `fetch`, but never the token `rejected`.
 
-    Concurrent threads share one call of `fetch`. If this call raises ProviderError, all these threads raise the error.
+    Concurrent threads share one call of `fetch`. If the call raises ProviderError, all these threads raise the error.
     """
     key = cache_key(config)
     while not (token := cached(config, rejected)):
@@ -75,20 +75,23 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
         if failure is None and pending.result() != rejected:
             return pending.result()
         if isinstance(failure, ProviderError):
-            # Raise a copy: one exception raised in many threads would collect all their tracebacks.
+            # Raise a copy. One exception object that many threads raise would collect all their tracebacks.
             raise copy.copy(failure)
-        # Try again: the other thread's fetch returned `rejected` or failed with an unexpected exception.
+        # The other thread's fetch returned `rejected`, or failed with an unexpected exception. Try again.
     return token
 
 
 def cached(config: conf.Config, rejected: str) -> str:
-    """Return the cached token, or "" if there is none or it is `rejected`."""
+    """Return the cached token, or "" if there is none or if it equals `rejected`."""
     token = cache.get(cache_key(config))
     return token if isinstance(token, str) and token != rejected else ""
 
 
 def working_path(config: conf.Config) -> str:
-    """Return the token path at which DMark last issued a token if it differs from SMS_TOKEN_PATH, otherwise ""."""
+    """Return the URL path at which DMark last issued a token, or "" if this path equals SMS_TOKEN_PATH.
+
+    Return "" too if the path is not in the cache.
+    """
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""
 

@@ -1,4 +1,4 @@
-"""Run a conversation with DMark over `requests`: for inline sends, commands, delivery reports and tokens."""
+"""Talk to DMark over `requests`, one request at a time: send a message, poll a delivery report, fetch a token."""
 
 import io
 import os
@@ -49,7 +49,8 @@ def send(
 ) -> str:
     """Send one message.
 
-    Returns DMark's id, or "" if the response has none. Raises ProviderError if DMark did not accept the message.
+    Returns DMark's id of the message, or "" if the response has none. Raises ProviderError if DMark did not accept the
+    message.
     """
     config = conf.current()
     return run(
@@ -58,16 +59,16 @@ def send(
 
 
 def report(provider_id: str, on_exchange: OnExchange) -> str:
-    """Ask DMark for a delivery report.
+    """Poll DMark for the delivery report of a message.
 
-    Returns its status word in capitals, or "" if there is none. Raises ProviderError.
+    Returns the status word in capitals, or "" if DMark has no report. Raises ProviderError if the poll fails.
     """
     config = conf.current()
     return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)
 
 
 def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> str:
-    """Return an access token other than `rejected`, from the cache or from DMark.
+    """Return an access token from the cache or from DMark, but never the token `rejected`.
 
     Concurrent threads share one request.
     """
@@ -79,7 +80,7 @@ def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> s
 
 
 def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
-    """Run a conversation until it ends. Return its result or raise its exception."""
+    """Run a conversation until it ends. Returns its result, or raises its exception."""
     event: object = None
     error: Exception | None = None
     while True:
@@ -109,7 +110,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request body that records if any of it was read. If nothing was read, DMark cannot have the message."""
+    """A request body that records if reading has begun. DMark cannot have the message if nothing was read."""
 
     begun = False
 
@@ -123,21 +124,21 @@ _kept_connections = KeptConnections()
 
 def _new_session() -> requests.Session:
     session = total_timeout.session()
-    # Ignore proxies, netrc and certificate bundles from the environment, and keep no cookies.
+    # Ignore the proxies, the netrc file and the certificate bundles that the environment names. Keep no cookies.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
 _session = lru_cache(maxsize=1)(_new_session)
-# A forked child must not use its parent's sockets.
+# A forked child process must not use the sockets of its parent.
 os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """Send one POST request without following redirects, and read at most 64 KiB of the response.
+    """Send one POST request. Do not follow redirects, and read at most 64 KiB of the response.
 
-    Raises NoResponse if no complete response came, and Misdirected if the URL is invalid.
+    Raises NoResponse if there was no complete response, and Misdirected if the URL is invalid.
     """
     headers = {**HEADERS, "authToken": request.token} if request.token else dict(HEADERS)
     body = _Body(request.payload)
@@ -155,14 +156,13 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
         with response:
             received = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        # A ValueError before anything is written is about the URL (InvalidURL, MissingSchema). A later ValueError is
-        # about the headers of the response. The error's text is not shown, because a URL may hold a password.
+        # Before the request is written, a ValueError means that the URL is invalid. After that, it means that the
+        # response's headers are invalid. The error's text is not shown, because the URL may contain a password.
         if isinstance(error, ValueError) and not body.begun:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         if body.begun and not timed_out:
-            # The request was probably lost on a kept connection. Close all kept connections, so that the retry is not
-            # lost too.
+            # The provider has probably closed a kept connection. Close the others, so that the retry is not lost too.
             _kept_connections.note_loss()
             session.close()
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None
@@ -175,7 +175,7 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
 
 def _read_body(raw: Any) -> bytes:
     body = b""
-    # Do not decompress here: a compressed body that is damaged is still a complete response.
+    # Read the body without decompression, because a response with damaged compression is still complete.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > responses.MAX_BODY:
@@ -184,7 +184,10 @@ def _read_body(raw: Any) -> bytes:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the class name of the innermost cause: `ConnectionRefusedError` says more than `ConnectionError`."""
+    """Return the class name of the innermost exception.
+
+    `ConnectionRefusedError` tells an operator more than `ConnectionError`.
+    """
     for _depth in range(8):
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):

@@ -1,8 +1,8 @@
-"""Conversations with DMark as sans-I/O state machines. This module imports no HTTP library, cache, database or clock.
+"""Conversations with DMark as sans-I/O state machines, without an HTTP library, cache, database or clock.
 
-A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`). A driver carries each command out
-and sends back an event. The generator's return value is the result, and its exception is the failure. There are two
-drivers: `sms.dmark.blocking` runs one conversation, and the worker's loop runs many at once.
+A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`). A driver carries out each command
+and sends an event back into the generator. The generator returns the result or raises an error. There are two drivers:
+`sms.dmark.blocking` runs one conversation, and the worker's engine runs many at once.
 """
 
 import json
@@ -18,10 +18,10 @@ from sms.dmark.responses import Reply
 from sms.errors import AuthenticationFailed, InDoubt, Misdirected, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
-# Ranges in seconds for the random wait before the first and the second immediate retry.
+# Waiting times in seconds before the first and the second immediate retry. The time is drawn at random from its range.
 PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
-# The two paths at which DMark issues tokens. If one of them answers 404, the other one is tried once.
+# The two URL paths at which DMark issues tokens. If one path responds 404, the other path is tried once.
 TOKEN_PATHS = ("/api/get_token/", "/v3/api/get_token/")
 
 NO_URL = "SMS_SERVICE_BASE_URL and its path make no valid URL. Write the setting like https://sms.example.com."
@@ -30,9 +30,10 @@ T = TypeVar("T")
 
 
 class Request(NamedTuple):
-    """Command: POST `payload` (JSON) to `url`, with the header `authToken: <token>` unless `token` is empty.
+    """Command to the driver: POST `payload` (JSON) to `url`.
 
-    The driver sends back a Reply. If no complete response came, the driver throws NoResponse into the generator.
+    The request has the header `authToken: <token>` unless `token` is empty. The driver sends a Reply back into the
+    generator, or throws NoResponse if there was no complete response.
     """
 
     step: str
@@ -42,30 +43,33 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Command: wait. The driver sends back None, or False if it did not wait because the process is about to end."""
+    """Command to the driver: wait.
+
+    The driver sends None back into the generator. It sends False if it did not wait because the process is about to
+    end.
+    """
 
     seconds: float
 
 
 class NeedToken(NamedTuple):
-    """Command: get an access token other than `rejected`, which DMark has refused.
+    """Command to the driver: get an access token other than `rejected`, which DMark has refused.
 
-    The driver sends back an AccessToken. If no token could be fetched, the driver throws ProviderError into the
-    generator.
+    The driver sends an AccessToken back into the generator, or throws ProviderError if no token could be fetched.
     """
 
     rejected: str
 
 
 class AccessToken(NamedTuple):
-    """Event: an access token, and the milliseconds that were needed to get it."""
+    """Event: an access token. `ms`: the time that was needed to get the token."""
 
     token: str
     ms: int = 0
 
 
 class NoResponse(Exception):
-    """Event: a request got no complete response. The driver throws this exception into the generator.
+    """Event: there was no complete response to a request. The driver throws this exception into the generator.
 
     `request_written`: part of the body was written, so DMark may have the request. `timed_out`: the cause was a
     timeout.
@@ -77,7 +81,7 @@ class NoResponse(Exception):
 
 
 class FetchedToken(NamedTuple):
-    """A fresh token, and the path at which DMark issued it."""
+    """A new token, and the URL path at which DMark issued the token."""
 
     token: str
     path: str
@@ -90,7 +94,7 @@ Conversation: TypeAlias = Generator[Command, Any, T]
 
 @dataclass(slots=True)
 class Budget:
-    """Time limit for one message, in seconds. Once it is spent, no further request is started."""
+    """The time limit for one message, in seconds. After this time no further request is started."""
 
     seconds: float
     spent: float = 0.0
@@ -100,7 +104,7 @@ class Budget:
 
 
 class RequestSpec(NamedTuple):
-    """A request before its access token is added.
+    """A request without its access token.
 
     `read` converts a Reply into the result of the request, or raises ProviderError.
     """
@@ -123,9 +127,10 @@ def send(
     kind: str = "",
     budget: Budget | None = None,
 ) -> Conversation[str]:
-    """Send one message. `number` has the form 0XXXXXXXXX. Returns DMark's id, or "" if the response has none.
+    """Send one message. `number` has the form 0XXXXXXXXX.
 
-    Raises InDoubt after the first ambiguous request: the caller decides if the message is sent again.
+    Returns DMark's id of the message, or "" if the response has none. Raises InDoubt after the first request with an
+    unknown outcome. The caller decides if the message is sent again.
     """
     body: dict[str, object] = {"msg": text, "numbers": number, "dlr_url": dlr_url, "scan_ip": False}
     if category := config.categories.get(kind):
@@ -134,14 +139,14 @@ def send(
 
 
 def report(config: Config, provider_id: str, on_exchange: OnExchange) -> Conversation[str]:
-    """Poll the delivery report of a message. Returns DMark's status word in capitals, or "" if there is none."""
-    # Some clients of DMark send `msg_id` and others `msgId`, so we send both.
+    """Poll the delivery report of a message. Returns DMark's status word in capitals, or "" if there is no report."""
+    # Some clients of DMark send `msg_id` and others send `msgId`, so both names are sent.
     body = {"msg_id": provider_id, "msgId": provider_id}
     return _with_token(config, "report", config.dlr_path, body, responses.report, on_exchange, None)
 
 
 def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[FetchedToken]:
-    """Fetch a fresh token. If DMark answers 404 at the configured path, the other known path is tried once."""
+    """Fetch a new token. If DMark responds 404 at the configured URL path, the other known path is tried once."""
     other = TOKEN_PATHS[0] if config.token_path == TOKEN_PATHS[1] else TOKEN_PATHS[1]
     payload = json.dumps({"username": config.username, "password": config.password}).encode()
     budget = Budget(config.send_budget)
@@ -194,7 +199,7 @@ def _with_token(
 
 
 def _refuse_bad_url(config: Config) -> None:
-    """Raise Misdirected if the base URL is not usable, so that credentials are not sent to a wrong address."""
+    """Raise Misdirected if the base URL is not usable. Credentials must not be sent to a wrong address."""
     if config.base_url_problem:
         raise Misdirected(config.base_url_problem)
 
@@ -229,17 +234,17 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
     words = (
         "DMark did not answer in time." if failure.timed_out else f"No complete response from DMark ({failure.cause})."
     )
-    # Repeating a token or report request is harmless. Repeating a send request may send a second SMS.
+    # A repeated token or report request is harmless. A repeated send request may cause a second SMS.
     return InDoubt(words) if step == "send" and failure.request_written else ProviderUnavailable(words)
 
 
 def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
-    """Return the seconds until the next immediate retry, or None if the request is not retried at once."""
+    """Return the seconds until the next immediate retry, or None if the request is not retried immediately."""
     if pause is None or error.ambiguous or not isinstance(error, ProviderUnavailable):
         return None
     wait = random.uniform(*pause)  # noqa: S311
     if reply is not None and 200 <= reply.status < 300:
-        return None  # The response is complete but unreadable. A repeated request would get the same response.
+        return None  # The response is complete but unreadable. A retry would get the same response.
     if error.status_code == 429 and error.retry_after is not None:
         return max(wait, error.retry_after) if error.retry_after <= LONGEST_QUICK_RETRY_AFTER else None
     return wait
@@ -248,7 +253,7 @@ def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, 
 def _exchange(
     step: str, attempt: int, reply: Reply | None, outcome: object, error: ProviderError | None, ms: int
 ) -> Exchange:
-    # The response to a token request holds the token, so it is kept only if the request failed.
+    # A successful response to a token request contains the token, so its text is not kept.
     shown = reply.text if reply and (step != "token" or error) else ""
     return Exchange(
         step=step,

@@ -1,4 +1,4 @@
-"""The `dlr_url` of a message: a signed URL of this service, to which DMark sends the message's delivery reports."""
+"""The `dlr_url` of a message: the signed URL on this site to which DMark sends the message's delivery reports."""
 
 import base64
 import hashlib
@@ -17,7 +17,10 @@ _SALT = "sms.dlr"
 
 
 def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
-    """Return the URL for delivery reports on a message, or "" if reports are off or `sms.urls` is not mounted."""
+    """Return the URL for delivery reports on a message.
+
+    Return "" if delivery reports are switched off, SITE_URL is empty, or the URLconf does not include `sms.urls`.
+    """
     config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
@@ -30,8 +33,9 @@ def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
 
 @lru_cache(maxsize=8)
 def _report_path(urlconf: str, prefix: str) -> str:
-    """Return the path for delivery reports, with a placeholder for the signed id, or "" if `sms.urls` is not
-    mounted.
+    """Return the URL path for delivery reports with a placeholder for the signed id.
+
+    Return "" if the URLconf does not include `sms.urls`.
     """
     try:
         return reverse("sms:dlr", urlconf=urlconf, args=[_PLACEHOLDER])
@@ -44,7 +48,7 @@ def signer() -> Signer:
 
 
 def _sign(value: str) -> str:
-    """Return `signer().sign(value)`, with a cached key: deriving the key for each message would be slow."""
+    """Return the same as `signer().sign(value)`, but faster: the signing key is cached."""
     digest = hmac.digest(_key(settings.SECRET_KEY), value.encode(), "sha256")
     return f"{value}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 

@@ -1,4 +1,4 @@
-"""One request to DMark and its response, as they are stored and logged."""
+"""A request to DMark with its response, as stored in the history of a message and logged."""
 
 import logging
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ logger = logging.getLogger("sms.delivery")
 
 
 class Named(Protocol):
-    """The fields of a message that a log line shows."""
+    """The fields of a message that log lines show."""
 
     pk: int
     kind: str
@@ -19,10 +19,10 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request to DMark and its response.
+    """A request to DMark with its response.
 
-    `step`: token, send or report. `status`: the HTTP status, or None if no complete response came. `trouble`: a value
-    of `sms.errors.Trouble`. `ambiguous`: DMark may have the message although the request failed.
+    `step`: token, send or report. `status`: the HTTP status, or None if there was no complete response. `trouble`: a
+    value of `sms.errors.Trouble`. `ambiguous`: the request failed, but DMark may have the message.
     """
 
     step: str
@@ -37,7 +37,7 @@ class Exchange:
 
 
 def fields(message: Named, event: str) -> dict[str, object]:
-    """Return the `extra` fields for a log record about a message."""
+    """Return the `extra` fields of a log record about a message."""
     return {
         "event": event,
         "message_id": message.pk,

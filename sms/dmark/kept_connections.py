@@ -1,7 +1,7 @@
-"""Decide if requests may use kept (idle, open) connections.
+"""Decide if requests to DMark may reuse idle open connections (kept connections).
 
-A provider may close a kept connection without notice, and a request lost in this way is ambiguous. The retry of a lost
-request opens a new connection. After three losses within a minute, no kept connection is used for a minute.
+A provider may close a kept connection without notice. If a send request is lost in this way, nobody knows if DMark
+received it. After three losses within a minute, no kept connection is used for a minute.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ _LOSSES, _SECONDS = 3, 60.0
 
 
 class KeptConnections:
-    """Records the lost connections of one process. Thread-safe."""
+    """Records the lost connections of one process. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=_LOSSES)

@@ -1,4 +1,4 @@
-"""Interpret DMark's responses, which come in several shapes. This module imports no HTTP library or database."""
+"""Interpret DMark's responses, whose format varies. This module does not depend on an HTTP library or a database."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# Limits on the characters of a response that are kept, and on the bytes that are read.
+# MAX_KEPT: characters of a response that are stored. MAX_BODY: bytes of a response that are read.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0
@@ -29,7 +29,7 @@ _LARGEST_STATUS = 999
 
 
 class Reply(NamedTuple):
-    """A complete response.
+    """A complete response from DMark.
 
     `status`: the HTTP status, or the body's `status_code` if that is 400 or more. `data`: the body's JSON object, or
     None. `text`: the first 500 characters of the body. `retry_after`: in seconds. `ms`: the duration of the request in
@@ -50,9 +50,9 @@ class StaleToken(ProviderError):
 
 
 def clean(text: str) -> str:
-    """Replace NUL, control characters and lone surrogates with U+FFFD.
+    """Replace NUL, control characters and lone surrogates with U+FFFD. Newlines and tabs are kept.
 
-    PostgreSQL rejects some of these characters, and a terminal would obey others.
+    PostgreSQL rejects NUL and lone surrogates. Control characters could change the state of an operator's terminal.
     """
     if text.isprintable():
         return text
@@ -63,7 +63,10 @@ def clean(text: str) -> str:
 
 
 def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Reply:
-    """Parse a response. `retry_after` is in seconds, from `retry_after_seconds` or from libcurl."""
+    """Parse a response.
+
+    `retry_after`: seconds, as `retry_after_seconds` or libcurl has read them from the header.
+    """
     body = _decompressed(body)
     try:
         data = json.loads(body)
@@ -82,7 +85,7 @@ def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Re
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Return the seconds in a Retry-After header, which is a number or an HTTP-date, or None if it is neither.
+    """Parse a Retry-After header, which is a number or an HTTP-date. Return seconds, or None if it is invalid.
 
     `now`: seconds since 1970. The result is at most one day.
     """
@@ -93,15 +96,15 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    # An HTTP-date is in GMT, but parsedate_to_datetime returns a naive datetime if it does not know the zone.
+    # An HTTP-date is always in GMT. parsedate_to_datetime returns a naive datetime if it does not know the zone.
     seconds = (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def _decompressed(body: bytes) -> bytes:
-    """Decompress a gzip body, up to 64 KiB.
+    """Decompress a body that is gzip data, up to 64 KiB.
 
-    Some proxies compress a response although the request did not ask for it.
+    Some proxies compress responses although the request did not allow compression.
     """
     if not body.startswith(b"\x1f\x8b"):
         return body
@@ -112,7 +115,10 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Convert a count or a status code to a float: a number, digits in a string, a boolean, or the length of a list."""
+    """Convert a count or a status code to a float.
+
+    DMark sends these values as numbers, as digits in a string, as booleans, or as a list whose length is the count.
+    """
     if isinstance(value, list):
         return float(len(value))
     if isinstance(value, str) and len(value) < 20:
@@ -126,7 +132,7 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the errors that are the same for every kind of request."""
+    """Raise the error for a redirect, a 429 or a 5xx. These mean the same for every kind of request."""
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
@@ -138,7 +144,7 @@ def _raise_common(reply: Reply) -> None:
 
 
 def _explanation(reply: Reply) -> str:
-    """Return the explanation in DMark's response, redacted, or "" if it has none."""
+    """Return the redacted explanation in DMark's response, or "" if there is none."""
     for name in ("description", "error", "message", "detail"):
         text = (reply.data or {}).get(name)
         if isinstance(text, str) and text.strip():
@@ -152,7 +158,7 @@ def _with_explanation(start: str, reply: Reply) -> str:
 
 
 def access_token(reply: Reply) -> str:
-    """Return the token in the response to a token request. Raises ProviderError if there is none."""
+    """Return the access token in a response. Raises ProviderError if there is no token."""
     _raise_common(reply)
     if 400 <= reply.status < 500:
         raise AuthenticationFailed(
@@ -164,13 +170,13 @@ def access_token(reply: Reply) -> str:
             reply.status,
         )
     token = (reply.data or {}).get("access_token")
-    # The token becomes an HTTP header, so only printable ASCII is accepted.
+    # The token is sent in an HTTP header, so it must be printable ASCII.
     if not isinstance(token, str) or not token or len(token) > 8192 or not token.isascii() or not token.isprintable():
         raise ProviderUnavailable("DMark's response to the token request holds no token.", reply.status)
     return token
 
 
-# Words that an SMS provider uses to refuse a customer's account. DMark's exact words are not known.
+# Words with which an SMS provider may refuse a whole account. DMark's exact words are not known.
 _ACCOUNT = re.compile(
     r"credit|balance|top.?up|payment|suspend|deactivat|blocked account|account\W+(?:is\W+|was\W+|has\W+been\W+)?"
     r"(?:blocked|inactive|disabled|expired|closed|locked)|sender\b.*\b(?:approved|registered|allowed|authori[sz]ed)",
@@ -185,12 +191,12 @@ def _refusal(start: str, reply: Reply) -> ProviderRejected:
 
 
 def accepted_id(reply: Reply) -> str:
-    """Return DMark's id of the accepted message, or "" if the response has none.
+    """Return DMark's id of the accepted message, or "" if the response has no id.
 
     Raises ProviderError if DMark refused the message.
     """
     if reply.status == 504:
-        # A gateway in front of DMark timed out, so DMark may have received the message anyway.
+        # A gateway in front of DMark timed out. DMark may have received the message.
         raise InDoubt("A gateway got no response from DMark (504).", 504)
     _raise_common(reply)
     if reply.status in (401, 403):
@@ -226,9 +232,9 @@ def _provider_id(data: Mapping[str, Any]) -> str:
 
 
 def report(reply: Reply) -> str:
-    """Return the status word in the response to a report request, or "" if DMark has no report.
+    """Return the status word in a response to a poll for a delivery report, or "" if DMark has no report.
 
-    Raises ProviderError.
+    Raises ProviderError if the response is an error.
     """
     _raise_common(reply)
     if reply.status in (401, 403):
@@ -240,16 +246,15 @@ def report(reply: Reply) -> str:
     return status_word(reply.data)
 
 
-# In a delivery report, search the status only to this depth and in this many items per level, so that a hostile report
-# costs little time.
+# Limits on the search for the status in a delivery report: nesting depth, and items per level. They limit the time that
+# a hostile report can take.
 _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 
 def status_word(report: object) -> str:
-    """Return the status in a delivery report, in capitals, or "" if the report has none.
+    """Return the status word in a delivery report in capitals, or "" if there is none.
 
-    DMark's field is named `status`. The name may be in any case, and the report may be wrapped in a list or in an
-    object.
+    DMark names the field `status`, in any case. The report may be inside a list or another object.
     """
     return _find_status(report, _REPORT_DEPTH)
 
@@ -273,6 +278,6 @@ def _word(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     word = clean(str(value)[:200].strip()).upper()[:50]
-    # An older DMark host replaces `%s` in the URL with the status. Other hosts send `%s` unchanged, which is not a
+    # An older DMark host replaces `%s` in the URL with the status. If the host has not replaced `%s`, there is no
     # status.
     return "" if word in ("%S", "%25S") else word

@@ -1,7 +1,7 @@
 """A `requests` session that reads HTTP responses as libcurl does in the worker.
 
-Its read timeout covers the whole response. The timeout of `requests` itself starts again with each received byte. The
-session skips all interim responses (102 to 199), while http.client skips only 100.
+Two things differ from `requests`. The read timeout covers the whole response; in `requests` it starts again with each
+received byte. All interim responses (102 to 199) are skipped; http.client skips only 100.
 """
 
 import http.client
@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class _Reader(io.RawIOBase):
-    """Read from a socket until `deadline` (monotonic clock), then raise TimeoutError."""
+    """Reads from a socket, and raises TimeoutError after `deadline` (monotonic clock)."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw, self._sock, self._deadline = raw, sock, deadline
@@ -74,7 +74,7 @@ class _Adapter(HTTPAdapter):
 
 
 def session() -> requests.Session:
-    """Return a session whose read timeout covers the whole response and starts when the request has been written."""
+    """Return a session whose read timeout starts when the request has been written, and covers the whole response."""
     made = requests.Session()
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter())
