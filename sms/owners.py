@@ -1,7 +1,8 @@
-"""Owners are the apps that queue messages. The prefix of a message's reference (its dedupe key) identifies the owner.
+"""Owners: the apps that queue messages.
 
-For the admin, an owner returns links to the object that a message is about. It may also decide whether a waiting
-message is still worth sending, and give samples of its messages, so that a system check can count their SMS segments.
+The part of a message's reference (its dedupe key) before the first colon identifies the owner. For the admin, an owner
+links a message to the object that the message is about. An owner may also decide if a waiting message is still worth
+sending. For a system check, an owner may give samples of its messages.
 """
 
 import logging
@@ -20,7 +21,7 @@ class Link(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A message with the longest values that it can have. `language`: its language code."""
+    """An example of a message, with the longest values that its template can contain. `language`: a language code."""
 
     kind: str
     language: str
@@ -28,7 +29,7 @@ class Sample(NamedTuple):
 
 
 class Referenced(Protocol):
-    """The fields of a message that its owner, the app that queued it, needs."""
+    """The fields of a message that its owner (the app that queued it) needs."""
 
     pk: int
     dedupe_key: str | None
@@ -36,10 +37,10 @@ class Referenced(Protocol):
 
 M = TypeVar("M", bound=Referenced)
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that returns the ids of the messages still worth sending. It is called once with all claimed messages of
-# one prefix, so that it needs only one query.
+# A function that takes messages and returns the ids of those that are still worth sending. It is called once with all
+# claimed messages of one owner, so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
-# A function that returns, for messages that an operator wants to resend, the ids of those still worth sending.
+# A function that takes messages which an operator wants to resend, and returns the ids of those still worth sending.
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 
@@ -55,10 +56,10 @@ def register(
     worth_sending: WorthSending | None = None,
     worth_resending: WorthResending | None = None,
 ) -> None:
-    """Set the owner of the messages with the reference `<prefix>:…`. Call this in an AppConfig's `ready`.
+    """Register the owner of the messages whose reference begins with `<prefix>:`.
 
-    Without `worth_sending`, all these messages are worth sending until they expire. Without `worth_resending`, an
-    operator may send again the messages that are worth sending.
+    Call this in an AppConfig's `ready`. Without `worth_sending`, all messages are worth sending until they expire.
+    Without `worth_resending`, `worth_sending` also decides if a message is worth resending.
     """
     _resolvers[prefix] = resolver
     _worth_sending.pop(prefix, None)
@@ -70,33 +71,38 @@ def register(
 
 
 def register_samples(sampler: Sampler) -> None:
-    """Add samples for the system check sms.W010, which counts segments. Call this in an AppConfig's `ready`."""
+    """Register a function that returns samples. The system check sms.W010 counts their SMS segments.
+
+    Call this in an AppConfig's `ready`.
+    """
     _samplers.append(sampler)
 
 
 def samples() -> Iterable[Sample]:
-    """Yield the samples of all owners."""
     for sampler in _samplers:
         yield from sampler()
 
 
 def links(message: SmsMessage) -> list[Link]:
-    """Return links to the subject of a message."""
+    """Return links to the object that a message is about, for example a stake."""
     resolver = _resolvers.get(_prefix(message))
     return resolver(message) if resolver else []
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the messages that their owners still want sent. Call this outside a transaction.
+    """Return the ids of the messages that their owners still want to be sent. Call this outside a transaction.
 
-    The function of each owner is called once. If the function fails, all messages of its owner are sent: a late message
-    is better than none.
+    Each owner's function is called once. If the function raises an exception, all messages of this owner are sent,
+    because a late message is better than no message.
     """
     return _worth(messages, _worth_sending)
 
 
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
-    """Return the ids of the messages that their owners want sent again. Otherwise like `worth_sending`."""
+    """Return the ids of the messages that their owners want to be sent again.
+
+    Errors are treated as in `worth_sending`.
+    """
     return _worth(messages, {**_worth_sending, **_worth_resending})
 
 

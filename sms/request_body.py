@@ -1,4 +1,4 @@
-"""Read the body of a request from the provider, even if it is sent in chunks without a Content-Length."""
+"""Read the body of a request, even if it is sent in chunks without a Content-Length."""
 
 from io import BytesIO
 
@@ -12,7 +12,7 @@ MAX_BODY = 64 * 1024
 
 
 class Refused(Exception):
-    """The body of the request is refused. `status`: the HTTP status of the response."""
+    """The body of a request is refused. `status`: the HTTP status for the response."""
 
     def __init__(self, status: int, error: str) -> None:
         self.status = status
@@ -20,10 +20,10 @@ class Refused(Exception):
 
 
 def read(request: HttpRequest) -> bytes:
-    """Return the body, and keep `request.POST` usable. Raises Refused.
+    """Return the body of the request. `request.POST` remains usable. Raises Refused.
 
-    Django reads a WSGI request up to its Content-Length, so a chunked body would seem empty. A WSGI server that decodes
-    chunks sets `wsgi.input_terminated`. Without that flag, a Content-Length is required.
+    Django reads only as many bytes as Content-Length states, so a chunked body would seem empty. A WSGI server that
+    decodes chunks sets `wsgi.input_terminated`. Without this flag, a chunked request is refused.
     """
     if isinstance(request, WSGIRequest) and "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         if not request.environ.get("wsgi.input_terminated"):
@@ -36,7 +36,7 @@ def read(request: HttpRequest) -> bytes:
     try:
         body = request.body
         request.POST  # noqa: B018 - parses a form, and raises if it cannot be parsed
-    except RawPostDataException:  # A middleware has already parsed the form.
+    except RawPostDataException:  # A middleware has already read the body as a form.
         return b""
     except (MultiPartParserError, SuspiciousOperation, BadRequest, OSError):
         raise Refused(400, "The body cannot be read.") from None

@@ -1,8 +1,7 @@
-"""Threads, sleep and sockets. `sms.worker`, `sms.sending` and `sms.dmark` use them only through this module.
+"""Threads, sleep and sockets. The packages `sms.worker`, `sms.sending` and `sms.dmark` use them through this module.
 
-In production, they are Python's own. The simulation in `tests/simulation` replaces `current`, and runs each thread as a
-greenlet in virtual time. In the same way it replaces `sms.clock` for time, and `sms.worker.engine.transport` for
-libcurl.
+In production these are Python's own threads and sockets. In the tests, `tests/simulation` replaces `current` and runs
+each thread as a greenlet in simulated time.
 """
 
 import queue
@@ -16,21 +15,19 @@ from typing import Any, Protocol
 
 
 class Thread(Protocol):
-    """A started thread."""
-
     def join(self, timeout: float | None = None) -> None: ...
 
     def is_alive(self) -> bool: ...
 
 
 class Runtime:
-    """Creates the threads, events, queues, locks and selectors of this process."""
+    """Creates the threads, events, queues, locks, selectors and sockets of this process."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def start(self, target: Callable[[], object], name: str) -> Thread:
-        """Start a daemon thread."""
+        """Start a daemon thread that runs `target`."""
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread

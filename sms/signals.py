@@ -1,12 +1,13 @@
-"""Signals, sent with `send_robust` after the change has been stored.
+"""Signals about messages.
 
-Their argument `message` is an SmsMessage, or an SmsInbound in the case of `sms_received`.
+They are sent with `send_robust` after the change has been stored. `message` is an SmsMessage, or an SmsInbound for
+`sms_received`.
 """
 
 from django.dispatch import Signal
 
 sms_sent = Signal()
-# Sent for messages that get the status failed, undelivered, unknown, expired or rate_limited.
+# Sent for messages with the new status failed, undelivered, unknown, expired or rate_limited.
 sms_failed = Signal()
 sms_delivered = Signal()
 sms_received = Signal()

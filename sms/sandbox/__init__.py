@@ -1,5 +1,5 @@
 """The sandbox: a fake of the SMS provider DMark, for development and tests.
 
-The sandbox speaks real HTTP. It has a page that shows the phones with their messages, and a switch for each fault that
-it can simulate.
+It is a real HTTP server. Its page shows phones with the messages that they received, and a switch for each fault that
+the sandbox can simulate.
 """

@@ -1,4 +1,4 @@
-"""HTTP responses of the sandbox: the correct response to a request, or a simulated fault."""
+"""The sandbox's HTTP responses: the correct response to a request, or a simulated fault."""
 
 import json
 import logging
@@ -21,7 +21,8 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 class Reply:
     """The correct response to a request.
 
-    `after` is called when the response, or the fault that replaces the response, has been written.
+    `after`: called after the response was written. If a fault replaces the response, it is called after the fault was
+    written.
     """
 
     status: int
@@ -37,8 +38,8 @@ class Answers(BaseHTTPRequestHandler):
     def give(self, fault: Fault, faults: Faults, act: Callable[[], Reply], refusal: Callable[[int], Any]) -> None:
         """Respond with the result of `act`, or with a fault.
 
-        `act` applies the request and returns the correct response. `fault.taken` means that the request takes effect
-        although the caller gets the fault. `refusal` returns the body of a response with the given 4xx status.
+        `act` carries out the request and returns the correct response. If `fault.taken` is true, the request is carried
+        out although the client gets the fault. `refusal` returns the body of a 4xx response.
         """
         reply = act() if fault.taken else None
         if fault.name == "late":
@@ -59,7 +60,7 @@ class Answers(BaseHTTPRequestHandler):
             case "slow":
                 self._drip(b'{"status_code": "200", "description": "' + b"x" * 400 + b'"}', faults.hang_seconds)
             case "reset":
-                # With a linger time of zero, closing the socket sends RST instead of FIN.
+                # With a linger time of zero, closing the socket sends an RST instead of a FIN.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 self.connection.close()

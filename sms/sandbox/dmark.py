@@ -1,4 +1,4 @@
-"""The three endpoints of the fake DMark: get a token, send an SMS, poll a delivery report."""
+"""The three endpoints of the fake DMark: issue a token, accept an SMS, return a delivery report."""
 
 import time
 from typing import Any
@@ -86,7 +86,7 @@ class DMark:
             return Reply(200, nothing | {"description": faults.refusal})
         message = self.state.take(to, text, str(body.get("dlr_url") or ""))
         reply = _acceptance(kind, message)
-        if message.hidden:  # A lost message gets no delivery report.
+        if message.hidden:  # The sandbox sends no delivery report for a message that it has lost on purpose.
             return reply
         if faults.of_number(to).report == "before":
             self.reporter.at_once(message)

@@ -1,19 +1,19 @@
-"""The switches of the sandbox, which select the faults that the sandbox simulates at the moment.
+"""The switches of the sandbox, which select the faults to simulate.
 
-Some phone numbers have a fixed outcome, like the test cards of a payment provider. This outcome needs no switch. The
-numbers with a fixed outcome for payment prompts are in `playmatatu.sandbox.money.faults`.
+Some phone numbers have a fixed outcome without any switch, like the test cards of a payment provider.
+`playmatatu.sandbox.money.faults` has further numbers, with fixed outcomes of payment prompts.
 """
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-# Faults of a response, in place of the correct one. `ok` means no fault. `late` means the correct response, delayed by
-# `answer_after` seconds.
+# Faults that replace the correct response. `ok` means no fault. `late` means the correct response, `answer_after`
+# seconds late.
 ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
 ).split()
-# Faults that occur after the request has taken effect. The caller gets the correct response late or never.
+# Faults that occur after the request was carried out. The client gets the correct response late or never.
 TAKEN = "taken_hang taken_late taken_reset taken_truncated taken_500 taken_504 taken_html taken_empty".split()
 EFFECTS = [*ANSWERS, *TAKEN]
 
@@ -21,7 +21,7 @@ F = TypeVar("F", bound="Faults")
 
 
 class Special(NamedTuple):
-    """A number with a fixed outcome. `on`: the values of the switches that apply to this number."""
+    """A phone number with a fixed outcome. `on`: the values of the switches for requests about this number."""
 
     number: str
     outcome: str
@@ -38,13 +38,13 @@ SMS_NUMBERS = (
 
 
 def national(number: str) -> str:
-    """Return `256772…` and `+256772…` as `0772…`, so that one phone has one notation. Return other texts unchanged."""
+    """Convert `256772…` and `+256772…` to `0772…`. Return any other text unchanged."""
     digits = number.removeprefix("+")
     return "0" + digits[3:] if len(digits) == 12 and digits.isdigit() and digits.startswith("256") else number
 
 
 class Fault(NamedTuple):
-    """The fault that the sandbox applies to one request. `taken`: the request takes effect before the fault occurs."""
+    """A fault that the sandbox applies to one request. `taken`: the request is carried out all the same."""
 
     name: str
     taken: bool
@@ -54,8 +54,8 @@ class Fault(NamedTuple):
 class Faults:
     """The switches and their values.
 
-    `<name>_times`: number of requests that get the fault `<name>` before the switch returns to `ok`; 0 means no limit.
-    `<name>_every`: only every n-th request gets the fault. `CHOICES`: the valid values of a switch.
+    `<name>_times`: number of faulty requests before the switch `<name>` returns to `ok`; 0 means no limit.
+    `<name>_every`: only every n-th request is faulty. `CHOICES`: the valid values of a switch.
     """
 
     CHOICES: ClassVar[dict[str, list[str]]] = {
@@ -105,14 +105,17 @@ class Faults:
         return cls.__dataclass_fields__[name].default
 
     def of_number(self: F, number: str) -> F:
-        """Return the switches that apply to `number`. A number with a fixed outcome overrides some of them."""
+        """Return the switches for requests about `number`. A number with a fixed outcome overrides some switches."""
         return replace(self, **self.special(number))
 
     def special(self, number: str) -> dict[str, Any]:
         return next((each.on for each in self.NUMBERS if each.number == national(number)), {})
 
     def update(self, values: dict[str, Any]) -> None:
-        """Set the given switches. If one name or value is invalid, set none and raise ValueError with one sentence."""
+        """Set the given switches.
+
+        If a name or value is invalid, set none of them and raise ValueError with a sentence for the user.
+        """
         checked = {name: self._checked(name, value) for name, value in values.items()}
         for name, value in checked.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""Run delayed actions: push reports and notifications, and let phones answer or ignore payment prompts."""
+"""Run actions after a delay, such as pushing a delivery report or answering a payment prompt."""
 
 import heapq
 import json
@@ -14,14 +14,14 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Number of threads that run actions. There are several, so that a slow receiver does not delay the others.
+# Number of threads that run actions. One slow receiver then does not delay the other actions.
 THREADS = 16
 
 Act = Callable[[], object]
 
 
 class Later:
-    """A scheduler of actions. One thread waits for the next due action, and THREADS threads run the actions."""
+    """A scheduler. One thread waits until the next action is due, and THREADS threads run the actions."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Act]] = []
@@ -67,9 +67,9 @@ class Later:
 
 
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> int | None:
-    """Send `values` to `url`. `method`: `json` (POST), `put` (JSON), `form` or `get`.
+    """Send `values` to `url`. Return the HTTP status of the response, or None if there was no response.
 
-    Return the status of the response, or None if no response arrived. `garbled`: send a body that is not JSON.
+    `method`: `json` (POST), `put` (JSON), `form` or `get`. `garbled`: send a body that is not JSON.
     """
     parts = urlsplit(url)
     query, body, content_type = parts.query, b"", "application/json"
@@ -81,7 +81,7 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
         body, content_type = urlencode(values).encode(), "application/x-www-form-urlencoded"
     else:
         body = json.dumps(values).encode()
-    # The standard library is used, because `requests` needs three times the CPU time for such a short request.
+    # `requests` would need three times as much CPU time for such a short request.
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
         try:

@@ -1,6 +1,6 @@
-"""The page of the sandbox, which shows a phone for each number, and the switches.
+"""The page of the sandbox: the phones with their messages, and the switches.
 
-Without JavaScript the page also works, but the user has to reload it.
+The page also works without JavaScript. The user then has to reload it to see new messages.
 """
 
 import re
@@ -17,12 +17,12 @@ from sms.sandbox.switches import TEXTS, Panel
 
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _LINK = re.compile(r"https?://[^\s<>\"]+")
-# The page shows at most 24 phones and 50 items per phone. /inbox.json lists every message.
+# The page shows at most 24 phones, and 50 items per phone. The URL /inbox.json lists all messages.
 MOST_PHONES, MOST_ITEMS = 24, 50
 
 
 class Part(NamedTuple):
-    """A piece of a text. `link`: the piece is a URL."""
+    """A part of a text. `link`: True if the part is a URL."""
 
     words: str
     link: bool
@@ -31,8 +31,8 @@ class Part(NamedTuple):
 class Item(NamedTuple):
     """An item on the screen of a phone.
 
-    The item is an SMS to the phone, an SMS that the phone sent (`mine`), or a line about a payment (`money`). `note`:
-    the line below the item.
+    `mine`: the phone sent this SMS. `money`: the item is a line about a payment. Otherwise the item is an SMS that the
+    phone received. `note`: the line below the item.
     """
 
     at: str
@@ -54,7 +54,7 @@ class Item(NamedTuple):
 class Phone(NamedTuple):
     """A phone on the page.
 
-    `key`: the number of the phone as digits. `last`: the time of its last item or payment prompt.
+    `key`: the phone number. `last`: the time of the newest item or payment prompt.
     """
 
     key: str
@@ -68,14 +68,17 @@ class Phone(NamedTuple):
 
 
 class Links(NamedTuple):
-    """URLs of the site that uses the sandbox, or "". `inbound`: the URL that receives SMS sent from the phones."""
+    """URLs of the site that uses the sandbox, or "".
+
+    `inbound`: the URL to which the sandbox sends SMS that a user writes on one of its phones.
+    """
 
     site: str = ""
     inbound: str = ""
 
 
 class Page:
-    """The page. A subclass can add a folder with its own template, and more items and prompts."""
+    """The page. A subclass can add a folder with templates, further items and payment prompts."""
 
     folders: ClassVar[list[Path]] = [Path(__file__).parent]
     template: ClassVar[str] = "page.html"
@@ -86,7 +89,10 @@ class Page:
         self._engine = Engine(dirs=[str(folder) for folder in self.folders])
 
     def html(self, find: str = "") -> str:
-        """Return the page. Show only the phones that match `find`: a number, part of a number, or words of an item."""
+        """Return the page as HTML.
+
+        `find`: show only phones whose number contains this text, or that have an item with it. "" shows all phones.
+        """
         state, find = self.state, find.strip()
         with state.lock:
             phones = _found(self._phones(), find)
@@ -108,25 +114,25 @@ class Page:
         return self._engine.get_template(self.template).render(Context(values))
 
     def file(self, path: str) -> tuple[bytes, str] | None:
-        """Return the content and MIME type of a style sheet or script of the page, or None for any other path."""
+        """Return the content and MIME type of a style sheet or script of the page. Return None for any other path."""
         name = path.removeprefix("/")
         found = [folder / name for folder in self.folders if re.fullmatch(r"\w+\.(css|js)", name)]
         return next(((file.read_bytes(), TYPES[file.suffix]) for file in found if file.exists()), None)
 
     def items(self) -> list[tuple[str, Item]]:
-        """Return (number of the phone, item) pairs for all phones. The caller holds the state's lock."""
+        """Return a (phone number, item) pair for each item. The caller holds the lock of the state."""
         received = [(message.to, _text(message)) for message in self.state.messages if not message.hidden]
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 
     def prompts(self) -> list[tuple[str, str, Any]]:
-        """Return (number of the phone, time, prompt) for each open prompt.
+        """Return (phone number, time, prompt) for each open payment prompt.
 
-        A prompt asks for a payment, so a sandbox for SMS alone has none.
+        The list is empty here. A subclass with payments overrides this method.
         """
         return []
 
     def _phones(self) -> list[Phone]:
-        """Return all phones. Phones with an open prompt come first, then the phones with the newest activity."""
+        """Return all phones. Phones with an open payment prompt come first, then phones with the newest items."""
         items: defaultdict[str, list[Item]] = defaultdict(list)
         prompts: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
         for number, item in self.items():
@@ -155,7 +161,7 @@ def _reply(reply: Reply) -> Item:
 def _found(phones: list[Phone], find: str) -> list[Phone]:
     """Return the phones that match `find`.
 
-    If none matches a complete phone number, return an empty phone with that number.
+    If no phone matches and `find` is a complete phone number, return a phone with this number and no items.
     """
     if not find:
         return phones
@@ -167,14 +173,14 @@ def _found(phones: list[Phone], find: str) -> list[Phone]:
 
 
 def spaced(number: str) -> str:
-    """Return `0772123456` as `0772 123 456`, and other texts unchanged."""
+    """Format `0772123456` as `0772 123 456`. Return any other text unchanged."""
     return f"{number[:4]} {number[4:7]} {number[7:]}" if number.isdigit() and len(number) == 10 else number
 
 
 def linked(text: str) -> list[Part]:
     parts, last = [], 0
     for link in _LINK.finditer(text):
-        # Punctuation at the end of a URL belongs to the sentence around the URL.
+        # Punctuation after a URL is not part of the URL.
         found = link[0].rstrip(".,;:!?)")
         parts += [Part(text[last : link.start()], link=False), Part(found, link=True)]
         last = link.start() + len(found)

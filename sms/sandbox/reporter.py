@@ -1,4 +1,4 @@
-"""Push delivery reports to the `dlr_url` of each message, according to the switches."""
+"""Push delivery reports to the `dlr_url` of each message. The switches decide when, and with which status."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from sms.sandbox.later import push
 from sms.sandbox.state import Received, State, now
 
 _NUMBERS = {"DELIVERED": "1", "FAILED": "2", "PENDING": "8"}
-# If a report gets no response, it is repeated: 3 requests in total, 2 seconds apart.
+# A report without a response is sent again: 3 requests in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 
 
@@ -15,9 +15,9 @@ class Reporter:
         self.state = state
 
     def plan(self, message: Received) -> Callable[[], None]:
-        """Set the message's status, which polls return, and return a function that schedules the reports.
+        """Set the status that polls return for the message. Return a function that schedules the delivery reports.
 
-        The caller must call that function after the response was written.
+        Call this function after the response to the send request was written.
         """
         faults = self.state.faults.of_number(message.to)
         after = faults.report_after
@@ -39,7 +39,7 @@ class Reporter:
         return push_later
 
     def at_once(self, message: Received) -> None:
-        """Push the report now, before the response to the send request is written."""
+        """Push a delivery report now. The response to the send request is written only afterwards."""
         message.status = "DELIVERED"
         if message.dlr_url:
             self._push(message, message.status, TRIES)

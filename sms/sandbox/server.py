@@ -1,4 +1,4 @@
-"""The HTTP server of the sandbox: DMark's endpoints, the page, the data of the page as JSON, and the switches."""
+"""The sandbox's HTTP server: DMark's endpoints, the page with its data as JSON, and the switches."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ _REPLY = re.compile(r"/phones/(0\d{9})/reply")
 class Handler(Answers):
     """The request handler. A subclass adds endpoints by overriding `get` and `post`.
 
-    Both methods return True if they have responded, and False if the path is unknown.
+    Both methods return True if they have responded, and False if they do not know the URL path.
     """
 
     server: "Server"
@@ -44,8 +44,8 @@ class Handler(Answers):
         match path:
             case "/":
                 query = dict(parse_qsl(urlsplit(self.path).query))
-                # The page's script polls with `seen`, the version that the page shows. Status 204 means that nothing
-                # has changed.
+                # The script on the page sends `seen`, the version that the page shows. Status 204 tells the script that
+                # nothing has changed.
                 if query.get("seen") == str(state.version):
                     self.answer(204, b"", "text/html")
                 else:
@@ -98,7 +98,7 @@ class Handler(Answers):
         self.done(asdict(self.server.state.faults))
 
     def _reply(self, number: str, raw: bytes) -> None:
-        """Send an SMS from the phone `number` to the site, as DMark delivers an inbound SMS."""
+        """Send an SMS from a phone of the sandbox to the site, in the format of DMark's inbound SMS."""
         inbound = self.server.page.links.inbound
         try:
             values = self.values(raw)
@@ -120,11 +120,11 @@ class Handler(Answers):
         self.done({"number": number, "text": text, "note": reply.note})
 
     def values(self, raw: bytes) -> Any:
-        """Return the fields of a form, or the parsed JSON. Raises ValueError if the body is not readable."""
+        """Return the fields of a form, or the parsed JSON. Raises ValueError if the body cannot be parsed."""
         return dict(parse_qsl(raw.decode())) if self.is_form() else json.loads(raw or b"{}")
 
     def done(self, value: object) -> None:
-        """Respond to a form with a redirect to the page, and to any other request with `value` as JSON."""
+        """Redirect to the page if the request was a form. Otherwise respond with `value` as JSON."""
         if self.is_form():
             query = urlsplit(self.headers.get("Referer", "")).query
             self.answer(303, b"", "text/plain", Location=f"/?{query}" if query else "/")
@@ -151,7 +151,7 @@ class Handler(Answers):
 
 
 class Server(ThreadingHTTPServer):
-    """The server. A subclass can set other classes for the handler, the state and the page."""
+    """The HTTP server. A subclass can replace the classes of the handler, the state and the page."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -174,9 +174,9 @@ class Server(ThreadingHTTPServer):
         self.state.later.stop()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an unhandled error of a request.
+        """Log an unhandled error.
 
-        A connection that the client or a simulated fault closed is normal, so it is logged only at DEBUG level.
+        A closed connection is logged only at level DEBUG, because clients and simulated faults close connections.
         """
         error = sys.exc_info()[1]
         if isinstance(error, OSError):

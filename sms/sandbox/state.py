@@ -1,4 +1,4 @@
-"""The state of the sandbox: its switches, the messages that it accepted, and the requests that it received."""
+"""The state of the sandbox: its switches, the messages that it has accepted, and the requests that it has received."""
 
 import secrets
 import threading
@@ -18,7 +18,7 @@ def now() -> str:
 
 @dataclass
 class Reply:
-    """An SMS that a phone sent to the site. `note`: the response of the site, as a short text."""
+    """An SMS that a user wrote on a phone of the sandbox. `note`: the result of sending it to the site."""
 
     number: str
     text: str
@@ -28,7 +28,7 @@ class Reply:
 
 @dataclass
 class Received:
-    """An SMS that the sandbox accepted. `hidden`: the SMS is lost, so no phone shows it."""
+    """An SMS that the sandbox accepted. `hidden`: the sandbox lost the SMS on purpose, so the page does not show it."""
 
     msg_id: int
     to: str
@@ -37,12 +37,12 @@ class Received:
     dlr_url: str
     status: str = "PENDING"
     hidden: bool = False
-    # The status words of the reports pushed to `dlr_url`, with " (refused)" added if the receiver refused the report.
+    # The status words of the pushed reports. " (refused)" is added to a word if the receiver refused the report.
     reports: list[str] = field(default_factory=list)
 
 
 class State:
-    """The state, guarded by one lock. `version` increases with each change that the page shows."""
+    """The state, protected by one lock. `version` increases with each change that the page shows."""
 
     faults_class: ClassVar[type[Faults]] = Faults
 
@@ -98,7 +98,7 @@ class State:
             return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
-        """Return the messages that the phones show, newest first."""
+        """Return the messages that the phones have received, newest first."""
         with self.lock:
             return [
                 {name: getattr(message, name) for name in ("msg_id", "to", "text", "received_at")}
@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return counts of requests and messages, for scripts. Only messages accepted more than once are listed."""
+        """Return the numbers of requests and messages, and a list of the messages that were accepted more than once."""
         with self.lock:
             return self._counts()
 
@@ -124,10 +124,10 @@ class State:
         }
 
     def fault(self, place: str, number: str = "") -> Fault:
-        """Return the fault of this request, and count down the switch `<place>_times`.
+        """Return the fault to apply to this request, and count down the switch `<place>_times`.
 
-        `place`: the name of the switch, which is the kind of request (such as `send`). `number`: the phone that the
-        request concerns. A number with a fixed outcome overrides the switch.
+        `place`: the kind of the request, which is also the name of its switch (for example `send`). `number`: the phone
+        number in the request. A number with a fixed outcome overrides the switch.
         """
         with self.lock:
             if special := self.faults.special(number).get(place):
@@ -145,7 +145,7 @@ class State:
             return _fault(name)
 
     def record(self, method: str, path: str, body: object) -> None:
-        """Record a request. This is called for every request, even if the response is a fault."""
+        """Record a request. Requests that get a fault as response are recorded too."""
         with self.lock:
             self.requests_by_path[path] += 1
             self.requests.append({"at": time.time(), "method": method, "path": path, "body": body})

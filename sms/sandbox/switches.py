@@ -1,4 +1,4 @@
-"""The controls on the page: a button for each common fault, and an input for each switch."""
+"""The controls on the sandbox's page: a button for each common fault, and an input for each switch."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -7,16 +7,17 @@ from sms.sandbox.faults import Faults
 
 
 class Switch(NamedTuple):
-    """Definition of a button. `on`: the values of the switches while the button is pressed."""
+    """The definition of a button. `on`: the values that the switches have while the button is pressed."""
 
     label: str
     on: dict[str, Any]
 
 
 class Button(NamedTuple):
-    """A button as the page shows it.
+    """A button on the page.
 
-    `sets`: the values of the switches that a press sends, by name. For a pressed button these are the defaults.
+    `sets`: the values that switches get when the user presses the button. If the button is already pressed, these are
+    the default values.
     """
 
     label: str
@@ -25,7 +26,7 @@ class Button(NamedTuple):
 
 
 class Control(NamedTuple):
-    """An input for one switch. `choices`: the valid values, or an empty list if the switch has no fixed choices."""
+    """An input for one switch. `choices`: the valid values. An empty list means that any value is valid."""
 
     name: str
     label: str
@@ -34,7 +35,7 @@ class Control(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The controls of a page: the label of each switch by name, and the buttons by the title of their group."""
+    """The controls of a page. `labels`: the label of each switch, by name. `groups`: the buttons, by group title."""
 
     labels: dict[str, str]
     groups: dict[str, tuple[Switch, ...]]
@@ -43,7 +44,7 @@ class Panel(NamedTuple):
         return [(title, [_button(switch, faults) for switch in switches]) for title, switches in self.groups.items()]
 
     def changed(self, faults: Faults) -> list[str]:
-        """Return `label: value` for each switch that differs from its default."""
+        """Return the text `label: value` for each switch that differs from its default."""
         return [
             f"{self.labels[name].removeprefix('… ')}: {word(value)}"
             for name, value in asdict(faults).items()

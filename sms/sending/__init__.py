@@ -1,1 +1,1 @@
-"""Send one message: claim it, check its eligibility, send it, record the result."""
+"""Send one message: claim it, check if it may be sent now, send it, record the result."""

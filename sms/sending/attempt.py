@@ -1,4 +1,4 @@
-"""The result of an attempt to send one message to DMark. This module does not depend on an HTTP driver."""
+"""The result of an attempt to send one message to DMark. This module does not depend on an HTTP library."""
 
 import logging
 from dataclasses import dataclass, field
@@ -20,7 +20,10 @@ logger = logging.getLogger("sms.delivery")
 
 @dataclass(slots=True)
 class Result:
-    """The result of one attempt. `reason`: why the message was not sent. `due_at`: when to retry, if at all."""
+    """The result of one attempt to send a message.
+
+    `reason`: why the message was not sent. `due_at`: time of the retry, or None.
+    """
 
     message: ClaimedMessage
     status: Status
@@ -36,12 +39,12 @@ class Result:
 
     @property
     def ambiguous_requests(self) -> int:
-        """The number of ambiguous requests for this message, including those of earlier attempts."""
+        """The number of send requests with an unknown outcome for this message, in this attempt and earlier ones."""
         return self.message.ambiguous_requests + sum(exchange.ambiguous for exchange in self.exchanges)
 
     @property
     def error(self) -> str:
-        """The explanation stored in the row: one or two sentences."""
+        """The explanation that is stored in the message's row: one or two sentences."""
         reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason
@@ -50,14 +53,14 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the phone certainly did not get the message, so that its rate-limit key can be deleted."""
+        """True if the phone certainly did not get the message. Its rate-limit key is then deleted."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 
 def send_conversation(
     message: ClaimedMessage, config: conf.Config, on_exchange: OnExchange, budget: Budget | None = None
 ) -> Conversation[str]:
-    """Return the conversation that sends this message to DMark."""
+    """Return a conversation (a generator of commands) that sends this message to DMark."""
     return conversation.send(
         config,
         to_local(message.phone),
@@ -70,9 +73,9 @@ def send_conversation(
 
 
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
-    """Return the result of a conversation, given DMark's id or the exception that ended it. Runs no query.
+    """Return the result of a conversation. `ending`: DMark's id of the message, or the exception that ended it.
 
-    Every failure is returned as final; `retries.settle` can turn it into a retry.
+    This function runs no query. It returns every failure as final. `retries.settle` can turn a failure into a retry.
     """
     at = clock.now(ask=False)
     if isinstance(ending, str):

@@ -1,4 +1,4 @@
-"""Claim due messages under a lease, renew the lease, and free expired leases."""
+"""Claim due messages for a limited time (the lease), renew leases, and free the messages of expired leases."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sms.sending.pauses import may_leave
 
 @dataclass(slots=True)
 class ClaimedRow:
-    """A claimed message as a plain object, because creating model instances would take longer than the claim's SQL."""
+    """A claimed message as a plain object. Creating a model instance would take longer than the claim's SQL."""
 
     pk: int
     phone: str
@@ -29,7 +29,7 @@ class ClaimedRow:
     claim: str
 
 
-# A message in either form that the sender accepts. `SmsMessage` has all fields of `ClaimedRow`.
+# A claimed message, as a plain object or as a model instance. Both have the fields of `ClaimedRow`.
 ClaimedMessage: TypeAlias = ClaimedRow | SmsMessage
 
 _FIELDS = ("id", *(name for name in ClaimedRow.__slots__ if name != "pk"))
@@ -45,15 +45,15 @@ def claim(
     probe: bool = False,
     due_only: bool = True,
 ) -> list[ClaimedRow]:
-    """Claim up to `limit` due messages for `claimer`: set them to `sending`, and return them in order of expiry.
+    r"""Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
-    On PostgreSQL this is one statement, with one round trip and one commit.
+    On PostgreSQL this is one statement.
 
-    - `message_id`: claim only this message. If it was never tried it counts as due, even if the clock was set back
+    - `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back
       after it was queued.
-    - `probe`: prefer the messages with the fewest attempts. Otherwise a message that always fails would be chosen for
-      every probe.
-    - `due_only`: if False, also claim a message whose `due_at` is in the future. Inline delivery needs this right after
+    - `probe`: prefer the messages with the fewest attempts. Otherwise every probe could choose the same message that
+      always fails.
+    - `due_only`: if False, also claim messages whose `due_at` is in the future. Inline delivery needs this right after
       the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
@@ -61,7 +61,7 @@ def claim(
     due = f"due_at <= {now}" if due_only else "true"
     only = due if message_id is None else f"({due} OR attempts = 0) AND id = %s"
     postgresql = connection.vendor == "postgresql"
-    # SQLite cannot lock single rows, but runs one writing statement at a time.
+    # SQLite does not lock single rows. It runs one writing statement at a time.
     lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     order = "attempts, expires_at, id" if probe else "expires_at, id"
     sql = f"""
@@ -78,25 +78,25 @@ def claim(
         cursor.execute(sql, [*which, limit, claimer, lease])
         rows = cursor.fetchall()
     if rows and not postgresql:
-        # Let Django convert the columns, because not every database returns them as Python types.
+        # Let Django convert the values, because SQLite does not return all of them as Python types.
         rows = list(SmsMessage.objects.filter(pk__in=[pk for (pk,) in rows]).values_list(*_FIELDS))
     return sorted((ClaimedRow(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
 
 
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
-    """Renew the leases of these messages. Return the ids that are still claimed by `claimer`.
+    """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
 
-    No other lease of `claimer` is renewed: if the database's answer to a claim was lost, no worker knows the messages
-    of that claim, and their leases must expire.
+    Other leases of `claimer` are not renewed. If the database's response to a claim was lost, no process knows the
+    claimed messages, and their leases must expire.
     """
     return update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
 
 
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
-    """Count one more ambiguous request for each of these messages, in case this process is killed during the request.
+    """Count one more ambiguous request for each message, in case this process is killed during the request.
 
-    The result of the request later replaces the count. A message's first ambiguous request is counted by
-    `free_leases_over_before` instead. Returns the ids that are still claimed by `claimer`.
+    The result of the request later replaces this count. `free_leases_over_before` counts a message's first ambiguous
+    request instead. Returns the ids of the messages that are still claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
@@ -106,7 +106,7 @@ def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
 
 
 def update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
-    """Update these messages. Return the ids that are still claimed by `claimer`."""
+    """Update one column of these messages. Return the ids of those that are still claimed by `claimer`."""
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
         UPDATE {table} SET {assignment}
@@ -118,13 +118,13 @@ def update_claimed(claimer: str, ids: Collection[int], assignment: str, value: f
 
 
 def free_leases_over_before(limit: datetime) -> int:
-    """Free expired leases: queue again the messages whose lease ended before `limit`. Return how many there were.
+    """Queue the messages again whose lease ended before `limit`. Return the number of these messages.
 
-    Nothing is freed if the database's clock is before `limit`. In that case the clock was set back, and a lease that
-    was renewed since then looks older than it is.
+    Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
+    then looks older than it is.
 
-    A freed message counts at least one ambiguous request, because its sender may have sent it. `count_ahead` counts
-    later requests. Therefore a crash adds nothing to the count of a message that was only waiting for a retry.
+    A freed message gets at least one ambiguous request, because its sender may have sent it before it crashed. Further
+    ambiguous requests are counted in advance by `count_ahead`, so nothing is added to a higher count.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     value = connection.ops.adapt_datetimefield_value(limit)
@@ -139,8 +139,9 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again the messages that `claimer` has claimed, except `known`: the database's answer to their claim was
-    lost.
+    """Queue the messages again that `claimer` has claimed, except the messages in `known`.
+
+    `claimer` does not know the other messages if the database's response to their claim was lost.
     """
     rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
     rows.update(status=Status.QUEUED, claim="", lease_until=None)

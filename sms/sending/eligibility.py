@@ -1,7 +1,7 @@
-"""Decide if a message may be sent now.
+"""Decide if a claimed message may be sent now.
 
-The checks are: expiry, the number of ambiguous requests, the owner (the app that queued the message), and the rate
-limit.
+A message is refused if it has expired, if it has had too many ambiguous requests, if its owner (the app that queued it)
+no longer wants it to be sent, or if the rate limit forbids it.
 """
 
 import logging
@@ -21,11 +21,11 @@ logger = logging.getLogger("sms.delivery")
 
 
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
-    """Return, by message id, a result for each message that must not be sent now.
+    """Return a result, by message id, for each message that must not be sent now.
 
-    The other messages now hold their rate-limit keys, which block further messages of the same kind to the same phone.
-    `by_table`: if the cache is down, look in the message table for phones that got a message within the window. The
-    number of queries and cache calls does not depend on the number of messages.
+    The other messages may be sent. They now hold rate-limit keys, which block further messages of the same kind to the
+    same phone. `by_table`: if the cache is down, enforce the rate limit by a query of the message table. The number of
+    queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
     found = {message.pk: result for message in messages if (result := _ended(message, now))}
@@ -37,7 +37,7 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
         for message in fresh
         if message.pk not in worth
     }
-    # The rate limit comes last, because the keys begin to expire when they are taken.
+    # Check the rate limit last, because a message that passes this check gets a key that soon expires.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):

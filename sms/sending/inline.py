@@ -1,6 +1,6 @@
 """Send one message in this process.
 
-If the first request is ambiguous and no delivery report arrives, send the message a second time.
+If the outcome of the first request is unknown and no delivery report has arrived, the message is sent once more.
 """
 
 import random
@@ -18,7 +18,7 @@ from sms.sending.retries import MAX_AMBIGUOUS
 
 
 def attempt(message: ClaimedMessage) -> Result:
-    """Send a message that this process has claimed. Return the result, which `retries.settle` can turn into a retry."""
+    """Send a message that this process has claimed. Return the result, which `retries.settle` may turn into a retry."""
     config = conf.current()
     if not_now := eligibility.refused([message], config).get(message.pk):
         if not_now.frees_rate_limit:
@@ -35,7 +35,7 @@ def attempt(message: ClaimedMessage) -> Result:
         return Result(message, Status.QUEUED, clock.now(ask=False))
     budget = conversation.Budget(config.send_budget)
     ending = _run(message, config, on_exchange, budget)
-    # If a task runs twice, its message may already have had all allowed ambiguous requests but one.
+    # `known` is above 0 if an earlier run of a task had ambiguous requests for this message.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
@@ -53,11 +53,11 @@ def _run(
 ) -> str | Exception:
     try:
         return blocking.run(send_conversation(message, config, on_exchange, budget), config, on_exchange)
-    # After any error the message needs a final status that an operator can see.
+    # After any error, the message needs a final status that operators can see.
     except Exception as error:  # noqa: BLE001
         return error
 
 
 def _count_ahead(message: ClaimedMessage, known: int) -> bool:
-    """Count the next request as ambiguous, in addition to `known` earlier ones. Return False if the claim is lost."""
+    """Store `known` + 1 as the number of ambiguous requests, before the request. Return False if the claim is lost."""
     return bool(retry_once(lambda: update_claimed(message.claim, [message.pk], "doubts = %s", known + 1)))

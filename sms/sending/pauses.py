@@ -1,6 +1,6 @@
-"""Find messages that must not be sent now because of an operator's pause or the suppression list.
+"""Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Pauses and suppression list are in the database, so every sender respects them at its next claim.
+Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim.
 """
 
 from django.db import connection, transaction
@@ -11,9 +11,9 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition that is true for messages that may be claimed. `now`: an SQL expression, used once.
+    """Return an SQL condition that is true for messages that may be claimed. `now`: an SQL expression.
 
-    An expired message may be claimed too: it is not sent, but it needs its final status.
+    Expired messages may always be claimed. They are not sent, but they must get their final status.
     """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))
@@ -25,7 +25,7 @@ def may_leave(now: str) -> str:
 
 
 def refusal(phone: str, kind: str) -> SmsError | None:
-    """Return the reason why a message to `phone` (E.164) must not be sent now, or None."""
+    """Return the reason why a message to `phone` (E.164) must not be sent now. Return None if it may be sent."""
     if found := suppression.refusal(phone, kind):
         return found
     pause = SmsPause.objects.filter(kind__in=(SmsPause.ALL, kind)).order_by("since").first()
@@ -33,7 +33,7 @@ def refusal(phone: str, kind: str) -> SmsError | None:
 
 
 def cancel_suppressed(actor: str = "") -> int:
-    """Cancel queued messages to phones on the suppression list. Return how many were canceled."""
+    """Cancel the queued messages to phones on the suppression list. Return the number of canceled messages."""
     waiting = suppression.suppressed(SmsMessage.objects.filter(status=Status.QUEUED))
     done = 0
     for pk, phone, kind in list(waiting.values_list("pk", "phone", "kind")):
@@ -42,7 +42,7 @@ def cancel_suppressed(actor: str = "") -> int:
 
 
 def cancel(message_id: int, actor: str, reason: str) -> bool:
-    """Cancel a queued message. Return False if it is not queued any more."""
+    """Cancel a queued message. Return False if the message is no longer queued."""
     with transaction.atomic():
         waits = SmsMessage.objects.filter(pk=message_id, status=Status.QUEUED)
         if not waits.update(status=Status.CANCELLED, error=reason, claim="", lease_until=None):

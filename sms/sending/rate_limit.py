@@ -1,4 +1,4 @@
-"""Rate limit: one message per phone and kind within SMS_RATE_LIMIT_SECONDS, enforced by keys in the cache."""
+"""Rate limit: at most one message per phone and kind within SMS_RATE_LIMIT_SECONDS. Keys in the cache enforce it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,20 +18,19 @@ def key(phone: str, kind: str) -> str:
 
 
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
-    """Return, for each message, 0 if it may be sent now, or else the seconds until it may be sent.
+    """Take rate-limit keys. Return for each message 0 if it may be sent now, otherwise the seconds to wait.
 
-    A message that already holds its rate-limit key may be sent, and its key is renewed for a whole window.
-    Messages refused for the same phone and kind get waiting times one window apart, so that they are not all due at
-    once.
-    `by_table`: if the cache is down, look in the message table for phones that got a message within the window.
-    The number of cache calls does not depend on the number of messages.
+    A message that already holds its key may be sent. Its key is renewed for a whole window. Refused messages for the
+    same phone and kind get waiting times one window apart, so that they do not all become due at once. `by_table`: if
+    the cache is down, look in the message table for messages sent within the window. The number of cache calls does not
+    depend on the number of messages.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
     entries = {message.pk: (key(message.phone, message.kind), _value(message.pk, window)) for message in messages}
     taken = _add(entries, window)
     holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
-    # A key may expire between the two calls. Then it is free, and another message can take it.
+    # A key may have expired since the first call. Try once more to take such a key.
     gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
     taken |= _add(gone, window)
     unknown = [message for message in messages if taken[message.pk] is None]
@@ -54,7 +53,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """Return True if the rate limit has delayed this message before, so that log and history already say so."""
+    """Return True if the rate limit has delayed this message before. Log and history already report that."""
     return message.error.startswith("Rate limit")
 
 
@@ -72,7 +71,7 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return the seconds to wait, by message id, if the phone got a message of the same kind within the window."""
+    """Return the seconds to wait, by message id, for messages whose phone got one of the same kind within the window."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(
@@ -88,13 +87,13 @@ def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int,
         if place in last:
             held[message.pk] = max(1.0, window - (now - last[place]).total_seconds())
         else:
-            # The next message of the same kind to the same phone in this batch waits for this message.
+            # A later message of this batch, of the same kind and to the same phone, waits for this message.
             last[place] = now
     return held
 
 
 def release_many(messages: Sequence[ClaimedMessage]) -> None:
-    """Delete the rate-limit keys that these messages hold. Makes two cache calls."""
+    """Delete the rate-limit keys that these messages hold, with two cache calls."""
     if conf.current().rate_limit <= 0 or not messages:
         return
     names = {key(message.phone, message.kind): str(message.pk) for message in messages}
@@ -103,12 +102,12 @@ def release_many(messages: Sequence[ClaimedMessage]) -> None:
 
 
 def _value(message_id: int, window: int) -> str:
-    # Store the holder and the time at which the key ends, because not every cache can report a key's remaining time.
+    # The value contains the expiry of its key, because some caches cannot report the remaining time of a key.
     return f"{message_id}@{clock.time() + window:.1f}"
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return the holder of a key and the time at which the key ends, or "" and 0 if they are not known."""
+    """Return the id of the message that holds a key, and the key's expiry. Return "" and 0 if they are unknown."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     try:
         return holder, float(until or 0)

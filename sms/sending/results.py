@@ -1,7 +1,7 @@
-"""Record results, one or many in one statement, and send the signals afterwards.
+"""Store the results of sending, and send the signals `sms_sent` and `sms_failed` afterwards.
 
-The whole batch is passed as one JSON parameter. Drivers quote each parameter in Python, which would take longer than
-the statement itself.
+One statement stores a whole batch. The batch is one JSON parameter, because database drivers quote each parameter in
+Python, which would take longer than the statement itself.
 """
 
 import json
@@ -31,9 +31,8 @@ _EVENT = {
     "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
     "actor": "text", "trouble": "text",
 }  # fmt: skip
-# An acceptance by DMark is stored even if another sender has claimed the row since then, but it does not replace a
-# status from a delivery report. A failure, or a return to the queue, is stored only if the row still has the claim of
-# this sender.
+# An acceptance by DMark is stored even if another sender has claimed the row since then. It does not replace a status
+# that came from a delivery report. Any other result is stored only if this sender still has the claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -55,7 +54,7 @@ T = TypeVar("T")
 
 
 class PendingSignal(NamedTuple):
-    """A signal, and the ids of the messages for which it is to be sent."""
+    """A signal to send, and the ids of its messages."""
 
     signal: Signal
     ids: list[int]
@@ -64,14 +63,14 @@ class PendingSignal(NamedTuple):
 def record(results: Sequence[Result]) -> None:
     """Store the results, then send the signals.
 
-    If the connection was lost while the messages were being sent, the results are stored on a new connection. Otherwise
-    the results would be lost, and a later `sms_worker --once` would send the messages again.
+    If the connection to the database was lost during sending, the results are stored on a new connection. Lost results
+    would cause the messages to be sent again.
     """
     send_signals(retry_once(lambda: store(results)))
 
 
 def retry_once(query: Callable[[], T]) -> T:
-    """Run `query`. If the connection was lost, run it once more on a new connection."""
+    """Run `query`. If the database connection was lost, run `query` once more on a new connection."""
     try:
         return query()
     except (DatabaseError, InterfaceError) as error:
@@ -81,7 +80,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> list[PendingSignal]:
-    """Store all results or none. Return the signals to send, except signals without receivers."""
+    """Store all results or none. Return the signals to send. Signals without receivers are left out."""
     adapt = connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
@@ -103,9 +102,9 @@ def send_signals(pending: Sequence[PendingSignal]) -> None:
 
 
 def _store(rows: str, events: str) -> set[int]:
-    """Update the rows and insert the events. Return the ids of the changed rows.
+    """Update the messages and insert the events. Return the ids of the changed messages.
 
-    On PostgreSQL this is one statement, with one round trip and one commit.
+    On PostgreSQL this is one statement.
     """
     name = connection.ops.quote_name
     table, postgresql = name(SmsMessage._meta.db_table), connection.vendor == "postgresql"
@@ -124,7 +123,7 @@ def _store(rows: str, events: str) -> set[int]:
 
 
 def _table(columns: dict[str, str]) -> str:
-    """Return the SQL expression that turns a JSON parameter into rows."""
+    """Return an SQL expression that turns a JSON parameter into a table named `it`."""
     if connection.vendor == "postgresql":
         return f"jsonb_to_recordset(%s::jsonb) AS it({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
     read = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
@@ -154,7 +153,7 @@ def _row(result: Result, adapt: Callable[[datetime], Any]) -> dict[str, object]:
 def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, object]]:
     exchanges = [exchange for exchange in result.exchanges if exchange.step != "token" or exchange.error]
     limited = isinstance(result.reason, RateLimited)
-    # The rate limit may put a message back many times. The history shows only the first time.
+    # The rate limit may delay a message many times. Only the first delay is stored in the history.
     if result.reason and not exchanges and not (limited and rate_limit.was_limited(result.message)):
         exchanges = [Exchange("throttle" if limited else "", 0, None, "", "", str(result.reason), 0)]
     return [
@@ -177,6 +176,9 @@ def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, 
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue these messages again, due in `seconds`, because DMark refused the account and not these messages."""
+    """Queue these failed messages again, due in `seconds`.
+
+    DMark had refused the whole account, not these messages in particular.
+    """
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

@@ -14,7 +14,7 @@ from sms.errors import (
 )
 from sms.outbox import send_sms
 
-# Error classes, each with a name for the thing that must be fixed. The first class that matches is used.
+# Error classes with the words that name their cause in the output. The first matching class is used.
 _CAUSES: tuple[tuple[type[SmsError], str], ...] = (
     (InvalidPhone, "bad number"),
     (SmsDisabled, "disabled"),
@@ -29,7 +29,7 @@ _TEXT = "Test message of playmatatu-sms: messages are being sent."
 
 class Command(BaseCommand):
     help = "Send one message without a kind now, and print its status."
-    # The command prints what must be fixed. A system check of an unrelated setting must not prevent that.
+    # An error in an unrelated setting must not prevent this test.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -17,7 +17,7 @@ from sms.models import SmsMessage
 
 class Command(BaseCommand):
     help = "Send the due messages of the outbox. Any number of workers may share one PostgreSQL table."
-    # A system check of an unrelated setting must not stop messages from being sent.
+    # An error in an unrelated setting must not stop the sending of messages.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         worker = Worker(options)
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
-            # Write without a buffer, because the signal may arrive while another line is being written.
+            # A signal can arrive while a line is being written. A raw write is safe then, a buffered write is not.
             signal.signal(signal.SIGUSR1, lambda *_: os.write(2, describe(worker.recorder).encode()))
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
@@ -103,14 +103,17 @@ class Command(BaseCommand):
             self.stdout.write(line)
             self.stdout.flush()
         except (OSError, ValueError):
-            # A full disk or a closed terminal must not end the worker. It must not cause an error at exit either, when
-            # Python flushes stdout.
+            # A full disk or a closed terminal must not end the worker. Without a replacement for stdout, Python would
+            # report an error at exit.
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
             self.stdout = OutputWrapper(sys.stdout)
 
 
 def _need_table() -> None:
-    """Raise CommandError if the table is missing. Otherwise a cron job would wait forever, and nobody would notice."""
+    """Raise CommandError if the table of messages does not exist.
+
+    Without this check, a cron job with `--once` would wait forever without an error.
+    """
     table = SmsMessage._meta.db_table
     try:
         found = table in connection.introspection.table_names()
@@ -123,7 +126,7 @@ def _need_table() -> None:
 def _need_descriptors(in_flight: int) -> None:
     """Raise the limit on open files.
 
-    Each message in flight has a connection, and many systems allow only 1,024 files.
+    Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default.
     """
     if sys.platform == "win32":
         return
