@@ -1,7 +1,7 @@
 """The suppression list: numbers that must not be texted.
 
-Entries have two sources. An operator's entry stops every message. A person's own STOP (by SMS or on a page) stops all
-but transactional kinds, which are messages about the person's own money or order.
+An entry by an operator stops every message to the number. A person's own STOP (by SMS or on a page) stops all messages
+except transactional ones. Transactional messages are about the person's own money or order.
 """
 
 import re
@@ -17,8 +17,9 @@ _transactional: set[str] = set()
 
 
 def register_transactional(*kinds: str) -> None:
-    """Register kinds of messages that are sent even to people who have asked to stop. Call this in an AppConfig's
-    `ready`.
+    """Register transactional kinds of messages. They are sent even to people who have asked to stop.
+
+    Call this in an AppConfig's `ready`.
     """
     for kind in kinds:
         if not _KIND.fullmatch(kind):
@@ -27,7 +28,7 @@ def register_transactional(*kinds: str) -> None:
 
 
 def stop(phone: str, reason: str) -> bool:
-    """Record a person's STOP. `phone`: E.164. Returns False if the number is already listed."""
+    """Record that a person has asked to stop. `phone`: E.164. Returns False if the number is already listed."""
     _, created = SmsSuppression.objects.get_or_create(
         phone=phone, defaults={"reason": reason[:200], "source": SmsSuppression.Source.STOP}
     )
@@ -35,13 +36,16 @@ def stop(phone: str, reason: str) -> bool:
 
 
 def start(phone: str) -> bool:
-    """Remove a person's STOP entry. An operator's entry stays. Returns False if there was no STOP entry."""
+    """Remove an entry that comes from a person's STOP. Returns False if there is no such entry.
+
+    An operator's entry is kept.
+    """
     deleted, _ = SmsSuppression.objects.filter(phone=phone, source=SmsSuppression.Source.STOP).delete()
     return bool(deleted)
 
 
 def list_by_operator(phone: str, reason: str, actor: str) -> SmsSuppression:
-    """Suppress all messages to a number. A person's own STOP entry becomes an operator's entry."""
+    """Suppress every message to a number, as an operator's decision. An entry that comes from a STOP is replaced."""
     with transaction.atomic():
         entry, _ = SmsSuppression.objects.update_or_create(
             phone=phone,
@@ -51,7 +55,7 @@ def list_by_operator(phone: str, reason: str, actor: str) -> SmsSuppression:
 
 
 def refusal(phone: str, kind: str) -> NeverTexted | None:
-    """Return the reason why a message of `kind` must not be sent to `phone` (E.164), or None."""
+    """Return the reason why a message of this kind must not be sent to `phone` (E.164), or None if it may be sent."""
     entry = SmsSuppression.objects.filter(phone=phone).first()
     if entry is None or (entry.source == SmsSuppression.Source.STOP and kind in _transactional):
         return None
@@ -59,16 +63,19 @@ def refusal(phone: str, kind: str) -> NeverTexted | None:
 
 
 def suppressed(messages: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Filter `messages` to those that must not be sent, because their phone number is on the suppression list."""
+    """Filter `messages` to those that the suppression list stops."""
     operators = SmsSuppression.objects.filter(source=SmsSuppression.Source.OPERATOR)
     stopped = Q(phone__in=SmsSuppression.objects.values("phone")) & ~Q(kind__in=_transactional)
     return messages.filter(Q(phone__in=operators.values("phone")) | stopped)
 
 
 def allowed_sql(table: str) -> str:
-    """Return an SQL condition that is true for rows that are not suppressed. `table`: the quoted table of messages."""
+    """Return an SQL condition that is true for messages that the suppression list does not stop.
+
+    `table`: the quoted name of the message table.
+    """
     entries = connection.ops.quote_name(SmsSuppression._meta.db_table)
     kinds = ", ".join(f"'{kind}'" for kind in sorted(_transactional))
-    # `register_transactional` has checked the kinds, so they contain no quote and no placeholder.
+    # The kinds contain no quotes and no placeholders: `register_transactional` has checked them.
     exempt = f" AND NOT ({entries}.source = 'stop' AND {table}.kind IN ({kinds}))" if kinds else ""
     return f"NOT EXISTS (SELECT 1 FROM {entries} WHERE {entries}.phone = {table}.phone{exempt})"  # noqa: S608

@@ -1,7 +1,7 @@
-"""Send messages through Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that already run a task queue.
+"""Send messages through Django's tasks framework (`SMS_DELIVERY=tasks`), if a project already runs a task queue.
 
-A task claims its row before it sends, so a task that runs twice sends one message. If the queue loses a task, or a
-message must be sent later, `sms_worker --once` (from cron, for example) sends the message.
+A task claims its message before it sends. Therefore a task that runs twice sends one message. If the queue loses a
+task, or a message must be sent later, `sms_worker --once` sends the message, for example from cron.
 """
 
 import uuid
@@ -16,13 +16,16 @@ from sms.sending.retries import settle
 
 if django.VERSION >= (6, 0):
     from django.tasks import task
-else:  # Before Django 6, the tasks framework is in the package django-tasks.
+else:  # Before Django 6, the package django-tasks provides the tasks framework.
     from django_tasks import task  # type: ignore[no-redef]
 
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one message if it is due and no other sender has claimed it. A message that must be retried stays queued."""
+    """Send one message, if it is due and no other sender has claimed it.
+
+    If the attempt fails and a retry is possible, the message stays queued.
+    """
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

@@ -1,6 +1,6 @@
-"""Helpers for the tests of a project that sends SMS: the messages that it sent, and the DMark sandbox over real HTTP.
+"""Test helpers for projects that send SMS: inspect the messages, and run the DMark sandbox (a fake provider).
 
-In a test, SMS is off unless a sandbox is running: see `Config.enabled`.
+In a test, SMS is off unless a sandbox is running. See `Config.enabled`.
 
 Example:
 
@@ -25,14 +25,14 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 from sms.sandbox.server import Server
 from sms.text.phone import to_e164
 
-# A message that waits for a commit counts as sent, because no commit happens under Django's TestCase.
+# A queued message counts as sent. Under Django's TestCase no transaction commits, so messages stay queued.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
 S = TypeVar("S", bound=BaseServer)
 
 
 class Texts(Sequence[SmsMessage]):
-    """The messages queued since this object was made, oldest first. They are read from the database at each access."""
+    """The messages queued since this object was created, oldest first. Each access reads them from the database."""
 
     def __init__(self) -> None:
         self._since = SmsMessage.objects.aggregate(last=Max("pk"))["last"] or 0
@@ -54,12 +54,12 @@ class Texts(Sequence[SmsMessage]):
         return f"<Texts: {_described(self._rows())}>"
 
     def to(self, phone: str | int) -> list[SmsMessage]:
-        """Return the messages sent to `phone`, which may be in any notation."""
+        """Return the messages to `phone`. The number may be in any notation."""
         number = to_e164(phone)
         return [message for message in self._rows() if message.phone == number]
 
     def cancel_queued(self) -> None:
-        """Cancel the messages that still wait, so that none is sent after the sandbox has ended."""
+        """Cancel the queued messages, so that none of them is sent after the sandbox has ended."""
         waiting = SmsMessage.objects.filter(pk__gt=self._since, status=Status.QUEUED)
         waiting.update(status=Status.CANCELLED, error="The test block of texts() has ended.")
 
@@ -67,9 +67,9 @@ class Texts(Sequence[SmsMessage]):
 def assert_texted(
     phone: str | int, text: str | re.Pattern[str] | None = None, *, kind: str | None = None
 ) -> SmsMessage:
-    """Assert that a matching message was sent or waits for its commit, and return that message.
+    """Assert that a matching message was sent or is queued, and return the newest one.
 
-    `text`: the whole text, or a pattern that is found in it.
+    `text`: the whole text, or a compiled pattern to search for.
     """
     number = to_e164(phone)
     rows = list(SmsMessage.objects.filter(phone=number).order_by("-pk"))
@@ -95,31 +95,34 @@ def _described(rows: Sequence[SmsMessage]) -> str:
 
 
 class Sandbox:
-    """A client of the DMark sandbox, over HTTP."""
+    """An HTTP client of the DMark sandbox."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.url
 
     def inbox(self) -> list[dict[str, Any]]:
-        """Return the messages on the phones, newest first: `msg_id`, `to`, `text`, `received_at`."""
+        """Return the messages that the sandbox's phones received, newest first, as dicts.
+
+        Keys: `msg_id`, `to`, `text`, `received_at`.
+        """
         return list(self._get("/inbox.json"))
 
     def faults(self, **switches: Any) -> None:
-        """Set switches for faults, as on the sandbox's page: `send="503"`, `send_times=2`, `report="failed"` …"""
+        """Set switches of the sandbox by name, for example `send="503"`, `send_times=2` or `report="failed"`."""
         answer = requests.post(f"{self.url}/faults", json=switches, timeout=5)
         if answer.status_code != 200:
             raise ValueError(answer.json()["error"])
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the received requests, oldest first, as dicts with `at`, `method`, `path` and `body`."""
+        """Return the requests that the sandbox received, oldest first. Keys: `at`, `method`, `path`, `body`."""
         return list(self._get("/requests.json")["requests"])
 
     def asked(self, path: str) -> int:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of requests and messages, and the messages that were accepted more than once."""
+        """Return the numbers of requests and messages, and a list of the messages that were accepted more than once."""
         return dict(self._get("/counts.json"))
 
     @property
@@ -149,7 +152,10 @@ def serving(server: S) -> Iterator[S]:
 
 @contextmanager
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
-    """Run a sandbox and send SMS to it: inline, without rate limit and reports, unless `settings` override this."""
+    """Run a sandbox and send SMS to it.
+
+    By default messages are sent inline, without a rate limit and without delivery reports. `settings` override this.
+    """
     with serving(Server(0)) as server:
         running = Sandbox(server)
         running.faults(report="never")
@@ -166,9 +172,9 @@ def sandbox(**settings: Any) -> Iterator[Sandbox]:
 
 @contextmanager
 def texts(**settings: Any) -> Iterator[Texts]:
-    """Collect the messages sent in this block. The messages are really sent, over HTTP to a sandbox.
+    """Collect the messages queued in this block, and send them to a sandbox over HTTP.
 
-    Messages that still wait for their commit when the block ends are cancelled.
+    Messages that are still queued at the end of the block are cancelled.
     """
     with sandbox(**settings):
         sent = Texts()

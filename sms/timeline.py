@@ -1,4 +1,4 @@
-"""The history of a message in plain words, for an operator who answers a complaint."""
+"""The history of a message in plain words, for operators who answer a customer's complaint."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,9 +11,10 @@ from sms.stats import status
 
 
 class Line(NamedTuple):
-    """One line of the history.
+    """One line in the history of a message.
 
-    `tone`: good, bad or plain. `answer`: DMark's redacted reply. `expected`: the event has not happened yet.
+    `tone`: good, bad or plain. `answer`: DMark's response, redacted. `expected`: True if the event has not happened
+    yet.
     """
 
     at: datetime
@@ -24,7 +25,7 @@ class Line(NamedTuple):
     expected: bool = False
 
 
-# The meaning of each status, and the operator's next step.
+# For each status: its meaning, and the operator's next step.
 MEANINGS: dict[str, str] = {
     Status.QUEUED: "Waiting to be sent.",
     Status.SENDING: "Being sent at this moment.",
@@ -44,13 +45,16 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Explain why a queued message is not being sent. The state of sending is read once, for any number of messages."""
+    """Explains why queued messages are not being sent.
+
+    One object reads the state of sending once, for any number of messages.
+    """
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())
 
     def obstacle(self, message: SmsMessage) -> str:
-        """Return the reason why a queued message is not sent now, or "" if it is about to be sent."""
+        """Return the reason why a queued message is not being sent, or "" if nothing prevents it."""
         reading = self._reading
         if not reading.config.enabled:
             return "SMS is switched off."
@@ -67,11 +71,11 @@ class Sending:
 
 
 def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
-    """Return the history of a message as lines, oldest first. Lines about expected events come last."""
+    """Return the history of a message as lines, oldest first. Events that are still expected come last."""
     waiting = message.status == Status.QUEUED
     obstacle = (sending or Sending()).obstacle(message) if waiting else ""
     found = sorted((_line(event) for event in message.events.all()), key=lambda line: line.at)
-    # The message was cancelled when it was queued, because the number was on the suppression list.
+    # A cancelled message without events was cancelled when it was queued, because its number was suppressed.
     if message.status == Status.CANCELLED and not found:
         return [Line(message.created_at, "bad", "Not sent", message.error)]
     start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""
@@ -115,7 +119,7 @@ def _line(event: SmsEvent) -> Line:
 
 
 def _failure(event: SmsEvent) -> str:
-    """Return a short name for the failure of a send request."""
+    """Describe the failure of a send request in a few words."""
     if event.http_status is None:
         return f"no clear reply from {PROVIDER}"
     if event.http_status < 300:

@@ -1,4 +1,4 @@
-"""The URLs that the provider calls: delivery reports and inbound messages."""
+"""The URLs that DMark calls: delivery reports and inbound messages."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Counts, amounts, times, time spans and phone numbers as an operator reads them: one format everywhere."""
+"""Format counts, amounts, times, durations and phone numbers for operators, in the same way on every page."""
 
 from datetime import datetime
 
@@ -6,33 +6,33 @@ from django.utils import timezone
 
 from sms.text.redaction import mask_phone
 
-# Counting stops at this number, so that a large table does not slow a page down.
+# Counting stops at this number, because counting all rows of a large table would make a page slow.
 MANY = 10_000
 
 
 def counted(number: int) -> str:
-    """Return a count as `7` or `1,234`, or `10,000 or more` if counting stopped at that number."""
+    """Format a count as `7` or `1,234`. From MANY on, where counting stops, the result is `10,000 or more`."""
     return f"{number:,} or more" if number >= MANY else f"{number:,}"
 
 
 def texts(number: int) -> str:
-    """Return a number of messages as `1 text`, `1,234 texts` or `10,000 or more texts`."""
+    """Format a number of messages as `1 text`, `1,234 texts` or `10,000 or more texts`."""
     return f"{counted(number)} text{'' if number == 1 else 's'}"
 
 
 def ugx(amount: float) -> str:
-    """Return an amount of money as `3,500 UGX`."""
+    """Format an amount of money as `3,500 UGX`."""
     return f"{amount:,.0f} UGX"
 
 
 def moment(at: datetime) -> str:
-    """Return a time as `28 Nov 2026, 07:15` in the site's time zone, like `|date:"j M Y, H:i"` in templates."""
+    """Format a time as `28 Nov 2026, 07:15` in the site's time zone. In templates, use `|date:"j M Y, H:i"`."""
     local = timezone.localtime(at)
     return f"{local.day} {local:%b %Y, %H:%M}"
 
 
 def span(seconds: float) -> str:
-    """Return a time span as `0.3 s`, `42 s`, `5 min`, `3 h 10 min` or `2 days`."""
+    """Format a duration as `0.3 s`, `42 s`, `5 min`, `3 h 10 min` or `2 days`."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f} s"
     if seconds < 100:
@@ -46,14 +46,14 @@ def span(seconds: float) -> str:
 
 
 def spaced(phone: str) -> str:
-    """Return `+256772000001` as `0772 000 001`, and any number from another country unchanged."""
+    """Format `+256772000001` as `0772 000 001`. Return a number from another country unchanged."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return phone
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
 
 
 def masked(phone: str) -> str:
-    """Return `+256772000001` as `0772 ••• 001`, for users who may not see full phone numbers."""
+    """Format `+256772000001` as `0772 ••• 001`, for users who may not see full phone numbers."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return mask_phone(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"

@@ -71,7 +71,7 @@ def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window:
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return the seconds to wait, by message id, for messages whose phone got one of the same kind within the window."""
+    """Return seconds to wait, by message id, for messages whose phone got one of the same kind within the window."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

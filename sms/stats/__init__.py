@@ -1,5 +1,5 @@
 """Statistics about sending.
 
-`status`: the state at this moment. `counts`: messages by hour and day. `failures`: recent failures by reason.
+`status`: the state at this moment. `counts`: messages by hour and day. `failures`: failures of the last day by reason.
 `networks`: messages by mobile network.
 """

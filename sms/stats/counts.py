@@ -1,8 +1,8 @@
 """Count messages by hour and by day.
 
-Each past day is counted once, and its counts are kept in `SmsDay`. Counting a month of a large table takes almost a
-second, and counting only the last two days is about 50 times faster. If a message is resent after its day was counted,
-the count of that day keeps the former status of the message.
+The counts of each past day are stored in `SmsDay`. Counting a month of a large table takes almost a second. Counting
+only the last two days is about 50 times faster. If a message is resent later, the stored counts of its day do not
+change.
 """
 
 from collections import Counter
@@ -16,18 +16,17 @@ from django.utils import timezone
 
 from sms.models import SmsDay, SmsMessage, Status
 
-# Number of days shown. DMark's delivery reports arrive within a day, so the counts of the day before yesterday, and of
-# earlier days, no longer change.
+# Number of days shown. Delivery reports arrive within a day, so the counts of the day before yesterday are final.
 DAYS = 30
 _BATCH = 1000
-# At most this many uncounted days are counted while an operator waits for the page. The worker counts the rest.
+# The largest number of past days that are counted while an operator waits for the page. The worker counts the rest.
 _DAYS_A_LOOK = 2
 
 
 class Cell(NamedTuple):
-    """Counts of the messages of one kind and status that were queued within the hour that begins at `at`.
+    """Counts of messages of one kind and status, queued within one hour.
 
-    `opened`: messages whose link was clicked.
+    `at`: the beginning of the hour. `opened`: number of messages whose link was clicked.
     """
 
     at: datetime
@@ -41,8 +40,8 @@ class Cell(NamedTuple):
 class Counts(NamedTuple):
     """Counts of the last DAYS days.
 
-    `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of the days before yesterday, oldest first.
-    `complete`: every past day has been counted.
+    `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of earlier days, oldest first. `complete`:
+    True if every past day has been counted.
     """
 
     hours: list[Cell]
@@ -51,9 +50,9 @@ class Counts(NamedTuple):
 
 
 def current() -> Counts:
-    """Return the counts of the last DAYS days.
+    """Return the counts of the last DAYS days, with three queries.
 
-    Makes three queries, and two more if past days have to be counted first.
+    Two more queries are made if past days have to be counted first.
     """
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
@@ -64,9 +63,9 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count at most `limit` past days that were not counted yet. Return True if every past day is counted now.
+    """Count past days that have not been counted yet, at most `limit` days. Return True if none is left.
 
-    If no day was ever counted, counting starts DAYS days ago, or at the oldest message if `everything` is True.
+    If no day has been counted before, start DAYS days ago, or at the oldest message if `everything` is True.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
@@ -90,7 +89,7 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
 
 
 def _keep(start: date, end: date) -> None:
-    # The last day gets a row even if it has no messages, because the newest row marks how far the days were counted.
+    # The last of these days gets a row even if it has no messages. The newest row shows which days have been counted.
     totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
     for cell in _hours(_midnight(start), _midnight(end)):
@@ -103,7 +102,7 @@ def _keep(start: date, end: date) -> None:
             for (day, kind, status), count in totals.items()
         ],
         batch_size=_BATCH,
-        # Concurrent readers compute identical rows, so conflicts are ignored.
+        # Concurrent processes compute the same rows, so a row that already exists is correct.
         ignore_conflicts=True,
     )
 

@@ -1,4 +1,4 @@
-"""Group the failures of the last day by status and reason. Determine which groups still occur or need action."""
+"""Group the failed messages of the last day by status and reason. Find the groups that operators must act on."""
 
 import re
 from collections.abc import Iterable
@@ -12,23 +12,23 @@ from sms.models import UNSUCCESSFUL, SmsDismissal, SmsEvent, SmsMessage, Status
 from sms.wording import MANY, counted
 
 SPAN = timedelta(days=1)
-# At most this many combinations of status, error and kind are read, the most frequent first.
+# At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is searched only among this many of the newest accepted messages.
+# The newest success is searched among the 200 newest accepted messages.
 _RECENT = 200
 
-# Parts of an error text that differ between messages with the same reason: ids, and a number of seconds.
+# The parts of an error text that do not belong to its reason: ids, and numbers of seconds.
 _OWN = re.compile(r"\d{5,}|\d+(?= s\b)")
 ANY = "…"
 
 
 @dataclass
 class Group:
-    """Failures with the same status and reason.
+    """Failed messages with the same status and reason.
 
     `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired. `last`: time
-    of the newest failure. `dismissed`: an operator has dismissed the group since its newest message was queued.
+    of the newest failure. `dismissed`: no message has joined the group since an operator dismissed it.
     """
 
     status: str
@@ -54,10 +54,10 @@ class Group:
 
 
 class _Part(NamedTuple):
-    """Counts of the failures with the same status, error and kind.
+    """Counts of failed messages with the same status, error and kind.
 
-    `open`: messages that have not expired. `newest`: id of the newest message. `queued_at`: time at which the latest
-    message was queued.
+    `open`: number of messages that have not expired. `newest`: id of the newest message. `queued_at`: time at which the
+    newest message was queued.
     """
 
     status: str
@@ -70,12 +70,12 @@ class _Part(NamedTuple):
 
 
 def reason(error: str) -> str:
-    """Return the error text with ids and numbers of seconds replaced by `…`."""
+    """Return the reason in an error text: the text with `…` in place of ids and numbers of seconds."""
     return _OWN.sub(ANY, error)
 
 
 def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessage]":
-    """Return the messages of `rows` whose error has the reason `wanted`, as `reason()` returns it."""
+    """Filter `rows` to messages whose error text has the reason `wanted`."""
     if ANY not in wanted:
         return rows.filter(error=wanted)
     pieces = [re.escape(piece) for piece in wanted.split(ANY)]
@@ -83,10 +83,10 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 
 
 def groups(now: datetime) -> list[Group]:
-    """Return the groups of the last day.
+    """Return the groups of failures of the last day.
 
-    Groups that need action come first, then groups whose failures still occur, then the largest groups. The number of
-    queries does not depend on the number of messages.
+    Groups that need an operator's action come first, then groups whose cause still exists, then the largest groups. The
+    number of queries does not depend on the number of messages.
     """
     parts = _count(now)
     rows = SmsDismissal.objects.order_by("at").values_list("status", "reason", "at") if parts else []
@@ -103,8 +103,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # Usually, any message that DMark accepted later shows that the cause is gone. If the failure concerns one kind
-        # of message, only a later success of that kind does.
+        # Usually, any message that DMark accepted later shows that the cause is gone. If only one kind of message is
+        # affected, only a later success of this kind shows it.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]
@@ -121,7 +121,7 @@ def groups(now: datetime) -> list[Group]:
 
 
 def dismiss(status: str, reason: str, actor: str, now: datetime) -> None:
-    """Hide the banner of this group until another message fails with the same status and reason."""
+    """Hide the banner about a group of failures until another message fails with the same status and reason."""
     SmsDismissal.objects.filter(at__lt=now - SPAN).delete()
     SmsDismissal.objects.filter(status=status, reason=reason).delete()
     SmsDismissal.objects.create(status=status, reason=reason, actor=actor[:150], at=now)
@@ -141,14 +141,14 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """Return, by message id, the last event of the newest message of each of `parts`."""
+    """Return the last event of the newest message of each part, by message id."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}
 
 
 def _of_the_message(part: _Part, event: SmsEvent) -> bool:
-    """Return True if the failure concerns this kind of message, and not DMark, the account or the connection."""
+    """Return True if the cause of a failure is the message itself, and not DMark, the account or the connection."""
     if part.status == Status.UNDELIVERED:
         return True
     refused = event.step == "send" and 400 <= (event.http_status or 0) < 500
@@ -156,7 +156,7 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return when DMark last accepted a message that matches `which`, and when such a message was last delivered."""
+    """Return when DMark last accepted a message that matches `which`, and when such a message was delivered last."""
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)

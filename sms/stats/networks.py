@@ -1,6 +1,6 @@
-"""Statistics by mobile network: waiting times, and networks with too many late or failed messages.
+"""Statistics by mobile network: waiting times, and networks on which too many messages are late or fail.
 
-The network is derived from the prefix of the phone number.
+The prefix of the phone number determines the network.
 """
 
 from collections import defaultdict
@@ -19,23 +19,22 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 OTHER = "other"
 NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
-# A message that was not delivered within this time after it was queued is late.
+# A message is late if it is not delivered within this time after it was queued.
 LATE = timedelta(minutes=5)
-# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING successive windows
-# of WINDOW minutes. These windows start one minute apart. Each window needs at least ENOUGH messages, so that one phone
-# that is switched off does not count as trouble of its network.
+# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING overlapping windows.
+# A window lasts WINDOW minutes, and the next window starts one minute later. Each window needs at least ENOUGH
+# messages, so that one phone that is switched off does not look like trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
-# A network is also in trouble if more than this share of its delivery reports are failures. Only reports for messages
-# queued in the last WINDOW minutes count. This rule often finds trouble earlier than the rule about late messages.
+# A network is also in trouble if more than this share of its delivery reports are failures. Only reports on messages
+# queued within the last WINDOW minutes count. This rule often finds trouble earlier than the rule above.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
-# Length of a prefix such as `+25677`: the country code and two digits of the local number. The query groups by this
-# prefix.
+# Length of a prefix such as `+25677`: the country code and the first two digits of the national number.
 _DIGITS = len("+25677")
 
 
 class Sample(NamedTuple):
-    """The columns of one message that the statistics by network need."""
+    """The columns of a message that the statistics by network need."""
 
     network: str
     status: str
@@ -45,19 +44,22 @@ class Sample(NamedTuple):
 
     @property
     def accept(self) -> float | None:
-        """Return the seconds between queueing and acceptance by DMark, or None if the message was not accepted."""
+        """The seconds between queueing and acceptance by DMark, or None if the message was not accepted."""
         return (self.sent_at - self.created_at).total_seconds() if self.sent_at else None
 
     @property
     def deliver(self) -> float | None:
-        """Return the seconds between acceptance by DMark and delivery, or None if the message was not delivered."""
+        """The seconds between acceptance by DMark and delivery, or None if the message was not delivered."""
         if self.sent_at is None or self.delivered_at is None:
             return None
         return (self.delivered_at - self.sent_at).total_seconds()
 
 
 class Slow(NamedTuple):
-    """A network in trouble: the fraction `share` of its last `texts` messages was late or failed."""
+    """A network in trouble.
+
+    `texts`: number of recent messages on the network. `share`: the fraction of them that was late or failed.
+    """
 
     network: str
     share: float
@@ -65,9 +67,9 @@ class Slow(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """A sentence for operators about one network, or about DMark.
+    """A sentence for operators about trouble on one network, or at DMark.
 
-    `network`: the network, or DMARK if several networks are slow at the same time.
+    `network`: the name of the network, or DMARK if several networks are in trouble.
     """
 
     network: str
@@ -79,8 +81,9 @@ DMARK = "dmark"
 
 
 def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
-    """Yield one sentence per network in trouble, or a single one about DMark if several known networks are in
-    trouble.
+    """Yield a sentence for each network in trouble.
+
+    If several known networks are in trouble, yield a single sentence about DMark instead.
     """
     known = [one for one in slow if one.network != OTHER]
     if len(known) > 1:
@@ -96,12 +99,15 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
 
 
 def name(network: str) -> str:
-    """Return the display name of a network, such as "MTN" for "mtn"."""
+    """Return the name of a network for display, such as "MTN" for "mtn"."""
     return NAMES.get(network, network)
 
 
 def network_of(phone: str) -> str:
-    """Return the network with the longest matching prefix in NETWORK_PREFIXES, or OTHER. `phone` is in E.164."""
+    """Return the network to which a phone number (E.164) belongs, or OTHER.
+
+    The longest matching prefix in the setting NETWORK_PREFIXES decides.
+    """
     local = "0" + phone.removeprefix("+256")
     matches = [
         (len(prefix), network)
@@ -118,7 +124,7 @@ def _prefixes() -> Mapping[str, Sequence[str]]:
 
 
 def sample(since: datetime, most: int) -> list[Sample]:
-    """Return at most `most` messages queued at or after `since`, newest first."""
+    """Return up to `most` messages that were queued at or after `since`, newest first."""
     rows = SmsMessage.objects.filter(created_at__gte=since).order_by("-created_at")
     columns = rows.values_list("phone", "status", "created_at", "sent_at", "delivered_at")[:most]
     return [
@@ -135,16 +141,16 @@ def by_network(messages: Sequence[Sample]) -> dict[str, list[Sample]]:
 
 
 def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
-    """Return two sorted lists of seconds: from queued to accepted by DMark, and from accepted to delivered."""
+    """Return two sorted lists of seconds: from queueing to acceptance by DMark, and from acceptance to delivery."""
     accept = [one.accept for one in messages if one.accept is not None]
     deliver = [one.deliver for one in messages if one.deliver is not None]
     return sorted(accept), sorted(deliver)
 
 
 class _Minute(NamedTuple):
-    """Counts of the messages of one network and prefix that were queued `age` minutes ago.
+    """Counts of messages to one network and prefix that were queued in the same minute, `age` minutes ago.
 
-    `late` and `not_accepted` are meaningful only if `age` is at least LATE.
+    `late` and `not_accepted` are meaningful only for minutes that are at least LATE ago.
     """
 
     network: str
@@ -158,10 +164,10 @@ class _Minute(NamedTuple):
 
 
 def in_trouble(now: datetime) -> list[Slow]:
-    """Return the networks with too many late or failed messages, in one query over the last 25 minutes.
+    """Return the networks on which too many messages are late or failed. Makes one query over the last 25 minutes.
 
-    Only messages that were queued at least LATE ago can count as late. If no delivery reports arrive, a message is late
-    if DMark did not accept it within LATE.
+    Only messages that were queued at least LATE ago can be late. If no delivery reports arrive, a message is late if
+    DMark did not accept it within LATE.
     """
     minutes = _minutes(now)
     by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)

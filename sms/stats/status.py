@@ -1,7 +1,7 @@
-"""Read the state of sending at this moment, in a few cheap queries.
+"""Read the state of sending at this moment, in a few fast queries.
 
 The admin, the health check, /metrics, the alerts and the command `check_sending` use this module. `read` returns the
-whole state. `concerns` derives the problems from that state.
+state. `concerns` finds the problems in it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 from sms.wording import MANY, span, texts
 
-# A worker updates `seen_at` every BEAT_SECONDS. A worker without an update for ALIVE_SECONDS counts as stopped.
+# A worker updates its row every BEAT_SECONDS. It counts as stopped if it has not done so for ALIVE_SECONDS.
 BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
-# A message that has been due for longer than this is late. A signal receiver that runs for longer is reported.
+# Operators see a problem if a message has been due, or a signal receiver has been running, for longer than this.
 LATE_SECONDS = 60
-# A transaction that is open for longer than this is reported. Until it ends, PostgreSQL cannot remove dead rows, and
-# every query that claims messages has to skip those rows.
+# Operators see a problem if a transaction has been open for longer than this. Until it ends, PostgreSQL cannot remove
+# dead rows, and each query for due messages has to skip these rows.
 HELD_OPEN_SECONDS = 60.0
 _HELD_OPEN = """
     SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
@@ -37,19 +37,19 @@ _HELD_OPEN = """
 
 
 def workers(now: datetime) -> list[SmsWorker]:
-    """Return the workers that updated `seen_at` within the last ALIVE_SECONDS."""
+    """Return the running workers: those that updated their row within the last ALIVE_SECONDS."""
     return list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name"))
 
 
 def waiting() -> int:
-    """Return the number of queued messages, at most MANY."""
+    """Return the number of queued messages. Counting stops at MANY."""
     return SmsMessage.objects.filter(status=Status.QUEUED).order_by()[:MANY].count()
 
 
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
-    """Return the earliest due time of the messages that could be sent now, or None if there is no such message.
+    """Return the due time of the message that has been due for the longest time, or None if no message is due.
 
-    Messages that wait for a retry do not count, nor do messages of a kind that one of `pauses` stops.
+    Messages that wait for a retry are ignored. Messages of a paused kind are ignored too.
     """
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:
@@ -60,16 +60,16 @@ def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | Non
 
 
 def last_attempts(count: int = 20) -> list[SmsEvent]:
-    """Return the last `count` requests to DMark for a token or to send a message, newest first."""
+    """Return the newest requests to DMark for a token or to send a message, newest first."""
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
-    """Return the trouble that keeps DMark from accepting messages, and the error text.
+    """Return the fault because of which DMark accepts no messages, and its error text.
 
-    Return (Trouble.NONE, "") if there is no trouble. The trouble that a running worker reports takes precedence over
-    `attempts`. Only attempts of the last hour count. DMark itself is in trouble if at least 80% of them failed
-    (minimum 3 attempts).
+    Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise the
+    attempts of the last hour decide. DMark itself has a fault if at least 80% of these attempts failed (minimum 3
+    attempts).
     """
     for worker in alive:
         if worker.trouble:
@@ -87,7 +87,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
 
 
 class HeldOpen(NamedTuple):
-    """A database session whose transaction has been open for `seconds`."""
+    """A database session with a transaction that has been open for `seconds`."""
 
     pid: int
     user: str
@@ -97,10 +97,9 @@ class HeldOpen(NamedTuple):
 
 
 def held_open() -> HeldOpen | None:
-    """Return the oldest transaction in this database that has been open for more than HELD_OPEN_SECONDS, or None.
+    """Return the oldest transaction of this database if it has been open for over HELD_OPEN_SECONDS, otherwise None.
 
-    Always return None on SQLite. Transactions of other database users are visible only to a role with
-    `pg_read_all_stats`.
+    Always None on SQLite. PostgreSQL shows the transactions of other users only to roles with `pg_read_all_stats`.
     """
     if connection.vendor != "postgresql":
         return None
@@ -114,16 +113,16 @@ def held_open() -> HeldOpen | None:
 
 
 def rate_limited(now: datetime) -> int:
-    """Return how often the rate limit delayed or stopped a message within the last day, at most MANY."""
+    """Return how often the rate limit has delayed or stopped a message within the last day. Counting stops at MANY."""
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
 
 
 class Reading(NamedTuple):
-    """The state of sending, read at `time`.
+    """The state of sending at `time`.
 
-    `waiting`: number of queued messages. `oldest`: due time of the oldest message that could be sent now. `last`: the
-    newest requests to DMark.
+    `waiting`: number of queued messages. `oldest`: due time of the message that has been due for the longest time.
+    `last`: the newest requests to DMark.
     """
 
     config: conf.Config
@@ -136,14 +135,14 @@ class Reading(NamedTuple):
 
     @property
     def late(self) -> float:
-        """Return how many seconds the oldest sendable message is overdue; 0.0 if there is none."""
+        """The number of seconds for which the oldest due message has been due, or 0.0 if no message is due."""
         return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
 
 
 class Concern(NamedTuple):
-    """A problem that keeps messages from being sent, or delays them.
+    """A problem that stops or delays the sending of messages.
 
-    `name`: identifies the problem, and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
+    `name`: identifies the problem and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
     operator's next step.
     """
 
@@ -167,9 +166,9 @@ def read(now: datetime) -> Reading:
 
 
 def concerns(reading: Reading) -> Iterator[Concern]:
-    """Yield the problems that keep messages from being sent or delay them. Yield nothing if sending works.
+    """Yield the problems that stop or delay the sending of messages.
 
-    If SMS is switched off, no other problem is reported.
+    If SMS is switched off, this is the only problem that is reported.
     """
     config = reading.config
     if not config.enabled:

@@ -1,6 +1,6 @@
-"""Template tags for the overview of sending and its banners.
+"""Template tags for the overview of sending and the banners.
 
-Tags are used because a page of an app's models can be extended only by a template, or by a new AdminSite.
+Only a template tag or a custom AdminSite can add data to the admin's page of an app.
 """
 
 from typing import Any
@@ -24,8 +24,7 @@ def sms_overview(context: template.Context) -> dict[str, Any]:
 def sms_banners(context: template.Context, attention: object = None) -> dict[str, Any]:
     """Show the banners about sending.
 
-    `attention`: true if the page lists something else that needs action. In that case the all-clear is not shown in
-    green.
+    `attention`: True if the page shows another problem. "Texts are being sent normally" is then not shown in green.
     """
     request = context["request"]
     if not request.user.has_perm("sms.view_smsmessage"):
@@ -35,5 +34,5 @@ def sms_banners(context: template.Context, attention: object = None) -> dict[str
 
 @register.filter
 def grouped(number: int) -> str:
-    """Return a count as `1,234`."""
+    """Format a count as `1,234`."""
     return f"{number:,}"

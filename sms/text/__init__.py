@@ -1,6 +1,6 @@
-"""Phone numbers, SMS segments and redaction.
+"""Phone numbers, SMS segments and redaction, without a database.
 
-This package uses no database. Other apps may import the names in `__all__`.
+Other apps may import the names in `__all__`.
 """
 
 from sms.text.phone import to_e164, to_local

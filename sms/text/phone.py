@@ -1,4 +1,4 @@
-"""Convert Ugandan mobile numbers from any notation to E.164, and from E.164 to the `0XXXXXXXXX` that DMark expects."""
+"""Convert Ugandan mobile numbers from any notation to E.164, and from E.164 to DMark's format `0XXXXXXXXX`."""
 
 import re
 import unicodedata
@@ -9,22 +9,22 @@ import phonenumbers
 from sms import conf
 from sms.errors import InvalidPhone
 
-# From here to the end of `_plain`, the code is the same as in `payments/phones.py`.
+# The code from here to the end of `_plain` also exists in `payments/phones.py`.
 LONGEST = 60
 
-# Invisible characters that are neither spaces nor format characters, for example fillers and the empty braille cell.
+# Invisible characters that Unicode classifies neither as spaces nor as format characters, such as the empty braille
+# cell.
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u20e3") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"tel:/{0,2}", re.IGNORECASE)
 _NOTATION = re.compile(r"[(\[ ]*\+?[(\[ ]*[0-9][0-9 ().\-/\[\]]*")
 
 
 def read_digits(raw: object) -> str:
-    """Return the digits of a phone number, with a leading + if it is international, or "" if `raw` is blank.
+    """Return the digits of a phone number, with a leading + if the number is international.
 
-    Accepts brackets, spaces, dashes, dots and slashes of any kind, digits of any script, invisible characters and
-    `tel:`. A leading `00`, the international dialing prefix, is read as +. Raises ValueError for anything else, so that
-    a letter or an extension is never dropped or read as a digit. Raises ValueError if `raw` has more than 60
-    characters.
+    Returns "" if `raw` is blank. Accepts brackets, spaces, dashes, dots, slashes, digits of any script, invisible
+    characters and `tel:`. A leading `00` is read as +. Raises ValueError for any other character, such as a letter, and
+    for more than 60 characters.
     """
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("The phone number must be text")
@@ -43,7 +43,7 @@ def read_digits(raw: object) -> str:
 
 
 def _plain(char: str) -> str:
-    """Return the ASCII form of a digit, space, dash or full-width character, and "" for an invisible character."""
+    """Convert digits, spaces, dashes and full-width characters to ASCII. Return "" for an invisible character."""
     category = unicodedata.category(char)
     if category == "Cf" or char in _INVISIBLE:
         return ""
@@ -53,8 +53,8 @@ def _plain(char: str) -> str:
         return " "
     if category == "Pd" or char == "\u2212":
         return "-"
-    # NFKC converts a full-width + or bracket. Superscript and circled digits (category No) are kept, so that they are
-    # refused.
+    # NFKC converts a full-width + or bracket. Superscript and circled digits (category No) are left as they are, so
+    # that `read_digits` refuses them.
     return char if category == "No" else unicodedata.normalize("NFKC", char)
 
 
@@ -65,20 +65,20 @@ _NATIONAL_DIGITS = 9
 def to_e164(raw: object) -> str:
     """Convert a Ugandan mobile number from any notation to E.164 (`+256772123456`).
 
-    Raises InvalidPhone with a message that can be shown to the user.
+    Raises InvalidPhone with a message for the user.
     """
     try:
         digits = read_digits(raw)
     except ValueError as error:
         raise InvalidPhone(f"{error}. {_EXAMPLE}.") from None
     if digits.startswith("+256") and len(digits) == len("+256") + _NATIONAL_DIGITS:
-        digits = to_local(digits)  # Both notations of a number then share one entry of the cache.
+        digits = to_local(digits)  # The cache of `_mobile` then needs one entry per number, not one per notation.
     return _mobile(digits, conf.extra_mobile_prefixes())
 
 
 @lru_cache(maxsize=1024)
 def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
-    """Return the number in E.164. The result is cached, because one request converts the same number several times."""
+    """Convert to E.164. Cached, because one request converts the same number several times."""
     if not digits:
         raise InvalidPhone(f"The phone number is missing. {_EXAMPLE}.")
     try:
@@ -97,5 +97,5 @@ def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
 
 
 def to_local(e164: str) -> str:
-    """Return `0772123456` for `+256772123456`."""
+    """Convert `+256772123456` to `0772123456`."""
     return "0" + e164.removeprefix("+256")

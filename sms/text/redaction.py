@@ -1,7 +1,7 @@
-"""Remove secrets from logs, pages and old messages: tokens, passwords, full phone numbers, and links with a token.
+"""Remove secrets from logs, pages and old messages: tokens, passwords, phone numbers, and credentials in links.
 
-A project adds its own rules with the setting `SMS_REDACT` (see `sms.conf.Redact`). The value of a link's parameter is
-hidden in logs and on pages, and removed from the stored message after delivery or expiry.
+A project adds its own secrets with the setting `SMS_REDACT` (see `sms.conf.Redact`). The credential in a link is hidden
+in logs and on pages. It is removed from the stored message after delivery or expiry.
 """
 
 import re
@@ -15,14 +15,14 @@ from django.core.signals import setting_changed
 from sms import conf
 
 HIDDEN = "[redacted]"
-# Replaces the credential of a link in the stored text after the message was delivered or has expired.
+# Replaces the credential of a link in a stored text after the message was delivered or has expired.
 BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
-# A shorter value is not treated as a secret, because it would match ordinary words.
+# Settings with shorter values are not treated as secrets, because the values could be parts of ordinary words.
 _SHORTEST_SECRET = 4
-# Matches the signature in the URL of a delivery report.
+# Finds the signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
 _JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[ -]?)(\d{3})(?![\w-])", re.IGNORECASE)
@@ -32,7 +32,8 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 class Rules:
     """The compiled patterns.
 
-    `keyed` is slow, so it is applied only to a line with one of `hints` or a match of `short`.
+    `keyed` finds secrets after a name such as `password=`. It is slow, so it is applied only if a text contains one of
+    `hints` or matches `short`.
     """
 
     secrets: tuple[str, ...]
@@ -44,7 +45,7 @@ class Rules:
 
 @cache
 def rules() -> Rules:
-    """Build the rules from the settings. The result is cached, because every log line is redacted."""
+    """Return the rules, built from the settings. Cached, because every log line is redacted."""
     own = conf.redact()
     names = tuple(dict.fromkeys(name.casefold() for name in (*_NAMES, *own.links, *own.names)))
     hints: list[str] = ["token"]
@@ -70,9 +71,9 @@ def rules() -> Rules:
 
 
 def _whole(name: str) -> str:
-    """Return a pattern for a short name as a whole word, in any case.
+    """Return a pattern that finds a short name as a whole word, in any case.
 
-    The pattern also matches the name after a URL-encoded `?` or `&`.
+    The name may follow a URL-encoded `?` or `&`.
     """
     letters = "".join(f"[{char.upper()}{char}]" if char.isalpha() else re.escape(char) for char in name)
     exact = re.escape(name)
@@ -87,7 +88,7 @@ setting_changed.connect(_forget)
 
 
 def blank_link(text: str) -> str:
-    """Replace the credentials in the links of a text."""
+    """Replace the credentials in the links of a text by "[redacted]"."""
     pattern = rules().link
     return pattern.sub(rf"\1{BLANKED}", text) if pattern else text
 
@@ -99,12 +100,12 @@ def has_link(text: str) -> bool:
 
 
 def mask_phone(phone: str) -> str:
-    """Return `+256772123456` as `+25677****456`: enough to recognize, too little to call."""
+    """Mask `+256772123456` as `+25677****456`."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
 def redact(text: str) -> str:
-    """Return the text with tokens, credentials and the middle of phone numbers hidden."""
+    """Hide the tokens, credentials and the middle of phone numbers in a text."""
     known = rules()
     for secret in known.secrets:
         text = text.replace(secret, HIDDEN)

@@ -1,7 +1,7 @@
-"""Count SMS segments by 3GPP TS 23.038.
+"""Count the SMS segments of a text by the standard 3GPP TS 23.038.
 
-A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. A longer text is split into segments of 153 characters or 67
-units.
+A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. A longer text is split into segments of 153 GSM-7 characters
+or 67 UCS-2 units.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _ALPHABET = _GSM | _GSM_ESCAPED
 class Segments:
     """The size of a text.
 
-    `encoding`: GSM-7 or UCS-2. `length`: in units of that encoding. `count`: number of segments.
+    `encoding`: GSM-7 or UCS-2. `length`: number of characters or units of this encoding. `count`: number of segments.
     """
 
     encoding: str
@@ -38,7 +38,7 @@ def _count(encoding: str, units: list[int], single: int, joined: int) -> Segment
         return Segments(encoding, length, 1 if length else 0)
     count, used = 1, 0
     for unit in units:
-        # A character of two units is not split between two segments.
+        # A character of two units must not be split between two segments.
         if used + unit > joined:
             count, used = count + 1, 0
         used += unit

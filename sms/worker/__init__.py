@@ -1,1 +1,1 @@
-"""The long-running worker process (`manage.py sms_worker`), which sends many messages at once."""
+"""The worker: a long-running process (`manage.py sms_worker`) that sends many messages at once."""

@@ -1,4 +1,4 @@
-"""Describe the worker's activity: for its row in the database, for a line on the terminal, and for SIGUSR1."""
+"""Describe what the worker is doing: in its database row, and on the terminal after the signal SIGUSR1."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ _SHOWN = 20
 
 
 def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
-    """Return the columns of the worker's row. They describe the oldest message in flight, too."""
+    """Return the values for the worker's database row."""
     in_flight = [job for job in recorder.in_hand.values() if job.in_flight]
     oldest = min(in_flight, key=lambda job: job.begun_at, default=None)
     return {
@@ -27,10 +27,10 @@ def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report for operators: one line for each of up to 20 messages that the worker holds.
+    """Return a report for operators, with one line per message. At most 20 messages are listed.
 
-    A line shows the message's id, its step and the seconds in that step. The longest step comes first, and messages
-    whose sending has not begun come last.
+    A line shows the message's id, its current step and the seconds since this step began. The longest wait comes first.
+    Messages whose sending has not begun come last.
     """
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))

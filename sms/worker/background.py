@@ -1,4 +1,7 @@
-"""Threads of the worker besides the main thread and the engine: access tokens, signals, and periodic tasks."""
+"""Threads of the worker: access tokens, signals, and periodic tasks.
+
+The main thread and the engine's thread are in other modules.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -29,7 +32,7 @@ def _log_error(error: Exception) -> None:
 
 
 class Tokens:
-    """A thread that gets DMark's access token from the cache or from DMark, so that the engine never waits for it."""
+    """A thread that gets DMark's access token, from the cache or from DMark. The engine does not wait for it."""
 
     def __init__(self, config: conf.Config) -> None:
         self._config = config
@@ -52,7 +55,7 @@ class Tokens:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # The engine always needs an answer. Without an answer, every message would wait forever.
+            # The engine always needs an answer. Without one, all messages would wait forever.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
@@ -60,12 +63,15 @@ class Tokens:
 
 
 class SignalSender:
-    """A thread that sends Django signals. A receiver that hangs delays other receivers, but no messages."""
+    """A thread that sends Django signals.
+
+    A receiver that hangs delays other receivers, but it does not delay messages.
+    """
 
     def __init__(self) -> None:
         self._pending: Any = runtime.current.queue()
         self._thread: runtime.Thread | None = None
-        # The time (monotonic) at which the batch of signals being sent was queued, or None if none is being sent.
+        # The time (monotonic) at which the current batch of signals was queued. None if no signals are being sent.
         self._since: float | None = None
 
     def send(self, signals: Sequence[PendingSignal]) -> None:
@@ -74,12 +80,12 @@ class SignalSender:
         self._pending.put((clock.monotonic(), signals))
 
     def behind(self) -> float:
-        """Return how many seconds ago the batch of signals being sent was queued, or 0 if none is being sent."""
+        """Return the seconds since the current batch of signals was queued, or 0 if no signals are being sent."""
         since = self._since
         return 0.0 if since is None else clock.monotonic() - since
 
     def finish(self, seconds: float) -> bool:
-        """Send the remaining signals and end the thread. Return False if that takes longer than `seconds`."""
+        """Send the remaining signals and end the thread. Return False if this takes longer than `seconds`."""
         if self._thread is None:
             return True
         self._pending.put(None)
@@ -91,7 +97,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # The results are already recorded, so it is enough to log the error. Only these signals are lost.
+            # Only these signals are lost. The results of the messages are already stored.
             except Exception as error:  # noqa: BLE001 - logged
                 _log_error(error)
                 connection.close()
@@ -100,7 +106,7 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread that runs maintenance and polls for missing delivery reports every `every` seconds."""
+    """A thread that runs maintenance every `every` seconds and then polls for missing delivery reports."""
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every

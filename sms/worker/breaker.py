@@ -1,4 +1,4 @@
-"""The circuit breaker decides if the worker sends all messages, a single probe message, or nothing for now."""
+"""The circuit breaker decides if the worker sends all messages, a single test message (a probe), or nothing."""
 
 import logging
 from collections import deque
@@ -12,23 +12,23 @@ from sms.sending.retries import pauses_all
 
 logger = logging.getLogger("sms.worker")
 
-# The breaker opens if at least 80% of the last 40 sends failed. It needs at least 20 sends to decide.
+# The breaker opens if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The breaker opens if DMark refuses messages to 10 numbers with the same words, because DMark then refuses the account.
+# The breaker opens if DMark refuses messages to 10 numbers with the same words. DMark then refuses the whole account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class Breaker:
-    """Opens if DMark refuses the credentials or the account, or if most sends fail.
+    """Opens (pauses sending) if DMark refuses the credentials or the account, or if most sends fail.
 
-    While it is open, single messages are sent as probes after growing pauses. `trouble` and `reason`: why it is open.
-    `taken_back`: ids of refused messages to queue again, because DMark refused the account and not these messages.
+    While it is open, single messages are sent as probes. The pauses between probes grow. `trouble` and `reason`: why it
+    is open. `taken_back`: ids of messages to queue again, because DMark refused the account and not these messages.
     """
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # Message ids by phone, for the latest refusals. All these refusals have the same words.
+        # Ids of the messages that DMark last refused with the same words, by phone.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE
@@ -39,14 +39,14 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """True if the worker sends nothing, or only single probes."""
+        """True if the worker sends only probes, or nothing."""
         return self.trouble != Trouble.NONE
 
     def seconds_to_probe(self) -> float:
         return max(0.0, self._next_probe - clock.monotonic())
 
     def record(self, result: Result) -> None:
-        """Open or close the breaker according to the result of a message. Any success closes the breaker."""
+        """Open or close the breaker after the result of one message. Any success closes the breaker."""
         reason = result.reason
         if result.status == Status.SENT:
             self._passed()
@@ -82,7 +82,7 @@ class Breaker:
 
     def _open(self, trouble: Trouble, reason: str) -> None:
         if self.is_open and self.seconds_to_probe() > 0:
-            return  # This message was already in flight when the breaker opened, so it is not a probe.
+            return  # This message was sent before the breaker opened, so it is not a probe.
         if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})
         self.trouble, self.reason = trouble, reason

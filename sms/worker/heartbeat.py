@@ -1,4 +1,4 @@
-"""Write the worker's row in the database: its heartbeat and current activity, which the admin console shows."""
+"""Write the worker's database row: the time of its heartbeat, and its activity for the admin."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ _FORGET = timedelta(days=1)
 
 
 def beat(claimer: str, started_at: datetime, **activity: object) -> None:
-    """Write the worker's row. `activity`: the columns that describe what the worker does."""
+    """Write the worker's row. `activity`: columns that describe what the worker is doing."""
     values = {"seen_at": clock.now(), **activity}
     if not SmsWorker.objects.filter(claimer=claimer).update(**values):
         name = f"{socket.gethostname()}:{os.getpid()}"[:100]

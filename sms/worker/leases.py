@@ -1,4 +1,4 @@
-"""Free expired leases that other senders left behind."""
+"""Free messages that other senders claimed and then left behind, for example after a crash."""
 
 import logging
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ logger = logging.getLogger("sms.worker")
 
 
 class ExpiredLeaseReaper:
-    """Frees leases that had expired at one check and are still not renewed at the next check, one lease time later.
+    """Frees messages whose lease (the time limit of their claim) had already expired at the previous check.
 
-    A running sender renews its leases about three times between two checks. Therefore this worker does not take a
-    message that another worker is sending, even if that worker was suspended, the database hung, or a clock was
-    changed. The first check frees only leases that expired more than one lease time ago.
+    Checks are one lease time apart. A running sender renews its leases about three times between two checks. Therefore
+    no message is taken from a running sender, even if the sender was suspended, the database did not respond, or a
+    clock was changed. The first check frees leases that expired more than one lease time ago.
     """
 
     def __init__(self, seconds: float) -> None:

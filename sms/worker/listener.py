@@ -1,7 +1,8 @@
-"""Receive NOTIFY on the worker's main connection.
+"""Receive PostgreSQL's NOTIFY on the worker's main connection.
 
-The listener tests itself with probes: a probe is a NOTIFY that the listener must receive. If NOTIFY does not arrive,
-polling still finds every message, only later. Therefore the listener reconnects once, and logs a lasting problem once.
+The listener tests itself: it sends a NOTIFY over another connection (a probe), which it must receive. If no NOTIFY
+arrives, polling still finds every message, only later. Therefore the listener reconnects once and then logs one
+warning.
 """
 
 import logging
@@ -21,7 +22,8 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: a NOTIFY has arrived; the worker resets this flag. `polling_only`: NOTIFY does not arrive.
+    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, so the worker depends on
+    polling.
     """
 
     def __init__(self, claimer: str) -> None:
@@ -29,13 +31,13 @@ class Listener:
         self._listening: Any = None
         self.notified = True
         self.polling_only = False
-        # Times (monotonic) just before and just after the last probe was sent, or None if no probe is pending.
+        # Times (monotonic) just before and just after the last probe was sent. None if no probe has been sent.
         self._probe: tuple[float, float] | None = None
         self._came_back_at = 0.0
         self._lost = 0
 
     def open(self) -> None:
-        """Execute LISTEN unless this connection already listens. Call this in the thread that owns the connection."""
+        """Execute LISTEN if this connection does not listen yet. Call this in the thread that owns the connection."""
         if connection.vendor != "postgresql":
             return
         connection.ensure_connection()
@@ -52,16 +54,16 @@ class Listener:
         raw.add_notify_handler(lambda notify: self._received(notify.channel))
         self._listening = raw
         self._probe = None
-        # A NOTIFY may have been missed while the connection did not listen.
+        # Before the connection listened, it may have missed a NOTIFY.
         self.notified = True
 
     def fileno(self) -> int | None:
-        """Return the file descriptor that a NOTIFY makes readable, or None if the worker does not listen."""
+        """Return the file descriptor that becomes readable with a NOTIFY, or None if the worker does not listen."""
         raw = self._listening
         return raw.pgconn.socket if raw is not None and not raw.closed else None
 
     def take(self) -> None:
-        """Read the notifications that have arrived."""
+        """Process the notifications that have arrived."""
         raw = self._listening
         if raw is None or raw.closed:
             return
@@ -81,24 +83,24 @@ class Listener:
                 logger.warning("sms.listening_again: NOTIFY arrives again", extra={"event": "sms.listening_again"})
 
     def probe(self) -> None:
-        """Send a probe: a NOTIFY over another connection, which must come back to the listener.
+        """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
 
-        The listener's own connection cannot send it: a connection pooler would deliver a connection's own NOTIFY even
-        if it drops those of other connections.
+        A connection pooler may drop every NOTIFY except those that a connection sends to itself. Only a probe over
+        another connection can detect this.
         """
         if self._listening is None:
             return
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # Do not replace an earlier probe that has not come back yet.
+        # Keep the times of an earlier probe that the listener has not received yet.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if a probe did not come back in time.
+        """Reconnect if a probe was not received in time.
 
-        If the next probe is lost too, log a warning and rely on polling.
+        If the next probe is lost too, log a warning and depend on polling.
         """
         if not self._overdue():
             return

@@ -1,4 +1,7 @@
-"""Periodic maintenance of expired links, old messages and old rows, in small batches so that locks are short."""
+"""Periodic maintenance: remove expired credentials, erase old texts, delete old rows.
+
+The work is done in small batches, so that rows are locked only for a short time.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +18,7 @@ from sms.worker import heartbeat
 
 BATCH = 1000
 
-# A function that is called after each batch with the number of rows done so far.
+# A function that is called after each batch. Its argument is the number of rows processed so far.
 Progress = Callable[[int], None]
 
 
@@ -31,7 +34,7 @@ def run() -> None:
 def blank_links() -> int:
     """Remove the credentials from the links of expired messages. Return the number of changed messages.
 
-    On PostgreSQL, each batch is one statement. Rows that other transactions have locked are left for the next run.
+    On PostgreSQL, rows that other transactions have locked are left for the next run.
     """
     done = 0
     while True:
@@ -41,7 +44,7 @@ def blank_links() -> int:
             return done
 
 
-# The batch is a CTE, because with stale statistics PostgreSQL may run a subquery again for each row.
+# The batch is a CTE. With outdated statistics, PostgreSQL might run a subquery again for each row.
 _BLANK = """
     WITH batch AS MATERIALIZED (
         SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status <> ALL(%s::varchar[])
@@ -54,14 +57,15 @@ _BLANK = """
 
 def _blank_a_batch_on_postgresql() -> int:
     pattern = rules().link
-    found = pattern.pattern if pattern else "(^)(?!)"  # Matches nothing: the project has no links to blank.
+    # The pattern matches nothing. It is used if the settings name no links with credentials.
+    found = pattern.pattern if pattern else "(^)(?!)"
     with connection.cursor() as cursor:
         cursor.execute(_BLANK, (clock.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
         return int(cursor.rowcount)
 
 
 def _blank_a_batch() -> int:
-    """Blank one batch on SQLite, which allows one writer at a time and so needs no row locks."""
+    """Process one batch on SQLite. SQLite allows only one writer at a time, so no row locks are needed."""
     over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=clock.now()).exclude(status__in=OPEN)
     with transaction.atomic():
         connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)
@@ -71,21 +75,21 @@ def _blank_a_batch() -> int:
 
 
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
-    """Return the messages queued before `cutoff`, except messages that are still to be sent."""
+    """Return the messages queued before `cutoff`. Messages that are still to be sent are left out."""
     return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete messages queued before `cutoff`, and their events.
+    """Delete the messages queued before `cutoff` and their events. Return the number of deleted messages.
 
-    Return how many were deleted. The daily counts are kept.
+    The daily counts are kept.
     """
     counts.keep_days(everything=True)
     return _in_batches(before(cutoff), _delete, progress)
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
-    """Erase the text of messages queued before `cutoff`, and keep the rest of the row. Return how many were changed."""
+    """Erase the texts of messages queued before `cutoff`. Return the number of changed rows."""
     return _in_batches(before(cutoff).exclude(text=""), _blank, progress)
 
 
@@ -103,7 +107,7 @@ def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], p
     since: datetime | None = None
     while True:
         with transaction.atomic():
-            # Start where the last batch ended, because the deleted rows are still at the beginning of the index.
+            # Start where the last batch ended. The index still contains the deleted rows before that point.
             batch = (rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk")
             found = list(batch.select_for_update(skip_locked=True).values_list("pk", "created_at")[:BATCH])
             if not found:

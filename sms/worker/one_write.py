@@ -1,4 +1,7 @@
-"""Write many log lines with a single write, because each write releases the GIL and must then wait to get it back."""
+"""Write many log lines with one write.
+
+Each write releases Python's GIL, and the thread must then wait until it gets the GIL back.
+"""
 
 import io
 import logging
@@ -8,9 +11,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines that this block logs, and write them at the end of the block.
+    """Collect the lines logged in this block, and write them at the end of the block.
 
-    Lines of other threads wait until then.
+    Lines that other threads log have to wait until then.
     """
     handlers = [handler for handler in _handlers(logger) if type(handler) is logging.StreamHandler]
     streams = [(handler, handler.stream) for handler in handlers]
@@ -32,7 +35,7 @@ def _write(handler: "logging.StreamHandler[io.StringIO]", lines: str) -> None:
     try:
         handler.stream.write(lines)
         handler.flush()
-    # As in the logging module, a failure to write the log must not stop the program.
+    # A failure to write the log must not stop the program. The logging module works in the same way.
     except Exception:  # noqa: BLE001
         handler.handleError(logging.makeLogRecord({"msg": lines[:500]}))
 

@@ -1,4 +1,4 @@
-"""Determine the result of each message that the worker holds, store results in batches, and send the signals."""
+"""Determine the results of the worker's messages, store the results in batches, and send the signals."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ _RETRY_REFUSED = 30.0
 class Recorder:
     """Determines and stores the results of messages.
 
-    `in_hand`: the job of each message that this worker holds, by message id, until its result is stored.
+    `in_hand`: jobs by message id. A job stays in it until the result of the message is stored.
     """
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
@@ -35,16 +35,18 @@ class Recorder:
         self.signals = SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
-        # Results that the database refuses even without DMark's response. Their messages stay claimed, because freeing
-        # them would send them again.
+        # Results that the database refuses to store. Their messages stay claimed, so that they are not sent again.
         self._refused: list[tuple[Job, Result]] = []
         self._retry_refused_at = 0.0
         self.sent = 0
-        # The earliest time (monotonic) at which a message that this worker put back for a retry is due.
+        # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """Determine the result of a job that has ended. Never raises, so that the rest of a batch is concluded too."""
+        """Determine the result of a job that has ended.
+
+        Never raises an exception, so that the other jobs of a batch get their results too.
+        """
         try:
             result = self._result(job)
         except Exception as error:
@@ -68,19 +70,22 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Put messages back into the queue. None of them has been sent yet."""
+        """Queue the messages of these jobs again. They have not been sent."""
         for job in jobs:
             self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 
     def cut_off(self, job: Job) -> None:
-        """End a message in flight as ambiguous, because the worker stops before DMark has answered."""
+        """End a message in flight, because the worker stops. If its request had no response yet, it is ambiguous."""
         error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
         self.end(job, conclude(job.message, error, job.exchanges))
 
     def write(self) -> None:
-        """Store the pending results. Raises if the database is unavailable, and then the results stay pending."""
+        """Store the pending results.
+
+        If the database is unavailable, this raises the database's error and the results stay pending.
+        """
         if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []
@@ -90,7 +95,7 @@ class Recorder:
             self._store(self.pending)
         except Exception as error:  # noqa: BLE001 - logged, or raised again
             self._raise_if_unavailable(error)
-            # Store each result alone, so that a result which cannot be stored does not block the others.
+            # Store each result alone. A result that cannot be stored then does not block the others.
             for job, result in list(self.pending):
                 self._store_alone(job, result)
         if self._breaker.taken_back:
@@ -105,11 +110,11 @@ class Recorder:
             if result.due_at:
                 wait = (result.due_at - clock.now(ask=False)).total_seconds()
                 self.due_again = min(self.due_again, clock.monotonic() + wait)
-            # If the lease was lost, the worker may have claimed the message again. Then `in_hand` holds the new job.
+            # If this job lost its lease and the worker claimed the message again, `in_hand` holds the new job.
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
-        # After LeaseExpired, another sender may have the message and its rate-limit key, so the key is not released.
+        # Keep the rate-limit key if another sender may have the message: after a lost lease or LeaseExpired.
         failed = [(job, result) for job, result in batch if result.frees_rate_limit]
         rate_limit.release_many(
             [job.message for job, _ in failed if not (job.lease_lost or isinstance(job.ending, LeaseExpired))]
@@ -118,7 +123,7 @@ class Recorder:
             self.signals.send(signals)
 
     def _store_alone(self, job: Job, result: Result) -> None:
-        # DMark's response may be the part that cannot be stored, so the second attempt stores the status without it.
+        # If DMark's response makes the result impossible to store, store the status without the response.
         for version in (result, replace(result, exchanges=[], provider_id="")):
             try:
                 return self._store([(job, version)])

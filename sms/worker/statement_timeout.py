@@ -1,7 +1,7 @@
-"""Timeout for SQL statements: close the connection if the database does not answer.
+"""A timeout for SQL statements: close the database connection if the database does not respond.
 
-A suspended server does not close its connections, and its kernel may still acknowledge data. Therefore a thread of this
-process shuts the socket down, and the statement fails as if the server had gone.
+A suspended database server keeps its connections open, so a statement could wait forever. A thread of this process
+therefore shuts the socket down. The statement then fails as if the server had ended.
 """
 
 import logging
@@ -20,7 +20,7 @@ _LOOK_EVERY = 1.0
 
 
 class StatementTimeout:
-    """Watches the connection of the thread that calls `watch`."""
+    """Watches the database connection of the thread that calls `watch`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -29,7 +29,7 @@ class StatementTimeout:
         self._stopped = runtime.current.event()
 
     def watch(self) -> runtime.Thread:
-        # Django keeps the wrappers of a connection when it reconnects.
+        # The wrapper stays in place when Django reconnects.
         connection.execute_wrappers.append(self._execute)
         return runtime.current.start(self._run, "sms-statement-timeout")
 

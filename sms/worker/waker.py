@@ -1,4 +1,7 @@
-"""Wake a thread that sleeps in `select`. If the thread is not asleep, waking makes no system call."""
+"""Wake a thread that sleeps in `select`.
+
+If the thread is not asleep, waking it makes no system call.
+"""
 
 import socket
 from collections.abc import Iterator
@@ -8,7 +11,10 @@ from sms import runtime
 
 
 class Waker:
-    """A socket pair. The sleeping thread registers the waker with its selector; any thread may call `wake`."""
+    """Wakes a sleeping thread through a socket pair.
+
+    The sleeping thread registers the waker with its selector. Any thread may call `wake`.
+    """
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -23,9 +29,9 @@ class Waker:
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Mark the thread as asleep.
+        """Mark the thread as asleep in this block.
 
-        Check for work inside this block before sleeping, because a `wake` before the block has no effect.
+        Check for work inside the block before sleeping. A `wake` that comes before the block has no effect.
         """
         self._asleep = True
         try:
@@ -38,7 +44,7 @@ class Waker:
             try:
                 self._sockets[1].send(b"!")
             except OSError:
-                return  # A wake-up is under way, or the sleeping thread has just ended.
+                return  # Either a wake-up is already pending, or the sleeping thread has just ended.
 
     def clear(self) -> None:
         try:
@@ -48,6 +54,6 @@ class Waker:
             return
 
     def close(self) -> None:
-        """Close the sockets. Call this in the thread that sleeps. `wake` must not be called afterwards."""
+        """Close the sockets. Call this in the thread that sleeps, and do not call `wake` afterwards."""
         for one in self._sockets or ():
             one.close()

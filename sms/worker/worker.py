@@ -1,11 +1,11 @@
-"""The worker: it claims due messages, hands them to the engine, and records the results.
+"""The worker: it claims due messages, gives them to the engine, and records the results.
 
-The path of a message: claim → eligibility → engine (one thread, all HTTP) → recorder. `background` has the other
-threads.
+The path of a message: claim → eligibility check → engine (one thread, all HTTP) → recorder. Further threads are in
+`background`.
 
-The main thread owns one connection to the database and makes all decisions. A claim is valid while its lease is
-renewed. If this process dies, the leases expire and other workers claim the messages. They may send two groups of
-messages a second time: the messages that were in flight, and up to UNRECORDED messages whose result was not stored.
+The main thread owns a database connection and makes all decisions. A claim is valid for one lease, which the worker
+renews. If this process is killed, its leases expire and other workers claim the messages. They may send some messages a
+second time: those that were in flight, and up to UNRECORDED messages whose result was not stored yet.
 """
 
 import gc
@@ -39,33 +39,38 @@ from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
 
-# Results are stored when BATCH of them are waiting, or when the first one has waited for 40 ms.
+# Results are stored when 25 of them are waiting, or when the first one has waited for 40 ms.
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# The size of claims doubles up to this limit while they are full and the engine has begun all earlier messages. A claim
-# that is not full, or a message that waited too long for the engine, resets the size.
+# The size of a claim doubles up to this limit (or `in_flight` if that is larger). It doubles if the last claim was full
+# and the engine had begun all earlier messages. Otherwise, if a claim was not full or a message waited too long for the
+# engine, the size is reset.
 _LARGEST_CLAIM = 256
-# Seconds that a message may wait for the engine after its eligibility was checked. With a rate limit the time is
-# shorter, because the message's rate-limit key expires.
+# Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
+# because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After each NOTIFY the worker looks once more, because a process sends NOTIFY at most once in NOTIFY_EVERY.
+# After a NOTIFY, the worker searches for messages a second time. Other processes skip a NOTIFY within NOTIFY_EVERY of
+# their last one.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
 
 
 class ThreadEnded(Exception):
-    """A thread of this process has ended. The process ends too, so that the service manager restarts it."""
+    """A thread of this process has ended unexpectedly.
+
+    The process then ends too, so that the service manager restarts it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of a worker.
 
-    `in_flight`: maximum number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
-    `maintenance`: seconds. `once`: end when no message is due.
+    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
+    `maintenance`: in seconds. `once`: end when no message is due.
     """
 
     in_flight: int = 64
@@ -77,8 +82,6 @@ class Options:
 
 
 class Worker:
-    """The worker of one process."""
-
     def __init__(self, options: Options) -> None:
         self.options = options
         self.config = conf.current()
@@ -103,20 +106,21 @@ class Worker:
         self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
         self._stopping = runtime.current.event()
-        # Claimed messages whose eligibility has not been checked yet.
+        # Claimed messages whose eligibility must still be checked.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
-        # `_more`: the last claim was full, so more messages are probably due.
+        # `_more`: True if the last claim was full. More messages are probably due then.
         self._claim_size, self._more = options.batch, False
         self._last_look, self._look_again = -math.inf, False
         self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop` is called, or with `once` until no message is due. Return True if the breaker is closed.
+        """Work until `stop` is called. With the option `once`, work until no message is due.
 
-        Raises ThreadEnded if a thread of this process has ended.
+        Return True if the circuit breaker is closed (sending works). Raises ThreadEnded if a thread of this process has
+        ended.
         """
-        # The objects created so far live as long as the process, so the garbage collector need not check them.
+        # The garbage collector can ignore the objects created so far, because they are needed until the process ends.
         gc.collect()
         gc.freeze()
         self._threads = {
@@ -141,14 +145,14 @@ class Worker:
         return not self.breaker.is_open
 
     def stop(self) -> None:
-        """Ask the worker to begin no new message, finish those in flight, and end. Safe to call in a signal handler."""
+        """Begin no new message, finish the messages in flight, and end. Safe to call in a signal handler."""
         self._stop_requested = True
         self.waker.wake()
 
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        Return True if the option `once` is set and no message is left.
+        Return True if the worker is done: the option `once` is set and no message is left.
         """
         self._keep_leases()
         self.reaper.look()
@@ -175,8 +179,8 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # Another sender has claimed these messages, or a delivery report has changed their status. A request in
-            # flight is not stopped, and its result counts if DMark accepts the message.
+            # Another sender has claimed these messages, or a delivery report has changed their status. Requests in
+            # flight continue. Their results count if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(
@@ -186,12 +190,15 @@ class Worker:
             )
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Note that no other worker claims this worker's messages for one lease time after `asked_at` (monotonic)."""
+        """Set the times for leases that were renewed at `asked_at` (monotonic).
+
+        They expire one lease time later. The next renewal is due after a third of this time.
+        """
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.hold_leases(asked_at + self.options.lease)
 
     def _claim(self) -> bool:
-        """Claim as many messages as there is room for, if a claim is due. Return True if any message was claimed."""
+        """Claim messages if a claim is due and there is room for them. Return True if a message was claimed."""
         room, now = self._room(), clock.monotonic()
         if not room or not (self.options.once or self.listener.notified or now >= self._next_claim()):
             return False
@@ -235,12 +242,15 @@ class Worker:
         return min(self._last_look + (_LOOK_AGAIN if self._look_again else poll), self.recorder.due_again)
 
     def _offer(self) -> None:
-        """Give the eligible messages to the engine. End the others, or queue them again."""
+        """Check the eligibility of the claimed messages.
+
+        Give those that may be sent to the engine. Record results for the others.
+        """
         if not self._to_offer:
             return
         jobs = self._to_offer
         asked_at = clock.monotonic()
-        # The engine ends a job that has lost its lease, without a request.
+        # Jobs that have lost their lease skip the check. The engine ends them without a request.
         mine = [job.message for job in jobs if not job.lease_lost]
         refused = eligibility.refused(mine, self.config, by_table=True)
         self._to_offer = []
@@ -254,15 +264,15 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time counts from the end of the check. Otherwise a slow check could keep a message from ever being
-            # sent.
+            # The time limit starts at the end of the check. If it started earlier, a slow check could stop a message
+            # forever.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count the requests of messages that had an ambiguous request before, and let the engine write them."""
+        """Count repeated requests in their messages' rows as ambiguous. Then let the engine write the requests."""
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
@@ -273,7 +283,11 @@ class Worker:
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Conclude the jobs that have ended, if BATCH of them are waiting or the first has waited _GATHER_SECONDS."""
+        """Determine the results of the jobs that have ended.
+
+        Wait until there are BATCH jobs, or the first one has waited for _GATHER_SECONDS. Do not wait if the breaker is
+        open or the worker stops.
+        """
         waiting, now = self.engine.waiting(), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
@@ -284,7 +298,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs, so that batches grow if the database is slow. The engine limits the number of jobs.
+            # All ended jobs are taken, so batches grow if the database is slow. The engine limits the number of jobs.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)
@@ -299,7 +313,7 @@ class Worker:
         self._to_offer = []
 
     def _next_turn(self) -> float:
-        """Return the monotonic time at which the next round begins. An event can wake the worker earlier."""
+        """Return the time (monotonic) at which the next round begins. An event can wake the worker earlier."""
         times = [self.reaper.next_look]
         if self.recorder.in_hand:
             times.append(self._next_renewal)
@@ -314,7 +328,7 @@ class Worker:
         return min(times)
 
     def _sleep(self, end: float) -> None:
-        """Sleep until `end` (monotonic), or until there is something to do."""
+        """Sleep until the time `end` (monotonic), or until there is work."""
         self.engine.low_water = -1 if self._room() or self.breaker.is_open else self._low_water()
         with runtime.current.selector() as selector:
             selector.register(self.waker, selectors.EVENT_READ)
@@ -341,12 +355,12 @@ class Worker:
         return next((name for name, thread in self._threads.items() if not thread.is_alive()), "")
 
     def _recover(self, error: Exception) -> None:
-        """Log an exception and wait a moment. The worker then continues, so that its messages are not stuck."""
+        """Log an exception and wait a moment. The worker continues afterwards."""
         if not close_if_unavailable(error):
             logger.error("sms.worker_error: the worker continues", exc_info=error, extra={"event": "sms.worker_error"})
             runtime.current.sleep(1.0)
         elif sqlstate(error).startswith("40"):
-            # This is a deadlock or a serialization failure. The database works, and the next round tries again.
+            # A deadlock or a serialization failure. The database is available, and the next round tries again.
             logger.warning("sms.database_conflict: trying again", extra={"event": "sms.database_conflict"})
             runtime.current.sleep(0.05)
         else:
@@ -356,7 +370,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _finish(self) -> None:
-        """Hand back the messages that have not begun, wait for those in flight, and record all results."""
+        """Queue the messages again that have not begun, wait for those in flight, and record all results."""
         end = clock.monotonic() + _STOP_SECONDS
         self._stop_requested = True
         self._stopping.set()
@@ -381,8 +395,9 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """Release the messages whose request is cut off, and the messages of a claim whose answer from the database was
-        lost.
+        """End the messages in flight. Queue the claimed messages again that this worker does not know.
+
+        The worker does not know a message if the database's response to its claim was lost.
         """
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
@@ -395,7 +410,8 @@ class Worker:
             for job in late:
                 self.recorder.cut_off(job)
             self.recorder.write()
-            # A message whose result could not be recorded stays claimed, so that it is not sent again at once.
+            # A message whose result could not be stored stays claimed until its lease expires, so that it is not sent
+            # again soon.
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
             hand_back_unknown(self.claimer, unrecorded)
             if not self.options.once:

@@ -1,6 +1,7 @@
-"""Run many conversations with DMark at once, over libcurl in one thread. `Engine` and `Job` are the public interface.
+"""Send many messages to DMark at once, over libcurl in one thread.
 
-The engine uses neither the database nor the cache. Only this package uses libcurl.
+`Engine` and `Job` are the public interface. The engine uses neither the database nor the cache. No other package uses
+libcurl.
 """
 
 from sms.worker.engine.job import ENDED, UNANSWERED, WAITING, Job, LeaseExpired

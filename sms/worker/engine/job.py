@@ -1,4 +1,4 @@
-"""A job: a message that the engine sends."""
+"""A job: a message that the engine sends, with the state of its sending."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,22 +8,22 @@ from sms.dmark.conversation import Conversation, OnExchange
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import ClaimedMessage
 
-# Steps of a job, as shown to operators.
+# Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
 UNANSWERED = "send: no answer yet"
 
 
 class LeaseExpired(Exception):
-    """The lease or the eligibility check expired before the send request was written, so the request was not sent."""
+    """The send request was not written, because the message's claim or its eligibility check was too old."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A message and its conversation with DMark.
+    """A message that the engine sends, and its conversation with DMark.
 
-    A job that has not begun by `until` (monotonic) is returned unsent. `lease_lost`: another sender has the message, or
-    a delivery report has arrived. `counted`: if this process dies, the row of the message counts the next send request
-    as ambiguous. `ending`: the conversation's return value, or the exception that ended it.
+    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `lease_lost`: another sender has
+    the message, or a delivery report has arrived. `counted`: the message's row will count the next send request as
+    ambiguous if this process is killed. `ending`: the return value of the conversation, or the exception that ended it.
     """
 
     message: ClaimedMessage
@@ -40,16 +40,16 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # `free_leases_over_before` counts the first ambiguous request, so it need not be counted in advance.
+        # A message's first ambiguous request is counted by `free_leases_over_before`, not in advance.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that another sender may have the message. If this job fails, the row then stays unchanged.
+        """Note that another sender may have claimed the message. A failure of this job must not change the row.
 
-        This also holds if the same worker claims the message again, which gives the row the same claim as before.
+        The empty claim ensures this, even if this worker itself has claimed the message again.
         """
         self.lease_lost, self.message.claim = True, ""
 

@@ -1,10 +1,10 @@
-"""The engine's thread, which drives many conversations with libcurl's multi interface.
+"""The engine's thread. It runs many conversations with DMark, using libcurl's multi interface.
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-After a crash, messages in flight and messages whose result is not recorded may be sent again. Therefore the engine
-begins no further message while there are `in_flight + unrecorded` such messages. The engine writes no send request
-after the time at which the leases may have expired.
+If the process crashes, the messages that have begun and whose result is not stored may be sent again. Therefore the
+engine begins no message while there are `in_flight + unrecorded` of them. It also writes no send request after the time
+at which the claims on the messages may have expired.
 """
 
 import heapq
@@ -30,15 +30,15 @@ from sms.worker.waker import Waker
 logger = logging.getLogger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# Seconds that a repeated request may wait until its row counts it as ambiguous.
+# Time limit in seconds for counting a repeated request in its message's row before the request is written.
 _LONGEST_COUNT = 5.0
 
 
 class Engine:
-    """Sends many messages at once, in a thread of its own.
+    """Sends many messages at once, in its own thread.
 
-    `ask_token` is called with the token that DMark refused, or ""; the answer is passed to `give_token`. `wake_owner`
-    is called when `take` has jobs to return, or when the inbox has shrunk to `low_water`.
+    `ask_token` is called with the token that DMark refused, or "". `give_token` receives the answer. `wake_owner` is
+    called if `take` has jobs to return, or if the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -54,20 +54,20 @@ class Engine:
     ) -> None:
         self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
         self._timeouts, self._wake_owner = (connect_timeout, read_timeout), wake_owner
-        # The attributes from `inbox` to `_waker` are shared with other threads.
+        # Other threads also use the attributes from here to `_waker`.
         self.inbox: deque[Job] = deque()
         self._ended: deque[Job] = deque()
-        # Two queues of send requests: requests that wait until their rows count them as ambiguous, and counted
-        # requests.
+        # `uncounted`: send requests that must wait until their rows count them as ambiguous. `_counted`: requests that
+        # may now be written.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
-        # No job begins and no send request is written after this time (monotonic).
+        # After this time (monotonic), no job begins and no send request is written.
         self.leases_hold_until = 0.0
         self.recorded = 0
         self.low_water = -1
         self.draining = self._owner_told = self._quit = False
         self._waker = Waker()
-        # The attributes below are used only by the engine's thread.
+        # Only the engine's thread uses the attributes from here on.
         self.begun: set[Job] = set()
         self._tokens = TokenQueue(ask_token, self._go_on)
         self._count_ended = 0
@@ -95,43 +95,42 @@ class Engine:
         self._waker.wake()
 
     def give_token(self, answer: TokenAnswer) -> None:
-        """Receive the answer to a call of `ask_token`."""
+        """Receive the answer to `ask_token`. Called by another thread."""
         self._tokens.answers.append(answer)
         self._waker.wake()
 
     def take(self) -> list[Job]:
-        """Remove and return the jobs that have ended or that were too late to begin."""
+        """Remove and return the jobs that have ended, and jobs that were not begun in time."""
         self._owner_told = False
         return _emptied(self._ended)
 
     def take_back(self) -> list[Job]:
-        """Remove and return all jobs that have not begun."""
+        """Remove and return the jobs that have not begun."""
         return _emptied(self.inbox)
 
     def note_recorded(self, count: int) -> None:
-        """Record that the results of `count` jobs have been stored."""
+        """Note that the results of `count` more jobs have been stored."""
         full = self._full()
         self.recorded += count
         if full:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Write the first `count` requests of `uncounted`, which are now counted in their rows."""
+        """Write the first `count` requests of `uncounted`. Their rows now count them as ambiguous."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
 
     def waiting(self) -> int:
-        """Return the number of jobs that `take` can return now."""
         return len(self._ended)
 
     def drain(self) -> None:
-        """Let the requests in flight finish, without their immediate retries."""
+        """Let the requests in flight finish, without immediate retries."""
         self.draining = True
         self._waker.wake()
 
     def quit(self, seconds: float) -> bool:
-        """End the thread and cut off requests in flight. Return False if the thread takes longer than `seconds`."""
+        """End the thread and cut off the requests in flight. Return False if this takes longer than `seconds`."""
         self._quit = True
         self._waker.wake()
         if self._thread is None:
@@ -147,7 +146,7 @@ class Engine:
         self._selector = runtime.current.selector()
         self._selector.register(self._waker, selectors.EVENT_READ)
         while not self._quit:
-            # An exception must not end the thread, because all messages in flight would then be stuck.
+            # An exception must not end the thread. No message in flight would get a result then.
             try:
                 self._pass()
             except Exception:
@@ -177,7 +176,7 @@ class Engine:
             self._request_or_end(*self._counted.popleft())
         self._end_pauses(now)
         self._begin()
-        # Write new requests now and not after the next sleep, and collect those that failed immediately.
+        # Write the new requests before the next sleep, and collect those that failed at once.
         self._run_timer()
         self._collect()
         self._tell_owner()
@@ -225,7 +224,8 @@ class Engine:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
     def _request_or_end(self, job: Job, request: Request) -> None:
-        # After a longer wait the message's rate-limit key may have expired, so its eligibility is checked again.
+        # After a longer wait the message's rate-limit key may have expired. The worker then checks its eligibility
+        # again.
         if clock.monotonic() > job.since + _LONGEST_COUNT:
             return self._end(job, LeaseExpired())
         try:
@@ -242,7 +242,7 @@ class Engine:
             self.uncounted.append((job, request))
             return self._wake_owner()
         transfer = self._free.pop() if self._free else self._new_transfer()
-        # The retry of an ambiguous request gets a new connection, because DMark may have closed a kept connection.
+        # A retry after an ambiguous request gets a new connection. DMark may have closed the kept connections.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -259,7 +259,10 @@ class Engine:
         return transfer
 
     def _may_write(self, transfer: Transfer) -> bool:
-        """Decide if the body may be written, now that libcurl has connected. Return False to abort the request."""
+        """Return True if the request's body may be written. Called when libcurl has connected.
+
+        If the result is False, libcurl aborts the request.
+        """
         job, now = self._running[transfer], clock.monotonic()
         if transfer.step == "send" and not self._holds_lease(job):
             return False
@@ -286,7 +289,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # DMark may have the message, so its request is ambiguous. Without an event the job would never end.
+            # DMark may have the message, so the request is ambiguous. The job needs an event to continue.
             logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)
@@ -304,7 +307,7 @@ class Engine:
                 self._finished(transfer, pycurl.E_OPERATION_TIMEDOUT)
 
     def _go_on(self, job: Job, value: object = None, error: Exception | None = None) -> None:
-        """Send an event into the job's conversation, and carry out the command that it yields."""
+        """Send an event into the conversation of a job, and carry out the command that the conversation yields next."""
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)
@@ -344,7 +347,7 @@ class Engine:
         while self._may_begin():
             try:
                 job = self.inbox.popleft()
-            except IndexError:  # `take_back` has just removed the last job.
+            except IndexError:  # Another thread has removed the last job with `take_back`.
                 return
             now = clock.monotonic()
             if now >= job.until:
@@ -363,7 +366,7 @@ class Engine:
 
 
 def _emptied(jobs: deque[Job]) -> list[Job]:
-    """Remove and return all jobs, while another thread may add or remove some."""
+    """Remove and return all jobs. Another thread may add or remove jobs at the same time."""
     taken: list[Job] = []
     try:
         while True:

@@ -1,4 +1,4 @@
-"""The engine's access token. It is reused for one second, and then requested once for all jobs that wait for it."""
+"""The engine's access token: used for one second, then requested again, once for all jobs that wait for it."""
 
 import copy
 from collections import deque
@@ -11,13 +11,16 @@ from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError
 from sms.worker.engine.job import Job
 
-# The engine uses a token for at most this many seconds before it asks the token cache again. It begins to ask in the
-# background after half of this time.
+# The engine uses a token for up to this many seconds, and then gets a token from the cache again. After half of this
+# time it requests the token in the background.
 _TOKEN_SECONDS = 1.0
 
 
 class TokenAnswer(NamedTuple):
-    """The answer to a request for a token other than `rejected`, with the HTTP exchanges made to get the token."""
+    """The answer to a request for a token other than `rejected`.
+
+    `token`: the token, or the error. `exchanges`: the HTTP requests that were made to get it.
+    """
 
     rejected: str
     token: str | ProviderError
@@ -25,10 +28,10 @@ class TokenAnswer(NamedTuple):
 
 
 class TokenQueue:
-    """The jobs that wait for a token.
+    """The jobs that wait for an access token.
 
-    `ask` requests a token; its argument is the token that DMark refused, or "". `resume` is called with a job and its
-    token, or with a job and an error.
+    `ask` requests a token; its argument is the token that DMark refused, or "". `resume` is called with a job and
+    either a token or an error.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class TokenQueue:
         self._ask_for, self._resume = ask, resume
         self._token, self._until, self._asking = "", 0.0, False
         self._waiters: list[tuple[Job, str]] = []
-        # Another thread adds the answers.
+        # Another thread appends to this queue.
         self.answers: deque[TokenAnswer] = deque()
 
     def want(self, job: Job, rejected: str) -> None:
@@ -67,7 +70,8 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # A copy for each job: one exception raised in many conversations would collect all tracebacks.
+                    # Each job gets a copy. One exception object in many conversations would collect all their
+                    # tracebacks.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))

@@ -1,8 +1,8 @@
-"""One POST request over libcurl: set its options, and read its result.
+"""One POST request over libcurl: set its options and read its result.
 
-By default libcurl resends a POST by itself if a kept connection closes before the response, and reports success. It
-cannot do this if the body comes from a function and cannot be rewound. Then the transfer fails, and the conversation
-decides about a retry.
+If a kept connection closes before the response, libcurl by default resends the POST and hides the failure. It cannot
+resend a body that comes from a function and cannot be rewound. The transfer then fails, and the conversation decides
+about a retry.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from io import BytesIO
 import certifi
 import pycurl
 
-# New in pycurl 7.48. The import by name makes an older version fail at startup, and not at the first response.
+# RETRY_AFTER is new in pycurl 7.48. This import makes an older version fail at startup and not at the first response.
 from pycurl import RETRY_AFTER
 
 from sms import clock
@@ -21,10 +21,10 @@ from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
 from sms.worker.engine import transport
 
-# Seconds for which an idle connection can be reused. Some servers close it after five seconds.
+# Seconds for which an idle connection may be reused. Some servers close idle connections after five seconds.
 _MAX_IDLE = 4
 _HEADERS = [*(f"{name}: {value}" for name, value in HEADERS.items()), "Expect:"]
-# A response longer than MAX_BODY counts as complete, although DMark sends no such response.
+# Result codes of libcurl for a complete response. A response longer than MAX_BODY counts as complete.
 _ANSWERED = (0, pycurl.E_FILESIZE_EXCEEDED)
 _CAUSES = {
     0: "the answer was cut short",
@@ -43,10 +43,10 @@ _CAUSES = {
 
 
 class Transfer:
-    """A libcurl easy handle, reused for successive requests. Only the thread that created the handle may use it.
+    """A libcurl easy handle, reused for one request after the other. Only one thread may use it.
 
-    `may_write` is called when the connection is open and the body is about to be written. If it returns False, the
-    transfer ends with E_ABORTED_BY_CALLBACK, and no body is written.
+    `may_write` is called when the connection is open and the body is about to be written. If it returns False, no body
+    is written and the transfer ends with E_ABORTED_BY_CALLBACK.
     """
 
     def __init__(self, connect_timeout: float, read_timeout: float, may_write: "Callable[[Transfer], bool]") -> None:
@@ -66,15 +66,17 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # This timeout covers the time before the request is written. The engine cuts off a written request that gets no
-        # response.
+        # A fallback. The engine itself cuts off a request that gets no response within `read_timeout`.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
         curl.setopt(pycurl.READFUNCTION, self._read)
 
     def prepare(self, request: Request, *, fresh_connection: bool) -> None:
-        """Set the options for this request. The request begins when the handle is added to the multi handle."""
+        """Set the options for this request.
+
+        The request begins when the handle is added to libcurl's multi handle.
+        """
         curl = self.curl
         self.step = request.step
         curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))
@@ -91,17 +93,17 @@ class Transfer:
         self.started = clock.monotonic()
 
     def event(self, code: int) -> Reply | NoResponse:
-        """Return the response, or the reason why no complete response came. `code`: the result code of libcurl."""
+        """Return the response, or a NoResponse with the reason why it is missing. `code`: libcurl's result code."""
         info, ms = self.curl.getinfo, round((clock.monotonic() - self.started) * 1000)
         if code in _ANSWERED and (status := info(pycurl.RESPONSE_CODE)):
             return responses.read(status, self._answer.getvalue(), float(info(RETRY_AFTER)) or None, ms)
         cause = _CAUSES.get(code, f"libcurl's error {code}")
-        # REQUEST_SIZE shows if any of the request was written. `code` does not show this.
+        # REQUEST_SIZE is above 0 if part of the request was written. The result code does not show that.
         written, timed_out = info(pycurl.REQUEST_SIZE) > 0, code == pycurl.E_OPERATION_TIMEDOUT
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=ms)
 
     def lost_kept_connection(self, code: int) -> bool:
-        """Return True if the request used a kept connection, and failed for a reason other than a timeout."""
+        """Return True if a request over a kept connection failed for another reason than a timeout."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
 
     def _read(self, size: int) -> bytes | int:

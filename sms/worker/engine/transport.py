@@ -1,4 +1,4 @@
-"""Access to libcurl. The simulation in the tests replaces `current` with a fake that behaves like pycurl."""
+"""Access to libcurl. Tests replace `current` with a fake that behaves like pycurl."""
 
 from typing import Any
 
