@@ -18,24 +18,26 @@ from django.db.models import BooleanField, Func, Model, QuerySet, TextField, Val
 
 Row = TypeVar("Row", bound=Model)
 
-# SQLSTATEs of temporary conditions that psycopg raises as InternalError: read-only server, idle-in-transaction timeout,
-# transaction timeout.
+# SQLSTATEs of temporary conditions for which psycopg raises InternalError: read-only server (25006),
+# idle-in-transaction timeout (25P03), transaction timeout (25P04).
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
-# SQLSTATEs after which the connection is usable: lock timeout, canceled statement. Class 40 (deadlock, serialization
-# failure) is usable too, and is checked by its prefix below.
+# SQLSTATEs after which the connection remains usable: lock timeout (55P03), canceled statement (57014). The connection
+# also remains usable after a deadlock or a serialization failure (class 40).
 _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
-    """Return True if `error` means that the database is unavailable now and that a later attempt may succeed.
+    """Return True if `error` means that the database is unavailable now and a later attempt may succeed.
 
-    Also close this thread's connection unless it is still usable, so that the next query connects again: the server may
-    have become a read-only standby. Inside an atomic block, Django closes the connection itself if it is broken.
+    Also close this thread's connection unless it is still usable. The next query then opens a new connection. This
+    helps if the server has become a read-only standby. Inside an atomic block the connection is not closed here,
+    because Django closes it there if it is broken.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     state = sqlstate(error)
-    # A migration has changed a column after this connection prepared its statements.
+    # "cached plan must not change result type": a migration changed a column after this connection prepared a
+    # statement.
     has_old_plan = state == "0A000" and "cached plan" in str(error)
     if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE and not has_old_plan:
         return False

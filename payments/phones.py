@@ -9,19 +9,19 @@ from django.conf import settings
 # From here to the end of `_plain`, the code is a copy of `sms/text/phone.py`.
 LONGEST = 60
 
-# Invisible characters that are neither spaces nor format characters, for example fillers and the empty braille cell.
+# Invisible characters that Unicode classifies neither as spaces nor as format characters, such as the empty braille
+# cell.
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u20e3") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"tel:/{0,2}", re.IGNORECASE)
 _NOTATION = re.compile(r"[(\[ ]*\+?[(\[ ]*[0-9][0-9 ().\-/\[\]]*")
 
 
 def read_digits(raw: object) -> str:
-    """Return the digits of a phone number, with a leading + if it is international, or "" if `raw` is blank.
+    """Return the digits of a phone number, with a leading + if the number is international.
 
-    Accepts brackets, spaces, dashes, dots and slashes of any kind, digits of any script, invisible characters and
-    `tel:`. A leading `00`, the international dialing prefix, is read as +. Raises ValueError for anything else, so that
-    a letter or an extension is never dropped or read as a digit. Raises ValueError if `raw` has more than 60
-    characters.
+    Returns "" if `raw` is blank. Accepts brackets, spaces, dashes, dots, slashes, digits of any script, invisible
+    characters and `tel:`. A leading `00` is read as +. Raises ValueError for any other character, such as a letter, and
+    for more than 60 characters.
     """
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("The phone number must be text")
@@ -40,7 +40,7 @@ def read_digits(raw: object) -> str:
 
 
 def _plain(char: str) -> str:
-    """Return the ASCII form of a digit, space, dash or full-width character, and "" for an invisible character."""
+    """Convert digits, spaces, dashes and full-width characters to ASCII. Return "" for an invisible character."""
     category = unicodedata.category(char)
     if category == "Cf" or char in _INVISIBLE:
         return ""
@@ -50,8 +50,8 @@ def _plain(char: str) -> str:
         return " "
     if category == "Pd" or char == "\u2212":
         return "-"
-    # NFKC converts a full-width + or bracket. Superscript and circled digits (category No) are kept, so that they are
-    # refused.
+    # NFKC converts a full-width + or bracket. Superscript and circled digits (category No) are left as they are, so
+    # that `read_digits` refuses them.
     return char if category == "No" else unicodedata.normalize("NFKC", char)
 
 
