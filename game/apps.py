@@ -12,12 +12,12 @@ class GameConfig(AppConfig):
         from game import notifications
         from game import checks, text_owner  # noqa: F401
         from game.money import USE
-        from payments import uses
+        from payments import signals
         from sms.clicks import watch
         from sms.owners import register, register_samples
         from sms.suppression import register_transactional
 
-        uses.register(USE)
+        signals.register(USE)
         watch("match_found", "private_invite")
         register("session", text_owner.of_session, text_owner.matches_worth_sending)
         worth = text_owner.payments_worth_sending, text_owner.payments_worth_resending

@@ -9,7 +9,7 @@ from game.notifications import text_activated
 from game.rules.ending import announce_refunds, expire_old, give_up_unpaid
 from game.rules.matching import activate_paid, left_inactive
 from game.rules.pruning import prune
-from payments import adoption, journal, ledger, refunds
+from payments import journal, ledger, refunds
 from payments.database import not_locked
 from payments.models import Payment
 
@@ -48,7 +48,7 @@ def _activate(payment: Payment) -> bool:
         locked = not_locked(Payment.objects.filter(pk=payment.pk)).first()
         if locked is None:
             return False  # Another process is activating this entry.
-        adoption.ensure(locked)
+        journal.ensure_adopted(locked)
         entry = activate_paid(locked)
         text_activated(locked)
     return entry is not None and entry.opened_at is not None
@@ -71,7 +71,7 @@ TASKS = (
     Task("refund messages queued", lambda: Done(*announce_refunds()), 1.0),
     Task("payout messages queued", lambda: Done(*refunds.tell_again()), 1.0),
     Task("activated late", lambda: activate_left(timedelta(hours=1)), 60.0),
-    Task("adopted", lambda: Done(adoption.adopt()), 1.0),
+    Task("adopted", lambda: Done(journal.adopt()), 1.0),
     Task("hours totaled", lambda: Done(ledger.write_hours()), 60.0),
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),

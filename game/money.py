@@ -10,7 +10,7 @@ from game.models import Entry
 from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
 from payments.rules.states import Place
-from payments.uses import Use
+from payments.signals import Use
 from sms import clock
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.urls import NoReverseMatch, reverse
 
-from payments import adoption, database, journal, matches, phones, providers, status_polling, worker
+from payments import database, journal, matches, phones, providers, status_polling, worker
 from payments.journal import Cause
 from payments.models import Payment
 from payments.providers import Answer, Order, Said
@@ -78,7 +78,7 @@ def _withdraw(payments: list[Payment]) -> int:
     withdrawn = 0
     for payment in payments:
         if payment.collection == Collection.DUE and payment.status == Status.PENDING:
-            adoption.ensure(payment)
+            journal.ensure_adopted(payment)
             payment.start_at = None
             journal.take(payment, Event(Kind.WITHDRAWN), also=("start_at",))
             withdrawn += 1
@@ -137,7 +137,7 @@ def give_up_late() -> int:
         with journal.writing():
             payment = database.not_locked(late.filter(pk=key)).first()
             if payment is not None:
-                adoption.ensure(payment)
+                journal.ensure_adopted(payment)
                 cause = Cause("answer", reason="The payment request could not be sent in time.")
                 journal.take(payment, Event(Kind.GIVEN_UP), cause)
                 given_up += 1
@@ -153,7 +153,7 @@ def sweep() -> int:
             payment = late.select_for_update(no_key=True).filter(pk=key).first()
             if payment is None:
                 continue
-            adoption.ensure(payment)
+            journal.ensure_adopted(payment)
             payment.start_at, payment.next_ask_at = None, (payment.asked_at or payment.created_at) + status_polling.DAY
             journal.take(
                 payment,
@@ -182,7 +182,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
         claimed = list(database.not_locked(due)[:limit])
         until = now + worker.lease(provider)
         for payment in claimed:
-            adoption.ensure(payment)
+            journal.ensure_adopted(payment)
             payment.collection, payment.start_at, payment.asked_at = Collection.ASKING, until, now
             payment.version += 1
             journal.record(payment, Event(Kind.CLAIMED), (), now, Cause())
@@ -233,7 +233,7 @@ def _record(asked: Payment, answer: Answer) -> None:
     kept.
     """
     with journal.writing():
-        payment = adoption.locked(asked.pk)
+        payment = journal.locked(asked.pk)
         also: tuple[str, ...] = ()
         if answer.provider_id and not payment.provider_id:
             payment.provider_id, also = answer.provider_id, ("provider_id",)

@@ -8,17 +8,18 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import Q
 
-from payments import database, statements, uses
+from payments import database, statements
 from payments.database import sqlstate
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent, PayoutShare, Refund
 from payments.providers import Answer
-from payments.rules.payment import IN_USE, apply, is_contested
+from payments.rules.payment import IN_USE, apply, balances, differences, is_contested
 from payments.rules.states import (
     ASSETS,
     Account,
@@ -33,8 +34,9 @@ from payments.rules.states import (
     State,
     Status,
     Word,
+    facts_of,
 )
-from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_lost
+from payments.signals import current_use, momo_status_changed, momo_success_repeated, payment_contested, payment_lost
 
 logger = logging.getLogger("payments")
 
@@ -162,58 +164,6 @@ def note_poll(payment: Payment, cause: Cause) -> None:
         record(payment, Event(Kind.POLLED), (), database.now(), cause)
 
 
-def facts_of(event: Event) -> dict[str, Any]:
-    """Return the data of an event for the journal's column `facts`: what a replay needs besides kind, answer and
-    actor.
-    """
-    facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
-    if event.began is not None:
-        facts["began"] = event.began.isoformat()
-    if event.place is not Place.NONE:
-        facts["place"] = event.place.value
-    if event.becomes is not None:
-        found = asdict(event.becomes)
-        facts["becomes"] = {
-            name: value.isoformat() if isinstance(value, datetime) else getattr(value, "value", value)
-            for name, value in found.items()
-            if value not in (None, "", False)
-        }
-    return facts
-
-
-def event_of(row: PaymentEvent) -> Event:
-    """Return the event that a row of the journal records."""
-    facts = row.facts
-    became = facts.get("becomes")
-    return Event(
-        Kind(row.kind),
-        said=Word(row.said),
-        began=_moment(facts.get("began")),
-        polled=bool(facts.get("polled")),
-        actor=row.actor,
-        elsewhere=bool(facts.get("elsewhere")),
-        alone=bool(facts.get("alone")),
-        late=bool(facts.get("late")),
-        place=Place(facts.get("place", "")),
-        becomes=None if became is None else _read_state(became),
-    )
-
-
-def _moment(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
-
-
-_TYPES = {"request": Request, "status": Status, "word": Word, "place": Place, "back": Place, "payout": Payout}
-_TIMES = ("word_at", "other_since", "ok_at", "owed_since", "ordered_at")
-
-
-def _read_state(values: dict[str, Any]) -> State:
-    read = {name: _TYPES[name](value) if name in _TYPES else value for name, value in values.items()}
-    read |= {name: _moment(read[name]) for name in _TIMES if name in read}
-    read.setdefault("ours", False)
-    return State(**read)
-
-
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that a payment's row caches.
 
@@ -223,7 +173,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
     if payment.place != _IN_USE:
         place = Place(payment.place)
     elif place is None:
-        place = uses.current().place_of(payment)
+        place = current_use().place_of(payment)
     return State(
         amount=payment.amount,
         fee=payment.fee,
@@ -269,7 +219,7 @@ def columns(state: State) -> dict[str, Any]:
 def take(
     payment: Payment, event: Event, cause: Cause = NO_CAUSE, *, place: Place | None = None, also: tuple[str, ...] = ()
 ) -> Outcome:
-    """Apply an event to a payment that the caller has locked and adopted (`adoption.locked`).
+    """Apply an event to a payment that the caller has locked and adopted (`locked`).
 
     `place`: the place of the money of a payment in use, if the caller has locked it. Without `place`, the app that uses
     the money is asked to lock it, if the event may change the place. `also`: names of further columns that the caller
@@ -277,7 +227,7 @@ def take(
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
-        place = Place.RECEIVED if harmless else uses.current().hold(payment)
+        place = Place.RECEIVED if harmless else current_use().hold(payment)
     before, now = state_of(payment, place), database.now()
     outcome = apply(before, event, now)
     commit(payment, event, before, outcome, now, cause, also)
@@ -304,6 +254,17 @@ def commit(
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
         record(payment, event, outcome.postings, now, cause)
     _carry_out(payment, outcome.effects)
+
+
+def matched(payment: Payment, key: str) -> None:
+    """Record that the entry of a payment was matched.
+
+    This only adds a journal entry. The payment's row does not change, so the opponent's payment need not be locked.
+    """
+    event, now = Event(Kind.MATCHED), database.now()
+    outcome = apply(state_of(payment, Place.WAITING), event, now)
+    if not outcome.refusal:
+        record(payment, event, outcome.postings, now, Cause(key=key))
 
 
 def _write_row(
@@ -361,7 +322,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
         elif effect.name == "contested_again":
             raise_if_timed_out(payment_contested.send_robust(Payment, payment=payment, said=effect.detail))
         elif effect.name == "leave_queue":
-            uses.current().leave(payment)
+            current_use().leave(payment)
         elif effect.name == "lost":
             logger.error(
                 "payments.lost: payment %s was paid out and then taken back by the provider: %s UGX are lost.",
@@ -422,3 +383,149 @@ def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
         key: {account: found[account.value] for account in _OWED if found[account.value]}
         for key, found in signed.items()
     }
+
+
+# Adoption adds an event `adopted` with the state that a payment's columns show. This is necessary for payments that the
+# previous release wrote, or still writes during a rolling deploy, and after a manual UPDATE. Such a payment has
+# `version` 0, or `stale` is set.
+
+TO_ADOPT = Q(version=0) | Q(stale=True)
+_BATCH = 500
+_LOCKED = statements.Select(lambda key: Payment.objects.select_for_update(no_key=True).filter(pk=key))
+_PAYOUTS = {
+    Refund.State.ORDERED: Payout.ORDERED,
+    Refund.State.STARTED: Payout.SENDING,
+    Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
+}
+# Places of money that did not exist in the previous release, so that its columns cannot express them.
+_NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
+
+
+def locked(payment_id: int) -> Payment:
+    """Return the payment, locked and adopted into the journal. Raises Payment.DoesNotExist."""
+    payment = _LOCKED.first(key=payment_id)
+    if payment is None:
+        raise Payment.DoesNotExist
+    ensure_adopted(payment)
+    return payment
+
+
+def ensure_adopted(payment: Payment) -> None:
+    """Adopt a payment that the caller has locked into the journal, unless the journal already has it."""
+    if payment.version == 0 or payment.stale:
+        _adopt(payment)
+
+
+def adopt() -> int:
+    """Adopt some payments into the journal, each in its own transaction. Return the number of adopted payments.
+
+    Payments that are locked by another transaction are left for a later call.
+    """
+    adopted = 0
+    for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
+        with writing():
+            payment = database.not_locked(Payment.objects.filter(TO_ADOPT, pk=key)).first()
+            if payment is not None:
+                _adopt(payment)
+                adopted += 1
+    return adopted
+
+
+def left_to_adopt() -> int:
+    """Return the number of payments that still have to be adopted into the journal."""
+    return Payment.objects.filter(TO_ADOPT).count()
+
+
+def _adopt(payment: Payment) -> None:
+    state, note = _found(payment)
+    held = balances_of(payment) if payment.version else {}
+    now = database.now()
+    values = columns(state)
+    if state.place is not Place.NONE and payment.collected_at is None:
+        values["collected_at"] = payment.settled_at or payment.created_at
+        values["settled_by"] = payment.settled_by or "callback"
+    if note and payment.provider:
+        values["next_ask_at"] = now
+    for name, value in values.items():
+        setattr(payment, name, value)
+    payment.stale = False
+    payment.version += 1
+    payment.save(update_fields=[*values, "stale", "version"])
+    _share(payment)
+    event = Event(Kind.ADOPTED, becomes=state)
+    record(payment, event, differences(held, balances(state)), now, Cause(note=note))
+    if state.place is Place.CONTESTED:
+        current_use().leave(payment)
+    if state.place is Place.IN_MATCH:
+        _book_opponent(payment)
+    logger.info(
+        "payments.adopted: payment %s was taken into the journal: %s %s",
+        payment.pk,
+        state.place.value or "no money",
+        note,
+        extra={"event": "payments.adopted", "payment": payment.pk},
+    )
+
+
+def _book_opponent(payment: Payment) -> None:
+    """Book the match in the journal of the opponent's payment, if the former release made the match.
+
+    The former release writes only the payment that completes a match, so nothing marks the other payment as stale.
+    """
+    found = current_use().opponent(payment)
+    if found is None:
+        return
+    opponent, key = found
+    if balances_of(opponent) == {Account.WAITING: opponent.amount}:
+        matched(opponent, key)
+
+
+def _share(payment: Payment) -> None:
+    """Add the missing shares to the payouts of this payment. The previous release did not write shares."""
+    for refund in payment.refunds.filter(shares=None):
+        is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
+        PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)
+
+
+def _found(payment: Payment) -> tuple[State, str]:
+    """Return the state that a payment's columns and payouts show, and a sentence about any contradiction in them, or
+    "".
+    """
+    cached = state_of(payment, Place.NONE) if payment.place == "in_use" else state_of(payment)
+    refunds = list(payment.refunds.exclude(state__in=(Refund.State.FAILED, Refund.State.RETURNED)).order_by("pk"))
+    open_payout = next((refund for refund in refunds if refund.state in _PAYOUTS), None)
+    paid_out = any(refund.state == Refund.State.SUCCEEDED for refund in refunds)
+    collected, note = payment.collected_at is not None, ""
+    state = replace(
+        cached, request=Request(payment.collection), status=Status(payment.status), place=Place.NONE, payout=Payout.NONE
+    )
+    if not collected and payment.status == Status.SUCCESS and _by_callback(payment):
+        collected, note = True, "Paid by a callback, without a time of collection."
+    if cached.place in _NEW and not (payment.contested or payment.refund_due):
+        return cached, note
+    if paid_out or payment.refunded_at is not None:
+        if paid_out != (payment.refunded_at is not None):
+            note = "The refund and the time of the refund contradict each other."
+        if paid_out or not refunds:
+            return replace(state, place=Place.REFUNDED, approved=False, word=Word.NONE, ordered_at=None), note or (
+                "Refunded and contested." if payment.contested else ""
+            )
+    if open_payout is not None:
+        payout, at = _PAYOUTS[Refund.State(open_payout.state)], open_payout.ordered_at
+        return replace(state, place=Place.REFUND_TRANSIT, approved=False, payout=payout, ordered_at=at), note
+    if not collected:
+        return replace(state, place=Place.NONE), note
+    state = replace(state, approved=False, ordered_at=None, back=Place.NONE)
+    place = current_use().place_of(payment)
+    if payment.contested and payment.status == Status.SUCCESS:
+        back = Place.IN_MATCH if place is Place.IN_MATCH else Place.REFUND_DUE
+        return replace(state, place=Place.CONTESTED, word=Word.FAILED, back=back), note
+    over = place is not Place.IN_MATCH and Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
+    if payment.refund_due or payment.status == Status.FAILED or over:
+        word = Word.SUCCESSFUL if payment.contested else cached.word
+        return replace(state, place=Place.REFUND_DUE, word=word), note
+    return replace(state, place=place), note
+
+
+def _by_callback(payment: Payment) -> bool:
+    return Callback.objects.filter(payment=payment, applied=True).exists()

@@ -16,7 +16,7 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from payments import adoption, database, refunds, settlement
+from payments import database, journal, refunds, settlement
 from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, ProviderDebit, Refund
 from payments.rules.match import Prize
 from payments.rules.states import ASSETS, Account
@@ -298,6 +298,6 @@ def figures() -> Figures:
         answers_owed=owed["answers"],
         unanswered=owed["late"],
         unknown_words=rows.filter(settlement.unknown_words()).count(),
-        to_adopt=adoption.left(),
+        to_adopt=journal.left_to_adopt(),
         balances=held,
     )

@@ -8,12 +8,13 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from payments import adoption, database, journal, uses
+from payments import database, journal
 from payments.journal import Cause
 from payments.models import MatchResult, Payment
 from payments.rules import match as match_rules
 from payments.rules.match import Match, MatchOutcome, Prize, Result
 from payments.rules.states import Event, Kind, Outcome, Place, Word
+from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
@@ -52,13 +53,13 @@ def locked(payment_id: int, seen: Payment | None = None) -> Locked:
         seen = Payment.objects.only("place", "collected_at").get(pk=payment_id)
     place, collected_at = seen.place, seen.collected_at
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
-    payment = adoption.locked(payment_id) if result is None else None
+    payment = journal.locked(payment_id) if result is None else None
     if payment is not None and payment.place.startswith("prize"):
         result = _result_of(payment_id)  # The result was recorded after the query above and before the lock.
     if result is None and payment is not None:
         found = Locked(payment)
     elif result is not None:
-        payments = [adoption.locked(key) for key in sorted((result.first_id, result.second_id))]
+        payments = [journal.locked(key) for key in sorted((result.first_id, result.second_id))]
         found = Locked(next(one for one in payments if one.pk == payment_id), result, payments)
     found.payment._match = found  # type: ignore[attr-defined]
     return found
@@ -97,7 +98,7 @@ def take_word(
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
         # The payment was approved before any money arrived, and now the money has arrived.
-        place = uses.current().hold(payment)
+        place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     match = of(payment)
     if match is not None:
@@ -135,7 +136,7 @@ def record(
     `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win.
     """
     with journal.writing():
-        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
         known = MatchResult.objects.filter(key=key).first()
         if known is not None:
             if (known.outcome, known.winner_id) == (outcome, winner_id):
@@ -170,7 +171,7 @@ def record(
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
     """Mark both stakes of a match for refund, if it has no result or if its prize is held. Raises Refused."""
     with journal.writing():
-        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
         found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
         now = database.now()
         outcome = match_rules.give_back(_states(found), now)
@@ -210,7 +211,7 @@ def house_pays(result_id: int, *, by: str, note: str) -> None:
 def locked_result(result_id: int) -> Locked:
     """Return a result with both of its payments locked."""
     result = MatchResult.objects.get(pk=result_id)
-    payments = [adoption.locked(key) for key in sorted((result.first_id, result.second_id))]
+    payments = [journal.locked(key) for key in sorted((result.first_id, result.second_id))]
     result.refresh_from_db()
     return Locked(payments[0], result, payments)
 
@@ -231,7 +232,7 @@ def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: st
     payment.
     """
     with journal.writing():
-        payments = [adoption.locked(key_) for key_ in sorted(payment_ids)]
+        payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
         if MatchResult.objects.filter(key=key).exists():
             raise Refused("A result of this match is recorded.")
         found, now = Locked(payments[0], None, payments), database.now()

@@ -74,7 +74,7 @@ class Payment(models.Model):
     # The fields below cache the payment's state, which follows from its journal. Only `payments.journal` writes them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
     # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which of the
-    # three it is (payments.uses).
+    # three it is (payments.signals).
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -88,7 +88,7 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # Increases with each change of the row; 0 until the payment is in the journal (payments.adoption). If an UPDATE
+    # Increases with each change of the row; 0 until the payment is in the journal (payments.journal). If an UPDATE
     # changes the state but not `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)

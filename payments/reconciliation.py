@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
-from payments import adoption, database, journal, ledger, providers, refunds, status_polling, uses
+from payments import database, journal, ledger, providers, refunds, status_polling
 from payments.models import Payment, PaymentEvent, Refund
 from payments.providers import Answer, Provider, Said
 from payments.rules.payment import apply, balances
-from payments.rules.states import Account, Place, State
+from payments.rules.states import Account, Place, State, event_of
+from payments.signals import current_use
 
 Collection, Status = Payment.Collection, Payment.Status
 
@@ -57,7 +58,7 @@ def differences(since: datetime) -> Iterator[Difference]:
     rows = Payment.objects.filter(Q(created_at__gte=since) | Q(settled_at__gte=since) | Exists(events))
     payments = rows.order_by("pk").prefetch_related("refunds").iterator(chunk_size=_BATCH)
     due = refunds.due()
-    played = Payment.objects.filter(uses.current().played(), collected_at=None)
+    played = Payment.objects.filter(current_use().played(), collected_at=None)
     with ThreadPoolExecutor(_THREADS) as pool:
         while batch := list(islice(payments, _BATCH)):
             keys = [payment.pk for payment in batch]
@@ -91,7 +92,7 @@ def rebuild(since: datetime) -> Iterator[Difference]:
                 yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):
         yield Difference(None, sentence)
-    for payment in Payment.objects.filter(adoption.TO_ADOPT).order_by("pk")[:1000]:
+    for payment in Payment.objects.filter(journal.TO_ADOPT).order_by("pk")[:1000]:
         yield Difference(payment, "The journal does not know it yet: game_worker or expire_queue adopts it.")
 
 
@@ -183,7 +184,9 @@ def replay(payments: Sequence[Payment]) -> dict[int, State]:
     states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
     rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
     for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):
-        states[row.payment_id] = apply(states[row.payment_id], journal.event_of(row), row.at).state
+        states[row.payment_id] = apply(
+            states[row.payment_id], event_of(row.kind, row.said, row.actor, row.facts), row.at
+        ).state
     return states
 
 

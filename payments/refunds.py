@@ -21,7 +21,6 @@ from payments import (
     providers,
     settlement,
     status_polling,
-    uses,
     worker,
 )
 from payments.journal import Cause
@@ -32,7 +31,7 @@ from payments.rules import match as match_rules
 from payments.rules.match import Prize
 from payments.rules.payment import share_of
 from payments.rules.states import Effect, Event, Kind, Place
-from payments.signals import payment_refunded, prize_paid
+from payments.signals import current_use, payment_refunded, prize_paid
 
 logger = logging.getLogger("payments")
 
@@ -46,7 +45,7 @@ def owed() -> Q:
     """Return a condition for payments that must be refunded: they are marked for refund, or their entry expired
     without a match.
     """
-    return Q(place="refund_due") | (Q(place="in_use") & uses.current().over())
+    return Q(place="refund_due") | (Q(place="in_use") & current_use().over())
 
 
 def due() -> "QuerySet[Payment]":
@@ -59,7 +58,7 @@ def due() -> "QuerySet[Payment]":
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
     """Return the payments of `due()` as two disjoint querysets. Each can use an index; one query for both cannot."""
     rows = Payment.objects.all()
-    return rows.filter(place="refund_due"), rows.filter(uses.current().over(), place="in_use")
+    return rows.filter(place="refund_due"), rows.filter(current_use().over(), place="in_use")
 
 
 def order_refund(payment_id: int, actor: str) -> Refund:
@@ -101,8 +100,8 @@ def _due(payment_id: int) -> Locked:
     found = matches.locked(payment_id)
     payment = found.payment
     if payment.place == "in_use":
-        place = uses.current().hold(payment)
-        over = Payment.objects.filter(uses.current().over(), pk=payment.pk).exists()
+        place = current_use().hold(payment)
+        over = Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
         if place is Place.WAITING and over:
             journal.take(payment, Event(Kind.UNUSED), place=place)
     return found

@@ -1,11 +1,15 @@
-"""Create payments and do the work on them. The app that takes payments, such as the game, calls these functions."""
+"""Functions for the app that takes payments, such as the game: create payments, report their use, and do the work on
+them.
+"""
 
 import logging
 from collections.abc import Callable
 
-from payments import adoption, collection, database, journal, refunds, status_polling
+from django.db import transaction
+
+from payments import collection, database, journal, refunds, status_polling
 from payments.models import Payment, new_reference
-from payments.rules.states import Event, Kind
+from payments.rules.states import Event, Kind, Place
 from payments.statements import insert
 from payments.worker import Loop, Outage
 
@@ -45,9 +49,36 @@ def create_payment(
     return payment
 
 
+# The app calls the next three functions in a transaction, with the payment locked.
+
+
+def activated(payment: Payment) -> None:
+    """Record that the entry of a received payment was activated. The caller has locked payment, player and stake
+    level.
+    """
+    _moved(payment, Kind.ACTIVATED, Place.RECEIVED)
+
+
+def held(payment: Payment) -> None:
+    """Record that a received payment cannot be used, so that its money is due for refund."""
+    _moved(payment, Kind.HELD, Place.RECEIVED)
+
+
+def unused(payment: Payment) -> None:
+    """Record that the entry of a payment was left or expired without a match, so that its money is due for refund."""
+    _moved(payment, Kind.UNUSED, Place.WAITING)
+
+
+def _moved(payment: Payment, kind: Kind, place: Place) -> None:
+    # The caller already has a savepoint. A second savepoint would cost two statements.
+    with transaction.atomic(savepoint=False):
+        journal.ensure_adopted(payment)
+        journal.take(payment, Event(kind), place=place)
+
+
 def work_once() -> int:
     """Do all work that is due now in this process, for use from cron. Return the number of requests and polls."""
-    adoption.adopt()
+    journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 

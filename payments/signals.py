@@ -1,8 +1,16 @@
-"""Signals about payments, for the app that uses them. They are sent with `send_robust` inside the transaction that
-makes the change.
+"""The interface to the app that takes payments, such as the game: signals to it, and functions that it registers.
+
+Signals are sent with `send_robust` inside the transaction that makes the change.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db.models import Q
 from django.dispatch import Signal
+
+from payments.models import Payment
+from payments.rules.states import Place
 
 # Arguments: `payment`, `previous_status`. The payment's status has changed.
 momo_status_changed = Signal()
@@ -19,3 +27,48 @@ payment_refunded = Signal()
 prize_paid = Signal()
 # Argument: `payment`. Its money was paid out, and afterwards the provider took the money back from us.
 payment_lost = Signal()
+
+
+def _none(payment: Payment) -> Place:
+    return Place.RECEIVED
+
+
+def _ignore(payment: Payment) -> None: ...
+
+
+def _nothing() -> Q:
+    return Q(pk__in=())
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Functions that the app which uses payments provides.
+
+    - `place_of`: return whether the money of a payment in use is received, waiting or in a match
+    - `hold`: the same, and lock the app's rows that could change it; the caller has locked the payment
+    - `leave`: take the payment's entry out of the queue
+    - `over`: a condition for payments whose entry expired without a match
+    - `played`: a condition for payments whose entry is in a match
+    - `opponent`: return the other payment of the match, and the key of the event that records the match
+    """
+
+    place_of: Callable[[Payment], Place] = _none
+    hold: Callable[[Payment], Place] = _none
+    leave: Callable[[Payment], None] = _ignore
+    over: Callable[[], Q] = _nothing
+    played: Callable[[], Q] = _nothing
+    opponent: Callable[[Payment], tuple[Payment, str] | None] = _ignore
+
+
+_use = Use()
+
+
+def register(use: Use) -> None:
+    """Register the functions of the app that uses payments. Called once, when that app is ready."""
+    global _use
+    _use = use
+
+
+def current_use() -> Use:
+    """Return the registered functions. If no app has registered any, no payment counts as used."""
+    return _use

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import F, QuerySet
 
-from payments import adoption, database, journal, matches, providers, worker
+from payments import database, journal, matches, providers, worker
 from payments.journal import Cause
 from payments.models import Callback, Payment
 from payments.providers import Answer, Provider, Said
@@ -85,7 +85,7 @@ def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 
     answer.
     """
     with journal.writing():
-        payment = adoption.locked(payment_id)
+        payment = journal.locked(payment_id)
         now = database.now()
         earliest = now
         if payment.last_ask_at is not None and notifications > AT_ONCE:
@@ -250,7 +250,7 @@ def _schedule(payment: Payment, claimed: Payment) -> None:
 
 
 def _give_to_operator(payment: Payment) -> None:
-    adoption.ensure(payment)
+    journal.ensure_adopted(payment)
     journal.take(payment, Event(Kind.UNRESOLVED))
     logger.warning(
         "payments.unresolved: payment %s has no status after a day: look it up at the provider as %s, then mark it "

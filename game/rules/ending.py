@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from game.models import Entry
 from game.rules.locks import locked_player
 from game.signals import refund_became_due
-from payments import adoption, collection, journal, uses
+from payments import collection, journal, services
 from payments.database import not_locked
 from payments.models import Payment
 from sms import clock
@@ -63,7 +63,7 @@ def leave(entry: Entry) -> bool:
     This needs no lock on the stake level, because a match locks the row of the entry.
     """
     with journal.writing():
-        payment = adoption.locked(entry.payment_id)
+        payment = journal.locked(entry.payment_id)
         locked_player(entry.player.phone)
         mine = Entry.objects.filter(pk=entry.pk)
         left = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
@@ -131,7 +131,7 @@ def announce_refunds() -> tuple[int, int]:
             entry = over.select_related("player", "session").filter(pk=key).first() if payment is not None else None
             if payment is None or entry is None:
                 continue
-            adoption.ensure(payment)
+            journal.ensure_adopted(payment)
             announced = _announce(entry, payment)
             done, failed = done + announced, failed + (not announced)
     return done, failed
@@ -146,7 +146,7 @@ def _announce(entry: Entry, payment: Payment) -> bool:
         return True
     if payment.place == "in_use":
         # An entry that could not be activated in time has never been in the queue.
-        (uses.held if entry.opened_at is None else uses.unused)(payment)
+        (services.held if entry.opened_at is None else services.unused)(payment)
     if payment.place != "refund_due":
         return True
     entry.payment = payment

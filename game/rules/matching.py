@@ -17,7 +17,7 @@ from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
-from payments import journal, uses
+from payments import journal, services
 from payments.models import Payment
 from payments.statements import Select, Update, insert, update
 from sms import clock
@@ -79,7 +79,7 @@ def activate_paid(payment: Payment) -> Entry | None:
         return entry
     entry.player = player
     if any(other.status == Entry.Status.OPEN for other in end_expired(entries)):
-        uses.held(payment)
+        services.held(payment)
         if entry.status != Entry.Status.EXPIRED:
             end([entry], "refund_due")
     else:
@@ -98,7 +98,7 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     admit_invite(entry)
     if entry.match_code:
         _start(entry)
-        uses.activated(payment)
+        services.activated(payment)
         journal.raise_if_timed_out(
             private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
         )
@@ -107,7 +107,7 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     opponent = _opponent(entry)
     if opponent is None:
         _start(entry)
-        uses.activated(payment)
+        services.activated(payment)
     else:
         _match(opponent, entry, payment, paid_now=paid_now)
 
@@ -144,9 +144,9 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
     _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + life())
-    uses.activated(payment)
+    services.activated(payment)
     for paid in (first.payment, payment):
-        uses.matched(paid, matched_key(session.pk))
+        journal.matched(paid, matched_key(session.pk))
     told = second if paid_now else None
     journal.raise_if_timed_out(
         session_committed.send_robust(Session, session=session, entries=(first, second), told_by_payment=told)

@@ -3,10 +3,10 @@
 Amounts are whole UGX. The values of the enums are stored in the database and must not change.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Status(str, Enum):
@@ -152,6 +152,57 @@ class Event:
     late: bool = False
     place: Place = Place.NONE
     becomes: State | None = None
+
+
+def facts_of(event: Event) -> dict[str, Any]:
+    """Return the data of an event for the journal's column `facts`: what a replay needs besides kind, answer and
+    actor.
+    """
+    facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
+    if event.began is not None:
+        facts["began"] = event.began.isoformat()
+    if event.place is not Place.NONE:
+        facts["place"] = event.place.value
+    if event.becomes is not None:
+        found = asdict(event.becomes)
+        facts["becomes"] = {
+            name: value.isoformat() if isinstance(value, datetime) else getattr(value, "value", value)
+            for name, value in found.items()
+            if value not in (None, "", False)
+        }
+    return facts
+
+
+def event_of(kind: str, said: str, actor: str, facts: dict[str, Any]) -> Event:
+    """Return the event that a row of the journal records in its columns of these names."""
+    became = facts.get("becomes")
+    return Event(
+        Kind(kind),
+        said=Word(said),
+        began=_moment(facts.get("began")),
+        polled=bool(facts.get("polled")),
+        actor=actor,
+        elsewhere=bool(facts.get("elsewhere")),
+        alone=bool(facts.get("alone")),
+        late=bool(facts.get("late")),
+        place=Place(facts.get("place", "")),
+        becomes=None if became is None else _read_state(became),
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+_TYPES = {"request": Request, "status": Status, "word": Word, "place": Place, "back": Place, "payout": Payout}
+_TIMES = ("word_at", "other_since", "ok_at", "owed_since", "ordered_at")
+
+
+def _read_state(values: dict[str, Any]) -> State:
+    read = {name: _TYPES[name](value) if name in _TYPES else value for name, value in values.items()}
+    read |= {name: _moment(read[name]) for name in _TIMES if name in read}
+    read.setdefault("ours", False)
+    return State(**read)
 
 
 class Posting(NamedTuple):

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from payments import adoption, refunds, settlement
+from payments import journal, refunds, settlement
 from payments.collection import signer
 from payments.journal import Cause
 from payments.matches import Refused
@@ -107,7 +107,7 @@ def record_by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list
 
 
 def _each(payments: "QuerySet[Payment]", refund: Callable[[int], Refund]) -> list[Refund]:
-    adoption.adopt()
+    journal.adopt()
     done = []
     for key in refunds.due().filter(pk__in=payments.values("pk")).order_by("pk").values_list("pk", flat=True):
         with suppress(Refused):

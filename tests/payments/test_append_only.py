@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
 from django.utils import timezone
 
-from payments import adoption, journal, ledger, reconciliation
+from payments import journal, ledger, reconciliation
 from payments.migrations import _append_only
 from payments.models import LedgerEntry, Payment, PaymentEvent, ProviderDebit
 from payments.rules.states import Account, Place
@@ -53,9 +53,9 @@ def test_a_write_past_the_journal_is_noticed_and_adopted_once() -> None:
     settle(payment.pk, Payment.Status.SUCCESS, by="callback")
     assert not fresh(payment).stale
     Payment.objects.filter(pk=payment.pk).update(refund_due=True)
-    assert (fresh(payment).stale, adoption.left()) == (True, 1)
-    assert adoption.adopt() == 1
-    assert adoption.adopt() == 0
+    assert (fresh(payment).stale, journal.left_to_adopt()) == (True, 1)
+    assert journal.adopt() == 1
+    assert journal.adopt() == 0
     payment = fresh(payment)
     assert (payment.place, payment.stale) == ("refund_due", False)
     assert reconciliation.differs(payment) == ""
@@ -74,7 +74,7 @@ def test_a_row_of_the_former_release_is_adopted() -> None:
     gone = Payment.objects.create(
         phone="+256772000004", amount=300, status="SUCCESS", collected_at=now, refunded_at=now, contested=True
     )
-    assert adoption.adopt() == 4
+    assert journal.adopt() == 4
     rows = [paid, owed, approved, gone]
     assert [fresh(one).place for one in rows] == ["in_use", "refund_due", "", "refunded"]
     assert [reconciliation.differs(fresh(one)) for one in rows] == [""] * 4

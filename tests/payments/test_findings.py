@@ -10,8 +10,8 @@ from django.test import Client
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, leave
-from payments import adoption, ledger, matches, reconciliation, refunds, services, settlement
 from payments import collection as collecting
+from payments import journal, ledger, matches, reconciliation, refunds, services, settlement
 from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
@@ -171,7 +171,7 @@ def test_an_unknown_word_on_a_pending_payment_is_an_operators_after_an_hour(coll
     assert fresh(payment).status == "FAILED"
     # The journal does not have the hour that was added to the row by hand: let it adopt the row.
     Payment.objects.update(stale=True)
-    assert adoption.adopt() == 1
+    assert journal.adopt() == 1
 
 
 def test_a_reversal_between_order_and_payout_is_not_paid_out(collection: Sandbox, settings: Any) -> None:

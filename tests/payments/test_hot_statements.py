@@ -34,7 +34,7 @@ MODULES = (
         "game.tokens",
         "game.version",
     ),
-    *("payments.adoption", "payments.webhooks"),
+    *("payments.journal", "payments.webhooks"),
 )
 
 
@@ -87,7 +87,7 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     },
     "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
     "game.version._FACTS": lambda entry: {"pk": entry.pk},
-    "payments.adoption._LOCKED": lambda entry: {"key": entry.payment_id},
+    "payments.journal._LOCKED": lambda entry: {"key": entry.payment_id},
     "payments.webhooks._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
 }
 

@@ -91,9 +91,9 @@ def test_the_sum_over_all_accounts_is_zero_with_and_without_totals(at: Any) -> N
     gone = paid()
     settle(gone.pk, Payment.Status.FAILED, by="callback")
     Payment.objects.create(phone="+256772000004", amount=900, status="SUCCESS", collected_at=NIGHT)
-    from payments import adoption
+    from payments import journal
 
-    adoption.adopt()
+    journal.adopt()
     before = ledger.balances()
     at(NIGHT + 2 * HOUR)
     assert ledger.write_hours() > 0

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player
-from payments import adoption, ledger, reconciliation, services
+from payments import journal, ledger, reconciliation, services
 from payments.models import Payment, PaymentEvent
 from payments.rules.states import Account
 from tests.game_helpers import ALICE, BOB, paid_stake, stake
@@ -69,7 +69,7 @@ def balances() -> dict[Account, int]:
 
 def assert_journals_agree() -> None:
     assert [reconciliation.differs(payment) for payment in Payment.objects.all()] == [""] * Payment.objects.count()
-    assert adoption.left() == 0
+    assert journal.left_to_adopt() == 0
 
 
 def test_a_match_that_the_former_release_made_is_booked_for_both(client: Client) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds
-from payments import adoption
+from payments import journal
 from payments.models import Callback, Payment
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
@@ -52,7 +52,7 @@ def test_every_number_leads_to_what_it_counts(operator: Client, sandbox: Sandbox
     paid_stake(client, ALICE, 3000)
     contested = paid_stake(client, BOB, 1000)
     Payment.objects.filter(pk=contested.payment_id).update(contested=True, contested_at=timezone.now())
-    adoption.adopt()
+    journal.adopt()
     announce_refunds()
     Callback.objects.create(body="{", refusal="It could not be read.", answered=400)
     SmsMessage.objects.filter(kind="match_found").update(status="failed", error="x")
