@@ -1,6 +1,4 @@
-"""The admin of players, stakes and matches. All of it is read-only, because operators do not change decisions of the
-game.
-"""
+"""The admin's lists of players, stakes and matches. They are read-only."""
 
 from contextlib import suppress
 from typing import Any
@@ -22,21 +20,21 @@ from sms.wording import ugx
 
 
 class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
-    """A read-only admin whose search compares whole values, so that the database can use an index.
+    """A read-only list whose search matches whole values, so that the database can use an index.
 
-    A phone number can be entered in any notation.
+    A phone number may be typed in any notation.
     """
 
     search_fields = ("pk",)
     sortable_by = ()
-    # An empty cell. The style sheet hides such cells on phones.
+    # Shown in empty cells. The style sheet hides it on small screens.
     empty_value_display = '<span class="pm-none">-</span>'
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions under which a row matches the search term, except the condition on the phone number.
+        """Return the conditions of a search for `term`. The condition on the phone number is added elsewhere.
 
-        Each condition runs as a query of its own, so that it can use an index.
+        Each condition runs as its own query, so that the query can use an index.
         """
         return []
 
@@ -74,9 +72,9 @@ class StakeLevelAdmin(ReadOnly, BoundedAdmin):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Filter stakes by the reason why they ended.
+    """Filter stakes by why they ended.
 
-    All known reasons are offered. To list only the reasons in use, a DISTINCT over the whole table would be needed.
+    All reasons are offered. Finding the reasons in use would need a DISTINCT over the whole table.
     """
 
     title = "reason for the end"
@@ -90,10 +88,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
 
 def _result_of(match: str) -> "QuerySet[MatchResult]":
-    """Return a subquery for the result of a match.
-
-    `match`: the outer query's column with the id of the match.
-    """
+    """Return a subquery for the result of a match. `match`: the outer query's column that holds the match's id."""
     return MatchResult.objects.filter(key=Concat(Value("session:"), Cast(OuterRef(match), CharField())))
 
 
@@ -120,7 +115,7 @@ class EntryAdmin(SearchableAdmin):
         )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return all fields. If the user may not see full phone numbers, leave out the fields that contain one."""
+        """Return the fields to show. Fields with a full phone number are left out if the user may not see it."""
         names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
         in_full = request.user.has_perm("sms.view_full_phone")
         return [name for name in phone_columns(request, names) if in_full or name not in ("player", "invite_phone")]
@@ -171,7 +166,7 @@ class SessionAdmin(SearchableAdmin):
         return _OUTCOMES.get(session.outcome) or ("being played" if session.status == "active" else "over, no result")
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Session]":
-        """Annotate each match with `amount`, the total that its two players paid, and `outcome`, its result."""
+        """Annotate each match with its `outcome` and with `amount`, the sum of its two payments."""
         sessions: QuerySet[Session] = super().get_queryset(request)
         outcome = Subquery(_result_of("pk").values("outcome")[:1])
         return sessions.annotate(amount=Coalesce(Sum("entries__payment__amount"), 0), outcome=outcome)

@@ -6,8 +6,8 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Import `receivers` first. Its receivers activate the entry, and then those of `notifications` report the
-        # result.
+        # The order matters: receivers in `receivers` activate the entry before receivers in `notifications` queue
+        # messages about it.
         from game import receivers  # noqa: F401, I001
         from game import notifications
         from game import checks, text_owner  # noqa: F401
@@ -25,5 +25,5 @@ class GameConfig(AppConfig):
         register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
         register("link", text_owner.of_link)
         register_samples(notifications.samples)
-        # Messages about a player's own money or match are sent even to players who asked for no more messages (STOP).
+        # These messages concern the player's own money or match. They are sent even after the player has replied STOP.
         register_transactional(*notifications.TRANSACTIONAL)

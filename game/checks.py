@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from game.rules.validation import payable, prize
 
-# Settings that must not be negative. A limit of 0 forbids everything that it counts.
+# Settings that must not be negative. The value 0 is allowed.
 _LIMITS = (
     "COMMISSION_FLAT INVITES_PER_INVITER_DAY INVITES_PER_RECIPIENT_DAY INVITES_PER_ADDRESS_HOUR "
     "WRONG_CODES_PER_ADDRESS LINKS_PER_PHONE_HOUR LINKS_PER_ADDRESS_HOUR UNPAID_STAKES_PER_PHONE_HOUR "
@@ -16,7 +16,7 @@ _LIMITS = (
 ).split()
 # The largest amount that an integer column can store on every supported database.
 _MOST_UGX = 2**31 - 1
-# In each pair, the first setting must not be greater than the second.
+# Pairs of settings. The first setting of a pair must not be greater than the second.
 _PAIRS = (
     ("MIN_STAKE_AMOUNT", "MAX_STAKE_AMOUNT"),
     ("LINKS_PER_PHONE_HOUR", "LINKS_PER_ADDRESS_HOUR"),

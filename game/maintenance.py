@@ -1,4 +1,4 @@
-"""The periodic tasks of the game. Several processes may run the same task at the same time."""
+"""The periodic tasks of the game. They are safe to run in several processes at once."""
 
 import logging
 from collections.abc import Callable
@@ -19,7 +19,7 @@ logger = logging.getLogger("game.chores")
 class Done(NamedTuple):
     """The result of one run of a task.
 
-    `done`: number of processed rows. `failed`: number of rows left for a later run because of a logged error.
+    `done`: number of processed rows. `failed`: number of rows that caused an error and are tried again in a later run.
     """
 
     done: int
@@ -27,16 +27,15 @@ class Done(NamedTuple):
 
 
 def activate_left(within: timedelta | None = None) -> Done:
-    """Activate paid entries that are still inactive because of a crash, a lock timeout or an error in a signal
-    receiver.
+    """Activate entries that are paid but still inactive, for example after a crash or a lock timeout.
 
-    `within`: only look at payments collected within this period before now; None searches all payments.
+    `within`: only consider payments collected in this last period. None considers all payments.
     """
     activated = failed = 0
     for payment in left_inactive(within):
         try:
             activated += _activate(payment)
-        # An error in one entry must not delay the other entries.
+        # The other entries are activated even if this one fails.
         except Exception:
             failed += 1
             logger.exception("game.not_opened: the entry of payment %s could not be activated", payment.pk)
@@ -64,7 +63,7 @@ class Task(NamedTuple):
 
 _pruned_until: dict[str, int] = {}
 
-# Each run takes a few milliseconds, however large the tables are.
+# Each run takes a few milliseconds, even if the tables are large.
 TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
@@ -76,7 +75,7 @@ TASKS = (
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
 )
-# The same tasks for the command `expire_queue`, which runs each once and searches whole tables.
+# The tasks of the command `expire_queue`. It runs each task once and searches whole tables.
 THOROUGH = tuple(
     task._replace(run={"activated": activate_left, "pruned": lambda: Done(prune())}.get(task.name, task.run))
     for task in TASKS

@@ -1,7 +1,4 @@
-"""Models of players, of their entries in the queue, and of sessions. A session is a match of two entries.
-
-All amounts are whole UGX.
-"""
+"""Models of the game: players, stakes (`Entry`) and matches of two stakes (`Session`). All amounts are whole UGX."""
 
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -19,18 +16,21 @@ from sms.wording import masked
 
 
 def life() -> timedelta:
-    """Return how long an entry stays active. A match lasts equally long."""
+    """Return how long an entry stays active before it expires. A match lasts equally long."""
     return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
 
 
 class Player(models.Model):
-    """A player, identified by a phone number. The lock on this row serializes all stakes of that number."""
+    """A player, identified by a phone number.
+
+    This row is locked while a stake of the player changes, so that such changes happen one after the other.
+    """
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        # For operators, who search by the last six digits of a phone number.
+        # Operators search by the last six digits of a phone number.
         indexes: ClassVar = [models.Index(Right("phone", 6), name="player_last_digits")]
 
     def __str__(self) -> str:
@@ -38,7 +38,11 @@ class Player(models.Model):
 
 
 class StakeLevel(models.Model):
-    """An amount for which players stake. The lock on this row serializes the matching of all stakes of this amount."""
+    """An amount for which players stake.
+
+    This row is locked while a stake of this amount looks for an opponent, so that such stakes are matched one after the
+    other.
+    """
 
     amount = models.PositiveIntegerField("stake (UGX)", unique=True)
 
@@ -84,34 +88,33 @@ class Entry(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.AWAITING_PAYMENT)
     reason = models.CharField("why it expired", max_length=32, blank=True, default="")
     match_code = models.CharField(max_length=6, null=True, blank=True, unique=True)
-    # The match code of a friend whom this player wants to join. Until this player has paid, somebody else may still
-    # join the friend's match.
+    # The match code of the friend whom this player wants to join. Somebody else may join that match before this player
+    # has paid.
     joins_code = models.CharField("joined with code", max_length=6, blank=True, default="")
     invite_phone = models.CharField("invited phone (E.164)", max_length=16, blank=True, default="")
-    # If the invite was not sent because of a limit: that limit's key in `game.rules.limits.INVITE_REFUSALS`.
+    # A key of `game.rules.limits.INVITE_REFUSALS` if a limit prevented the invite, otherwise empty.
     invite_refused = models.CharField(
         "why the invite was not sent", max_length=16, blank=True, default="", db_default=""
     )
-    # The language of the page on which the player staked. Messages to the player use the same language. Empty means
-    # LANGUAGE_CODE.
+    # The language of the page on which the player staked, also used for messages. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # The client's address, or null if it could not be read. For IPv6 this is the /64 network, and `client_site` is the
-    # /48.
+    # The client's IP address, or null if it is unknown. For IPv6, `client_address` is the /64 network and `client_site`
+    # the /48 network.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
         Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries", verbose_name="match"
     )
-    # True once the refund message was queued for the player.
+    # True if the refund message to the player has been queued.
     refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # The time at which the status became `expired`. An entry that was matched keeps its status when the match expires.
+    # When the status became `expired`. The status of a matched entry never becomes `expired`, even when its match
+    # expires.
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # Not a database field. True if the message about the payment was already queued together with the messages of the
-    # match.
+    # Not a database field. True if the message about the match, already queued, also confirms the payment.
     told_with_match = False
 
     class Meta:
@@ -130,10 +133,10 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # Finds entries that were activated and not matched: their money is due for refund as soon as they expire.
+            # This index finds stakes that were activated but not matched. When such a stake expires, its money is due
+            # for refund.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            # The id is part of the index so that PostgreSQL uses the index to find the newest entries with a name.
-            # Otherwise PostgreSQL would scan the primary key.
+            # The index includes the id so that PostgreSQL uses it to find the newest entries with a name.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
@@ -155,22 +158,20 @@ class Entry(models.Model):
 
     @property
     def invite_key(self) -> str:
-        """Return the dedupe key of this entry's invite message."""
+        """Return the dedupe key of the message that invites the friend."""
         return f"invite:{self.pk}"
 
     @property
     def link_keys(self) -> tuple[str, str]:
         """Return the dedupe keys of the two messages that can contain the player's link to the match.
 
-        The key of the more likely message comes first.
+        The first is of `match_found`, the second of `payment_success`.
         """
         return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
 
     @property
     def state(self) -> str:
-        """Return the entry's status at this moment. After its expiry this is `expired`, even if another status is
-        stored.
-        """
+        """Return the current status. It is `expired` after the expiry time, even if the stored status still differs."""
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)
@@ -199,7 +200,7 @@ _OF_SESSION = Select(lambda session: Entry.objects.filter(session=session))
 
 
 class _Attempt(models.Model):
-    """One action of a client that is counted for a limit in `game.rules.limits`. Deleted after an hour."""
+    """An action of a client, counted for a limit in `game.rules.limits`. The row is deleted after an hour."""
 
     client_address = models.GenericIPAddressField(null=True)
     client_site = models.GenericIPAddressField(null=True)
@@ -213,7 +214,7 @@ class _Attempt(models.Model):
 
 
 class WrongCode(_Attempt):
-    """An attempt to join a match with a code that does not exist."""
+    """An attempt to use a match code that does not exist."""
 
     class Meta:
         indexes: ClassVar = [
@@ -224,7 +225,7 @@ class WrongCode(_Attempt):
 
 
 class LinkRequest(_Attempt):
-    """A request for *Text me my link*."""
+    """A request for the SMS of *Text me my link*."""
 
     class Meta:
         indexes: ClassVar = [
@@ -235,7 +236,7 @@ class LinkRequest(_Attempt):
 
 
 class RefusedStake(_Attempt):
-    """A stake that was refused because its phone number already has an active stake or an open payment prompt."""
+    """A stake that was refused, for example because its phone number already has an active stake."""
 
     class Meta:
         indexes: ClassVar = [
@@ -246,7 +247,7 @@ class RefusedStake(_Attempt):
 
 
 class GameWorker(models.Model):
-    """A running `game_worker` process. The process updates `seen_at` every BEAT_SECONDS."""
+    """A running `game_worker` process. It updates `seen_at` every BEAT_SECONDS."""
 
     BEAT_SECONDS = 5.0
 

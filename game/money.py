@@ -1,7 +1,7 @@
-"""Tell the `payments` app what the game does with a payment's money, and if it must be refunded.
+"""Tell the `payments` app what a payment's stake is doing, and if its money must be refunded.
 
-A paid stake waits for an opponent, is in a match, or has ended without a match. In the last case its money is due for
-refund from that moment, even before any process has handled the end.
+A paid stake waits for an opponent, is in a match, or has ended without a match. After such an end the money is due for
+refund at once, even if the end is not recorded yet.
 """
 
 from django.db.models import Q
@@ -39,7 +39,7 @@ def _hold(payment: Payment) -> Place:
 
 
 def _leave(payment: Payment) -> None:
-    """End the entry of a payment that the provider has reversed, so that nobody is matched with it."""
+    """End the entry of a payment that the provider has reversed, so that the entry cannot be matched."""
     waiting = Entry.objects.filter(payment=payment, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
     waiting.update(status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now())
 
@@ -51,7 +51,7 @@ def _opponent(payment: Payment) -> tuple[Payment, str] | None:
 
 
 def matched_key(session_id: int | None) -> str:
-    """Return the key of the event that records a match in the journal of both payments."""
+    """Return the journal key of the events that record a match."""
     return f"session:{session_id}:matched"
 
 
@@ -59,15 +59,18 @@ USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_play
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is due for refund. Same as `refunds.due()`, for one loaded entry."""
+    """Return True if the money of this entry is due for refund.
+
+    `refunds.due()` finds the same payments by a query.
+    """
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # Only a payment that the previous release wrote gets past this line. The worker adds it to the journal within a
-    # second.
+    # Only a payment from an earlier release (`version` 0) gets past this check. The worker adds it to the journal
+    # within a second.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:
@@ -76,5 +79,5 @@ def due_back(entry: Entry) -> bool:
 
 
 def concerns_its_player(entry: Entry) -> bool:
-    """Return True if the player still needs this entry: it is live, or its money is due for refund."""
+    """Return True if the entry still matters to its player: it is live, or its money is due for refund."""
     return entry.is_live or due_back(entry)

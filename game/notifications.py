@@ -1,6 +1,6 @@
-"""Every SMS of the game, and the signal receivers that queue them.
+"""All SMS of the game, and the signal receivers that queue them.
 
-Each receiver runs in its own savepoint, so that a failing receiver does not undo anything else.
+Each receiver uses its own savepoint, so that an error in one receiver reverts only its own changes.
 """
 
 import logging
@@ -39,7 +39,8 @@ from sms.text import count_segments
 logger = logging.getLogger("game.notifications")
 
 _LOOK_BACK = 10
-# Kinds of messages about a player's own money or match. They are also sent to numbers that asked for no more messages.
+# Kinds of messages that are sent even to players who replied STOP, because they concern the player's own money or
+# match.
 TRANSACTIONAL = (
     "payment_success",
     "payment_failed",
@@ -53,17 +54,16 @@ TRANSACTIONAL = (
 
 
 def render(kind: str, language: str = "", **values: object) -> str:
-    """Return the text of a message from the template `game/sms/<kind>.txt`.
+    """Return the text of a message, rendered from the template `game/sms/<kind>.txt`.
 
-    `language`: the recipient's language; by default the site's. The active language is not used, because it may be that
-    of another player.
+    `language`: the recipient's language, by default LANGUAGE_CODE. The active language may be another player's, so it
+    is not used.
     """
     contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):
         for support in (contact, ""):
             text = render_to_string(f"game/sms/{kind}.txt", {**values, "support": support}).strip()
-            # The text can end with the support contact. Leave the contact out if the text would need a second SMS
-            # because of it.
+            # The support contact is left out if it would make the text longer than one SMS.
             if not support or count_segments(text).count == 1:
                 break
     return text
@@ -91,15 +91,14 @@ def text_match(
 ) -> None:
     """Queue the messages to both players of a new match with one INSERT.
 
-    `entries`: the two entries, if the sender has already loaded them. `told_by_payment`: the entry whose payment
-    completed the match. Its player gets one message about both the payment and the match: `payment_success` with the
-    link, instead of `match_found`.
+    `entries`: the two entries, if already loaded. `told_by_payment`: the entry whose payment completed the match. Its
+    player gets one `payment_success` message with the link instead of a separate `match_found` message.
     """
     messages = []
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
         try:
             messages.append(_success(entry.payment, entry) if entry == told_by_payment else _match_found(entry))
-        # If one player's message cannot be rendered, the other player must still get one.
+        # An error in one player's message must not prevent the other player's message.
         except Exception:
             logger.exception(
                 "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
@@ -123,7 +122,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the `payment_success` message when the provider repeats SUCCESS, in case a crash lost the message.
+    """Queue the `payment_success` message if the provider repeats SUCCESS and a crash lost the message.
 
     Do nothing if the entry has ended.
     """
@@ -137,9 +136,9 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Tell the payer when money arrives after the provider had reported FAILED.
+    """Send the message `payment_held` if money arrived after the provider had reported FAILED.
 
-    A reversal is reported only to the operator.
+    The payer gets no message about a reversal. Operators see it in the admin.
     """
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
@@ -154,7 +153,7 @@ def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(prize_paid)
 def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
-    """Tell the winner that the prize was sent, with the amount of the prize."""
+    """Queue the message that tells the winner about the paid prize."""
     with transaction.atomic():
         entry = _entry(payment)
         text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
@@ -169,10 +168,10 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 
 
 def text_activated(payment: Payment) -> None:
-    """Queue the `payment_success` message in the transaction of a periodic task that activates the payment's entry.
+    """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    Raises DatabaseError, for example if the outbox is locked. The activation is then rolled back and repeated. Any
-    other error is only logged, because it would occur again each time and must not keep the player from playing.
+    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Other errors are only
+    logged: a message that cannot be rendered must not prevent the activation.
     """
     try:
         with transaction.atomic():
@@ -184,9 +183,9 @@ def text_activated(payment: Payment) -> None:
 
 
 def text_own_link(phone: str) -> None:
-    """Queue a message with the link to this number's stake.
+    """Queue a message with the link to this phone number's stake.
 
-    Do nothing if there is no such stake, or if the number has had LINKS_PER_PHONE_HOUR such messages within an hour.
+    Do nothing if there is no stake, or if LINKS_PER_PHONE_HOUR such messages were queued in the last hour.
     """
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
@@ -208,7 +207,10 @@ def text_own_link(phone: str) -> None:
 
 
 def _entry_to_find(phone: str) -> Entry | None:
-    """Return this phone number's live entry, or else the newest of its last 10 entries that are due for refund."""
+    """Return the live entry of a phone number. If there is none, return the newest entry with money due for refund.
+
+    Only the last 10 entries are searched for money due.
+    """
     newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
     for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
         if entry.is_live:
@@ -221,7 +223,7 @@ def _ends(entry: Entry) -> datetime | None:
 
 
 def _entry(payment: Payment) -> Entry | None:
-    # The receiver that activated the entry has set `payment.entry`, so no query is needed.
+    # If a receiver has just activated the entry, `payment.entry` is already loaded and no query is needed.
     if Payment.entry.is_cached(payment):
         return payment.entry
     return Entry.objects.select_related("player", "session").filter(payment=payment).first()
@@ -243,8 +245,8 @@ def _text_success(payment: Payment) -> None:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or entry.opened_at is not None:
         _queue(_success(payment, entry))
-    # Otherwise the activation failed, and nothing is queued here. The task that activates the entry later queues the
-    # message too.
+    # If the entry could not be activated, no message is queued now. The periodic task that activates the entry also
+    # queues the message.
 
 
 def _success(payment: Payment, entry: Entry | None) -> NewMessage:
@@ -259,8 +261,8 @@ def _success(payment: Payment, entry: Entry | None) -> NewMessage:
 def _text_failure(payment: Payment) -> None:
     """Queue the `payment_failed` message, at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
 
-    The limit protects strangers, because anybody can stake with a stranger's number without paying. The caller has
-    locked the player, so concurrent failures are counted one after the other.
+    The limit protects people whose number a stranger uses for stakes that are never paid. The caller has locked the
+    player, so that concurrent failures are counted correctly.
     """
     today = SmsMessage.objects.filter(
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)
@@ -283,10 +285,7 @@ def _about(
     key: str = "",
     expires_at: datetime | None = None,
 ) -> NewMessage:
-    """Return a message to the payer about a payment.
-
-    `key`: the last part of the dedupe key; by default the payment's status.
-    """
+    """Return a message to the payer. `key`: the last part of the dedupe key, by default the payment's status."""
     return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),
@@ -300,12 +299,15 @@ def _queue(message: NewMessage) -> None:
     queue_many([message])
 
 
-# The longest id in a sample: no site is expected to have more than nine digits.
+# The largest id that the sample messages use.
 _LARGEST_ID = 999_999_999
 
 
 def samples() -> Iterator[Sample]:
-    """Yield each message in each language with its longest possible values. A system check counts their segments."""
+    """Yield sample messages in each language with the longest possible values.
+
+    A system check counts the SMS segments of each sample.
+    """
     entry = Entry(pk=_LARGEST_ID, player_id=_LARGEST_ID)
     own_link = stake_link(entry)
     entry.session = Session(token="x" * TOKEN_LENGTH)

@@ -1,6 +1,6 @@
-"""Signal receivers that activate or end an entry when its payment has succeeded or failed.
+"""Signal receivers that activate or end a stake after its payment has succeeded or failed.
 
-These receivers must be connected before the receivers in `notifications`, whose messages report the result.
+They must be connected before the receivers in `notifications`, which queue messages about the result.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # The message about the failure is queued later in this transaction, and has a daily limit. Because of this
-            # lock, concurrent failures cannot exceed that limit.
+            # This lock makes concurrent failures wait for each other. The daily limit of failure messages, checked
+            # later in this transaction, then counts correctly.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:
@@ -32,7 +32,7 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def activate_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """If the provider repeats SUCCESS, activate an entry that a crash or an error has left inactive."""
+    """Activate the entry if the provider repeats SUCCESS and a crash or an error has left the entry inactive."""
     _activate(payment)
 
 
@@ -40,5 +40,5 @@ def _activate(payment: Payment) -> None:
     with journal.writing():
         entry = activate_paid(payment)
     if entry is not None:
-        # The entry is saved now. Let the receivers in `notifications` read it without a query.
+        # Cache the entry on the payment, so that the receivers in `notifications` need no query.
         entry.payment = payment

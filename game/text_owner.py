@@ -1,6 +1,6 @@
-"""For each message, find the stake or payment that it is about, by its dedupe key.
+"""Find the stake or payment that a message is about, by the message's dedupe key.
 
-The `sms` app uses this to link to admin pages, and to ask if a message is still worth sending.
+The `sms` app uses this for links to admin pages, and to ask if a message is still worth sending.
 """
 
 from collections.abc import Collection
@@ -16,9 +16,7 @@ from sms.owners import Link, Referenced
 
 
 def _number(message: Referenced) -> int:
-    """Return the id from a dedupe key such as `session:12:34`, `payment:12:success`, `invite:12` or `link:12:1`; 0 if
-    there is none.
-    """
+    """Return the id in a dedupe key such as `session:12:34` or `invite:12`, or 0 if there is none."""
     parts = (message.dedupe_key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 
@@ -61,13 +59,13 @@ def _of_entry(message: SmsMessage, label: str) -> list[Link]:
 
 
 def invites_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of those invite messages whose match can still be joined."""
+    """Return the ids of the invite messages whose match can still be joined."""
     joinable = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__gt=clock.now())
     return _about(messages, set(joinable.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
 
 def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of those messages whose match has not expired, so that its link still works."""
+    """Return the ids of the messages whose match has not expired."""
     active = Session.objects.filter(expires_at__gt=clock.now())
     return _about(messages, set(active.filter(pk__in=map(_number, messages)).values_list("pk", flat=True)))
 
@@ -75,8 +73,8 @@ def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the payment messages that should still be sent.
 
-    A `payment_success` message is sent only while its entry waits or its match lasts. Every other payment message is
-    always sent, because it reports what happens to money.
+    A `payment_success` message is sent only while its stake waits for an opponent or its match lasts. Other payment
+    messages are always sent.
     """
     successes = [message for message in messages if _is(message, "success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}
@@ -89,10 +87,10 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
 
 
 def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
-    """Return the ids of the payment messages that would still be true if an operator sent them again.
+    """Return the ids of the payment messages that an operator may send again.
 
-    After a match was found, a text without its link says that the player still waits. After a refund was paid, a text
-    that promises it says that it is still to come.
+    Two kinds of messages are left out, because they are no longer true: "searching for an opponent" after a match was
+    found, and the promise of a refund after the refund was paid.
     """
     searching = [message for message in messages if _is(message, "success") and not message.holds_link]
     matched = Entry.objects.filter(payment__in=map(_number, searching), session__isnull=False)

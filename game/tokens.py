@@ -1,8 +1,10 @@
 """Tokens in players' links.
 
-The game token of a match is stored, and identifies the match. A player token proves which of the two players of a match
-makes a request. A queue token gives its owner access to one entry. Player tokens and queue tokens are signatures, which
-are computed when needed. They stay valid while the key that signed them is in SECRET_KEY_FALLBACKS.
+A game token identifies a match and is stored. A player token proves which of the two players of a match makes a
+request. A queue token gives access to one entry.
+
+Player tokens and queue tokens are signatures, computed when needed. They stay valid while the key that signed them is
+in SECRET_KEY_FALLBACKS.
 """
 
 from django.conf import settings
@@ -14,7 +16,8 @@ from payments.statements import Select
 
 _QUEUE = "game.queue"
 _PLAYER = "game.player"
-# 22 characters of base64 are 132 bits. The whole signature has 43 characters, too many for an SMS with other text.
+# Length of a player token. 22 characters of base64 are 132 bits. The whole signature of 43 characters would make the
+# SMS too long.
 _PLAYER_TOKEN_LENGTH = 22
 _ENTRY = Select(lambda pk: Entry.objects.select_related("player", "session", "payment").filter(pk=pk))
 
@@ -38,7 +41,10 @@ def entry_of(token: str) -> Entry | None:
 
 
 def session_of(token: str) -> Session | None:
-    """Return the match with this game token. A token with NUL is not looked up: the database driver rejects it."""
+    """Return the match with this game token, or None.
+
+    A token with NUL is not looked up, because the database driver rejects it.
+    """
     return Session.objects.filter(token=token).first() if token.isprintable() else None
 
 
@@ -47,8 +53,9 @@ def player_token(entry: Entry) -> str:
 
 
 def entry_in(session: Session, token: str) -> Entry | None:
-    """Return the entry of this match that the player token belongs to. The longer tokens of earlier releases are valid
-    too.
+    """Return the entry of this match to which the player token belongs, or None.
+
+    The longer tokens of earlier releases are accepted too.
     """
     found = None
     for entry in session.entries.select_related("player").order_by("pk"):
@@ -75,8 +82,8 @@ def game_link(entry: Entry) -> str:
 def stake_link(entry: Entry) -> str:
     """Return the player's link to their match, or to their stake if it has not been matched.
 
-    The stake's page is on SITE_URL, because a frontend on another host does not have this page. The token's query
-    parameter is called `pt` in both links, so that logs redact both.
+    The stake's page is always on SITE_URL, because another frontend does not have this page. Both links call their
+    token `pt`, so that logs redact both.
     """
     if entry.session is not None:
         return game_link(entry)
@@ -84,7 +91,7 @@ def stake_link(entry: Entry) -> str:
 
 
 def play_address(entry: Entry) -> str:
-    """Return the URL of the player's game (GAME_URL with the player's tokens), or "" if GAME_URL is not set."""
+    """Return the URL of the match in the game, or "" if GAME_URL is not set."""
     if entry.session is None:
         raise ValueError("An entry without a session is not played.")
     address: str = settings.GAME_URL

@@ -1,7 +1,7 @@
-"""The ETag of a stake's page and status: a hash of everything that decides what they say.
+"""The ETag of a stake's page and status, a hash of everything shown there.
 
-Players poll far more often than anything changes, so this query must be fast. Therefore it reads few columns, and its
-SQL is compiled only once.
+Players poll often and rarely get anything new. Therefore the query reads few columns, and its SQL is compiled only
+once.
 """
 
 from hashlib import sha256
@@ -16,9 +16,10 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Times at which the response changes. The payment prompt disappears at `payment__asked_at` + RINGING.
+# Columns with times after which the response changes. For `payment__asked_at`, the change is RINGING later, when the
+# payment prompt disappears.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
-# All other columns that the response depends on. Amounts, names and phone numbers are left out: they never change.
+# The other columns that affect the response. Amounts, names and phone numbers never change, so they are not needed.
 _OTHERS = (
     *("status", "reason", "opened_at", "session_id", "invite_refused", "payment__status", "payment__collection"),
     *("payment__collected_at", "payment__refunded_at", "payment__refund_due", "payment__contested", "payment__place"),
@@ -36,9 +37,9 @@ _FACTS = Select(_facts)
 
 
 def current_tag(pk: int, *more: object) -> str:
-    """Return the present ETag of an entry, or "" if the entry does not exist.
+    """Return the current ETag of an entry, or "" if the entry does not exist.
 
-    `more`: further values that the response depends on, such as the language.
+    `more`: other values that affect the response, such as the language.
     """
     row = _FACTS.first(pk=pk)
     if row is None:

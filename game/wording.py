@@ -1,6 +1,6 @@
-"""Sentences about stakes: why a stake ended, what happens to its money, and whether its invite was sent.
+"""Sentences about stakes: why a stake ended, what happens to its money, and if its invite was sent.
 
-A `Sentence` is English in the API and translated on pages. The names of states that operators see are English only.
+A `Sentence` is in English in the API and translated on pages. Names of states for operators are in English only.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Sentence:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the sentence in English, with amounts as digits without commas."""
+        """Return the sentence in English, with amounts as plain digits."""
         return self.text % self.values if self.values else self.text
 
     def translated(self) -> str:
@@ -33,14 +33,11 @@ class Sentence:
 
 
 def translated(error: ValueError) -> str:
-    """Return the text of an error in the active language.
-
-    Only errors raised by this project's code have translations.
-    """
+    """Return the message of a ValueError in the active language. Only messages of this project have translations."""
     return gettext(str(error))
 
 
-# For players: why a stake has ended.
+# Sentences for players, by the reason why a stake ended.
 
 REASONS = {
     "timed_out": _("Nobody joined in time."),
@@ -55,22 +52,22 @@ REASONS = {
 
 
 def reason_of(entry: Entry) -> str:
-    """Return the reason for which an entry ended, as a key of REASONS."""
+    """Return the reason why an entry ended, as a key of REASONS."""
     return entry.reason or ("session_expired" if entry.session_id else "timed_out")
 
 
 def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
-    """Return the reason why an entry ended, and sentences that explain it and say what happens to the money."""
+    """Return the reason why an entry ended, and sentences about the reason and the money."""
     payment = entry.payment
     reason = reason_of(entry)
-    # The entry was paid but never activated: the money came too late, or after the provider had reported FAILED.
+    # The entry was paid but never activated, because the money came too late or after the provider had reported FAILED.
     if payment.collected_at is not None and entry.opened_at is None and (payment.refund_due or payment.refunded_at):
         reason = "refund_due"
     return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *money_of(entry)]
 
 
 def money_of(entry: Entry) -> list[Sentence]:
-    """Say to which phone number a payment is refunded. Return nothing if it is not refunded."""
+    """Return a sentence about the refund of a payment, or no sentence if there is no refund."""
     payment = entry.payment
     values = {"amount": payment.amount, "phone": spaced(payment.phone)}
     if payment.refunded_at is not None:
@@ -80,7 +77,7 @@ def money_of(entry: Entry) -> list[Sentence]:
     return []
 
 
-# For operators: names for the states of a stake.
+# Names for the states of a stake, shown to operators.
 
 _STATES = {
     Entry.Status.AWAITING_PAYMENT: "waits for its payment",
@@ -99,14 +96,12 @@ ENDS = {
 }
 
 
-# How a match ended for one of its players.
+# Names for the result of a match, from the view of one player.
 RESULTS = {"won": "match won", "lost": "match lost", "draw": "match drawn", "void": "match cancelled"}
 
 
 def state_words(entry: Entry) -> str:
-    """Return the entry's present state in words. After its expiry the entry has ended, even if another status is
-    stored.
-    """
+    """Return the current state of an entry in words. After the expiry time the entry counts as ended."""
     state = entry.state
     if state != Entry.Status.EXPIRED:
         return _STATES[Entry.Status(state)]
@@ -114,7 +109,7 @@ def state_words(entry: Entry) -> str:
     return ENDS.get(reason, f"over: {reason}")
 
 
-# For the player who sent an invite: sentences by the status of the invite's message.
+# Sentences for the player who sent an invite, by the status of the invite message.
 
 INVITE_STATUS = {
     "queued": gettext_lazy("Your invite is being sent."),
@@ -130,7 +125,7 @@ INVITE_STATUS = {
     "disabled": gettext_lazy("Texts are switched off at the moment, so your invite was not sent. Share the code."),
 }
 
-# Error messages of `sms.text`, which has no translations. They are repeated here so that makemessages finds them.
+# Error messages of `sms.text`, repeated here so that makemessages finds and translates them.
 PHONE_SENTENCES = (
     _("The phone number is missing. Write it like 0772 123 456 or +256 772 123 456."),
     _("The phone number is too long. Write it like 0772 123 456 or +256 772 123 456."),

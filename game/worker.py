@@ -1,7 +1,7 @@
-"""The `game_worker` process, which does all time-driven work on payments and entries. Several can run at once.
+"""The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at once.
 
-Its threads do the game's periodic tasks, send alerts, and request, poll and pay out payments. Another thread listens
-for PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads run.
+Separate threads run the game's periodic tasks, send alerts, and request, poll and pay out payments. Another thread
+receives PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads are running.
 """
 
 import logging
@@ -23,7 +23,8 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# After a task failed completely or for some rows, it runs again after 2, 4, 8, 16 and then every 30 seconds.
+# Seconds. After each failure in a row, the wait before a task is repeated doubles from 2 seconds up to this limit. The
+# wait is never shorter than the task's own interval.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
@@ -31,33 +32,33 @@ _ALERT_SECONDS = 60.0
 
 
 class Worker:
-    """One `game_worker` process. `poll`: seconds between two polls of the payment threads if no NOTIFY wakes them."""
+    """A `game_worker` process. `poll`: seconds between two polls by the payment threads if no NOTIFY wakes them."""
 
     def __init__(self, poll: float, say: Callable[[str], None], tasks: tuple[Task, ...] = TASKS) -> None:
         self.say, self.tasks = say, tasks
         self.stop_requested = False
         self.heartbeat = _Heartbeat()
         self._due = dict.fromkeys((task.name for task in tasks), 0.0)
-        # How many times in a row each task has failed.
+        # Number of failures in a row, by task name.
         self._failures: Counter[str] = Counter()
         outage = Outage(logger, "game.database_lost", "game.database_back")
         self.payments = services.worker_loops(poll)
         self.maintenance = Loop("game-maintenance", self._maintain, outage, "game.turn_failed", self.heartbeat.end)
-        # Alerts have their own thread, because a mail server or webhook may take seconds to respond.
+        # Alerts have their own thread, because a mail server may take seconds to respond.
         self.alerts = Loop("game-alerts", _alert, outage, "game.turn_failed")
         self.loops = [self.maintenance, self.alerts, *self.payments]
         unheard = Outage(logger, "game.listen_lost", "game.listening_again")
         self.listener = Loop("game-listener", self._listen, unheard, "game.listen_lost")
 
     def stop(self) -> None:
-        """Request the end of the process. This takes no lock, so a signal handler may call it."""
+        """Request a shutdown. This takes no lock, so a signal handler may call it."""
         self.stop_requested = True
 
     def run(self) -> bool:
-        """Work until `stop` is called or a thread has died.
+        """Run all threads until `stop` is called or a thread has ended by itself.
 
-        Return False if a thread has died; the process must then exit with status 1. Work that does not finish in time
-        is abandoned, which is safe because each step survives a crash.
+        Return False if a thread has ended by itself. The process must then exit with status 1. At a shutdown, work that
+        takes too long is abandoned. This is safe, because each step survives a crash.
         """
         limit_idle_transactions()
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
@@ -106,11 +107,12 @@ class Worker:
     def _listen(self) -> float:
         """Wake the payment threads at each NOTIFY from PostgreSQL.
 
-        This needs a direct connection to the server. Without one, the threads find the same rows later by polling.
+        NOTIFY needs a direct connection to the server. Without a direct connection, the threads find new rows by
+        polling.
         """
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        self._wake_payments()  # Rows committed before this LISTEN caused no notification, so wake the threads once.
+        self._wake_payments()  # Rows committed before LISTEN caused no notification, so the threads are woken once.
         while not self.listener.stopping.is_set():
             for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):
                 self._wake_payments()
@@ -122,7 +124,7 @@ class Worker:
 
 
 class _Heartbeat:
-    """The database row that shows that this worker runs. A regular shutdown deletes it."""
+    """The database row that shows that this worker runs. A regular shutdown deletes the row."""
 
     def __init__(self) -> None:
         self.key = uuid.uuid4().hex
@@ -153,7 +155,7 @@ class _Heartbeat:
 def _alert() -> float:
     """Send due alerts.
 
-    `sms_worker` sends them too, but a stopped `sms_worker` cannot send the alert that it has stopped.
+    `sms_worker` sends alerts too. This process can report that no `sms_worker` runs.
     """
     alerts.check()
     return _ALERT_SECONDS

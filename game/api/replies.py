@@ -1,4 +1,4 @@
-"""Build the response bodies of API requests about an entry. The players' pages show the same facts."""
+"""Build the API's response bodies about a stake."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def invite_answer(invite: SmsMessage | None) -> dict[str, Any] | None:
 
 
 def placed_answer(placed: Placed) -> dict[str, Any]:
-    """Return the response body for a stake that was accepted (status 200)."""
+    """Return the response body for an accepted stake."""
     entry = placed.entry
     common: dict[str, Any] = {
         "queue_id": entry.pk,
@@ -112,7 +112,7 @@ def _refund(entry: Entry) -> dict[str, Any] | None:
 
 
 def status_answer(entry: Entry) -> dict[str, Any]:
-    """Return the response body about an entry's status, for the player who owns the entry."""
+    """Return the response body about a stake's status, for the player who placed the stake."""
     state = entry.state
     answer: dict[str, Any] = {
         "status": state,

@@ -64,7 +64,7 @@ def queue_status(
     queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)],
 ) -> dict[str, Any] | HttpResponse:
     pk = entry_id_of(queue_token)
-    # Read the tag before the entry. If the entry changes in between, the next poll gets the change.
+    # The tag is read before the entry, so that a change in between is not missed: the next poll sees a new tag.
     tag = "" if pk is None else current_tag(pk)
     if tag and tag == request.headers.get("If-None-Match"):
         return HttpResponseNotModified(headers={"ETag": tag})
@@ -125,8 +125,9 @@ def config(request: HttpRequest) -> dict[str, Any]:
 
 
 def signed(request: HttpRequest) -> bool:
-    """Check the signature of the request. Django Ninja calls this as `auth`, before it parses the body. Raises
-    HttpError.
+    """Check the game server's signature of the request. Raises HttpError if it is wrong.
+
+    Django Ninja calls this as `auth`, before it parses the body.
     """
     if not settings.GAME_SERVER_SECRET:
         raise HttpError(404, "Results are not accepted here: GAME_SERVER_SECRET is not set.")

@@ -49,7 +49,7 @@ def _code(value: object) -> str:
 
 
 def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
-    """Return the OpenAPI description of an input field. It only documents the field; the validators check the value."""
+    """Return the OpenAPI description of an input field. It only documents the field: validators check the value."""
     return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
 
 
@@ -86,8 +86,7 @@ class StakeIn(BaseModel):
             for key, value in data.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
-        # Some frontends still send the friend's number after the player has decided not to invite anybody. Ignore this
-        # number.
+        # Ignore the friend's number if the player invites nobody. Some frontends still send it.
         if given.get("create_private") in (None, False, "false"):
             given.pop("invite_phone", None)
         return given
@@ -156,7 +155,7 @@ class AwaitingPayment(BaseModel):
     message: str
 
 
-# Without the discriminator, each response would be checked against all four types.
+# The `status` field selects the schema. Without it, each response would be checked against all four schemas.
 Placed = Annotated[Matched | PrivateCreated | AwaitingPayment | Queued, Field(discriminator="status")]
 
 
@@ -169,7 +168,7 @@ class Refund(BaseModel):
 
 
 class QueueStatus(BaseModel):
-    """The status of an entry. Fields that do not apply to the status are left out."""
+    """The status of a stake. Fields that do not apply to this status are left out."""
 
     status: Literal["awaiting_payment", "queued", "matched", "expired", "not_found"]
     message: str = ""

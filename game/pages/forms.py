@@ -1,4 +1,4 @@
-"""The forms of the players' pages. They apply the same rules as the API and show each error beside its field."""
+"""The forms of the players' pages. They apply the same rules as the API."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ ERRORS = {"required": _("Please fill this in."), "max_length": _("This is too lo
 
 
 class PhoneField(forms.CharField):
-    """A form field for a Ugandan mobile number in any notation. Its cleaned value is in E.164."""
+    """A form field for a Ugandan mobile number in any notation. The cleaned value is in E.164."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -36,10 +36,7 @@ class PhoneField(forms.CharField):
 
 
 def parsed(parse: Callable[[str], object], value: str) -> str:
-    """Return `parse(value)`.
-
-    If `parse` raises ValueError, show the error beside the form field, in the page's language.
-    """
+    """Return `parse(value)` as a `str`. A ValueError becomes a translated form error."""
     try:
         return str(parse(value))
     except ValueError as error:
@@ -54,7 +51,7 @@ def presets() -> list[int]:
 
 
 class StakeForm(forms.Form):
-    """The form for a stake: the player, the amount and the opponent."""
+    """The form to place a stake."""
 
     phone_number = PhoneField()
     display_name = forms.CharField(
@@ -67,13 +64,13 @@ class StakeForm(forms.Form):
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=30,
-        # autocomplete="off" is not set. With it, browsers lose the input when the player uses the Back button.
+        # This field has no autocomplete="off", because browsers would then lose the input on Back.
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         error_messages=ERRORS,
     )
     opponent = forms.ChoiceField(
         label=_("Who will you play against?"),
-        # *Anyone* is never preselected, so that nobody plays against a stranger by mistake.
+        # An empty form preselects a friend, so that nobody plays against a stranger by mistake.
         choices=(("friend", _("Invite a friend")), ("code", _("I have a code")), ("anyone", _("Anyone"))),
         initial="friend",
         widget=forms.RadioSelect,
@@ -123,7 +120,7 @@ class StakeForm(forms.Form):
             self.add_error(name, error)
 
     def join(self, entry: Entry) -> None:
-        """Prepare the form to join a friend's match, whose stake the player cannot change."""
+        """Prepare the form to join a friend's match. The stake is then fixed."""
         self.joining = entry
         self.initial.update(opponent="code", match_code=entry.match_code, stake_amount=str(entry.stake_amount))
         if isinstance(self.data, QueryDict):
@@ -138,7 +135,7 @@ class StakeForm(forms.Form):
 
     @property
     def inviter_number(self) -> str:
-        """Return the inviter's phone number, masked except for the digits by which a friend recognizes it."""
+        """Return the inviter's phone number, masked. The visible digits are enough for a friend to recognize it."""
         return masked(self.joining.phone) if self.joining else ""
 
     @property
@@ -157,9 +154,10 @@ class StakeForm(forms.Form):
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the stake from a valid form. Input for kinds of opponents that the player did not choose is left out.
+        """Return the stake from a valid form.
 
-        `address`: the client's address.
+        Inputs that belong to an opponent choice other than the selected one are ignored. `address`: the client's
+        address.
         """
         data = self.cleaned_data
         friend, code = data["opponent"] == "friend", data["opponent"] == "code"
@@ -180,7 +178,7 @@ class LinkForm(forms.Form):
 
 
 def initial_of(entry: Entry) -> dict[str, str]:
-    """Return form values for a new stake with the same data as this entry."""
+    """Return form values to place the same stake again."""
     return {
         "phone_number": spaced(entry.phone),
         "display_name": entry.display_name,

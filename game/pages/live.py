@@ -1,7 +1,4 @@
-"""Helpers for pages that update by themselves, with or without JavaScript.
-
-A link with a player's token is redirected to a URL without the token, and a signed cookie replaces the token.
-"""
+"""Helpers for players' pages that update themselves by polling."""
 
 from datetime import datetime
 from hashlib import sha256
@@ -22,20 +19,17 @@ FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own
 
 
 def is_poll(request: HttpRequest) -> bool:
-    """Return True if the page's own script sent this request.
-
-    The script needs only the part of the page that can change.
-    """
+    """Return True if the page's script sent this request, to update the part of the page that can change."""
     return bool(request.headers.get("X-Part"))
 
 
 def etag(*facts: object) -> str:
-    """Return an ETag from the facts that decide what the page says, and from the page's language."""
+    """Return an ETag that depends on the given facts and on the active language."""
     return f'"{sha256(repr((get_language(), facts)).encode()).hexdigest()[:24]}"'
 
 
 def not_modified(request: HttpRequest, tag: str) -> HttpResponse | None:
-    """Return a 304 response if the script already shows the page with this ETag, otherwise None."""
+    """Return a 304 response if the browser already shows the version with this ETag, otherwise None."""
     if not is_poll(request) or request.headers.get("If-None-Match") != tag:
         return None
     response = HttpResponseNotModified()
@@ -44,9 +38,9 @@ def not_modified(request: HttpRequest, tag: str) -> HttpResponse | None:
 
 
 def page(request: HttpRequest, name: str, context: dict[str, Any], tag: str, *, live: bool) -> HttpResponse:
-    """Render the page, or for a request of its script only the part that can change.
+    """Render the whole page. For a poll by the page's script, render only the part that can change.
 
-    `live`: True if the page may still change, so that it keeps polling.
+    `live`: if True, the page keeps polling.
     """
     template = f"game/{name}_part.html" if is_poll(request) else f"game/{name}.html"
     response = render(request, template, context | {"live": live, "tag": tag, "now": milliseconds(clock.now())})
@@ -59,14 +53,15 @@ def minutes_left(moment: datetime | None) -> int:
 
 
 def milliseconds(moment: datetime | None) -> str:
-    """Return a time in milliseconds for the countdown in JavaScript. It is a `str`, so that localization adds no
-    separators.
+    """Return a time in milliseconds since 1970, for JavaScript.
+
+    The result is a `str`, because localization would add separators to a number.
     """
     return str(int(moment.timestamp() * 1000)) if moment else ""
 
 
 def to_match(session: Session, entry: Entry) -> HttpResponseRedirect:
-    """Redirect to this player's own page of the match."""
+    """Set the player's cookie and redirect to the player's own page of the match."""
     path = reverse("match", args=[session.token, entry.pk])
     response = HttpResponseRedirect(path)
     remember(response, PLAYER_COOKIE, str(entry.pk), path=path)

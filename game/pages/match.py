@@ -23,17 +23,17 @@ from sms.clicks import record_click
 from sms.wording import spaced, ugx
 
 NO_MATCH = _("We can't find this match.")
-# A player counts as present for this many seconds after a poll of the page. The page polls at least every 10 s.
+# A player is shown as present for this many seconds after the last poll. The page polls every 10 seconds or more often.
 _SEEN_SECONDS = 25
 
 
 @never_cache
 @require_safe
 def link(request: HttpRequest, game_token: str) -> HttpResponse:
-    """Open the link to a match from an SMS.
+    """Open the match link from an SMS.
 
-    If the player token `pt` is valid, set the player's cookie and redirect to the player's page. If `pt` is wrong,
-    respond with 403. Without `pt`, show the match without names.
+    A valid player token `pt` sets the player's cookie and redirects to the player's page. A wrong `pt` gets 403.
+    Without `pt`, the page shows the match without names.
     """
     session = session_of(game_token)
     if session is None:
@@ -52,7 +52,7 @@ def link(request: HttpRequest, game_token: str) -> HttpResponse:
 @never_cache
 @require_safe
 def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Show the page of a match. A browser without the player's cookie sees the page without the players' names."""
+    """Show the page of a match. Without the player's cookie, the page shows no names."""
     session = session_of(game_token)
     if session is None:
         return sorry(request, 404, NO_MATCH)
@@ -62,7 +62,10 @@ def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
 @never_cache
 @require_safe
 def play(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
-    """Redirect to the game. The player token appears only in this redirect, not on our pages or in their URLs."""
+    """Redirect to the game.
+
+    The player token appears only in the target of this redirect, never on our pages.
+    """
     session = session_of(game_token)
     entry = _player(request, session, pk) if session else None
     if session is None or entry is None or session.status != "active" or not settings.GAME_URL:
@@ -94,14 +97,14 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
 
 
 def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
-    """Return the player of this page, or None if this browser does not have that player's cookie."""
+    """Return the player whose page this is, or None if the browser does not have the player's cookie."""
     path = request.path.removesuffix("/play")
     if remembered(request, PLAYER_COOKIE, path) != str(pk):
         return None
     return session.entries.select_related("player", "payment").filter(pk=pk).first()
 
 
-# If the cache is down, the page does not show that the opponent is present. Everything else works.
+# Presence is kept in the cache only. If the cache is down, the opponent is shown as absent.
 
 
 def _mark_seen(entry: Entry) -> None:
@@ -114,9 +117,9 @@ def _is_here(entry: Entry) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The result of a match as its page shows it.
+    """The result of a match, as shown on its page.
 
-    `tone`: CSS class of the box. `final`: True if nothing will change any more, so that the page stops polling.
+    `tone`: CSS class of the box. `final`: if True, nothing will change any more and the page stops polling.
     """
 
     heading: str
@@ -160,7 +163,7 @@ def shown_result(entry: Entry, opponent: Entry | None) -> Shown | None:
             name = (opponent.display_name if opponent else "") or gettext("Your opponent")
             lost = gettext("%(name)s won %(prize)s.") % {"name": name, "prize": prize}
             return Shown(gettext("You lost this match"), [lost, *money], "wait", final=True)
-        if not result.prize:  # In a demo a match can have no money, and therefore no prize.
+        if not result.prize:  # In a demo, stakes can count as paid without money. Such a match has no prize.
             return Shown(gettext("You won"), [], "good", final=True)
         sentence = _prize_sentence(result.prize, spaced(entry.phone))
         return Shown(gettext("You won %(prize)s") % {"prize": prize}, [sentence], "good", final=result.prize == "paid")

@@ -1,7 +1,7 @@
-"""The page with the stake form. The form is empty, or prepared to join a friend's match, or filled in from an earlier
-stake.
+"""The page with the form to place a stake.
 
-The page of an invite also has a button that stops further invites to the invited phone number.
+The form is empty, prepared to join a friend's match, or filled in from an earlier stake. The page of an invite also has
+a button to stop further invites to the invited number.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from sms.clicks import record_click
 def stake(request: HttpRequest) -> HttpResponse:
     """Show and process the stake form at `/` and `/join`.
 
-    The query parameter `match_code` is the code of a friend's match, and `opponent` preselects the kind of opponent.
+    Query parameters: `match_code` is the code of a friend's match. `opponent` preselects friend, code or anyone.
     """
     if request.method == "POST":
         return _place(request)
@@ -44,7 +44,7 @@ def stake(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the stake form with the values of an earlier stake, so that the player can try again."""
+    """Show the stake form, filled in with the values of an earlier stake."""
     entry = stake_of(request, pk)
     if entry is None:
         return redirect("stake")
@@ -60,7 +60,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
     except Refused as refusal:
         if refusal.status == 409:
             return _gone(request, code, refusal, status=200)
-        # A code that does not exist is probably a typing error, so the form keeps it for correction.
+        # An unknown code is probably a typing error, so the form keeps the code for correction.
         if refusal.status in (400, 404):
             form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
         return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
@@ -70,7 +70,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
 
 
 def _match_of(code: str, address: str) -> Entry:
-    """Return the open private match with this code. Raise Refused if there is none or `code` is not readable."""
+    """Return the open private match with this code. Raise Refused if there is none or the code is not valid."""
     try:
         return open_match(read_code(code), address)
     except ValueError as error:
@@ -78,9 +78,9 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Show that a match code can no longer be joined.
+    """Show a page which says that this match code cannot be joined.
 
-    This page has no form, because a player could then stake against a stranger by mistake.
+    The page has no form, because a player could then stake against a stranger by mistake.
     """
     context = {
         "code": read_code(code),
@@ -91,7 +91,7 @@ def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> 
 
 
 def _refused(response: HttpResponse, refusal: Refused) -> HttpResponse:
-    """Set the response's status and `Retry-After` if a limit was reached. Otherwise the status stays 200."""
+    """If a limit was reached, set the response's status and `Retry-After`. Otherwise leave the response unchanged."""
     if refusal.retry_after is not None:
         response.status_code = refusal.status
         response["Retry-After"] = str(refusal.retry_after)
@@ -115,7 +115,7 @@ def _place(request: HttpRequest) -> HttpResponse:
 def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
     """Show the form again with its errors.
 
-    If the match can no longer be joined, show a page without a form that says so.
+    If the friend's match can no longer be joined, show a page without a form instead.
     """
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")
@@ -151,8 +151,8 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
 def stop(request: HttpRequest) -> HttpResponse:
     """Put the phone number that was invited with `match_code` on the suppression list.
 
-    The response is the same for every code, so that it does not reveal if a code exists. Codes that do not exist count
-    towards the limit for wrong codes.
+    The response is the same for every code, so that it does not reveal which codes exist. Unknown codes count towards
+    the limit for wrong codes.
     """
     address = client_address(request)
     try:
@@ -172,7 +172,7 @@ def stop(request: HttpRequest) -> HttpResponse:
 def _invited(text: str) -> str | None:
     """Return the phone number that was invited with this match code.
 
-    "": nobody was invited with the code. None: the code does not exist.
+    The result is "" if no number was invited, and None if the code does not exist.
     """
     try:
         code = read_code(text)

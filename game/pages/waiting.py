@@ -1,4 +1,4 @@
-"""The page that shows one stake from its payment until its match or refund, and *Text me my link*."""
+"""The page of one stake, from its payment until its match or refund, and the form *Text me my link*."""
 
 import logging
 import re
@@ -47,8 +47,9 @@ logger = logging.getLogger("game.link")
 @never_cache
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Redirect `/waiting` to this browser's newest stake. With a token `pt` from an SMS, redirect to the token's
-    stake.
+    """Redirect `/waiting` to this browser's newest stake.
+
+    With the token `pt` from an SMS, redirect to that token's stake.
     """
     if token := request.GET.get("pt", ""):
         return _follow_link(request, token)
@@ -59,7 +60,10 @@ def find(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def waiting(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a stake to a browser that has its cookie. Once the stake is matched, redirect to the page of the match."""
+    """Show a stake to a browser that has the stake's cookie.
+
+    If the stake is matched, redirect to the page of the match.
+    """
     if not may_see(request, pk):
         return redirect("link")
     tag = current_tag(pk, get_language())
@@ -87,8 +91,8 @@ def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     if entry is None:
         return sorry(request, 403, FOREIGN_LINK)
     response = redirect("waiting", entry.pk)
-    # Only list the stake on the start page if this browser requested the link for the stake's phone number. A link that
-    # somebody else sent does not count.
+    # The start page lists the stake only if this browser requested the link. A link forwarded by somebody else does not
+    # count.
     if remembered(request, ASKED_COOKIE, "/waiting") == entry.phone:
         remember_own_stake(request, response, entry)
     else:
@@ -105,7 +109,7 @@ def _context(entry: Entry) -> dict[str, Any]:
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
     asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
     why = why_not_paid(payment)
-    # If the provider gave a reason, the page shows it (`why`) in place of the general "Your payment failed.".
+    # A reason given by the provider (`why`) replaces the general sentence "Your payment failed.".
     explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,
@@ -128,7 +132,7 @@ def _context(entry: Entry) -> dict[str, Any]:
 
 
 def _heading(entry: Entry, asks: dict[str, Any] | None) -> str:
-    """Return the heading of the page, which is also its title. The heading says what the player most wants to know."""
+    """Return the heading and title of the page, which says what the player most wants to know."""
     if asks is not None:
         if asks["step"] == "ringing":
             return gettext("Confirm %(amount)s on your phone") % {"amount": ugx(asks["amount"])}
@@ -146,7 +150,7 @@ def _invite(entry: Entry) -> dict[str, str]:
     message = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     if message is not None:
         sentence = str(INVITE_STATUS[message.status])
-    else:  # Do not pass "" to gettext: it would return the header of the translation catalog.
+    else:  # gettext("") would return the header of the translation catalog.
         sentence = gettext(INVITE_REFUSALS[entry.invite_refused]) if entry.invite_refused in INVITE_REFUSALS else ""
     return {
         "invite_status": message.status if message else "",
@@ -158,8 +162,7 @@ def _invite(entry: Entry) -> dict[str, str]:
 _NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
 
-# Regular expressions for failure reasons of payment providers, each with a sentence for players. The first match is
-# used.
+# Regular expressions for failure reasons of providers, each with a sentence for players. The first match counts.
 _REASONS = (
     (r"low balance or|limit reached", _("There was not enough money in your account, or its limit is reached.")),
     (r"insufficient|not enough|balance", _("There was not enough money in your account.")),
@@ -175,21 +178,16 @@ _REASONS = (
 
 
 def network_name(payment: Payment) -> str:
-    """Return the name under which players know the mobile money network, or "" if a third party collects the
-    payment.
-    """
+    """Return the name of the mobile money network as players know it, or "" if a third party collects the payment."""
     return _NETWORKS.get(payment.network, payment.network.title())
 
 
 def paying(entry: Entry) -> dict[str, Any]:
     """Return template values for the page of an unpaid stake.
 
-    `step` is one of:
-    - `elsewhere`: a third party collects the payment
-    - `soon`: the payment request is about to be sent
-    - `ringing`: the phone shows the payment prompt, and no other request is sent until `ends`
-    - `silent`: there was no answer for three minutes
-    - `support`: there was no answer for a day
+    `step` is one of: `elsewhere` (a third party collects the payment), `soon` (the payment request is about to be
+    sent), `ringing` (the phone shows the payment prompt until `ends`), `silent` (no answer for three minutes),
+    `support` (no answer for a day).
     """
     payment = entry.payment
     rings_until = payment.asked_at + RINGING if payment.asked_at else None
@@ -212,27 +210,27 @@ def paying(entry: Entry) -> dict[str, Any]:
 
 
 def prompt_may_be_open(entry: Entry) -> bool:
-    """Return True if the phone could still show the payment prompt of this ended stake, so that it could be paid."""
+    """Return True if the phone may still show the payment prompt of this ended stake."""
     payment = entry.payment
     return payment.status == Payment.Status.PENDING and payment.collection in _REQUESTED
 
 
 def no_money_was_taken(payment: Payment) -> bool:
-    """Return True if it is certain that the payer was not charged."""
+    """Return True if the payer was certainly not charged."""
     return payment.status == Payment.Status.FAILED and payment.collected_at is None and not payment.contested
 
 
 def why_not_paid(payment: Payment) -> str:
-    """Return the reason that the provider gave for a failed payment, or "" if it gave none.
+    """Return the provider's reason for a failed payment, or "" if there is none.
 
-    A known reason is returned in plain words, any other reason is quoted.
+    A known reason is put into plain words. Any other reason is quoted.
     """
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""
     network = network_name(payment)
     if payment.asked_at is None:
         return gettext("We could not reach %(network)s.") % {"network": network}
-    # Only show a reason that came from the provider. An operator's note must not be shown to players.
+    # Players see reasons from the provider only, never an operator's note.
     if payment.settled_by not in ("asking", "answer") or not payment.reason:
         return ""
     reason = payment.reason.casefold().replace("_", " ")
@@ -243,9 +241,9 @@ def why_not_paid(payment: Payment) -> str:
 
 
 class _RespondFirst(HttpResponseRedirect):
-    """A redirect that runs `work` only after the response was sent.
+    """A redirect that runs `work` after the response was sent.
 
-    Therefore the response time reveals nothing about the phone number.
+    The response time therefore does not reveal if the phone number has a stake.
     """
 
     def __init__(self, target: str, work: Callable[[], None]) -> None:
@@ -257,7 +255,7 @@ class _RespondFirst(HttpResponseRedirect):
         try:
             if work is not None:
                 work()
-        # The client already has its response, so an error can only be logged.
+        # The response was already sent, so an error can only be logged.
         except Exception:
             logger.exception("game.text_not_queued: the SMS with a player's own link could not be queued")
         finally:

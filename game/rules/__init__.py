@@ -1,11 +1,8 @@
-"""The rules of a stake, called by the pages and the API. The modules for the steps of a stake, in order:
+"""The rules of a stake, used by the pages and the API.
 
-- `placing` accepts a stake and writes an entry that waits for its payment.
-- `matching` activates the entry when it is paid, and matches two entries with the same stake.
-- `results` records the results of matches, and closes old matches that have no result.
-- `ending` ends an entry that was left, has expired or was never paid. Its money becomes due for refund.
-- `pruning` deletes unpaid stakes, and rows that only they needed.
+Modules, in the order of a stake's life: `placing` accepts a stake, `matching` activates the paid stake and finds an
+opponent, `results` records the result of a match, `ending` ends stakes without a match, `pruning` deletes old unpaid
+stakes.
 
-The helper modules are `validation` (amounts, names, and the exception `Refused`), `codes` (of private matches),
-`limits` and `locks`.
+Helper modules: `validation` checks input, `codes` handles the codes of private matches, `limits` and `locks`.
 """

@@ -1,7 +1,4 @@
-"""Match codes, and the private matches that they belong to.
-
-A code has six characters. Characters that look alike are not used.
-"""
+"""Match codes of private matches. A code has six characters. Characters that look alike are not used."""
 
 import re
 import secrets
@@ -17,16 +14,16 @@ from payments.statements import Select, insert
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
-# Longer texts are not searched for a code. An invite that was pasted as a whole has half this length.
+# Longest text, in characters, that is searched for a match code. A whole pasted invite has about half this length.
 LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
 CODE_NOT_OPEN = _("This match is not open yet. Its creator has not paid.")
 
 _OF_CODE = Select(lambda code: Entry.objects.filter(match_code=code).select_related("player", "payment"))
 
-# Finds the code in a pasted link, even if the link was percent-encoded inside another link.
+# Finds the match code in a pasted link, even if the link was percent-encoded.
 _IN_LINK = re.compile(r"MATCH_CODE(?:=|%3D)(.*)")
-# The word "code" in English, Luganda and Kiswahili, as our messages and pages use it.
+# The word "code" in English, Luganda and Kiswahili, as used in our messages and pages.
 _LABELS = {"CODE", "KOODI", "MSIMBO"}
 
 
@@ -35,11 +32,12 @@ def new_code() -> str:
 
 
 def read_code(text: str) -> str:
-    """Return the match code that a player typed or pasted, in capitals. Raise ValueError if there is none.
+    """Return the match code from a text that a player typed or pasted. Raise ValueError if there is none.
 
-    Any case, full-width characters, and blanks or punctuation between the characters are accepted: `ABC 234`,
-    `abc-234`. A link with `match_code=` is accepted too, and so is a sentence. In a sentence the code must follow the
-    word "code". Without that word, the sentence must contain exactly one possible code with both letters and digits.
+    Blanks, punctuation, lower case and full-width characters are accepted: `ABC 234`, `abc-234`.
+
+    A code is also found in a link (`match_code=…`) and in a sentence after the word "code". A sentence without this
+    word must contain exactly one possible code, with both letters and digits.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):
@@ -60,12 +58,11 @@ def read_code(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Split the text at every character that is not a letter or a digit."""
     return re.findall(r"[^\W_]+", text)
 
 
 def _codes_among(words: list[str]) -> list[str]:
-    """Return every sequence of whole words that together could be a match code, in order."""
+    """Return every sequence of whole words that forms a possible match code."""
     return [
         code
         for start in range(len(words))
@@ -79,7 +76,7 @@ def _is_code(text: str) -> bool:
 
 
 def give_code(entry: Entry) -> None:
-    """Give the entry a match code that no other entry has, and save it."""
+    """Save the new entry with an unused match code."""
     for _attempt in range(20):
         entry.match_code = new_code()
         try:
@@ -96,8 +93,8 @@ def give_code(entry: Entry) -> None:
 def open_match(code: str, address: str) -> Entry:
     """Return the waiting private match with this code.
 
-    Raise Refused if there is none, or if the client `address` gave too many wrong codes. A code that does not exist
-    counts towards that limit.
+    Raise Refused if there is none, or if the client `address` has sent too many wrong codes. An unknown code counts as
+    wrong.
     """
     refuse_code_guessing(address)
     entry = _OF_CODE.first(code=code)
@@ -116,7 +113,7 @@ def open_match(code: str, address: str) -> Entry:
 def joinable(code: str, stake_amount: int, address: str) -> Entry:
     """Return the waiting private match with this code.
 
-    Raise Refused as `open_match` does, and also if the stake is different.
+    Raise Refused if the match cannot be joined or has a different stake.
     """
     entry = open_match(code, address)
     if entry.stake_amount != stake_amount:

@@ -1,6 +1,4 @@
-"""End entries: those that were left, replaced or never paid, and those that expired. Their players are told about
-refunds.
-"""
+"""End stakes that were cancelled, replaced, never paid, or expired without an opponent, and announce their refunds."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,9 +14,9 @@ from payments.database import not_locked
 from payments.models import Payment
 from sms import clock
 
-# An entry that stays unpaid for this time ends. If its payment succeeds later, the entry is activated after all.
+# A stake ends after this time without payment. If the payment succeeds later, the stake is activated after all.
 UNPAID_LIFE = timedelta(days=1)
-# No refund message is sent about an entry that expired longer ago than this.
+# If a stake expired longer ago than this, no refund message is sent.
 _ANNOUNCE_FOR = timedelta(days=2)
 _AT_ONCE = 500
 
@@ -35,9 +33,9 @@ def end(entries: Sequence[Entry], reason: str) -> None:
 
 
 def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """End the active entries among `entries` that have expired. Return all `entries`.
+    """End the active entries that have expired, and return all `entries`.
 
-    The caller has locked their player.
+    The caller has locked the player.
     """
     now = clock.now()
     expired = [
@@ -46,8 +44,8 @@ def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
         if entry.status == Entry.Status.OPEN and entry.expires_at is not None and entry.expires_at <= now
     ]
     if expired:
-        # The refund is not booked here, because a payment must be locked before the player. `announce_refunds` books
-        # it.
+        # `announce_refunds` books the refund later: here the player is locked, and a payment may not be locked after a
+        # player.
         end(expired, "timed_out")
     return entries
 
@@ -58,9 +56,9 @@ def give_up(entry: Entry, reason: str) -> None:
 
 
 def leave(entry: Entry) -> bool:
-    """Take an entry out of the queue. Return False if it has already been matched or has ended.
+    """Cancel an entry. Return False if it is already matched or has ended.
 
-    This needs no lock on the stake level, because a match locks the row of the entry.
+    The stake level need not be locked, because a match also locks the row of the entry.
     """
     with journal.writing():
         payment = journal.locked(entry.payment_id)
@@ -89,9 +87,9 @@ def give_up_unpaid() -> int:
 
 
 def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
-    """End the entries that no other transaction has locked; a later run ends the others.
+    """End these entries, except those that another transaction has locked. A later run ends the others.
 
-    Waiting for locked rows could cause a deadlock with a transaction that waits for a row locked here.
+    Waiting for locked rows could cause a deadlock.
     """
     with transaction.atomic():
         keys = [entry.pk for entry in not_locked(entries).only("pk")[:_AT_ONCE]]
@@ -103,11 +101,9 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 
 
 def announce_refunds() -> tuple[int, int]:
-    """For each entry that ended without a match, mark its money as due for refund and send the signal
-    `refund_became_due` once.
+    """Mark money of entries that ended without a match as due for refund, and send `refund_became_due` for each.
 
-    Return how many signals were sent, and for how many of them a receiver failed. A later run sends the failed signals
-    again.
+    Return the number of sent signals and the number of failed signals. A later run repeats the failed signals.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -116,11 +112,10 @@ def announce_refunds() -> tuple[int, int]:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # As in `refunds.due`: if an entry ended without a match, its money is due for refund even if its payment still says
-    # that the money is in use.
+    # If an entry ended without a match, its money is due for refund, even if `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # Sorted like the index. If the rows were sorted by "pk" alone, PostgreSQL would read the whole table.
+        # This order is the order of the index. Ordered by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
@@ -140,12 +135,12 @@ def announce_refunds() -> tuple[int, int]:
 def _announce(entry: Entry, payment: Payment) -> bool:
     """Mark the money of an ended entry as due for refund and send the signal. The caller has locked the payment.
 
-    Return False if a receiver failed, so that the signal must be sent again.
+    Return False if a receiver failed and the signal must be repeated.
     """
     if payment.collected_at is None:
         return True
     if payment.place == "in_use":
-        # An entry that could not be activated in time has never been in the queue.
+        # An entry without `opened_at` has never been in the queue.
         (services.held if entry.opened_at is None else services.unused)(payment)
     if payment.place != "refund_due":
         return True

@@ -1,8 +1,9 @@
-"""Limits that keep clients from misusing other people's phone numbers, and from guessing match codes.
+"""Limits that protect other people's phone numbers from misuse, and match codes from guessing.
 
-There are limits on invites, unpaid stakes, match codes and requests for links. The limits count database rows, so that
-they hold across all processes. Most limits apply to a client address. For IPv6, SITE_FACTOR times the limit also
-applies to the address's /48 network.
+Invites, unpaid stakes, wrong match codes and link requests are limited. All are counted in the database, so that the
+limits hold across processes.
+
+For an IPv6 client, most limits apply to its /64 network, and SITE_FACTOR times the limit applies to its /48 network.
 """
 
 import ipaddress
@@ -27,12 +28,11 @@ from sms import clock
 logger = logging.getLogger("game.limits")
 
 CODES_WINDOW = timedelta(minutes=10)
-# The period in which stakes and link requests are counted.
 WINDOW = timedelta(hours=1)
-# The factor is this large because a /48 network belongs to a company or hosting provider, not to one subscriber.
+# A /48 network gets this many times the limit, because many subscribers of one company or provider can share it.
 SITE_FACTOR = 10
 
-# For each limit that can prevent an invite: the sentence for the player who wanted to send it.
+# Sentences for the player whose invite was refused, by the limit that was reached.
 INVITE_REFUSALS = {
     "inviter": _("You have reached today's limit of invites. Share the code yourself."),
     "recipient": _("This number has reached today's limit of invites. Share the code yourself."),
@@ -40,25 +40,27 @@ INVITE_REFUSALS = {
 }
 
 
-# An address with a port, as some proxies write it.
+# An IP address with an optional port, as some proxies write it.
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the client's address from X-Forwarded-For, of which the last TRUSTED_PROXY_COUNT entries are trusted.
+    """Return the client's IP address, from X-Forwarded-For if TRUSTED_PROXY_COUNT is set.
 
-    Return "" if it cannot be read. An IPv6 address is cut to its /64 network, because one subscriber has all of it.
+    Return "" if it is unreadable.
+
+    An IPv6 address is shortened to its /64 network, because a subscriber usually has a whole /64.
     """
     count = settings.TRUSTED_PROXY_COUNT
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     seen = hops[-count] if count > 0 and len(hops) >= count else str(request.META.get("REMOTE_ADDR", ""))
-    # Remove the port that some proxies append: 192.0.2.1:5678 or [2001:db8::1]:5678.
+    # Remove a port, as in 192.0.2.1:5678 or [2001:db8::1]:5678.
     if match := _WITH_PORT.fullmatch(seen):
         seen = match[1] or match[2]
     try:
         address = ipaddress.ip_address(seen.partition("%")[0])
     except ValueError:
-        # All clients without a readable address share one limit.
+        # All clients without a readable address then share one limit.
         logger.warning(
             "game.no_address: a client's address cannot be read; TRUSTED_PROXY_COUNT is %s",
             count,
@@ -79,9 +81,9 @@ def site_of(address: str) -> str | None:
 
 
 def _buckets(address: str) -> list[tuple[Q, int]]:
-    """Return pairs of a condition and a factor.
+    """Return conditions that select the rows counted for this address.
 
-    The condition selects the rows that count towards this address, and the factor multiplies the limit for these rows.
+    Each has a factor by which the limit is multiplied for these rows.
     """
     buckets = [(Q(client_address=address or None), 1)]
     if site := site_of(address):
@@ -94,7 +96,7 @@ def _network(address: ipaddress.IPv6Address, bits: int) -> str:
 
 
 def refuse_code_guessing(address: str) -> None:
-    """Raise Refused (429) if this address gave too many wrong codes in the last 10 minutes."""
+    """Raise Refused (429) if this address has sent too many wrong codes in the last 10 minutes."""
     recent = WrongCode.objects.filter(at__gt=clock.now() - CODES_WINDOW)
     for rows, factor in _buckets(address):
         if recent.filter(rows).count() >= settings.WRONG_CODES_PER_ADDRESS * factor:
@@ -110,14 +112,13 @@ def count_wrong_code(address: str) -> None:
     WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
 
 
-# Limits on unpaid stakes. Each stake makes a phone show a payment prompt, and anybody can enter any phone number.
+# Unpaid stakes are limited, because each makes a phone show a payment prompt and anybody can enter any phone number.
 
 
 def refuse_stakes_from(address: str) -> None:
-    """Raise Refused (429) if too many unpaid stakes came from this address in the last hour.
+    """Raise Refused (429) if this address has placed too many unpaid stakes in the last hour.
 
-    Stakes that were refused because their phone number already has a stake also count. Otherwise somebody could try
-    many numbers and so find out which of them have a stake.
+    Refused stakes count too. Otherwise somebody could try many phone numbers to find out which have a stake.
     """
     since, limit = clock.now() - WINDOW, settings.UNPAID_STAKES_PER_ADDRESS_HOUR
     wait = _wait(limit, lambda newer: _stakes_from(address, since, newer))
@@ -140,7 +141,10 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next one, if there is one."""
+    """Return the time of one unpaid or refused stake: the newest after skipping `newer` stakes.
+
+    The result has one row, or none if there are no more stakes.
+    """
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
     refused = RefusedStake.objects.filter(rows, at__gt=since).values_list("at").order_by()
@@ -154,7 +158,7 @@ _FROM_SITE = Select(lambda site, since, newer: _attempts(Q(client_site=str(site)
 def refuse_unpaid(entries: Sequence[Entry]) -> None:
     """Raise Refused (429) if a player has left too many stakes unpaid in the last hour.
 
-    `entries`: must include all entries of the player from the last hour that were never active, with their payments.
+    `entries`: contains at least the player's entries of the last hour that were never active.
     """
     since = clock.now() - WINDOW
     unpaid = sorted(
@@ -179,31 +183,32 @@ def count_refused_stake(address: str) -> None:
 
 
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
-    """Return the seconds until another attempt is within the limit, or None if it is within the limit now.
+    """Return the seconds until the next attempt is allowed, or None if it is allowed now.
 
-    `after`: a function that skips a number of the newest attempts and returns the time of the next one.
+    `after(n)` skips the `n` newest attempts and returns the time of the next one.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # When this attempt is older than the window, fewer than `limit` attempts remain in it.
+    # The next attempt is allowed when this one is older than the window.
     blocking = after(limit - 1)
     if not blocking:
         return None
     return max(1, int((blocking[0][0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
-# Limits on invites are checked when the match is created, so that its creator can be told, and when the invite is sent.
+# Limits on invites are checked twice: when the match is created, to inform the player, and when the invite is sent.
 
 
 def order_invite(entry: Entry, invite_phone: str) -> None:
-    """Set on an unsaved entry either the phone number to invite, or the limit that forbids the invite."""
+    """Set the invited phone number on an unsaved entry. If a limit forbids the invite, set `invite_refused` instead."""
     entry.invite_refused = _invite_refusal(entry, invite_phone)
     entry.invite_phone = "" if entry.invite_refused else invite_phone
 
 
 def admit_invite(entry: Entry) -> None:
-    """Check the limits on invites again when the entry is activated, under a lock on the recipient. The caller saves
-    the entry.
+    """Check the limits on invites again when the entry is activated.
+
+    The recipient's number is locked. The caller saves the entry.
     """
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
@@ -211,7 +216,7 @@ def admit_invite(entry: Entry) -> None:
 
 
 def _invite_refusal(entry: Entry, invite_phone: str) -> str:
-    """Return the limit that forbids this invite, as a key of INVITE_REFUSALS, or "" if none does."""
+    """Return the key in INVITE_REFUSALS of the limit that forbids this invite, or "" if the invite is allowed."""
     now, per_address = clock.now(), settings.INVITES_PER_ADDRESS_HOUR
     limits = [
         ("inviter", settings.INVITES_PER_INVITER_DAY),
@@ -232,9 +237,9 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Count the invites of the last day by this inviter and to this recipient, and of the last hour from the address.
+    """Return the number of recent invites by this inviter, to this recipient, and from this address.
 
-    For IPv6, also count those from the address's /48 network.
+    For IPv6, the number from the address's /48 network follows.
     """
     if not address:
         return _invites([Q(client_address=None)], **which)[0]
@@ -247,14 +252,14 @@ def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
 def _invites(
     origins: Sequence[Q], *, own: int, player: int, phone: str, today: datetime, this_hour: datetime
 ) -> "QuerySet[Player, tuple[int | None, ...]]":
-    # Only count invites that were sent, so that unpaid stakes do not use up a stranger's limit.
+    # Only invites of paid stakes count. Otherwise unpaid stakes could use up a stranger's limit.
     sent = Entry.objects.exclude(invite_phone="").exclude(pk=own)
     rows = [
         sent.filter(opened_at__gt=today, player_id=player),
         sent.filter(opened_at__gt=today, invite_phone=phone),
         *(sent.filter(origin, opened_at__gt=this_hour) for origin in origins),
     ]
-    # Get all counts with one statement. Each is a subquery that uses an index.
+    # One statement returns all counts. Each is a subquery that uses an index.
     return Player.objects.filter(pk=player).values_list(*map(_count, rows))
 
 
@@ -269,15 +274,12 @@ def _count(rows: "QuerySet[Entry]") -> Subquery:
     return Subquery(one_group.annotate(count=Count("pk")).values("count"), output_field=IntegerField())
 
 
-# Players are told about the limit on link requests per address. They are never told about the limit per phone number,
-# because that would reveal whether the number has a stake.
+# The limit on link requests per address shows an error. The limit per phone number does not, because an error would
+# reveal if the number has a stake.
 
 
 def count_link_request(address: str) -> None:
-    """Count a request for a link.
-
-    Raise Refused (429) if this address made too many such requests in the last hour, for whatever phone numbers.
-    """
+    """Count a request for a link. Raise Refused (429) if this address made too many such requests in the last hour."""
     since = clock.now() - WINDOW
     LinkRequest.objects.filter(at__lte=since).delete()
     for rows, factor in _buckets(address):

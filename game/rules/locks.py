@@ -1,8 +1,8 @@
-"""Row locks. All code takes them in the same order: payments, player, recipient of an invite, stake level, entries.
+"""Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
 
-All matches of one amount wait for the lock on the stake level, which is held until its transaction commits. Two rules
-keep this wait short: the lock is taken last, and the transaction commits without waiting for the disk.
-`payments.database` waits for the disk later, before the provider gets a response.
+All stakes of one amount wait for the same lock on their stake level. Two rules keep this wait short: the lock is taken
+last, and its transaction commits without waiting for the disk. `payments.database` waits for the disk later, before a
+response is sent.
 """
 
 import time
@@ -16,7 +16,7 @@ from payments.statements import Select, insert
 from sms.database import sqlstate
 
 _LOCK_TIMEOUT = "55P03"
-# After one stake has run into the lock timeout, stakes at the same level fail at once for this many seconds.
+# For this many seconds after a lock timeout, further attempts to lock the same stake level fail at once.
 _FAIL_FAST_SECONDS = 1.0
 _fail_until: dict[int, float] = {}
 
@@ -30,30 +30,28 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """The row of a stake level is locked, or was locked within the last second.
+    """The stake level was locked a moment ago, so no attempt was made.
 
-    The exception has PostgreSQL's SQLSTATE for a lock timeout.
+    `sqlstate` is PostgreSQL's code for a lock timeout.
     """
 
     sqlstate = _LOCK_TIMEOUT
 
 
 def locked_player(phone: str) -> Player:
-    """Return the player's row, locked and created if necessary. The lock makes two stakes of one phone number wait
-    for each other.
-    """
+    """Return the player with this phone number, created if necessary, with the row locked."""
     player = Player(phone=phone)
     insert([player], locks="phone")
     return player
 
 
 def lock_level(amount: int) -> None:
-    """Lock the row of the stake level, so that the later of two equal stakes finds the earlier one.
+    """Lock the row of a stake level, so that two equal stakes cannot miss each other.
 
-    If they locked only their own rows, both could find no opponent and wait.
+    If each locked only its own entry, both could find no opponent and wait.
 
-    After a lock timeout, further calls raise LevelLocked at once for one second. Otherwise stakes that wait for one
-    level could occupy all threads of the site.
+    For one second after a lock timeout, this raises LevelLocked at once. Otherwise stakes that wait for one level could
+    occupy all threads of the site.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")
@@ -69,10 +67,10 @@ def lock_level(amount: int) -> None:
 
 
 def lock_recipient(phone: str) -> None:
-    """Let only one transaction at a time invite this phone number.
+    """Make concurrent invites to this phone number wait for each other.
 
-    A stranger's number has no row to lock, so PostgreSQL takes an advisory lock on a hash of it. SQLite allows only one
-    writer anyway.
+    An invited number may have no row to lock, so PostgreSQL takes an advisory lock. SQLite allows only one writer
+    anyway.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

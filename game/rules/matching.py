@@ -1,7 +1,7 @@
-"""Activate an entry when its payment succeeds, and match it with a waiting opponent.
+"""Activate a stake when its payment succeeds, and match it with a waiting opponent.
 
-If two equal stakes are activated at the same time, they must be matched with each other. Therefore activation locks the
-stake level: see `game.rules.locks`.
+Two equal stakes activated at the same time must find each other. Therefore activation locks the stake level
+(`game.rules.locks`).
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from payments.models import Payment
 from payments.statements import Select, Update, insert, update
 from sms import clock
 
-# A token has only letters and digits, because some proxies rewrite URLs with other characters.
+# Length of a match's token. It has only letters and digits, because some proxies rewrite other characters in URLs.
 TOKEN_LENGTH = 24
 _AT_ONCE = 500
 
@@ -31,9 +31,9 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Only match entries whose money we have, or which count as paid without money.
+        # The money of the entry has arrived, or the entry counts as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # Leave out entries whose payment the provider has reversed, and those that are being refunded.
+        # The payment was not reversed by the provider and is not being refunded.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
         .select_related("player", "payment")
@@ -56,7 +56,7 @@ _MATCH = Update(
             "session": session,
             "reason": "",
             "ended_at": None,
-            # Only set for `second`: `first` keeps its earlier values.
+            # These two lines set values for `second` only. `first` already has both.
             "opened_at": Coalesce("opened_at", Value(now)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },
@@ -65,10 +65,10 @@ _MATCH = Update(
 
 
 def activate_paid(payment: Payment) -> Entry | None:
-    """Activate the entry of a successful payment, even if the entry has expired. Return the entry, or None if there
-    is none.
+    """Activate the entry of a successful payment, even if the entry has expired. Return the entry or None.
 
-    If the player has another active entry, the payment is marked for refund instead. The caller has locked the payment.
+    If the player has another active entry, the payment becomes due for refund instead. The caller has locked the
+    payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
@@ -90,10 +90,8 @@ def activate_paid(payment: Payment) -> Entry | None:
 def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    The caller has locked the payment and the player.
-
-    `paid_now`: this player gets one message about both the payment and the match, so no separate message about the
-    match is needed.
+    `paid_now`: if True, the player's message about the payment also reports the match. The caller has locked the
+    payment and the player.
     """
     admit_invite(entry)
     if entry.match_code:
@@ -118,8 +116,9 @@ def _start(entry: Entry) -> None:
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Return the opponent for this entry and lock it: the friend whose code it joins, or else the longest-waiting
-    entry.
+    """Return the opponent for this entry, locked, or None.
+
+    The opponent is the friend whose code the entry joins, otherwise the entry that has waited longest.
     """
     waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
     if entry.joins_code:
@@ -130,7 +129,7 @@ def _opponent(entry: Entry) -> Entry | None:
 
 
 def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
-    """Match two entries with each other. `first` was waiting, and `payment` is the payment of `second`."""
+    """Match two entries. `first` was waiting. `payment` is the payment of `second`."""
     now = clock.now()
     session = Session(
         token=get_random_string(TOKEN_LENGTH),
@@ -154,10 +153,9 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 
 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
-    """Return payments that succeeded although their entries are inactive, because of a crash, a lock timeout or a
-    failed receiver.
+    """Return payments that succeeded but whose entries are still inactive, for example after a crash.
 
-    `within`: only search payments collected in this last period, which is fast. None searches all payments.
+    `within`: only search payments collected in this last period. None searches all payments.
     """
     payments = Payment.objects.all()
     if within is not None:

@@ -44,7 +44,7 @@ _KNOWN = Select(
 class Stake:
     """A validated stake. Phone numbers are in E.164, the amount is in whole UGX.
 
-    `language`: the language of the page on which the player staked. `address`: the client's address.
+    `language`: the language of the page. `address`: the client's IP address.
     """
 
     phone: str
@@ -59,23 +59,22 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The result of a stake: the new entry, and the message of its invite if it is already queued."""
+    """An accepted stake: its new entry, and the invite message if it is already queued."""
 
     entry: Entry
     invite: SmsMessage | None = None
 
 
 def place(stake: Stake) -> Placed:
-    """Accept a stake and write its entry. Raise Refused if the rules do not allow the stake; nothing is written
-    then.
-    """
+    """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake. Nothing is saved then."""
     approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
         raise Refused(400, _("You cannot invite yourself. Enter your friend's number."), "invite_phone")
     if collection.is_on() and not approved and not network_of(stake.phone):
         raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
-    # Check the match code before the player's own stakes, so that the error does not reveal if the number has a stake.
+    # The match code is checked before the player's own stakes, so that the error does not reveal if the number has a
+    # stake.
     friend = joinable(stake.match_code, stake.amount, stake.address) if stake.match_code else None
     if not approved:
         refuse_stakes_from(stake.address)
@@ -86,23 +85,23 @@ def place(stake: Stake) -> Placed:
     except Refused:
         count_refused_stake(stake.address)
         raise
-    # Read the invite after the commit, because inline delivery has changed its status by then.
+    # The invite is read after the commit, because inline delivery may have changed its status.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 
 
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
-    """Write an entry that waits for its payment. It replaces the player's earlier unpaid entry."""
+    """Save an entry that waits for its payment. It replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
-            # Lock the open payments before the player. This also waits for a worker that is about to send one of their
-            # requests.
+            # Payments are locked before the player. This also waits for a worker that is about to send a payment
+            # request.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = locked_player(stake.phone)
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
-                # Another stake was placed between the two locks. Start again, so that its payment is locked too.
+                # Another stake was placed between the two locks. Start again and lock its payment too.
                 continue
             _refuse_second(player, known, friend)
             _refuse_ringing(known)
@@ -113,7 +112,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
 
 @journal.writing()
 def _approved(stake: Stake, friend: Entry | None) -> Entry:
-    """Write an entry that counts as paid, and activate it."""
+    """Save an entry that counts as paid, and activate it."""
     player = locked_player(stake.phone)
     known = _known(player)
     _refuse_second(player, known, friend)
@@ -121,21 +120,20 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
     if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
-        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match expired after its code was checked.
+        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match ended after its code was checked.
     return entry
 
 
 def _known(player: Player) -> Sequence[Entry]:
-    """Return the player's entries that affect a new stake, each with its payment. Expired entries are ended first.
+    """Return the player's entries that affect a new stake, each with its payment, after ending expired ones.
 
-    An entry affects a new stake if it is active, if it waits for its payment, or if it was created in the last hour and
-    never active.
+    These are active entries, entries that wait for payment, and entries of the last hour that were never active.
     """
     return end_expired(_KNOWN(player=player.pk, since=clock.now() - WINDOW))
 
 
 def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None) -> None:
-    """Raise Refused if the player already has an active entry, or wants to join their own match."""
+    """Raise Refused if the player already has an active entry or tries to join their own match."""
     if any(entry.status == Entry.Status.OPEN for entry in known):
         raise Refused(
             409, _("You already have an open stake. Wait for your opponent or until it expires."), "phone_number"
@@ -145,7 +143,7 @@ def _refuse_second(player: Player, known: Sequence[Entry], friend: Entry | None)
 
 
 def _refuse_ringing(known: Sequence[Entry]) -> None:
-    """Raise Refused while the phone may show a payment prompt. With two prompts the player could pay twice."""
+    """Raise Refused while the player's phone may show a payment prompt, because a second prompt could be paid too."""
     if wait := collection.seconds_ringing([entry.payment for entry in known]):
         raise Refused(
             409,

@@ -1,5 +1,4 @@
-"""Delete old rows: unpaid stakes, players without entries, stake levels without waiting entries, and attempts that were
-counted for limits.
+"""Delete old unpaid stakes, unused players and stake levels, and counted attempts.
 
 A payment is never deleted if it has money, a callback or an ambiguous request.
 """
@@ -16,23 +15,22 @@ from payments.database import not_locked
 from payments.models import Payment, PaymentEvent
 from sms import clock
 
-# Unpaid stakes are kept for this long, so that the player and the operator can look at them.
+# Unpaid stakes are kept this long for players and operators to look at.
 KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
-# A periodic run checks this number of rows in each large table. The next run continues after them.
+# Number of rows of a large table that one periodic run checks. The next run continues after these rows.
 _WINDOW = 1000
-# A periodic run deletes stake levels only if there are more than this. If the level of a common stake were deleted and
-# created again and again, the payers of this stake would wait for each other.
+# Stake levels are only pruned if there are more than this. Deleting and recreating a popular level would make payers
+# wait for each other.
 _LEVELS = 1000
 _Row = TypeVar("_Row", bound=Model)
 
 
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
-    """Delete up to `limit` rows from each table. Return the number of deleted stakes; if it equals `limit`, there may
-    be more to delete.
+    """Delete up to `limit` rows of each kind. Return the number of deleted stakes.
 
-    `positions`: the ids at which this and the next run of a periodic task start. The caller keeps this dict between the
-    runs. Without it, whole tables are checked.
+    `positions`: the id of each table after which the next periodic run continues. Without `positions`, whole tables are
+    checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
@@ -43,13 +41,13 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # Rows of workers that crashed. A worker that shuts down regularly deletes its own row.
+    # A worker that was not shut down regularly leaves its row behind.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 
 
 def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
-    """Return the next 1,000 rows after the stored position, and start over at the end of the table."""
+    """Return the next 1,000 rows after the stored position. At the end of the table, the next call starts over."""
     if positions is None:
         return rows
     table = rows.model._meta.db_table
@@ -61,11 +59,11 @@ def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QueryS
 
 
 def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
-    """Delete unpaid stakes, except those whose payment another transaction has locked."""
+    """Delete old unpaid stakes, except those whose payment is locked by another transaction."""
     with transaction.atomic():
         payments = not_locked(_without_result(among), no_key=False)
         keys = list(payments.order_by("pk").values_list("pk", flat=True)[:limit])
-        # Check again: the rows are locked now and cannot change any more.
+        # Check again, because a row may have changed before it was locked.
         sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
         Entry.objects.filter(payment__in=sure).delete()
         PaymentEvent.objects.filter(payment__in=sure).delete()
@@ -89,9 +87,7 @@ def _without_result(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
 
 
 def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
-    """Delete unused rows. The check is repeated under a lock, because an entry may have been added since the first
-    check.
-    """
+    """Delete unused rows. The second query runs under a lock, because an entry may have been added after the first."""
     with transaction.atomic():
         keys = list(not_locked(rows, no_key=False).order_by("pk").values_list("pk", flat=True)[:limit])
         if keys:

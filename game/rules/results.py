@@ -1,6 +1,6 @@
-"""Record the results of matches, which the game server reports or an operator enters.
+"""Record the results of matches, reported by the game server or entered by an operator.
 
-Old matches without a result are closed: they are booked as paid from another account than the provider's.
+An old match without a result can be closed: it is booked as paid from an account other than the provider's.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ _OF_SESSION = Q(key=Concat(Value("session:"), Cast(OuterRef("pk"), CharField()))
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
     """Record the result of a match. After a draw or void, queue messages about the refunds.
 
-    `winner`: only for a win. Return True if the result is new, and False if the same result was recorded before. Raise
-    DifferentResult if a different result was recorded before.
+    `winner`: only for a win. Return False if the same result was already recorded. Raise DifferentResult if a different
+    result was recorded before.
     """
     with journal.writing():
         winner_id = winner.payment_id if winner is not None else None
@@ -41,7 +41,7 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 def give_back(session: Session, *, by: str, note: str) -> None:
     """Mark both stakes of a match for refund and queue the messages about it. Raises matches.Refused.
 
-    The match must have no result, or a prize that is held because the provider took back one of the stakes.
+    The match must either have no result, or have a prize that is held because the provider reversed a payment.
     """
     with journal.writing():
         matches.give_back(_key(session), _payments(session), by=by, note=note)
@@ -64,7 +64,7 @@ def _tell_refunds(session: Session) -> None:
 
 
 class Closed(NamedTuple):
-    """The result for one match. `refused`: the reason if the match was not closed, otherwise ""."""
+    """The result of closing one match. `refused`: the reason if the match could not be closed, otherwise ""."""
 
     session: Session
     ugx: int
@@ -77,15 +77,15 @@ def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 
 
 def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Return the matches among `sessions` that have expired without a result, or whose prize is held."""
+    """Return the matches among `sessions` that have expired without a result or have a held prize."""
     held = MatchResult.objects.filter(_OF_SESSION, prize="held")
     return without_result(sessions) | sessions.filter(Exists(held))
 
 
 def to_close(before: datetime) -> "QuerySet[Session]":
-    """Return the matches created before `before` that are over, have no result and hold money.
+    """Return the expired matches created before `before` that have no result and hold money.
 
-    A payment written by a release without a journal (`version` 0) holds money if it was collected.
+    A payment from a release without a journal has `version` 0. It holds money if it was collected.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))
@@ -93,12 +93,12 @@ def to_close(before: datetime) -> "QuerySet[Session]":
 
 
 def ugx_of(sessions: "QuerySet[Session]") -> int:
-    """Return the total UGX that the players of these matches have paid."""
+    """Return the sum in UGX that the players of these matches have paid."""
     return Entry.objects.filter(session__in=sessions.order_by()).aggregate(sum=Sum("payment__amount"))["sum"] or 0
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Record that one match was paid from an account other than the provider's. Return the UGX that were booked.
+    """Record that one match was paid from an account other than the provider's. Return the booked UGX.
 
     Raises matches.Refused.
     """
@@ -106,9 +106,9 @@ def close_one(session: Session, *, by: str, note: str) -> int:
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
-    """Book the matches as paid from another account, each in its own transaction. Yield the result for each.
+    """Close the matches, each in its own transaction, and yield the result of each.
 
-    The function can be repeated: matches that were closed before are not booked again.
+    Matches that are already closed are skipped, so it is safe to call this again.
     """
     last = 0
     while batch := list(sessions.filter(pk__gt=last).order_by("pk").prefetch_related("entries")[:_BATCH]):

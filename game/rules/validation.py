@@ -1,7 +1,4 @@
-"""Check values that players type: amounts in whole UGX, and display names.
-
-`Refused` is raised for every request that the rules of the game do not allow.
-"""
+"""Check input from players: amounts in whole UGX, and display names."""
 
 import re
 import unicodedata
@@ -15,12 +12,12 @@ MAX_NAME = 50
 
 
 class Refused(Exception):
-    """A request that the rules do not allow, with a sentence for the player.
+    """Raised if the rules do not allow a request.
 
-    `status`: the HTTP status; `field`: the input with the error, if any; `retry_after`: seconds; `values`: for the
-    placeholders in the sentence.
+    `status`: the HTTP status. `field`: the name of the wrong input, or "". `retry_after`: seconds. `values`: values for
+    the placeholders in the sentence.
 
-    `message` is in English, for the API; `translated` is in the active language, for the pages.
+    `message` is the sentence in English, for the API. `translated()` is the sentence in the active language, for pages.
     """
 
     def __init__(
@@ -48,7 +45,7 @@ def check_amount(stake_amount: int) -> None:
 
 
 def payable(stake_amount: int) -> int:
-    """Return the amount to pay for a stake: the stake plus the commission."""
+    """Return the amount that the player pays: the stake plus COMMISSION_FLAT."""
     return stake_amount + int(settings.COMMISSION_FLAT)
 
 
@@ -64,10 +61,9 @@ _AMOUNT = re.compile(
 
 
 def read_amount(text: str) -> int:
-    """Return the amount that a player typed, in whole UGX. Raise ValueError if it is not a number or is ambiguous.
+    """Return the amount that a player typed, in whole UGX. Raise ValueError if it is not a clear amount.
 
-    Three forms are accepted: `5000`, groups of three digits (`5,000`, `5 000`), and either of these with `UGX`, `/=` or
-    `/-`.
+    Accepted are `5000`, `5,000` and `5 000`, each also with `UGX`, `/=` or `/-`.
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:
@@ -75,19 +71,18 @@ def read_amount(text: str) -> int:
     return int(re.sub("[ ,]", "", found[1]))
 
 
-# Letters and symbols that look empty: Hangul fillers and the empty Braille pattern.
+# Characters that count as letters or symbols but look empty.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 _ZERO_WIDTH_JOINER = "\u200d"
-# Letters in real names have at most two accents. More would cover the lines above and below.
+# Real names have at most two accents per letter. More accents would cover the lines above and below.
 _MOST_MARKS = 2
 
 
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    Three kinds of characters are removed: characters that reorder or hide text (bidirectional controls, zero-width
-    characters, fillers), private and unassigned characters, and all accents of a letter after the second. Several
-    blanks or line separators become one blank.
+    Removed are characters that are invisible or reorder text, unassigned characters, and more than two accents per
+    letter. Blanks and line separators in a row become one blank.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))
@@ -105,7 +100,7 @@ def read_name(text: str) -> str:
 
 
 def has_control(text: str) -> bool:
-    """Return True if the text contains a control character, such as NUL, or a lone surrogate."""
+    """Return True if the text contains a control character or a lone surrogate."""
     return any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
 
 

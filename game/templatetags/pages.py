@@ -13,18 +13,18 @@ register.filter(ugx)
 
 @register.simple_tag
 def own_languages() -> list[tuple[str, str]]:
-    """Return the site's languages, each with its name in that language. Django's own tag translates the names."""
+    """Return the site's languages, each named in its own language."""
     return list(settings.LANGUAGES)
 
 
 @register.simple_tag
 def site_facts() -> dict[str, Any]:
-    """Return template variables of every page: the contact in the footer and, in a demo, the sandbox's URL."""
+    """Return the template variables that every page needs."""
     facts = {"support": settings.SUPPORT_CONTACT, "terms": settings.TERMS_URL, "age": settings.MIN_AGE}
     return facts | {"sandbox": settings.SANDBOX_URL}
 
 
 @register.filter
 def commas(amount: int) -> str:
-    """Return the amount with commas, as in `5,000`, in every language. Ugandans write money like this."""
+    """Return the amount with commas, as in `5,000`. Uganda uses commas in every language."""
     return f"{amount:,}"

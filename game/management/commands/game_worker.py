@@ -15,14 +15,13 @@ class Command(BaseCommand):
         "Do the time-driven work of payments and game: send payment requests and payouts, poll statuses, activate paid "
         "stakes, expire old ones, announce refunds. Any number of these share the work."
     )
-    # The worker must start even if a system check reports an error in an unrelated setting.
+    # An error in an unrelated setting must not prevent the worker's start.
     requires_system_checks = ()
     stop_requested = False
     worker: Worker | None = None
 
     def run_from_argv(self, argv: list[str]) -> None:
-        # Install the signal handlers first, so that closing the terminal or a restart does not interrupt work in
-        # progress.
+        # Handlers are installed first, so that a signal during startup cannot interrupt work in progress.
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: self._stop())
         super().run_from_argv(argv)
