@@ -1,4 +1,4 @@
-"""The admin site: its name, limits on failed logins, strict list filters, and refusal of malformed requests."""
+"""The admin site, with limits on failed logins, strict list filters, and refusal of malformed requests."""
 
 import functools
 from collections.abc import Callable
@@ -43,9 +43,9 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class Accounts:
-    """Admin mixin for user accounts, which can be deactivated but not deleted.
+    """Admin mixin for user accounts. They can be deactivated, but not deleted.
 
-    Deleting an account would also delete the log entries of the user's actions.
+    Deleting an account would also delete the log of the user's actions.
     """
 
     actions = ("deactivate",)
@@ -55,7 +55,7 @@ class Accounts:
 
     @admin.action(description="Deactivate: the user can no longer log in", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Deactivate the selected accounts, except the account of the user who runs the action."""
+        """Deactivate the selected accounts, except the user's own account."""
         for user in queryset.exclude(pk=request.user.pk).filter(is_active=True):
             user.is_active = False
             user.save(update_fields=["is_active"])
@@ -68,7 +68,7 @@ class Site(admin.AdminSite):
     login_form = LoginForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        # Imported here, because the views import models, which need every app to be loaded.
+        # This import must wait until all apps are loaded, because the views import models.
         from playmatatu.operator.find import add_note, find
 
         own = [
@@ -78,7 +78,7 @@ class Site(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register models, and add StrictLookups (strict list filters) to every admin class.
+        """Register models. Every admin class gets StrictLookups (strict list filters).
 
         The admin class of the user model also gets `Accounts`, so that accounts cannot be deleted.
         """
@@ -119,14 +119,14 @@ class Site(admin.AdminSite):
         return answer
 
 
-# The primary keys of every table in the admin are positive 64-bit integers.
+# All tables in the admin have positive 64-bit integers as primary keys.
 _LARGEST_KEY = 2**63 - 1
 
 
 def _readable(request: HttpRequest) -> bool:
     """Return False if a selected id or a year in a filter is invalid.
 
-    Django's list views would fail on such a value.
+    Django's list pages would fail with such a value.
     """
     keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
     years = [year for name, values in request.GET.lists() if name.endswith("__year") for year in values]

@@ -1,4 +1,4 @@
-"""The JSON API: its routers, its parser for request bodies, and its error responses."""
+"""The JSON API: routers, parser for request bodies, and error responses."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from playmatatu.health import router as health_router
 from sms.database import close_if_unavailable
 
 logger = logging.getLogger("playmatatu.api")
-# Value of the Retry-After header, in seconds, if the database is unavailable.
+# Seconds after which a client should retry if the database is unavailable.
 RETRY_SECONDS = 5
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -37,14 +37,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# Control characters and lone surrogates. URLs must not contain any of them. JSON bodies may contain tabs and line
-# breaks, because fields that we ignore may hold them.
+# Control characters and lone surrogates. URLs may contain none of them. JSON bodies may contain tabs and line breaks.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_IN_BODY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every string in a JSON value at any depth, including the keys of objects."""
+    """Yield every string in a JSON value, including nested values and the keys of objects."""
     values = [value]
     while values:
         value = values.pop()
@@ -57,11 +56,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """Parser for request bodies. Raises Refused (400) with one sentence unless the body is a JSON object."""
+    """Parser for request bodies. Raises Refused (400) if the body is not a JSON object."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
-            # By default Python accepts NaN and Infinity, which are not valid JSON.
+            # Python's parser accepts NaN and Infinity by default, but they are not valid JSON.
             body = json.loads(request.body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             raise Refused(400, "The body is not valid JSON.") from None
@@ -86,9 +85,9 @@ api = NinjaAPI(
 
 
 def checked(run: Handler) -> Handler:
-    """Wrap each operation to refuse invalid requests before the body is read.
+    """Wrap an API operation so that it refuses invalid requests before it reads the body.
 
-    The checks run after routing, so 404 and 405 take precedence.
+    The checks run after routing, so a 404 or 405 takes precedence.
     """
 
     @wraps(run)
@@ -109,7 +108,7 @@ def checked(run: Handler) -> Handler:
 
 
 def has_unknown_length(request: HttpRequest) -> bool:
-    """Return True for a chunked body without a known length. Django would treat the body as empty."""
+    """Return True for a chunked body without a known length, because Django would treat it as empty."""
     return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
 
 
@@ -142,7 +141,7 @@ def http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
 
 @api.exception_handler(AnyDatabaseError)
 def database_error(request: HttpRequest, exc: AnyDatabaseError) -> HttpResponse:
-    """Respond 503 if the database is unavailable. Any other database error is a defect, so Django responds 500."""
+    """Respond 503 if the database is unavailable. Any other database error is a bug and gets a 500 from Django."""
     if not close_if_unavailable(exc):
         raise exc
     return unavailable(request, exc)
@@ -156,7 +155,7 @@ def unavailable(request: HttpRequest, exc: BaseException) -> HttpResponse:
 
 
 def log_unavailable(request: HttpRequest, exc: BaseException) -> None:
-    """Log one line without a traceback, because every request logs this line during an outage."""
+    """Log one line without a traceback. During an outage, every request logs this line."""
     reason = next(iter(str(exc).splitlines()), "")
     logger.error(
         "playmatatu.no_database: %s %s was answered 503 (%s: %s)",
@@ -196,7 +195,7 @@ def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
 
 
 class ApiMiddleware:
-    """Middleware for /api/: turn every error response into JSON, and tell caches not to store any response.
+    """Middleware for /api/: make every error response JSON, and forbid caches to store responses.
 
     Most responses contain a credential, such as a player's token.
     """
@@ -221,9 +220,9 @@ class ApiMiddleware:
 
 
 def _drain(request: HttpRequest) -> None:
-    """Read the rest of a refused request's body, at most _DRAIN_BYTES.
+    """Read up to _DRAIN_BYTES of a refused request's body.
 
-    Otherwise the server would close the connection, and the next request on that connection would fail.
+    If the body were left unread, the server would close the connection and the client's next request on it would fail.
     """
     left = _DRAIN_BYTES
     try:

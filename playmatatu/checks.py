@@ -1,4 +1,4 @@
-"""System checks of settings that every app needs: URLs, database timeouts, connections to Redis and PostgreSQL."""
+"""System checks of settings: URLs, database timeouts, and connections to Redis and PostgreSQL."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _postgres() -> Iterator[CheckMessage]:
 
 
 def _is_here(host: str) -> bool:
-    """Return True if `host` is this machine or the path of a Unix socket."""
+    """Return True if `host` is this machine, or a path of a Unix socket."""
     if host in ("", "localhost") or host.startswith("/"):
         return True
     try:

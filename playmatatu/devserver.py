@@ -1,6 +1,6 @@
-"""`make run`: start the site, the sandbox and the workers.
+"""Commands for development.
 
-`make manage`: run a manage.py command with the same settings.
+`make run` starts the site, the sandbox and the workers. `make manage` runs a manage.py command with the same settings.
 """
 
 import ctypes
@@ -78,9 +78,9 @@ def set_up() -> None:
 
 
 def manage(arguments: list[str]) -> NoReturn:
-    """Run a command of manage.py with the settings of the running site.
+    """Run a manage.py command with the settings of the running site.
 
-    If no site runs, use the settings that `make run` would use.
+    If no site runs, use the settings of `make run`.
     """
     if not devsettings.recall():
         devsettings.prepare(port("PORT", 8000), port("SANDBOX_PORT", 8025))
@@ -90,7 +90,7 @@ def manage(arguments: list[str]) -> NoReturn:
 def admin_login() -> str:
     """Return a line with the admin user's name and password.
 
-    The user and the password are created at the first start. The password is kept in a file.
+    The first start creates the user. The password is kept in a file.
     """
     from django.contrib.auth.models import User
 
@@ -110,22 +110,21 @@ def admin_login() -> str:
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    """Start a command of manage.py. Its standard output is hidden; its log and errors go to our stderr."""
+    """Start a manage.py command. Its standard output is hidden. Its log and errors go to our stderr."""
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_die_with_us)
 
 
 def _die_with_us() -> None:
-    """Ask Linux to stop this child process when its parent ends, even if `kill -9` ends the parent."""
+    """Make Linux stop this child process when its parent ends, even after `kill -9` of the parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_signals() -> list[int]:
-    """Install the signal handlers. Return the list to which the handlers append each received signal."""
+    """Install signal handlers. Return the list to which they append each received signal."""
     received: list[int] = []
-    # SIGINT needs an explicit handler: a shell that starts a program with `&` makes it ignore SIGINT, and Python keeps
-    # that setting.
+    # A shell that starts a program with `&` makes it ignore SIGINT. Therefore SIGINT needs a handler too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: received.append(number))
     return received

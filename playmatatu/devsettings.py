@@ -1,6 +1,6 @@
 """The settings of `make run`. `make manage` uses the same settings while the site runs.
 
-These settings take precedence over `.env`. Environment variables take precedence over these settings.
+Precedence: environment variables, then these settings, then `.env`.
 """
 
 import fcntl
@@ -14,14 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# The settings of the running site. The site keeps this file locked, and only the file's owner can read it.
+# File with the settings of the running site. The site keeps the file locked. Only its owner can read it.
 RUNNING = VAR / "running.json"
 
 
 def prepare(site: int, sandbox: int) -> dict[str, str]:
-    """Set the environment variables that are not set yet, for a site and its sandbox on these ports.
+    """Set environment variables for a site and a sandbox on these ports, unless they are already set.
 
-    Return every setting that is now in the environment. Settings from `.env` are not included.
+    Return all settings that are now in the environment, without those from `.env`.
     """
     url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {
@@ -29,7 +29,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "ALLOWED_HOSTS": "",
-        # `make run` prints only its own lines, as shown in README.md, and warnings.
+        # Shows only the lines of `make run` itself, as in README.md, and warnings.
         "LOG_LEVEL": "warning",
         "DATABASE_URL": "",
         "REDIS_URL": "",
@@ -44,7 +44,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "GAME_SERVER_SECRET": secrets.token_urlsafe(24),
         "PRIZE_AUTO_PAYOUT": "true",
         "GAME_URL": sandbox_url + "/table/{token}?pt={pt}",
-        # With false, the sandbox's phones show payment prompts. With true, every stake would count as paid at once.
+        # With "true", stakes would count as paid without a payment prompt.
         "MOMO_AUTO_APPROVE": "false",
         "DMARK_PAY_BASE_URL": sandbox_url,
         "DMARK_PAY_TOKEN_URL": "/o/token/",
@@ -59,10 +59,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """Store these settings while the block runs, so that `recall` can read them.
-
-    If another site already runs, store nothing.
-    """
+    """Store these settings in a file while the block runs, for `recall`. Store nothing if another site runs."""
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:
@@ -80,7 +77,7 @@ def remembered(settings: dict[str, str]) -> Iterator[None]:
 
 
 def recall() -> bool:
-    """Put the running site's settings into the environment. Return False if no site runs."""
+    """Load the running site's settings into the environment. Return False if no site runs."""
     try:
         with RUNNING.open() as file:
             try:

@@ -1,6 +1,6 @@
 """Read settings from the environment and `.env`.
 
-Each function raises ImproperlyConfigured with the name of the setting if the value is invalid.
+An invalid value raises ImproperlyConfigured with the name of the setting.
 """
 
 import math
@@ -15,16 +15,15 @@ env = environ.Env()
 
 _TRUE, _FALSE = frozenset({"true", "yes", "y", "on", "ok", "1"}), frozenset({"false", "no", "n", "off", "0"})
 _LINE = re.compile(r"(?:export )?(?P<name>[A-Za-z_][A-Za-z_0-9]*)=(?P<value>.*)")
-# Matches the name of the setting on an invalid line. The error shows only this name, because the rest of the line may
-# hold a password.
+# Finds the setting's name on an invalid line. The error shows only the name, because the rest may be a password.
 _NAME = re.compile(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]{2,40})\b")
 
 
 def read_file(path: Path) -> None:
-    """Put the settings in the file `path` into the environment, except variables that are already set.
+    """Load the settings in the file `path` into the environment. Variables that are already set are kept.
 
-    Do nothing if the file does not exist. Each line is checked first, because django-environ skips an invalid line and
-    prints the whole line, which may hold a password.
+    Do nothing if the file does not exist. Invalid lines are refused here, because django-environ would print the whole
+    line, which may contain a password.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -41,7 +40,7 @@ def read_file(path: Path) -> None:
 
 
 def _problem(line: str) -> str:
-    """Return why this line of a `.env` file is invalid, or "" if the line is valid."""
+    """Return an explanation if this line of a `.env` file is invalid, otherwise ""."""
     if not line.strip() or line.startswith("#"):
         return ""
     match = _LINE.fullmatch(line)
@@ -57,10 +56,10 @@ def _problem(line: str) -> str:
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the value of a setting. An empty value counts as unset, because `.env.example` lists settings that way.
+    """Return the value of a setting. An empty value counts as unset, as in `.env.example`.
 
-    `Env.str` is not used, because it treats a value with a leading `$` as the name of another variable. A password may
-    begin with `$`.
+    `Env.str` is not used, because it treats a leading `$` as a reference to another variable. A password may begin with
+    `$`.
     """
     return str(env.ENVIRON.get(name, "")).strip() or default
 
@@ -111,7 +110,7 @@ def lists(name: str, default: str) -> dict[str, list[str]]:
 
 
 def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
-    """Return a URL setting. The error message never shows the URL, because the URL may hold a password."""
+    """Return a URL setting. The URL may contain a password, so no error message shows it."""
     value = text(name, default)
     if not value:
         return ""
@@ -129,11 +128,11 @@ def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
 
 
 def _is_readable(value: str, rest: str) -> bool:
-    """Return False if the password contains an unencoded character that breaks the URL, such as `#` or `/`."""
+    """Return False if the password contains an unencoded character, such as `#` or `/`, that breaks the URL."""
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)
-        # If the URL lists several hosts, the database driver checks the ports.
+        # Only one port is checked here. For several hosts the database driver checks the ports.
         _ = None if "," in parts.netloc else parts.port
     except ValueError:
         return False

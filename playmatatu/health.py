@@ -1,11 +1,11 @@
-"""`GET /api/v1/health`: report the state of each part. The whole service is `down` only if the database is down."""
+"""`GET /api/v1/health`: the state of each part of the service. The service is `down` only if the database is down."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as ProbeTimeout  # From Python 3.11 on, this is the built-in TimeoutError.
+from concurrent.futures import TimeoutError as ProbeTimeout  # This is the built-in TimeoutError from Python 3.11 on.
 from typing import Any
 
 from django.core.cache import cache
@@ -22,11 +22,11 @@ from sms.models import SmsPause
 from sms.stats import status
 
 logger = logging.getLogger("playmatatu.health")
-# The response is sent after this many seconds, even if a part has not answered.
+# Seconds after which the response is sent, even if a part has not answered.
 PROBE_SECONDS = 1.5
-# The reported state of the SMS provider for each kind of trouble.
+# State of the SMS provider in the response, by the kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
-# States of a healthy part. `unheard`: no request was made to the provider yet.
+# States of a part that works normally. `unheard`: no request to the provider has been made yet.
 _WELL = ("ok", "inline", "unheard")
 router = Router(tags=["operation"])
 
@@ -35,11 +35,11 @@ router = Router(tags=["operation"])
 def health(request: HttpRequest) -> HttpResponse:
     """Return the state of each part of the service.
 
-    `outbox` and `overdue` are `late` if work has been due for more than a minute. `worker` is `none` if messages are
-    not sent inline and no worker runs.
+    `outbox` and `overdue` are `late` if some work is over a minute late. `worker` is `none` if messages need a worker
+    and none runs.
     """
     end = time.monotonic() + PROBE_SECONDS
-    # Each probe runs in its own thread, so that a probe that hangs does not delay the response.
+    # Each part is checked in its own thread, so that a check that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}
     parts: dict[str, Any] = {}
     for name, result in results.items():
@@ -56,7 +56,10 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 class Probe:
-    """A check of one part, run in its own thread. Concurrent requests share the result of a check that is running."""
+    """A check of one part, run in its own thread.
+
+    Requests that arrive during a check share its result.
+    """
 
     def __init__(self, name: str, look: Callable[[], dict[str, Any]]) -> None:
         self._look, self._lock = look, threading.Lock()
@@ -71,7 +74,7 @@ class Probe:
 
 
 def _database() -> dict[str, Any]:
-    """Return the state of the database and, if it answers, of the work recorded in it."""
+    """Return the state of the database, and of all parts whose state is stored in the database."""
     connection.close_if_unusable_or_obsolete()
     try:
         database = "read_only" if _is_read_only() else "ok"
@@ -80,10 +83,10 @@ def _database() -> dict[str, Any]:
         except (DatabaseError, InterfaceError):
             logger.exception("playmatatu.health: the outbox cannot be read")
             parts = {"database": database, "sms": "unknown"}
-        # The connection is kept for the next check as long as CONN_MAX_AGE allows.
+        # Close the connection only if it is broken or older than CONN_MAX_AGE.
         connection.close_if_unusable_or_obsolete()
         return parts
-    # Whatever exception the driver raises, the health check must respond.
+    # The health check must respond even if the driver raises an unexpected exception.
     except Exception as error:  # noqa: BLE001
         logger.error("playmatatu.health: the database does not answer (%s: %s)", type(error).__name__, error)
         connection.close()
@@ -91,10 +94,10 @@ def _database() -> dict[str, Any]:
 
 
 def _is_read_only() -> bool:
-    """Query the database. Return True if PostgreSQL reports that transactions are read-only, as on a standby.
+    """Return True if the database is read-only, as on a PostgreSQL standby.
 
-    The query also sets a lock timeout below PROBE_SECONDS, in case a migration has locked a table. This timeout affects
-    only the health check, which has its own connection.
+    The query also sets a short lock timeout for this connection, because a migration may have locked a table. Only the
+    health check uses this connection.
     """
     question = "SELECT 'off'"
     if connection.vendor == "postgresql":
@@ -107,8 +110,8 @@ def _is_read_only() -> bool:
 def _game() -> dict[str, Any]:
     """Return the state of the game worker.
 
-    Its status is `none` if a game worker is needed but none runs. A game worker is needed if the site collects payments
-    and does not work inline.
+    The status is `none` if no game worker runs although one is needed: the site collects payments and does not work
+    inline.
     """
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"

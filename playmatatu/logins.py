@@ -1,7 +1,7 @@
-"""Limit failed logins to the admin by user name and client address. The database counts them for all processes.
+"""Limit failed logins to the admin, counted in the database for all processes.
 
-There are three limits: by name and address, by address, and by name. A single limit would either let many addresses
-guess one password, or let any stranger lock an operator out.
+There are three limits: per name and address, per address, and per name. With only one, either many addresses could
+guess one password, or a stranger could lock an operator out.
 """
 
 import logging
@@ -21,9 +21,9 @@ PER_NAME = 50
 
 
 def begin(name: str, address: str) -> FailedLogin | None:
-    """Record a login as failed before the password is checked. Return the record, or None if a limit is exceeded.
+    """Record a failed login before the password is checked. Return the record, or None if a limit is exceeded.
 
-    Recording first makes sure that concurrent attempts are counted.
+    `succeeded` deletes the record. Recording first counts concurrent attempts correctly.
     """
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()
@@ -35,7 +35,7 @@ def begin(name: str, address: str) -> FailedLogin | None:
         or of_address.count() > PER_ADDRESS
         or of_name.count() > PER_NAME
     ):
-        # A refused login does not count. Otherwise continued guessing would lock the operator out permanently.
+        # A refused login does not count. Otherwise an attacker could lock the operator out permanently.
         login.delete()
         logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
         return None
@@ -43,5 +43,5 @@ def begin(name: str, address: str) -> FailedLogin | None:
 
 
 def succeeded(login: FailedLogin) -> None:
-    """Delete the failed logins with the name and address of this successful login."""
+    """After a successful login, delete the failed logins with the same name and address."""
     FailedLogin.objects.filter(name=login.name, address=login.address).delete()

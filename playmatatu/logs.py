@@ -1,4 +1,4 @@
-"""Log formatters: one for people and one for machines. Both redact credentials and phone numbers in all texts."""
+"""Log formatters for people (console) and for machines (JSON). Both redact credentials and phone numbers."""
 
 import json
 import logging
@@ -12,12 +12,12 @@ from django.http.request import UnreadablePostError
 
 from sms.text import redact
 
-# The signed part of a notification URL. Anyone who knows the signature can make us poll the payment.
+# The signature in a notification URL. A caller who knows the signature can make us poll the payment.
 _NOTICE = re.compile(r"(/momo/dmarkpay/\d+)\.[\w-]+")
 
 
 def hidden(text: str) -> str:
-    """Return the text redacted by `sms.text.redact`, and without the signatures of notification URLs."""
+    """Return the text without credentials, phone numbers and signatures of notification URLs."""
     return _NOTICE.sub(r"\1.[hidden]", redact(text))
 
 
@@ -25,26 +25,25 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:
-    """Return the fields that were passed to the logging call with `extra`."""
+    """Return the fields that the logging call passed as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-# The event name at the start of our log messages. docs/logs.md lists all events.
+# The event name at the start of a log message. docs/logs.md lists all events.
 _EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
-# Extra fields whose values are already in the text of the log messages of `sms`.
+# Extra fields of `sms` that are not printed, because the message text already contains their values.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
-# Escapes for characters that start a new line or move the cursor, so that no request can forge a log line.
+# Escape sequences for characters that start a line or move the cursor, so that a request cannot forge a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
 
 
-# Exceptions caused by the sender of a request. Django logs each with a traceback, so hostile requests could fill the
-# log.
+# Exceptions caused by the client. Django logs them with a traceback, so malicious requests could fill the log.
 _OF_THE_CALLER = (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError)
 
 
 class CallersErrors(logging.Filter):
-    """Remove the traceback of an exception in _OF_THE_CALLER, so that its log entry takes one line."""
+    """Remove the traceback of an exception caused by the client, so that its log entry is one line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], _OF_THE_CALLER):
@@ -55,7 +54,7 @@ class CallersErrors(logging.Filter):
 class ConsoleFormatter(logging.Formatter):
     """Format each record as a line for people.
 
-    `12:00:00 INFO sms.delivery: sms.send: 7 (match_found) to +25677****456, 200, id 9 attempt=1 ms=12`
+    Example: `12:00:00 INFO sms.delivery: sms.send: 7 (match_found) to +25677****456, 200, id 9 attempt=1 ms=12`
     """
 
     def __init__(self) -> None:
@@ -67,11 +66,11 @@ class ConsoleFormatter(logging.Formatter):
             f"{key}={value}" for key, value in extras(record).items() if value not in (None, "") and key not in said
         )
         line = " ".join((super().formatMessage(record), *fields))
-        # Called only if needed: few lines have such characters, and `translate` takes 1.4 µs.
+        # Few lines contain such characters, so the slow `translate` is usually skipped.
         return line if line.isprintable() else line.translate(_BREAKS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        # The traceback is indented, so that text quoted by an exception does not look like a log line.
+        # A traceback is indented, because the text of an exception could otherwise look like a log line.
         return "\n".join(f"    {line.translate(_BREAKS)}" for line in super().formatException(ei).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
@@ -79,7 +78,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """Format each record as one line with a JSON object."""
+    """Format each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

@@ -1,6 +1,6 @@
-"""`GET /metrics` in the format of Prometheus. Disabled unless METRICS_TOKEN is set.
+"""`GET /metrics`: metrics in the format of Prometheus. Disabled unless METRICS_TOKEN is set.
 
-The numbers are read from the database at each scrape, so every process reports the same numbers.
+All values are read from the database at each request, so they do not depend on the process that responds.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from playmatatu import overdue
 from sms import clock, wording
 from sms.stats import counts, networks, status
 
-# Histogram buckets in seconds. A message is late after a minute and useless after ten minutes.
+# Histogram buckets in seconds. A message is late after one minute and useless after ten.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -69,7 +69,7 @@ class SmsCollector(Collector):
 
 
 class PaymentsCollector(Collector):
-    """The metrics of payments, of the game workers, and of overdue work."""
+    """Metrics of payments, game workers and overdue work."""
 
     def collect(self) -> Iterator[Metric]:
         now, money = clock.now(), ledger.figures()
@@ -112,9 +112,9 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Yield two histograms over the messages queued within the last hour.
+    """Yield two histograms over the messages of the last hour.
 
-    The hour slides, so `rate` must not be applied to them.
+    The values can decrease, because old messages leave the hour. So do not apply `rate` to these histograms.
     """
     accept = HistogramMetricFamily(
         "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
@@ -140,7 +140,7 @@ def _stamp(at: datetime | None) -> float:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics.
 
-    Responds 404 if METRICS_TOKEN is empty, and 401 if the request does not carry this token as a Bearer token.
+    Respond 404 if METRICS_TOKEN is empty, and 401 if the request does not send it as a Bearer token.
     """
     if not settings.METRICS_TOKEN:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")

@@ -1,4 +1,4 @@
-"""Middleware: response headers, the redirect to https, refusal of invalid requests, and 503 without a database."""
+"""Middleware for response headers, the redirect to https, invalid requests, and an unavailable database."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from game.pages.live import sorry
 from playmatatu.api import RETRY_SECONDS, body_length, has_unknown_length, log_unavailable, unavailable
 from sms.database import close_if_unavailable
 
-# The default policy allows no inline scripts or styles and no other host. The admin's policy also allows inline styles,
-# because the admin's scripts set them.
+# The default policy allows no inline code and no other host. The admin also needs inline styles, because its scripts
+# set them.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -27,15 +27,15 @@ PERMISSIONS = (
     "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), "
     "midi=(), payment=(), usb=()"
 )
-# Query parameters that are credentials: anyone who has one can act as the player.
+# Query parameters that are credentials. Anyone who has such a value can act as the player.
 _CREDENTIALS = ("pt", "queue_token")
 
 
 class Https:
-    """Middleware: remove players' credentials from the redirect to https by Django's SecurityMiddleware.
+    """Middleware: remove players' credentials from the URL of the redirect to https.
 
-    The credentials arrived unencrypted, so they must not be used. The redirect then leads to a page of the match
-    without the players' names. The link in the SMS uses https and keeps its credential.
+    Such a credential was sent unencrypted, so it must not be used. The redirected page then shows no names. Links in
+    our messages use https and keep their credentials.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -53,9 +53,9 @@ class Https:
 
 
 class PageHeaders:
-    """Middleware: add Content-Security-Policy and Permissions-Policy headers, and tell caches not to store errors.
+    """Middleware: add the headers Content-Security-Policy and Permissions-Policy, and forbid caches to store errors.
 
-    Headers that a view has already set are kept.
+    Headers that a view has set are kept.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -76,9 +76,9 @@ class PageHeaders:
 
 
 class Refusals:
-    """Middleware that refuses invalid requests for pages.
+    """Middleware: refuse invalid requests for pages.
 
-    The API refuses requests itself, because the order of its checks is part of its contract.
+    The API has its own checks, because their order is part of its contract.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -86,7 +86,7 @@ class Refusals:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not _is_api(request):
-            # PostgreSQL cannot store NUL characters.
+            # PostgreSQL cannot store NUL characters, so they are refused.
             if any("\0" in text for text in _given(request)):
                 return _refused(request, 400, _("The address contains a character that is not allowed."))
             if has_unknown_length(request):
@@ -100,13 +100,17 @@ class Refusals:
 
 
 def _refused(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
-    # The middleware that sets the language has not run yet, so the language is that of this thread's last page.
+    # The language must be set here: Django's language middleware has not run yet, and the thread may still have the
+    # language of an earlier page.
     translation.activate(translation.get_language_from_request(request))
     return sorry(request, status, sentence)
 
 
 def on_error(request: HttpRequest) -> HttpResponse:
-    """Respond as Django's `handler500` to errors outside the views, such as an error while reading the session."""
+    """Respond to an error outside the views, such as an error while reading the session.
+
+    Django calls this as `handler500`.
+    """
     error = sys.exc_info()[1]
     if error is not None and close_if_unavailable(error):
         return _without_database(request, error)
@@ -127,7 +131,7 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def _given(request: HttpRequest) -> Iterator[str]:
-    """Yield every string in the query parameters and the cookie values.
+    """Yield all strings in the query parameters and cookie values.
 
     A cookie can contain NUL as an escape sequence.
     """

@@ -1,4 +1,4 @@
-"""Models that belong to no single app: failed logins, and operators' notes on players."""
+"""Models that belong to no other app: failed logins, and operators' notes on players."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from game.models import Player
 class FailedLogin(models.Model):
     """A failed login to the admin, kept while it counts towards a limit.
 
-    `name` is a hash of the user name, because people sometimes type a password into that field.
+    `name` is a hash, because some people type their password as the user name.
     """
 
     name = models.CharField(max_length=64)

@@ -1,7 +1,8 @@
-"""Count rows whose work should have been done at least a minute ago.
+"""Count work that is at least a minute late.
 
-A worker's heartbeat only shows that its process runs. These counts also reveal a worker that does no work. The alerts
-about payments and the game are here too; the alerts about sending are in `sms`.
+A heartbeat only shows that a worker's process runs. These counts also reveal a worker that does no work.
+
+The alerts about payments and the game are defined here. The alerts about sending are defined in `sms`.
 """
 
 from collections.abc import Iterable
@@ -16,15 +17,14 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# Only entries that expired within this time are counted. `game_worker` still handles these entries, because it sends
-# refund messages for two days after expiry.
+# Only entries that expired in this period are counted. `game_worker` sends refund messages for two days after expiry.
 _ANNOUNCED_FOR = timedelta(days=1)
-# Counting stops at this number, so that the cost of a check does not depend on the number of rows.
+# Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000
 
 
 def counts() -> dict[str, int]:
-    """Return the number of overdue rows by kind of work, each at most 1,000."""
+    """Return the number of overdue rows by kind of work. Each number is at most 1,000."""
     late = clock.now() - LATE
     stakes = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late)
     activations = Entry.objects.filter(
@@ -61,7 +61,7 @@ def _count(rows: QuerySet[Model]) -> int:
 
 
 def contested(now: datetime) -> Iterable[Condition]:
-    """Yield a condition if the provider has contradicted its own final status of some payments."""
+    """Yield an alert condition if the provider has contradicted its own final status of a payment."""
     number = Payment.objects.filter(contested=True).order_by()[:_MOST].count()
     if number:
         many = f"{number:,}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
@@ -73,7 +73,7 @@ def contested(now: datetime) -> Iterable[Condition]:
 
 
 def late_work(now: datetime) -> Iterable[Condition]:
-    """Yield a condition if some work of `game_worker` is at least a minute late."""
+    """Yield an alert condition if some work of `game_worker` is over a minute late."""
     late = {work.replace("_", " "): count for work, count in counts().items() if count}
     if late:
         found = ", ".join(f"{count:,} {work}" for work, count in late.items())

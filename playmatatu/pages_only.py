@@ -1,7 +1,6 @@
-"""Two parts of Django's middleware that only pages need.
+"""Parts of Django's middleware that only pages need, so they are skipped for the API and for providers' requests.
 
-The API and the provider's requests are answered in English and without messages to an operator. Skipping these parts
-makes a poll that finds nothing new 10% cheaper.
+Such responses are in English and contain no messages to an operator. A poll that finds nothing new becomes 10% cheaper.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ class _PagesOnly(MiddlewareMixin):
 
 class Languages(_PagesOnly, LocaleMiddleware):
     def __call__(self, request: HttpRequest) -> Any:
-        # Otherwise the API would use the language of the last page that this thread has shown.
+        # The thread may still have the language of an earlier page, and the API must not use it.
         translation.deactivate()
         return super().__call__(request)
 

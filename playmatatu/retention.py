@@ -1,7 +1,7 @@
 """Erase personal data that is no longer needed.
 
-Rows about payments and matches are kept for accounting; only the personal data in them is erased. Large tables are read
-once in order of the primary key, in batches.
+The rows of payments and matches are kept for accounting, without the personal data. Large tables are read once, in
+batches, in the order of the primary key.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from playmatatu.logins import WINDOW_SECONDS
 from playmatatu.models import FailedLogin
 
 _BATCH = 1000
-# Limits by client address look back at most a day, so older link requests are not needed.
+# Link requests count towards limits for at most a day. Older rows are not needed.
 _LIMITS_WINDOW = timedelta(days=1)
 
 
 def erase_addresses(before: datetime) -> int:
-    """Erase the client addresses of stakes that are older than `before`. Return the number of affected rows.
+    """Erase the client addresses of stakes older than `before`. Return the number of affected rows.
 
     Also delete link requests and failed logins that no longer count towards a limit.
     """
@@ -38,9 +38,9 @@ def erase_addresses(before: datetime) -> int:
 
 
 def erase_callback_bodies(before: datetime) -> int:
-    """Erase the bodies of callbacks that are older than `before`, because they hold phone numbers.
+    """Erase the bodies of callbacks older than `before`. Return the number of rows.
 
-    Return the row count.
+    The bodies contain phone numbers.
     """
     return sum(
         Callback.objects.filter(pk__in=keys).exclude(body="").update(body="")
@@ -54,9 +54,9 @@ def delete_sessions() -> int:
 
 
 def _batches(rows: "QuerySet[Any]", time_field: str, before: datetime) -> Iterator[list[int]]:
-    """Yield batches of primary keys of the rows older than `before`.
+    """Yield the primary keys of rows older than `before`, in batches.
 
-    Keys ascend with time, so reading stops after the first batch that contains a newer row.
+    Keys increase with time, so reading stops at the first batch with a newer row.
     """
     last = 0
     while True:

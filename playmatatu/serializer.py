@@ -6,7 +6,7 @@ from django_redis.serializers.json import JSONSerializer
 
 
 class Json(JSONSerializer):  # type: ignore[misc]
-    """Serialize values as JSON. A value that is not JSON, such as a pickle by an earlier release, counts as missing."""
+    """Serialize values as JSON. A stored value that is not JSON counts as missing."""
 
     def loads(self, value: bytes) -> Any:
         try:

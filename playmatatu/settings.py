@@ -33,13 +33,14 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=
 SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD", default=False)
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Only the admin uses sessions. An operator logs in once per shift of 8 hours.
+# Only the admin uses sessions. They last 8 hours, the length of an operator's shift.
 SESSION_COOKIE_AGE = 8 * 3600
-# HSTS for subdomains and HSTS preload affect the whole domain, so the operator decides about both.
+# These checks recommend HSTS for subdomains and HSTS preload. Both affect the whole domain, so they are the operator's
+# decision.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
-# A player's link is a credential, so no other site may see it in a Referer header. With `no-referrer` a browser sends
-# `Origin: null` with our own forms, and Django would refuse them.
+# Other sites must not see a player's link, a credential, in the Referer header. The stricter `no-referrer` would make
+# browsers send `Origin: null` with our forms, which Django refuses.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -74,7 +75,7 @@ MIDDLEWARE = [
     "playmatatu.pages_only.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# Do not append slashes by redirects: a redirected POST would lose its body.
+# A redirect to an address with a slash would lose the body of a POST.
 APPEND_SLASH = False
 ROOT_URLCONF = "playmatatu.urls"
 WSGI_APPLICATION = "playmatatu.wsgi.application"
@@ -103,7 +104,7 @@ LANGUAGE_COOKIE_AGE = 365 * 86400
 LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", SECURE_SSL_REDIRECT
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "Africa/Kampala"
-# Show times as `28 Nov 2026, 07:15` in every language. The format module is needed because Django has its own formats
+# The format `28 Nov 2026, 07:15` is used in every language. FORMAT_MODULE_PATH is needed to override Django's formats
 # for English.
 FORMAT_MODULE_PATH = "playmatatu.formats"
 DATE_FORMAT = SHORT_DATE_FORMAT = "j M Y"
@@ -122,15 +123,15 @@ STORAGES = {
 }
 
 
-# Timeouts in seconds. The last three apply only to the processes of the site (see playmatatu/postgres).
+# Timeouts in seconds. The last three apply only to processes of the site (see playmatatu/postgres).
 DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
 DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
 DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)
 DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
 
 
-# Options of libpq. Times are in seconds, except `tcp_user_timeout`: the milliseconds for which sent bytes may stay
-# unacknowledged.
+# Options of libpq, in seconds. `tcp_user_timeout` is in milliseconds: a connection ends if sent bytes stay
+# unacknowledged for longer.
 _TCP_LIMITS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
@@ -141,8 +142,8 @@ def _database() -> dict[str, Any]:
     )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
-        # The site, the workers and commands share one file. With WAL, readers can work during a write. With IMMEDIATE,
-        # writers wait at BEGIN instead of failing at their first write.
+        # The site, workers and commands share one SQLite file. WAL allows reads during a write. IMMEDIATE makes a
+        # writer wait at BEGIN instead of failing at its first write.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 20)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")
@@ -150,7 +151,7 @@ def _database() -> dict[str, Any]:
         if config["ENGINE"] == "django.db.backends.postgresql":
             config["ENGINE"] = "playmatatu.postgres"
             options.setdefault("connect_timeout", max(2, round(DATABASE_CONNECT_TIMEOUT)))
-            # If the server's machine or the network fails, the connection ends within 30 to 60 seconds, in workers too.
+            # If the network or the server's machine fails, the connection ends within 30 to 60 seconds.
             for name, value in _TCP_LIMITS.items():
                 options.setdefault(name, value)
             # Prepared statements (see playmatatu/postgres) need server-side binding.
@@ -169,7 +170,7 @@ def caches(redis_url: str) -> dict[str, Any]:
     options = {
         "SOCKET_CONNECT_TIMEOUT": 1,
         "SOCKET_TIMEOUT": 1,
-        # Values are not pickled: with pickles, anyone who can write to Redis could run code in our processes.
+        # JSON instead of pickles: anyone who can write pickles to Redis could run code in our processes.
         "SERIALIZER": "playmatatu.serializer.Json",
     }
     return {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url, "OPTIONS": options}}
@@ -201,7 +202,7 @@ SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
 SMS_DELIVERY = choice("SMS_DELIVERY", "inline", ("inline", "worker", "tasks"))
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
-# Credentials of the game and of its payments that no log line, page or old message may hold.
+# Names of credentials that must not appear in log lines, on pages or in old messages.
 SMS_REDACT = {
     "links": ["pt"],
     "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature", "x-game-signature"],
@@ -235,26 +236,26 @@ UNPAID_STAKES_PER_PHONE_HOUR = whole("UNPAID_STAKES_PER_PHONE_HOUR", 6)
 UNPAID_STAKES_PER_ADDRESS_HOUR = whole("UNPAID_STAKES_PER_ADDRESS_HOUR", 300)
 FAILED_TEXTS_PER_PHONE_DAY = whole("FAILED_TEXTS_PER_PHONE_DAY", 3)
 
-# The footer of every page shows these three settings if they are set.
+# These three settings appear in the footer of every page if they are set.
 SUPPORT_CONTACT = text("SUPPORT_CONTACT")
 TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
-# URL of the game server's page for a match. {token} and {pt} stand for the match and the player's credential.
+# URL of a match in the game. {token} stands for the match and {pt} for the player's token.
 GAME_URL = text("GAME_URL")
-# The secret with which the game server signs match results.
+# The game server signs match results with this secret.
 GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
 PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
-# If true, an operator may pay out money for a payment that the same operator marked as paid.
+# If true, an operator may mark a payment as paid and also pay out its money.
 PAYMENTS_SINGLE_OPERATOR = flag("PAYMENTS_SINGLE_OPERATOR", default=False)
-# URL of the sandbox's page in a demo. If set, the pages and the admin link to the sandbox and say that no money moves.
+# URL of the sandbox in a demo. If set, the pages and the admin link to it and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")
 
-# Mobile networks and their phone prefixes. The prefix is only a hint, because numbers can be ported.
+# Mobile networks and their phone prefixes. A prefix is only a hint, because numbers can be ported.
 NETWORK_PREFIXES = lists("NETWORK_PREFIXES", "mtn=076 077 078 079 039,airtel=070 074 075")
 
 METRICS_TOKEN = text("METRICS_TOKEN")
 
-# Recipients of alerts. Before Django 6, each recipient is a pair of name and address.
+# Recipients of alerts. Before Django 6.0, each recipient is a pair of name and address.
 ADMINS: list[Any] = items("ADMINS") if DJANGO >= (6, 0) else [(address, address) for address in items("ADMINS")]
 ALERT_WEBHOOK_URL = text("ALERT_WEBHOOK_URL")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL = text("SERVER_EMAIL", "root@localhost")
@@ -269,7 +270,7 @@ _smtp: dict[str, Any] = {
     "use_ssl": bool(_email.get("EMAIL_USE_SSL")),
     "timeout": 10,
 }
-# Before Django 6.1 each email option is a separate setting. Later versions refuse these settings.
+# Django 6.1 replaces the separate email settings by MAILERS and refuses the old settings.
 if DJANGO >= (6, 1):
     _smtp = _smtp if _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {}
     MAILERS = {"default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp}}
@@ -291,7 +292,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["callers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # Remove Django's default handlers of these loggers, because they print unredacted lines.
+        # These loggers get no handlers of their own, because Django's default handlers print unredacted lines.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
     },

@@ -1,4 +1,4 @@
-"""The URLs of the whole service."""
+"""The URLs of the whole site."""
 
 from django.contrib import admin
 from django.shortcuts import redirect
@@ -11,7 +11,7 @@ from playmatatu.metrics import metrics
 
 handler500 = "playmatatu.middleware.on_error"
 urlpatterns = [
-    # Browsers request /favicon.ico for pages that declare no icon, such as the admin's.
+    # Browsers request /favicon.ico for pages without their own icon, such as the admin's.
     path("favicon.ico", lambda _request: redirect(static("game/icon.svg"))),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
-# Equals DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is refused with 413, like a body whose Content-Length is too large.
+# Same as DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is refused with 413.
 _LONGEST = 64 * 1024
-# At most this many bytes of a body that is too long are read. A client whose body is not read to the end would see a
-# broken connection instead of the response.
+# At most this many bytes of a too long body are read. If the body is not read to its end, the client may see a broken
+# connection instead of the response.
 _READ_AND_DROPPED = 8 * 1024 * 1024
 
 
 def read_chunks(application: "WSGIApplication") -> "WSGIApplication":
-    """Wrap the application to read chunked request bodies and set their CONTENT_LENGTH.
+    """Wrap the application: read chunked request bodies, and set CONTENT_LENGTH.
 
-    Without a Content-Length, Django treats a body as empty. A chunked body can be read only if the server marks the end
-    of the input and sets `wsgi.input_terminated`. gunicorn does so, and runserver does not.
+    Without CONTENT_LENGTH, Django treats a body as empty. Chunks can be read only if the server sets
+    `wsgi.input_terminated`, as gunicorn does.
     """
 
     def with_length(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-            # If the chunks cannot be read, the length stays unknown and the request is refused with 411.
+            # If the chunks cannot be read, no length is set and the request is refused with 411.
             with suppress(Exception):
                 body = environ["wsgi.input"].read(_LONGEST + 1)
                 dropped = len(body)

@@ -1,6 +1,7 @@
-"""The admin of payments, payouts, callbacks, the journal and the ledger.
+"""The admin pages of payments, payouts, callbacks, the journal and the ledger.
 
-It is read-only, except for actions that must be confirmed and are logged.
+The lists are read-only, except that operators can add withdrawals and fees. Actions that move or settle money must be
+confirmed, and are logged.
 """
 
 from payments.admin import callbacks, journal, payments, payouts

@@ -1,6 +1,7 @@
-"""Base classes for the read-only lists of payments in the admin.
+"""Base classes for the read-only lists of the admin.
 
-The lists are limited in length, can be exported as CSV, and show full phone numbers only with `view_full_phone`.
+A list has a maximum length and can be exported as CSV. It shows full phone numbers only to users with the permission
+`view_full_phone`.
 """
 
 from collections.abc import Sequence
@@ -20,17 +21,15 @@ from payments import phones
 from payments.admin import export
 from payments.models import Payment, Refund
 
-# A list shows and counts at most this many rows. To see other rows, operators filter the list or export it as CSV.
+# Longest list that is shown and counted, in rows. Operators reach other rows by filters or by the CSV export.
 LONGEST_LIST = 10_000
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
-# A search for a phone number finds at most this many payments.
+# A search by phone number finds at most this many payments.
 _MOST_FOUND = 1000
 
 
 class BoundedPaginator(Paginator):
-    """A paginator that counts at most LONGEST_LIST rows, because counting a large table takes longer than the page
-    itself.
-    """
+    """A paginator that counts at most LONGEST_LIST rows, because counting a large table is slow."""
 
     object_list: "QuerySet[Any]"
 
@@ -52,7 +51,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
     """A read-only list whose filtered rows can be exported as CSV. If `csv_columns` is empty, there is no export."""
 
     csv_columns: export.Columns = {}  # noqa: RUF012
-    # An empty cell. The style sheet hides such cells on phones.
+    # Shown in empty cells. The style sheet hides it on small screens.
     empty_value_display = '<span class="pm-none">-</span>'
     change_list_template = "admin/payments/change_list.html"
     paginator = BoundedPaginator
@@ -66,7 +65,6 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
         return [path("export/", self.admin_site.admin_view(self.export), name=name), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Return all rows of the filtered list as a CSV file."""
         if not self.has_view_permission(request):
             return HttpResponse("You may not see this list.", status=403, content_type="text/plain")
         try:
@@ -92,13 +90,13 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
 
 
 def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return the columns, with `full_phone` instead of `masked_phone` if the user may see full phone numbers."""
+    """Return the columns, with `full_phone` in place of `masked_phone` if the user may see full phone numbers."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
 
 
 def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return the fields, with `body` instead of `shown_body` if the user may see full phone numbers."""
+    """Return the fields, with `body` in place of `shown_body` if the user may see full phone numbers."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return ["body" if name == "shown_body" and in_full else name for name in names]
 
@@ -106,13 +104,13 @@ def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
 def found(term: str) -> list[int]:
     """Return the ids of payments that match a search term.
 
-    `term` must be a whole value, so that an index can be used: a phone number in any notation, our transaction id, the
-    provider's id, the reference of a payout, or the payment's own id.
+    `term` is one of: a phone number in any notation, our transaction id, the provider's id, the reference of a payout,
+    the payment's own id. It must be complete, so that the database can use an index.
     """
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:
         wanted |= Q(pk=int(term))
-    with suppress(ValueError):  # A search term need not be a phone number.
+    with suppress(ValueError):  # The term may be something other than a phone number.
         wanted |= Q(phone=phones.to_e164(term))
     keys = list(Payment.objects.filter(wanted).order_by().values_list("pk", flat=True)[:_MOST_FOUND])
     payouts = Refund.objects.filter(Q(reference=term) | (Q(provider_id=term) & ~Q(provider_id="")))

@@ -15,8 +15,6 @@ from payments.models import Callback
 
 @admin.register(Callback)
 class CallbackAdmin(ReadOnlyAdmin):
-    """The list of all callbacks, including those that match no payment."""
-
     list_display = ("received_at", "source", "status", "payment", "changed", "answered", "refusal", "seen_by")
     list_filter = (RefusedFilter, "source", "applied")
     list_select_related = ("payment",)
@@ -43,7 +41,10 @@ class CallbackAdmin(ReadOnlyAdmin):
 
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
-        """Return "yes" or "no". A notification itself never changes a payment, but the poll after it may."""
+        """Return "yes" or "no" for a callback.
+
+        Return "" for a notification, because a notification never changes a payment by itself.
+        """
         if callback.source == Callback.Source.DMARKPAY:
             return ""
         return "yes" if callback.applied else "no"
@@ -55,15 +56,13 @@ class CallbackAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Find callbacks by the ids of their payments. Bodies are not searched, because that would read the whole
-        table.
-        """
+        """Find callbacks by their payment. The bodies are not searched, because that would read the whole table."""
         term = search_term.strip().replace("\0", "")
         return (queryset.filter(payment__in=found(term)) if term else queryset), False
 
     @admin.action(description="Mark as seen", permissions=["settle"])
     def mark_seen(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Mark the selected callbacks as seen, so that the first page of the admin no longer counts them."""
+        """Mark the selected rejected callbacks as seen. They then no longer appear on the dashboard."""
         unseen = queryset.filter(seen_at=None).exclude(refusal="")
         rows = list(unseen[: actions.AT_ONCE])
         for callback in rows:

@@ -14,14 +14,14 @@ Columns = Mapping[str, Callable[[Any], object]]
 
 
 class _Line:
-    """A file-like object for `csv.writer` that returns each line instead of storing it."""
+    """A file-like object for `csv.writer` whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def response(name: str, rows: "QuerySet[Any]", columns: Columns) -> StreamingHttpResponse:
-    """Return the rows as a CSV file. It is streamed from a database cursor, so that large lists need no more memory."""
+    """Return the rows as a CSV file, streamed row by row so that a large file needs little memory."""
     return StreamingHttpResponse(
         _lines(rows, columns),
         content_type="text/csv; charset=utf-8",
@@ -31,16 +31,16 @@ def response(name: str, rows: "QuerySet[Any]", columns: Columns) -> StreamingHtt
 
 def _lines(rows: "QuerySet[Any]", columns: Columns) -> Iterable[str]:
     writer = csv.writer(_Line())
-    # Begin with a byte order mark, by which spreadsheet programs recognize UTF-8.
+    # The file starts with a byte order mark, so that spreadsheet programs read it as UTF-8.
     yield "\ufeff" + str(writer.writerow(columns))
     for row in rows.iterator(chunk_size=_CHUNK):
         yield str(writer.writerow([_cell(value(row)) for value in columns.values()]))
 
 
 def _cell(value: object) -> object:
-    """Return a value for the CSV file: a time in ISO 8601 in the site's time zone, or a text.
+    """Return a value for a CSV cell. Times are in ISO 8601 and in the site's time zone.
 
-    A text that a spreadsheet would read as a formula is quoted.
+    A text that a spreadsheet would run as a formula gets a leading quote.
     """
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")

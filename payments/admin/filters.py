@@ -16,7 +16,7 @@ from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Account, Kind, Place
 
-# The filter for refunds due lists at most this many payments.
+# Longest result of the filter for refunds due, in payments.
 _MOST = 10_000
 
 
@@ -36,7 +36,7 @@ class RefundFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         state, value = Refund.State, self.value()
         if value == "due":
-            # Read the ids once. Otherwise the page and its row count would each run this search.
+            # The ids are read only once, because the page uses this queryset for its rows and for their number.
             keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
             return queryset.filter(pk__in=keys)
         chosen = {
@@ -49,8 +49,9 @@ class RefundFilter(admin.SimpleListFilter):
 
 
 def _with_refund(*states: Refund.State) -> Q:
-    """Return a condition for payments that have a refund in one of these states. A join would list a payment several
-    times.
+    """Return a condition for payments that have a refund in one of these states.
+
+    A join instead of this subquery could list a payment twice.
     """
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
@@ -69,7 +70,7 @@ class PaidFilter(admin.SimpleListFilter):
 class NetworkFilter(admin.SimpleListFilter):
     """A filter by mobile network.
 
-    It offers all known networks, because finding the networks in use would need a DISTINCT over the whole table.
+    All known networks are offered. Finding the networks in use would need a DISTINCT over the whole table.
     """
 
     title = parameter_name = "network"
@@ -148,7 +149,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class DayFilter(admin.SimpleListFilter):
-    """A filter by day in the site's time zone: today, yesterday, or a date in the URL such as 2026-01-31."""
+    """A filter by day in the site's time zone: today, yesterday, or a date such as 2026-01-31 in the URL."""
 
     title = parameter_name = "day"
     field = "at"
@@ -161,10 +162,10 @@ class DayFilter(admin.SimpleListFilter):
 
     @staticmethod
     def chosen(text: str | None) -> date | None:
-        """Return the date in a URL parameter, or None if it contains no valid date."""
+        """Return the date in a URL parameter, or None if it is not a valid date."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
-            # Years near the ends of Python's calendar are ignored, because the next day may not exist.
+            # Dates near the limits of Python's `date` are refused, because the next day may not exist.
             return day if 2000 <= day.year < 3000 else None
         return None
 
@@ -177,7 +178,7 @@ class DayFilter(admin.SimpleListFilter):
 
 
 class BookedDayFilter(DayFilter):
-    """A day filter for ledger entries that uses the hour in which they were posted, as the daily totals do."""
+    """A filter for ledger entries by day. It uses the hour of the posting, as the daily totals do."""
 
     field = "hour"
 
@@ -195,7 +196,7 @@ class AccountFilter(admin.SimpleListFilter):
 
 
 class FlowFilter(admin.SimpleListFilter):
-    """A filter for the ledger entries behind one figure of the daily totals."""
+    """A filter that shows the ledger entries behind one figure of the daily totals."""
 
     title = "figure"
     parameter_name = "flow"

@@ -1,6 +1,4 @@
-"""The admin's lists of journal entries and ledger entries. They are read-only, searched by payment and filtered by
-day.
-"""
+"""The admin's read-only lists of journal entries and ledger entries."""
 
 from typing import Any
 
@@ -19,14 +17,14 @@ _WORDS = {"successful": "Successful", "failed": "Failed", "other": "another word
 
 
 class EventColumns:
-    """Columns that describe a journal entry in words, for the journal's list and for the page of a payment."""
+    """Columns that describe a journal entry in words, shared by the journal's list and the page of a payment."""
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
         return rows.prefetch_related("postings")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return the fields. A provider's answer is shown with full phone numbers only to users who may see them."""
+        """Return the fields. The provider's answer contains full phone numbers only if the user may see them."""
         in_full = request.user.has_perm("sms.view_full_phone")
         names: Any = self.fields  # type: ignore[attr-defined]
         return ["answer" if name == "shown_answer" and in_full else name for name in names]
@@ -57,7 +55,6 @@ class EventColumns:
 
 
 def what(event: PaymentEvent) -> str:
-    """Describe a journal entry in words."""
     return wording.EVENTS[Kind(event.kind)]
 
 
@@ -74,7 +71,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(ReadOnlyAdmin):
-    """A list sorted by id, so that the database need not sort it."""
+    """A list that is always sorted by id, because the database can return rows in this order without sorting."""
 
     sortable_by = ()
     search_fields = ("payment",)
@@ -140,7 +137,7 @@ class LedgerAdmin(JournalAdmin):
     }
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the figures of the chosen day above its entries."""
+        """Show the totals of the selected day above its ledger entries."""
         day = DayFilter.chosen(request.GET.get("day"))
         figures = ledger.day(day).items() if day else ()
         shown = [{"name": name, "label": ledger.FLOWS[name].label, "sum": _sum(amount)} for name, amount in figures]
@@ -161,7 +158,7 @@ class LedgerAdmin(JournalAdmin):
 
 @admin.register(ProviderDebit)
 class ProviderDebitAdmin(ReadOnlyAdmin):
-    """The withdrawals and fees that operators have entered. They can be added, but not changed or deleted."""
+    """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted."""
 
     ordering = ("-id",)
     list_display = ("at", "account", "shown_amount", "actor", "note")

@@ -1,4 +1,4 @@
-"""The admin's list of payments, and the page of one payment with its events, payouts and callbacks in order."""
+"""The admin's list of payments, and the page of one payment with its events, payouts and callbacks."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class CallbackInline(ReadOnly, admin.TabularInline):
 
 
 class ExchangeInline(ReadOnly, admin.TabularInline):
-    """Requests to the provider that were made before the journal existed."""
+    """Requests to the provider, made before the journal existed."""
 
     model = Exchange
     extra = 0
@@ -113,7 +113,8 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # This condition joins the entry by an index. A subquery would first find all payments that are due for refund.
+        # This condition joins each payment's entry by an index. A subquery would first find all payments due for
+        # refund.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="state")
@@ -131,10 +132,8 @@ class PaymentAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Find payments by whole values, so that the database can use an index."""
         term = search_term.strip().replace("\0", "")
-        # Search for ids first, because one query cannot use the index of each kind of search term and also the index by
-        # which the list is sorted.
+        # The ids are found first. One query could not use an index for the search and another index for the order.
         return (queryset.filter(pk__in=found(term)) if term else queryset), False
 
     @admin.action(description="Refund by payout", permissions=["refund"])
@@ -163,12 +162,12 @@ class PaymentAdmin(ReadOnlyAdmin):
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
-    """Return the payment's latest refund or None, and True if its money is due for refund now."""
+    """Return the payment's latest refund (or None), and True if its money is due for refund now."""
     return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()
 
 
 def _state(payment: Payment) -> str:
-    """Return the state of a payment in words. The admin list annotates each payment with `is_due`."""
+    """Return the state of a payment in words. In the list, the query has already set `is_due`."""
     if payment.refunded_at is not None:
         return "refunded"
     if payment.contested and payment.status == Payment.Status.SUCCESS:

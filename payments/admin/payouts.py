@@ -1,4 +1,4 @@
-"""The admin's lists of payouts, and of the results of matches."""
+"""The admin's lists of payouts and of match results."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
 @admin.register(MatchResult)
 class MatchResultAdmin(ReadOnlyAdmin):
-    """The results of matches, with actions to pay their prizes."""
+    """The results of matches, with actions to pay the prizes."""
 
     list_display = (
         "recorded_at",
@@ -136,7 +136,7 @@ class MatchResultAdmin(ReadOnlyAdmin):
         return wording.PRIZES[result.prize]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
-        """Annotate each result with `amount`, its prize: both stakes without the fees."""
+        """Add `amount` to each result: the prize, which is both stakes without fees."""
         stakes = F("first__amount") - F("first__fee") + F("second__amount") - F("second__fee")
         rows: QuerySet[Any] = super().get_queryset(request)
         results: QuerySet[Any] = rows.annotate(amount=stakes)
@@ -156,5 +156,5 @@ class MatchResultAdmin(ReadOnlyAdmin):
 
 
 def _match(result: MatchResult) -> str:
-    """Return the number of the match from the result's key, `session:<number>`."""
+    """Return the match's number from the result's key, `session:<number>`."""
     return result.key.rpartition(":")[2]

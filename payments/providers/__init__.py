@@ -1,7 +1,7 @@
-"""Mobile money providers: the interface that the `payments` app requires, and the registry of existing providers.
+"""Mobile money providers: their common interface, and the registry of all providers.
 
-Each provider is a package beside this file, with an entry in `_PROVIDERS`. docs/adding_a_payment_provider.md explains
-how to add a provider.
+Each provider is a package in this folder, with an entry in `_PROVIDERS`. docs/adding_a_payment_provider.md explains how
+to add one.
 """
 
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ class Said(str, Enum):
     PENDING = "pending"
     SUCCESS = "success"
     FAILED = "failed"
-    # A complete response about this transaction with a status word that we do not know, such as `Reversed`.
+    # A complete response about this transaction, with a status word that we do not know, such as `Reversed`.
     OTHER = "other"
-    # Ambiguous: the request was written and got no usable response. A request that moves money is then never repeated
-    # automatically.
+    # Ambiguous: the request was written, but no usable response arrived. If the request moves money, it is never
+    # repeated automatically.
     IN_DOUBT = "in_doubt"
-    # The request was not written, or was refused before processing. The request may be repeated.
+    # The request was not written, or the provider refused it before processing. It may be repeated.
     NOT_TAKEN = "not_taken"
-    # The provider does not know this transaction, or does not know it yet.
+    # The provider does not know this transaction, or not yet.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's response, or the reason why no response arrived.
+    """A provider's response, or the reason why there is none.
 
-    `said`: the meaning. `provider_id`: the provider's id of the transaction. `ours`: our reference, as the response
-    repeats it. `words`: a sentence for an operator. `text`: the raw body, truncated. `ms`: duration in milliseconds.
-    `word`: the status word as received, truncated.
+    `said`: the meaning. `provider_id`: the provider's id of the transaction. `ours`: our reference, as repeated in the
+    response. `words`: a sentence for an operator. `text`: the raw body, truncated. `ms`: duration in milliseconds.
+    `word`: the provider's status word, truncated.
     """
 
     said: Said
@@ -54,7 +54,7 @@ class Answer:
 class Order:
     """A payment request or a payout.
 
-    `reference`: our reference, which is used only once. `phone`: the payer or the payee, in E.164. `amount`: whole UGX.
+    `reference`: our reference, never used twice. `phone`: the payer or the payee, in E.164. `amount`: whole UGX.
     `notify_url`: the URL for the provider's notifications, or "".
     """
 
@@ -69,23 +69,23 @@ class Order:
 class Provider(Protocol):
     """The interface of a provider.
 
-    `collect`, `status` and `payout` return an Answer even if the network fails, and raise no exception. They never
+    `collect`, `status` and `payout` return an Answer and raise no exception, even if the network fails. They never
     repeat a request that may already have moved money.
     """
 
     name: str
-    # The mobile networks that the provider serves, by their names in the setting NETWORK_PREFIXES.
+    # The mobile networks that the provider serves, named as in NETWORK_PREFIXES.
     networks: frozenset[str]
 
     @property
     def longest(self) -> float:
-        """Return the longest time in seconds that one call can take."""
+        """Return the longest duration of one call, in seconds."""
 
     def collect(self, order: Order) -> Answer:
-        """Request a payment. The provider then shows a payment prompt on the payer's phone."""
+        """Request a payment, so that the provider shows a payment prompt on the payer's phone."""
 
     def status(self, provider_id: str) -> Answer:
-        """Poll the status of a payment or payout by the provider's id."""
+        """Ask for the status of a payment or payout. `provider_id`: the provider's id."""
 
     def payout(self, order: Order) -> Answer:
         """Request a payout, which sends money to a phone."""
@@ -100,21 +100,21 @@ _STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in
 
 
 def status_of(word: object) -> Payment.Status | None:
-    """Return the status that a provider's word means, in upper or lower case. Return None for any other value."""
+    """Return the meaning of a provider's status word, in upper or lower case. Return None for an unknown word."""
     return _STATUSES.get(word.strip(" ").upper()) if isinstance(word, str) else None
 
 
 def printable(text: str, longest: int) -> str:
     """Replace control characters and lone surrogates with U+FFFD, and truncate the text to `longest` characters.
 
-    PostgreSQL rejects some of these characters, and a terminal would obey others.
+    PostgreSQL rejects some of these characters. Others could change the display of a terminal.
     """
     shown = "".join(char if char.isprintable() and not "\ud800" <= char <= "\udfff" else "\ufffd" for char in text)
     return shown[:longest]
 
 
-# Import paths of factories, in the order of preference for new payments. A factory returns the provider, or None if
-# its settings are incomplete.
+# Import paths of functions that return a provider, or None if its settings are incomplete. The first provider is
+# preferred for new payments.
 _PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.client.configured"}
 
 
@@ -127,17 +127,17 @@ def configured() -> Iterator[Provider]:
 
 
 def current() -> Provider | None:
-    """Return the preferred provider, or None if none is configured. Then a third party collects payments."""
+    """Return the preferred provider. None means that no provider is configured and a third party collects payments."""
     return next(configured(), None)
 
 
 def for_network(network: str) -> Provider | None:
-    """Return the first configured provider that serves this network."""
+    """Return the first configured provider that serves this network, or None."""
     return next((provider for provider in configured() if network in provider.networks), None)
 
 
 def named(name: str) -> Provider | None:
-    """Return the provider with this name, or None if the provider is unknown or not configured.
+    """Return the provider with this name, or None if it is unknown or not configured.
 
     An older payment may need a provider that no longer collects new payments.
     """

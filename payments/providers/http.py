@@ -1,8 +1,8 @@
-"""Make one HTTP request to a mobile money provider.
+"""Make one HTTP request to a mobile money provider, with libcurl.
 
-libcurl is used for two reasons. First, its timeout covers the whole exchange. Second, after a failure libcurl tells
-whether the request was written (REQUEST_SIZE). Only a request that was not written can be repeated without the risk of
-moving money twice.
+libcurl has two advantages. Its timeout covers the whole exchange. After a failure, it tells if the request was written
+(REQUEST_SIZE). Only a request that was not written can be repeated safely: a repeated payment request could move money
+twice.
 """
 
 import json as json_module
@@ -18,7 +18,7 @@ import pycurl
 
 MAX_BODY = 64 * 1024
 
-# Seconds. A connection that was idle for longer is not reused, because the server may be closing it.
+# Seconds. A connection that was idle for longer may be closing, so it is not reused.
 _MAX_IDLE = 4
 _HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
 _CAUSES = {
@@ -38,7 +38,10 @@ _local = threading.local()
 
 
 class NoResponse(Exception):
-    """No complete response arrived. If `request_written` is False, the provider cannot have received the request."""
+    """No complete response arrived.
+
+    If `request_written` is False, the provider cannot have received the request.
+    """
 
     def __init__(self, sentence: str, *, request_written: bool) -> None:
         self.request_written = request_written
@@ -46,10 +49,10 @@ class NoResponse(Exception):
 
 
 def get(who: str, url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Make a GET request. Return the HTTP status and the body. Raises NoResponse.
+    """Make a GET request, which may reuse an open connection. Return the HTTP status and the body.
 
-    The request may reuse an open connection. `who`: the provider's name for error messages. `timeouts`: seconds for
-    connecting, and seconds for the whole exchange including connecting.
+    `who`: the provider's name for error messages. `timeouts`: seconds for connecting, and seconds for the whole
+    exchange including connecting. Raises NoResponse.
     """
     return _perform(who, _prepared(url, timeouts, headers))
 
@@ -63,12 +66,12 @@ def post(
     json: Any = None,
     form: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Make a POST request once, over a new connection. Return the HTTP status and the body. Raises NoResponse.
+    """Make a POST request once, over a new connection. Return the HTTP status and the body.
 
-    The server may be closing a kept connection. A request on such a connection would count as written although the
+    An old connection is not reused. If the server were closing it, the request would count as written although the
     server never read it.
 
-    The arguments are those of `get`, with a body given as `json` or `form`.
+    The arguments are those of `get`, and a body as either `json` or `form`. Raises NoResponse.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"
@@ -76,8 +79,8 @@ def post(
         body, content_type = urlencode(form).encode(), "application/x-www-form-urlencoded"
     curl = _prepared(url, timeouts, {**headers, "Content-Type": content_type, "Expect": ""})
     curl.setopt(pycurl.POST, 1)
-    # libcurl repeats a POST by itself if it can rewind the body. A body from READFUNCTION without a seek function
-    # cannot be rewound, so libcurl sends it only once.
+    # libcurl repeats a POST by itself if it can rewind the body. Without a seek function it cannot, so the POST is sent
+    # only once.
     curl.setopt(pycurl.POSTFIELDSIZE, len(body))
     curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
     curl.setopt(pycurl.FRESH_CONNECT, 1)
@@ -86,9 +89,9 @@ def post(
 
 
 def _prepared(url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> pycurl.Curl:
-    """Reset this thread's curl handle, set the common options, and return the handle.
+    """Return this thread's curl handle with the common options set.
 
-    A reset keeps the open connections, the TLS sessions and the parsed certificates.
+    Open connections, TLS sessions and parsed certificates are kept from earlier requests.
     """
     if getattr(_local, "pid", None) != os.getpid():  # A forked process must not share its parent's sockets.
         _local.curl, _local.pid = pycurl.Curl(), os.getpid()

@@ -1,1 +1,1 @@
-"""Admin pages for operators that combine data of all apps: the dashboard, and the timeline of one player."""
+"""Admin pages for operators with data of all apps: the dashboard, and the timeline of one player."""

@@ -1,4 +1,4 @@
-"""Gather the data about one player: stakes, payments, messages, and all events in the order they happened."""
+"""Collect all data about one player: stakes, payments, messages, and a timeline of events."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,16 +24,16 @@ from sms import conf, outbox, timeline
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 from sms.wording import masked, spaced, ugx
 
-# At most this many of the newest rows are shown. A link leads to older stakes and messages.
+# Only this many of the newest rows are shown.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
-# If a message is not delivered within this time, the player counts as not having received its link.
+# A message that is not delivered after this time counts as not arrived.
 DELIVERY_TIME = timedelta(minutes=5)
 
 
 class Action(NamedTuple):
     """A button that opens the confirmation page of an admin action.
 
-    `url`: the admin list that has the action. `action`: name of the admin action. `pk`: primary key of the row.
+    `url`: the admin list of the rows. `action`: the name of the admin action. `pk`: the primary key of the row.
     """
 
     label: str
@@ -44,9 +44,9 @@ class Action(NamedTuple):
 
 @dataclass
 class StakeRow:
-    """A stake and the state of its payment, as shown on the page.
+    """A stake with the state of its payment, as shown on the page.
 
-    `to_do`: the operator's next step, or "". `actions`: buttons for possible actions. `level`: error or warning.
+    `to_do`: the operator's next step, or "". `actions`: buttons for possible actions. `level`: "error" or "warning".
     """
 
     at: datetime
@@ -73,10 +73,9 @@ class TextRow:
 
 @dataclass
 class CustomerTimeline:
-    """The data about one player.
+    """The data about one player, as shown on the page.
 
-    `call`: the phone number to dial, or "" if the user may not see full numbers. `older`: links to rows that are not
-    shown.
+    `call`: the full phone number, or "" if the user may not see it. `older`: links to lists of older rows.
     """
 
     phone: str
@@ -91,7 +90,7 @@ class CustomerTimeline:
 
     @property
     def attention(self) -> list[StakeRow]:
-        """Return the stakes that need action by an operator. Errors come before warnings."""
+        """Return the stakes that an operator must act on, errors first."""
         return sorted((row for row in self.stakes if row.to_do), key=lambda row: row.level != "error")
 
     @property
@@ -101,10 +100,10 @@ class CustomerTimeline:
 
 @dataclass
 class _Rows:
-    """The database rows about the player.
+    """The database rows about a player.
 
-    `by_key`: the messages with a link or invite, by dedupe key. `results`: how the match of a payment ended, by the
-    payment's id. `due`: ids of payments that are to be refunded now. `resendable`: ids of messages that can be resent.
+    `by_key`: messages with a link or an invite, by dedupe key. `results`: the result of the match (won, lost, draw or
+    void), by payment id. `due`: ids of payments due for refund. `resendable`: ids of messages that can be resent.
     """
 
     entries: list[Entry]
@@ -119,7 +118,10 @@ class _Rows:
 
 
 def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
-    """Read the data that this user may see. About 20 queries are made, independent of the number of rows."""
+    """Read the data that the user may see.
+
+    This takes about 20 queries, however many rows the player has.
+    """
     may = request.user.has_perm
     in_full = may("sms.view_full_phone")
     player = Player.objects.filter(phone=phone).first()
@@ -168,10 +170,10 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
 
 
 def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
-    """Yield the events in the order they happened. Events that are expected in the future come last."""
+    """Yield the events in the order they happened. Expected future events come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    # Newest first, so that for each entry the creation time of the player's later stake is known.
+    # Entries are sorted newest first, so the next newer entry has been seen already.
     for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at
@@ -187,7 +189,7 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
 
 
 def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
-    """Return the newest log entries about operators' actions on any of these rows."""
+    """Return the newest log entries of operators' actions on these rows."""
     which = Q(pk__in=())
     by_model: dict[type[Model], list[str]] = {}
     for row in rows:
@@ -198,7 +200,7 @@ def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
 
 
 def _stake_rows(request: HttpRequest, rows: _Rows, call: str) -> list[StakeRow]:
-    """Return the stakes, newest first. A payment without a stake in the list gets a row of its own."""
+    """Return the stakes, newest first. A payment without a stake gets its own row."""
     by_id = {payment.pk: payment for payment in rows.payments}
     found = [_stake_row(request, rows, entry, by_id.pop(entry.payment_id, None), call) for entry in rows.entries]
     found += [_payment_row(request, rows, payment) for payment in by_id.values()]
@@ -250,16 +252,16 @@ def _without_link_to_do(match: Session, player: str) -> str:
 
 
 def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
-    """Yield the action that marks both payments of a match for refund. The match must be over."""
+    """Yield a button that marks both stakes of a match for refund, if the match is over and the user may do this."""
     may = request.user.has_perm
     if match.status == "expired" and may("payments.refund_payment") and may("game.view_session"):
         yield Action("Give both stakes back…", reverse("admin:game_session_changelist"), "give_back", match.pk)
 
 
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
-    """Return True if the player has paid and is matched, but probably received no message with the match link.
+    """Return True if the player has paid and is matched, but probably got no message with the link.
 
-    Return False for a match that has a result, because its link is no longer needed.
+    A match that has a result needs no link, so the result is then False.
     """
     if entry.payment_id in rows.results or not _is_paid(payment):
         return False
@@ -267,9 +269,9 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
 
 def _with_link(entry: Entry, rows: _Rows) -> list[SmsMessage]:
-    """Return the messages that contain the player's link.
+    """Return the messages that contain the player's link to the match.
 
-    The message about the payment contains it only if there is no `match_found` message.
+    If there is a `match_found` message, only that message contains the link.
     """
     texts = [rows.by_key[key] for key in entry.link_keys if key in rows.by_key]
     return texts[:1] if texts and texts[0].kind == "match_found" else texts
@@ -287,8 +289,7 @@ def _may_have_arrived(message: SmsMessage) -> bool:
 def _is_wanted(message: SmsMessage, rows: _Rows) -> bool:
     """Return True if the message can be resent.
 
-    A message about the payment is not resent once the player is matched, because it says that we still search for an
-    opponent.
+    After a match, a message about the payment is outdated: it says that the player is still waiting for an opponent.
     """
     matched = {entry.link_keys[1] for entry in rows.entries if entry.link_keys[0] in rows.by_key}
     return message.pk in rows.resendable and message.dedupe_key not in matched
@@ -328,19 +329,19 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
 
 
 def _payments_of(phone: str) -> list[Payment]:
-    """Return the newest payments of a phone, with their related rows prefetched."""
+    """Return the newest payments of a phone number, with related rows prefetched."""
     rows = Payment.objects.filter(phone=phone).order_by("-pk")
     return list(rows.prefetch_related("callbacks", "refunds", "events")[:MOST_STAKES])
 
 
 def _refund_due(payments: Iterable[Payment]) -> set[int]:
-    """Return the ids of those `payments` that are to be refunded now."""
+    """Return the ids of the payments that are due for refund."""
     ids = [payment.pk for payment in payments]
     return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
 
 
 def _results(payments: Iterable[int]) -> dict[int, str]:
-    """Return how the match of each payment ended: won, lost, draw or void. Payments without a result are left out."""
+    """Return the result of each payment's match: won, lost, draw or void. Payments without a result are left out."""
     ids = set(payments)
     found = {}
     for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():

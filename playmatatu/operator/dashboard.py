@@ -1,6 +1,6 @@
-"""The admin's first page: tiles about work for operators, money, sending and playing.
+"""The dashboard, the admin's first page. Its tiles show open tasks for operators, money, sending and playing.
 
-Most tiles link to the list of the rows that they count.
+Most tiles link to a list of the rows that they count.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ from sms.wording import MANY, counted, ugx
 
 @dataclass(frozen=True)
 class Tile:
-    """A number with a label.
+    """A number with a label, as one tile of the dashboard.
 
-    `tone`: good, bad or plain. `url`: the admin list of the counted rows, or "" if there is no list.
+    `tone`: good, bad or plain. `url`: the admin list of the counted rows, or "".
     """
 
     label: str
@@ -36,7 +36,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """The tiles by section. A section that the user may not see is empty."""
+    """The tiles of the dashboard by section. Sections that the user may not see are empty."""
 
     attention: list[Tile]
     money: list[Tile]
@@ -46,7 +46,7 @@ class Dashboard:
 
 
 def gather(request: HttpRequest) -> Dashboard:
-    """Read the dashboard. About 30 queries are made, each with a bounded cost."""
+    """Read the numbers of the dashboard. This takes about 30 queries, each with a limited cost."""
     may = request.user.has_perm
     current = ledger.figures() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
@@ -69,7 +69,7 @@ def _sum(amount: int, payments: int) -> str:
 
 
 def _attention(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield tiles for prizes, payments, refunds and callbacks that need a decision by an operator."""
+    """Yield a tile for each kind of payment, prize, refund or callback that an operator must decide about."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")
@@ -97,7 +97,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         yield Tile(label, counted(number), url, "bad")
 
 
-# Labels for the kinds of work in `overdue.counts()`.
+# Labels of overdue work, by its name in `overdue.counts()`.
 _LATE = {
     "stakes_to_end": "stakes past their end: game_worker is late",
     "stakes_to_activate": "paid stakes not opened: game_worker is late",
@@ -111,16 +111,16 @@ def _late() -> Iterator[Tile]:
         yield Tile(_LATE.get(work, work.replace("_", " ")), counted(number), _list("game_gameworker"), "bad")
 
 
-# These kinds of postings are shown even on a day that has none of them.
+# Kinds of postings that are shown even if today has none.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
-# Operators enter these postings, which have a list of their own.
+# Kinds of postings that operators enter. They have their own list.
 _OPERATORS = ("fees", "withdrawals")
 _ENTRIES = "payments_ledgerentry"
 
 
 def _money(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield a tile for each kind of ledger posting booked today, with the sum.
+    """Yield a tile for each kind of ledger posting of today, with its sum.
 
     Most tiles also show the number of payments.
     """
@@ -130,7 +130,8 @@ def _money(money: ledger.Figures) -> Iterator[Tile]:
             own = name in _OPERATORS
             url = _list("payments_providerdebit", day=today) if own else _list(_ENTRIES, day=today, flow=name)
             tone = "bad" if name in _BAD else "good" if name == "in" and amount.postings else "plain"
-            # A prize moves two stakes, so the number of its postings is not the number of prizes.
+            # A prize consists of two postings, one for each stake. Their number would be misleading, so only the sum is
+            # shown.
             total = ugx(amount.ugx) if name in ("out", "prizes") else _sum(amount.ugx, amount.postings)
             yield Tile(ledger.FLOWS[name].label, total, url, tone)
     if money.asked:
@@ -145,7 +146,7 @@ _ALWAYS = (Account.PROVIDER, Account.WAITING, Account.IN_MATCH, Account.REFUND_D
 def _balances(money: ledger.Figures) -> Iterator[Tile]:
     """Yield a tile for each ledger account that holds money.
 
-    The accounts in `_ALWAYS` are shown even if they are empty.
+    Accounts in `_ALWAYS` are shown even if they are empty.
     """
     for account, words in money_wording.ACCOUNTS.items():
         amount = money.balances[account]

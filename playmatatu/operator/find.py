@@ -1,7 +1,6 @@
-"""The page of one player: a search box, the timeline of the player found, and notes on the player.
+"""The admin page of one player: a search box, the player's timeline, and notes.
 
-Players are found by a phone number or its last six digits, a name, a match code or link, or the id of a payment or
-text.
+A search term is a phone number or its last six digits, a name, a match code or link, or the id of a payment or message.
 """
 
 import re
@@ -26,7 +25,7 @@ from sms.models import SmsMessage
 from sms.text import to_e164
 from sms.wording import masked, spaced
 
-# If several players match, at most this many are offered.
+# If several players match, only this many are listed.
 MOST = 20
 _LONGEST = 200
 _LAST_DIGITS = re.compile(r"\d{6}", re.ASCII)
@@ -36,9 +35,9 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """Return the distinct phones (E.164) of the players that match `term`.
+    """Return the phone numbers (E.164) of the players that match `term`, without duplicates.
 
-    Only whole values match, not parts of them, so that every query can use an index.
+    Only complete values match, so that every query can use an index.
     """
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:
@@ -50,7 +49,7 @@ def phones(term: str) -> list[str]:
 
 
 def of_player(given: str) -> list[str]:
-    """Return the phone of the player with this id, in a list, or an empty list if there is no such player.
+    """Return a list with the phone number of the player with this id, or an empty list.
 
     Links use the id, so that no URL contains a phone number.
     """
@@ -80,7 +79,7 @@ def _by_id(term: str) -> Iterator[str]:
 
 
 def _of_matches(which: Q) -> Iterator[str]:
-    """Yield the phones of the players of the entries that match `which`, and of their opponents."""
+    """Yield the phone numbers of the players whose entries match `which`, and of their opponents."""
     for entry in Entry.objects.filter(which).select_related("player", "session").order_by("pk")[:MOST]:
         yield entry.phone
         if entry.session is not None:
@@ -91,15 +90,15 @@ def _some(rows: Iterable[str]) -> Iterator[str]:
     yield from rows[:MOST]  # type: ignore[index]
 
 
-# A user needs at least one of these permissions to search. The page shows only data that the user may see.
+# One of these permissions is enough to search. The page shows only data that the user may see.
 NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
 
 
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Find a player and show the player's timeline, or a choice if several players match.
+    """Find a player and show the player's timeline. If several players match, show a list of them.
 
-    Query parameters: `q`, a phone, name, code, link or id; `player`, the id of a player.
+    Query parameters: `q` is a search term. `player` is the id of a player.
     """
     if not any(request.user.has_perm(name) for name in NEEDED):
         return HttpResponse("You may not see players.", status=403, content_type="text/plain")
@@ -115,7 +114,7 @@ def find(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def add_note(request: HttpRequest) -> HttpResponse:
-    """Add the text `note` to the timeline of the player with the id `player`."""
+    """Add a note to the timeline of a player."""
     if not request.user.has_perm("playmatatu.add_playernote"):
         return HttpResponse("You may not add notes.", status=403, content_type="text/plain")
     text = request.POST.get("note", "").replace("\0", "").strip()[:500]

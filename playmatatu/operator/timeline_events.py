@@ -1,4 +1,4 @@
-"""Convert the rows of each app to events of a player's timeline, in plain words."""
+"""Convert database rows to events of a player's timeline, in plain words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -28,7 +28,8 @@ class Link(NamedTuple):
 class Event(NamedTuple):
     """An event on the timeline.
 
-    `tone`: good, bad or plain. `answer`: a provider's response, redacted. `expected`: the event lies in the future.
+    `tone`: good, bad or plain. `answer`: a provider's response, redacted. `expected`: True if the event is in the
+    future.
     """
 
     at: datetime
@@ -48,7 +49,7 @@ def change_link(row: object, label: str) -> Link:
 def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | None) -> Iterator[Event]:
     """Yield the events of a stake.
 
-    `invite`: the message to the invited friend. `replaced_at`: creation time of the player's next stake.
+    `invite`: the message to the invited friend. `replaced_at`: the time of the player's next stake.
     """
     link = change_link(entry, f"stake {entry.pk}")
     yield Event(entry.created_at, "plain", f"Staked {ugx(entry.stake_amount)}", _opponent(entry, invite), link)
@@ -67,7 +68,10 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 
 
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
-    """Return when the stake ended. If no end was recorded, derive the time from the reason and the payment."""
+    """Return the time when the stake ended.
+
+    If no time is stored, it is derived from the reason and the payment.
+    """
     if entry.session is not None:
         return entry.session.expires_at
     if entry.ended_at is not None:
@@ -102,13 +106,16 @@ def _invited(entry: Entry, invite: SmsMessage | None) -> str:
 
 
 def of_payment(payment: Payment, result: str) -> Iterator[Event]:
-    """Yield the events of a payment. `result`: won, lost, draw or void; "" if its match has no result."""
+    """Yield the events of a payment.
+
+    `result`: the result of its match: won, lost, draw or void. Empty if there is none.
+    """
     link = change_link(payment, f"payment {payment.pk}")
     if payment.asked_at:
         network = f" ({payment.network})" if payment.network else ""
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
     for event in payment.events.all():
-        # The loser's stake is part of the winner's payout, which is shown only on the winner's page.
+        # After a lost match, the stake is paid to the winner. This payout appears only on the winner's timeline.
         if event.kind in _JOURNAL and not (result == "lost" and event.kind in _PAYOUTS):
             yield _journal(event, link, result)
     for callback in payment.callbacks.all():
@@ -137,7 +144,7 @@ _SETTLED_BY: Mapping[str, str] = {
 }
 
 
-# Kinds of payment events that are shown. Other kinds repeat facts that callbacks, refunds or the payment already show.
+# Kinds of journal entries that are shown. Other kinds repeat facts that callbacks, refunds or the payment already show.
 _JOURNAL: Mapping[str, tuple[str, str]] = {
     Kind.REQUEST_PENDING.value: ("plain", "Payment requested from DMarkPay: pending"),
     Kind.REQUEST_AMBIGUOUS.value: ("bad", "Payment requested from DMarkPay: no clear reply"),

@@ -1,18 +1,17 @@
-"""Django's PostgreSQL backend with a time limit on every wait, in processes that call `limit_waits`.
+"""Django's PostgreSQL backend with a time limit on every wait.
 
-Only the processes of the site call `limit_waits`. Workers and commands have no such limits, because a migration or a
-clean-up may need a long time.
+Only the processes of the site turn the limits on, with `limit_waits`. Workers and commands have no limits, because a
+migration or a clean-up may take long.
 """
 
 from django.db import connection
 
-# Number of executions after which a connection prepares a statement on the server, which halves PostgreSQL's CPU time.
-# PostgreSQL makes new plans after each ANALYZE, so the connections of workers, which live for days, do not keep plans
-# that were made while a table was empty.
+# A connection prepares a statement on the server after this many executions. This halves PostgreSQL's CPU time.
+# PostgreSQL makes new plans after each ANALYZE, so plans made for an empty table are not kept for days.
 PREPARE_THRESHOLD = 2
-# None during a migration: a prepared statement fails after the type of one of its columns has changed.
+# None during a migration. If a migration changes the type of a column, prepared statements with this column fail.
 prepare_threshold: int | None = PREPARE_THRESHOLD
-# `limit_waits` sets this to True in the processes of the site: their waits for the database are limited.
+# True in the processes of the site, where waits for the database are limited.
 limited = False
 
 
@@ -22,12 +21,12 @@ def limit_waits() -> None:
 
 
 def migration_begins(**_kwargs: object) -> None:
-    """Receive Django's signal `pre_migrate`: prepare no statements during the migration."""
+    """Stop preparing statements. Django sends `pre_migrate` before a migration."""
     _prepare(None)
 
 
 def migration_ends(**_kwargs: object) -> None:
-    """Receive Django's signal `post_migrate`."""
+    """Prepare statements again. Django sends `post_migrate` after a migration."""
     _prepare(PREPARE_THRESHOLD)
 
 

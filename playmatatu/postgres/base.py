@@ -29,18 +29,18 @@ from playmatatu import postgres
 
 T = TypeVar("T")
 
-# Time limit in seconds for the check that an idle connection still works.
+# Time limit in seconds for the check of an idle connection.
 _CHECK_SECONDS = 1.0
-# Seconds for which a connection counts as working after the server has answered a check.
+# Seconds after a check during which the connection is not checked again.
 _CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
-# Seconds added to PostgreSQL's statement timeout, so that PostgreSQL's more informative error comes first.
+# Seconds added to PostgreSQL's statement timeout. PostgreSQL's own error is more informative, so it must come first.
 _GRACE_SECONDS = 1.0
 
 
 class Unresponsive(psycopg.OperationalError):
-    """The database server does not respond: a wait has just reached its limit, in this thread or in another one."""
+    """The database server did not respond in time, to this thread or a moment ago to another thread."""
 
 
 class Connection(psycopg.Connection[Any]):
@@ -63,9 +63,9 @@ class Connection(psycopg.Connection[Any]):
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run psycopg's protocol generator `gen`, and raise Unresponsive after `seconds`.
+    """Run psycopg's generator `gen`, and raise Unresponsive after `seconds`.
 
-    psycopg resumes the generator ten times a second even if the socket is not ready, so the time can be checked.
+    psycopg resumes the generator ten times a second while it waits. The time is checked then.
     """
     end = time.monotonic() + seconds
     try:
@@ -80,7 +80,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class _Server:
-    """A record of whether the server responds. All threads share it."""
+    """The server's state (responsive or unresponsive), shared by all threads."""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None
@@ -97,7 +97,7 @@ class _Server:
         self._unresponsive_at = None
 
     def begin_attempt(self) -> bool:
-        """Return True if this thread may try to connect. The thread must then call `end_attempt` afterwards."""
+        """Return True if this thread may try to connect. It must then call `end_attempt`."""
         at = self._unresponsive_at or 0.0
         return time.monotonic() - at >= _RETRY_SECONDS and self._connecting.acquire(blocking=False)
 
@@ -109,9 +109,9 @@ _server = _Server()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    # Django connects by calling `self.Database.connect`.
+    # Django calls `self.Database.connect` to connect.
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
-    # The time (monotonic) at which the server last answered a check of this connection.
+    # Monotonic time of the last successful check of this connection.
     _checked_at = -math.inf
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -157,10 +157,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. Django calls this before each request, and after an error.
+        """Return True if the connection works. Django calls this before each request and after an error.
 
-        The server is queried at most once a second. In between, the socket shows if the server has closed the
-        connection: it then becomes readable.
+        A query checks the connection at most once a second. Between two queries, only the socket is checked: if the
+        server has closed the connection, the socket is readable.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True

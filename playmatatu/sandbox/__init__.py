@@ -1,1 +1,1 @@
-"""The sandbox of `make run`: fakes of DMark (SMS), DMarkPay (payments) and the game server, on one port."""
+"""The sandbox of `make run`: fake servers of DMark (SMS), DMarkPay (payments) and the game, on one port."""

@@ -1,4 +1,4 @@
-"""A stub of the game server. Its page lets a player choose a result, and reports the signed result to the site."""
+"""A fake game server. On its page a player chooses a result, and the fake reports the signed result to the site."""
 
 import hashlib
 import hmac
@@ -46,7 +46,7 @@ class Handler(server.Handler):
         return True
 
     def _table(self, token: str, pt: str, status: int = 200, error: str = "", *, done: bool = False) -> None:
-        """Show the page of a match to one player, with the data that the site returns for the player token `pt`."""
+        """Show the page of a match to the player with the token `pt`. The data comes from the site's API."""
         site = self.server.page.links.site
         try:
             answer = requests.get(f"{site}/api/v1/game/{token}", {"pt": pt}, timeout=_SECONDS)
@@ -59,7 +59,7 @@ class Handler(server.Handler):
         self.answer(status if values["known"] else 404, html.encode(), "text/html; charset=utf-8")
 
     def _report(self, token: str, outcome: str, pt: str) -> str:
-        """Report the result to the site as the game server does. Return an error as a sentence, or ""."""
+        """Report the result to the site, as a game server does. Return an error as a sentence, or ""."""
         if outcome not in _OUTCOMES:
             return "Choose a result."
         body = json.dumps({"outcome": outcome} | ({"winner": pt} if outcome == "win" else {})).encode()

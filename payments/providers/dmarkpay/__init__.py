@@ -1,4 +1,4 @@
-"""DMarkPay, DMark's gateway to the mobile money of MTN and Airtel.
+"""DMarkPay, DMark's service for mobile money of MTN and Airtel.
 
-`client` makes the HTTP requests, and `responses` interprets the responses.
+`client` makes HTTP requests, and `responses` interprets the responses.
 """

@@ -1,4 +1,4 @@
-"""The HTTP client for DMarkPay, an implementation of `payments.providers.Provider`."""
+"""HTTP client for DMarkPay. It implements `payments.providers.Provider`."""
 
 import base64
 import hashlib
@@ -22,14 +22,13 @@ logger = logging.getLogger("payments.dmarkpay")
 _WHO = "DMarkPay"
 _METHODS = {"mtn": "mtn_mobile_money", "airtel": "airtel_mobile_money"}
 _WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
-# Held during a token request, so that a process makes one token request at a time. The other threads then find the
-# token in the cache.
+# Only one thread of a process requests a token at a time. Afterwards the other threads find the token in the cache.
 _fetching = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The `DMARK_PAY_*` settings. `timeout`: seconds for one response."""
+    """The `DMARK_PAY_*` settings. `timeout`: seconds for one HTTP request."""
 
     base_url: str
     token_url: str
@@ -56,7 +55,7 @@ class Config:
 
 
 def config() -> Config:
-    """Return the current settings. They are read at each call, because tests override them."""
+    """Return the current settings. They are read at each call, so that tests can override them."""
     return Config(
         base_url=settings.DMARK_PAY_BASE_URL.rstrip("/"),
         token_url=settings.DMARK_PAY_TOKEN_URL,
@@ -73,7 +72,7 @@ class _NoToken(Exception):
 
 
 class DMarkPay:
-    """A client for DMarkPay. The settings are read when the client is created."""
+    """A client for DMarkPay, with the settings of the time when it was created."""
 
     name = "dmarkpay"
     networks = frozenset(_METHODS)
@@ -83,10 +82,10 @@ class DMarkPay:
 
     @property
     def longest(self) -> float:
-        """Return the longest time in seconds that one call can take.
+        """Return the longest duration of one call, in seconds.
 
-        A call makes at most four requests: two for a token and two with a token. Each request is allowed its connect
-        timeout and twice the configured timeout, because the operating system can add delays.
+        A call makes at most four HTTP requests: two for a token and two that use a token. For each, the connect timeout
+        and twice the configured timeout are allowed, because the operating system can add delays.
         """
         return 4 * (self.config.connect_timeout + 2 * self.config.timeout)
 
@@ -94,7 +93,10 @@ class DMarkPay:
         return self._move(order, "payin/", {"notify_url": order.notify_url}, read_collect)
 
     def payout(self, order: Order) -> Answer:
-        """Request a payout. Unconfirmed: we know of no program that has used this request against DMarkPay."""
+        """Request a payout.
+
+        Unconfirmed: we know of no program that has used this request with DMarkPay.
+        """
         return self._move(order, "payout/", {}, read_payout)
 
     def status(self, provider_id: str) -> Answer:
@@ -107,7 +109,7 @@ class DMarkPay:
         return replace(read_status(status, raw), ms=_ms(started))
 
     def _move(self, order: Order, path: str, more: dict[str, str], read: Callable[[int, bytes, str], Answer]) -> Answer:
-        """Make one request that moves money. Only after a 401 or 403 is the request repeated, with a new token."""
+        """Make a request that moves money. It is repeated only after a 401 or 403, with a new token."""
         started = time.monotonic()
         url, body = self._transactions(path), self._body(order) | more
         try:
@@ -135,7 +137,7 @@ class DMarkPay:
         }
 
     def _with_token(self, exchange: Callable[[dict[str, str]], tuple[int, bytes]]) -> tuple[int, bytes]:
-        """Make a request with the cached token. After a 401 or 403, repeat the request once with a new token."""
+        """Make a request with the cached token. After a 401 or 403, repeat it once with a new token."""
         started = time.monotonic()
         token = self._token(rejected="")
         self._check_time(started)
@@ -149,8 +151,8 @@ class DMarkPay:
     def _check_time(self, started: float) -> None:
         """Raise _NoToken if more than 75% of `longest` has passed since `started`.
 
-        This happens if a token was slow to arrive or the process was suspended. The lease on the payment may then
-        expire before the request ends, and an operator or another process may already have handled the payment.
+        The token may have been slow to arrive, or the process may have been suspended. The lease on the payment could
+        then expire before the request ends, and an operator or another process could handle the payment meanwhile.
         """
         if time.monotonic() - started > 0.75 * self.longest:
             raise _NoToken("No token arrived in time.")
@@ -197,13 +199,13 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# If the cache is down, each request fetches its own token.
+# If the cache is down, a new token is requested for each request.
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    # Each cache backend raises its own exceptions. None of them may make a payment fail.
+    # The exception depends on the cache backend. A cache error must never make a payment fail.
     except Exception as error:  # noqa: BLE001
         values = {"event": "payments.cache_down"}
         logger.warning("payments.cache_down: the cache did not %s (%s)", action, type(error).__name__, extra=values)

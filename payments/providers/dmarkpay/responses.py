@@ -1,7 +1,7 @@
 """Interpret DMarkPay's responses. The functions take an HTTP status and a raw body, and do no I/O.
 
-DMarkPay publishes no official documentation. The facts here come from a program that runs against DMarkPay. Facts that
-could not be confirmed are called unconfirmed.
+DMarkPay has no public documentation. The facts here come from a program that runs against DMarkPay. Other assumptions
+are marked as unconfirmed.
 """
 
 import json
@@ -21,7 +21,7 @@ _SAID = {
     Payment.Status.FAILED: Said.FAILED,
     Payment.Status.PENDING: Said.PENDING,
 }
-# Client errors that concern the token or the request rate, not the transaction. DMarkPay did not accept the request.
+# HTTP statuses that concern the token or the request rate, not the transaction. DMarkPay did not accept the request.
 _NOT_TAKEN = (401, 403, 425, 429)
 _NOT_DMARKPAYS = "Something other than DMarkPay answered"
 
@@ -34,7 +34,7 @@ class Token(NamedTuple):
 
 
 def read_token(status: int, body: bytes) -> Token | str:
-    """Return the token from the response, or one sentence that explains why the response has no usable token."""
+    """Return the token from the response. If there is no usable token, return a sentence that says why."""
     data = _object(body)
     if status in (400, 401, 403):
         return (
@@ -42,30 +42,31 @@ def read_token(status: int, body: bytes) -> Token | str:
             "DMARK_PAY_TOKEN_URL."
         )
     token = data.get("access_token")
-    # The token becomes part of an HTTP header, so other characters are refused.
+    # The token becomes part of an HTTP header, so it may only have printable ASCII characters.
     fit = isinstance(token, str) and 0 < len(token) <= 8192 and token.isascii() and token.isprintable()
     if status >= 300 or not fit:
         return f"DMarkPay's response has no token ({status})."
     expires = data.get("expires_in")
     if isinstance(expires, str) and expires.strip().isascii() and expires.strip().isdigit():
         expires = int(expires.strip()[:12])
-    # The range is checked before the multiplication by a float, because a JSON integer may be larger than any float.
+    # Check the range before the multiplication, because a JSON integer may be too large for a float.
     if isinstance(expires, bool) or not isinstance(expires, int | float) or not 0 < expires < 10**18:
         expires = 0
     return Token(str(token), min(math.floor(0.9 * expires), LONGEST_TTL))
 
 
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
-    """Interpret the response to a payin (a payment request) with our `reference`.
+    """Interpret the response to a payin (payment request) with our `reference`.
 
-    Below HTTP 400, the status word in the body decides; a missing or unknown word is ambiguous. A 4xx means that the
-    payment failed, except for the codes in `_NOT_TAKEN`, 408 and 409. 408, 409 and 5xx are ambiguous.
+    Below HTTP 400, the status word in the body decides. A missing or unknown word is ambiguous. The statuses 408, 409
+    and 5xx are ambiguous too. The statuses in `_NOT_TAKEN` mean that the request was not accepted. Any other 4xx means
+    that the payment failed.
     """
     answer = _read(status, body)
     if status in _NOT_TAKEN:
         return _as(answer, Said.NOT_TAKEN, f"DMarkPay refused the request ({status})")
     if answer.ours not in ("", reference):
-        # The id in this response belongs to another transaction, so polling by that id would return the wrong status.
+        # The response belongs to another transaction, so its id cannot be used to poll this one.
         return Answer(Said.IN_DOUBT, "", "", "The response was about another transaction.", status, answer.text)
     if 400 <= status < 500 and status not in (408, 409):
         return _as(answer, Said.FAILED, "")
@@ -77,21 +78,21 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payout request.
 
-    DMarkPay has confirmed neither of two assumptions: that this response has the format of the response to a payin, and
-    that it contains the final result. Because the second assumption may be wrong, "Pending" is treated as ambiguous.
+    Unconfirmed: the response has the same format as the response to a payin, and its status is final. Therefore
+    "Pending" is treated as ambiguous.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer
 
 
 def read_status(status: int, body: bytes) -> Answer:
-    """Interpret the response to a status poll. IN_DOUBT means that the response tells nothing about the transaction."""
+    """Interpret the response to a status poll. IN_DOUBT means that it says nothing about the transaction."""
     answer = _read(status, body)
     if status == 404:
         return _as(answer, Said.UNKNOWN, "DMarkPay does not know this transaction")
     if not 200 <= status < 300:
         return _as(answer, Said.IN_DOUBT, f"DMarkPay gave no status ({status})")
-    # A response with an unknown status word, and without any id or reference, might not be about a transaction at all.
+    # Without an id or reference, a response with an unknown status word may not be about a transaction at all.
     if answer.said is Said.OTHER and not (answer.ours or answer.provider_id):
         return replace(answer, said=Said.IN_DOUBT)
     return answer
@@ -122,7 +123,10 @@ def _read(status: int, body: bytes) -> Answer:
 
 
 def _as(answer: Answer, said: Said, otherwise: str) -> Answer:
-    """Return the same response with the meaning `said`. `otherwise`: the sentence to use if DMarkPay sent none."""
+    """Return the same response with the meaning `said`.
+
+    `otherwise`: the sentence for the operator if DMarkPay sent none.
+    """
     own = "" if answer.words.startswith((_NOT_DMARKPAYS, "DMarkPay reports the status")) else answer.words
     return replace(answer, said=said, words=own or otherwise or answer.words)
 
@@ -136,7 +140,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def identifier(value: object) -> str:
-    """Return an id, given as a text or a whole number, as a text. Return "" for anything else."""
+    """Return an id as text. Return "" if `value` is neither text nor a whole number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -146,5 +150,5 @@ def identifier(value: object) -> str:
 
 
 def kept(body: bytes) -> str:
-    """Return the start of a response body as printable text, as stored and shown to operators."""
+    """Return the start of a response body as printable text, for storage and for operators."""
     return providers.printable(body[: 4 * MAX_KEPT].decode("utf-8", "replace"), MAX_KEPT)

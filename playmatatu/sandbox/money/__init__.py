@@ -1,5 +1,5 @@
-"""The sandbox of DMarkPay: a fake of the mobile money provider, for development and tests.
+"""A fake DMarkPay (mobile money provider) for development and tests.
 
 It simulates payins (payments to us), payouts, notifications, and payment prompts on phones. It runs on the same port as
-the sandbox for SMS.
+the fake DMark.
 """

@@ -18,7 +18,7 @@ _WALLETS = ("dmark", "mtn", "airtel_oapi")
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """Return the name of the switch for this endpoint, and the id of the polled transaction or "".
+    """Return the name of an endpoint's switch, and the id of the polled transaction or "".
 
     Return None if the path is not an endpoint of DMarkPay.
     """
@@ -33,7 +33,7 @@ def place_of(method: str, path: str) -> tuple[str, str] | None:
 
 
 def refusal(place: str, status: int) -> dict[str, str]:
-    """Return the body of a response with the 4xx status `status`. `place`: the name of the endpoint's switch."""
+    """Return the body of a response with this 4xx status. `place`: the name of the endpoint's switch."""
     if place == "pay_token":
         return {"error": "invalid_client"}
     if status in (401, 403):
@@ -48,7 +48,7 @@ class DMarkPay:
         self.state = state
         self.notifier = Notifier(state)
         self.phones = Phones(state, self.notifier)
-        # Token -> (monotonic time of the token's expiry, number of requests that used the token).
+        # Tokens, each with its monotonic expiry time and the number of requests that have used it.
         self._tokens: dict[str, tuple[float, int]] = {}
 
     def reply(self, place: str, polled: str, body: Any, authorization: str) -> Reply:
@@ -65,7 +65,7 @@ class DMarkPay:
         return self._payin(body) if place == "payin" else self._payout(body)
 
     def count(self, place: str, polled: str, body: object) -> None:
-        """Count a request under its `sp_transaction_id` (our reference), even if the response is a fault."""
+        """Count a request under its `sp_transaction_id` (our reference), even if a fault prevents the response."""
         kind = {"pay_status": "status"}.get(place, place)
         with self.state.lock:
             transaction = self.state.money.transactions.get(polled)

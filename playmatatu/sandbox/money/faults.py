@@ -1,6 +1,6 @@
-"""The switches for payments: DMarkPay's faults, and the way in which phones answer payment prompts.
+"""Switches for the sandbox's payments: faults of DMarkPay, and how phones answer payment prompts.
 
-This module also lists the phone numbers with a fixed outcome for payment prompts.
+MONEY_NUMBERS lists phone numbers whose payment prompts have a fixed outcome.
 """
 
 from dataclasses import dataclass

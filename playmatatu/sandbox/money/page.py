@@ -1,4 +1,4 @@
-"""The page of a sandbox that also handles payments: the phones show payments and payment prompts."""
+"""The page of a sandbox with payments: each phone shows its payments and payment prompts."""
 
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -52,6 +52,6 @@ def _prompt(transaction: Transaction) -> Prompt:
 
 
 def _grouped(amount: str) -> str:
-    """Return `5000.00` as `5,000`. Keep two decimals if the amount is not whole."""
+    """Return the amount with commas: `5000.00` becomes `5,000`. Two decimals are kept if they are not zero."""
     number = float(amount)
     return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"

@@ -1,7 +1,6 @@
-"""Phones that show a payment prompt, and DMarkPay's notifications about the answers.
+"""Phones that show payment prompts, and DMarkPay's notifications about the answers.
 
-A tap or a switch answers the prompt, or the prompt times out. A phone can also be out of reach; then it never shows the
-prompt.
+A tap or a switch answers the prompt, or the prompt times out. A phone that is out of reach never shows the prompt.
 """
 
 from typing import Any
@@ -10,7 +9,7 @@ from playmatatu.sandbox.money.transactions import FAILED, PENDING, SUCCESSFUL, S
 from sms.sandbox.later import push
 
 ANSWERS = ("pay", "decline")
-# A notification that gets no response is repeated: 3 requests in total, 2 seconds apart.
+# A notification without a response is repeated: 3 requests in total, 2 seconds apart.
 TRIES, TRY_AGAIN = 3, 2.0
 _OPPOSITE = {SUCCESSFUL: FAILED, FAILED: SUCCESSFUL}
 
@@ -23,9 +22,9 @@ class Notifier:
         return {"UPPER": status.upper(), "lower": status.lower()}.get(self.state.faults.pay_words, status)
 
     def body(self, transaction: Transaction, status: str = "") -> dict[str, Any]:
-        """Return the fields about a transaction that every response and notification contains.
+        """Return the fields that every response and notification about a transaction has.
 
-        `status`: overrides the status of the transaction, if not empty.
+        `status`: replaces the transaction's own status, if not empty.
         """
         return {
             "status": self.word(status or transaction.status),
@@ -56,7 +55,10 @@ class Notifier:
             self.state.later.put(after + 0.5, lambda: self.reverse(transaction))
 
     def reverse(self, transaction: Transaction) -> None:
-        """Reverse a transaction that has ended, and notify unless the switch `callback` is `reverses_unseen`."""
+        """Reverse a transaction that has ended.
+
+        A notification is sent unless the switch `callback` is `reverses_unseen`.
+        """
         faults = self.state.faults
         with self.state.lock:
             word = "Reversed" if faults.reversal == "Reversed" else _OPPOSITE[transaction.status]
@@ -88,7 +90,7 @@ class Phones:
         self.state, self.notifier = state, notifier
 
     def ask(self, transaction: Transaction) -> None:
-        """Show the payment prompt. Schedule its automatic answer or its timeout according to the switches."""
+        """Show the payment prompt. The switches decide when it is answered automatically or times out."""
         faults, later = self.state.faults.of_number(transaction.msisdn), self.state.later
         if faults.phones != "unreached":
             with self.state.lock:
@@ -102,7 +104,7 @@ class Phones:
             later.put(faults.phones_seconds, lambda: self.end(transaction, FAILED, "The request timed out"))
 
     def answer(self, sp_transaction_id: str, answer: str) -> str:
-        """Answer the payment prompt of a payin with `answer`: "pay" or "decline".
+        """Answer the payment prompt of a payin. `answer`: "pay" or "decline".
 
         Return the new status of the payin, or "" if no prompt is open. Raises LookupError if the payin is unknown.
         """
@@ -121,7 +123,7 @@ class Phones:
         return self.end(transaction, SUCCESSFUL, "Transaction successful")
 
     def end(self, transaction: Transaction, status: str, message: str) -> bool:
-        """Set the final status and notify. Return False if the transaction had ended already, as after two taps."""
+        """Set the final status and send notifications. Return False if the transaction had already ended."""
         with self.state.lock:
             if transaction.status != PENDING:
                 return False

@@ -1,4 +1,4 @@
-"""The HTTP server of a sandbox that handles SMS and payments.
+"""The HTTP server of a sandbox for SMS and payments.
 
 It adds DMarkPay's endpoints and the payment prompts to the server for SMS.
 """

@@ -1,4 +1,4 @@
-"""Payins (payments to us), payouts, their statuses, and the payment prompts that are open on phones."""
+"""The sandbox's payins (payments to us), payouts, and open payment prompts."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
 
 @dataclass
 class Transaction:
-    """A payin or a payout: the fields of the request, and the current status."""
+    """A payin or payout: the fields of its request, and its current status."""
 
     transaction_id: str
     kind: str
@@ -29,10 +29,10 @@ class Transaction:
     started: float = field(default_factory=time.monotonic)
     status: str = PENDING
     message: str = "Transaction pending"
-    # The phone shows a payment prompt for this transaction.
+    # True while the phone shows the payment prompt.
     asking: bool = False
     ended_at: str = ""
-    # The status words of the notifications sent, with " (refused)" added if the receiver refused or did not respond.
+    # Status words of the notifications sent. " (refused)" is added if the receiver did not accept the notification.
     callbacks: list[str] = field(default_factory=list)
     called_back: threading.Event = field(default_factory=threading.Event)
 
@@ -42,12 +42,12 @@ class Transaction:
 
 
 class Transactions:
-    """All transactions of the sandbox. The methods take no lock, so the caller holds the lock of the state."""
+    """All transactions of the sandbox. The caller must hold the lock of the state."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
         self._named: defaultdict[tuple[str, str], list[Transaction]] = defaultdict(list)
-        # Number of requests by kind and `sp_transaction_id` (our reference), including requests that failed.
+        # Number of requests by kind and `sp_transaction_id` (our reference). Failed requests count too.
         self.asked: dict[str, Counter[str]] = {"payin": Counter(), "payout": Counter(), "status": Counter()}
 
     def add(self, kind: str, body: dict[str, Any]) -> Transaction:
@@ -73,7 +73,7 @@ class Transactions:
     def named(self, sp_transaction_id: str, kind: str) -> list[Transaction]:
         """Return the transactions with this reference and kind, oldest first.
 
-        There are several if the sandbox accepted the same request more than once.
+        There are several if the sandbox accepted the same request again.
         """
         return list(self._named.get((sp_transaction_id, kind), []))
 
@@ -103,7 +103,7 @@ class Transactions:
 
 
 class State(state.State):
-    """The state of a sandbox that also handles payments: transactions and payment prompts, in addition to SMS."""
+    """The state of a sandbox with SMS and payments."""
 
     faults_class: ClassVar[type[Faults]] = Faults
     faults: Faults
