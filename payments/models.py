@@ -380,6 +380,8 @@ class ProviderDebit(models.Model):
     amount = models.BigIntegerField("amount (UGX)", help_text="Negative to correct an earlier entry.")
     actor = models.CharField("entered by", max_length=150)
     note = models.CharField(max_length=300, help_text="For example the line of the provider's statement.")
+    # Identifies the operator's form, so that a form that is sent twice is booked once. Null in older entries.
+    key = models.UUIDField(unique=True, null=True)
 
     class Meta:
         verbose_name = "withdrawal or fee"

@@ -1,10 +1,14 @@
 """The admin's read-only lists of journal entries and ledger entries."""
 
+import uuid
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from payments import database, ledger, phones
 from payments.admin import wording
@@ -156,14 +160,26 @@ class LedgerAdmin(JournalAdmin):
         return what(entry.event)
 
 
+class DebitForm(forms.ModelForm):
+    """The form of a withdrawal or fee. Each page has its own `key`."""
+
+    key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+
+    def validate_unique(self) -> None:
+        """Leave this to the database, which also refuses the second of two concurrent requests."""
+
+
 @admin.register(ProviderDebit)
 class ProviderDebitAdmin(ReadOnlyAdmin):
-    """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted."""
+    """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted.
+
+    If a form is sent twice, the second request books nothing.
+    """
 
     ordering = ("-id",)
     list_display = ("at", "account", "shown_amount", "actor", "note")
     list_filter = (DayFilter,)
-    fields = ("account", "amount", "note")
+    form = DebitForm
     change_list_template = "admin/payments/debit_list.html"
     csv_columns = {  # noqa: RUF012
         "id": lambda debit: debit.pk,
@@ -182,6 +198,16 @@ class ProviderDebitAdmin(ReadOnlyAdmin):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return ["account", "amount", "note", *([] if obj else ["key"])]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except IntegrityError:  # An entry with this form's key exists.
+            self.message_user(request, "This form was saved before. Nothing was booked again.", messages.WARNING)
+            return redirect("admin:payments_providerdebit_changelist")
 
     def save_model(self, request: HttpRequest, obj: ProviderDebit, form: Any, change: bool) -> None:
         obj.at, obj.actor = database.now(), request.user.get_username()

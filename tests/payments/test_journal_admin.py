@@ -1,10 +1,12 @@
 """The lists of the journal and the ledger: read-only, by payment, kind, account and day, in words."""
 
 import re
+import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -182,10 +184,10 @@ def test_an_operator_enters_withdrawals_and_fees() -> None:
     operator = staff("view_ledgerentry", "refund_payment")
     assert "Enter a withdrawal or fee" in operator.get(DEBITS).content.decode()
     for account, amount in (("withdrawals", 3000), ("fees", 120), ("fees", -20)):
-        form = {"account": account, "amount": amount, "note": "statement of 28 Nov"}
+        form = {"account": account, "amount": amount, "note": "statement of 28 Nov", "key": str(uuid.uuid4())}
         assert operator.post(f"{DEBITS}add/", form).status_code == 302
-    assert operator.post(f"{DEBITS}add/", {"account": "fees", "amount": 0, "note": "x"}).status_code == 200
-    assert operator.post(f"{DEBITS}add/", {"account": "fees", "amount": 1, "note": ""}).status_code == 200
+    assert operator.post(f"{DEBITS}add/", form | {"amount": 0}).status_code == 200
+    assert operator.post(f"{DEBITS}add/", form | {"note": ""}).status_code == 200
     balances = ledger.balances()
     found = [balances[account] for account in (Account.PROVIDER, Account.WITHDRAWALS, Account.FEES)]
     assert found == [1900, 3000, 100]
@@ -196,6 +198,22 @@ def test_an_operator_enters_withdrawals_and_fees() -> None:
     assert operator.post(f"{DEBITS}{debit.pk}/change/", {"amount": 9}).status_code == 403
     assert operator.post(f"{DEBITS}{debit.pk}/delete/", {"post": "yes"}).status_code == 403
     assert operator.get(f"{DEBITS}export/").status_code == 200
+
+
+def test_a_withdrawal_whose_form_is_sent_twice_is_booked_once() -> None:
+    operator = staff("view_ledgerentry", "refund_payment")
+    keys = [
+        re.findall(r'name="key" value="([0-9a-f-]{36})"', operator.get(f"{DEBITS}add/").content.decode())[0]
+        for _ in "ab"
+    ]
+    assert keys[0] != keys[1]
+    form = {"account": "withdrawals", "amount": 3000, "note": "to the bank", "key": keys[0]}
+    first, again = (operator.post(f"{DEBITS}add/", form, follow=True) for _ in "ab")
+    assert "was added successfully" in first.content.decode()
+    assert "This form was saved before. Nothing was booked again." in again.content.decode()
+    assert ProviderDebit.objects.count() == LogEntry.objects.count() == 1
+    operator.post(f"{DEBITS}add/", form | {"key": keys[1]})  # a second withdrawal of the same amount, by another form
+    assert ledger.balances()[Account.WITHDRAWALS] == 6000
 
 
 def test_who_may_only_look_enters_no_withdrawal() -> None:
