@@ -1,8 +1,10 @@
-"""What must hold after a crash, whatever was under way. Knows no Django."""
+"""Checks of the database after a crash. This module does not import Django; the check runs in another process."""
 
-# What a crash of one worker may send twice: what is in flight, and what is not written yet.
+# The largest numbers of messages that the crash of one worker may duplicate: messages in flight, and results not
+# stored.
 IN_FLIGHT, UNWRITTEN = 64, 50
-# For each committed session two match texts or payment texts, for each invite one, for each payment that moved one.
+# Each committed session must have a text for both players, each active invite one text, and each settled payment one
+# text.
 AUDIT = """
 import json
 from django.db.models import Count

@@ -1,4 +1,4 @@
-"""Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL, a browser."""
+"""Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL and a browser."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ from tests.servers import wait_for as wait_for
 
 pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 
-# On a busy machine hypothesis generates examples slowly, which is no defect of the tested code.
+# On a busy machine hypothesis generates examples slowly. This is not a failure.
 hypothesis.settings.register_profile("busy", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.load_profile("busy")
 
@@ -42,12 +42,15 @@ _KEPT_TABLES = {"django_content_type", "auth_permission"}
 
 
 def _delete_rows(case: TransactionTestCase) -> None:
-    """Empty the tables. Django's flush also creates every content type and permission again, in 40 of its 43 ms."""
+    """Empty the tables.
+
+    Faster than Django's flush, which also creates all content types and permissions again (40 ms).
+    """
     for alias in case._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         database = connections[alias]
         tables = set(database.introspection.django_table_names(only_existing=True, include_views=False)) - _KEPT_TABLES
         if database.vendor == "postgresql":
-            # TRUNCATE takes 30 ms of CPU, since it creates the files of every table again; this takes 1 ms.
+            # This DELETE takes 1 ms of CPU. TRUNCATE takes 30 ms, because it creates the files of each table again.
             deletes = "; ".join(f"DELETE FROM {database.ops.quote_name(table)}" for table in sorted(tables))
             with atomic(alias), database.cursor() as cursor:
                 cursor.execute(f"SET LOCAL session_replication_role = replica; {deletes}")
@@ -59,11 +62,12 @@ def _delete_rows(case: TransactionTestCase) -> None:
 TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 
 
-# Fixtures that start a process or a browser.
+# A test that uses one of these fixtures counts as slow. They start a process or a browser.
 _SLOW = {"postgres", "on_postgres", "browser", "page", "system", "project", "game", "site", "proxy"}
 
 
-# Files that take longest. Each process of xdist starts with its share of them, so that none runs alone at the end.
+# The test files that take longest. Each xdist process starts with some of them, so that none of them runs alone at the
+# end.
 _LONG = """
     test_postgres test_web_killed test_lives test_deploy test_game_worker test_worker test_hello test_pages_browser
     test_money_browser test_simulation test_make_run test_tasks test_listener test_leases test_outages test_maintenance
@@ -82,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Return the items in equal parts, one for each process, and the long ones at the start of each part."""
+    """Return the tests in one part of equal size per process. Each part starts with its share of the long tests."""
     long = sorted((item for item in items if item.path.stem in _LONG), key=lambda item: _LONG.index(item.path.stem))
     rest = [item for item in items if item.path.stem not in _LONG]
     dealt: list[pytest.Item] = []
@@ -96,7 +100,7 @@ def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core: half of the time tests wait for clocks and other processes."""
+    """Return two processes per core, because tests spend half of the time waiting for clocks and other processes."""
     return 2 * (os.cpu_count() or 1)
 
 
@@ -108,7 +112,7 @@ def sandbox_server() -> Iterator[Server]:
 
 @pytest.fixture
 def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
-    """SMS enabled, with the sandbox as provider. Reports and the rate limit are off unless a test sets them."""
+    """Enable SMS, with the sandbox as provider. Delivery reports and the rate limit are off unless a test sets them."""
     sandbox_server.state.reset()
     settings.SMS_SERVICE_BASE_URL = sandbox_server.url
     settings.SMS_SERVICE_USERNAME = "operator"
@@ -122,7 +126,7 @@ def sandbox(sandbox_server: Server, settings: Any) -> Sandbox:
 
 @pytest.fixture
 def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
-    """The sandbox collects money too: a stake is paid on the phone there."""
+    """Collect payments with the sandbox. A stake is then paid on a phone of the sandbox."""
     settings.DMARK_PAY_BASE_URL = sandbox.url
     settings.DMARK_PAY_TOKEN_URL = "/o/token/"
     settings.DMARK_PAY_USERNAME = "collector"
@@ -136,7 +140,7 @@ def collection(sandbox: Sandbox, settings: Any) -> Sandbox:
 
 @pytest.fixture(autouse=True)
 def clean_cache() -> Iterator[None]:
-    """Empty the cache, and forget a failure of the cache in an earlier test."""
+    """Empty the cache, and reset the state that an earlier failure of the cache has left."""
 
     def forget_failure() -> None:
         sms_cache._rest_until, sms_cache._last_warning = 0.0, -sms_cache._WARN_EVERY
@@ -150,7 +154,7 @@ def clean_cache() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def loggers_enabled() -> Iterator[None]:
-    """Fail the test that disables loggers, not the later ones that expect a log line of them."""
+    """Fail the test that disables a logger. Otherwise later tests fail that expect log lines."""
     yield
     loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
     disabled = [logger.name for logger in loggers if logger.disabled]
@@ -158,25 +162,25 @@ def loggers_enabled() -> Iterator[None]:
 
 
 def missing(part: str) -> None:
-    """Skip the test because a part is not installed. Fail instead if REQUIRE_ALL_PARTS is set, as in CI."""
+    """Skip the test, because a program is not installed. Fail instead if REQUIRE_ALL_PARTS is set, as in CI."""
     if os.environ.get("REQUIRE_ALL_PARTS"):
         pytest.fail(f"{part} is not installed here")
     pytest.skip(f"{part} is not installed here")
 
 
-# --- a browser
+# --- browser
 
-# Without these Chromium contacts its own hosts at every start.
+# Without these options Chromium contacts its vendor's hosts at each start.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[tuple[Browser, AbstractEventLoop]]:
-    """One Chromium for each process of the tests, since a start takes 1.5 s of CPU, and Playwright's event loop.
+    """Start one Chromium per test process, because a start takes 1.5 s of CPU. Yields it with Playwright's event loop.
 
-    Between its calls Playwright leaves the loop marked as running. The mark is removed for the tests without a
-    browser, because Django refuses database queries and asyncio refuses another loop while it is set.
+    Between calls, Playwright leaves its event loop marked as running. The mark is removed for tests without a browser:
+    while the loop is marked, Django refuses database queries and asyncio refuses another loop.
     """
     program = shutil.which("chromium")
     if program is None:
@@ -192,7 +196,7 @@ def chromium() -> Iterator[tuple[Browser, AbstractEventLoop]]:
 
 @pytest.fixture
 def browser(chromium: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
-    """A browser without pages, cookies and storage of earlier tests."""
+    """Return a browser without the pages, cookies and storage of earlier tests."""
     browser, loop = chromium
     asyncio._set_running_loop(loop)
     yield browser
@@ -227,7 +231,7 @@ def redis_server(redis_server_session: RedisServer) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_cache(redis_server: RedisServer, settings: Any) -> RedisServer:
-    """Django's cache in a real Redis."""
+    """Use a real Redis as Django's cache."""
     settings.CACHES = caches(redis_server.url)
     cache.clear()
     return redis_server
@@ -250,8 +254,11 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Journal and ledger are append-only in the database, and transactional tests empty all tables. Their own tests
-    install the triggers again."""
+    """Remove the triggers that make journal and ledger append-only.
+
+    Transactional tests empty all tables, which the triggers would prevent. The tests of the triggers install them
+    again.
+    """
     from django.db import connection
 
     from payments.migrations import _append_only

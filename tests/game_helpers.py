@@ -1,4 +1,4 @@
-"""Short ways to stake and to pay, over the API."""
+"""Helpers to stake and to pay over the API."""
 
 import hashlib
 import hmac
@@ -42,7 +42,7 @@ def callback(client: Client, body: Any, **headers: str) -> Any:
 
 
 def callback_body(stake: dict[str, Any], phone: str, **changes: Any) -> dict[str, Any]:
-    """The collector's word on a stake; `...` leaves a field out."""
+    """Return the body of the provider's callback about a stake. The value `...` leaves a field out."""
     said = {
         "transaction_id": stake["transaction_id"],
         "phone_number": phone,
@@ -54,7 +54,7 @@ def callback_body(stake: dict[str, Any], phone: str, **changes: Any) -> dict[str
 
 
 def paid(client: Client, stake: dict[str, Any], phone: str, status: str = "SUCCESS") -> Any:
-    """The provider's word on a stake that awaits its payment."""
+    """Send the provider's callback about a stake that awaits its payment."""
     answer = callback(client, callback_body(stake, phone, status=status))
     assert answer.status_code == 200, answer.content
     return answer
@@ -65,7 +65,7 @@ def signature(raw: bytes) -> str:
 
 
 def age(**which: Any) -> None:
-    """Let the time of open entries run out."""
+    """Make queued entries expire."""
     Entry.objects.filter(**{"status": "queued"} | which).update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -80,7 +80,7 @@ def paid_stake(client: Client, phone: str = ALICE, amount: int = 1000, **more: A
 
 
 def together(*calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in a thread each, let go at one moment; their results in order."""
+    """Run each call in its own thread, all at the same moment. Return the results in order."""
     barrier = threading.Barrier(len(calls))
     results: list[Any] = [None] * len(calls)
 
@@ -88,7 +88,7 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
         try:
             barrier.wait()
             results[index] = calls[index]()
-        # Else a thread's error would only be printed.
+        # Without this, an error in a thread would only be printed.
         except Exception as error:  # noqa: BLE001
             results[index] = error
         finally:

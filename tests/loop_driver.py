@@ -1,4 +1,4 @@
-"""Run one conversation over the worker's loop, as the worker does, without a database."""
+"""Run one conversation with DMark in the worker's engine, without a database."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from sms.worker.engine import Engine, Job
 
 
 def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
-    """Return the conversation's result or error. `exchanges` also receives the token requests."""
+    """Return the result or the error of a conversation. Token requests are added to `exchanges` too."""
     ended = threading.Event()
     tokens = Tokens(config)
     loop = Engine(

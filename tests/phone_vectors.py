@@ -1,8 +1,8 @@
-"""Phone numbers as people write them. Every place that reads a number is held to this one table."""
+"""Phone numbers as people write them. Each function that reads phone numbers is tested with this table."""
 
 NUMBER = "+256772123456"
 
-# All of these are NUMBER.
+# All of these are notations of NUMBER.
 GOOD: tuple[object, ...] = (
     "0772123456",
     "+256772123456",
@@ -44,7 +44,7 @@ GOOD: tuple[object, ...] = (
     "0\ufe0f\u20e37\ufe0f\u20e37\ufe0f\u20e32\ufe0f\u20e3123456",  # keycap emoji
 )
 
-# None of these is NUMBER, and none is read as a Ugandan mobile number.
+# None of these is a notation of NUMBER or of another Ugandan mobile number.
 BAD: tuple[object, ...] = (
     "",
     "   ",
@@ -84,5 +84,5 @@ BAD: tuple[object, ...] = (
     "\ud800",
 )
 
-# Ugandan, but no mobile numbers: an SMS cannot reach them.
+# Ugandan fixed-line numbers, which cannot receive an SMS.
 FIXED: tuple[str, ...] = ("0312345678", "0392345678", "0414123456")

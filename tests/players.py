@@ -1,4 +1,4 @@
-"""Players in a real browser."""
+"""Players who use a real browser."""
 
 from playwright.sync_api import Browser, Page
 
@@ -6,7 +6,7 @@ PHONE = {"width": 360, "height": 740}
 
 
 class Player:
-    """A phone with a browser of its own; what the console complains of fails the test."""
+    """A phone with its own browser. `complaints`: the errors that the browser's console has shown."""
 
     def __init__(self, browser: Browser, site: str, number: str, name: str, javascript: bool = True) -> None:
         context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
@@ -27,5 +27,5 @@ class Player:
         self.page.get_by_role("button", name="Pay").click()
 
     def fits(self) -> None:
-        """Nothing stands beyond the edge of a small phone."""
+        """Assert that the page is not wider than the screen of a small phone."""
         assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

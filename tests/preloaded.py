@@ -1,7 +1,7 @@
-"""Start Python processes that have the libraries imported already: a third of the CPU of a start by `exec`.
+"""Start Python processes that have already imported the libraries. This takes a third of the CPU of a normal start.
 
-A template process imports the libraries and forks for each start. It imports nothing of the project. The new process
-does that itself, with its own environment.
+A template process imports the libraries, and forks for each start. It imports no module of the project. The new process
+imports the project itself, with its own environment.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parents[1]
-# None of them reads the settings when it is imported.
+# Importing these modules does not read the settings.
 _LIBRARIES = """
     django.conf.urls.i18n django.contrib.admin.filters django.contrib.admin.sites django.contrib.admin.views.main
     django.contrib.auth.apps django.contrib.contenttypes.apps django.contrib.messages.middleware
@@ -36,12 +36,12 @@ _LIBRARIES = """
     pydantic pydantic.json_schema redis requests whitenoise.middleware
 """.split()
 _LONGEST_REQUEST = 1 << 17
-# The template answers with two numbers of this width: the process id, and the exit status when the process has ended.
+# The template sends two numbers of this width: the process id, and later the exit status.
 _WIDTH = 16
 
 
 class Process:
-    """A started process: the part of `subprocess.Popen` that the tests use."""
+    """A started process, with the methods of `subprocess.Popen` that the tests use."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Process:
         stderr: int | IO[bytes] | None = None,
         start_new_session: bool = False,
     ) -> None:
-        """Run Python in the root folder. `arguments` are a file, `-m` and a module or `-c` and code, then their own.
+        """Run Python in the project's root folder.
 
-        `stdout` and `stderr` are files, subprocess.DEVNULL, or None for those of this process. `stderr` may be
-        subprocess.STDOUT.
+        `arguments`: a file, `-m` and a module, or `-c` and code, followed by its own arguments. `stdout` and `stderr`:
+        a file, subprocess.DEVNULL, or None for the output of this process. `stderr` may be subprocess.STDOUT.
         """
         self.args = list(arguments)
         self.returncode: int | None = None
@@ -79,13 +79,13 @@ class Process:
         self.pid = int(os.read(self._ended, _WIDTH))
 
     def poll(self) -> int | None:
-        """Return the exit code, negative after a signal, or None while the process runs."""
+        """Return the exit code (negative after a signal), or None if the process still runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end and return the exit code. Raises subprocess.TimeoutExpired."""
+        """Wait until the process ends, and return its exit code. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
             if not select.select([self._ended], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -107,7 +107,7 @@ class Process:
 def run(
     arguments: Sequence[str], *, env: Mapping[str, str], timeout: float = 120, check: bool = False
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python until it ends, as subprocess.run does, and return what it wrote."""
+    """Run Python until it ends, and return its output, as subprocess.run does."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Process(arguments, env=env, stdout=out, stderr=err)
         try:
@@ -126,7 +126,7 @@ def run(
 
 @lru_cache(maxsize=1)
 def _template() -> socket.socket:
-    """Start the template process. It ends when this process closes the socket."""
+    """Start the template process. The template ends when this process closes the socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         number = theirs.fileno()
@@ -141,11 +141,11 @@ def _template() -> socket.socket:
 
 
 def _serve(requests: socket.socket) -> list[str]:
-    """Fork for each request. Return in the new process, with the arguments of Python. The template never returns."""
+    """Fork for each request. Only the new processes return from this function, with Python's arguments."""
     for name in _LIBRARIES:
         importlib.import_module(name)
     gc.freeze()
-    # An interrupt from the terminal is for the tests.
+    # An interrupt from the terminal ends the tests, not the template.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
@@ -175,13 +175,13 @@ def _report_ended(running: dict[int, int]) -> None:
     for pid in list(running):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            with contextlib.suppress(BrokenPipeError):  # nobody waits for it
+            with contextlib.suppress(BrokenPipeError):  # The tests no longer wait for this process.
                 os.write(running[pid], b"%*d" % (_WIDTH, status))
             os.close(running.pop(pid))
 
 
 def _begin(request: bytes, files: list[int]) -> list[str]:
-    """Make this fork of the template a process as after `exec`. Return the arguments of Python."""
+    """Give this fork the signals, files and environment of a fresh process. Return Python's arguments."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

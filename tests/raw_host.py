@@ -1,4 +1,4 @@
-"""A provider with one fixed response, for cases the sandbox cannot play: TLS, compression, trickling bytes."""
+"""A provider with one fixed response, for faults that the sandbox does not simulate: TLS, compression, slow bytes."""
 
 import shutil
 import ssl
@@ -20,7 +20,7 @@ TOKEN = b'{"access_token": "opaque"}'
 
 @dataclass
 class RawHost:
-    """Its URL, and the paths and credentials of the requests received."""
+    """A running provider: its URL, and the paths and credentials of the requests that it received."""
 
     url: str
     asked: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class RawHost:
 
 @contextmanager
 def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Iterator[RawHost]:
-    """Serve on `localhost`. `body` and `headers` are the response to all but the token request."""
+    """Run a provider on `localhost`. It responds to a token request with a token, and to other requests with `body`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -55,18 +55,21 @@ def raw_host(body: bytes, headers: Mapping[str, str], context: ssl.SSLContext | 
 
 @contextmanager
 def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
-    """Serve a token. To other requests send `at_once`, and then `drop` every 0.1 s for 5 s. Yields the URL."""
+    """Run a provider and yield its URL. It responds to token requests.
+
+    To other requests it sends `at_once`, and then `drop` every 0.1 s for 5 s.
+    """
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             if self.path == PATHS[0]:
-                # The connection is closed after this response, so the response says so.
+                # The response announces that the connection is closed after it.
                 said = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
                 self.wfile.write(said % (len(TOKEN), TOKEN))
                 return
-            with suppress(OSError):  # The client has closed the connection.
+            with suppress(OSError):  # The client may have closed the connection.
                 self.wfile.write(at_once)
                 for _ in range(50):
                     self.wfile.write(drop)
@@ -85,7 +88,7 @@ def dripping_host(at_once: bytes, drop: bytes) -> Iterator[str]:
 
 @contextmanager
 def tls_host(folder: Path, name: str) -> Iterator[RawHost]:
-    """Serve TLS with a self-signed certificate for `name`, stored as `certificate.pem` in the folder."""
+    """Run a provider over TLS. Its self-signed certificate for `name` is stored as `certificate.pem` in `folder`."""
     if shutil.which("openssl") is None:
         missing("openssl")
     key, certificate = folder / "key.pem", folder / "certificate.pem"

@@ -1,4 +1,4 @@
-"""The sandbox with money, used over HTTP, and its page as a browser without a script uses it."""
+"""A client of the sandbox with payments, and helpers that use its page as a browser without JavaScript does."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,14 @@ class Sandbox(testing.Sandbox):
     server: Server
 
     def prompts(self) -> list[dict[str, Any]]:
-        """Open prompts, newest first: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`."""
+        """Return the open payment prompts, newest first.
+
+        Keys: `sp_transaction_id`, `msisdn`, `amount`, `description`, `asked_at`.
+        """
         return list(self._get("/prompts.json"))
 
     def tap(self, sp_transaction_id: str, answer: str) -> int:
-        """Answer a prompt with `pay` or `decline`. Return the HTTP status: 409 if the prompt is closed."""
+        """Answer a payment prompt with `pay` or `decline`. Return the HTTP status, which is 409 for a closed prompt."""
         url = f"{self.url}/prompts/{sp_transaction_id}"
         return requests.post(url, json={"answer": answer}, timeout=5).status_code
 
@@ -39,7 +42,7 @@ def switches(sandbox: testing.Sandbox) -> dict[str, Any]:
 
 
 def press(sandbox: testing.Sandbox, label: str) -> None:
-    """Press a button without the page's script."""
+    """Press a button on the page, without JavaScript."""
     form = re.search(rf"<form[^>]*>((?:<input[^>]*>)*)<button[^>]*>{re.escape(label)}</button>", page(sandbox))
     assert form, label
     fields = dict(re.findall(r'name="([^"]*)" value="([^"]*)"', form[1]))
@@ -47,9 +50,9 @@ def press(sandbox: testing.Sandbox, label: str) -> None:
 
 
 def assert_on_and_off(sandbox: testing.Sandbox, switch: Any, faults: type[Faults]) -> None:
-    """Assert that the button of a switch sets its values, and that pressing it again resets them.
+    """Assert that the button of a switch sets its values, and that a second press resets them.
 
-    `faults`: the class of the sandbox's switches.
+    `faults`: the class that holds the sandbox's switches.
     """
     requests.post(f"{sandbox.url}/well", timeout=5)
     if any(faults.default(name) != value for name, value in switch.on.items()):
@@ -63,7 +66,7 @@ def assert_on_and_off(sandbox: testing.Sandbox, switch: Any, faults: type[Faults
 
 
 def assert_documented(faults: type[Faults]) -> None:
-    """Assert that docs/sandbox.md has each switch and each of its values."""
+    """Assert that docs/sandbox.md names each switch and each of its values."""
     words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[1] / "docs" / "sandbox.md").read_text()))
     assert {name for name in faults.names() if not name.endswith(("_times", "_every"))} <= words
     assert {choice for choices in faults.CHOICES.values() for choice in choices if not choice.isdigit()} <= words

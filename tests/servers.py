@@ -1,4 +1,4 @@
-"""A private Redis and a private PostgreSQL for the tests and the benchmarks. Independent of Django."""
+"""A private Redis and a private PostgreSQL for tests and benchmarks, independent of Django."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Any, seconds: float = 10.0, every: float = 0.02) -> Any:
-    """Wait until the condition is true and return its value. Raise AssertionError after this time."""
+    """Wait until `condition` returns a true value, and return the value. Raises AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
@@ -37,7 +37,7 @@ def redis_program() -> str | None:
 
 
 class RedisServer:
-    """A Redis on one port that a test may stop, suspend and start again."""
+    """A Redis server that a test can stop, suspend and start again. It keeps its port."""
 
     def __init__(self, program: str) -> None:
         self.program, self.port = program, free_port()
@@ -80,14 +80,14 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """A temporary cluster, without fsync and autovacuum unless `durable`."""
+    """A temporary PostgreSQL cluster. Without `durable` it runs without fsync and autovacuum."""
 
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self.programs, self.durable = programs, durable
         self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}"
-        # initdb and postgres refuse to run as root.
+        # initdb and postgres must not run as root.
         self.prefix: list[str] = []
         if os.getuid() == 0:
             runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "runuser"
@@ -110,7 +110,7 @@ class Postgres:
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c max_connections=300 -k {self.folder}"
         if not self.durable:
-            # The launcher of autovacuum would start a process for each of a hundred small databases in turn.
+            # Autovacuum would start a process for each of about a hundred small databases in turn.
             options += " -c fsync=off -c full_page_writes=off -c autovacuum=off"
         self._run(
             "pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start"
@@ -126,14 +126,14 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """The process id of the postmaster, which is the parent of all other processes of the cluster."""
+        """The id of the postmaster process, which is the parent of all other processes of the cluster."""
         return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def _processes(self) -> list[int]:
         master = self.pid
         found = [master]
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # The process may have ended in the meantime.
                 if int(stat.read_text().rpartition(")")[2].split()[1]) == master:
                     found.append(int(stat.parent.name))
         return found
@@ -144,7 +144,7 @@ class Postgres:
                 os.kill(pid, number)
 
     def hang(self) -> None:
-        """Suspend its processes. The kernel still accepts connections and bytes, and nothing responds."""
+        """Suspend all processes of the cluster. The kernel still accepts connections and data, but nothing responds."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

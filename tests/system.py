@@ -1,4 +1,4 @@
-"""A whole system for tests that kill processes: a database of its own, the sandbox and workers."""
+"""A whole system for tests that kill processes: its own database, the sandbox and workers."""
 
 import atexit
 import os
@@ -55,7 +55,7 @@ def postgres_template(postgres: Postgres) -> str:
 
 
 def sqlite_database(path: Path) -> str:
-    """Return a migrated database: a copy, because migrating takes seconds."""
+    """Return the URL of a migrated database. It is a copy, because migrating takes seconds."""
     for one in _sqlite_template().parent.iterdir():
         shutil.copy(one, path.with_name(one.name.replace("template.sqlite3", path.name)))
     return f"sqlite:///{path}"
@@ -65,7 +65,7 @@ def postgres_database(postgres: Postgres) -> str:
     return postgres.create_database(f"system_{time.time_ns()}", postgres_template(postgres))
 
 
-# The connection of the last `System.sql`. A new one takes 6 ms of CPU, and tests wait for rows by polling.
+# The last connection of `System.sql`. It is reused, because tests poll for rows and a new connection takes 6 ms of CPU.
 _connections: dict[str, "psycopg.Connection[tuple[Any, ...]]"] = {}
 
 
@@ -83,7 +83,7 @@ def _disconnect() -> None:
 
 
 class System:
-    """`database` is the URL of a migrated database."""
+    """A database, the sandbox and worker processes. `database`: the URL of a migrated database."""
 
     def __init__(self, database: str, sandbox: Sandbox, **settings: str) -> None:
         self.database, self.sandbox = database, sandbox
@@ -95,7 +95,7 @@ class System:
         return preloaded.run(["manage.py", *arguments], env=self.environment, check=check)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Execute SQL without Django. Placeholders are `?`."""
+        """Execute SQL without Django. The placeholder is `?`."""
         if self.database.startswith("sqlite"):
             with sqlite3.connect(self.database.removeprefix("sqlite:///"), timeout=20) as lite:
                 rows = lite.execute(statement, values).fetchall()
@@ -107,13 +107,13 @@ class System:
         except psycopg.OperationalError:
             if not _connected(self.database).closed:
                 raise
-            # A test has restarted PostgreSQL or cut its connections.
+            # The test has restarted PostgreSQL or cut the connection.
             _disconnect()
             cursor = _connected(self.database).execute(query, values)
         return cursor.fetchall() if cursor.description else []
 
     def queue(self, count: int, start: int = 0, life: float = 3600, kind: str = "") -> None:
-        """Queue messages as `queue_sms` does: `text <number>`, each to its own phone number, and one NOTIFY."""
+        """Insert queued messages with the texts `text <number>`, each to another phone, and send one NOTIFY."""
         now = datetime.now(timezone.utc)
         times: list[object] = [now, now, now + timedelta(seconds=life)]
         if self.database.startswith("sqlite"):
@@ -146,11 +146,11 @@ class System:
         return Process(command, env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def texts(self) -> Counter[str]:
-        """Return how often each text has arrived at the phones."""
+        """Return how many times the phones received each text."""
         return Counter(item["text"] for item in self.sandbox.inbox())
 
     def arrived(self) -> int:
-        """Return the number of different texts that have arrived, without reading the inbox."""
+        """Return how many different texts the phones received, without an HTTP request."""
         return len({message.text for message in self.sandbox.server.state.messages})
 
     def close(self) -> None:

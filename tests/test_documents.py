@@ -1,4 +1,4 @@
-"""The documents name every command, check, banner, app and file that a reader looks for."""
+"""Test that the documents name every command, check, banner and app, and no file that does not exist."""
 
 import re
 import runpy
@@ -47,7 +47,7 @@ def test_each_command_is_in_the_readme() -> None:
 def test_each_check_is_in_the_documents(page: str) -> None:
     ids = set(re.findall(r'id="((?:sms|payments|game|playmatatu)\.[EW]\d+)"', sources()))
     assert len(ids) > 15
-    # Also as in `sms.W004, W005`.
+    # An id may also be shortened, as in `sms.W004, W005`.
     told = set(re.findall(r"(?:\w+\.)?[EW]\d{3}", read(page)))
     assert {one for one in ids if one not in told and one.split(".")[1] not in told} == set()
 
@@ -59,7 +59,7 @@ def test_each_check_has_an_id_of_its_own() -> None:
 
 def test_each_banner_leads_to_its_paragraph() -> None:
     paragraphs = set(re.findall(r'<a id="(\w+)">', read("docs/troubleshooting.md")))
-    # Troubles of DMark are named by the Trouble enum. The other banners name themselves.
+    # The names of some banners are values of the enum Trouble. The other names are in the source.
     concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/stats/status.py"))
     own = re.findall(r'^ +"([a-z_]+)",$|, "([a-z]+)"[,)]', read("sms/console/banners.py"), re.MULTILINE)
     named = [*concerns, *(trouble.value for trouble in Trouble if trouble), *("".join(pair) for pair in own)]

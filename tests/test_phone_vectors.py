@@ -1,4 +1,4 @@
-"""Every reader of phone numbers, in every app, against the one table in tests/phone_vectors.py."""
+"""Test every function that reads phone numbers, in every app, with the table in tests/phone_vectors.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_one_number(reader: str, raw: object) -> None:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("raw", [*BAD, *FIXED], ids=lambda raw: ascii(raw)[:30])
 def test_no_mobile_number(reader: str, raw: object) -> None:
-    """Payments keep numbers of other countries and fixed lines apart, since a provider may report any payer."""
+    """Payments accept fixed lines and foreign numbers, because a provider may report any payer."""
     try:
         number = READERS[reader](raw)
     except ValueError:
@@ -61,7 +61,7 @@ def test_a_refusal_is_one_sentence(raw: object) -> None:
 
 
 def test_both_apps_read_a_notation_with_the_same_code() -> None:
-    """`payments` imports neither `sms` nor `game`, so it has the code too."""
+    """`payments` must not import `sms` or `game`, so it has a copy of the code."""
     ours = (ROOT / "sms" / "text" / "phone.py").read_text()
     end = 'unicodedata.normalize("NFKC", char)'
     copied = ours[ours.index("LONGEST =") : ours.index(end) + len(end)]

@@ -1,4 +1,4 @@
-"""The tests whose subject is the database, once more on PostgreSQL."""
+"""Run the tests about the database a second time, on PostgreSQL."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ from tests.conftest import Postgres
 from tests.system import postgres_template
 
 ROOT = Path(__file__).parents[1]
-# Plugins. An import of schemathesis takes 1 s of CPU.
+# Pytest plugins that are left out. Importing schemathesis takes 1 s of CPU.
 NOT_NEEDED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
-# By app, then by folder: `tests/<app>/<folder>/test_<subject>.py`.
+# Subjects by app and folder. The path of a test is `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {
     "game": {
         "": "clock close_matches lives money notifications results statements",

@@ -1,3 +1,3 @@
-"""A project that has not mounted `sms.urls`."""
+"""The URLconf of a project that does not include `sms.urls`."""
 
 urlpatterns: list[object] = []

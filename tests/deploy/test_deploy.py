@@ -1,4 +1,4 @@
-"""The files of deploy/ fit the project, and docs/production.md leads to a running service."""
+"""Test that the files of deploy/ fit the project, and that the commands of docs/production.md start the service."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def test_systemd_accepts_the_units() -> None:
     said = subprocess.run(
         ["systemd-analyze", "verify", *UNITS], capture_output=True, text=True, check=False, cwd=DEPLOY
     ).stderr
-    # The programs are not installed at those paths here.
+    # On this machine, the programs are not installed at the units' paths.
     assert [line for line in said.splitlines() if "is not executable" not in line] == []
 
 
@@ -131,7 +131,7 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
         assert Path(dump).stat().st_mode & 0o777 == 0o600
         restored = run(DEPLOY / "restore.sh", dump, "restored")
         assert (restored.returncode, restored.stdout) == (0, "restored; messages in it: 1\n"), restored.stderr
-        # The rows of a dump that is cut short, in the middle of a table, are not kept.
+        # If a dump ends in the middle of a table, none of its rows is kept.
         postgres.create_database("cut")
         (tmp_path / "cut").write_bytes(Path(dump).read_bytes()[:-100])
         cut = run(DEPLOY / "restore.sh", tmp_path / "cut", "cut")
@@ -139,7 +139,7 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
         again = run(DEPLOY / "restore.sh", dump, "restored")
         assert again.returncode != 0
         assert "is not empty (1 tables)" in again.stderr
-        # A dump of another application: the last query fails.
+        # The last query of the script fails for a dump of another application.
         sql.execute("DROP TABLE sms_smsmessage")
         postgres.create_database("other")
         other = run(DEPLOY / "restore.sh", run(DEPLOY / "backup.sh", tmp_path / "more").stdout.strip(), "other")
@@ -149,7 +149,10 @@ def test_restoring_into_a_used_database_or_from_a_broken_dump_fails(postgres: Po
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_newer_pg_restore_restores_into_an_older_server(postgres: Postgres, tmp_path: Path, fails: bool) -> None:
-    """From version 17 on it sets a parameter that PostgreSQL 16 does not know. `fails`: it breaks off in a table."""
+    """Since version 17, pg_restore sets a parameter that PostgreSQL 16 does not know.
+
+    `fails`: pg_restore fails in the middle of a table.
+    """
     databases = [f"newer_{fails}_{name}".lower() for name in ("from", "to")]
     url, _ = map(postgres.create_database, databases)
     with psycopg.connect(url, autocommit=True) as sql:
@@ -204,7 +207,7 @@ def test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls() -> None
         or shutil.which("nginx", path="/usr/sbin:" + os.environ["PATH"]) is None
     ):
         missing("PostgreSQL, Redis or nginx")
-    # PostgreSQL runs as another user, who may not enter pytest's own folders.
+    # PostgreSQL runs as another user, who cannot read pytest's folders.
     folder = Path(tempfile.mkdtemp(prefix="playmatatu-trial-"))
     kept = {
         name: value

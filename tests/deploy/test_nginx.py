@@ -1,4 +1,4 @@
-"""deploy/nginx.conf in a real nginx: many half-sent requests of one address, and host names that are not ours."""
+"""Run deploy/nginx.conf in a real nginx: half-sent requests, floods, and foreign host names."""
 
 import contextlib
 import http.client
@@ -45,7 +45,7 @@ class Nginx:
         self.certificate = folder / "cert.pem"
 
     def statuses(self, path: str, count: int) -> Counter[int]:
-        """Send this number of requests over one connection and count the statuses."""
+        """Send `count` requests over one connection. Return the number of responses by status."""
         context = ssl.create_default_context(cafile=str(self.certificate))
         with contextlib.closing(http.client.HTTPConnection(HOST)) as client:
             plain = socket.create_connection(("127.0.0.1", self.tls), timeout=5)
@@ -59,7 +59,7 @@ class Nginx:
         return found
 
     def get(self, port: int, host: str = HOST, timeout: float = 2.0) -> bytes:
-        """Return the response to one request for this host name, ConnectionResetError without one."""
+        """Send one request for this host name and return the response. Raises ConnectionResetError if there is none."""
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=timeout))
             if port == self.tls:
@@ -71,7 +71,7 @@ class Nginx:
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """Debian's nginx.conf with the changes that docs/production.md makes, and the site's file, on free ports."""
+    """Run nginx with Debian's nginx.conf, changed as in docs/production.md, and the site's file, on free ports."""
     if NGINX is None or not DEBIANS.exists() or shutil.which("openssl") is None:
         missing("Debian's nginx, or openssl")
     assert NGINX
@@ -91,7 +91,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     for old, new in (
         ("127.0.0.1:8000", f"127.0.0.1:{server.server_port}"),
         ("/var/log/nginx/", f"{folder}/"),
-        # The backend here is slower than gunicorn.
+        # The test's backend is slower than gunicorn, so the limits are lower.
         ("rate=200r/s", "rate=10r/s"),
         ("burst=400", "burst=40"),
         (f"/etc/letsencrypt/live/{HOST}/fullchain.pem", str(nginx.certificate)),
@@ -109,7 +109,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     text = main.read_text().replace("include /etc/nginx/sites-enabled/*;", f"include {folder}/site.conf;")
     text = text.replace("include /etc/nginx/modules-enabled/*.conf;", f"include {ROOT}/deploy/nginx-main.conf;")
     text = text.replace("/run/nginx.pid", f"{folder}/pid").replace("/var/log/nginx/", f"{folder}/")
-    # As root the processes stay root: pytest's folders let nobody else pass.
+    # The processes run as root, because other users cannot read pytest's folders.
     text = text.replace("user www-data;", "user root; daemon off;").replace(
         "worker_processes auto", "worker_processes 2"
     )
@@ -137,7 +137,10 @@ def _answers(nginx: Nginx) -> bool:
 
 
 def test_half_sent_requests_of_one_address_leave_the_site_alone(nginx: Nginx) -> None:
-    """Debian allows 2 × 768 connections. `limit_conn` counts none of these: their headers have not arrived."""
+    """Open more connections than Debian's default allows (2 × 768), and send only part of the headers.
+
+    `limit_conn` does not count such connections, because their headers have not arrived.
+    """
     with contextlib.ExitStack() as stack:
         for _ in range(1600):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", nginx.http), timeout=5))

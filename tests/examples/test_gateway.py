@@ -1,4 +1,4 @@
-"""The example gateway between the app and a fake of Africa's Talking."""
+"""Run the example gateway between the app and a fake of Africa's Talking."""
 
 import json
 import os
@@ -26,7 +26,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class AfricasTalking:
-    """Answers each message with `answer`, a status and a recipient; with None it closes the connection."""
+    """A fake of the provider.
+
+    It responds to each message with `answer` (status and recipient), or closes the connection if it is None.
+    """
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []

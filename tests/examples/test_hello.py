@@ -1,4 +1,4 @@
-"""The example, run as its README says: the app alone in an empty environment, and a message sent from it."""
+"""Run the example as its README says: install the app alone in an empty environment, and send a message."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.conftest import free_port, wait_for
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
-# Nothing of the project's own tests.
+# The environment contains nothing of the project's own tests.
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
 
@@ -35,11 +35,11 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """A copy of the example, and an environment with `playmatatu-sms` and its dependencies only."""
+    """Copy the example, and install only `playmatatu-sms` and its dependencies."""
     folder = tmp_path_factory.mktemp("hello")
     for source in (ROOT / "examples" / "hello").glob("*.*"):
         (folder / source.name).write_text(source.read_text())
-    # uv replaces `python -m venv` and `pip install`, since it is ten times faster.
+    # uv is ten times faster than `python -m venv` and `pip install`.
     uv = Path(sys.executable).with_name("uv")
     made = Installed(folder)
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder / "venv"], check=True)

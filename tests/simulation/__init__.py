@@ -1,4 +1,4 @@
-"""Deterministic simulation of the SMS sender: the product's code in virtual time, with faults drawn from a seed.
+"""Deterministic simulation of the SMS sender: the product's code in simulated time, with faults drawn from a seed.
 
-`docs/simulation.md` describes how to run it, the seams, the invariants and the scenarios.
+`docs/simulation.md` describes how to run it, the replaced modules, the invariants and the scenarios.
 """

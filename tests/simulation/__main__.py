@@ -1,6 +1,6 @@
 """Run seeds: `python -m tests.simulation 1-1000`, or `make simulate SEEDS=1-1000`. Exit 1 if an invariant fails.
 
-`python -m tests.simulation mutants 1-300 [name …]` takes each fix out and prints the first of these seeds that fails.
+`python -m tests.simulation mutants 1-300 [name …]` removes each fix in turn, and prints the first seed that fails.
 """
 
 import os
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _caught(mutation: "Mutation") -> str:
-    """Run the scenario. Return its name if it fails, or "" if it misses the fault."""
+    """Run the scenario of a mutation. Return its name if it fails, or "" if it does not detect the fault."""
     from tests.simulation import test_findings
 
     try:

@@ -1,6 +1,6 @@
-"""The sender with one fix taken out: each mutation brings back one fault, which a scenario and a seed must find.
+"""Mutations of the sender. Each mutation removes one fix, so that a scenario and a seed must detect the fault again.
 
-A mutation replaces text in the source of a function. `docs/simulation.md` has the table of findings and seeds.
+A mutation replaces text in the source of a function. `docs/simulation.md` has a table of findings and seeds.
 """
 
 import ast
@@ -15,7 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Edit:
-    """In the function or method `where` (`module:Class.name`), replace `old` by `new`. `old` must occur once."""
+    """A replacement of `old` by `new` in the function or method `where` (`module:Class.name`).
+
+    `old` must occur exactly once.
+    """
 
     where: str
     old: str
@@ -24,9 +27,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutation:
-    """`finding`: what goes wrong. `scenario`: a test of `test_findings.py`, with its arguments.
+    """A mutation, and the test and the seed that detect it.
 
-    `seed` and `invariant`: a seed that fails, and the invariant that it violates.
+    `finding`: the fault. `scenario`: a test in `test_findings.py`, called with `arguments`. `invariant`: the number of
+    the invariant that fails with this seed.
     """
 
     name: str
@@ -284,7 +288,7 @@ def _code(function: Any, edits: list[Edit]) -> Any:
 
 @contextmanager
 def mutated(mutation: Mutation) -> Iterator[None]:
-    """Replace the code of the functions, in every module that has imported them."""
+    """Replace the code of the mutated functions in this block, for all modules that have imported them."""
     by_function: dict[str, list[Edit]] = {}
     for edit in mutation.edits:
         by_function.setdefault(edit.where, []).append(edit)

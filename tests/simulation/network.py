@@ -1,6 +1,6 @@
-"""The fake provider, and pycurl's two objects as the engine uses them.
+"""A fake provider, and fakes of the two pycurl classes that the engine uses.
 
-Known gaps: no DNS, no TLS, no partial writes. `test_fake_network.py` compares this fake with libcurl.
+Not simulated: DNS, TLS and partial writes. `test_fake_network.py` compares the fakes with libcurl.
 """
 
 import json
@@ -24,7 +24,7 @@ TEXT = re.compile(r"message (\d+)")
 
 
 class Plan(NamedTuple):
-    """The provider's reaction to a request: `kind`, after `delay` seconds."""
+    """The provider's response to a request. `kind`: how the request ends, after `delay` seconds."""
 
     delay: float
     kind: str = ANSWERED
@@ -33,7 +33,10 @@ class Plan(NamedTuple):
 
 
 class Sent:
-    """A send request that reached the provider. `answered`: a process that runs has read the whole answer."""
+    """A send request that the provider received.
+
+    `answered`: a running process has read the whole response.
+    """
 
     def __init__(self, at: float, process: Process, number: int) -> None:
         self.at, self.process, self.number = at, process, number
@@ -43,7 +46,10 @@ class Sent:
 
 
 class Provider:
-    """DMark. `behave` returns for a send request the plan, and if the message is accepted."""
+    """The fake DMark.
+
+    `behave`: takes the number of a message, and returns the response and if the message is accepted.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -59,10 +65,10 @@ class Provider:
         self.note_accepted: Callable[[int], None] = lambda number: None
         self.on_accepted: Callable[[int], None] = lambda number: None
         self.on_polled: Callable[[Process, str], None] = lambda process, provider_id: None
-        # The status words of polled reports, by id.
+        # The status words in polled reports. `words`: by DMark's id. `word`: for all other ids.
         self.word, self.words = "PENDING", dict[str, str]()
         self.requests: Counter[str] = Counter()
-        # When each process lost a request on a kept connection.
+        # The times at which each process lost a request on a kept connection.
         self.kept_losses: defaultdict[str, list[float]] = defaultdict(list)
 
     def expire_token(self) -> None:
@@ -88,14 +94,14 @@ class Provider:
         self.on_written(process, number)
         sent = Sent(self._scheduler.now, process, number)
         if token != self.token:
-            sent.answered = True  # a complete answer, at once
+            sent.answered = True  # The complete response comes at once.
             return Plan(0.02, status=401, body=b'{"detail": "token"}'), sent
         self.sent.append(sent)
         self.by_number[number].append(sent)
         plan, sent.accepted = self.behave(number)
         sent.status = plan.status if plan.kind == ANSWERED else 0
         if sent.accepted:
-            # A complete 5xx response counts as a failure, which frees the rate limit.
+            # A 5xx response counts as a failure, and a failure frees the rate-limit key.
             if sent.status < 500:
                 self.note_accepted(number)
             self.on_accepted(number)
@@ -108,7 +114,7 @@ class Provider:
             sent.answered, sent.answered_at = True, self._scheduler.now
 
     def post(self, process: Process, request: Request, config: Config) -> responses.Reply:
-        """`sms.dmark.blocking.post` for a process of the simulation."""
+        """Replaces `sms.dmark.blocking.post` in the simulation."""
         started = self._scheduler.now
         if self.refuses_connections or self.drops_connections:
             self.dropped = self.dropped or self.drops_connections

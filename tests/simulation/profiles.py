@@ -1,6 +1,7 @@
-"""Whole fault profiles. A seed draws one to three of them; single random faults missed most of the known defects.
+"""Fault profiles. A seed draws up to three of them.
 
-A profile's faults last until `until`. After that the world is healthy again.
+A profile is a whole course of faults. Single random faults missed most of the known defects. The faults of a profile
+end at the time `until`.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def _healthy(number: int) -> tuple[Plan, bool]:
 
 
 def _each(world: World, what: str, call: Callable[[Process], None]) -> Callable[[int], None]:
-    """Apply a fault to one of the workers that run, by its rank."""
+    """Return a function that applies a fault to one of the running workers, chosen by its rank."""
 
     def apply(rank: int) -> None:
         if workers := world.workers():
@@ -48,7 +49,7 @@ def _each(world: World, what: str, call: Callable[[Process], None]) -> Callable[
 
 @profile
 def slow_provider(world: World, random: Random, until: float) -> None:
-    """Answers around each timeout."""
+    """The provider responds at about the time of a timeout."""
     seconds = random.choice((0.5, 2.0, 2.9, 3.1, 5.0))
 
     def behave(number: int) -> tuple[Plan, bool]:
@@ -60,7 +61,7 @@ def slow_provider(world: World, random: Random, until: float) -> None:
 
 @profile
 def lossy_provider(world: World, random: Random, until: float) -> None:
-    """Answers are lost, cut or reset; the message may have been accepted."""
+    """Responses are lost, cut or reset. The message may have been accepted."""
     share = random.choice((0.1, 0.4, 1.0))
 
     def behave(number: int) -> tuple[Plan, bool]:
@@ -75,7 +76,7 @@ def lossy_provider(world: World, random: Random, until: float) -> None:
 
 @profile
 def failing_provider(world: World, random: Random, until: float) -> None:
-    """Answers 429, 503, 504 or 400."""
+    """The provider responds with 400, 429, 500, 503 or 504."""
     status = random.choice((400, 429, 500, 503, 504))
     share = random.choice((0.2, 1.0))
 
@@ -89,7 +90,7 @@ def failing_provider(world: World, random: Random, until: float) -> None:
 
 @profile
 def connections(world: World, random: Random, until: float) -> None:
-    """Connections are refused, swallowed, or closed while they are idle."""
+    """Connections are refused, not answered, or closed while they are idle."""
     name = random.choice(("refuses_connections", "drops_connections"))
     for start in _times(random, until - 3, 3):
         world.at(start, name, setattr, world.provider, name, True)
@@ -101,7 +102,7 @@ def connections(world: World, random: Random, until: float) -> None:
 
 @profile
 def tokens(world: World, random: Random, until: float) -> None:
-    """Tokens expire at any moment, and token requests fail for a while."""
+    """Tokens expire at any moment. Token requests may fail for a while."""
     for when in _times(random, until, 6):
         world.at(when, "the token expires", world.provider.expire_token)
     if random.random() < 0.5:
@@ -115,10 +116,10 @@ def tokens(world: World, random: Random, until: float) -> None:
 
 @profile
 def crash_loop(world: World, random: Random, until: float) -> None:
-    """Workers are killed again and again, at any step, and restarted."""
+    """Workers are killed again and again, and restarted."""
     pause = random.choice((0.3, 2.0, 8.0))
     if random.random() < 0.5:
-        # Longer than four leases that run out, so that each message is begun more than four times.
+        # Longer than four expired leases, so that a message is sent by more than four workers.
         pause, until = 2.0, until + 60.0
         world.more_seconds += 60.0
         world.backlog(range(3500, 3530))
@@ -134,7 +135,7 @@ def crash_loop(world: World, random: Random, until: float) -> None:
 
 @profile
 def suspensions(world: World, random: Random, until: float) -> None:
-    """Workers are suspended for up to three leases."""
+    """Workers are suspended for up to 18 seconds."""
     for when in _times(random, until - 18, 3):
         seconds = random.uniform(0.5, 18.0)
         suspend = _each(world, "suspend", lambda process, s=seconds: world.scheduler.suspend(process, s))  # type: ignore[misc]
@@ -144,7 +145,7 @@ def suspensions(world: World, random: Random, until: float) -> None:
 
 @profile
 def restarts(world: World, random: Random, until: float) -> None:
-    """Workers are stopped with SIGTERM and started again, sometimes with a queue and a slow provider."""
+    """Workers are stopped with SIGTERM and started again. Half of the seeds add a queue and a slow provider."""
     if random.random() < 0.5:
         world.backlog(range(1500, 1600))
         world.provider.behave = lambda number: (Plan(2.9), True)
@@ -156,7 +157,7 @@ def restarts(world: World, random: Random, until: float) -> None:
 
 @profile
 def slow_cache(world: World, random: Random, until: float) -> None:
-    """Redis takes long for each call, or is gone."""
+    """Redis is slow or unavailable."""
     seconds = random.choice((0.05, 0.6, 1.5))
     world.at(0.0, f"the cache takes {seconds} s a call", setattr, world.cache, "latency", seconds)
     if random.random() < 0.3:
@@ -169,7 +170,7 @@ def slow_cache(world: World, random: Random, until: float) -> None:
 
 @profile
 def slow_owner(world: World, random: Random, until: float) -> None:
-    """The app behind the messages takes long to say if they are worth sending."""
+    """The app that queued the messages takes long to decide if they are worth sending."""
     seconds = random.choice((0.4, 1.1, 5.0, 8.0))
     world.at(0.0, f"the owner takes {seconds} s", setattr, world, "judge_seconds", seconds)
     if random.random() < 0.3:
@@ -178,7 +179,7 @@ def slow_owner(world: World, random: Random, until: float) -> None:
 
 @profile
 def slow_receivers(world: World, random: Random, until: float) -> None:
-    """Receivers of `sms_sent` take long, or hang."""
+    """Receivers of the signal `sms_sent` are slow, or hang."""
     seconds = random.choice((0.2, 2.0, 1e6))
     world.at(0.0, f"receivers take {seconds} s", setattr, world, "receiver_seconds", seconds)
     world.backlog(range(2500, 2560))
@@ -186,7 +187,7 @@ def slow_receivers(world: World, random: Random, until: float) -> None:
 
 @profile
 def database_hiccups(world: World, random: Random, until: float) -> None:
-    """The database is slow, hangs, or is gone for one process or for all."""
+    """The database is slow, hangs, or is unavailable, for one process or for all."""
     for when in _times(random, until - 9, 4):
         kind = random.choice(("db_hangs_until", "db_gone_until", "answers_to_lose"))
         seconds = random.choice((random.uniform(0.3, 9.0), 20.0))
@@ -215,7 +216,7 @@ def database_hiccups(world: World, random: Random, until: float) -> None:
 
 @profile
 def clock_steps(world: World, random: Random, until: float) -> None:
-    """The database's clock steps by up to a minute."""
+    """The database's clock is moved by up to a minute, forward or back."""
     world.clock_stepped = True
     for when in _times(random, until, 2):
         seconds = random.choice((-60.0, -20.0, -0.3, 0.3, 20.0, 60.0))
@@ -228,14 +229,14 @@ def clock_steps(world: World, random: Random, until: float) -> None:
 
 @profile
 def one_phone(world: World, random: Random, until: float) -> None:
-    """Many messages to one phone, with a rate limit shorter than the run."""
+    """Several messages go to one phone, with a rate limit."""
     for number in range(500, 500 + random.randint(3, 12)):
         world.at(random.uniform(0, 5), f"queue {number} for one phone", world.queue, number, "0772999999")
 
 
 @profile
 def backlog(world: World, random: Random, until: float) -> None:
-    """A queue that is longer than a claim."""
+    """The queue is longer than a claim."""
     size = random.choice((30, 120))
     world.backlog(range(1000, 1000 + size))
     world.schedule.append(f"   0.00 backlog of {size}")
@@ -243,7 +244,7 @@ def backlog(world: World, random: Random, until: float) -> None:
 
 @profile
 def fail_over(world: World, random: Random, until: float) -> None:
-    """Workers that are busy for longer than four leases, while one of them is killed."""
+    """Workers are busy for longer than four leases, and one of them is killed."""
     seconds, size = random.choice((1.5, 2.5)), random.choice((100, 160))
     world.backlog(range(2000, 2000 + size))
     world.provider.behave = lambda number: (Plan(seconds), True)
@@ -256,7 +257,7 @@ def fail_over(world: World, random: Random, until: float) -> None:
 
 @profile
 def dead_connection(world: World, random: Random, until: float) -> None:
-    """A connection to the database that hangs until it is shut down; a fresh one works."""
+    """A worker's database connection hangs until it is shut down. A new connection works."""
 
     def hang(process: Process) -> None:
         process.stuck, process.trouble_at = True, world.now
@@ -267,7 +268,7 @@ def dead_connection(world: World, random: Random, until: float) -> None:
 
 @profile
 def defects(world: World, random: Random, until: float) -> None:
-    """The code that logs a result raises, and renewals fail with an error that is no outage; a SIGTERM follows."""
+    """Logging a result raises an exception, and renewing leases fails. A SIGTERM follows."""
     seconds = random.choice((0.05, 2.5))
     world.provider.behave = lambda number: (Plan(seconds), True)
     world.backlog(range(3000, 3030))
@@ -285,7 +286,7 @@ def defects(world: World, random: Random, until: float) -> None:
 
 @profile
 def lying_provider(world: World, random: Random, until: float) -> None:
-    """For the whole run the provider takes some messages and answers 5xx."""
+    """For the whole run, the provider accepts some messages although it responds 5xx."""
     status, share = random.choice((500, 503)), random.choice((0.2, 0.5))
 
     def behave(number: int) -> tuple[Plan, bool]:
@@ -299,10 +300,11 @@ def lying_provider(world: World, random: Random, until: float) -> None:
 
 @profile
 def reports(world: World, random: Random, until: float) -> None:
-    """Maintenance and polls for reports run every few seconds; an operator sends again what did not arrive."""
+    """Maintenance and polls for reports run every few seconds. An operator resends messages that did not arrive."""
     world.maintenance = random.choice((3.0, 7.0))
     word = random.choice(("FAILED", "FAILED", "DELIVERED", "PENDING"))
-    # The first request's report is `word`; what an operator sends again is still on the way, and then arrives.
+    # The report on a message's first request says `word`. After a resend, the report says that the message is on its
+    # way.
     world.provider.words = {f"id-{number}-1": word for number in range(4000)}
     world.provider.word = "PENDING"
     world.schedule.append(f"   0.00 polled reports say {word}")
@@ -318,7 +320,7 @@ def reports(world: World, random: Random, until: float) -> None:
 
 @profile
 def inline_only(world: World, random: Random, until: float) -> None:
-    """No workers: every process sends by itself, several messages in a transaction, and connections are cut."""
+    """There are no workers: each process sends inline, several messages per transaction. Connections are cut."""
     world.without_workers = True
     for rank in range(random.randint(2, 6)):
         process = world.process(f"inline{rank}", delivery="inline")
@@ -354,7 +356,7 @@ def inline_only(world: World, random: Random, until: float) -> None:
 
 @profile
 def operator(world: World, random: Random, until: float) -> None:
-    """An operator sends again, cancels, pauses and resumes; DMark reports."""
+    """An operator resends, cancels, pauses and resumes. DMark pushes delivery reports."""
 
     def resend() -> None:
         began = world.now
@@ -393,7 +395,7 @@ def operator(world: World, random: Random, until: float) -> None:
 
 @profile
 def inline_senders(world: World, random: Random, until: float) -> None:
-    """Processes that send by themselves, and are killed in the middle."""
+    """Processes send inline, and are killed while they send."""
     for rank in range(random.randint(1, 4)):
         process = world.process(f"inline{rank}", delivery="inline")
         number = 700 + rank
@@ -413,7 +415,7 @@ def inline_senders(world: World, random: Random, until: float) -> None:
 
 @dataclass
 class Scenario:
-    """The faults that a seed draws, in a form that can be printed."""
+    """The choices of a seed, in printable form."""
 
     workers: int
     messages: int
@@ -432,7 +434,7 @@ def scenario(seed: object) -> Scenario:
 
 
 def play(world: World, drawn: Scenario, faults: float = 30.0) -> None:
-    """Play the scenario to its end and check the invariants. Raises Violation."""
+    """Run the scenario to its end and check the invariants. Raises Violation."""
     random = Random(f"{world.seed}/faults")
     by_name = {one.__name__: one for one in PROFILES}
     for name in drawn.profiles:

@@ -1,4 +1,4 @@
-"""Play a seed, and shrink a failing one."""
+"""Run a seed, and find the profiles that are enough to make it fail."""
 
 from dataclasses import dataclass, field
 
@@ -34,7 +34,7 @@ def run_seed(seed: object, profiles: list[str] | None = None) -> Played:
 
 
 def shrink(seed: object) -> list[str]:
-    """Leave out profiles one by one while the seed still fails."""
+    """Remove profiles one by one while the seed still fails. Return the remaining profiles."""
     profiles = scenario(seed).profiles
     for name in list(profiles):
         fewer = [one for one in profiles if one != name]

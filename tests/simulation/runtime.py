@@ -1,4 +1,4 @@
-"""The seams to time and threads, in virtual time: the simulation's `sms.clock.current` and `sms.runtime.current`."""
+"""Replacements of `sms.clock.current` and `sms.runtime.current`: clocks, threads and sockets in simulated time."""
 
 import selectors
 from collections import deque
@@ -13,7 +13,7 @@ BASE = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
 class SimClock(Clock):
-    """`database_offset`: seconds by which the database's clock is ahead."""
+    """The simulated clocks. `database_offset`: seconds by which the database's clock is ahead."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -98,7 +98,7 @@ class SimQueue:
 
 
 class SimLock:
-    """Greenlets switch only where they wait, and the product never waits inside a lock."""
+    """A lock that does nothing. Greenlets switch only while they wait, and the product never waits inside a lock."""
 
     def __enter__(self) -> None: ...
 
@@ -129,7 +129,7 @@ class SimFuture:
 
 
 class Descriptors:
-    """File descriptors of the simulation, and which of them are ready for what."""
+    """The simulated file descriptors, and the events for which each of them is ready."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler, self._last = scheduler, 1000

@@ -1,4 +1,7 @@
-"""Virtual time. Each production thread is a greenlet; one of them runs at a time, and time passes only between them."""
+"""Simulated time. Each thread of the product is a greenlet.
+
+Only one greenlet runs at a time. Time passes only while all greenlets wait.
+"""
 
 import hashlib
 import heapq
@@ -9,21 +12,21 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
-# Work costs time: code that never waits would stop virtual time otherwise.
+# Each step takes this time in seconds. Otherwise code that never waits would stop the simulated time.
 STEP = 0.0001
 _MOST_STEPS_AT_ONCE = 20_000
 
 
 class Killed(BaseException):
-    """Thrown into the tasks of a killed process."""
+    """Thrown into the greenlets of a killed process."""
 
 
 class Spinning(AssertionError):
-    """A task runs without letting time pass."""
+    """A greenlet runs on and on, and no simulated time passes."""
 
 
 class Process:
-    """One simulated operating-system process."""
+    """A simulated operating-system process."""
 
     def __init__(self, name: str, config: Any, clock_offset: float = 0.0) -> None:
         self.name, self.config, self.clock_offset = name, config, clock_offset
@@ -31,19 +34,20 @@ class Process:
         self.tasks: list[Task] = []
         self.postponed: list[tuple[Task, int]] = []
         self.started_at = self.ended_at = 0.0
-        self.trouble_at = -1e9  # the last fault of its database, or its last suspension
+        self.trouble_at = -1e9  # time of the last database fault or suspension
         self.cut_at = -1e9
         self.known_clock: Any = None
         self.wrappers: list[Any] = []
         self.fetches: dict[str, Any] = {}
         self.statements = self.turns = 0
         self.worker: Any = None
-        # Faults of its database: until when it hangs, is gone, or answers slowly; and answers to lose.
+        # Faults of this process's database: the times until which it hangs or is unavailable, its latency, and the
+        # number of responses to lose.
         self.db_hangs_until = self.db_gone_until = 0.0
         self.db_latency = 0.001
         self.answers_to_lose = 0
-        # Its next statements fail before they run, or with an error that is no outage; `stuck`: its connection hangs
-        # until it is shut down.
+        # `cuts`: statements that fail before they run. `defects`: lease renewals that fail with an unexpected error.
+        # `stuck`: the connection hangs until it is shut down.
         self.cuts = self.defects = 0
         self.stuck = False
         self.aborted = False
@@ -86,7 +90,10 @@ class Scheduler:
         self._salt = random.Random(f"{seed}/ties").getrandbits(32)
 
     def draw(self, purpose: str) -> random.Random:
-        """A random generator of its own for each purpose and call, so that one more draw shifts no other."""
+        """Return a random generator for one purpose.
+
+        Each call returns a new one, so that an extra draw does not change the draws for other purposes.
+        """
         self._draws[purpose] += 1
         return random.Random(f"{self.seed}/{purpose}/{self._draws[purpose]}")
 
@@ -107,7 +114,7 @@ class Scheduler:
         return task
 
     def park(self, seconds: float | None = None) -> bool:
-        """Suspend the running task for `seconds` or until `wake`. True if it was woken."""
+        """Suspend the running greenlet for `seconds`, or until `wake` is called. Return True if it was woken."""
         task = self.current
         assert task is not None, "only a task can wait"
         if not task.process.alive:
@@ -159,7 +166,7 @@ class Scheduler:
                     self.call_at(self.now, self._resume, task, task.turn)
 
     def run(self, until: float) -> None:
-        """Run all events up to the time `until`. Raises Spinning if time does not pass."""
+        """Run all events until the time `until`. Raises Spinning if no time passes."""
         while self._heap and self._heap[0][0] <= until and not self.stopped:
             when, _, _, call, arguments = heapq.heappop(self._heap)
             self._at_once = self._at_once + 1 if when <= self.now else 0

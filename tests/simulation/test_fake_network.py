@@ -1,4 +1,4 @@
-"""The fake provider behaves like libcurl: one table of cases through both, as the engine's `Transfer` sees it."""
+"""Compare the fake provider with libcurl: each case runs through both, with the engine's `Transfer`."""
 
 import socket
 import time
@@ -24,7 +24,10 @@ Seen = tuple[int, bool, int, list[str]]
 
 
 def drive(multi: Any, transfer: Transfer, wait: Callable[[dict[int, int], float], list[tuple[int, int]]]) -> Seen:
-    """Run one transfer. Returns the result code, if anything was written, the status, and the callbacks in order."""
+    """Run one transfer.
+
+    Returns the result code, True if anything was written, the HTTP status, and the callbacks in order.
+    """
     watched: dict[int, int] = {}
     calls: list[str] = []
 
@@ -147,7 +150,7 @@ def test_a_request_that_may_not_be_written(monkeypatch: Any) -> None:
     with host(serve(OK)) as one:
         expected = over_libcurl(one.url, may_write=False)
     seen = over_the_fake(monkeypatch, plan(), may_write=False)
-    # libcurl has sent the header by then; the engine takes the code for it.
+    # The real libcurl has already sent the header, so only the result code and the callbacks are compared.
     assert (expected[0], expected[3]) == (seen[0], seen[3]) == (pycurl.E_ABORTED_BY_CALLBACK, ["may write", "ended"])
 
 

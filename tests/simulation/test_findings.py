@@ -1,4 +1,7 @@
-"""One scenario for each fault that was found in the sender. `docs/simulation.md` lists them with the seeds."""
+"""A scenario for each fault that was found in the sender.
+
+The docstrings describe the behavior before the fix. `docs/simulation.md` lists the findings with the seeds.
+"""
 
 from typing import Any
 
@@ -26,7 +29,7 @@ def options(**values: Any) -> Options:
 
 
 def test_a_busy_worker_sleeps_and_frees_what_another_left() -> None:
-    """Finding 5: 179,345 row updates in 12 s, and leases that were never freed."""
+    """Before the fix (finding 5), a worker made 179,345 row updates in 12 s, and leases were never freed."""
     with simulated(5) as world:
         world.provider.behave = lambda number: (Plan(2.5), True)
         world.backlog(range(300))
@@ -43,7 +46,7 @@ def test_a_busy_worker_sleeps_and_frees_what_another_left() -> None:
 
 
 def test_a_paused_worker_sleeps() -> None:
-    """Finding 5: with sending paused 2.4 s of CPU in 12 s."""
+    """Before the fix (finding 5), a worker with paused sending used 2.4 s of CPU in 12 s."""
     with simulated(51) as world:
         world.provider.behave = lambda number: (Plan(0.01, ANSWERED, 503), False)
         world.backlog(range(100))
@@ -57,7 +60,7 @@ def test_a_paused_worker_sleeps() -> None:
 
 @pytest.mark.parametrize(("judge", "cache"), [(1.1, 0.0005), (8.0, 0.0005), (0.0, 0.6), (2.0, 1.5)])
 def test_slow_eligibility_keeps_no_message(judge: float, cache: float) -> None:
-    """Finding 6: nothing left, forever."""
+    """Before the fix (finding 6), no message was ever sent."""
     with simulated(6, rate_limit=8) as world:
         world.judge_seconds, world.cache.latency = judge, cache
         world.backlog(range(30))
@@ -71,7 +74,7 @@ def test_slow_eligibility_keeps_no_message(judge: float, cache: float) -> None:
 @pytest.mark.parametrize("step", [-0.5, -60.0])
 @pytest.mark.parametrize("again", [False, True])
 def test_inline_sends_although_the_clock_is_set_back(step: float, again: bool) -> None:
-    """Finding 7: 20 of 20 messages stayed queued."""
+    """Before the fix (finding 7), 20 of 20 messages stayed queued."""
     with simulated(7) as world:
         process = world.process("inline", delivery="inline")
         world.phones[1] = "0772000001"
@@ -90,14 +93,14 @@ def test_inline_sends_although_the_clock_is_set_back(step: float, again: bool) -
         world.do(process, order)
         while not SmsMessage.objects.filter(status="queued").exists():
             world.run(world.now + 0.1)
-        # Between the commit and the claim.
+        # This moment is between the commit and the claim.
         world.clock.database_offset += step
         world.run(world.now + 10)
         assert statuses(world) == {"sent": 1}
 
 
 def test_a_key_that_expires_between_two_calls_lets_one_message_pass() -> None:
-    """Finding 9: 27 of 49 gaps were too short."""
+    """Before the fix (finding 9), 27 of 49 messages came too soon after the previous one."""
     with simulated(9, rate_limit=8) as world:
         world.worker("one")
         world.scheduler.call_at(1.0, world.queue, 0, "0772999999")
@@ -121,7 +124,7 @@ def test_a_key_that_expires_between_two_calls_lets_one_message_pass() -> None:
 
 @pytest.mark.parametrize("step", [-60.0, -20.0, 20.0, 60.0])
 def test_a_clock_that_steps_takes_no_lease_of_a_worker_that_runs(step: float) -> None:
-    """Finding 10: a worker freed its own messages in flight, 321 copies of 768."""
+    """Before the fix (finding 10), a worker freed its own messages in flight: 321 of 768 messages were sent twice."""
     with simulated(10) as world:
         world.clock_stepped = True
         world.provider.behave = lambda number: (Plan(2.5), True)
@@ -138,7 +141,7 @@ def test_a_clock_that_steps_takes_no_lease_of_a_worker_that_runs(step: float) ->
 
 
 def test_receivers_that_hang_stop_no_message() -> None:
-    """Finding 11: sending stopped after 200 batches."""
+    """Before the fix (finding 11), sending stopped after 200 batches."""
     with simulated(11) as world:
         world.receiver_seconds = 1e6
         world.backlog(range(500))
@@ -149,7 +152,7 @@ def test_receivers_that_hang_stop_no_message() -> None:
 
 
 def test_no_request_leaves_after_its_lease() -> None:
-    """Finding 12: 64 of 64 messages were accepted twice when one worker's database hung."""
+    """Before the fix (finding 12), 64 of 64 messages were accepted twice when the database of one worker hung."""
     with simulated(12) as world:
         world.provider.behave = lambda number: (
             (Plan(1.2, ANSWERED, 503), False) if world.now < 16 else (Plan(0.05), True)
@@ -165,7 +168,7 @@ def test_no_request_leaves_after_its_lease() -> None:
 
 @pytest.mark.parametrize("pause", [0.4, 3.0, 9.0])
 def test_a_crash_loop_sends_four_copies_at_most(pause: float) -> None:
-    """Finding 13: six kills, six copies of each."""
+    """Before the fix (finding 13), six kills caused six copies of each message."""
     with simulated(13) as world:
         world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
         world.backlog(range(5))
@@ -196,7 +199,10 @@ def test_inline_counts_its_first_request_before_the_second() -> None:
 
 
 def test_an_exception_while_concluding_keeps_no_other_message() -> None:
-    """Finding 16: the rest of the batch stayed `sending`, and SIGTERM queued what DMark had."""
+    """Before the fix (finding 16), the rest of the batch stayed `sending`.
+
+    After a SIGTERM, accepted messages were queued again.
+    """
     with simulated(16) as world:
         world.defective = {3}
         world.backlog(range(20))
@@ -208,7 +214,7 @@ def test_an_exception_while_concluding_keeps_no_other_message() -> None:
 
 
 def test_kept_connections_that_were_closed_cost_no_minute() -> None:
-    """Finding 17: 562 of 2,000 waited for 60 s."""
+    """Before the fix (finding 17), 562 of 2,000 messages waited for 60 s."""
     with simulated(17) as world:
         world.provider.loses_kept_connections = 1.0
         world.backlog(range(60))
@@ -219,7 +225,7 @@ def test_kept_connections_that_were_closed_cost_no_minute() -> None:
 
 
 def test_a_database_that_hangs_delays_sigterm_less_than_30_s() -> None:
-    """Finding 18: 45 s without a request, and SIGTERM not done after 40 s."""
+    """Before the fix (finding 18), no request was sent for 45 s, and the worker still ran 40 s after a SIGTERM."""
     with simulated(18) as world:
         world.backlog(range(30))
         one = world.worker("one")
@@ -249,7 +255,7 @@ def test_one_hung_backend_is_left_for_another() -> None:
 
 
 def test_200_messages_to_one_phone_are_logged_once_each() -> None:
-    """Finding 20: 2,556 rate-limit events for 61 sends."""
+    """Before the fix (finding 20), there were 2,556 rate-limit events for 61 sends."""
     with simulated(20, rate_limit=8) as world:
         world.backlog(range(200), phone="0772999999")
         world.worker("one")
@@ -261,7 +267,7 @@ def test_200_messages_to_one_phone_are_logged_once_each() -> None:
 
 
 def test_a_provider_that_takes_messages_and_answers_500_gets_few_copies() -> None:
-    """Finding 20: 63 copies in 21 rounds within an hour."""
+    """Before the fix (finding 20), 63 copies were sent in 21 attempts within an hour."""
     with simulated(201) as world:
         world.provider.behave = lambda number: (Plan(0.05, ANSWERED, 500), True)
         world.backlog(range(1))
@@ -273,7 +279,7 @@ def test_a_provider_that_takes_messages_and_answers_500_gets_few_copies() -> Non
 
 
 def test_sigterm_with_a_backlog_sleeps() -> None:
-    """Finding 22: 12,428 passes in 1.9 s."""
+    """Before the fix (finding 22), the worker ran 12,428 rounds in 1.9 s."""
     with simulated(22) as world:
         world.provider.behave = lambda number: (Plan(2.9), True)
         world.backlog(range(500))
@@ -287,7 +293,7 @@ def test_sigterm_with_a_backlog_sleeps() -> None:
 
 
 def test_an_exception_while_finishing_loses_no_result() -> None:
-    """Finding 22: the worker ended with results unrecorded."""
+    """Before the fix (finding 22), the worker ended without storing all results."""
     with simulated(221) as world:
         world.provider.behave = lambda number: (Plan(2.0), True)
         world.backlog(range(30))
@@ -318,7 +324,7 @@ def test_a_paused_kind_is_not_sent_and_costs_no_turns() -> None:
 
 
 def test_a_failure_after_the_commit_stops_no_other_message() -> None:
-    """Finding 8: the caller got AttributeError, and two messages of three were never sent."""
+    """Before the fix (finding 8), the caller got an AttributeError, and two of three messages were never sent."""
     with simulated(8) as world:
         process = world.process("inline", delivery="inline")
         for number in range(3):
@@ -340,7 +346,10 @@ def test_a_failure_after_the_commit_stops_no_other_message() -> None:
 
 @pytest.mark.parametrize("judge", [0.0, 9.0])
 def test_a_crash_loop_ends_no_message_that_only_waits(judge: float) -> None:
-    """Finding 13: a crash counted for each message in hand, and four of them ended what nobody had sent."""
+    """Before the fix (finding 13), each crash was counted for all claimed messages.
+
+    After four crashes, messages ended although they had never been sent.
+    """
     with simulated(132) as world:
         world.provider.behave = lambda number: (Plan(5.0, SILENT), True)
         world.backlog(range(40))
@@ -360,12 +369,12 @@ def test_a_crash_loop_ends_no_message_that_only_waits(judge: float) -> None:
         given_up = [
             int(text.split()[1]) for (text,) in world.rows("SELECT text FROM sms_smsmessage WHERE status <> 'sent'")
         ]
-        # The first crash counts what it may have sent. After it only requests count.
+        # The first crash is counted for every claimed message. After that, only requests are counted.
         assert all(3 <= len(world.provider.by_number[number]) <= 4 for number in given_up)
 
 
 def test_a_poll_after_a_resend_asks_for_the_new_request() -> None:
-    """Finding 14: the poll asked for the former id, and ended the new message `undelivered`."""
+    """Before the fix (finding 14), a poll used the first request's id, and the resent message became `undelivered`."""
     with simulated(14) as world:
         world.maintenance = 3.0
         world.provider.words = {"id-1-1": "FAILED", "id-1-2": "DELIVERED"}
@@ -379,7 +388,7 @@ def test_a_poll_after_a_resend_asks_for_the_new_request() -> None:
 
 
 def test_inline_records_its_result_on_a_fresh_connection() -> None:
-    """Finding 15: the result was lost, and `sms_worker --once` sent the message again."""
+    """Before the fix (finding 15), the result was lost, and `sms_worker --once` sent the message again."""
     with simulated(15) as world:
         process = world.process("inline", delivery="inline")
         world.phones[1] = "0772000001"

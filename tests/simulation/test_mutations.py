@@ -1,4 +1,4 @@
-"""Each fault that was found, brought back by a mutation: a seed finds it."""
+"""Test that a seed and a scenario detect each mutation. A mutation removes the fix of one known fault."""
 
 import pytest
 from django.db import connection
@@ -20,7 +20,7 @@ def test_a_seed_finds_the_fault(mutation: Mutation) -> None:
         found = run_seed(mutation.seed).violation
     assert found, "the seed no longer finds the fault; search another one with `tests.simulation mutants`"
     assert found.invariant == mutation.invariant
-    # Without the mutation the seed finds nothing. `test_seeds` plays the first seeds.
+    # Without the mutation the seed must not fail. For the first seeds, `test_seeds` checks this.
     assert mutation.seed <= CHUNK * CHUNKS or not run_seed(mutation.seed).violation
 
 

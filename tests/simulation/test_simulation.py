@@ -1,4 +1,7 @@
-"""Seeds: each draws workers, messages and whole fault profiles. `make simulate SEEDS=…` runs more of them."""
+"""Run the simulation with the first 200 seeds. Each seed draws workers, messages and fault profiles.
+
+`make simulate SEEDS=…` runs more seeds.
+"""
 
 import time
 
@@ -12,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "sqlite", reason="the simulation uses SQLite in memory"),
 ]
 
-# Ten tests, so that they run in parallel: 200 seeds take about 40 s of CPU.
+# There are ten tests, so that they run in parallel. 200 seeds take about 40 s of CPU.
 CHUNK, CHUNKS = 20, 10
 
 
@@ -25,9 +28,11 @@ def test_seeds(chunk: int) -> None:
 
 @pytest.mark.parametrize("seed", [406, 783, 1292])
 def test_a_seed_that_found_a_fault_in_a_long_run(seed: int) -> None:
-    """406: counted and never sent, because of a slow cache. 783: sent after its rate-limit key had expired.
+    """Each of these seeds detected a fault in a long run.
 
-    1292: a worker claimed a message again whose lease it had lost, and the former result queued it a second time.
+    406: a message was counted as ambiguous and never sent, because of a slow cache. 783: a message was sent after its
+    rate-limit key had expired. 1292: a worker lost a lease and claimed the message again; the result of the first claim
+    then queued the message a second time.
     """
     played = run_seed(seed)
     assert played.violation is None, f"{played.violation}\n{played.describe()}"

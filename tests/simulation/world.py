@@ -1,4 +1,4 @@
-"""A simulated world: processes, database, cache and provider, the seams put in place, and the invariants."""
+"""The simulated world: processes, database, cache and provider, the replaced modules, and the invariants."""
 
 import gc
 import logging
@@ -50,7 +50,7 @@ CONFIG = replace(
 
 
 class Violation(AssertionError):
-    """An invariant does not hold. `invariant`: its number in docs/simulation.md."""
+    """An invariant is violated. `invariant`: its number in docs/simulation.md."""
 
     def __init__(self, invariant: int, text: str) -> None:
         self.invariant = invariant
@@ -58,7 +58,10 @@ class Violation(AssertionError):
 
 
 class _Wrappers:
-    """Django's execute wrappers, of the running process and not of the shared connection."""
+    """Replaces Django's execute wrappers.
+
+    Each simulated process has its own list, although all share one connection.
+    """
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -82,7 +85,7 @@ class _Wrappers:
 
 
 class _Fetches:
-    """`access_token._fetches`, of the running process."""
+    """Replaces `access_token._fetches`. Each simulated process has its own dict."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -126,14 +129,14 @@ class _Client:
 
 
 class SimCache:
-    """Redis. Each call is one trip."""
+    """A fake Redis. Each call takes one round trip."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._data: dict[str, tuple[Any, float]] = {}
         self.latency, self.slowest, self.gone, self.was_gone = 0.0005, 0.0005, False, False
         self.client = _Client(self)
-        # When each value was last written, by key and holder.
+        # The time at which each value was last written, by key and holder.
         self.written: dict[tuple[str, str], float] = {}
 
     def trip(self) -> None:
@@ -211,7 +214,7 @@ class _Transport:
 
 
 class World:
-    """Everything of one run. Build it inside `simulated`."""
+    """The state of one simulation. Create it with `simulated`."""
 
     def __init__(self, seed: object, *, rate_limit: int = 0) -> None:
         self.seed = seed
@@ -224,11 +227,11 @@ class World:
         self.kills = self.statements = self.errors = 0
         self.clock_stepped = False
         self.judge_seconds = self.slowest_judge = self.receiver_seconds = 0.0
-        # Messages whose results make the code that logs them raise.
+        # Numbers of the messages for which logging the result raises an exception.
         self.defective: set[int] = set()
         self.maintenance = 1e9
         self.without_workers = self._freeing = False
-        # Seconds beyond the usual end that this run needs.
+        # Additional seconds that this simulation needs.
         self.more_seconds = 0.0
         self._shut_down: Callable[[Any], None] = self._abort_statement
         self.last_fault = 0.0
@@ -240,7 +243,7 @@ class World:
         self.provider.on_written = self._check_written
         self.provider.on_polled = self._check_polled
         self.provider.note_accepted = self._note_accepted
-        # The time of the rate-limit key under which each row was accepted, by phone.
+        # By phone: for each accepted row, the time at which its rate-limit key was taken.
         self.accepted_by_phone: defaultdict[str, dict[int, float]] = defaultdict(dict)
         self.scheduler.call_at(1.0, self._watch)
 
@@ -251,7 +254,7 @@ class World:
         return self.scheduler.now
 
     def at(self, when: float, what: str, call: Callable[..., object], *arguments: Any) -> None:
-        """Schedule a fault or an order. It becomes part of the printed schedule."""
+        """Schedule a fault or an operator's action. `what` is its line in the printed schedule."""
         self.schedule.append(f"{when:7.2f} {what}")
         self.last_fault = max(self.last_fault, when)
         self.scheduler.call_at(when, call, *arguments)
@@ -265,7 +268,7 @@ class World:
     def do(self, process: Process, target: Callable[[], object], name: str = "request") -> None:
         self.scheduler.spawn(process, target, name)
 
-    # --- actors
+    # --- processes and messages
 
     def worker(self, name: str, options: Options | None = None) -> Process:
         process = self.process(name)
@@ -287,7 +290,7 @@ class World:
         return [process for process in self.processes if process.worker and process.alive]
 
     def queue(self, number: int, phone: str = "", life: float = 3600.0) -> None:
-        """Queue message `number` in the site's process, at once."""
+        """Queue message `number` now, in the process of the site."""
         self.phones[number] = phone = phone or f"0772{number:06}"
 
         def run() -> None:
@@ -301,7 +304,7 @@ class World:
         self.do(self.site, run)
 
     def backlog(self, numbers: range, phone: str = "") -> None:
-        """Queued before the simulation begins."""
+        """Insert queued messages before the simulation begins."""
         rows = []
         for number in numbers:
             self.phones[number] = phone or f"0772{number:06}"
@@ -335,7 +338,7 @@ class World:
         process = task.process
         process.statements += 1
         self.statements += 1
-        # Only before execution: an open statement keeps SQLite's table lock.
+        # Wait only before a statement runs. A statement that has begun keeps SQLite's lock.
         process.aborted = False
         self.scheduler.park(process.db_latency)
         while (process.db_hangs_until > self.now or process.stuck) and not process.aborted:
@@ -366,10 +369,10 @@ class World:
         self.scheduler.current.process.aborted = True
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Query without letting time pass."""
+        """Run a query in zero simulated time."""
         return list(connection.connection.execute(sql, parameters))
 
-    # --- other people's code
+    # --- owners, receivers, and replaced functions
 
     def _judge(self, messages: Any) -> set[int]:
         self.slowest_judge = max(self.slowest_judge, self.judge_seconds)
@@ -393,15 +396,15 @@ class World:
     def _current_config(self) -> conf.Config:
         return self.scheduler.current.process.config if self.scheduler.current else self.config
 
-    # --- invariants while it runs
+    # --- invariants that are checked during the run
 
     def _fail(self, invariant: int, text: str) -> None:
-        """Note a violation where an exception would be swallowed, and end the run."""
+        """Record a violation and end the run. Used where an exception would be swallowed."""
         self.violation = self.violation or Violation(invariant, f"{text} (at {self.now:.3f} s)")
         self.scheduler.stopped = True
 
     def slack(self) -> float:
-        """Return the seconds that slow calls add to a turn of a worker."""
+        """Return the seconds by which slow calls lengthen a round of a worker."""
         slowest = max((process.db_latency for process in self.processes), default=0.0)
         return self.slowest_judge + 8 * self.cache.slowest + 10 * slowest
 
@@ -409,7 +412,7 @@ class World:
         messages, life = len(self.phones), self.now - process.started_at
         if process.turns > 200 + 30 * messages + 12 * life:
             self._fail(8, f"{process.name}: {process.turns} turns in {life:.0f} s for {messages} messages")
-            self.scheduler.park(1e9)  # the process would never let time pass
+            self.scheduler.park(1e9)  # otherwise no simulated time would pass
 
     def _watch(self) -> None:
         """Check each second that no lease stays expired while a worker could free it."""
@@ -422,7 +425,7 @@ class World:
             self._fail(6, f"{len(rows)} messages are not freed after their lease: {rows[:3]}")
 
     def _was_well(self, process: Process, since: float) -> bool:
-        """Return True if this worker has run without trouble since then."""
+        """Return True if this worker has run without a fault since the time `since`."""
         faults = max(process.trouble_at, process.cut_at, process.started_at)
         well = process.alive and not process.suspended and faults < since
         return well and bool(process.worker) and not process.worker._stop_requested
@@ -439,7 +442,7 @@ class World:
         _, number, rank = provider_id.split("-")
         resends = self.resends[int(number)]
         sent = self.provider.by_number[int(number)][int(rank) - 1]
-        # A poll that was under way when the operator gave the order is fine.
+        # A poll that had begun before the operator's resend is allowed.
         if (
             resends
             and sent.at < resends[-1] < self.now - 1.0
@@ -466,9 +469,9 @@ class World:
                     self._fail(7, f"message {number} follows row {other}, accepted under a key of {taken:.2f} s")
         now = str(connection.ops.adapt_datetimefield_value(self.clock.of_sqlite()))
         if self.clock_stepped:
-            return  # a forward step ends every lease by the database's clock
+            return  # A step forward ends every lease by the database's clock.
         mine = process.worker is None or claim == process.worker.claimer
-        # A delivery report during a retry's connect is fine: the message is sent once more at most.
+        # A delivery report may arrive while a retry connects. The message is then sent at most once more.
         if status not in ("sending", "sent", "delivered") or (not mine and status == "sending"):
             self._fail(1, f"{process.name} sends message {number}, whose row is {status} of {claim[:6]}")
         if status == "sending" and lease_until < now:
@@ -503,7 +506,7 @@ class World:
                     raise Violation(9, f"{process.name}/{task.name} ended: {task.failure!r}") from task.failure
 
     def check(self) -> None:
-        """The invariants that are checked at the end, at least 60 s after the last fault."""
+        """Check the invariants of the end state, at least 60 s after the last fault."""
         copies = sum(self._check_message(number) for number in self.provider.by_number)
         for (text,) in self.rows("SELECT text FROM sms_smsmessage WHERE status = 'unknown'"):
             if int(text.split()[1]) not in self.provider.by_number:
@@ -521,10 +524,10 @@ class World:
         self._check_kept_connections()
 
     def _check_message(self, number: int) -> int:
-        """Check one message, and return the number of copies that an operator did not order."""
+        """Check one message. Return the number of its copies that no operator ordered."""
         copies = 0
         status = self.rows("SELECT status FROM sms_smsmessage WHERE text = ?", f"message {number}")[0][0]
-        # An operator who sends a message again starts a new count.
+        # A resend by an operator starts a new count.
         limits = [0.0, *self.resends[number], 1e9]
         for begin, end in pairwise(limits):
             sent = [one for one in self.provider.by_number[number] if begin <= one.at < end]
@@ -533,7 +536,7 @@ class World:
             copies += max(0, len(accepted) - 1)
             if len(lost) > 4:
                 raise Violation(3, f"message {number} had {len(lost)} requests without a complete answer")
-            # A round whose result was lost with the connection to the database is not counted in the row.
+            # An attempt is not counted in the row if its result was lost with the database connection.
             healthy = all(one.process.trouble_at < 0 for one in sent)
             failed = [one.at for one in sent if one.status >= 500]
             if (
@@ -542,7 +545,7 @@ class World:
                 and healthy
             ):
                 raise Violation(3, f"message {number} had {len(failed)} requests answered with 5xx in ten minutes")
-            # A process that runs and has had its database for 5 s has recorded the acceptance.
+            # A running process must store an acceptance within 5 s, if its database is available.
             read = [one for one in accepted if one.answered and one.status == 200 and one.process.alive]
             for one in read:
                 time = 5.0 + self.slack()
@@ -574,7 +577,7 @@ class World:
             ("not freed after their lease", self.rows(f"{sending} < ?", at(-2 * LEASE - 10))),
             ("held without being sent", self.rows(f"{sending} >= ?", at(0))),
         ):
-            # While the breaker is open, messages are sent one by one as probes.
+            # While the breaker is open, messages are sent only as single probes.
             if rows and not (paused and what == "still queued"):
                 raise Violation(6, f"{len(rows)} messages are {what}: {rows[:3]}")
 
@@ -593,7 +596,7 @@ class World:
                 raise Violation(8, f"message {number} has {count} events of the rate limit")
 
     def _check_inline(self) -> None:
-        """Without workers each message has ended, except those whose process was killed or lost its database."""
+        """Check that inline messages have ended, unless their process was killed or lost its database."""
         troubled = sum(not one.alive or one.trouble_at > 0 for one in self.processes)
         cut = sum(one.cut_at > 0 for one in self.processes)
         left = self.rows("SELECT text, status FROM sms_smsmessage WHERE status IN ('queued', 'sending')")
@@ -601,7 +604,10 @@ class World:
             raise Violation(6, f"{len(left)} messages have not ended: {left[:3]}")
 
     def _check_kept_connections(self) -> None:
-        """After three losses within a minute no kept connection is used, so only those in flight can still be lost."""
+        """Check that kept connections are not used after three losses within a minute.
+
+        Only the requests in flight at that time may still be lost.
+        """
         for name, losses in self.provider.kept_losses.items():
             for first, later in zip(losses, losses[3 + IN_FLIGHT :], strict=False):
                 if later - first < 60.0:
@@ -610,7 +616,7 @@ class World:
     def _check_rate(self) -> None:
         window = self.config.rate_limit
         last: dict[str, float] = {}
-        # A message leaves up to three cache calls and 1 s after its key was taken, and after its immediate retries.
+        # A request may follow the taking of its key by up to three cache calls and 1 s, plus its immediate retries.
         slow = 3 * self.cache.slowest + 1.2 + 0.8 + 3 * self.config.connect_timeout * self.provider.dropped
         for sent in sorted(self.provider.sent, key=lambda one: one.at) if window else ():
             if not sent.accepted or sent.status >= 500:
@@ -622,7 +628,7 @@ class World:
             last[phone] = sent.at
 
     def finish(self) -> None:
-        """SIGTERM: every worker ends within 30 s, and leaves no row behind."""
+        """Send SIGTERM: every worker must end within 30 s and release its messages."""
         before = self.now
         running = self.workers()
         for process in running:
@@ -647,7 +653,10 @@ class World:
 
 @contextmanager
 def simulated(seed: object, **options: Any) -> Iterator[World]:
-    """A world with its seams in place, over a copy in memory of Django's SQLite database, which must be empty."""
+    """Yield a world with all replacements in place.
+
+    The world uses a copy in memory of Django's SQLite database, which must be empty.
+    """
     connection.ensure_connection()
     raw = connection.get_new_connection({**connection.get_connection_params(), "database": ":memory:"})
     raw.isolation_level = None  # autocommit, as Django sets it
@@ -682,7 +691,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (statement_timeout, "_shut_down", lambda connection: world._shut_down(connection)),
             (connection, "connection", raw),
             (connection, "execute_wrappers", _Wrappers(world)),
-            (connection, "close", lambda: None),  # all tasks share it
+            (connection, "close", lambda: None),  # all greenlets share the connection
             (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
             (recorder, "log_exchange", world.log_exchange),
             (polling.poll, "__defaults__", (8.0, *(polling.poll.__defaults__ or ())[1:])),
