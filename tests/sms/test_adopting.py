@@ -1,4 +1,4 @@
-"""Projects that adopt the app: their tests, their own package `sms`, and a worker without pycurl."""
+"""Projects that use the app: their own tests, a package of theirs named `sms`, and a worker without pycurl."""
 
 import subprocess
 import sys
@@ -99,7 +99,7 @@ def test_the_fixtures_say_that_the_package_is_another(tmp_path: Path) -> None:
     assert "is not playmatatu-sms" in ended.stdout
 
 
-@pytest.mark.django_db  # Django checks JSON fields by asking the database
+@pytest.mark.django_db  # Django's check of JSON fields queries the database
 def test_another_package_with_the_same_name_is_an_error(tmp_path: Path, monkeypatch: Any) -> None:
     assert not [check for check in run_checks() if check.id == "sms.E008"]
     write(tmp_path, sms__init="")
@@ -113,7 +113,7 @@ COUNT = "from sms.models import SmsMessage; print(*sorted(SmsMessage.objects.val
 
 
 def test_a_worker_without_pycurl(tmp_path: Path, sandbox: Sandbox) -> None:
-    """`sms_worker --once` sends one message after the other."""
+    """Without pycurl, `sms_worker --once` sends one message after the other."""
     settings = SETTINGS.replace(":memory:", "db.sqlite3").replace("https://sms.example.com", sandbox.url)
     settings += "SMS_DELIVERY, SMS_RATE_LIMIT_SECONDS = 'worker', 0\nUSE_TZ = True\n"
     missing = "raise ImportError('No module named pycurl')"

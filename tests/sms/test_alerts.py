@@ -1,4 +1,4 @@
-"""A person is told once when it begins and once when it ends."""
+"""Alerts: one notice when a problem begins, and one when it ends."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Hook:
-    """Who is posted to: keeps each body, answers with `status`."""
+    """A webhook receiver. It keeps each body, and responds with `status`."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def hook(settings: Any) -> Iterator[Hook]:
 
 @pytest.fixture
 def someone(settings: Any) -> None:
-    # Pairs until Django 6, addresses from then on.
+    # ADMINS holds (name, address) pairs before Django 6, and addresses since Django 6.
     settings.ADMINS = type(settings.ADMINS)(_admins("night@example.com"))
     settings.SITE_URL = "https://play.example.com"
 
@@ -162,9 +162,10 @@ def test_one_that_died_while_telling_loses_its_turn(paused: SmsPause, hook: Hook
 
 
 def test_the_end_is_told_although_the_sender_of_the_beginning_was_killed(paused: SmsPause, hook: Hook) -> None:
-    """Nobody knows if the beginning left, so the end must leave."""
+    """The notice of the beginning may have been sent, so the notice of the end must be sent."""
     alerts.check(later(0))
-    SmsAlert.objects.update(posted=False, busy_until=later(2))  # killed after the request and before its record
+    # killed after the request and before its result was stored
+    SmsAlert.objects.update(posted=False, busy_until=later(2))
     paused.delete()
     for minute in range(1, 5):
         alerts.check(later(minute))
@@ -223,7 +224,7 @@ def test_two_short_restarts_are_not_one_long_absence(sandbox: Sandbox, hook: Hoo
 
 @pytest.fixture
 def dead_worker(sandbox: Sandbox, hook: Hook, settings: Any) -> None:
-    """An sms_worker was killed five minutes ago. A check a minute ago has seen it, and waited for a restart."""
+    """A worker was killed five minutes ago. A check one minute ago has noticed it, and waits for a restart."""
     settings.SMS_DELIVERY = "worker"
     SmsWorker.objects.create(claimer="one", name="host:1", seen_at=later(-5))
     text = {"phone": "+256772123456", "text": "x", "created_at": later(-5), "due_at": later(-5)}

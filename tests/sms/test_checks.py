@@ -1,4 +1,4 @@
-"""The system checks, by id; each with a hint."""
+"""The system checks: the conditions for each id, and a hint for each check."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from sms import owners
 
-# Django checks JSON fields by asking the database.
+# Django's check of JSON fields queries the database.
 pytestmark = pytest.mark.django_db
 
 GOOD = {
@@ -82,7 +82,7 @@ class Nowhere:
 
 
 class Queue:
-    """A task backend with the parts that Django's own check uses."""
+    """A task backend with the methods that Django's own check calls."""
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None: ...
 
@@ -158,12 +158,12 @@ def test_a_kind_that_takes_two_sms_is_named(monkeypatch: Any) -> None:
 
 
 def test_the_games_messages_are_sampled(settings: Any) -> None:
-    """With a base URL of 61 characters, messages with a link take two SMS and the others one."""
+    """With a base URL of 61 characters, messages with a link take two SMS. The other messages take one."""
     settings.FRONTEND_URL = settings.SITE_URL = "https://" + "x" * 50 + ".ug"
     settings.MAX_STAKE_AMOUNT = 5_000_000
     kinds = {sample.kind for sample in owners.samples()}
     templates = (Path(__file__).parents[2] / "game/templates/game/sms").glob("*.txt")
-    # The message about a prize has the same length as `refunded`, and no link.
+    # Prizes need no sample: the message is as long as `refunded`, and has no link.
     assert {template.stem for template in templates} - kinds <= {"prize_paid"}
     found = {check.msg.split("]")[0] for check in run_checks() if check.id == "sms.W010"}
     assert found >= {"[private_invite", "[payment_success"}

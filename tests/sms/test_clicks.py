@@ -1,4 +1,4 @@
-"""Click tracking: the first click on the link of a message."""
+"""Click tracking: the first click on the link in a message."""
 
 from datetime import timedelta
 from typing import Any

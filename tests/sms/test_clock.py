@@ -1,4 +1,4 @@
-"""Machines' clocks differ: what decides about claims, leases and expiry is the database's."""
+"""The clocks of machines differ, so the database's clock decides about claims, leases and expiry."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from tests.conftest import Sandbox
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    # A file has no clock of its own.
+    # SQLite is a file on this machine, so it has no clock of its own.
     pytest.mark.skipif(connection.vendor != "postgresql", reason="the database is a file of this machine"),
 ]
 
@@ -28,7 +28,7 @@ TRUE_NOW = timezone.now
 
 @pytest.fixture(params=[1, -1], ids=["an hour ahead", "an hour behind"])
 def wrong(request: Any, monkeypatch: Any) -> None:
-    """This machine's clock is wrong; what it learnt of the database's before is forgotten."""
+    """Set this machine's clock wrong by an hour, and forget the last reading of the database's clock."""
     monkeypatch.setattr(clock, "current", clock.Clock())
     monkeypatch.setattr("django.utils.timezone.now", lambda: TRUE_NOW() + timedelta(hours=request.param))
 
@@ -40,7 +40,7 @@ def off(moment: datetime) -> float:
 def test_now_is_the_databases(wrong: None, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         assert off(clock.now()) < 5
-        assert off(clock.now()) < 5  # the second time from what is known
+        assert off(clock.now()) < 5  # the second call uses the first reading
 
 
 def test_without_asking_it_tells_what_it_knows(wrong: None, django_assert_num_queries: Any) -> None:
@@ -58,7 +58,7 @@ def test_a_text_is_due_at_once_and_lives_as_long_as_it_should(wrong: None, sandb
     message.refresh_from_db()
     assert message.lease_until
     assert off(message.lease_until - timedelta(seconds=20)) < 5
-    # A second worker, whose clock is ahead, must not take for dead who is alive.
+    # A second worker with a wrong clock must not free the lease of a running worker.
     assert free_leases_over_before(clock.read()) == 0
     renew_leases("me", [message.pk], 30)
     message.refresh_from_db()
@@ -79,7 +79,7 @@ def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
 
 
 def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox: Sandbox, settings: Any) -> None:
-    """Its heartbeat bears the database's time, and so does the look for it: nobody is alarmed for nothing."""
+    """The heartbeat and the check of the heartbeat both use the database's time, so there is no false alarm."""
     settings.SMS_DELIVERY = "worker"
     heartbeat.beat("me", TRUE_NOW())
     queue_sms(PHONE, "x")

@@ -1,4 +1,4 @@
-"""Settings as a project may write them: typed, as strings, or wrongly."""
+"""Settings in every form: typed values, strings, and invalid values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`close_if_unavailable`: errors that mean "the database is unavailable", and those that close the connection."""
+"""`close_if_unavailable`: which errors mean that the database is unavailable, and which close the connection."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def error(kind: type[Exception], sqlstate: str) -> Exception:
-    """Return `kind` as Django raises it, with the driver's error as its cause."""
+    """Return an error of class `kind` as Django raises it, with the driver's error as its cause."""
     wrapped = kind("the driver's words")
     wrapped.__cause__ = psycopg.errors.lookup(sqlstate)("the driver's words") if sqlstate else None
     return wrapped
@@ -32,8 +32,8 @@ def error(kind: type[Exception], sqlstate: str) -> Exception:
         (OperationalError, "55P03", True, False),  # lock timeout
         (OperationalError, "57014", True, False),  # statement timeout
         (OperationalError, "40P01", True, False),  # deadlock
-        (InternalError, "25P02", False, False),  # statement in a failed transaction: a defect
-        (ProgrammingError, "42P01", False, False),  # no such table: a defect
+        (InternalError, "25P02", False, False),  # a statement in a failed transaction is a defect of the program
+        (ProgrammingError, "42P01", False, False),  # a missing table is a defect of the program
         (DataError, "22003", False, False),
         (ValueError, "", False, False),
     ],
@@ -56,6 +56,6 @@ def test_inside_a_transaction_the_connection_is_left_to_django(monkeypatch: Any)
 
 
 def test_the_two_copies_are_equal() -> None:
-    """Neither `sms` nor `payments` may import the other, so each has these functions."""
+    """`sms` and `payments` must not import each other, so each of them has these functions."""
     ours = (ROOT / "sms" / "database.py").read_text()
     assert ours[ours.index("# SQLSTATEs") :].strip() in (ROOT / "payments" / "database.py").read_text()

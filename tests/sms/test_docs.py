@@ -1,4 +1,4 @@
-"""docs/sms-app.md: its code runs, and its commands and settings exist. docs/message-states.md: its diagram is true."""
+"""Check docs/sms-app.md (code, commands and settings) and the diagram in docs/message-states.md."""
 
 import re
 import subprocess
@@ -81,7 +81,7 @@ def test_each_setting_is_in_the_table() -> None:
     assert read == set(re.findall(r"^\|.*$", table, re.MULTILINE) and re.findall(r"`(SMS_[A-Z_]+|SITE_URL)`", table))
 
 
-# --- the statuses
+# --- diagram of the statuses
 
 NEW = "[*]"
 ANSWERS = (
@@ -116,7 +116,7 @@ ACTS: list[Callable[[SmsMessage], object]] = [
 def test_the_diagram_shows_every_change_of_status_and_no_other(sandbox: Sandbox) -> None:
     """Try each action on a message in each status, with and without an earlier ambiguous request."""
     drawn = set(re.findall(r"^    (\S+) --> (\w+)", (ROOT / "docs" / "message-states.md").read_text(), re.MULTILINE))
-    seen = {(NEW, str(Status.SENDING))}  # by send_sms, which goes on at once
+    seen = {(NEW, str(Status.SENDING))}  # `send_sms` inserts the row as `sending`
     for status in Status:
         for attempts in (0, 1):
             for act in ACTS:

@@ -1,4 +1,4 @@
-"""Public incidents of similar systems that fit no other test module. docs/incidents.md lists all."""
+"""Public incidents in similar systems that fit no other test module. docs/incidents.md lists all incidents."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ PHONE = "+256772123456"
 
 @pytest.mark.django_db(transaction=True)
 def test_limited_then_taken_then_reported(sandbox: Sandbox, settings: Any, client: Client) -> None:
-    """A 429 before the acceptance must not lose the URL for the report."""
+    """DMark responds 429, then accepts the message. The delivery report still finds the message."""
     settings.SITE_URL = "http://testserver"
     sandbox.faults(send="429", send_times=1, retry_after=0)
     message = queue_sms(PHONE, "x")
@@ -36,7 +36,7 @@ def test_limited_then_taken_then_reported(sandbox: Sandbox, settings: Any, clien
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["0913", "0e999f21-81ef-4974-a414-3de98174e3c7", "E999F21", "9380935605053030457"])
 def test_dmarks_id_is_asked_for_as_it_was_given(sandbox: Sandbox, name: str) -> None:
-    """jookies/jasmin#643, #423: a zero in front and capitals were lost on the way, and no report found its message."""
+    """Incidents elsewhere: in jookies/jasmin#643 and #423, reports lost leading zeros and capitals of the id."""
     message = queue_sms(PHONE, "x")
     SmsMessage.objects.filter(pk=message.pk).update(provider_id=name)
     polling.poll(min_age=0)

@@ -1,4 +1,4 @@
-"""`queue_sms` and `send_sms`: the row, the transaction, the final statuses."""
+"""`queue_sms` and `send_sms`: the stored row, the transaction, and the final status."""
 
 import logging
 import os
@@ -65,7 +65,7 @@ def test_dedupe_key(sandbox: Sandbox) -> None:
     first = queue_sms(PHONE, "one", dedupe_key="k")
     with transaction.atomic():
         second = queue_sms(PHONE, "two", dedupe_key="k")
-        assert SmsMessage.objects.count() == 1  # the caller's transaction is alive
+        assert SmsMessage.objects.count() == 1  # the caller's transaction still works
     assert first.pk == second.pk
     assert len(sandbox.inbox()) == 1
 
@@ -114,7 +114,7 @@ def test_send_sms_in_a_transaction_that_may_be_rolled_back(sandbox: Sandbox, set
 
 
 class TestInATestCase(TestCase):
-    """Django's TestCase wraps each test in transactions, which do not count as the caller's."""
+    """Django's TestCase wraps each test in transactions. They do not count as transactions of the caller."""
 
     def test_send_sms(self) -> None:
         with pytest.raises(SmsDisabled):
@@ -284,7 +284,7 @@ def test_log_lines_are_structured_and_masked(sandbox: Sandbox, caplog: Any) -> N
     assert fields["provider_id"]
     assert fields["ms"] >= 0
     assert "772123456" not in fields["answer"]
-    # The message has the same facts, for log formats without extra fields.
+    # The log line contains the same facts, for log formats that do not show `extra`.
     said = f"sms.send: {message.pk} (match_found) to +25677****456, 200, id {fields['provider_id']}"
     assert record.getMessage() == said
     sandbox.faults(send="400")
@@ -319,7 +319,10 @@ def test_send_test_sms(sandbox: Sandbox, settings: Any, capsys: Any) -> None:
 def test_a_callback_that_fails_after_commit_does_not_stop_the_others(
     sandbox: Sandbox, monkeypatch: Any, caplog: Any
 ) -> None:
-    """Django logs a failing robust callback by its `__qualname__`; a partial has none, so the rest was dropped."""
+    """Django logs a failing callback by its `__qualname__`.
+
+    Before the fix the callback was a partial, which has none. Logging failed, and the remaining callbacks did not run.
+    """
     deliver, calls = outbox.deliver, []
 
     def fail_first(message_id: int) -> None:
@@ -340,7 +343,7 @@ def test_a_callback_that_fails_after_commit_does_not_stop_the_others(
 def test_a_clock_that_steps_back_does_not_leave_a_message_queued(sandbox: Sandbox, monkeypatch: Any) -> None:
     with transaction.atomic():
         message = queue_sms(PHONE, "x")
-        # As after a resend, whose message has been sent before.
+        # The state after a resend: the message was sent before.
         ahead = timezone.now() + timedelta(seconds=30)
         SmsMessage.objects.filter(pk=message.pk).update(due_at=ahead, attempts=1)
     message.refresh_from_db()
@@ -352,14 +355,15 @@ def test_due_at_is_the_databases_time(sandbox: Sandbox, settings: Any, monkeypat
     ahead = timezone.now() + timedelta(seconds=20)
     monkeypatch.setattr(clock, "now", lambda **options: ahead)
     message = queue_sms(PHONE, "x")
-    assert message.due_at == message.created_at == ahead  # Python's value; the row has the database's
+    # The object has this machine's time. The row has the database's time.
+    assert message.due_at == message.created_at == ahead
     message.refresh_from_db()
     assert message.due_at < ahead - timedelta(seconds=10)
     assert [claimed.pk for claimed in claims.claim("me", 1, 10)] == [message.pk]
 
 
 def test_a_resend_forgets_the_former_request(sandbox: Sandbox, settings: Any) -> None:
-    """A poll with the former id would end the new message with the former one's report."""
+    """A poll with the old request's id would apply the old request's report to the resent message."""
     message = queue_sms(PHONE, "x")
     first = SmsMessage.objects.get(pk=message.pk).provider_id
     settings.SMS_DELIVERY = "worker"

@@ -1,4 +1,4 @@
-"""Owners decide if messages are still worth sending, many messages in one call."""
+"""Owners (the apps that queue messages) decide if messages are still worth sending, many in one call."""
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -22,7 +22,7 @@ def no_links(message: SmsMessage) -> list[owners.Link]:
 
 @pytest.fixture
 def asked() -> Iterator[list[list[str]]]:
-    """The references in each call of an owner's function, which keeps `news:` messages with an even number."""
+    """Register an owner of `news:` messages that wants only even numbers. Yields the references of each call."""
     calls: list[list[str]] = []
 
     def worth(messages: Collection[owners.Referenced]) -> set[int]:

@@ -1,4 +1,7 @@
-"""The provider is named in `sms.dmark` and in one constant, so that a second provider is a second package."""
+"""The name of the provider appears only in `sms.dmark` and in one constant.
+
+A second provider would be a second package.
+"""
 
 import ast
 import re
@@ -8,7 +11,7 @@ from pathlib import Path
 from sms import conf
 
 ROOT = Path(__file__).parents[2]
-# The fake provider has the name of the real one, and migrations keep the names that were.
+# Left out: the fake of the provider, and migrations, whose old names must not change.
 APART = ("sms/dmark/", "sms/sandbox/", "sms/migrations/", "sms/management/commands/dmark_sandbox.py")
 
 
@@ -39,7 +42,7 @@ def test_no_sentence_elsewhere_names_the_provider() -> None:
     assert naming == [("sms/conf.py", conf.PROVIDER)]
 
 
-# Words of this project, and names of settings that other projects do not have.
+# Words of this project, which the reusable app must not contain.
 OURS = re.compile(r"\b(stakes?|match(es)?|players?|PlayMatatu|refunds?|REDIS_URL|DATABASE_URL|FRONTEND_URL|make run)\b")
 
 

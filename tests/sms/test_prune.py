@@ -1,4 +1,4 @@
-"""Pruning: rows that are deleted, texts that are erased, and rows that are kept."""
+"""Pruning: which rows are deleted, whose texts are erased, and which rows are kept."""
 
 import threading
 from datetime import timedelta
@@ -96,7 +96,7 @@ def test_progress(monkeypatch: Any) -> None:
     assert "deleted 2 so far\n" in prune()
 
 
-# --- links past their time
+# --- expired links
 
 
 def test_a_link_past_its_time_is_blanked(monkeypatch: Any) -> None:

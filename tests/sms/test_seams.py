@@ -1,4 +1,4 @@
-"""Time, threads, sleeping, sockets and libcurl are used through `sms.clock`, `sms.runtime` and `transport` only."""
+"""Time, threads, sockets and libcurl are used only through `sms.clock`, `sms.runtime` and `transport`."""
 
 import ast
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "sms"
-# The blocking driver and its total timeout are below the seam: the simulation replaces `blocking.post`.
+# Not replaced by the simulation, which replaces the whole function `blocking.post` above it.
 BELOW = {"dmark/total_timeout.py"}
 FORBIDDEN = {"time", "threading", "queue", "selectors", "concurrent", "asyncio", "socket", "pycurl", "multiprocessing"}
-# Module: names that do not wait, start or measure anything.
+# Allowed imports of each module: names that do not wait, start a thread or read a clock.
 ALLOWED = {
-    "worker/engine/transport.py": {"pycurl"},  # the seam
-    "worker/engine/transfer.py": {"pycurl"},  # its constants
+    "worker/engine/transport.py": {"pycurl"},  # gives access to libcurl
+    "worker/engine/transfer.py": {"pycurl"},  # constants
     "worker/engine/loop.py": {"pycurl", "selectors"},
     "worker/worker.py": {"selectors"},
-    "worker/waker.py": {"socket"},  # a type
-    "worker/heartbeat.py": {"socket"},  # the name of this machine
+    "worker/waker.py": {"socket"},  # type hint
+    "worker/heartbeat.py": {"socket"},  # host name
     "worker/statement_timeout.py": {"socket"},  # shuts down the database's socket
-    "dmark/access_token.py": {"concurrent"},  # a type
+    "dmark/access_token.py": {"concurrent"},  # type hint
 }
 MODULES = [path for package in ("worker", "sending", "dmark") for path in sorted((ROOT / package).rglob("*.py"))]
 CALLS = {
@@ -50,12 +50,12 @@ def test_no_clock_sleep_or_thread_besides_the_seam(path: Path) -> None:
         assert not {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)} & CALLS
 
 
-# The sandbox is another machine. An alert about a database that is down cannot ask that database.
+# The sandbox stands for another machine. An alert about an unavailable database cannot read that database's clock.
 MACHINE_CLOCK = {"clock.py", "alerts.py"}
 
 
 def test_times_are_read_from_the_databases_clock() -> None:
-    """They are compared with times that other machines have stored."""
+    """These times are compared with times from other machines."""
     for path in ROOT.rglob("*.py"):
         name = str(path.relative_to(ROOT))
         if name not in MACHINE_CLOCK and not name.startswith("sandbox/"):

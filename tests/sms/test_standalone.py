@@ -1,4 +1,4 @@
-"""The `sms` app alone in a project, without settings from the environment."""
+"""The `sms` app alone in a project, without environment variables."""
 
 import subprocess
 import sys

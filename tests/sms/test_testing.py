@@ -1,4 +1,4 @@
-"""The test helpers for other projects."""
+"""The test helpers that the app offers to other projects."""
 
 import re
 from pathlib import Path

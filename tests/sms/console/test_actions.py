@@ -1,4 +1,4 @@
-"""What an operator can do: pause and resume, cancel, send again by reason, list numbers that are never texted."""
+"""An operator's actions: pause and resume, cancel, resend by reason, and list numbers that must not be texted."""
 
 from datetime import timedelta
 from typing import Any
@@ -111,7 +111,7 @@ def test_one_waiting_text_has_its_button(operator: Client) -> None:
 
 
 def test_all_of_a_list_without_a_field_for_each(operator: Client, sandbox: Sandbox) -> None:
-    """Django takes no more than 1,000 fields of a form."""
+    """Django accepts at most 1,000 form fields."""
     now = timezone.now()
     rows = [
         SmsMessage(phone=PHONE, text="x", status="queued", kind="a", expires_at=now + timedelta(hours=1))
@@ -129,7 +129,7 @@ def test_all_of_a_list_without_a_field_for_each(operator: Client, sandbox: Sandb
     assert SmsMessage.objects.exclude(status="cancelled").get().kind == "b"
 
 
-# --- send again by reason
+# --- resend by reason
 
 
 def again(client: Client, **order: str) -> Any:
@@ -150,7 +150,7 @@ def test_all_that_failed_since_a_time_for_a_reason(operator: Client, sandbox: Sa
     since = f"{timezone.localtime(hour_ago) + timedelta(minutes=30):%Y-%m-%d %H:%M}"
     shown = html(again(operator, since=since))
     assert "4 found, <b>2</b> can be resent." in shown
-    # An empty reason means every reason, as on the form when it opens.
+    # An empty reason selects every reason. The form is empty when it opens.
     assert "5 found, <b>3</b> can be resent." in html(again(operator, since=since, reason=""))
     assert "<li>1 skipped: to a number on the do-not-text list</li>" in shown
     assert "<li>1 skipped: content erased or link expired</li>" in shown
@@ -208,7 +208,7 @@ def test_the_overview_leads_there(operator: Client, sandbox: Sandbox) -> None:
     assert "1 found, <b>1</b>" in html(operator.get(link))
 
 
-# --- numbers that are never texted
+# --- suppression list
 
 
 def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(operator: Client) -> None:
@@ -230,7 +230,7 @@ def test_a_number_is_listed_in_any_notation_and_what_waits_for_it_is_cancelled(o
     assert len(logged()) == 2
 
 
-# --- who may
+# --- permissions
 
 
 def test_each_act_has_its_permission(client: Client, sandbox: Sandbox) -> None:

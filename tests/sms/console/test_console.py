@@ -1,4 +1,4 @@
-"""The admin's log of texts: list, search, filters, one message's way, sending again, CSV."""
+"""The admin for messages: list, search, filters, the history of one message, resending, CSV export."""
 
 import csv
 import io
@@ -191,7 +191,7 @@ def test_nothing_can_be_edited(operator: Client) -> None:
     assert operator.post(f"{LIST}{message.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
-# --- sending again
+# --- resending
 
 
 def order(client: Client, *messages: SmsMessage, confirmed: bool = True) -> Any:
@@ -217,7 +217,7 @@ def test_what_may_arrive_twice_is_said_before(operator: Client, sandbox: Sandbox
     assert "could arrive twice" not in order(operator, failed, confirmed=False).content.decode()
     order(operator, ambiguous)
     ambiguous.refresh_from_db()
-    # The count starts again at 0.
+    # The resend has reset the count to 0.
     assert (ambiguous.status, ambiguous.ambiguous_requests) == ("sent", 0)
 
 
@@ -300,11 +300,11 @@ def test_csv_ends_not_where_the_list_does(operator: Client, monkeypatch: Any) ->
     assert len(rows(operator)) == 5
 
 
-# --- what the database does
+# --- query plans
 
 
 def test_the_plans_use_indexes(operator: Client) -> None:
-    """On 20,000 rows PostgreSQL reads none of these pages from the whole table."""
+    """For each of these pages, PostgreSQL uses an index on a table of 20,000 rows."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL's planner is the subject")
     with connection.cursor() as cursor:
@@ -335,7 +335,7 @@ def test_the_plans_use_indexes(operator: Client) -> None:
 
 @pytest.mark.parametrize("fault", ["taken_reset", "taken_truncated", "taken_html", "taken_empty", "taken_504"])
 def test_an_unclear_reply_is_never_called_a_refusal(operator: Client, sandbox: Sandbox, fault: str) -> None:
-    """DMark may have the message, so no line of the page says that it did not take it."""
+    """DMark may have the message, so no line on the page says that DMark refused it."""
     sandbox.faults(send=fault)
     message = queue_sms(PHONE, "hello")
     assert message is not None
@@ -353,7 +353,7 @@ def test_every_status_has_its_words() -> None:
 
 
 def test_the_pages_can_be_translated() -> None:
-    """Each sentence of a page is marked, so that a project's makemessages finds it."""
+    """Each sentence on a page is marked for translation, so that makemessages finds it."""
     found = 0
     for page in sorted((Path(sms.__file__).parent / "templates").rglob("*.html")):
         marked = templatize(page.read_text(), origin=page.name)

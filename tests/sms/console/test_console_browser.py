@@ -1,4 +1,4 @@
-"""The console in a real browser, at the width of a desk and of a phone."""
+"""The console in a real browser, with a wide and with a narrow window."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def failed_texts(sandbox: Sandbox) -> None:
-    # Before the browser: where its event loop runs Django refuses to be asked for the database.
+    # Queried before the browser starts: Django refuses queries while the browser's event loop runs.
     User.objects.create_superuser("operator", password="secret-of-operator")
     now = timezone.now()
     for number in range(3):
@@ -35,7 +35,7 @@ def failed_texts(sandbox: Sandbox) -> None:
 def test_a_complaint_is_answered(
     failed_texts: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """Log in, read the overview, search the number, open the text, send it again, see who did."""
+    """Log in, read the overview, search a number, open the message, resend it, and see who resent it."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     page.set_default_timeout(15_000)
     complaints: list[str] = []

@@ -1,4 +1,7 @@
-"""A group of failures needs action until it is resent, expired or dismissed. A test text shows if sending works."""
+"""A group of failures needs action until its messages are resent or expired, or an operator dismisses it.
+
+An operator can send a test message.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The overview: what is counted, what it warns of, and that it stays cheap."""
+"""The overview: its numbers, its warnings, and a limit on its queries."""
 
 import re
 from datetime import timedelta
@@ -34,7 +34,7 @@ def operator(client: Client) -> Client:
 
 @pytest.fixture
 def at_noon(monkeypatch: Any) -> Any:
-    """A clock that stands still, far from midnight."""
+    """Stop the clock at half past twelve."""
     now = timezone.localtime().replace(hour=12, minute=30)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)
     monkeypatch.setattr(clock, "now", lambda *, ask=True: now)
@@ -71,7 +71,7 @@ def facts() -> dict[str, str]:
     return dict(overview.gather().facts)
 
 
-# --- the figures
+# --- numbers
 
 
 def test_kinds_statuses_segments_and_cost(at_noon: Any, settings: Any) -> None:
@@ -169,7 +169,7 @@ def test_what_is_older_than_the_month_is_counted_when_all_is_asked_for(at_noon: 
     assert SmsDay.objects.get(messages__gt=0).messages == 1
 
 
-# --- the warnings
+# --- warnings
 
 
 def test_nothing_to_warn_of(operator: Client, sandbox: Sandbox) -> None:
@@ -271,7 +271,7 @@ def test_the_cache_down(sandbox: Sandbox, redis_cache: RedisServer) -> None:
     assert "The cache does not answer" in warned()
 
 
-# --- the page
+# --- page
 
 
 def test_a_transaction_that_is_held_open_is_named(operator: Client, sandbox: Sandbox, monkeypatch: Any) -> None:

@@ -1,4 +1,4 @@
-"""Polling for missing delivery reports."""
+"""Test the polls for missing delivery reports."""
 
 from datetime import timedelta
 from io import StringIO
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def sent(minutes: float = 5, **values: Any) -> SmsMessage:
-    """A message accepted this long ago, without a report."""
+    """Create a message that DMark accepted `minutes` ago, without a delivery report."""
     message = queue_sms("0772123456", "hello")
     values = {"sent_at": timezone.now() - timedelta(minutes=minutes), **values}
     SmsMessage.objects.filter(pk=message.pk, status="sent").update(**values)
@@ -26,7 +26,7 @@ def sent(minutes: float = 5, **values: Any) -> SmsMessage:
 
 
 def says(sandbox: Sandbox, word: str) -> None:
-    """Set the sandbox's response to polls for all its messages."""
+    """Set the status that the sandbox returns for every polled message."""
     for received in sandbox.server.state.messages:
         received.status = word
 

@@ -1,4 +1,4 @@
-"""Delivery reports in unusual shapes: wrapped, in chunks, without a status, from DMark's older host."""
+"""Delivery reports in unusual formats: nested, in chunks, without a status, or from DMark's older host."""
 
 import json
 from io import BytesIO
@@ -95,7 +95,7 @@ def test_a_report_without_a_status_is_logged_once_with_its_fields(
 
 
 def chunked(where: str, body: bytes, kind: str, *, decoded: bool) -> WSGIRequest:
-    """A request as a WSGI server hands it over if it came in chunks."""
+    """Return a request that arrived in chunks, as a WSGI server passes it to Django."""
     request = RequestFactory().post(where, content_type=kind)
     request.environ["wsgi.input"] = BytesIO(body)
     request.environ["wsgi.input_terminated"] = decoded

@@ -1,4 +1,4 @@
-"""Delivery reports: the signed URL, every encoding, and the rank order of statuses."""
+"""Delivery reports: the signed URL, every encoding, and which status replaces which."""
 
 import json
 import threading
@@ -88,7 +88,7 @@ def test_a_status_never_moves_backwards(message: SmsMessage, words: list[str], e
 @pytest.mark.parametrize("status", ["failed", "expired", "rate_limited", "disabled", "cancelled", "queued"])
 def test_a_late_delivered_overrides_any_final_status(message: SmsMessage, status: str) -> None:
     SmsMessage.objects.filter(pk=message.pk).update(status=status, attempts=0)
-    record_report(message.pk, "FAILED", "push")  # of what DMark was never asked for, or waits to be sent again
+    record_report(message.pk, "FAILED", "push")  # DMark cannot have this message, so the report changes nothing.
     assert state(message) == status
     record_report(message.pk, "DELIVERED", "push")
     assert state(message) == "delivered"
@@ -105,7 +105,7 @@ def test_a_late_delivered_overrides_any_final_status(message: SmsMessage, status
         ("failed", 0, "PENDING", "sent"),
         ("expired", 0, "UNDELIV", "undelivered"),
         ("queued", 2, "8", "sent"),
-        ("queued", 0, "8", "queued"),  # an operator has sent it again
+        ("queued", 0, "8", "queued"),  # an operator has queued it again
         ("unknown", 4, "", "unknown"),
         ("disabled", 0, "PENDING", "disabled"),
         ("undelivered", 0, "PENDING", "undelivered"),
@@ -124,7 +124,7 @@ WORDS = "FAILED EXPIRED REJECTED UNDELIV UNDELIVERABLE BLACKLISTED DELETED undel
 
 @pytest.mark.parametrize("word", WORDS)
 def test_every_word_that_ends_it(message: SmsMessage, word: str) -> None:
-    """jookies/jasmin#447: only one status word was known, reports with the others were lost."""
+    """Incident elsewhere: jookies/jasmin#447 knew only one status word, and lost reports with other words."""
     record_report(message.pk, word, "push")
     assert state(message) == "undelivered"
     assert record_report(message.pk, "DELIVRD", "push")
@@ -200,10 +200,13 @@ def _run_by(path: str, client: Client) -> list[str]:
 
 
 def test_a_report_takes_two_statements(client: Client, message: SmsMessage) -> None:
-    """The message with its last report, then the event and the new status; SQLite has no statement for both."""
+    """One statement reads the message with its last report. Another one stores the event and the new status.
+
+    SQLite needs two statements to store them.
+    """
     first = _run_by(path(message), client)
     assert len(first) == (2 if connection.vendor == "postgresql" else 3), first
-    assert len(_run_by(path(message), client)) == 1  # an equal report writes nothing
+    assert len(_run_by(path(message), client)) == 1  # an equal report stores nothing
     message.refresh_from_db()
     event = message.events.get(what="report")
     assert (message.status, message.delivered_at, event.answer, event.step) == (
@@ -217,7 +220,7 @@ def test_a_report_takes_two_statements(client: Client, message: SmsMessage) -> N
 
 @pytest.mark.parametrize(("word", "end"), [("PENDING", "sent"), ("FAILED", "undelivered"), ("DELIVERED", "delivered")])
 def test_a_status_that_changes_meanwhile_is_read_again(message: SmsMessage, word: str, end: str) -> None:
-    """A sender records a failure between the two statements of a report."""
+    """A sender stores a failure between the two statements of a report."""
     SmsMessage.objects.filter(pk=message.pk).update(status="sending", claim="me", attempts=1, sent_at=None)
     changed: list[int] = []
 
@@ -240,7 +243,7 @@ def test_a_status_that_changes_meanwhile_is_read_again(message: SmsMessage, word
     ("word", "end"), [(1.0, "delivered"), ("x" * 10_000, "sent"), ({"a": 1}, "sent"), (True, "sent")]
 )
 def test_any_word_of_any_type(client: Client, message: SmsMessage, word: Any, end: str) -> None:
-    """alphagov/notifications-api#1613: an unknown status led to a 500."""
+    """Incident elsewhere: in alphagov/notifications-api#1613, an unknown status caused a 500."""
     body = json.dumps({"status": word})
     assert client.post(path(message), body, content_type="application/json").status_code == 200
     assert state(message) == end

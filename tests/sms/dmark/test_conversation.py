@@ -1,4 +1,4 @@
-"""Conversations driven with lists: no socket and no clock."""
+"""Conversations with DMark, driven by lists of responses, without sockets and clocks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,10 @@ def config() -> conf.Config:
 
 
 def drive(running: Conversation[Any], script: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """Answer requests from the script, and pauses and tokens automatically. Return the result and all commands."""
+    """Run a conversation. Take responses from `script`, and answer pauses and token requests automatically.
+
+    Return the result and all commands.
+    """
     commands: list[Any] = []
     answers_left = list(script)
     answer: Any = None
@@ -72,14 +75,14 @@ def requests(commands: list[Any]) -> int:
     ("script", "end", "asked"),
     [
         ([TAKEN], "7", 1),
-        # Request not written, or refused temporarily: two retries.
+        # The request was not written, or DMark refused it temporarily. There are up to two retries.
         ([UNSENT, UNSENT, TAKEN], "7", 3),
         ([UNSENT, UNSENT, UNSENT], ProviderUnavailable, 3),
         ([(503, ""), UNSENT, (500, "<html>")], ProviderUnavailable, 3),
         ([(429, ""), (429, ""), (429, "")], ProviderUnavailable, 3),
         ([(429, "", "2"), TAKEN], "7", 2),
         ([(429, "", "30")], ProviderUnavailable, 1),
-        # Ambiguous: the conversation never repeats it, whatever came before.
+        # The outcome is unknown. The conversation never repeats such a request.
         ([CUT], InDoubt, 1),
         ([LATE], InDoubt, 1),
         ([(504, "")], InDoubt, 1),
@@ -88,7 +91,7 @@ def requests(commands: list[Any]) -> int:
         # Final responses.
         ([(400, "{}")], ProviderRejected, 1),
         ([(200, "<html>")], NotDmarks, 1),
-        # A stale token: one fresh token, and all retries again.
+        # The token is no longer valid. The conversation gets a new token once, and then has all retries again.
         ([(401, "{}"), TAKEN], "7", 2),
         ([(503, ""), (401, "{}"), (503, ""), (503, ""), TAKEN], "7", 5),
         ([(401, "{}"), (403, "{}")], AuthenticationFailed, 2),
@@ -162,7 +165,7 @@ UNKNOWN = (404, '{"error": "Account Not Found", "status_code": 404}')
         ("/api/get_token/", [UNKNOWN, (404, "<html>")], AuthenticationFailed, ["/api/", "/v3/api/"]),
         ("/api/get_token/", [(404, ""), (401, "{}")], AuthenticationFailed, ["/api/", "/v3/api/"]),
         ("/api/get_token/", [(401, "{}")], AuthenticationFailed, ["/api/"]),
-        # A repeated token request costs nothing, so an ambiguous one is repeated.
+        # A token request may always be repeated.
         ("/api/get_token/", [CUT, LATE, GIVES], "/api/get_token/", ["/api/"] * 3),
         ("/api/get_token/", [(200, "<html>")], ProviderUnavailable, ["/api/"]),
     ],

@@ -1,4 +1,4 @@
-"""Every response that DMark was seen to give, from its raw body, and each fault over real HTTP."""
+"""Every known response of DMark, and every fault over real HTTP."""
 
 import gzip
 import json
@@ -194,7 +194,7 @@ def test_any_response_gives_a_result_or_a_provider_error(status: int, body: byte
             assert issubclass(outcome, ProviderError)
 
 
-# fault → error, requests to the token endpoint, requests to the send endpoint
+# (fault, expected error, requests for a token, send requests)
 FAULTS_ON_SEND = [
     ("400", ProviderRejected, 1, 1),
     ("404", ProviderRejected, 1, 1),
@@ -243,7 +243,10 @@ Attempt = Callable[[], tuple[list[Exchange], Any]]
 
 @pytest.fixture(params=["blocking", "loop"])
 def attempt(request: Any) -> Attempt:
-    """Send one message with either driver. Returns the requests, and DMark's id or the error."""
+    """Return a function that sends one message with one of the two drivers.
+
+    The function returns the requests, and DMark's id or the error.
+    """
 
     def one() -> tuple[list[Exchange], Any]:
         exchanges: list[Exchange] = []
@@ -357,7 +360,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ids=["head", "length of a chunk", "body"],
 )
 def test_a_response_that_trickles_in_is_a_timeout(settings: Any, at_once: bytes, drop: bytes, attempt: Attempt) -> None:
-    """A timeout that restarts with each byte would let the provider hold an inline sender for any time."""
+    """If the timeout started again with each byte, the provider could block an inline sender forever."""
     settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 0.4, 0.6
     settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"
     with dripping_host(at_once, drop) as url:
@@ -391,7 +394,7 @@ def test_connection_refused(sandbox: Sandbox, settings: Any, attempt: Attempt) -
 def test_an_invalid_base_url_is_refused(
     sandbox: Sandbox, settings: Any, monkeypatch: Any, base: str, attempt: Attempt
 ) -> None:
-    # In a test run SMS is off for a provider that is not on this machine.
+    # In a test run, SMS is off if the provider is not on this machine.
     monkeypatch.setattr(conf, "in_test_run", lambda: False)
     settings.SMS_SERVICE_BASE_URL = base
     _, outcome = attempt()
@@ -404,7 +407,7 @@ def test_an_invalid_base_url_is_refused(
 def test_no_credentials_go_to_a_base_url_with_a_fragment_or_a_query(
     sandbox: Sandbox, settings: Any, rest: str, attempt: Attempt
 ) -> None:
-    """The former code posted them to `/` of that host."""
+    """Before the fix, the credentials were sent to the path `/` of the host."""
     settings.SMS_SERVICE_BASE_URL = sandbox.url.replace("//", "//gate:sesame@") + rest
     _, outcome = attempt()
     assert isinstance(outcome, Misdirected)

@@ -1,4 +1,4 @@
-"""Unusual HTTP responses, sent by a raw socket: both drivers read each of them in the same way."""
+"""Unusual HTTP responses over a raw socket. Both drivers must interpret them in the same way."""
 
 import socket
 import threading
@@ -24,7 +24,10 @@ TOKEN = b'HTTP/1.1 200 OK\r\nContent-Length: 26\r\nConnection: close\r\n\r\n{"ac
 
 @contextmanager
 def raw_server(response: bytes) -> Iterator[str]:
-    """Serve a token, and `response` to a send request. Each connection is closed after one response."""
+    """Run a server that sends a token, and `response` to a send request.
+
+    The server closes each connection after one response.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -59,7 +62,7 @@ def raw_server(response: bytes) -> Iterator[str]:
 
 @pytest.fixture(params=["blocking", "loop"])
 def driver(request: Any, settings: Any) -> Any:
-    """Send one message to a raw server. Returns DMark's id, or the error."""
+    """Return a function that sends one message to a raw server. The function returns DMark's id, or the error."""
 
     def send(response: bytes) -> Any:
         with raw_server(response) as url:
@@ -121,7 +124,7 @@ def test_retry_after(driver: Any, offset: int | None) -> None:
     header = b"30" if offset is None else formatdate(time() + offset, usegmt=True).encode()
     result = driver(b"HTTP/1.1 429 Too Many\r\nRetry-After: " + header + b"\r\nContent-Length: 2\r\n\r\n{}")
     assert isinstance(result, ProviderUnavailable)
-    # A date in the past is no wait. The immediate retries take less than 15 s.
+    # A date in the past means no wait. The immediate retries take less than 15 s.
     assert (result.retry_after or 0.0) == pytest.approx(max(offset or 30, 0), abs=15 if offset else 0)
 
 

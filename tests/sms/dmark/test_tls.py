@@ -1,4 +1,4 @@
-"""Messages and credentials are sent only to a host with a trusted certificate for its name."""
+"""Over `requests`, messages and credentials are sent only to a host with a trusted certificate for its name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["localhost"])
 def host(request: Any, tmp_path: Path, settings: Any) -> Iterator[RawHost]:
-    """A provider with a self-signed certificate for the host name in the parameter."""
+    """Run a provider with a self-signed certificate for the host name in the parameter."""
     with tls_host(tmp_path, request.param) as host:
         settings.SMS_SERVICE_BASE_URL = host.url
         settings.SMS_SERVICE_USERNAME, settings.SMS_SERVICE_PASSWORD = "u", "p"

@@ -1,4 +1,4 @@
-"""The token: its lifetime in the cache, and one fetch for many threads."""
+"""The access token: how long it is cached, and one request for many threads."""
 
 import os
 import tempfile
@@ -136,7 +136,7 @@ def test_64_callers_share_one_failure(sandbox: Sandbox) -> None:
 
     def fetch() -> str:
         fetched.append(1)
-        # A failure is shared only with those who call before it.
+        # Only the threads that call `get` before the failure share it.
         wait_for(lambda: len(called) == 64, 30)
         time.sleep(0.3)
         raise ProviderUnavailable("down", 500, 7.0)

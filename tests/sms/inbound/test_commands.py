@@ -1,4 +1,4 @@
-"""STOP, START and HELP as people write them, in three languages."""
+"""STOP, START and HELP as people write them in three languages."""
 
 import pytest
 

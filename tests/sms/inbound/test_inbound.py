@@ -1,4 +1,4 @@
-"""Inbound SMS over the view, and what STOP and START do to messages."""
+"""Inbound SMS: the view, and the effect of STOP and START on messages."""
 
 import json
 import threading
@@ -139,7 +139,7 @@ def test_a_flood_is_bounded_and_stop_is_obeyed(post: Post, monkeypatch: Any, cap
 
 
 def test_concurrent_stop_and_start(post: Post) -> None:
-    """START was sent last, so the number is not suppressed, whichever delivery comes first."""
+    """START was sent after STOP, so the number is not suppressed. The order of the deliveries does not matter."""
     now = datetime.now(timezone.utc)
 
     def deliver(text: str, at: datetime) -> None:
@@ -165,7 +165,7 @@ def test_inbound_messages_are_kept_for_30_days(post: Post, capsys: Any) -> None:
     assert listed() == {PHONE: "stop"}
 
 
-# --- sending to a number on the list
+# --- sending to a suppressed number
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The tests here use the sandbox of the `sms` app alone, without the money."""
+"""The tests in this folder use the sandbox for SMS, without payments."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The phones: their order, the search box, and replies from them to the site."""
+"""The phones on the sandbox's page: their order, the search, and replies to the site."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.sandbox import page, send
 
 @pytest.fixture
 def links(sandbox_server: Server) -> Any:
-    """Set the links of the running sandbox, and remove them after the test."""
+    """Set the site's URLs in the running sandbox, and remove them after the test."""
 
     def set_links(**values: str) -> None:
         sandbox_server.page.links = Links(**values)

@@ -1,4 +1,4 @@
-"""The stand-in provider as a newcomer meets it: the phones, the switches, the reports."""
+"""The sandbox: its page, the switches, and the delivery reports."""
 
 import re
 import time
@@ -209,7 +209,7 @@ def test_the_phone_with_the_newest_text_is_always_shown(sandbox: Sandbox) -> Non
 
 
 class Caller:
-    """Who texts through the stand-in, without our own client in between."""
+    """A client of the sandbox that does not use the project's own code."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.url = sandbox.url

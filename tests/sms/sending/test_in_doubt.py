@@ -1,4 +1,4 @@
-"""A DMark that answers late, or takes a text and never says so: how many copies can arrive."""
+"""DMark responds late, or does not confirm that it has the message. The number of copies is limited."""
 
 import threading
 from typing import Any
@@ -25,27 +25,27 @@ def row() -> SmsMessage:
 
 @pytest.fixture(autouse=True)
 def different_times(settings: Any, sandbox: Sandbox) -> None:
-    """An answer that takes longer than the one time-out and less than the other."""
+    """Set a connect timeout that is shorter than a slow response, and a read timeout that is longer."""
     settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 0.3, 2.0
 
 
 def test_an_answer_later_than_the_connect_timeout_is_waited_for(sandbox: Sandbox) -> None:
-    """Each time-out as it is named: taken for one another they sent a text thirteen times."""
+    """Before the fix, the connect timeout also limited the response, and a message was sent thirteen times."""
     sandbox.faults(latency_ms=1000)
     assert send_sms(PHONE, "x").status == "sent"
-    # The token's answer took its second too.
+    # The response to the token request took a second too, and was not repeated.
     assert (sandbox.token_requests, sandbox.sends) == (1, 1)
 
 
 def test_one_more_request_inline_and_no_third(sandbox: Sandbox, settings: Any) -> None:
-    """bcgov/entity#20354: a slow provider, a job tried again, each notice twice."""
+    """Incident elsewhere: in bcgov/entity#20354, a slow provider caused retries, and each notice was sent twice."""
     settings.SMS_READ_TIMEOUT, settings.SMS_RATE_LIMIT_SECONDS = 0.5, 30
     sandbox.faults(send="hang", hang_seconds=1)
     with pytest.raises(InDoubt, match="may have the message"):
         send_sms(PHONE, "x")
     message = row()
     assert (message.status, message.ambiguous_requests, message.attempts, sandbox.sends) == ("unknown", 2, 2, 2)
-    # Its key stays: a copy may be on the phone.
+    # The rate-limit key is kept, because the phone may have a copy.
     assert acquire(PHONE, "", message.pk + 1) > 0
     record_report(message.pk, "PENDING", "push")
     assert row().status == "sent"
@@ -99,7 +99,7 @@ def test_an_answer_that_is_not_dmarks_is_never_asked_for_again(sandbox: Sandbox)
 
 
 def test_the_fourth_request_is_the_last_whoever_makes_it(sandbox: Sandbox, settings: Any) -> None:
-    """A task that its queue runs twice finds a text that was asked for three times already."""
+    """A task that runs twice may send a message that has already had three ambiguous requests."""
     settings.SMS_DELIVERY = "worker"
     sandbox.faults(send="reset")
     message = queue_sms("0772123456", "hello")

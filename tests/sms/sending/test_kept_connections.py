@@ -1,4 +1,4 @@
-"""A provider that closes kept connections without saying so: it answers the first request of each and no other."""
+"""A provider that responds to the first request on each connection, and closes the connection at the second request."""
 
 import socket
 import threading
@@ -48,7 +48,7 @@ def test_no_message_waits_for_a_minute_in_the_worker(provider: Host) -> None:
         assert Worker(Options(once=True)).run()
     assert waiting_for_a_minute() == 0
     assert SmsMessage.objects.filter(status="sent").count() == MESSAGES
-    # Few requests are lost before kept connections are no longer used.
+    # Only a few requests are lost before the worker stops using kept connections.
     assert SmsMessage.objects.filter(ambiguous_requests=1).count() <= 2 * 64
 
 

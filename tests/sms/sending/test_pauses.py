@@ -1,4 +1,4 @@
-"""What must not leave now: paused kinds, and numbers that are never texted."""
+"""Messages that must not be sent: paused kinds, and suppressed numbers."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""One text a phone and kind in a while: who holds the key, who waits, and who gives it back."""
+"""The rate limit: which message holds the key of a phone and kind, which waits, and when the key is freed."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,11 +41,11 @@ def test_throttle(sandbox: Sandbox, settings: Any) -> None:
         send_sms(PHONE, "two")
     assert 0 < caught.value.retry_after <= 30
     assert SmsMessage.objects.latest().status == "rate_limited"
-    # A kind has a key of its own, so none swallows another.
+    # Each kind has its own key, so one kind does not delay another.
     assert send_sms(PHONE, "three", kind="match_found").status == "sent"
     assert send_sms(PHONE, "four", kind="payment_success").status == "sent"
     assert send_sms("0772000009", "five").status == "sent"
-    # The same message passes its own key.
+    # A message is not delayed by its own key.
     assert acquire(PHONE, "", first.pk) == 0.0
 
 
@@ -62,11 +62,11 @@ def test_throttle_is_released_when_the_send_failed(sandbox: Sandbox, settings: A
 @pytest.mark.usefixtures("either_cache")
 def test_many_at_once() -> None:
     texts = [text(1), text(2), text(3, kind="match_found"), text(4, OTHER)]
-    for _ in range(2):  # the second time each passes its own key
+    for _ in range(2):  # the second time, each message holds its own key
         waits = rate_limit.acquire_many(texts, 30)
         assert 28 < waits[1] <= 30
         assert [waits[0], *waits[2:]] == [0.0, 0.0, 0.0]
-    # The same keys and holders as one by one.
+    # Calls with one message use the same keys.
     assert acquire(PHONE, "", 1, 30) == 0.0
     assert 28 < acquire(PHONE, "match_found", 9, 30) <= 30
     assert rate_limit.acquire_many([], 30) == []
@@ -106,7 +106,7 @@ def row(phone: str, kind: str = "", **values: Any) -> SmsMessage:
 
 
 def test_without_the_cache_the_table_holds_back(redis_cache: RedisServer) -> None:
-    """A Redis that was away for seconds let hundreds of texts go to one phone at once."""
+    """Before the fix, hundreds of messages went to one phone at once while Redis was down for some seconds."""
     row(PHONE, status="sent", sent_at=timezone.now() - timedelta(seconds=10))
     row(PHONE, "old", status="sent", sent_at=timezone.now() - timedelta(seconds=40))
     row(OTHER, "a", status="sending")
@@ -115,6 +115,6 @@ def test_without_the_cache_the_table_holds_back(redis_cache: RedisServer) -> Non
     waits = rate_limit.acquire_many(due, 30, by_table=True)
     assert 19 <= waits[0] <= 21
     assert waits[1] == 0
-    assert 29 <= waits[2] <= 30  # the second of one handful waits for the first
-    assert 29 <= waits[3] <= 30  # another one is under way
+    assert 29 <= waits[2] <= 30  # the second message of the same batch waits for the first
+    assert 29 <= waits[3] <= 30  # another message to the same phone is being sent
     assert waits[4] == 0

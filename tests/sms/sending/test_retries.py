@@ -1,4 +1,4 @@
-"""When a text that could not be sent is tried again, and when never."""
+"""When a failed message is sent again, and when it is not."""
 
 from datetime import timedelta
 
@@ -52,7 +52,7 @@ def test_a_provider_in_trouble_is_tried_later(retries: int, least: float, most: 
 
 
 def test_a_provider_out_of_reach_is_tried_soon_for_longer() -> None:
-    """Without a complete answer that says 5xx no copy can have arrived."""
+    """No response has come, so DMark has no copy. The retry is not delayed as after a 5xx."""
     assert 12 <= seconds(settle(failed(ProviderUnavailable("No connection."), retries=3))) <= 16
 
 
@@ -102,7 +102,10 @@ AMBIGUOUS = Exchange("send", 1, None, "", "", "DMark did not answer in time.", 5
     [(0, "queued", 0.1, 0.25), (1, "queued", 60, 60), (2, "queued", 300, 300), (3, "unknown", 0, 0)],
 )
 def test_a_text_in_doubt_is_asked_for_four_times_at_most(before: int, status: str, least: float, most: float) -> None:
-    """alphagov/notifications-api#802, jookies/jasmin#657: what DMark may have must not be sent again and again."""
+    """Incidents elsewhere: alphagov/notifications-api#802, jookies/jasmin#657.
+
+    A message that DMark may have is not sent again without limit.
+    """
     outcome = failed(InDoubt("DMark did not answer in time."), status="unknown", ambiguous=before)
     outcome.exchanges = [AMBIGUOUS]
     settled = settle(outcome)

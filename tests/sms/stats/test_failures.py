@@ -1,4 +1,4 @@
-"""Failures by status and reason, and when they are over."""
+"""Failures grouped by status and reason, and the end of a problem."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ def operator(client: Client) -> Client:
 
 
 def text(minutes: float, status: str = "failed", error: str = REFUSED, http: int | None = 400, **values: Any) -> int:
-    """Create a message that ended this many minutes ago."""
+    """Create a message whose sending ended this number of minutes ago. Return its id."""
     at = timezone.now() - timedelta(minutes=minutes)
     fields: dict[str, Any] = {"phone": "+256772123456", "text": "x", "kind": "match_found", "created_at": at}
     if status in ("sent", "delivered"):

@@ -1,4 +1,4 @@
-"""MTN and Airtel apart: whose texts are late."""
+"""Statistics by mobile network: the messages of one network are late."""
 
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ MTN, AIRTEL, UNKNOWN = "+256772123456", "+256701123456", "+256710123456"
 
 
 def texts(phone: str, minutes: float, count: int = 1, arrives: float | None = 3, **values: Any) -> None:
-    """Create texts queued this many minutes ago, delivered after `arrives` seconds, or never."""
+    """Create messages that were queued `minutes` ago. They were delivered after `arrives` seconds, or never (None)."""
     at = timezone.now() - timedelta(minutes=minutes)
     fields: dict[str, Any] = {"phone": phone, "text": "x", "created_at": at, "expires_at": at, "sent_at": at}
     fields |= {"status": "sent" if arrives is None else "delivered"}
@@ -110,7 +110,7 @@ def test_the_banner_and_the_table(client: Client, sandbox: Sandbox) -> None:
         texts(MTN, minute + 0.5, 2, arrives=400)
         texts(AIRTEL, minute + 0.5, 2)
     (banner,) = [banner.text for banner in banners.raised()]
-    # A minute has begun and is not over: its two texts are counted, or not.
+    # The messages of the current minute are counted only if the minute has ended: 18 or 20.
     assert banner.replace("18", "20") == "MTN: 100% of the last 20 texts were late or not delivered."
     rows = {row.name: row for row in network_rows(networks.sample(timezone.now() - timedelta(days=1), 1000))}
     assert (rows["MTN"].texts, rows["MTN"].delivered, rows["MTN"].deliver) == (60, "100.0%", "7 min · 7 min")

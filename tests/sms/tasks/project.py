@@ -1,4 +1,4 @@
-"""Settings of a project that sends its texts by RQ."""
+"""Settings of a project that sends its messages with RQ, a task queue."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`SMS_DELIVERY=tasks`: Django's tasks framework sends the messages, and the rows decide."""
+"""Sending with Django's tasks framework (`SMS_DELIVERY=tasks`)."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ TEXTS = 1000
 
 @pytest.fixture
 def by_tasks(sandbox: Sandbox, settings: Any) -> Sandbox:
-    """Without TASKS in the settings: Django's immediate backend."""
+    """Send by tasks. The setting TASKS is missing, so Django runs each task immediately."""
     settings.SMS_DELIVERY = "tasks"
     return sandbox
 
@@ -49,7 +49,7 @@ def test_what_may_pass_later_waits_in_its_row(by_tasks: Sandbox) -> None:
 
 
 class Project:
-    """Commands of a project that uses RQ, each in its own process."""
+    """A project that uses RQ. Each command runs in its own process."""
 
     def __init__(self, database_url: str, redis: RedisServer, sandbox: Sandbox) -> None:
         self.environment = os.environ | {
@@ -67,7 +67,7 @@ class Project:
         return ended.stdout
 
     def work(self) -> Process:
-        """Start RQ's worker in its fastest mode, without a fork for each job."""
+        """Start an RQ worker that does not fork for each job."""
         options = ("--job-class", "django_tasks_rq.Job", "--worker-class", "rq.SimpleWorker")
         command = ["-m", "django", "rqworker", *options]
         worker = Process(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -84,14 +84,14 @@ class Project:
 def project(postgres: Postgres, redis_server: RedisServer, sandbox: Sandbox) -> Iterator[Project]:
     made = Project(postgres.create_database(f"tasks_{uuid.uuid4().hex[:8]}"), redis_server, sandbox)
     made.run("migrate", "-v0")
-    # Jobs left by an earlier test name rows of another database.
+    # Remove the jobs of earlier tests, whose messages are in other databases.
     Redis.from_url(redis_server.url).flushdb()
     yield made
     made.kill()
 
 
 def queue(count: int) -> str:
-    """Code that queues `count` messages in transactions of ten and prints the statuses of the rows."""
+    """Return code that queues `count` messages, ten per transaction."""
     return f"""
 from django.db import transaction
 from sms.outbox import queue_sms
@@ -118,7 +118,7 @@ def test_killed_workers_lose_no_message(project: Project, sandbox: Sandbox) -> N
     wait_for(lambda: sandbox.counts()["texts"]["taken"] > TEXTS // 3, seconds=120)
     project.kill()
     assert sandbox.counts()["texts"]["taken"] < TEXTS
-    # No RQ worker runs any more: the outbox alone must send the rest.
+    # No RQ worker is running. `sms_worker --once` must send the remaining messages.
     wait_for(lambda: project.run("sms_worker", "--once") and _all_sent(project), seconds=90, every=1.0)
     texts = sandbox.counts()["texts"]
     assert texts["different"] == TEXTS

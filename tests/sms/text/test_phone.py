@@ -1,4 +1,4 @@
-"""Any notation of a Ugandan mobile number, and nothing else."""
+"""Every notation of a Ugandan mobile number is accepted, and nothing else."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def test_every_notation_of_a_mobile_number_is_one_number(number: int, prefix: st
     try:
         first = to_e164(f"+256{national}")
     except InvalidPhone:
-        # An unassigned prefix is refused in every notation.
+        # A number with an unassigned prefix is refused in every notation.
         with pytest.raises(InvalidPhone):
             to_e164(written)
     else:

@@ -1,4 +1,4 @@
-"""Run every path once, then search logs, pages and stored rows for secrets."""
+"""Run every function of the site once, then search logs, pages and stored rows for secrets."""
 
 import io
 import json
@@ -33,7 +33,7 @@ FULL_NUMBER = re.compile(r"(?:256|\b0)77[0-9]{7}\b")
 
 @contextmanager
 def listening(lines: io.StringIO, formatter: logging.Formatter) -> Iterator[None]:
-    """All log output at the lowest level, formatted as in production, Django's SQL included."""
+    """Capture all log output at the lowest level, formatted as in production, with the SQL of Django."""
     handler = logging.StreamHandler(lines)
     handler.setFormatter(formatter)
     root, sql = logging.getLogger(), logging.getLogger("django.db.backends")
@@ -52,7 +52,7 @@ def listening(lines: io.StringIO, formatter: logging.Formatter) -> Iterator[None
 
 
 def drive(client: Client, sandbox: Sandbox, settings: Any) -> list[str]:
-    """Staking, inviting, matching, paying, reports, failures, every command. Returns the live player tokens."""
+    """Stake, invite, match, pay, report, fail, and run every command. Returns the valid player tokens."""
     settings.SITE_URL = "http://testserver"
     tokens = []
     stake(client, ALICE, display_name="Alice")
@@ -145,7 +145,7 @@ def test_nothing_stored_or_shown_holds_a_secret(client: Client, sandbox: Sandbox
     assert "DMark could not deliver it" in shown
     for secret in secrets(sandbox, tokens):
         assert secret not in shown
-    # The link is kept for a resend until the message is delivered or expired.
+    # The link is kept until the message is delivered or has expired, so that a resend is possible.
     SmsMessage.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     maintenance.blank_links()
     stored = json.dumps(

@@ -1,4 +1,4 @@
-"""The number of SMS that a text takes."""
+"""The number of SMS segments of a text."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,8 @@ from sms.text.segments import segments
         ("a" * 307, "GSM-7", 307, 3),
         ("€" * 80, "GSM-7", 160, 1),
         ("€" * 81, "GSM-7", 162, 2),
-        # 153 is odd: an escaped character moves to the next SMS and leaves one septet empty.
+        # 153 is odd: an escaped character would need units 153 and 154. It moves to the next segment, and one unit
+        # stays empty.
         ("a" * 152 + "€" * 77, "GSM-7", 306, 3),
         ("ŋ" * 70, "UCS-2", 70, 1),
         ("ŋ" * 71, "UCS-2", 71, 2),
@@ -40,5 +41,5 @@ def test_bounds(text: str) -> None:
     if counted.length <= single:
         assert counted.count == (1 if text else 0)
     else:
-        # At most one unit of each SMS stays empty.
+        # At most one unit of each segment stays empty.
         assert -(-counted.length // joined) <= counted.count <= -(-counted.length // (joined - 1))

@@ -1,4 +1,4 @@
-"""The worker's tests run on both databases."""
+"""Fixtures for the worker's tests, which run on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path

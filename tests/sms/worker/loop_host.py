@@ -1,4 +1,4 @@
-"""A host that does just one thing, and the worker's loop with conversations of a line."""
+"""A TCP server with one fixed behavior, and the worker's engine with short conversations."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ CONNECT, READ = 0.4, 1.2
 
 
 class Host:
-    """A TCP server; `serve` is given each connection and its number."""
+    """A TCP server. `serve` is called with the server, each new connection and the connection's number."""
 
     def __init__(self, serve: Callable[["Host", socket.socket, int], None]) -> None:
         self.requests: list[bytes] = []
@@ -42,7 +42,7 @@ class Host:
             self._serve(self, connection, number)
 
     def read(self, connection: socket.socket) -> bytes:
-        """One request, whole; b"" when the other side has closed."""
+        """Read one complete request. Return b"" if the client has closed the connection."""
         data = b""
         while b"\r\n\r\n" not in data:
             part = connection.recv(65536)
@@ -79,7 +79,7 @@ def opened(talk: Conversation[str], note: OnExchange) -> Conversation[str]:
 
 
 class Driver:
-    """A loop that runs; `tokens` are the answers to its questions for one, each a token or an error."""
+    """A running engine. `answer`: returns a token or an error for each of the engine's requests for a token."""
 
     def __init__(self, in_flight: int = 64, unrecorded: int = 50, connect: float = CONNECT, read: float = READ) -> None:
         self.asked: list[str] = []
@@ -114,7 +114,7 @@ class Driver:
 
 
 def once(url: str, payload: bytes = b"{}") -> Conversation[str]:
-    """One request; what was said, or that it was lost."""
+    """A conversation of one request. It returns the status and text of the response."""
     reply = yield Request("send", url, payload, "token")
     return f"{reply.status} {reply.text}"
 

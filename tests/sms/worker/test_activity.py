@@ -1,4 +1,4 @@
-"""The worker's row: messages in flight, the longest of them, and receivers that are late."""
+"""The worker's database row: messages in flight, the one that takes longest, and the delay of signal receivers."""
 
 import threading
 from typing import Any
@@ -54,7 +54,7 @@ def test_what_is_in_flight_is_on_the_overview(
 def test_a_receiver_that_hangs_delays_no_message_and_is_reported(
     sandbox: Sandbox, settings: Any, monkeypatch: Any
 ) -> None:
-    """It stopped all sending after 200 batches, while check_sending said that all was well."""
+    """Before the fix, such a receiver stopped all sending after 200 batches, and check_sending reported no problem."""
     settings.SMS_DELIVERY = "worker"
     monkeypatch.setattr("sms.stats.status.BEAT_SECONDS", 0.2)
     go_on = threading.Event()

@@ -1,4 +1,4 @@
-"""When sending pauses, for what, and what ends it."""
+"""When the circuit breaker pauses sending, and when it resumes sending."""
 
 from datetime import timedelta
 from typing import Any
@@ -72,7 +72,7 @@ def test_a_fifth_that_passes_keeps_it_going() -> None:
         breaker.record(result(None if number < passing else ProviderUnavailable("503", 503)))
     assert not breaker.is_open
     breaker.record(result(ProviderUnavailable("503", 503)))
-    assert breaker.is_open  # the oldest success has left the window
+    assert breaker.is_open  # The oldest success is no longer among the last 40 results.
 
 
 def test_the_same_refusal_of_many_numbers_is_the_accounts() -> None:
@@ -80,11 +80,11 @@ def test_the_same_refusal_of_many_numbers_is_the_accounts() -> None:
     refusal = ProviderRejected("DMark refuses the text (400): Nope.", 400)
     for number in range(1, SAME_REFUSALS):
         breaker.record(result(refusal, number))
-        breaker.record(result(refusal, number))  # the same number says nothing new
+        breaker.record(result(refusal, number))  # a second refusal of the same number does not count
     assert (breaker.is_open, breaker.taken_back) == (False, [])
     breaker.record(result(refusal, SAME_REFUSALS))
     assert (breaker.trouble, breaker.reason) == (Trouble.ACCOUNT, str(refusal))
-    # Those whose end was written before it was understood go back to the queue.
+    # The earlier refusals, which were already stored as failures, are queued again.
     assert breaker.taken_back == list(range(1, SAME_REFUSALS + 1))
 
 
@@ -124,7 +124,7 @@ def test_probes_come_after_growing_pauses(clock: list[float]) -> None:
     for _ in range(8):
         breaker.record(result(AuthenticationFailed("no", 401)))
         pauses.append(breaker.seconds_to_probe())
-        # What was under way when it closed changes nothing.
+        # The result of a message that was in flight before the breaker opened changes nothing.
         breaker.record(result(AuthenticationFailed("no", 401)))
         assert breaker.seconds_to_probe() == pauses[-1]
         clock[0] += pauses[-1]
@@ -136,7 +136,10 @@ def test_probes_come_after_growing_pauses(clock: list[float]) -> None:
 
 @pytest.mark.django_db
 def test_a_text_that_never_passes_is_not_every_probe(sandbox: Sandbox, settings: Any) -> None:
-    """Ten wrong numbers read as a refused account: the others, which expire later, must not wait until those expire."""
+    """A probe prefers the message with the fewest attempts.
+
+    If DMark wrongly seems to refuse the account, a wrong number must not be chosen for every probe.
+    """
     settings.SMS_DELIVERY = "worker"
     refused, fresh = queue_sms("0772000001", "x"), queue_sms("0772000002", "x")
     SmsMessage.objects.filter(pk=refused.pk).update(attempts=1)

@@ -1,4 +1,7 @@
-"""Ids beyond 2^31 go everywhere that small ones go: graphile/worker v0.17.3 cast them to an int on its failure path."""
+"""Ids above 2^31 work everywhere.
+
+Incident elsewhere: graphile/worker v0.17.3 cast ids to an int when a job failed.
+"""
 
 from datetime import timedelta
 from typing import Any

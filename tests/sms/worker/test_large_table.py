@@ -1,4 +1,4 @@
-"""With many old rows the worker's questions cost what they cost with none: an index answers each of them."""
+"""The worker's queries use an index, so that many old rows do not slow them down."""
 
 from tests.system import System
 
@@ -8,12 +8,12 @@ INSERT INTO sms_smsmessage (phone, text, kind, status, provider_id, attempts, re
 SELECT '+25677' || lpad(n::text, 7, '0'), 'old', 'match_found', 'delivered', 'dm' || n, 1, 0, '', '',
     now() - n * interval '20 seconds', now(), now() - interval '1 hour', now() FROM generate_series(1, 30000) n
 """
-# Rows that were read without an index.
+# Number of rows that PostgreSQL has read without an index.
 READ = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'sms_smsmessage'"
 
 
 def test_no_question_of_the_workers_reads_the_whole_table(on_postgres: System) -> None:
-    """procrastinate-org/procrastinate#1242: fetching was slow after a feature had added a column."""
+    """Incident elsewhere: in procrastinate-org/procrastinate#1242, a new column made fetching slow."""
     on_postgres.sql(OLD)
     on_postgres.sql("ANALYZE sms_smsmessage")
     on_postgres.queue(60)

@@ -1,4 +1,4 @@
-"""Leases while machines and databases are suspended: a sender that runs keeps its messages."""
+"""A running sender keeps its messages, even if machines or databases are suspended."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("where", ["inbox", "_ended"])
 def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: str) -> None:
-    """cds-snc/notification-api#1912: measured from the last progress, a slow one that lives is not taken for stuck."""
+    """A slow sender that still runs must not count as stuck. Related incident: cds-snc/notification-api#1912."""
     settings.SMS_DELIVERY = "worker"
     mine, taken, reported = (queue_sms(f"077212345{number}", "x") for number in range(3))
     worker = Worker(Options(lease=5.0))
@@ -55,7 +55,7 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: s
     SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
     worker._keep_leases()
     assert worker.engine.leases_hold_until > time.monotonic() + 4
-    worker._stop_requested = True  # It waits for no more results.
+    worker._stop_requested = True  # The worker then takes ended jobs at once.
     worker._take_ended()
     worker._offer()
     worker.tokens.start(worker.engine.give_token)
@@ -84,7 +84,7 @@ def test_only_what_is_still_ours_is_renewed() -> None:
 
 @pytest.mark.django_db
 def test_ten_thousand_leases_are_all_freed() -> None:
-    """riverqueue/river#1318: a page full of long jobs starved those behind it."""
+    """Incident elsewhere: in riverqueue/river#1318, a page of long jobs kept the jobs behind it from being rescued."""
     past = timezone.now() - timedelta(minutes=1)
     SmsMessage.objects.bulk_create(
         SmsMessage(phone="+256772123456", text="x", status="sending", claim="dead", lease_until=past, expires_at=past)
@@ -95,7 +95,7 @@ def test_ten_thousand_leases_are_all_freed() -> None:
 
 @pytest.mark.django_db
 def test_a_crash_frees_its_reference(sandbox: Sandbox, settings: Any) -> None:
-    """oban-bg/oban#424, #364: a unique job whose process died was never run again."""
+    """Incident elsewhere: in oban-bg/oban#424 and #364, a unique job never ran again after its process had died."""
     settings.SMS_DELIVERY = "worker"
     message = queue_sms("0772123456", "x", dedupe_key="session:1:2")
     claim("dead", 1, -1.0)
@@ -105,7 +105,7 @@ def test_a_crash_frees_its_reference(sandbox: Sandbox, settings: Any) -> None:
 
 
 class FakeTime:
-    """Both clocks of a worker, and the database's, moved by hand."""
+    """The monotonic clock and the database's clock, moved by the test."""
 
     def __init__(self, monkeypatch: Any) -> None:
         self.monotonic, self.database = 1000.0, datetime(2030, 1, 1, tzinfo=zones.utc)
@@ -132,7 +132,7 @@ def test_a_lease_is_freed_if_it_was_over_one_lease_ago(monkeypatch: Any) -> None
     assert time.freed == [began - timedelta(seconds=15)]
     time.passes(1)
     reaper.look()
-    # Whatever the clock does between two looks, the limit is the time of the look before.
+    # The limit is the time of the previous check, whatever happens to the clock in between.
     time.database += timedelta(hours=1)
     time.passes(15)
     reaper.look()
@@ -150,7 +150,7 @@ def test_nothing_is_freed_after_the_databases_clock_was_set_back() -> None:
 
 @pytest.mark.django_db
 def test_crashes_end_a_message_after_four_requests_that_had_begun(sandbox: Sandbox, settings: Any) -> None:
-    """Six kills brought six copies. The second and later requests are counted before they begin."""
+    """Before the fix, six kills caused six copies. Now the second and later requests are counted before they begin."""
     settings.SMS_DELIVERY = "worker"
     message = queue_sms("0772123456", "x")
     for begun in range(1, 5):
@@ -182,7 +182,7 @@ def test_crashes_do_not_end_a_message_that_only_waits(sandbox: Sandbox, settings
 
 
 def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postgres) -> None:
-    """hexpm/hexpm#1825: what rescues by time ran live jobs again, a few a night."""
+    """Incident elsewhere: in hexpm/hexpm#1825, a rescue by elapsed time ran live jobs again, a few each night."""
     on_postgres.sandbox.faults(latency_ms=150)
     on_postgres.queue(400)
     for _ in range(2):
@@ -198,7 +198,10 @@ def test_postgresql_hangs_under_two_workers(on_postgres: System, postgres: Postg
 
 
 def test_who_comes_back_first_from_a_stall_leaves_the_other_its_texts(on_postgres: System) -> None:
-    """Both stood still for three leases, and neither could renew: the first one back must not judge the other."""
+    """The connections of two workers stall for three leases.
+
+    The worker that continues first must not take the other's messages.
+    """
     on_postgres.sandbox.faults(latency_ms=150)
     on_postgres.queue(600)
     backends: list[set[int]] = []
@@ -226,8 +229,11 @@ def signal_all(pids: set[int], what: signal.Signals) -> None:
 
 
 def test_a_worker_that_stands_still(on_postgres: System) -> None:
-    """hexpm/hexpm#1825, cds-snc/notification-api#1912. What it had begun another sends too; what it had only claimed
-    it leaves alone when it goes on."""
+    """Another worker sends the messages that a suspended worker had claimed.
+
+    When the suspended worker continues, it sends only messages that it had begun. Incidents elsewhere:
+    hexpm/hexpm#1825, cds-snc/notification-api#1912.
+    """
     on_postgres.sandbox.faults(latency_ms=150)
     on_postgres.queue(500)
     still = on_postgres.worker("--in-flight", "8", "--batch", "200")

@@ -1,4 +1,4 @@
-"""New texts are noticed at once: LISTEN on the worker's own connection, which watches itself."""
+"""The worker notices new messages at once with LISTEN on its own connection, and detects if NOTIFY does not arrive."""
 
 import socket
 import threading
@@ -27,7 +27,7 @@ def test_notify_wakes_an_idle_worker(on_postgres: System) -> None:
 
 
 def test_the_listener_is_back_after_its_connection_was_cut(on_postgres: System) -> None:
-    """graphile/worker#541: LISTEN was lost for good after trouble with the database."""
+    """Incident elsewhere: in graphile/worker#541, LISTEN was lost forever after a database error."""
     on_postgres.worker("--poll", "60")
     wait_for(lambda: on_postgres.sql(IDLE), 60)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = ?"
@@ -39,7 +39,7 @@ def test_the_listener_is_back_after_its_connection_was_cut(on_postgres: System) 
 
 
 def test_a_burst_of_commits_is_noticed_to_the_last(on_postgres: System) -> None:
-    """The process tells of the first in 10 ms alone; the worker's second look finds the others."""
+    """A process sends at most one NOTIFY in 10 ms. The worker's second search finds the other messages."""
     on_postgres.worker("--poll", "60")
     wait_for(lambda: on_postgres.sql(IDLE), 60)
     on_postgres.manage("shell", "-v0", "-c", BURST)
@@ -47,7 +47,7 @@ def test_a_burst_of_commits_is_noticed_to_the_last(on_postgres: System) -> None:
 
 
 class DeafProxy:
-    """Between a worker and PostgreSQL: passes everything on but notifications, as a transaction pooler does."""
+    """A proxy between worker and PostgreSQL that drops notifications, as a transaction pooler does."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -77,7 +77,11 @@ class DeafProxy:
 
     @staticmethod
     def _pass_on_but_notifications(source: socket.socket, to: socket.socket) -> None:
-        """A message: its kind in a byte, and its length, which counts itself, in four."""
+        """Forward all messages except notifications.
+
+        A message of PostgreSQL's protocol starts with one byte for its type and four bytes for its length. The length
+        includes these four bytes.
+        """
         stream = source.makefile("rb")
         try:
             while head := stream.read(5):
@@ -103,8 +107,10 @@ def deaf(postgres: Postgres) -> Iterator[DeafProxy]:
 def test_a_pooler_in_the_way_is_said_once(
     postgres: Postgres, sandbox: Sandbox, deaf: DeafProxy, tmp_path: Path
 ) -> None:
-    """zoolutions/pgbus#236, OCA/queue#539: a transaction pooler swallows LISTEN without a word; timgit/pg-boss#850: a
-    listener that heard nothing looked healthy."""
+    """Incidents elsewhere: a transaction pooler drops LISTEN silently (zoolutions/pgbus#236, OCA/queue#539).
+
+    In timgit/pg-boss#850, a listener without notifications looked healthy.
+    """
     system = System(postgres_database(postgres), sandbox)
     straight = system.environment["DATABASE_URL"]
     through = straight.replace(str(postgres.port), str(deaf.port)) + "?sslmode=disable&gssencmode=disable"
@@ -114,7 +120,7 @@ def test_a_pooler_in_the_way_is_said_once(
         with heard.open("wb") as file:
             system.worker("--poll", "60", "--maintenance", "0.3", stderr=file)
             wait_for(lambda: "sms.not_listening" in heard.read_text(), 60)
-            # From then on it looks more often than it was told to.
+            # Without notifications the worker polls more often than `--poll` says.
             for number in range(3):
                 system.queue(1, start=number)
                 wait_for(lambda sent=number + 1: system.arrived() == sent, 5)

@@ -1,4 +1,4 @@
-"""The loop with conversations of a line, against hosts that do just one thing: what left, what came, what is said."""
+"""The engine with conversations of one request, against servers with one fixed behavior."""
 
 import socket
 import time
@@ -26,12 +26,15 @@ def test_an_answer_that_cannot_be_read_is_in_doubt(
 
 
 def test_a_kept_connection_that_dies_unanswered_is_not_asked_again() -> None:
-    """libcurl left alone sends a POST again by itself and reports success; celery/celery#4400 is such a double."""
+    """By default, libcurl resends such a POST and reports success.
+
+    Incident elsewhere: celery/celery#4400 is a duplicate of this kind.
+    """
 
     def serve(host: Host, connection: socket.socket, number: int) -> None:
         host.read(connection)
         connection.sendall(ANSWER)
-        host.read(connection)  # the second on this connection: read whole, and closed without a word
+        host.read(connection)  # reads the second request, and closes the connection without a response
 
     with host(serve) as one:
         driver = Driver()
@@ -59,10 +62,10 @@ def test_surely_nothing_left(driver: Driver, url: str) -> None:
 
 
 def test_a_connection_that_is_not_taken_leaves_nothing(driver: Driver) -> None:
-    """Connect and read time-outs are different limits: this ends after the first."""
+    """The connect timeout applies here, not the longer read timeout."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
-        # The listener's queue is full now, so further connections are not answered.
+        # The server's queue is full, so it does not respond to further connections.
         held = [socket.socket() for _ in range(3)]
         for one in held:
             one.setblocking(False)

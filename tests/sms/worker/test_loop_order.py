@@ -1,4 +1,4 @@
-"""The loop's order: what is begun and what waits, pauses, and one question for a token."""
+"""The engine's order: which jobs begin and which wait, pauses, and one token request for all jobs."""
 
 import time
 
@@ -8,11 +8,14 @@ from sms.worker.engine import ENDED, WAITING, TokenAnswer
 from tests.conftest import wait_for
 from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
 
-# --- what is begun
+# --- which jobs begin
 
 
 def test_no_more_is_begun_than_a_crash_may_double() -> None:
-    """alphagov/notifications-api#474 and hypothesis/lms#5346: what a crash sends again has a bound."""
+    """Incidents elsewhere: alphagov/notifications-api#474, hypothesis/lms#5346.
+
+    The number of messages that a crash may duplicate has a limit.
+    """
     driver = Driver(in_flight=4, unrecorded=6)
     with host(answering(ANSWER, delay=0.02)) as one:
         jobs = driver.submit(*(once(one.url) for _ in range(30)))
@@ -32,7 +35,10 @@ def test_no_more_is_begun_than_a_crash_may_double() -> None:
 
 
 def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> None:
-    """cds-snc/notification-api#1912, hexpm/hexpm#1825: a stalled worker begins no message that another one may have."""
+    """A stalled worker begins no message that another worker may have claimed.
+
+    Incidents elsewhere: cds-snc/notification-api#1912, hexpm/hexpm#1825.
+    """
     driver.loop.leases_hold_until = time.monotonic() - 0.01
     with host(answering(ANSWER)) as one:
         [job] = driver.submit(once(one.url))
@@ -119,7 +125,7 @@ def test_many_who_need_a_token_ask_once(driver: Driver) -> None:
     wait_for(lambda: len(got) == 20)
     assert set(got) == {"one"}
     assert driver.asked == [""]
-    # For a second it is used without a look at the cache.
+    # The engine uses the token for one second before it asks again.
     driver.results(*(with_token(got) for _ in range(5)))
     assert len(driver.asked) <= 2
 

@@ -1,4 +1,4 @@
-"""Periodic tasks of a running worker: its heartbeat, missing reports, expired links."""
+"""Periodic tasks of a running worker: its heartbeat, missing delivery reports, expired links."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Many log lines in one write."""
+"""Test that many log lines are written with one write."""
 
 import io
 import logging

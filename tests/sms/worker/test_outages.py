@@ -1,4 +1,4 @@
-"""What the worker needs goes away under it, refuses, or is slow; nothing is lost, nothing sent twice."""
+"""The database, the cache or a receiver fails or is slow. No message is lost, and none is sent twice."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from tests.system import System
 def test_postgresql_and_redis_restarted_under_the_worker(
     on_postgres: System, postgres: Postgres, redis_server: RedisServer
 ) -> None:
-    """graphile/worker v0.17.0: after a database outage the worker looked healthy, and a part of it had given up."""
+    """Incident elsewhere: after a database outage, graphile/worker v0.17.0 looked healthy but had partly stopped."""
     on_postgres.environment |= {"REDIS_URL": redis_server.url, "SMS_RATE_LIMIT_SECONDS": "1"}
     on_postgres.sandbox.faults(latency_ms=50)
     on_postgres.queue(500)
@@ -38,9 +38,9 @@ def test_postgresql_and_redis_restarted_under_the_worker(
     wait_for(lambda: on_postgres.arrived() == 500, 60)
     wait_for(lambda: on_postgres.counts() == {"sent": 500}, 60, every=0.2)
     assert worker.poll() is None
-    # What was in flight or unwritten when the database went away was written when it came back.
+    # The results that could not be stored during the outage were stored after it.
     assert set(on_postgres.texts().values()) == {1}
-    # The listener, the heartbeat and the maintenance thread are back too.
+    # The listener, the heartbeat and the maintenance thread work again.
     beat = on_postgres.sql("SELECT max(seen_at) FROM sms_smsworker")
     on_postgres.sql("UPDATE sms_smsmessage SET holds_link = true, expires_at = now() - interval '1 minute'")
     on_postgres.queue(1, start=900)
@@ -50,8 +50,10 @@ def test_postgresql_and_redis_restarted_under_the_worker(
 
 
 def test_a_hung_backend_is_left_and_does_not_delay_the_end(on_postgres: System, tmp_path: Path) -> None:
-    """A stopped backend answers nothing and its kernel acknowledges everything: 45 s without a request, and SIGTERM not
-    done after 40 s."""
+    """A suspended backend does not respond, but its kernel acknowledges all data.
+
+    Before the fix, no request was sent for 45 s, and the worker still ran 40 s after a SIGTERM.
+    """
     said = tmp_path / "stderr"
     with said.open("wb") as file:
         worker = on_postgres.worker("--poll", "0.2", stderr=file)
@@ -76,7 +78,10 @@ def test_a_hung_backend_is_left_and_does_not_delay_the_end(on_postgres: System, 
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
-    """One row cannot be written at all, one not with what DMark said: neither keeps the others, nor is sent again."""
+    """The database refuses the result of message 3, and DMark's response to message 5.
+
+    The other results are stored, and no message is sent again.
+    """
     on_postgres.sql("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF new.text = 'text 3' AND new.status = 'sent' OR new.text = 'text 5' AND new.provider_id <> ''
@@ -86,7 +91,7 @@ def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
     on_postgres.queue(60)
     on_postgres.worker()
     wait_for(lambda: on_postgres.counts() == {"sent": 59, "sending": 1}, 60, every=0.2)
-    # More than a lease: the one that is not written is still held.
+    # After more than one lease, the worker still has the claim on message 3.
     time.sleep(3)
     assert on_postgres.counts() == {"sent": 59, "sending": 1}
     assert set(on_postgres.texts().values()) == {1}
@@ -150,7 +155,7 @@ def run(worker: Worker) -> None:
 
 
 def test_a_serialization_failure_is_no_outage(on_postgres: System, tmp_path: Path) -> None:
-    """It counted as "database lost": the connection was closed and an error was logged."""
+    """Before the fix, it counted as a lost database: the connection was closed and an error was logged."""
     on_postgres.sql("CREATE SEQUENCE conflicts")
     on_postgres.sql("""CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF nextval('conflicts') <= 3 THEN RAISE SQLSTATE '40001'; END IF; RETURN NULL; END $$""")

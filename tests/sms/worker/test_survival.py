@@ -1,4 +1,4 @@
-"""Signals, and threads of the worker that meet an exception or end."""
+"""The worker's reaction to signals, and to exceptions in its threads."""
 
 import signal
 import threading
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGINT"])
 def test_each_signal_of_an_end_finishes_what_is_in_flight(on_postgres: System, name: str) -> None:
-    """SIGHUP killed the worker, and 40 of 40 messages in flight were sent twice."""
+    """Before the fix, a SIGHUP killed the worker, and 40 of 40 messages in flight were sent twice."""
     on_postgres.sandbox.faults(latency_ms=600)
     on_postgres.queue(40)
     worker = on_postgres.worker("--in-flight", "40")

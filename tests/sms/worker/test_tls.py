@@ -1,4 +1,4 @@
-"""Over libcurl too the texts and the token go only to a host that proves its name."""
+"""Over libcurl, messages and token are sent only to a host with a trusted certificate for its name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ def host(request: Any, tmp_path: Path) -> Iterator[RawHost]:
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    """A read time-out that a machine with much to do can keep, a certificate's signature included."""
+    """An engine with timeouts that are long enough for a busy machine."""
     driver = Driver(connect=5.0, read=5.0)
     yield driver
     assert driver.loop.quit(5)

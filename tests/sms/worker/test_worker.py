@@ -1,4 +1,4 @@
-"""The worker as a process of its own: drained, killed, stopped, several of them, and DMark failing."""
+"""The worker as a process: one or several workers, stopped or killed, with a healthy or a failing provider."""
 
 import signal
 import time
@@ -23,7 +23,7 @@ def test_once(system: System) -> None:
 
 
 def test_once_ends_where_the_table_is_missing(system: System) -> None:
-    """A cron job that waits for a migration waits unseen (graphile/worker v0.17.0)."""
+    """A cron job that waits for a migration would wait unnoticed. Incident elsewhere: graphile/worker v0.17.0."""
     system.sql("ALTER TABLE sms_smsmessage RENAME TO moved")
     ended = system.manage("sms_worker", "--once", check=False)
     assert ended.returncode == 1
@@ -38,8 +38,11 @@ def test_once_ends_where_the_database_is_away(sandbox: Sandbox) -> None:
 
 
 def test_kill_9_loses_nothing(system: System) -> None:
-    """hypothesis/lms#5346, alphagov/notifications-api#474: a restart sent a whole batch again. oban-bg/oban#862: who
-    comes after on the same machine is another, so what the dead one held is freed."""
+    """Incidents elsewhere: a restart sent a whole batch again (hypothesis/lms#5346, alphagov/notifications-api#474).
+
+    A new worker on the same machine has a new id, so the messages of the killed worker are freed (related:
+    oban-bg/oban#862).
+    """
     system.sandbox.faults(latency_ms=40)
     system.queue(600)
     kills = 2
@@ -56,7 +59,7 @@ def test_kill_9_loses_nothing(system: System) -> None:
 
 
 def test_sigterm_ends_what_is_in_flight_and_doubles_nothing(system: System) -> None:
-    """celery/celery#4002, #3270: a shutdown that doubles."""
+    """Incidents elsewhere: in celery/celery#4002 and #3270, a shutdown caused duplicates."""
     system.sandbox.faults(latency_ms=100)
     system.queue(600)
     worker = system.worker()
@@ -71,7 +74,7 @@ def test_sigterm_ends_what_is_in_flight_and_doubles_nothing(system: System) -> N
 
 
 def test_sigterm_while_the_provider_hangs(system: System) -> None:
-    """The main thread did not sleep while it waited for the last answers: 12,428 rounds in 1.9 s."""
+    """Before the fix, the main thread did not sleep while it waited for the last responses: 12,428 rounds in 1.9 s."""
     system.sandbox.faults(send="hang", hang_seconds=8)
     system.queue(500)
     worker = system.worker()
@@ -108,7 +111,7 @@ def test_two_workers_share_the_table(system: System) -> None:
 
 
 def test_eight_workers_share_the_table(on_postgres: System) -> None:
-    """ui/django-post_office#326, #330: without SKIP LOCKED one mail left dozens of times."""
+    """Incidents elsewhere: without SKIP LOCKED, one mail was sent dozens of times (ui/django-post_office#326, #330)."""
     on_postgres.sandbox.faults(latency_ms=5)
     on_postgres.queue(800)
     for _ in range(8):
@@ -123,7 +126,7 @@ def test_a_provider_that_is_down_is_not_hammered_and_comes_back(system: System) 
     system.worker()
     wait_for(lambda: system.sandbox.sends > 60, 60)
     time.sleep(4)
-    # Every text begun when it closed had three tries; after that there are only probes.
+    # Each message that had begun before the breaker opened has up to three requests. After that there are only probes.
     assert system.sandbox.sends <= 3 * (IN_FLIGHT + UNWRITTEN + 5)
     assert system.counts()["queued"] + system.counts()["sending"] == 300
     system.sandbox.faults(send="ok")
@@ -156,18 +159,20 @@ def test_expired_while_it_waited(system: System) -> None:
 
 
 def test_a_slow_provider_is_asked_at_most_four_times(on_postgres: System) -> None:
-    """jookies/jasmin#657: one message left 28 times while the next hop was slow; alphagov/notifications-api#802: a send
-    that timed out had arrived."""
+    """Incidents elsewhere: one message was sent 28 times while the next server was slow (jookies/jasmin#657).
+
+    In alphagov/notifications-api#802, a message arrived although the request had timed out.
+    """
     on_postgres.environment |= {"SMS_CONNECT_TIMEOUT": "0.3", "SMS_READ_TIMEOUT": "0.6"}
     on_postgres.sandbox.faults(send="hang", hang_seconds=1.5)
     on_postgres.queue(3)
     on_postgres.worker()
     wait_for(lambda: on_postgres.sandbox.sends == 6, 60)
-    # Twice at once; the next time is in a minute.
+    # Two requests follow each other at once. The third one is due a minute later.
     time.sleep(2)
     assert on_postgres.sandbox.sends == 6
     assert [row[0] for row in on_postgres.sql("SELECT doubts FROM sms_smsmessage")] == [2, 2, 2]
-    # The minute, and the five after it, pass; a report has come for one.
+    # Skip the delays of one and five minutes. One message gets a delivery report in the meantime.
     (reported,) = on_postgres.sql("SELECT id FROM sms_smsmessage ORDER BY id LIMIT 1")[0]
     on_postgres.sql("UPDATE sms_smsmessage SET status = 'sent' WHERE id = ?", reported)
     for doubts in (3, 4):
@@ -180,7 +185,7 @@ def test_a_slow_provider_is_asked_at_most_four_times(on_postgres: System) -> Non
 
 
 def test_an_answer_later_than_the_connect_timeout_is_waited_for(system: System) -> None:
-    """Each time-out as it is named: taken for one another they sent a text thirteen times."""
+    """Before the fix, the connect timeout also limited the response, and a message was sent thirteen times."""
     system.environment |= {"SMS_CONNECT_TIMEOUT": "0.3", "SMS_READ_TIMEOUT": "4"}
     system.sandbox.faults(latency_ms=1000)
     system.queue(5)
@@ -190,7 +195,7 @@ def test_an_answer_later_than_the_connect_timeout_is_waited_for(system: System) 
 
 
 def test_a_refused_account_costs_no_text(on_postgres: System) -> None:
-    """The balance is spent: ten texts are refused in the same words before it is understood."""
+    """DMark refuses ten messages with the same words before the worker knows that the account is refused."""
     on_postgres.sandbox.faults(send="400")
     on_postgres.queue(40)
     on_postgres.worker("--in-flight", "4")
@@ -209,7 +214,7 @@ def test_the_rate_limit_holds_back_and_loses_nothing(
     if cache == "redis":
         system.environment["REDIS_URL"] = redis_server.url
     for _ in range(2):
-        system.queue(20)  # the same twenty numbers
+        system.queue(20)  # the same twenty phone numbers
     system.manage("sms_worker", "--once")
     assert set(system.texts().values()) == {1}
     assert system.counts() == {"sent": 20, "queued": 20}
@@ -224,7 +229,7 @@ def test_the_rate_limit_holds_back_and_loses_nothing(
 def test_what_waits_behind_a_slow_provider_asks_the_throttle_again(
     on_postgres: System, redis_server: RedisServer
 ) -> None:
-    """Two in flight at 600 ms: the last of twelve begin after their own keys, of a second, have ended."""
+    """Two messages are in flight, 600 ms each. The last of twelve begin after their rate-limit keys have expired."""
     on_postgres.environment |= {"SMS_RATE_LIMIT_SECONDS": "1", "REDIS_URL": redis_server.url}
     on_postgres.sandbox.faults(latency_ms=600)
     on_postgres.queue(12)
