@@ -24,7 +24,8 @@ FRAMEWORK = {
     "ConnectionCls", "response_class", "readable", "readinto", "close_connection", "trust_env", "pool_classes_by_scheme",
     "wbufsize", "protocol_version", "disable_nagle_algorithm", "daemon_threads", "request_queue_size", "do_GET",
     "do_HEAD", "do_POST", "do_PUT", "log_message", "log_request", "server_version", "init_poolmanager", "format",
-    "filter", "emit", "default_app_config", "dependencies", "operations", "css", "prefix",
+    "filter", "emit", "default_app_config", "dependencies", "operations", "css", "prefix", "allowed_permissions",
+    "short_description",
 }  # fmt: skip
 # The public interface of the `sms` app: documented in docs/sms-app.md, called by other projects.
 PUBLIC_MODULES = ("sms/testing.py", "playmatatu_sms_pytest.py")

@@ -6,29 +6,25 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Concat
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import results
 from game.wording import ENDS, RESULTS, state_words
-from payments.admin import actions
+from payments.admin.actions import Action
+from payments.admin.base import LabeledFilter, SearchByValue
 from payments.models import MatchResult
-from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly, phone_columns
+from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly
 from sms.errors import InvalidPhone
 from sms.text import to_e164
 from sms.wording import ugx
 
 
-class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
-    """A read-only list whose search matches whole values, so that the database can use an index.
-
-    A phone number may be typed in any notation.
-    """
+class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
+    """A read-only admin that searches by phone number (in any notation) and by further conditions."""
 
     search_fields = ("pk",)
     sortable_by = ()
-    # Shown in empty cells. The style sheet hides it on small screens.
-    empty_value_display = '<span class="pm-none">-</span>'
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
@@ -38,22 +34,16 @@ class SearchableAdmin(ReadOnly, ByPermission, BoundedAdmin):
         """
         return []
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
-    ) -> "tuple[QuerySet[Any], bool]":
-        term = search_term.strip().replace("\0", "")
-        if not term:
-            return queryset, False
+    def condition(self, term: str) -> Q:
         conditions = self.conditions(term)
         with suppress(InvalidPhone):
             conditions.append(Q(**{self.phone_lookup: to_e164(term)}))
         rows = self.model._default_manager.order_by()
-        keys = [pk for condition in conditions for pk in rows.filter(condition).values_list("pk", flat=True)[:1000]]
-        return queryset.filter(pk__in=keys), False
+        return Q(pk__in=[pk for one in conditions for pk in rows.filter(one).values_list("pk", flat=True)[:1000]])
 
 
 @admin.register(Player)
-class PlayerAdmin(SearchableAdmin):
+class PlayerAdmin(GameAdmin):
     list_display = ("id", "masked_phone", "created_at")
     list_display_links = ("id", "masked_phone", "full_phone")
     fields = ("masked_phone", "created_at")
@@ -71,20 +61,10 @@ class StakeLevelAdmin(ReadOnly, BoundedAdmin):
         return ugx(level.amount)
 
 
-class ReasonFilter(admin.SimpleListFilter):
-    """Filter stakes by why they ended.
-
-    All reasons are offered. Finding the reasons in use would need a DISTINCT over the whole table.
-    """
-
+class ReasonFilter(LabeledFilter):
     title = "reason for the end"
     parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(ENDS.items())
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(reason=self.value()) if self.value() in ENDS else queryset
+    labels = ENDS
 
 
 def _result_of(match: str) -> "QuerySet[MatchResult]":
@@ -93,7 +73,7 @@ def _result_of(match: str) -> "QuerySet[MatchResult]":
 
 
 @admin.register(Entry)
-class EntryAdmin(SearchableAdmin):
+class EntryAdmin(GameAdmin):
     list_display = ("created_at", "masked_phone", "stake", "state", "display_name", "match_code", "session")
     list_display_links = ("created_at", "masked_phone", "full_phone")
     list_filter = ("status", ReasonFilter)
@@ -118,7 +98,7 @@ class EntryAdmin(SearchableAdmin):
         """Return the fields to show. Fields with a full phone number are left out if the user may not see it."""
         names = ["masked_phone", "state", *(field.name for field in Entry._meta.concrete_fields if field.name != "id")]
         in_full = request.user.has_perm("sms.view_full_phone")
-        return [name for name in phone_columns(request, names) if in_full or name not in ("player", "invite_phone")]
+        return [name for name in self.permitted(request, names) if in_full or name not in ("player", "invite_phone")]
 
     @admin.display(description="stake", ordering="stake_amount")
     def stake(self, entry: Entry) -> str:
@@ -138,17 +118,41 @@ class EntryInline(ReadOnly, ByPermission, admin.TabularInline):
     readonly_fields = ("masked_phone", "full_phone", "display_name", "match_code", "created_at")
 
 
+GIVE_BACK = Action(
+    "give_back",
+    "Give both stakes back",
+    "Give both stakes back",
+    "Use this for a match that nobody played, or whose prize is held because the provider took back one stake. Each "
+    "stake that is still with us becomes refund due, and its player receives a text.",
+    "None of the selected matches is over without a result, or has a held prize.",
+    results.to_give_back,
+    lambda session, by, _found: results.give_back(session, by=by.name, note=by.note),
+    "Both stakes given back",
+    note="Why? (for example: the game server was down)",
+)
+CLOSE_ELSEWHERE = Action(
+    "close_elsewhere",
+    "Close as paid elsewhere",
+    "Close as paid elsewhere",
+    "Use this for a match whose winner was paid from another account than the provider's. Nobody receives a text.",
+    "None of the selected matches is over without a result.",
+    results.without_result,
+    lambda session, by, _found: results.close_one(session, by=by.name, note=by.note),
+    "Closed as paid elsewhere",
+    note="How was the winner paid? (receipt number, channel)",
+)
+
 _OUTCOMES = {"win": "won", "draw": "draw", "void": "cancelled"}
 
 
 @admin.register(Session)
-class SessionAdmin(SearchableAdmin):
+class SessionAdmin(GameAdmin):
     list_display = ("id", "stake", "prize", "state", "created_at", "expires_at")
     readonly_fields = ("state",)
     inlines = (EntryInline,)
     search_help_text = "A phone number in any form, or the token of the match's link"
     phone_lookup = "entries__player__phone"
-    actions = ("give_back", "close_elsewhere")
+    actions = (GIVE_BACK, CLOSE_ELSEWHERE)
 
     def conditions(self, term: str) -> list[Q]:
         return [Q(token=term)]
@@ -173,41 +177,6 @@ class SessionAdmin(SearchableAdmin):
 
     def has_refund_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("payments.refund_payment"))
-
-    @admin.action(description="Give both stakes back", permissions=["refund"])
-    def give_back(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(GIVE_BACK, self, request, queryset)
-
-    @admin.action(description="Close as paid elsewhere", permissions=["refund"])
-    def close_elsewhere(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(CLOSE_ELSEWHERE, self, request, queryset)
-
-
-GIVE_BACK = actions.Action(
-    "give_back",
-    "Give both stakes back",
-    "Give both stakes back",
-    "Use this for a match that nobody played, or whose prize is held because the provider took back one stake. Each "
-    "stake that is still with us becomes refund due, and its player receives a text.",
-    "None of the selected matches is over without a result, or has a held prize.",
-    results.to_give_back,
-    lambda session, by, _found: results.give_back(session, by=by.name, note=by.note),
-    "Both stakes given back",
-    note="Why? (for example: the game server was down)",
-)
-
-
-CLOSE_ELSEWHERE = actions.Action(
-    "close_elsewhere",
-    "Close as paid elsewhere",
-    "Close as paid elsewhere",
-    "Use this for a match whose winner was paid from another account than the provider's. Nobody receives a text.",
-    "None of the selected matches is over without a result.",
-    results.without_result,
-    lambda session, by, _found: results.close_one(session, by=by.name, note=by.note),
-    "Closed as paid elsewhere",
-    note="How was the winner paid? (receipt number, channel)",
-)
 
 
 @admin.register(GameWorker)

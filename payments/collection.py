@@ -37,6 +37,11 @@ def is_on() -> bool:
     return providers.current() is not None
 
 
+def networks() -> frozenset[str]:
+    """Return the mobile networks from which the configured providers collect."""
+    return frozenset(network for provider in providers.configured() for network in provider.networks)
+
+
 def is_open(payment: Payment) -> bool:
     """Return True if the payment is PENDING and its request is due, being sent, sent or ambiguous."""
     return payment.status == Status.PENDING and payment.collection in _OPEN

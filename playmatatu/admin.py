@@ -20,7 +20,8 @@ from django.utils.translation import gettext
 from game.pages.live import sorry
 from game.rules.limits import client_address
 from playmatatu import logins
-from sms.admin_base import StrictLookups
+from sms.admin_base import BoundedAdmin, StrictLookups
+from sms.csv_export import CsvExport
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -65,6 +66,8 @@ class Accounts:
 class Site(admin.AdminSite):
     site_header = site_title = "PlayMatatu"
     index_title = "Overview"
+    # An empty cell of a list. The style sheet hides such cells on phones.
+    empty_value_display = '<span class="pm-none">-</span>'
     login_form = LoginForm
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
@@ -78,18 +81,17 @@ class Site(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register models. Every admin class gets StrictLookups (strict list filters).
+        """Register models. Each list becomes strict and bounded, and one with `csv_columns` can be exported.
 
         The admin class of the user model also gets `Accounts`, so that accounts cannot be deleted.
         """
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:
             given = admin_class or admin.ModelAdmin
-            bases: tuple[type, ...] = (
-                (Accounts, StrictLookups, given) if model is get_user_model() else (StrictLookups, given)
-            )
-            if issubclass(given, StrictLookups):
-                bases = (given,)
+            added: list[type] = [BoundedAdmin] if not issubclass(given, StrictLookups) else []
+            if hasattr(given, "csv_columns") and not issubclass(given, CsvExport):
+                added.insert(0, CsvExport)
+            bases = (Accounts, given, *added) if model is get_user_model() else (given, *added)
             super().register(model, type(given.__name__, bases, {"__module__": given.__module__}), **options)
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:

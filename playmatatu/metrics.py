@@ -21,7 +21,7 @@ from game.models import GameWorker
 from payments import ledger
 from playmatatu import overdue
 from sms import clock, wording
-from sms.stats import counts, networks, status
+from sms.stats import by_network, status, volume
 
 # Histogram buckets in seconds. A message is late after one minute and useless after ten.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -38,7 +38,7 @@ class SmsCollector(Collector):
         )
         texts: Counter[tuple[str, str]] = Counter()
         parts: Counter[str] = Counter()
-        for cell in counts.current().hours:
+        for cell in volume.current().hours:
             if cell.at > now - timedelta(hours=25):
                 texts[cell.kind, cell.status] += cell.messages
                 parts[cell.kind] += cell.segments
@@ -122,9 +122,9 @@ def _by_network(now: datetime) -> Iterator[Metric]:
     deliver = HistogramMetricFamily(
         "playmatatu_sms_deliver_seconds", "From accepted by DMark to delivered, last hour.", labels=["network"]
     )
-    sample = networks.sample(now - timedelta(hours=1), wording.MANY)
-    for network, messages in sorted(networks.by_network(sample).items()):
-        for family, seconds in zip((accept, deliver), networks.waits(messages), strict=True):
+    sample = by_network.sample(now - timedelta(hours=1), wording.MANY)
+    for network, messages in sorted(by_network.by_network(sample).items()):
+        for family, seconds in zip((accept, deliver), by_network.waits(messages), strict=True):
             buckets = [(str(bound), float(sum(one <= bound for one in seconds))) for bound in BOUNDS]
             family.add_metric([network], [*buckets, ("+Inf", float(len(seconds)))], sum(seconds))
     yield accept

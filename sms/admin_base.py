@@ -1,11 +1,11 @@
-"""Base classes for admins: strict filters, bounded lists, read-only pages, and masked phone numbers.
+"""Base classes for the admins of all apps: strict filters, bounded lists, read-only pages, and masked phone numbers.
 
 By default the URL of an admin list may filter by any column. A user could then read a hidden text letter by letter with
 `?text__regex=…`. `StrictLookups` allows only the filters that the list itself offers.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -58,13 +58,23 @@ class ReadOnly:
 
 
 class ByPermission:
-    """Admin mixin that shows full phone numbers only to users with the permission `sms.view_full_phone`."""
+    """Admin mixin that shows personal data in full only to users with the permission `sms.view_full_phone`.
+
+    `in_full`: maps each column with masked data to the column that shows the data in full.
+    """
+
+    in_full: ClassVar[Mapping[Any, str]] = {"masked_phone": "full_phone"}
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        return phone_columns(request, super().get_list_display(request))  # type: ignore[misc]
+        return self.permitted(request, super().get_list_display(request))  # type: ignore[misc]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return phone_columns(request, super().get_fields(request, obj))  # type: ignore[misc]
+        return self.permitted(request, super().get_fields(request, obj))  # type: ignore[misc]
+
+    def permitted(self, request: HttpRequest, names: Sequence[Any]) -> list[Any]:
+        """Replace the masked columns in `names` if the user may see personal data in full."""
+        may = request.user.has_perm("sms.view_full_phone")
+        return [self.in_full.get(name, name) if may else name for name in names]
 
     @admin.display(description=_("phone"))
     def masked_phone(self, row: Any) -> str:
@@ -73,12 +83,6 @@ class ByPermission:
     @admin.display(description=_("phone"))
     def full_phone(self, row: Any) -> str:
         return spaced(row.phone)
-
-
-def phone_columns(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Replace `masked_phone` with `full_phone` in `names` if the user may see full phone numbers."""
-    in_full = request.user.has_perm("sms.view_full_phone")
-    return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
 
 
 class BoundedAdmin(StrictLookups):

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from sms import clock
 from sms.models import SmsAlert
-from sms.stats import networks, status
+from sms.stats import by_network, status
 from sms.text.redaction import redact
 from sms.wording import moment
 
@@ -103,7 +103,7 @@ def _sending(now: datetime) -> Iterable[Condition]:
 
 
 def _networks(now: datetime) -> Iterable[Condition]:
-    for sentence in networks.sentences(networks.in_trouble(now)):
+    for sentence in by_network.sentences(by_network.in_trouble(now)):
         yield Condition(f"network:{sentence.network}", f"{sentence.text} {sentence.remedy}")
 
 

@@ -37,7 +37,7 @@ from game.version import current_tag
 from game.wording import INVITE_STATUS, end_of
 from payments.collection import RINGING
 from payments.models import Payment
-from sms import clock, conf
+from sms import clock, conf, networks
 from sms.models import SmsMessage
 from sms.wording import spaced, ugx
 
@@ -78,11 +78,11 @@ def waiting(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def leave(request: HttpRequest, pk: int) -> HttpResponse:
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Cancel a stake, unless it has already been matched."""
     entry = stake_of(request, pk)
     if entry is not None:
-        ending.leave(entry)
+        ending.cancel(entry)
     return redirect("waiting", pk)
 
 
@@ -159,7 +159,6 @@ def _invite(entry: Entry) -> dict[str, str]:
     }
 
 
-_NETWORKS = {"mtn": "MTN", "airtel": "Airtel"}
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
 
 # Regular expressions for failure reasons of providers, each with a sentence for players. The first match counts.
@@ -177,11 +176,6 @@ _REASONS = (
 )
 
 
-def network_name(payment: Payment) -> str:
-    """Return the name of the mobile money network as players know it, or "" if a third party collects the payment."""
-    return _NETWORKS.get(payment.network, payment.network.title())
-
-
 def paying(entry: Entry) -> dict[str, Any]:
     """Return template values for the page of an unpaid stake.
 
@@ -192,7 +186,7 @@ def paying(entry: Entry) -> dict[str, Any]:
     payment = entry.payment
     rings_until = payment.asked_at + RINGING if payment.asked_at else None
     number = spaced(payment.phone).replace(" ", "\u00a0")  # Non-breaking spaces keep the phone number on one line.
-    context = {"network": network_name(payment), "number": number, "amount": payment.amount}
+    context = {"network": networks.name(payment.network), "number": number, "amount": payment.amount}
     if payment.collection == Payment.Collection.UNRESOLVED:
         return context | {"step": "support"}
     if payment.collection == Payment.Collection.DUE:
@@ -227,7 +221,7 @@ def why_not_paid(payment: Payment) -> str:
     """
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""
-    network = network_name(payment)
+    network = networks.name(payment.network)
     if payment.asked_at is None:
         return gettext("We could not reach %(network)s.") % {"network": network}
     # Players see reasons from the provider only, never an operator's note.

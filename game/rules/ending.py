@@ -55,7 +55,7 @@ def give_up(entry: Entry, reason: str) -> None:
     _write_end(Entry.objects.filter(pk=entry.pk, status=Entry.Status.AWAITING_PAYMENT), reason)
 
 
-def leave(entry: Entry) -> bool:
+def cancel(entry: Entry) -> bool:
     """Cancel an entry. Return False if it is already matched or has ended.
 
     The stake level need not be locked, because a match also locks the row of the entry.
@@ -64,11 +64,12 @@ def leave(entry: Entry) -> bool:
         payment = journal.locked(entry.payment_id)
         locked_player(entry.player.phone)
         mine = Entry.objects.filter(pk=entry.pk)
-        left = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
-        if left:
+        # The API has always called this reason "left".
+        cancelled = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
+        if cancelled:
             collection.withdraw(payment)
             _announce(mine.select_related("player", "session").get(), payment)
-    return bool(left)
+    return bool(cancelled)
 
 
 def expire_old() -> int:

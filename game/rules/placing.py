@@ -26,10 +26,9 @@ from game.rules.locks import locked_player
 from game.rules.matching import activate
 from game.rules.validation import Refused, check_amount, payable
 from payments import collection, journal
-from payments.phones import network_of
 from payments.services import create_payment
 from payments.statements import Select, insert
-from sms import clock
+from sms import clock, networks
 from sms.models import SmsMessage
 
 _UNFINISHED = Q(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
@@ -71,8 +70,10 @@ def place(stake: Stake) -> Placed:
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
         raise Refused(400, _("You cannot invite yourself. Enter your friend's number."), "invite_phone")
-    if collection.is_on() and not approved and not network_of(stake.phone):
-        raise Refused(400, _("We can only collect from MTN and Airtel numbers. Enter one of those."), "phone_number")
+    served = collection.networks()
+    if served and not approved and networks.network_of(stake.phone) not in served:
+        sentence = _("We can only collect from these networks: %(networks)s. Enter a number of one of them.")
+        raise Refused(400, sentence, "phone_number", networks=", ".join(sorted(map(networks.name, served))))
     # The match code is checked before the player's own stakes, so that the error does not reveal if the number has a
     # stake.
     friend = joinable(stake.match_code, stake.amount, stake.address) if stake.match_code else None

@@ -5,6 +5,7 @@ Each action has a confirmation page that says what the action does. The action i
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -50,8 +51,9 @@ class Operator(NamedTuple):
     elsewhere: bool = False
 
 
-class Action(NamedTuple):
-    """An action of an operator.
+@dataclass(frozen=True)
+class Action:
+    """An action of an operator, for `ModelAdmin.actions`.
 
     - `able`: filters the rows to which the action applies; `none` is the message if there is no such row
     - `check`: runs before the transaction of `carry`, which gets its result
@@ -59,9 +61,10 @@ class Action(NamedTuple):
     - `note`: a question whose answer is stored, or "" for none
     - `asks_id`: also ask for the provider's id
     - `asks_account`: also ask from which account the money was paid
+    - `permission`: refund or settle
     """
 
-    action: str
+    name: str
     title: str
     button: str
     about: str
@@ -73,6 +76,46 @@ class Action(NamedTuple):
     check: Callable[[Any, Operator], Any] = lambda _row, _operator: None
     asks_id: bool = False
     asks_account: bool = False
+    permission: str = "refund"
+
+    # Django's admin reads the next three, and its templates read the last.
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def short_description(self) -> str:
+        return self.title
+
+    @property
+    def allowed_permissions(self) -> tuple[str]:
+        return (self.permission,)
+
+    do_not_call_in_templates = True
+
+    def __call__(
+        self, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
+    ) -> HttpResponse | None:
+        """Show the confirmation page. When it is confirmed, do the action and redirect.
+
+        The redirect leads to the URL in the form field `next`, or else to the list.
+        """
+        able, note = self.able(queryset), _answer(request, "note")
+        note_missing = bool(self.note) and not note
+        # The field `post` marks a confirmed form, as in Django's own delete action.
+        if "post" not in request.POST or note_missing:
+            return _page(self, model_admin, request, queryset, able, note_missing and "post" in request.POST)
+        elsewhere = _answer(request, "paid_from") == "elsewhere"
+        operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
+        rows = list(able[:AT_ONCE])
+        if operator.provider_id and len(rows) > 1:
+            sentence = "Nothing was done. Select only one payment, because an ID belongs to one payment."
+            model_admin.message_user(request, sentence, messages.ERROR)
+            return None
+        _report(self, model_admin, request, rows, _carry_all(self, model_admin, request, rows, operator))
+        back = _next(request)
+        return HttpResponseRedirect(back) if back else None
 
 
 def _judged(kind: Kind) -> Callable[[Payment, Operator, Any], object]:
@@ -144,6 +187,7 @@ PAID = Action(
     note="How do you know? (for example the portal's reference)",
     check=lambda payment, by: settlement.look_up(payment, by.provider_id, actor=by.name, note=by.note),
     asks_id=True,
+    permission="settle",
 )
 UNPAID = Action(
     "settle_unpaid",
@@ -156,6 +200,7 @@ UNPAID = Action(
     _judged(Kind.SETTLED_UNPAID),
     "Marked as not paid",
     note="How do you know? (for example the portal's reference)",
+    permission="settle",
 )
 END_CONTEST = Action(
     "end_contest",
@@ -167,6 +212,7 @@ END_CONTEST = Action(
     _judged(Kind.CONTEST_WITH_US),
     "Dispute closed: payment received",
     note="How do you know? (for example the account statement)",
+    permission="settle",
 )
 WENT_OUT = Action(
     "went_out",
@@ -204,6 +250,7 @@ CONTEST_GONE = Action(
     _judged(Kind.CONTEST_GONE),
     "Recorded as taken back by the provider",
     note="How do you know?",
+    permission="settle",
 )
 RETURNED = Action(
     "payout_returned",
@@ -270,31 +317,21 @@ HOUSE_PAYS = Action(
 )
 
 
-def confirmed(
-    action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
-) -> HttpResponse | None:
-    """Show the confirmation page of an action. When it is confirmed, do the action and redirect.
-
-    The redirect leads to the URL in the form field `next`, or else to the list.
-    """
-    able, note = action.able(queryset), _answer(request, "note")
-    note_missing = bool(action.note) and not note
-    # The field `post` marks a confirmed form, as in Django's own delete action.
-    if "post" not in request.POST or note_missing:
-        return _page(action, model_admin, request, queryset, able, note_missing and "post" in request.POST)
-    elsewhere = _answer(request, "paid_from") == "elsewhere"
-    operator = Operator(request.user.get_username(), note, _answer(request, "provider_id"), elsewhere)
-    rows = list(able[:AT_ONCE])
-    if operator.provider_id and len(rows) > 1:
-        model_admin.message_user(
-            request, "Nothing was done. Select only one payment, because an ID belongs to one payment.", messages.ERROR
-        )
-        return None
+def _carry_all(
+    action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, rows: list[Any], operator: Operator
+) -> dict[Any, str]:
+    """Do the action to each row. Return the rows for which it was not done, with the reason."""
     end, refused = time.monotonic() + _SECONDS, dict[Any, str]()
     for row in rows:
         late = time.monotonic() > end
         if sentence := _OUT_OF_TIME if late else _carry(action, model_admin, request, row, operator):
             refused[row] = sentence
+    return refused
+
+
+def _report(
+    action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, rows: list[Any], refused: dict[Any, str]
+) -> None:
     if len(refused) < len(rows):
         model_admin.message_user(request, f"{action.logged}: {len(rows) - len(refused):,}.", messages.SUCCESS)
     for row, sentence in list(refused.items())[:_SHOWN]:
@@ -303,8 +340,6 @@ def confirmed(
         model_admin.message_user(request, f"Not done: {len(refused) - _SHOWN:,} more.", messages.WARNING)
     if not rows:
         model_admin.message_user(request, f"Nothing was done. {action.none}", messages.WARNING)
-    back = _next(request)
-    return HttpResponseRedirect(back) if back else None
 
 
 def _carry(action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:

@@ -1,82 +1,51 @@
-"""Base classes for the read-only lists of the admin.
+"""Base classes for the admins of payments and of the game: a search by whole values, filters with fixed values, and
+personal data in full only by permission.
 
-A list has a maximum length and can be exported as CSV. It shows full phone numbers only to users with the permission
-`view_full_phone`.
+The admin site adds the bounds of each list, strict filters, and the CSV export (see `playmatatu/admin.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path
-from django.utils.functional import cached_property
+from django.http import HttpRequest
 
 from payments import phones
-from payments.admin import export
 from payments.models import Payment, Refund
 
-# Longest list that is shown and counted, in rows. Operators reach other rows by filters or by the CSV export.
-LONGEST_LIST = 10_000
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
 # A search by phone number finds at most this many payments.
 _MOST_FOUND = 1000
-
-
-class BoundedPaginator(Paginator):
-    """A paginator that counts at most LONGEST_LIST rows, because counting a large table is slow."""
-
-    object_list: "QuerySet[Any]"
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list.order_by()[:LONGEST_LIST].count()
+# For each column with masked data, the column that shows the data in full.
+_IN_FULL: Mapping[Any, str] = {"masked_phone": "full_phone", "shown_body": "body", "shown_answer": "answer"}
 
 
 class ReadOnly:
-    """A mixin for models that cannot be added, changed or deleted in the admin."""
+    """A mixin for models that cannot be added, changed or deleted in the admin.
+
+    Personal data is shown in full only to users with the permission `sms.view_full_phone`.
+    """
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     has_change_permission = has_delete_permission = has_add_permission
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return permitted(request, super().get_fields(request, obj))  # type: ignore[misc]
 
-class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
-    """A read-only list whose filtered rows can be exported as CSV. If `csv_columns` is empty, there is no export."""
 
-    csv_columns: export.Columns = {}  # noqa: RUF012
-    # Shown in empty cells. The style sheet hides it on small screens.
-    empty_value_display = '<span class="pm-none">-</span>'
-    change_list_template = "admin/payments/change_list.html"
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
-    list_max_show_all = 200
+def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
+    """Replace the masked columns in `names` if the user may see personal data in full."""
+    in_full = request.user.has_perm("sms.view_full_phone")
+    return [_IN_FULL.get(name, name) if in_full else name for name in names]
 
-    def get_urls(self) -> list[URLPattern]:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
-        return [path("export/", self.admin_site.admin_view(self.export), name=name), *super().get_urls()]
 
-    def export(self, request: HttpRequest) -> HttpResponseBase:
-        if not self.has_view_permission(request):
-            return HttpResponse("You may not see this list.", status=403, content_type="text/plain")
-        try:
-            rows = self.get_changelist_instance(request).get_queryset(request)
-        except IncorrectLookupParameters:
-            return HttpResponse("A filter in the address is not valid.", status=400, content_type="text/plain")
-        return export.response(str(self.opts.model_name), rows, self.csv_columns)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        query = request.GET.urlencode()
-        context = {"export_query": query, "has_csv": bool(self.csv_columns), **(extra_context or {})}
-        return super().changelist_view(request, context)
+class PaymentsAdmin(ReadOnly, admin.ModelAdmin):
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return permitted(request, super().get_list_display(request))
 
     @admin.display(description="amount", ordering="amount")
     def shown_amount(self, row: Any) -> str:
@@ -89,16 +58,38 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
         return request.user.has_perm("payments.settle_payment")
 
 
-def for_whom(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return the columns, with `full_phone` in place of `masked_phone` if the user may see full phone numbers."""
-    in_full = request.user.has_perm("sms.view_full_phone")
-    return ["full_phone" if name == "masked_phone" and in_full else name for name in names]
+class SearchByValue:
+    """Admin mixin whose search compares whole values, so that the database can use an index."""
+
+    def condition(self, term: str) -> Q:
+        """Return the condition for the rows that a search finds. `term`: neither empty nor with NUL."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
+    ) -> "tuple[QuerySet[Any], bool]":
+        term = search_term.strip().replace("\0", "")
+        return (queryset.filter(self.condition(term)) if term else queryset), False
 
 
-def body_for(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return the fields, with `body` in place of `shown_body` if the user may see full phone numbers."""
-    in_full = request.user.has_perm("sms.view_full_phone")
-    return ["body" if name == "shown_body" and in_full else name for name in names]
+class LabeledFilter(admin.SimpleListFilter):
+    """A sidebar filter with fixed values. To offer the values in use, a DISTINCT over the whole table would be needed.
+
+    `labels`: the values with their labels.
+    """
+
+    labels: Mapping[str, Any] = {}
+
+    def condition(self, value: str) -> Q:
+        """Return the condition for the rows with this value, which is a key of `labels`."""
+        return Q(**{str(self.parameter_name): value})
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return list(self.labels.items())
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        value = self.value() or ""
+        return queryset.filter(self.condition(value)) if value in self.labels else queryset
 
 
 def found(term: str) -> list[int]:

@@ -3,18 +3,20 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from payments import database, phones
 from payments.admin import actions
-from payments.admin.base import ReadOnlyAdmin, body_for, found
+from payments.admin.base import PaymentsAdmin, SearchByValue, found
 from payments.admin.filters import RefusedFilter
 from payments.models import Callback
 
 
 @admin.register(Callback)
-class CallbackAdmin(ReadOnlyAdmin):
+class CallbackAdmin(SearchByValue, PaymentsAdmin):
+    """The list of all callbacks, including those that match no payment."""
+
     list_display = ("received_at", "source", "status", "payment", "changed", "answered", "refusal", "seen_by")
     list_filter = (RefusedFilter, "source", "applied")
     list_select_related = ("payment",)
@@ -36,9 +38,6 @@ class CallbackAdmin(ReadOnlyAdmin):
     )
     readonly_fields = (*fields, "body")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return body_for(request, self.fields)
-
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
         """Return "yes" or "no" for a callback.
@@ -53,12 +52,9 @@ class CallbackAdmin(ReadOnlyAdmin):
     def shown_body(self, callback: Callback) -> str:
         return phones.hidden(callback.body)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
-    ) -> "tuple[QuerySet[Any], bool]":
-        """Find callbacks by their payment. The bodies are not searched, because that would read the whole table."""
-        term = search_term.strip().replace("\0", "")
-        return (queryset.filter(payment__in=found(term)) if term else queryset), False
+    def condition(self, term: str) -> Q:
+        """Find callbacks by the ids of their payments. To search bodies, the whole table would be read."""
+        return Q(payment__in=found(term))
 
     @admin.action(description="Mark as seen", permissions=["settle"])
     def mark_seen(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:

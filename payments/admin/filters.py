@@ -1,5 +1,6 @@
 """Filters for the admin's lists of payments, callbacks, journal entries and ledger entries."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
@@ -12,40 +13,39 @@ from django.utils import timezone
 
 from payments import ledger, refunds, settlement
 from payments.admin import wording
+from payments.admin.base import LabeledFilter
 from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
-from payments.rules.states import Account, Kind, Place
+from payments.rules.states import Place
 
 # Longest result of the filter for refunds due, in payments.
 _MOST = 10_000
 
 
-class RefundFilter(admin.SimpleListFilter):
+class RefundFilter(LabeledFilter):
     title = "refund"
     parameter_name = "refund"
+    labels = {  # noqa: RUF012
+        "due": "due",
+        "under_way": "under way",
+        "in_doubt": "outcome unknown",
+        "failed": "rejected",
+        "done": "done",
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("due", "due"),
-            ("under_way", "under way"),
-            ("in_doubt", "outcome unknown"),
-            ("failed", "rejected"),
-            ("done", "done"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        state, value = Refund.State, self.value()
+    def condition(self, value: str) -> Q:
         if value == "due":
-            # The ids are read only once, because the page uses this queryset for its rows and for their number.
-            keys = [key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
-            return queryset.filter(pk__in=keys)
-        chosen = {
+            # Read the ids once. Otherwise the page and its row count would each run this search.
+            return Q(
+                pk__in=[key for part in refunds.due_in_parts() for key in part.values_list("pk", flat=True)[:_MOST]]
+            )
+        state = Refund.State
+        return {
             "under_way": _with_refund(state.ORDERED, state.STARTED),
             "in_doubt": _with_refund(state.IN_DOUBT),
             "failed": _with_refund(state.FAILED) & Q(refunded_at=None),
             "done": Q(refunded_at__isnull=False),
-        }.get(value or "")
-        return queryset if chosen is None else queryset.filter(chosen)
+        }[value]
 
 
 def _with_refund(*states: Refund.State) -> Q:
@@ -56,96 +56,73 @@ def _with_refund(*states: Refund.State) -> Q:
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
 
-class PaidFilter(admin.SimpleListFilter):
+class PaidFilter(LabeledFilter):
     title = "payment"
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(wording.STATUSES.items())
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(status=self.value()) if self.value() in wording.STATUSES else queryset
+    labels = wording.STATUSES
 
 
-class NetworkFilter(admin.SimpleListFilter):
-    """A filter by mobile network.
-
-    All known networks are offered. Finding the networks in use would need a DISTINCT over the whole table.
-    """
-
+class NetworkFilter(LabeledFilter):
     title = parameter_name = "network"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(network, network) for network in settings.NETWORK_PREFIXES]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        return queryset.filter(network=self.value()) if self.value() else queryset
+    @property
+    def labels(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {network.lower(): network for network in settings.NETWORK_PREFIXES}
 
 
-class CollectionFilter(admin.SimpleListFilter):
+class CollectionFilter(LabeledFilter):
     title = "payment request"
     parameter_name = "collection"
-    OTHERS = (("unanswered", "notification not confirmed for a day"), ("unknown_word", "unknown status word"))
+    labels = {  # noqa: RUF012
+        **{value: label for value, label in Payment.Collection.choices if value},
+        "unanswered": "notification not confirmed for a day",
+        "unknown_word": "unknown status word",
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        labels = [(value, label) for value, label in Payment.Collection.choices if value]
-        return [*labels, *self.OTHERS]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
+    def condition(self, value: str) -> Q:
         if value == "unknown_word":
-            return queryset.filter(settlement.unknown_words())
+            return settlement.unknown_words()
         if value == "unanswered":
-            return queryset.filter(answer_owed_since__lte=timezone.now() - timedelta(days=1))
-        return queryset.filter(collection=value) if value in Payment.Collection.values else queryset
+            return Q(answer_owed_since__lte=timezone.now() - timedelta(days=1))
+        return Q(collection=value)
 
 
-class PlaceFilter(admin.SimpleListFilter):
+class PlaceFilter(LabeledFilter):
     title = "money"
     parameter_name = "place"
+    labels = {  # noqa: RUF012
+        "in_use": "received, waiting or in a match",
+        **{
+            place.value: wording.PLACES[place.value]
+            for place in Place
+            if place is not Place.NONE and place not in IN_USE
+        },
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        places = [place.value for place in Place if place is not Place.NONE and place not in IN_USE]
-        words = ((place, wording.PLACES[place]) for place in places)
-        return [("in_use", "received, waiting or in a match"), *words]
 
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        return queryset.filter(place=value) if value in dict(self.lookup_choices) else queryset
-
-
-class RefusedFilter(admin.SimpleListFilter):
+class RefusedFilter(LabeledFilter):
     title = "rejected"
     parameter_name = "refused"
+    labels = {  # noqa: RUF012
+        "unreadable": "unreadable, not seen yet",
+        "refused": "rejected, not seen yet",
+        "seen": "seen",
+        "no": "no",
+    }
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [
-            ("unreadable", "unreadable, not seen yet"),
-            ("refused", "rejected, not seen yet"),
-            ("seen", "seen"),
-            ("no", "no"),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        chosen = {
+    def condition(self, value: str) -> Q:
+        return {
             "unreadable": ~Q(refusal="") & Q(answered=400, seen_at=None),
             "refused": ~Q(refusal="") & ~Q(answered=400) & Q(seen_at=None),
             "seen": Q(seen_at__isnull=False),
             "no": Q(refusal=""),
-        }.get(self.value() or "")
-        return queryset if chosen is None else queryset.filter(chosen)
+        }[value]
 
 
-class KindFilter(admin.SimpleListFilter):
+class KindFilter(LabeledFilter):
     title = "what happened"
     parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(kind.value, words) for kind, words in wording.EVENTS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        return queryset.filter(kind=value) if value in {kind.value for kind in Kind} else queryset
+    labels = {kind.value: words for kind, words in wording.EVENTS.items()}  # noqa: RUF012
 
 
 class DayFilter(admin.SimpleListFilter):
@@ -183,42 +160,28 @@ class BookedDayFilter(DayFilter):
     field = "hour"
 
 
-class AccountFilter(admin.SimpleListFilter):
+class AccountFilter(LabeledFilter):
     title = parameter_name = "account"
+    labels = {account.value: words for account, words in wording.ACCOUNTS.items()}  # noqa: RUF012
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(account.value, words) for account, words in wording.ACCOUNTS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        known = value in {account.value for account in Account}
-        return queryset.filter(Q(debit=value) | Q(credit=value)) if known else queryset
+    def condition(self, value: str) -> Q:
+        return Q(debit=value) | Q(credit=value)
 
 
-class FlowFilter(admin.SimpleListFilter):
-    """A filter that shows the ledger entries behind one figure of the daily totals."""
+class FlowFilter(LabeledFilter):
+    """A filter for the ledger entries behind one figure of the daily totals."""
 
     title = "figure"
     parameter_name = "flow"
+    labels = {name: flow.label for name, flow in ledger.FLOWS.items()}  # noqa: RUF012
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, flow.label) for name, flow in ledger.FLOWS.items()]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        flow = ledger.FLOWS.get(self.value() or "")
-        if flow is None:
-            return queryset
-        return queryset.filter(
-            debit__in=[account.value for account in flow.debit], credit__in=[account.value for account in flow.credit]
+    def condition(self, value: str) -> Q:
+        flow = ledger.FLOWS[value]
+        return Q(debit__in=[account.value for account in flow.debit]) & Q(
+            credit__in=[account.value for account in flow.credit]
         )
 
 
-class PrizeFilter(admin.SimpleListFilter):
+class PrizeFilter(LabeledFilter):
     title = parameter_name = "prize"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, words) for state, words in wording.PRIZES.items() if state]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
-        value = self.value()
-        return queryset.filter(prize=value) if value in wording.PRIZES and value else queryset
+    labels = {state: words for state, words in wording.PRIZES.items() if state}  # noqa: RUF012

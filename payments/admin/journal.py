@@ -6,13 +6,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import IntegrityError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from payments import database, ledger, phones
 from payments.admin import wording
-from payments.admin.base import SEARCHED, ReadOnlyAdmin, found
+from payments.admin.base import SEARCHED, PaymentsAdmin, SearchByValue, found
 from payments.admin.filters import AccountFilter, BookedDayFilter, DayFilter, FlowFilter, KindFilter
 from payments.models import LedgerEntry, PaymentEvent, ProviderDebit
 from payments.rules.states import Account, Kind
@@ -26,12 +26,6 @@ class EventColumns:
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
         return rows.prefetch_related("postings")
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """Return the fields. The provider's answer contains full phone numbers only if the user may see them."""
-        in_full = request.user.has_perm("sms.view_full_phone")
-        names: Any = self.fields  # type: ignore[attr-defined]
-        return ["answer" if name == "shown_answer" and in_full else name for name in names]
 
     @admin.display(description="what happened")
     def what(self, event: PaymentEvent) -> str:
@@ -74,23 +68,20 @@ def _sum(amount: ledger.Amount) -> str:
     return f"{amount.ugx:,} UGX in {amount.postings:,} {'entry' if amount.postings == 1 else 'entries'}"
 
 
-class JournalAdmin(ReadOnlyAdmin):
-    """A list that is always sorted by id, because the database can return rows in this order without sorting."""
+class JournalAdmin(SearchByValue, PaymentsAdmin):
+    """A list sorted by id, so that the database need not sort it."""
 
+    ordering = ("-id",)
     sortable_by = ()
     search_fields = ("payment",)
     search_help_text = SEARCHED
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
-    ) -> "tuple[QuerySet[Any], bool]":
-        term = search_term.strip().replace("\0", "")
-        return (queryset.filter(payment__in=found(term)) if term else queryset), False
+    def condition(self, term: str) -> Q:
+        return Q(payment__in=found(term))
 
 
 @admin.register(PaymentEvent)
 class EventAdmin(EventColumns, JournalAdmin):
-    ordering = ("-id",)
     list_select_related = ("payment",)
     list_display = ("at", "what", "word", "payment", "by", "note", "unchanged", "money")
     list_filter = (KindFilter, DayFilter)
@@ -111,33 +102,32 @@ class EventAdmin(EventColumns, JournalAdmin):
     )
     readonly_fields = (*fields, "answer")
     csv_columns = {  # noqa: RUF012
-        "id": lambda event: event.pk,
-        "at": lambda event: event.at,
-        "payment": lambda event: event.payment.transaction_id,
-        "what": lambda event: what(event),
-        "word": lambda event: event.said,
-        "by": lambda event: event.actor,
-        "note": lambda event: event.note,
-        "nothing_changed_because": lambda event: event.refused,
+        "id": "pk",
+        "at": "at",
+        "payment": "payment.transaction_id",
+        "what": what,
+        "word": "said",
+        "by": "actor",
+        "note": "note",
+        "nothing_changed_because": "refused",
     }
 
 
 @admin.register(LedgerEntry)
 class LedgerAdmin(JournalAdmin):
-    ordering = ("-id",)
     list_display = ("at", "shown_amount", "from_account", "to_account", "payment", "what")
     list_filter = (AccountFilter, FlowFilter, BookedDayFilter)
     change_list_template = "admin/payments/ledger_list.html"
     list_select_related = ("payment", "event")
     fields = readonly_fields = ("at", "shown_amount", "from_account", "to_account", "payment", "event", "what")
     csv_columns = {  # noqa: RUF012
-        "id": lambda entry: entry.pk,
-        "at": lambda entry: entry.at,
-        "payment": lambda entry: entry.payment.transaction_id,
+        "id": "pk",
+        "at": "at",
+        "payment": "payment.transaction_id",
         "what": lambda entry: what(entry.event),
-        "debit": lambda entry: entry.debit,
-        "credit": lambda entry: entry.credit,
-        "amount_ugx": lambda entry: entry.amount,
+        "debit": "debit",
+        "credit": "credit",
+        "amount_ugx": "amount",
     }
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -170,7 +160,7 @@ class DebitForm(forms.ModelForm):
 
 
 @admin.register(ProviderDebit)
-class ProviderDebitAdmin(ReadOnlyAdmin):
+class ProviderDebitAdmin(PaymentsAdmin):
     """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted.
 
     If a form is sent twice, the second request books nothing.
@@ -182,12 +172,12 @@ class ProviderDebitAdmin(ReadOnlyAdmin):
     form = DebitForm
     change_list_template = "admin/payments/debit_list.html"
     csv_columns = {  # noqa: RUF012
-        "id": lambda debit: debit.pk,
-        "at": lambda debit: debit.at,
-        "account": lambda debit: debit.account,
-        "amount_ugx": lambda debit: debit.amount,
-        "by": lambda debit: debit.actor,
-        "note": lambda debit: debit.note,
+        "id": "pk",
+        "at": "at",
+        "account": "account",
+        "amount_ugx": "amount",
+        "by": "actor",
+        "note": "note",
     }
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

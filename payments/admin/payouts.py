@@ -4,70 +4,54 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from payments import phones, refunds
 from payments.admin import actions, wording
-from payments.admin.base import ReadOnlyAdmin, for_whom
+from payments.admin.base import PaymentsAdmin, SearchByValue
 from payments.admin.filters import PrizeFilter
 from payments.models import MatchResult, Refund
 
 
+def _match(result: MatchResult) -> str:
+    """Return the number of the match from the result's key, `session:<number>`."""
+    return result.key.rpartition(":")[2]
+
+
 @admin.register(Refund)
-class RefundAdmin(ReadOnlyAdmin):
+class RefundAdmin(SearchByValue, PaymentsAdmin):
     list_display = ("ordered_at", "kind", "payment", "shown_amount", "how", "state", "by", "note", "ended_at")
     list_filter = ("state", "kind", "how")
     list_select_related = ("payment",)
     search_fields = ("reference",)
     search_help_text = "Our reference, the provider's ID, or the payment's transaction ID"
-    actions = ("went_out", "stayed", "payout_returned", "withdraw_refund")
+    actions = (actions.WENT_OUT, actions.STAYED, actions.RETURNED, actions.WITHDRAW)
     csv_columns = {  # noqa: RUF012
-        "id": lambda refund: refund.pk,
-        "ordered_at": lambda refund: refund.ordered_at,
-        "kind": lambda refund: refund.kind,
-        "payment": lambda refund: refund.payment.transaction_id,
-        "amount_ugx": lambda refund: refund.amount,
-        "how": lambda refund: refund.how,
-        "state": lambda refund: refund.state,
-        "reference": lambda refund: refund.reference,
-        "provider_id": lambda refund: refund.provider_id,
-        "ordered_by": lambda refund: refund.actor,
-        "note": lambda refund: refund.note,
-        "ended_at": lambda refund: refund.ended_at,
+        "id": "pk",
+        "ordered_at": "ordered_at",
+        "kind": "kind",
+        "payment": "payment.transaction_id",
+        "amount_ugx": "amount",
+        "how": "how",
+        "state": "state",
+        "reference": "reference",
+        "provider_id": "provider_id",
+        "ordered_by": "actor",
+        "note": "note",
+        "ended_at": "ended_at",
     }
 
     @admin.display(description="ordered by")
     def by(self, refund: Refund) -> str:
         return "the system" if refund.actor == refunds.AUTOMATIC else refund.actor
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
-    ) -> "tuple[QuerySet[Any], bool]":
-        term = search_term.strip().replace("\0", "")
-        if not term:
-            return queryset, False
-        return queryset.filter(Q(reference=term) | Q(provider_id=term) | Q(payment__transaction_id=term)), False
-
-    @admin.action(description="Mark as paid out", permissions=["refund"])
-    def went_out(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.WENT_OUT, self, request, queryset)
-
-    @admin.action(description="Mark as not paid out", permissions=["refund"])
-    def stayed(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.STAYED, self, request, queryset)
-
-    @admin.action(description="Record that the payout was returned", permissions=["refund"])
-    def payout_returned(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.RETURNED, self, request, queryset)
-
-    @admin.action(description="Take back the order", permissions=["refund"])
-    def withdraw_refund(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.WITHDRAW, self, request, queryset)
+    def condition(self, term: str) -> Q:
+        return Q(reference=term) | Q(provider_id=term) | Q(payment__transaction_id=term)
 
 
 @admin.register(MatchResult)
-class MatchResultAdmin(ReadOnlyAdmin):
-    """The results of matches, with actions to pay the prizes."""
+class MatchResultAdmin(PaymentsAdmin):
+    """The results of matches, with actions to pay their prizes."""
 
     list_display = (
         "recorded_at",
@@ -82,7 +66,7 @@ class MatchResultAdmin(ReadOnlyAdmin):
     list_filter = (PrizeFilter, "outcome")
     list_select_related = ("winner",)
     sortable_by = ()
-    actions = ("pay_prize", "prize_by_hand", "house_pays")
+    actions = (actions.PAY_PRIZE, actions.PRIZE_BY_HAND, actions.HOUSE_PAYS)
     fields = (
         "recorded_at",
         "match",
@@ -98,22 +82,16 @@ class MatchResultAdmin(ReadOnlyAdmin):
     )
     readonly_fields = (*fields, "full_phone")
     csv_columns = {  # noqa: RUF012
-        "id": lambda result: result.pk,
-        "recorded_at": lambda result: result.recorded_at,
-        "match": lambda result: _match(result),
-        "outcome": lambda result: result.outcome,
+        "id": "pk",
+        "recorded_at": "recorded_at",
+        "match": _match,
+        "outcome": "outcome",
         "winner": lambda result: result.winner.transaction_id if result.winner else "",
         "prize_ugx": lambda result: result.amount if result.winner else "",
         "prize": lambda result: wording.PRIZES[result.prize],
-        "recorded_by": lambda result: result.recorded_by,
-        "note": lambda result: result.note,
+        "recorded_by": "recorded_by",
+        "note": "note",
     }
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return for_whom(request, self.list_display)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return for_whom(request, self.fields)
 
     @admin.display(description="match")
     def match(self, result: MatchResult) -> str:
@@ -141,20 +119,3 @@ class MatchResultAdmin(ReadOnlyAdmin):
         rows: QuerySet[Any] = super().get_queryset(request)
         results: QuerySet[Any] = rows.annotate(amount=stakes)
         return results
-
-    @admin.action(description="Pay the prize", permissions=["refund"])
-    def pay_prize(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.PAY_PRIZE, self, request, queryset)
-
-    @admin.action(description="Record a prize paid by hand", permissions=["refund"])
-    def prize_by_hand(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.PRIZE_BY_HAND, self, request, queryset)
-
-    @admin.action(description="Let the house pay the missing share", permissions=["refund"])
-    def house_pays(self, request: HttpRequest, queryset: "QuerySet[Any]") -> HttpResponse | None:
-        return actions.confirmed(actions.HOUSE_PAYS, self, request, queryset)
-
-
-def _match(result: MatchResult) -> str:
-    """Return the match's number from the result's key, `session:<number>`."""
-    return result.key.rpartition(":")[2]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from sms import clock, conf
 from sms.conf import PROVIDER
 from sms.dmark import access_token
-from sms.stats import failures, networks, status
+from sms.stats import by_network, failures, status
 from sms.wording import moment, span
 
 logger = logging.getLogger("sms.banners")
@@ -44,7 +44,7 @@ class Snapshot(NamedTuple):
     sending: status.Reading
     token: str
     failed: list[failures.Group]
-    slow: list[networks.Slow]
+    slow: list[by_network.Slow]
     held_open: status.HeldOpen | None = None
 
 
@@ -58,7 +58,7 @@ def raised(snapshot: Snapshot | None = None) -> list[Banner]:
 
 def read(now: datetime) -> Snapshot:
     return Snapshot(
-        status.read(now), _token_state(), failures.groups(now), networks.in_trouble(now), status.held_open()
+        status.read(now), _token_state(), failures.groups(now), by_network.in_trouble(now), status.held_open()
     )
 
 
@@ -118,7 +118,7 @@ def _banners(snapshot: Snapshot) -> Iterable[Banner]:
             f"A backup ends by itself. End a forgotten session with SELECT pg_terminate_backend({held.pid}).",
             "held_open",
         )
-    for sentence in networks.sentences(snapshot.slow):
+    for sentence in by_network.sentences(snapshot.slow):
         yield Banner("warning", sentence.text, sentence.remedy, "network")
     for group in snapshot.failed:
         if group.needs_action:

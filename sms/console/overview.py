@@ -17,7 +17,7 @@ from sms.conf import PROVIDER
 from sms.console import chart
 from sms.console.banners import Banner, Snapshot, failed_url, raised, read
 from sms.models import UNSUCCESSFUL, SmsPause, SmsWorker, Status
-from sms.stats import counts, networks, status
+from sms.stats import by_network, status, volume
 from sms.stats.failures import Group
 from sms.wording import counted, span, ugx
 
@@ -117,11 +117,11 @@ class Overview:
 def gather(kind: str | None = None) -> Overview:
     """Read the overview with at most 20 queries. If `kind` is given, the charts count only messages of this kind."""
     now = clock.now()
-    numbers = counts.current()
+    numbers = volume.current()
     day_start = now - timedelta(hours=24)
     recent = [cell for cell in numbers.hours if cell.at + timedelta(hours=1) > day_start]
     kinds, total = _by_kind(recent)
-    snapshot, sample = read(now), networks.sample(day_start, _SAMPLE)
+    snapshot, sample = read(now), by_network.sample(day_start, _SAMPLE)
     return Overview(
         banners=raised(snapshot),
         pauses=snapshot.sending.pauses,
@@ -142,7 +142,7 @@ def _group(status: str) -> str:
     return _GROUPS.get(status, "failed")
 
 
-def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
+def _by_kind(cells: Iterable[volume.Hour]) -> tuple[list[KindRow], KindRow]:
     price = conf.current().segment_cost
     rows: dict[str, KindRow] = {}
     total = KindRow("all kinds")
@@ -158,7 +158,7 @@ def _by_kind(cells: Iterable[counts.Cell]) -> tuple[list[KindRow], KindRow]:
     return sorted(rows.values(), key=lambda row: -row.total), total
 
 
-def _day_chart(cells: Iterable[counts.Cell], now: datetime) -> SafeString:
+def _day_chart(cells: Iterable[volume.Hour], now: datetime) -> SafeString:
     hours: dict[datetime, Counter[str]] = {}
     for cell in cells:
         hours.setdefault(cell.at, Counter())[_group(cell.status)] += cell.messages
@@ -171,7 +171,7 @@ def _day_chart(cells: Iterable[counts.Cell], now: datetime) -> SafeString:
     return chart.bars("Texts per hour, last day", columns, SERIES)
 
 
-def _month_chart(numbers: counts.Counts, kind: str | None, today: date) -> SafeString:
+def _month_chart(numbers: volume.Counts, kind: str | None, today: date) -> SafeString:
     days: dict[date, Counter[str]] = {}
     for cell in numbers.hours:
         if kind in (None, cell.kind):
@@ -180,21 +180,21 @@ def _month_chart(numbers: counts.Counts, kind: str | None, today: date) -> SafeS
         if kind in (None, day.kind):
             days.setdefault(day.day, Counter())[_group(day.status)] += day.messages
     columns = []
-    for back in range(counts.DAYS - 1, -1, -1):
+    for back in range(volume.DAYS - 1, -1, -1):
         on = today - timedelta(days=back)
         label = f"{on.day} {on:%b}" if on.weekday() == 0 else ""
         columns.append(chart.Column(label, f"{on:%a} {on.day} {on:%b}", days.get(on, Counter())))
     return chart.bars("Texts per day, last month", columns, SERIES)
 
 
-def _facts(snapshot: Snapshot, total: KindRow, sample: list[networks.Sample]) -> Iterable[tuple[str, str]]:
+def _facts(snapshot: Snapshot, total: KindRow, sample: list[by_network.Sample]) -> Iterable[tuple[str, str]]:
     sending = snapshot.sending
     ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"] + total.groups["unknown"]
     yield (
         "Delivery rate (delivered ÷ sent)",
         f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet",
     )
-    accept, deliver = networks.waits(sample)
+    accept, deliver = by_network.waits(sample)
     yield f"Median time until {PROVIDER} accepted", span(median(accept)) if accept else "none yet"
     yield "Median time from accepted to delivered", span(median(deliver)) if deliver else "none yet"
     oldest = f", the oldest for {span(sending.late)}" if sending.oldest else ""
@@ -238,23 +238,23 @@ def failure_row(group: Group) -> FailureRow:
     )
 
 
-def network_rows(sample: Sequence[networks.Sample]) -> list[NetworkRow]:
+def network_rows(sample: Sequence[by_network.Sample]) -> list[NetworkRow]:
     """Return one row per mobile network. The network with the most messages comes first.
 
     Return an empty list if no message belongs to a known network.
     """
-    by_network = networks.by_network(sample)
-    if set(by_network) <= {networks.OTHER}:
+    found = by_network.by_network(sample)
+    if set(found) <= {by_network.OTHER}:
         return []
-    return [_network_row(name, of) for name, of in sorted(by_network.items(), key=lambda item: -len(item[1]))]
+    return [_network_row(name, of) for name, of in sorted(found.items(), key=lambda item: -len(item[1]))]
 
 
-def _network_row(network: str, texts: Sequence[networks.Sample]) -> NetworkRow:
+def _network_row(network: str, texts: Sequence[by_network.Sample]) -> NetworkRow:
     delivered = sum(one.status == Status.DELIVERED for one in texts)
     ended = delivered + sum(one.status in (Status.SENT, *UNSUCCESSFUL) for one in texts)
-    accept, deliver = networks.waits(texts)
+    accept, deliver = by_network.waits(texts)
     return NetworkRow(
-        networks.name(network),
+        by_network.name(network),
         len(texts),
         f"{delivered / ended:.1%}" if ended else "none yet",
         _spread(accept),

@@ -1,5 +1,5 @@
 """Statistics about sending.
 
-`status`: the state at this moment. `counts`: messages by hour and day. `failures`: failures of the last day by reason.
-`networks`: messages by mobile network.
+`status`: the state at this moment. `volume`: messages by hour and day. `failures`: failures of the last day by reason.
+`by_network`: messages by mobile network.
 """

@@ -12,7 +12,7 @@ from django.db.models import F, Func, QuerySet, TextField
 from sms import alerts, clock
 from sms.models import OPEN, SmsEvent, SmsMessage
 from sms.sending import pauses
-from sms.stats import counts
+from sms.stats import volume
 from sms.text.redaction import BLANKED, blank_link, rules
 from sms.worker import heartbeat
 
@@ -28,7 +28,7 @@ def run() -> None:
     blank_links()
     pauses.cancel_suppressed()
     heartbeat.forget_silent_workers()
-    counts.keep_days()
+    volume.keep_days()
 
 
 def blank_links() -> int:
@@ -84,7 +84,7 @@ def delete(cutoff: datetime, progress: Progress) -> int:
 
     The daily counts are kept.
     """
-    counts.keep_days(everything=True)
+    volume.keep_days(everything=True)
     return _in_batches(before(cutoff), _delete, progress)
 
 

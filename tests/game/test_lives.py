@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from game import maintenance
 from game.models import Entry
-from game.rules.ending import leave
+from game.rules.ending import cancel
 from game.rules.placing import Stake, place
 from game.rules.validation import Refused
 from payments import journal, ledger, refunds
@@ -55,7 +55,7 @@ class World:
         placed = 0
         while placed < lives:
             act = self.dice.choice(
-                (*[self.stake] * 3, *[self.pay] * 4, self.decline, self.leave, self.expire, self.tidy, self.rest)
+                (*[self.stake] * 3, *[self.pay] * 4, self.decline, self.cancel, self.expire, self.tidy, self.rest)
             )
             if act():
                 self.acts[act.__name__] += 1
@@ -119,9 +119,9 @@ class World:
                 money.taken_back = False
         return True
 
-    def leave(self) -> bool:
+    def cancel(self) -> bool:
         entry = self._entry()
-        return entry is not None and leave(entry)
+        return entry is not None and cancel(entry)
 
     def expire(self) -> bool:
         entry = self._entry()
@@ -204,7 +204,7 @@ def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int)
             held = SmsMessage.objects.filter(dedupe_key=f"payment:{payment}:success", kind="payment_held").count()
             assert sum(told) + held == 1, (payment, told, held)
     # The dice threw everything that can be thrown.
-    wanted = {"stake", "pay", "decline", "leave", "expire", "tidy", "rest", "crash", "broken receiver"}
+    wanted = {"stake", "pay", "decline", "cancel", "expire", "tidy", "rest", "crash", "broken receiver"}
     assert {act for act, times in world.acts.items() if times} == wanted
     assert min(len(matched), balances[Account.REFUND_DUE], balances[Account.CONTESTED]) > 0
     assert Payment.objects.filter(place="refunded").exists()

@@ -12,7 +12,7 @@ from django.utils import timezone
 from game.models import Entry, Session
 from game.money import due_back
 from game.notifications import render
-from game.rules.ending import announce_refunds, leave
+from game.rules.ending import announce_refunds, cancel
 from game.signals import refund_became_due
 from payments import ledger, refunds
 from payments.models import Payment
@@ -52,7 +52,7 @@ def test_a_stake_that_nobody_joined(client: Client) -> None:
 
 def test_one_who_leaves_is_told_at_once(client: Client) -> None:
     entry = paid_stake(client)
-    assert leave(entry)
+    assert cancel(entry)
     assert kinds() == ["payment_success", "refund_due"]
     call_command("expire_queue")
     assert kinds() == ["payment_success", "refund_due"]
@@ -69,7 +69,7 @@ def test_one_who_stakes_again_is_told_of_the_last_one(client: Client) -> None:
 
 def test_what_was_not_collected_is_not_given_back(client: Client, settings: Any) -> None:
     unpaid = Entry.objects.select_related("player").get(pk=stake(client, ALICE)["queue_id"])
-    leave(unpaid)
+    cancel(unpaid)
     settings.MOMO_AUTO_APPROVE = True
     stake(client, BOB)
     age()
@@ -103,7 +103,7 @@ def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
 
     refund_became_due.connect(broken, weak=False)
     try:
-        assert leave(entry)
+        assert cancel(entry)
         assert announce_refunds() == (0, 1)
     finally:
         refund_became_due.disconnect(broken)
@@ -113,7 +113,7 @@ def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
 
 def test_refunded_is_told_once_and_shown(client: Client) -> None:
     entry = paid_stake(client)
-    leave(entry)
+    cancel(entry)
     assert len(record_by_hand(Payment.objects.all(), "operator", "in cash")) == 1
     assert record_by_hand(Payment.objects.all(), "operator", "in cash") == []
     assert kinds() == ["payment_success", "refund_due", "refunded"]
@@ -189,7 +189,7 @@ def test_a_reversal_is_nothing_to_give_back(client: Client) -> None:
 
 def test_a_payment_after_the_stake_was_left_reopens_it(client: Client) -> None:
     placed = stake(client, ALICE)
-    leave(Entry.objects.select_related("player").get())
+    cancel(Entry.objects.select_related("player").get())
     paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "queued"
     assert kinds() == ["payment_success"]

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.test import Client
 
 from game.models import Entry, Player, Session
-from game.rules.ending import announce_refunds, leave
+from game.rules.ending import announce_refunds, cancel
 from payments import collection as collecting
 from payments import journal, ledger, matches, reconciliation, refunds, services, settlement
 from payments.admin import actions, wording
@@ -414,7 +414,7 @@ def test_money_that_was_taken_back_is_not_matched(collection: Sandbox) -> None:
     settle(payment.pk, Payment.Status.FAILED, by="asking")
     entry.refresh_from_db()
     assert (entry.status, entry.reason) == ("expired", "contested")
-    assert not leave(entry)
+    assert not cancel(entry)
     assert announce_refunds()[0] == 0
 
 

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.test import Client
 
 from game.models import Entry, Session
-from game.rules.ending import expire_old, leave
+from game.rules.ending import cancel, expire_old
 from game.rules.placing import Stake, place
 from game.rules.validation import Refused
 from payments import collection as collecting
@@ -89,10 +89,10 @@ class World:
     def expire(self) -> None:
         expire_old()
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         entry = Entry.objects.filter(status__in=("queued", "awaiting_payment")).order_by("?").first()
         if entry is not None:
-            leave(entry)
+            cancel(entry)
 
     def crash(self) -> None:
         """A process takes an order or a payout, and dies before or after it asked."""
@@ -224,7 +224,7 @@ MOVES: list[tuple[Callable[[World], None], int]] = [
     (World.time, 4),
     (World.work, 4),
     (World.expire, 1),
-    (World.leave, 1),
+    (World.cancel, 1),
     (World.crash, 1),
     (World.refund, 3),
     (World.reverse, 1),

@@ -47,6 +47,7 @@ PLAYERS = {
     "g/<str:game_token>/<int:pk>/play",
     "waiting",
     "waiting/<int:pk>",
+    "waiting/<int:pk>/cancel",
     "waiting/<int:pk>/leave",
     "waiting/<int:pk>/retry",
 }

@@ -20,8 +20,8 @@ from payments.providers.http import NoResponse, get, post
 logger = logging.getLogger("payments.dmarkpay")
 
 _WHO = "DMarkPay"
-_METHODS = {"mtn": "mtn_mobile_money", "airtel": "airtel_mobile_money"}
-_WALLETS = {"mtn": "mtn", "airtel": "airtel_oapi"}
+# For each mobile network that DMarkPay serves: the payment method and the wallet.
+_NETWORKS = {"mtn": ("mtn_mobile_money", "mtn"), "airtel": ("airtel_mobile_money", "airtel_oapi")}
 # Only one thread of a process requests a token at a time. Afterwards the other threads find the token in the cache.
 _fetching = threading.Lock()
 
@@ -75,7 +75,7 @@ class DMarkPay:
     """A client for DMarkPay, with the settings of the time when it was created."""
 
     name = "dmarkpay"
-    networks = frozenset(_METHODS)
+    networks = frozenset(_NETWORKS)
 
     def __init__(self) -> None:
         self.config = config()
@@ -126,10 +126,10 @@ class DMarkPay:
         return self.config.url(f"/api/v1/accounts/{account}/transactions/{rest}")
 
     def _body(self, order: Order) -> dict[str, str]:
-        wallet = self.config.wallet
+        method, wallet = _NETWORKS.get(order.network, (order.network, self.config.wallet))
         return {
-            "wallet": wallet if wallet == "dmark" else _WALLETS.get(order.network, wallet),
-            "payment_method": _METHODS.get(order.network, order.network),
+            "wallet": self.config.wallet if self.config.wallet == "dmark" else wallet,
+            "payment_method": method,
             "msisdn": order.phone.removeprefix("+"),
             "description": order.description,
             "amount": f"{order.amount}.00",

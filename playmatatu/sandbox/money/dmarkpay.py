@@ -8,13 +8,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from playmatatu.sandbox.money.phones import Notifier, Phones
-from playmatatu.sandbox.money.transactions import FAILED, SUCCESSFUL, State, Transaction
+from playmatatu.sandbox.money.transactions import FAILED, NETWORKS, SUCCESSFUL, State, Transaction
 from sms.sandbox.answers import Reply
 
 TOKEN_PATH = "/o/token/"  # noqa: S105
 _TRANSACTIONS = re.compile(r"/api/v1/accounts/([^/]+)/transactions/([^/]+)/")
-_METHODS = ("mtn_mobile_money", "airtel_mobile_money")
-_WALLETS = ("dmark", "mtn", "airtel_oapi")
+_WALLETS = ("dmark", *(network.wallet for network in NETWORKS.values()))
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
@@ -163,7 +162,7 @@ def _wrong(body: object) -> str:
     for name in ("wallet", "payment_method", "msisdn", "amount", "sp_transaction_id"):
         if not body.get(name):
             return f"{name}: This field is required."
-    if body["wallet"] not in _WALLETS or body["payment_method"] not in _METHODS:
+    if body["wallet"] not in _WALLETS or body["payment_method"] not in NETWORKS:
         return "wallet or payment_method is not a valid choice"
     if not re.fullmatch(r"256\d{9}", str(body["msisdn"])):
         return "msisdn: Enter a valid number."

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from playmatatu.sandbox.money.faults import PANEL
-from playmatatu.sandbox.money.transactions import FAILED, PENDING, State, Transaction
+from playmatatu.sandbox.money.transactions import FAILED, NETWORKS, PENDING, Network, State, Transaction
 from sms.sandbox import page
 from sms.sandbox.page import Item, Part
 from sms.sandbox.switches import Panel
@@ -14,7 +14,7 @@ class Prompt(NamedTuple):
     sp_transaction_id: str
     amount: str
     description: str
-    network: str
+    network: Network
 
 
 class Page(page.Page):
@@ -46,9 +46,8 @@ def _moved(transaction: Transaction) -> Item:
 
 
 def _prompt(transaction: Transaction) -> Prompt:
-    network = "Airtel Money" if transaction.payment_method.startswith("airtel") else "MTN MoMo"
     amount = _grouped(transaction.amount)
-    return Prompt(transaction.sp_transaction_id, amount, transaction.description, network)
+    return Prompt(transaction.sp_transaction_id, amount, transaction.description, NETWORKS[transaction.payment_method])
 
 
 def _grouped(amount: str) -> str:

@@ -4,13 +4,28 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from playmatatu.sandbox.money.faults import Faults
 from sms.sandbox import state
 from sms.sandbox.state import now
 
 PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
+
+
+class Network(NamedTuple):
+    """A mobile network. `brand`: its name in payment prompts. `css`: the class with its colors in `money.css`."""
+
+    wallet: str
+    brand: str
+    css: str
+
+
+# By payment method.
+NETWORKS = {
+    "mtn_mobile_money": Network("mtn", "MTN MoMo", "mtn"),
+    "airtel_mobile_money": Network("airtel_oapi", "Airtel Money", "airtel"),
+}
 
 
 @dataclass

@@ -25,6 +25,6 @@ def shown(client: Client, path: str = "", **headers: str) -> str:
     return html.unescape(response.content.decode()).replace("\u00a0", " ")
 
 
-def leave(client: Client) -> Any:
+def cancel(client: Client) -> Any:
     """Cancel this browser's newest stake."""
-    return client.post(own(client, "/leave"), follow=True)
+    return client.post(own(client, "/cancel"), follow=True)

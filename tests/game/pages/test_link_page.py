@@ -16,7 +16,7 @@ from django.utils import timezone
 from game.models import Entry, LinkRequest, Session
 from sms.models import SmsMessage
 from tests.conftest import Sandbox, wait_for
-from tests.game.pages.helpers import leave
+from tests.game.pages.helpers import cancel
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +73,7 @@ def nothing_open(settings: Any) -> list[str]:
     """Numbers without an open stake, a match or a refund due."""
     client = Client()
     client.post("/", {"phone_number": BOB, "stake_amount": "1000", "opponent": "anyone"})
-    leave(client)
+    cancel(client)
     for phone in (CAROL, DAVE):
         stake(Client(), phone, 3000)
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))

@@ -307,14 +307,14 @@ def test_a_change_is_announced_and_focus_is_kept(
 ) -> None:
     page = visit(browser.new_context(), live_server.url, visits["waiting"])
     page.get_by_text("Your invite has been sent.").wait_for()
-    page.locator("#leave").focus()
+    page.locator("#cancel").focus()
     code = page.locator(".code").inner_text()
     sends = [request["body"] for request in sandbox.requests() if request["path"] == "/v3/api/send_sms/"]
     invite = next(body for body in sends if code in body["msg"])
     page.request.post(invite["dlr_url"], data={"status": "DELIVERED"})
     page.locator(".invite", has_text="Your invite has been delivered.").wait_for()
     assert "Your invite has been delivered." in (page.locator("#said").text_content() or "")
-    assert page.evaluate("document.activeElement.id") == "leave"
+    assert page.evaluate("document.activeElement.id") == "cancel"
 
 
 def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Browser, live_server: Any) -> None:

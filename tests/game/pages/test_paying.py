@@ -12,7 +12,7 @@ from game.models import Entry
 from game.pages.waiting import why_not_paid
 from payments import status_polling as asking
 from payments.models import Payment
-from tests.game.pages.helpers import leave, own, shown
+from tests.game.pages.helpers import cancel, own, shown
 from tests.game_helpers import ALICE, age
 from tests.payments.helpers import order_payouts
 from tests.sandbox import Sandbox
@@ -139,7 +139,7 @@ def test_a_declined_request_is_tried_again(client: Client, phones: Sandbox) -> N
 def test_cancelling_while_the_prompt_is_open(client: Client, phones: Sandbox) -> None:
     payment = fill_in(client)
     assert "Cancel this stake" in shown(client)
-    leave(client)
+    cancel(client)
     text = shown(client)
     assert "You cancelled this stake." in text
     assert "A payment request may still be on your phone. Decline it there." in text
@@ -208,7 +208,7 @@ def test_nothing_is_promised_if_a_third_party_collects(client: Client, settings:
     assert "Confirm the payment of 5,000 UGX on your phone." in text
     assert "is asking" not in text
     assert "data-ends" not in text
-    leave(client)
+    cancel(client)
     assert "may still be on your phone" not in shown(client)
     assert Entry.objects.get().status == "expired"
 
@@ -256,7 +256,7 @@ def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) ->
 
 def test_money_after_cancelling(client: Client, phones: Sandbox) -> None:
     tap(phones, fill_in(client), "pay")
-    leave(client)
+    cancel(client)
     text = shown(client)
     assert "You cancelled this stake." in text
     assert "We will refund 5,000 UGX to 0772 000 001." in text

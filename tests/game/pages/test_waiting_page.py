@@ -15,7 +15,7 @@ from django.utils.html import escape
 from game.models import Entry
 from payments.models import Payment
 from sms.models import SmsMessage
-from tests.game.pages.helpers import fill, leave, own, shown
+from tests.game.pages.helpers import cancel, fill, own, shown
 from tests.game_helpers import ALICE, BOB, CAROL, paid, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,7 +94,7 @@ def test_it_says_what_happens_next(client: Client, settings: Any) -> None:
     text = shown(client)
     for words in ("Searching for an opponent", "with the same stake", "opens the match", "We'll text you", "4,000 UGX"):
         assert words in text
-    leave(client)
+    cancel(client)
     fill(client, opponent="friend")
     text = shown(client)
     assert "Send your friend this code or link." in text
@@ -108,20 +108,20 @@ def test_it_moves_on_without_a_script_until_it_is_over(client: Client) -> None:
     part = shown(client, **{"X-Part": "1"})
     assert "<html" not in part
     assert "data-live" in part
-    leave(client)
+    cancel(client)
     assert "refresh" not in shown(client)
     assert "data-live" not in shown(client, **{"X-Part": "1"})
 
 
 def test_leaving_is_one_tap(client: Client) -> None:
     fill(client)
-    assert client.get(own(client, "/leave")).status_code == 405
-    text = leave(client).content.decode()
+    assert client.get(own(client, "/cancel")).status_code == 405
+    text = cancel(client).content.decode()
     assert "You cancelled this stake." in text
     assert stake(client, CAROL)["status"] == "queued"
     # A browser without the stake's cookie cancels nothing.
     fill(client, stake_amount="7000")
-    for path in (own(client, "/leave"), f"/waiting/{2**70}/leave"):
+    for path in (own(client, "/cancel"), f"/waiting/{2**70}/cancel"):
         assert Client().post(path).status_code == 302
     assert Entry.objects.latest("pk").status == "queued"
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from game.models import Entry
-from game.rules.ending import leave
+from game.rules.ending import cancel
 from sms import outbox, owners
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
@@ -57,7 +57,7 @@ def test_a_dead_invite_is_not_worth_sending(client: Client, waiting_invite: Entr
     other = outbox.queue_sms(CAROL, "A message about something else.")
     assert owners.worth_sending([invite, other]) == {invite.pk, other.pk}
     if what == "left":
-        leave(waiting_invite)
+        cancel(waiting_invite)
     elif what == "expired":
         age()
     else:

@@ -17,7 +17,7 @@ from django.test import Client
 
 from game import maintenance
 from game.models import Entry, Session, StakeLevel
-from game.rules.ending import expire_old, leave
+from game.rules.ending import cancel, expire_old
 from game.rules.locks import lock_level
 from game.rules.results import record_result
 from game.worker import Worker
@@ -59,14 +59,14 @@ def _pay(phone: str) -> Any:
     return callback(Client(), callback_body(placed, phone)).status_code
 
 
-def _leave(phone: str) -> Any:
-    return leave(Entry.objects.select_related("player").filter(player__phone=f"+256{phone[1:]}").latest("pk"))
+def _cancel(phone: str) -> Any:
+    return cancel(Entry.objects.select_related("player").filter(player__phone=f"+256{phone[1:]}").latest("pk"))
 
 
 ACTIONS: dict[str, Callable[[str], Any]] = {
     "stake": partial(_stake, amount=1000),
     "pay": _pay,
-    "leave": _leave,
+    "cancel": _cancel,
     "expire": lambda phone: expire_old(),
 }
 
@@ -291,7 +291,7 @@ def test_a_player_who_leaves_before_a_late_activation_gets_the_money_back(client
     StakeLevel.objects.get_or_create(amount=1000)
     with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
         assert callback(client, callback_body(placed, "0772009501")).status_code == 503
-    assert _leave("0772009501")
+    assert _cancel("0772009501")
     time.sleep(1)  # the pause after a lock timeout
     for task in maintenance.TASKS:
         task.run()

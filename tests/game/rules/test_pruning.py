@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from game.models import Entry, GameWorker, Player, StakeLevel, WrongCode
 from game.rules import pruning
-from game.rules.ending import leave
+from game.rules.ending import cancel
 from game.rules.pruning import prune
 from payments.models import Callback, Payment
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, together
@@ -29,7 +29,7 @@ def given_up(client: Client, phone: str = ALICE, amount: int = 1000, **payment: 
     """An unpaid stake of long ago; the payment's id."""
     placed = stake(client, phone, amount)
     entry = Entry.objects.select_related("player").get(pk=placed["queue_id"])
-    leave(entry)
+    cancel(entry)
     Payment.objects.filter(pk=entry.payment_id).update(**{"created_at": timezone.now() - LONG_AGO} | payment)
     return entry.payment_id
 

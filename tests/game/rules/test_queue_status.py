@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
 from game.models import Entry, Session
-from game.rules.ending import expire_old, leave
+from game.rules.ending import cancel, expire_old
 from game.tokens import queue_token
 from game.version import current_tag
 from payments import refunds
@@ -153,9 +153,9 @@ def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
     settings.MOMO_AUTO_APPROVE = False
     placed, other = stake(client, ALICE), stake(client, BOB, 2000)
     paid(client, placed, ALICE)
-    assert leave(Entry.objects.get(pk=placed["queue_id"]))
-    assert leave(Entry.objects.get(pk=other["queue_id"]))
-    assert not leave(Entry.objects.get(pk=placed["queue_id"]))
+    assert cancel(Entry.objects.get(pk=placed["queue_id"]))
+    assert cancel(Entry.objects.get(pk=other["queue_id"]))
+    assert not cancel(Entry.objects.get(pk=placed["queue_id"]))
     answer = status(client, placed["queue_token"])
     assert answer["reason"] == "left"
     assert "We will refund" in answer["message"]

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test import Client
 
 from game.models import Entry, Player, Session
-from game.rules.ending import expire_old, leave
+from game.rules.ending import cancel, expire_old
 from payments import collection as collecting
 from payments import refunds
 from payments.models import Payment
@@ -163,7 +163,7 @@ def test_leaving_while_the_provider_repeats_itself(settings: Any) -> None:
         placed = stake(Client(), ALICE, 1000 + number)
         paid(Client(), placed, ALICE)
         entry = Entry.objects.select_related("player").get(pk=placed["queue_id"])
-        together(*(partial(paid, Client(), placed, ALICE) for _ in range(4)), partial(leave, entry))
+        together(*(partial(paid, Client(), placed, ALICE) for _ in range(4)), partial(cancel, entry))
         assert refunds.due().filter(transaction_id=placed["transaction_id"]).exists()
         assert SmsMessage.objects.filter(kind="payment_success").count() == number + 1
         assert SmsMessage.objects.filter(kind="refund_due").count() == number + 1
@@ -186,7 +186,7 @@ def test_everything_at_once(settings: Any) -> None:
                     for _ in range(dice.randint(0, 2)):
                         paid(client, answer.json(), phone)
                     if dice.random() < 0.3:
-                        leave(Entry.objects.select_related("player").get(pk=answer.json()["queue_id"]))
+                        cancel(Entry.objects.select_related("player").get(pk=answer.json()["queue_id"]))
                 time.sleep(dice.random() * 0.05)
 
         return play

@@ -14,7 +14,7 @@ from django.utils import timezone
 from sms.console import banners
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.stats import failures, networks
+from sms.stats import by_network, failures
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,7 +82,7 @@ def _texts(phone: str, minutes: float, count: int, **values: Any) -> None:
 
 def test_reported_failures_count_at_once_and_two_networks_are_one_banner(sandbox: Sandbox) -> None:
     _texts("+256772123456", 1, 12, status="undelivered")
-    assert [one.network for one in networks.in_trouble(timezone.now())] == ["mtn"]
+    assert [one.network for one in by_network.in_trouble(timezone.now())] == ["mtn"]
     _texts("+256701123456", 1, 12, status="undelivered")
-    (sentence,) = networks.sentences(networks.in_trouble(timezone.now()))
+    (sentence,) = by_network.sentences(by_network.in_trouble(timezone.now()))
     assert "100% of the last 24 texts to Airtel and MTN were late or not delivered." in sentence.text

@@ -17,7 +17,7 @@ from sms.console import banners, chart, overview
 from sms.dmark import access_token
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
-from sms.stats import counts, status
+from sms.stats import status, volume
 from sms.wording import moment, span
 from tests.conftest import RedisServer, Sandbox, wait_for
 
@@ -118,11 +118,11 @@ def test_old_days_are_counted_once_and_outlive_their_texts(at_noon: Any) -> None
     text(timedelta(days=5), status="delivered", count=3, segments=2)
     text(timedelta(days=1), status="delivered", count=2)
     text(status="failed")
-    first = counts.current()
+    first = volume.current()
     assert [(day.messages, day.segments) for day in first.days] == [(3, 6)]
     assert sum(cell.messages for cell in first.hours) == 3
     SmsMessage.objects.all().delete()
-    second = counts.current()
+    second = volume.current()
     assert [day.messages for day in second.days] == [3]
     assert second.hours == []
     assert SmsDay.objects.filter(messages__gt=0).count() == 1
@@ -132,19 +132,19 @@ def test_one_look_counts_but_some_days_and_the_next_ones_the_rest(at_noon: Any, 
     for days in range(40):
         text(timedelta(days=days), status="delivered")
     looks = 0
-    while not (counted := counts.current()).complete:
+    while not (counted := volume.current()).complete:
         looks += 1
-        assert "still being counted" in operator.get(PAGE).content.decode() or counts.current().complete
+        assert "still being counted" in operator.get(PAGE).content.decode() or volume.current().complete
         assert looks < 10
     assert looks >= 2
-    assert len(counted.days) == counts.DAYS - 2
+    assert len(counted.days) == volume.DAYS - 2
     assert {day.messages for day in counted.days} == {1}
     assert "still being counted" not in operator.get(PAGE).content.decode()
 
 
 def test_days_without_a_text_are_no_obstacle(at_noon: Any) -> None:
     text(timedelta(days=25), status="delivered")
-    looks = [counts.current() for _ in range(15)]
+    looks = [volume.current() for _ in range(15)]
     counted = looks[-1]
     assert counted.complete
     assert [day.messages for day in counted.days] == [1]
@@ -154,7 +154,7 @@ def test_a_day_moves_from_the_texts_to_the_kept_counts_without_a_gap(at_noon: An
     text(status="delivered", count=4)
 
     def total() -> int:
-        counted = counts.current()
+        counted = volume.current()
         return sum(cell.messages for cell in counted.hours) + sum(day.messages for day in counted.days)
 
     for days in range(5):
@@ -165,7 +165,7 @@ def test_a_day_moves_from_the_texts_to_the_kept_counts_without_a_gap(at_noon: An
 
 def test_what_is_older_than_the_month_is_counted_when_all_is_asked_for(at_noon: Any) -> None:
     text(timedelta(days=100), status="delivered")
-    counts.keep_days(everything=True)
+    volume.keep_days(everything=True)
     assert SmsDay.objects.get(messages__gt=0).messages == 1
 
 

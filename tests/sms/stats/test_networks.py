@@ -11,7 +11,8 @@ from django.utils import timezone
 from sms.console import banners
 from sms.console.overview import network_rows
 from sms.models import SmsMessage
-from sms.stats import networks
+from sms.networks import network_of
+from sms.stats import by_network
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +31,7 @@ def texts(phone: str, minutes: float, count: int = 1, arrives: float | None = 3,
 
 
 def slow() -> list[str]:
-    return [one.network for one in networks.in_trouble(timezone.now())]
+    return [one.network for one in by_network.in_trouble(timezone.now())]
 
 
 @pytest.mark.parametrize(
@@ -40,18 +41,26 @@ def slow() -> list[str]:
         ("+256392123456", "mtn"),
         (AIRTEL, "airtel"),
         ("+256752123456", "airtel"),
-        (UNKNOWN, "other"),
-        ("+254712345678", "other"),
+        (UNKNOWN, ""),
+        ("+254712345678", ""),
     ],
 )
 def test_the_network_of_a_number(phone: str, network: str) -> None:
-    assert networks.network_of(phone) == network
+    assert network_of(phone) == network
 
 
 def test_the_prefixes_are_a_setting(settings: Any) -> None:
     settings.NETWORK_PREFIXES = {"lyca": ["071"]}
-    assert networks.network_of(UNKNOWN) == "lyca"
-    assert networks.network_of(MTN) == "other"
+    assert network_of(UNKNOWN) == "lyca"
+    assert network_of(MTN) == ""
+
+
+@pytest.mark.parametrize(
+    ("phone", "network"), [(MTN, "mtn"), ("+256779123456", "airtel"), (AIRTEL, ""), ("+256752123456", "airtel")]
+)
+def test_the_longest_prefix_decides(settings: Any, phone: str, network: str) -> None:
+    settings.NETWORK_PREFIXES = {"MTN": ["077"], "Airtel": ["0779", "075"]}
+    assert network_of(phone) == network
 
 
 def test_a_network_is_slow_after_ten_minutes_of_it_not_before() -> None:
@@ -112,7 +121,7 @@ def test_the_banner_and_the_table(client: Client, sandbox: Sandbox) -> None:
     (banner,) = [banner.text for banner in banners.raised()]
     # The messages of the current minute are counted only if the minute has ended: 18 or 20.
     assert banner.replace("18", "20") == "MTN: 100% of the last 20 texts were late or not delivered."
-    rows = {row.name: row for row in network_rows(networks.sample(timezone.now() - timedelta(days=1), 1000))}
+    rows = {row.name: row for row in network_rows(by_network.sample(timezone.now() - timedelta(days=1), 1000))}
     assert (rows["MTN"].texts, rows["MTN"].delivered, rows["MTN"].deliver) == (60, "100.0%", "7 min · 7 min")
     assert rows["Airtel"].deliver == "3.0 s · 3.0 s"
     client.force_login(User.objects.create_superuser("operator"))

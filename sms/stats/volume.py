@@ -23,7 +23,7 @@ _BATCH = 1000
 _DAYS_A_LOOK = 2
 
 
-class Cell(NamedTuple):
+class Hour(NamedTuple):
     """Counts of messages of one kind and status, queued within one hour.
 
     `at`: the beginning of the hour. `opened`: number of messages whose link was clicked.
@@ -44,7 +44,7 @@ class Counts(NamedTuple):
     True if every past day has been counted.
     """
 
-    hours: list[Cell]
+    hours: list[Hour]
     days: list[SmsDay]
     complete: bool
 
@@ -111,11 +111,11 @@ def _midnight(day: date) -> datetime:
     return timezone.make_aware(datetime(day.year, day.month, day.day))  # noqa: DTZ001
 
 
-def _hours(since: datetime, until: datetime | None) -> Iterable[Cell]:
+def _hours(since: datetime, until: datetime | None) -> Iterable[Hour]:
     rows = SmsMessage.objects.filter(created_at__gte=since)
     if until is not None:
         rows = rows.filter(created_at__lt=until)
     grouped = rows.order_by().annotate(hour=TruncHour("created_at")).values_list("hour", "kind", "status")
     counted = grouped.annotate(Count("pk"), Sum("segments"), Count("opened_at"))
     for hour, kind, status, messages, segments, opened in counted:
-        yield Cell(hour, kind, status, messages, segments, opened)
+        yield Hour(hour, kind, status, messages, segments, opened)

@@ -1,23 +1,19 @@
-"""Statistics by mobile network: waiting times, and networks on which too many messages are late or fail.
-
-The prefix of the phone number determines the network.
-"""
+"""Statistics by mobile network: waiting times, and networks on which too many messages are late or fail."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db.models import Count, F, Q
 from django.db.models.functions import Substr, TruncMinute
 
-from sms import conf
+from sms import conf, networks
 from sms.conf import PROVIDER
 from sms.models import UNSUCCESSFUL, SmsMessage, Status
 
+# The numbers of unknown networks.
 OTHER = "other"
-NAMES = {"mtn": "MTN", "airtel": "Airtel", OTHER: "other numbers"}
 
 # A message is late if it is not delivered within this time after it was queued.
 LATE = timedelta(minutes=5)
@@ -99,28 +95,7 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
 
 
 def name(network: str) -> str:
-    """Return the name of a network for display, such as "MTN" for "mtn"."""
-    return NAMES.get(network, network)
-
-
-def network_of(phone: str) -> str:
-    """Return the network to which a phone number (E.164) belongs, or OTHER.
-
-    The longest matching prefix in the setting NETWORK_PREFIXES decides.
-    """
-    local = "0" + phone.removeprefix("+256")
-    matches = [
-        (len(prefix), network)
-        for network, prefixes in _prefixes().items()
-        for prefix in prefixes
-        if local.startswith(prefix)
-    ]
-    return max(matches)[1] if matches else OTHER
-
-
-def _prefixes() -> Mapping[str, Sequence[str]]:
-    found: Mapping[str, Sequence[str]] = getattr(settings, "NETWORK_PREFIXES", None) or {}
-    return found
+    return "other numbers" if network == OTHER else networks.name(network)
 
 
 def sample(since: datetime, most: int) -> list[Sample]:
@@ -128,7 +103,7 @@ def sample(since: datetime, most: int) -> list[Sample]:
     rows = SmsMessage.objects.filter(created_at__gte=since).order_by("-created_at")
     columns = rows.values_list("phone", "status", "created_at", "sent_at", "delivered_at")[:most]
     return [
-        Sample(network_of(phone), status, created, sent, delivered)
+        Sample(networks.network_of(phone) or OTHER, status, created, sent, delivered)
         for phone, status, created, sent, delivered in columns
     ]
 
@@ -212,7 +187,10 @@ def _minutes(now: datetime) -> list[_Minute]:
             undelivered=Count("pk", filter=Q(status=Status.UNDELIVERED)),
         )
     )
-    return [_Minute(network_of(digits), int((now - minute) / _MINUTE), *counts) for minute, digits, *counts in counted]
+    return [
+        _Minute(networks.network_of(digits) or OTHER, int((now - minute) / _MINUTE), *counts)
+        for minute, digits, *counts in counted
+    ]
 
 
 def _within(counts: Mapping[int, int], back: int) -> int:

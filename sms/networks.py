@@ -1,0 +1,39 @@
+"""Mobile networks: the network of a phone number, and the names of networks for people. The prefixes of each network
+are in the setting NETWORK_PREFIXES.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from django.conf import settings
+
+# Names that do not begin with one capital letter. Other networks are shown like `Airtel`.
+_NAMES = {"mtn": "MTN"}
+
+
+def name(network: str) -> str:
+    """Return the name of a network for people, such as "MTN" for "mtn"."""
+    return _NAMES.get(network, network.title())
+
+
+def known() -> list[str]:
+    """Return the networks in NETWORK_PREFIXES."""
+    return [network.lower() for network in _prefixes()]
+
+
+def network_of(phone: str) -> str:
+    """Return the network with the longest matching prefix, or "" if no prefix matches. `phone`: in E.164, or its
+    beginning.
+    """
+    local = "0" + phone.removeprefix("+256")
+    matches = [
+        (len(prefix), network.lower())
+        for network, prefixes in _prefixes().items()
+        for prefix in prefixes
+        if local.startswith(prefix)
+    ]
+    return max(matches)[1] if matches else ""
+
+
+def _prefixes() -> Mapping[str, Sequence[str]]:
+    found: Mapping[str, Sequence[str]] = getattr(settings, "NETWORK_PREFIXES", None) or {}
+    return found
