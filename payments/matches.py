@@ -44,14 +44,9 @@ def _result_of(payment_id: int) -> MatchResult | None:
     return MatchResult.objects.filter(Q(first=payment_id) | Q(second=payment_id)).first()
 
 
-def locked(payment_id: int, seen: Payment | None = None) -> Locked:
-    """Lock a payment and, if its match has a result, the other payment of that match. Raises Payment.DoesNotExist.
-
-    `seen`: the payment as the caller has just read it, which saves a query.
-    """
-    if seen is None:
-        seen = Payment.objects.only("place", "collected_at").get(pk=payment_id)
-    place, collected_at = seen.place, seen.collected_at
+def locked(payment_id: int) -> Locked:
+    """Lock a payment and, if its match has a result, the other payment of that match. Raises Payment.DoesNotExist."""
+    place, collected_at = Payment.objects.values_list("place", "collected_at").get(pk=payment_id)
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
     payment = journal.locked(payment_id) if result is None else None
     if payment is not None and payment.place.startswith("prize"):

@@ -1,5 +1,6 @@
 """Settle payments: apply answers of the provider and decisions of operators."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,46 +14,69 @@ from payments.models import Callback, Payment
 from payments.providers import Answer, Said
 from payments.rules.payment import UNKNOWN_WORD_AFTER
 from payments.rules.states import Event, Kind, Word
-from payments.statements import update
+from payments.statements import Select, update
 
 Status = Payment.Status
 _PAID_OUT = ("refunded", "prize_paid")
 _WORDS = {Status.SUCCESS: Word.SUCCESSFUL, Status.FAILED: Word.FAILED}
 
 
-def _settle(payment_id: int, said: Payment.Status, cause: Cause, seen: Payment | None = None) -> tuple[Payment, bool]:
-    """Apply a status that the provider reported. Return the payment, and True if its status has changed.
-
-    `seen`: the payment as just read, which saves a query.
-    """
-    with journal.writing():
-        payment = matches.locked(payment_id, seen).payment
-        before = payment.status
-        if said in _WORDS:
-            matches.take_word(payment, _WORDS[said], began=database.now(), polled=cause.by == "asking", cause=cause)
-        return payment, payment.status != before
+# The payment of a callback, locked by the query that reads it. Its match has no result, which would be locked too.
+_PENDING = Select(
+    lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
+        transaction_id=transaction, status=Status.PENDING, place="", provider=""
+    )
+)
+_BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_id=transaction))
 
 
-def callback(callback: Callback, payment: Payment, said: Payment.Status) -> None:
-    """Apply an authenticated callback that was stored, and whose amount and phone number match the payment.
+def callback(
+    callback: Callback, transaction: str, said: Payment.Status, check: Callable[[Payment | None], Payment]
+) -> None:
+    """Apply an authenticated callback that was stored.
 
     If we request the payment ourselves, the callback only triggers a poll. Otherwise its status is applied.
+
+    `check`: returns the payment, or raises an exception if it is None or if the callback contradicts it.
 
     Raises OperationalError, which becomes a 503 response, if the entry could not be activated because of a lock
     timeout. The payment is settled nevertheless. A repeated callback or `game_worker` activates the entry later.
     """
-    applied, error = False, None
-    if payment.provider:
-        status_polling.owe_answer(payment.pk, callback)
-    else:
-        with database.commit_follows():  # The update of the callback below waits for the disk.
-            settled, applied = _settle(payment.pk, said, Cause("callback", callback=callback), payment)
-        error = settled.use_error
+    applied, cause = False, Cause("callback", callback=callback)
+    with database.commit_follows():  # The update of the callback below waits for the disk.
+        with journal.writing():
+            payment = _PENDING.first(transaction=transaction)
+            if payment is not None:
+                check(payment)
+                journal.ensure_adopted(payment)
+                applied = _apply(payment, said, cause)
+        if payment is None:
+            payment = check(_BY_TRANSACTION.first(transaction=transaction))
+            if payment.provider:
+                status_polling.owe_answer(payment.pk, callback)
+            else:
+                payment, applied = _settle(payment.pk, said, cause)
+    error = payment.use_error
     callback.payment, callback.status, callback.applied = payment, said, applied
     callback.answered = 503 if error else 200
     update(callback, ["payment", "status", "answered", "applied"])
     if error is not None:
         raise error
+
+
+def _settle(payment_id: int, said: Payment.Status, cause: Cause) -> tuple[Payment, bool]:
+    """Apply a status that the provider reported. Return the payment, and True if its status has changed."""
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        return payment, _apply(payment, said, cause)
+
+
+def _apply(payment: Payment, said: Payment.Status, cause: Cause) -> bool:
+    """Apply a status that the provider reported to a locked payment. Return True if its status has changed."""
+    before = payment.status
+    if said in _WORDS:
+        matches.take_word(payment, _WORDS[said], began=database.now(), polled=cause.by == "asking", cause=cause)
+    return payment.status != before
 
 
 def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:

@@ -33,7 +33,7 @@ from payments import database, phones, providers, settlement, status_polling
 from payments.collection import signer
 from payments.models import Callback, Payment
 from payments.providers.dmarkpay import responses as dmarkpay_responses
-from payments.statements import Select, insert
+from payments.statements import insert
 
 logger = logging.getLogger("payments")
 
@@ -42,7 +42,6 @@ MOST_NOTICES = 200
 
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
-_BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_id=transaction))
 
 
 def has_proof(request: HttpRequest) -> bool:
@@ -189,14 +188,18 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    payment = callback.payment = _BY_TRANSACTION.first(transaction=body.transaction_id)
-    if payment is None:
-        raise HttpError(404, "We know no such transaction.")
-    if body.amount != payment.amount:
-        raise HttpError(409, "The amount is not that of this transaction.")
-    if body.phone_number != payment.phone:
-        raise HttpError(409, "The phone number is not that of this transaction.")
-    settlement.callback(callback, payment, Payment.Status(body.status))
+
+    def check(payment: Payment | None) -> Payment:
+        callback.payment = payment
+        if payment is None:
+            raise HttpError(404, "We know no such transaction.")
+        if body.amount != payment.amount:
+            raise HttpError(409, "The amount is not that of this transaction.")
+        if body.phone_number != payment.phone:
+            raise HttpError(409, "The phone number is not that of this transaction.")
+        return payment
+
+    settlement.callback(callback, body.transaction_id, Payment.Status(body.status), check)
     return {"status": "received"}
 
 

@@ -22,7 +22,7 @@ from game.rules.limits import (
     refuse_unpaid,
     site_of,
 )
-from game.rules.locks import locked_player
+from game.rules.locks import new_or_locked_player
 from game.rules.matching import activate
 from game.rules.validation import Refused, check_amount, payable
 from payments import collection, journal
@@ -98,7 +98,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
             # Payments are locked before the player. This also waits for a worker that is about to send a payment
             # request.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
-            player = locked_player(stake.phone)
+            player = new_or_locked_player(stake.phone)
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
@@ -114,7 +114,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
 @journal.writing()
 def _approved(stake: Stake, friend: Entry | None) -> Entry:
     """Save an entry that counts as paid, and activate it."""
-    player = locked_player(stake.phone)
+    player = new_or_locked_player(stake.phone)
     known = _known(player)
     _refuse_second(player, known, friend)
     end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")

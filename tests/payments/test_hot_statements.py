@@ -34,7 +34,7 @@ MODULES = (
         "game.tokens",
         "game.version",
     ),
-    *("payments.journal", "payments.webhooks"),
+    *("payments.journal", "payments.settlement"),
 )
 
 
@@ -60,6 +60,11 @@ def _invites(entry: Entry) -> dict[str, Any]:
     return {"address": ip_address(entry.client_address or ""), "today": since, "this_hour": since, **own}
 
 
+def _pending(entry: Entry) -> dict[str, Any]:
+    Payment.objects.filter(pk=entry.payment_id).update(status=Payment.Status.PENDING, place="")
+    return {"transaction": entry.payment.transaction_id}
+
+
 # Arguments that find the rows of an entry.
 ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.api.replies._INVITE": lambda entry: {"key": f"payment:{entry.payment_id}:success"},
@@ -78,6 +83,7 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.rules.limits._INVITES_FROM_IPV4": _invites,
     "game.rules.limits._INVITES_FROM_IPV6": lambda entry: {**_invites(entry), "site": ip_address("2001:db8:1::")},
     "game.rules.locks._LEVEL": lambda entry: {"amount": entry.stake_amount},
+    "game.rules.locks._PLAYER": lambda entry: {"phone": entry.player.phone},
     "game.rules.matching._FRIEND": lambda entry: {**_waiting(entry), "code": entry.match_code or "ABC234"},
     "game.rules.matching._LONGEST_WAITING": _waiting,
     "game.rules.matching._OF_PAYER": lambda entry: {"payment": entry.payment_id, "player": entry.player_id},
@@ -88,7 +94,8 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
     "game.version._FACTS": lambda entry: {"pk": entry.pk},
     "payments.journal._LOCKED": lambda entry: {"key": entry.payment_id},
-    "payments.webhooks._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
+    "payments.settlement._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
+    "payments.settlement._PENDING": _pending,
 }
 
 
