@@ -103,7 +103,13 @@ class Entry(models.Model):
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
-        Session, on_delete=models.PROTECT, null=True, blank=True, related_name="entries", verbose_name="match"
+        Session,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="entries",
+        verbose_name="match",
+        db_index=False,
     )
     # True if the refund message to the player has been queued.
     refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
@@ -127,6 +133,7 @@ class Entry(models.Model):
             models.Index(
                 fields=["stake_amount", "opened_at", "id"], condition=Q(status="queued"), name="entry_waiting"
             ),
+            models.Index(fields=["session"], condition=Q(session__isnull=False), name="entry_session"),
             models.Index(fields=["status", "expires_at"], name="entry_status"),
             models.Index(
                 fields=["expires_at"],

@@ -44,7 +44,7 @@ class Payment(models.Model):
     phone = models.CharField("phone (E.164)", max_length=16)
     amount = models.PositiveIntegerField("amount (UGX)")
     status = models.CharField(max_length=7, choices=Status, default=Status.PENDING)
-    refund_due = models.BooleanField(default=False, db_index=True)
+    refund_due = models.BooleanField(default=False)
     refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -132,7 +132,9 @@ class Callback(models.Model):
         MOMO = "momo", "callback"
         DMARKPAY = "dmarkpay", "DMarkPay's notification"
 
-    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="callbacks")
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, null=True, blank=True, related_name="callbacks", db_index=False
+    )
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
     received_at = models.DateTimeField(default=timezone.now)
     # The status word in the body, truncated. Empty if none could be read.
@@ -152,6 +154,8 @@ class Callback(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
+            # Each callback is stored without its payment first, which this index leaves out.
+            models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 
     def __str__(self) -> str:
@@ -282,8 +286,12 @@ class PaymentEvent(models.Model):
     note = models.CharField(max_length=300, blank=True, default="")
     # The reason why the event was refused and changed nothing. Empty if it was applied.
     refused = models.CharField(max_length=200, blank=True, default="")
-    callback = models.ForeignKey(Callback, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
-    payout = models.ForeignKey(Refund, on_delete=models.PROTECT, null=True, blank=True, related_name="events")
+    callback = models.ForeignKey(
+        Callback, on_delete=models.PROTECT, null=True, blank=True, related_name="events", db_index=False
+    )
+    payout = models.ForeignKey(
+        Refund, on_delete=models.PROTECT, null=True, blank=True, related_name="events", db_index=False
+    )
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField("the answer, cut short", blank=True, default="")
     ms = models.PositiveIntegerField("milliseconds", default=0)
@@ -300,6 +308,9 @@ class PaymentEvent(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="event_at"),
+            # Most events have neither a callback nor a payout.
+            models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
+            models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
             # The index leaves out kinds that occur in every stake. A search for such a frequent kind soon finds enough
             # rows without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),

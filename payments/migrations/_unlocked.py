@@ -1,4 +1,4 @@
-"""An index that is built while the table is in use."""
+"""Indexes that are built and dropped while the table is in use."""
 
 from typing import Any
 
@@ -16,3 +16,14 @@ class AddIndexUnlocked(migrations.AddIndex):
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             schema_editor.add_index(model, self.index, concurrently=True)
+
+
+def drop_indexes_unlocked(*names: str) -> migrations.RunPython:
+    """Drop indexes that Django made for a field. Stakes go on meanwhile. SQLite keeps the indexes."""
+
+    def drop(_apps: Any, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            for name in names:
+                schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
+
+    return migrations.RunPython(drop, migrations.RunPython.noop)
