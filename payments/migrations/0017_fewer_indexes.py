@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("payments", "0015_collection_words"),
+        ("payments", "0016_withdrawal_once"),
     ]
 
     operations = [
