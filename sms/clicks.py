@@ -23,7 +23,7 @@ _PREVIEW = re.compile(
 
 
 def watch(*kinds: str) -> None:
-    """Track clicks on the links in messages of these kinds: the overview shows the share of clicked links.
+    """Make the overview show the share of messages of these kinds whose link was clicked.
 
     Call this in an AppConfig's `ready`.
     """

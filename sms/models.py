@@ -190,7 +190,7 @@ class SmsDay(models.Model):
 
 
 class SmsPause(models.Model):
-    """An operator's pause of the sending of all messages or of one kind. Deleting the row resumes sending."""
+    """A pause: an operator has stopped the sending of all messages or of one kind. Deleting the row resumes sending."""
 
     ALL = "*"
 

@@ -300,8 +300,8 @@ def _send_after_commit(message_id: int) -> None:
         # Imported here, because on Django 5.2 `sms.tasks` needs the optional package django-tasks.
         from sms.tasks import hand_over as send
 
-    # This is a function and no functools.partial. Django logs a failing robust callback by its `__qualname__`, and a
-    # partial has none.
+    # This is not a functools.partial, because Django logs a failing robust callback by its `__qualname__`, which a
+    # partial does not have.
     def send_committed() -> None:
         send(message_id)
 

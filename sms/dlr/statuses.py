@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore it replaces a status in _PROVED by `sent` or by a final
-# status. It replaces a status in _ENDED only if a send request was made for the message.
+# A delivery report proves that DMark has the message. Therefore it replaces a status in _PROVED with `sent` or with a
+# final status. It replaces a status in _ENDED only if a send request was made for the message.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -155,7 +155,7 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
     """Apply a report to the message object, and return the changed fields by name.
 
-    Delivery removes the credentials from the links in the text, so only then the text is among the changed fields.
+    The text is among them only if the message was delivered: the credentials are then removed from its links.
     """
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}

@@ -88,9 +88,9 @@ def cached(config: conf.Config, rejected: str) -> str:
 
 
 def working_path(config: conf.Config) -> str:
-    """Return the URL path at which DMark last issued a token, or "" if this path equals SMS_TOKEN_PATH.
+    """Return the URL path at which DMark last issued a token if it differs from SMS_TOKEN_PATH.
 
-    Return "" too if the path is not in the cache.
+    Return "" if it does not differ, or if it is not in the cache.
     """
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""

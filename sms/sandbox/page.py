@@ -91,7 +91,8 @@ class Page:
     def html(self, find: str = "") -> str:
         """Return the page as HTML.
 
-        `find`: show only phones whose number contains this text, or that have an item with it. "" shows all phones.
+        `find`: show only phones whose number contains this text, or that have an item with this text. "" shows all
+        phones.
         """
         state, find = self.state, find.strip()
         with state.lock:

@@ -118,7 +118,7 @@ def update_claimed(claimer: str, ids: Collection[int], assignment: str, value: f
 
 
 def free_leases_over_before(limit: datetime) -> int:
-    """Queue the messages again whose lease ended before `limit`. Return the number of these messages.
+    """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
     Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
     then looks older than it is.
@@ -139,7 +139,7 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue the messages again that `claimer` has claimed, except the messages in `known`.
+    """Queue again the messages that `claimer` has claimed, except those in `known`.
 
     `claimer` does not know the other messages if the database's response to their claim was lost.
     """

@@ -35,7 +35,7 @@ def attempt(message: ClaimedMessage) -> Result:
         return Result(message, Status.QUEUED, clock.now(ask=False))
     budget = conversation.Budget(config.send_budget)
     ending = _run(message, config, on_exchange, budget)
-    # `known` is above 0 if an earlier run of a task had ambiguous requests for this message.
+    # An earlier run of a task may already have sent requests with an unknown outcome (`known`).
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
@@ -59,5 +59,8 @@ def _run(
 
 
 def _count_ahead(message: ClaimedMessage, known: int) -> bool:
-    """Store `known` + 1 as the number of ambiguous requests, before the request. Return False if the claim is lost."""
+    """Store `known` + 1 as the number of ambiguous requests, before the request is sent.
+
+    Return False if the claim is lost.
+    """
     return bool(retry_once(lambda: update_claimed(message.claim, [message.pk], "doubts = %s", known + 1)))

@@ -20,10 +20,10 @@ from sms.wording import MANY, span, texts
 # A worker updates its row every BEAT_SECONDS. It counts as stopped if it has not done so for ALIVE_SECONDS.
 BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
-# Operators see a problem if a message has been due, or a signal receiver has been running, for longer than this.
+# A problem is reported if a message has been due, or a signal receiver has been running, for longer than this.
 LATE_SECONDS = 60
-# Operators see a problem if a transaction has been open for longer than this. Until it ends, PostgreSQL cannot remove
-# dead rows, and each query for due messages has to skip these rows.
+# A transaction is reported as a problem if it has been open for longer than this. Until it ends, PostgreSQL cannot
+# remove dead rows, and each query for due messages has to skip these rows.
 HELD_OPEN_SECONDS = 60.0
 _HELD_OPEN = """
     SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
@@ -65,7 +65,7 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
 
 
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
-    """Return the fault because of which DMark accepts no messages, and its error text.
+    """Return the fault that prevents DMark from accepting messages, and its error text.
 
     Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise the
     attempts of the last hour decide. DMark itself has a fault if at least 80% of these attempts failed (minimum 3

@@ -70,7 +70,7 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Queue the messages of these jobs again. They have not been sent."""
+        """Queue again the messages of these jobs. They have not been sent."""
         for job in jobs:
             self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 

@@ -51,8 +51,8 @@ _LARGEST_CLAIM = 256
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages a second time. Other processes skip a NOTIFY within NOTIFY_EVERY of
-# their last one.
+# After a NOTIFY, the worker searches for messages a second time. A process skips a NOTIFY if it sent its last one less
+# than NOTIFY_EVERY ago.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -190,9 +190,9 @@ class Worker:
             )
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Set the times for leases that were renewed at `asked_at` (monotonic).
+        """Note that this worker's leases were renewed at `asked_at` (monotonic).
 
-        They expire one lease time later. The next renewal is due after a third of this time.
+        The leases expire one lease time later. The next renewal is due after a third of that time.
         """
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.hold_leases(asked_at + self.options.lease)
@@ -264,8 +264,8 @@ class Worker:
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time limit starts at the end of the check. If it started earlier, a slow check could stop a message
-            # forever.
+            # The time limit starts at the end of the check. If it started earlier, a slow check could prevent a message
+            # from ever being sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -370,7 +370,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _finish(self) -> None:
-        """Queue the messages again that have not begun, wait for those in flight, and record all results."""
+        """Queue again the messages that have not begun, wait for those in flight, and record all results."""
         end = clock.monotonic() + _STOP_SECONDS
         self._stop_requested = True
         self._stopping.set()
@@ -395,7 +395,7 @@ class Worker:
         self.waker.close()
 
     def _leave(self) -> None:
-        """End the messages in flight. Queue the claimed messages again that this worker does not know.
+        """End the messages in flight. Queue again the claimed messages that this worker does not know.
 
         The worker does not know a message if the database's response to its claim was lost.
         """

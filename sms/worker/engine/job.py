@@ -40,7 +40,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A message's first ambiguous request is counted by `free_leases_over_before`, not in advance.
+        # A message's first send request is not counted in advance. After a crash, `free_leases_over_before` counts it.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:

@@ -66,7 +66,7 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE, responses.MAX_BODY)
         curl.setopt(pycurl.MAXAGE_CONN, _MAX_IDLE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, round(connect_timeout * 1000)))
-        # A fallback. The engine itself cuts off a request that gets no response within `read_timeout`.
+        # A fallback timeout. The engine itself cuts off a request that gets no response within `read_timeout`.
         curl.setopt(pycurl.TIMEOUT_MS, max(1, round((connect_timeout + read_timeout + 1) * 1000)))
         curl.setopt(pycurl.POST, 1)
         curl.setopt(pycurl.HTTPHEADER, _HEADERS)
