@@ -26,7 +26,7 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-# The state of a prize, by the place of a stake that is part of the prize.
+# The state of a prize, by the place of the money of its shares.
 _PRIZE = {
     "prize": "is not paid yet",
     "prize_transit": "is being paid out",
@@ -40,14 +40,14 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if a new payout may be ordered: there was none yet, or the latest one failed or was returned."""
+    """Return True if a new payout may be ordered: there is none yet, or the latest one failed or was returned."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = "") -> str:
-    """Describe the state of a payment.
+    """Describe the state of a payment in words.
 
-    `refund`: its latest refund. `due`: True if its money is due for refund now. `result`: "won" or "lost" if known.
+    `refund`: the latest refund. `due`: True if the money is due for refund now. `result`: "won" or "lost" if known.
     """
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
@@ -81,7 +81,7 @@ def is_taken_back(payment: Payment) -> bool:
 
 
 def is_unanswered(payment: Payment) -> bool:
-    """Return True if the provider has sent a notification, and no poll has got an answer for a day."""
+    """Return True if a notification has waited for a day for a poll to confirm it."""
     since = payment.answer_owed_since
     return since is not None and timezone.now() - since >= timedelta(days=1)
 
