@@ -1,6 +1,6 @@
-"""Operators' actions on payments and payouts in the admin.
+"""Actions of operators on payments and payouts, in the admin.
 
-Each action has a confirmation page that says what the action does. The action is carried out by a POST from that page.
+An action first shows a page that says what will happen. It is carried out by a POST from that page.
 """
 
 import time
@@ -25,23 +25,23 @@ from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
 from payments.rules.states import Kind
 
-# An action applies to at most this many rows at once, because it locks and logs each of them separately.
+# Most rows that one action changes, because each row is locked and logged separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# Time limit of an action on many rows, because each row may have to wait for the provider. After this many seconds the
-# action begins no further row.
+# Seconds after which an action on many rows begins no further row. A row may have to wait for the provider.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
-# If an action is refused for many rows, only this many refusals are shown separately.
+# Most refused rows that are shown separately after an action.
 _SHOWN = 10
-# SQLSTATEs raised if a row is locked: lock timeout, canceled statement, serialization failure, deadlock.
+# SQLSTATEs that mean that another transaction is changing the row: lock timeout, canceled statement, serialization
+# failure, deadlock.
 _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
 class Operator(NamedTuple):
-    """The user who confirms an action, and their input on the confirmation page.
+    """The user who confirms an action, with the input on the confirmation page.
 
-    `provider_id`: the payment's id as the provider's portal shows it. `elsewhere`: the money was paid from another
+    `provider_id`: the payment's id in the provider's portal. `elsewhere`: True if the money was paid from another
     account than the provider's.
     """
 
@@ -53,15 +53,14 @@ class Operator(NamedTuple):
 
 @dataclass(frozen=True)
 class Action:
-    """An action of an operator, for `ModelAdmin.actions`.
+    """An action of an operator on selected rows, for `ModelAdmin.actions`.
 
-    - `able`: filters the rows to which the action applies; `none` is the message if there is no such row
-    - `check`: runs before the transaction of `carry`, which gets its result
-    - `carry`: does the action to one row, or raises Refused with the reason
-    - `note`: a question whose answer is stored, or "" for none
-    - `asks_id`: also ask for the provider's id
-    - `asks_account`: also ask from which account the money was paid
-    - `permission`: refund or settle
+    `able`: keeps the rows to which the action applies. `none`: the message if there is no such row. `check`: is called
+    before the transaction of `carry`, which gets the result. `carry`: does the action to one row, or raises Refused
+    with the reason.
+
+    `note`: a question whose answer is stored, or "". `asks_id`: the page also asks for the provider's id.
+    `asks_account`: the page also asks from which account the money was paid. `permission`: refund or settle.
     """
 
     name: str
@@ -97,9 +96,9 @@ class Action:
     def __call__(
         self, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
     ) -> HttpResponse | None:
-        """Show the confirmation page. When it is confirmed, do the action and redirect.
+        """Show the confirmation page. If it was confirmed, carry out the action.
 
-        The redirect leads to the URL in the form field `next`, or else to the list.
+        Then redirect to the URL in the form field `next`, or show the list if there is none.
         """
         able, note = self.able(queryset), _answer(request, "note")
         note_missing = bool(self.note) and not note
@@ -320,7 +319,7 @@ HOUSE_PAYS = Action(
 def _carry_all(
     action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, rows: list[Any], operator: Operator
 ) -> dict[Any, str]:
-    """Do the action to each row. Return the rows for which it was not done, with the reason."""
+    """Carry out the action for each row. Return the rows for which it was refused, with the reasons."""
     end, refused = time.monotonic() + _SECONDS, dict[Any, str]()
     for row in rows:
         late = time.monotonic() > end
@@ -343,13 +342,16 @@ def _report(
 
 
 def _carry(action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, row: Any, operator: Operator) -> str:
-    """Do the action to one row and log it, in one transaction. Return the reason if it was not done, otherwise ""."""
+    """Carry out the action for one row and log it, in one transaction.
+
+    Return the reason if it was refused, otherwise "".
+    """
     try:
         found = action.check(row, operator)
         with journal.writing():
             try:
                 action.carry(row, operator, found)
-            # Caught inside the transaction, so that the journal entry about the refusal is committed.
+            # Refused is caught inside the transaction, so that the journal entry about the refusal is committed.
             except Refused as refusal:
                 return str(refusal)
             message = f"{action.logged}: {operator.note}" if operator.note else action.logged
@@ -368,13 +370,13 @@ def _answer(request: HttpRequest, field: str) -> str:
 
 
 def _next(request: HttpRequest) -> str:
-    """Return the URL of our own page on which the action was started, or ""."""
+    """Return the URL from the form field `next` if it is on this site, otherwise ""."""
     back = request.POST.get("next", "")
     return back if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}) else ""
 
 
 class Payee(NamedTuple):
-    """A line on the confirmation page: who will be paid how much, and why."""
+    """A player who will be paid, as a line on the confirmation page."""
 
     name: str
     phone: str
@@ -388,17 +390,17 @@ class Payee(NamedTuple):
 
 
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
-    """Return the players whom an action on this row pays: one player, or both players of a match without a result."""
+    """Return the players whom an action on this row would pay. For a match without a result, these are both players."""
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
     if isinstance(row, Payment | Refund):
         return [_payee(request, row.payment if isinstance(row, Refund) else row, row.amount)]
-    # `row` is a match, whose model is in another app that `payments` does not import.
+    # `row` is a match. Its model is in the app `game`, which `payments` does not import.
     return [_payee(request, entry.payment, entry.payment.amount) for entry in row.entries.select_related("payment")]
 
 
 def _payee(request: HttpRequest, payment: Payment, amount: int) -> Payee:
-    # `entry` is a stake, whose model is in another app that `payments` does not import.
+    # `entry` is a stake. Its model is in the app `game`, which `payments` does not import.
     name = getattr(getattr(payment, "entry", None), "display_name", "")
     in_full = request.user.has_perm("sms.view_full_phone")
     phone = phones.spaced(payment.phone) if in_full else phones.masked_spaced(payment.phone)
