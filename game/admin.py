@@ -16,8 +16,8 @@ from payments.admin.base import LabeledFilter, SearchByValue
 from payments.models import MatchResult
 from sms.admin_base import BoundedAdmin, ByPermission, ReadOnly
 from sms.errors import InvalidPhone
+from sms.formats import ugx
 from sms.text import to_e164
-from sms.wording import ugx
 
 
 class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):

@@ -10,7 +10,7 @@ class GameConfig(AppConfig):
         # messages about it.
         from game import receivers  # noqa: F401, I001
         from game import notifications
-        from game import checks, text_owner  # noqa: F401
+        from game import checks, sms_owner  # noqa: F401
         from game.money import USE
         from payments import signals
         from sms.clicks import watch
@@ -19,11 +19,11 @@ class GameConfig(AppConfig):
 
         signals.register(USE)
         watch("match_found", "private_invite")
-        register("session", text_owner.of_session, text_owner.matches_worth_sending)
-        worth = text_owner.payments_worth_sending, text_owner.payments_worth_resending
-        register("payment", text_owner.of_payment, *worth)
-        register("invite", text_owner.of_invite, text_owner.invites_worth_sending)
-        register("link", text_owner.of_link)
+        register("session", sms_owner.of_session, sms_owner.matches_worth_sending)
+        worth = sms_owner.payments_worth_sending, sms_owner.payments_worth_resending
+        register("payment", sms_owner.of_payment, *worth)
+        register("invite", sms_owner.of_invite, sms_owner.invites_worth_sending)
+        register("link", sms_owner.of_link)
         register_samples(notifications.samples)
         # These messages concern the player's own money or match. They are sent even after the player has replied STOP.
         register_transactional(*notifications.TRANSACTIONAL)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from payments.models import Payment
 from payments.statements import Select
 from sms import clock
-from sms.wording import masked
+from sms.formats import masked
 
 
 def life() -> timedelta:

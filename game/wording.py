@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop as _
 
 from game.models import Entry
 from game.money import due_back
-from sms.wording import spaced
+from sms.formats import spaced
 
 
 @dataclass(frozen=True, slots=True)

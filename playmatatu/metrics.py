@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from game.models import GameWorker
 from payments import ledger
 from playmatatu import overdue
-from sms import clock, wording
+from sms import clock, formats
 from sms.stats import by_network, status, volume
 
 # Histogram buckets in seconds. A message is late after one minute and useless after ten.
@@ -122,7 +122,7 @@ def _by_network(now: datetime) -> Iterator[Metric]:
     deliver = HistogramMetricFamily(
         "playmatatu_sms_deliver_seconds", "From accepted by DMark to delivered, last hour.", labels=["network"]
     )
-    sample = by_network.sample(now - timedelta(hours=1), wording.MANY)
+    sample = by_network.sample(now - timedelta(hours=1), formats.MANY)
     for network, messages in sorted(by_network.by_network(sample).items()):
         for family, seconds in zip((accept, deliver), by_network.waits(messages), strict=True):
             buckets = [(str(bound), float(sum(one <= bound for one in seconds))) for bound in BOUNDS]

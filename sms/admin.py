@@ -19,11 +19,11 @@ from sms.console.actions import MessageActions
 from sms.console.admin import PauseAdmin, SuppressionAdmin
 from sms.csv_export import CsvExport
 from sms.errors import SmsError
+from sms.formats import moment, span, ugx
 from sms.models import SmsMessage, SmsPause, SmsSuppression, Status
 from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
-from sms.wording import moment, span, ugx
 
 
 @admin.register(SmsMessage)

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from sms.wording import masked, spaced
+from sms.formats import masked, spaced
 
 # A list shows and counts at most this many rows. To see other rows, operators filter the list.
 LONGEST_LIST = 10_000

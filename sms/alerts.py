@@ -15,10 +15,10 @@ from django.core.mail import mail_admins
 from django.db.models import Q
 
 from sms import clock
+from sms.formats import moment
 from sms.models import SmsAlert
 from sms.stats import by_network, status
 from sms.text.redaction import redact
-from sms.wording import moment
 
 logger = logging.getLogger("sms.alerts")
 

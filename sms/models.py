@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from sms.wording import masked
+from sms.formats import masked
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager

@@ -13,12 +13,12 @@ from pydantic import Field, JsonValue
 
 from game.api import schemas
 from game.api.replies import iso, placed_answer, status_answer
+from game.etag import current_tag
 from game.rules.limits import client_address
 from game.rules.placing import Stake, place
 from game.rules.results import DifferentResult, record_result
 from game.rules.validation import Refused
 from game.tokens import entry_id_of, entry_in, entry_of, session_of
-from game.version import current_tag
 
 router = Router(tags=["game"])
 NO_CONTROL: dict[str, JsonValue] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}

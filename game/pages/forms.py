@@ -14,8 +14,8 @@ from game.rules.codes import LONGEST_TEXT, read_code
 from game.rules.placing import Stake
 from game.rules.validation import MAX_NAME, Refused, check_amount, payable, prize, read_amount, read_name
 from game.wording import translated
+from sms.formats import masked, spaced
 from sms.text import to_e164
-from sms.wording import masked, spaced
 
 ERRORS = {"required": _("Please fill this in."), "max_length": _("This is too long.")}
 

@@ -20,7 +20,7 @@ from game.wording import money_of
 from payments.models import MatchResult
 from sms import cache
 from sms.clicks import record_click
-from sms.wording import spaced, ugx
+from sms.formats import spaced, ugx
 
 NO_MATCH = _("We can't find this match.")
 # A player is shown as present for this many seconds after the last poll. The page polls every 10 seconds or more often.

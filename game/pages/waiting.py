@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from game.etag import current_tag
 from game.models import Entry
 from game.money import due_back
 from game.notifications import text_own_link
@@ -33,13 +34,12 @@ from game.rules import ending
 from game.rules.limits import INVITE_REFUSALS, client_address, count_link_request
 from game.rules.validation import Refused, prize
 from game.tokens import entry_of
-from game.version import current_tag
 from game.wording import INVITE_STATUS, end_of
 from payments.collection import RINGING
 from payments.models import Payment
 from sms import clock, conf, networks
+from sms.formats import spaced, ugx
 from sms.models import SmsMessage
-from sms.wording import spaced, ugx
 
 logger = logging.getLogger("game.link")
 

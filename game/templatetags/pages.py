@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.conf import settings
 
-from sms.wording import ugx
+from sms.formats import ugx
 
 register = template.Library()
 register.filter(ugx)

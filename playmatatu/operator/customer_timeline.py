@@ -21,8 +21,8 @@ from playmatatu.models import PlayerNote
 from playmatatu.operator import timeline_events
 from playmatatu.operator.timeline_events import Event, Link, change_link
 from sms import conf, outbox, timeline
+from sms.formats import masked, spaced, ugx
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
-from sms.wording import masked, spaced, ugx
 
 # Only this many of the newest rows are shown.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100

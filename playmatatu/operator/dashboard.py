@@ -16,9 +16,9 @@ from payments import ledger
 from payments.admin import wording as money_wording
 from payments.rules.states import Account
 from playmatatu import overdue
+from sms.formats import MANY, counted, ugx
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.stats import status
-from sms.wording import MANY, counted, ugx
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from payments.models import Payment, Refund
 from playmatatu.models import PlayerNote
 from playmatatu.operator import customer_timeline
 from sms.errors import InvalidPhone
+from sms.formats import masked, spaced
 from sms.models import SmsMessage
 from sms.text import to_e164
-from sms.wording import masked, spaced
 
 # If several players match, only this many are listed.
 MOST = 20

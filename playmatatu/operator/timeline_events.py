@@ -15,9 +15,9 @@ from payments.refunds import AUTOMATIC
 from payments.rules.states import Kind
 from playmatatu.models import PlayerNote
 from sms import timeline
+from sms.formats import masked, ugx
 from sms.models import SmsInbound, SmsMessage, Status
 from sms.text import redact
-from sms.wording import masked, ugx
 
 
 class Link(NamedTuple):

@@ -22,10 +22,10 @@ from django.utils.translation import gettext_lazy as _
 from sms import clock, conf, outbox, suppression
 from sms.admin_base import LONGEST_LIST, BoundedAdmin
 from sms.errors import InvalidPhone, SmsError
+from sms.formats import moment
 from sms.models import RESENDABLE, SmsMessage, Status
 from sms.sending import pauses
 from sms.stats import failures
-from sms.wording import moment
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"

@@ -18,11 +18,11 @@ from sms import clock, conf, suppression
 from sms.admin_base import ByPermission, StrictLookups
 from sms.console.filters import kinds
 from sms.errors import InvalidPhone
+from sms.formats import MANY, counted
 from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.sending import pauses
 from sms.stats import status
 from sms.text.phone import to_e164
-from sms.wording import MANY, counted
 
 # The query of `_sent_last_minute` uses the index on `created_at`. Therefore it ignores messages that were queued more
 # than an hour before that minute.

@@ -13,8 +13,8 @@ from django.utils import timezone
 from sms import clock, conf
 from sms.conf import PROVIDER
 from sms.dmark import access_token
+from sms.formats import moment, span
 from sms.stats import by_network, failures, status
-from sms.wording import moment, span
 
 logger = logging.getLogger("sms.banners")
 

@@ -16,10 +16,10 @@ from sms import clicks, clock, conf
 from sms.conf import PROVIDER
 from sms.console import chart
 from sms.console.banners import Banner, Snapshot, failed_url, raised, read
+from sms.formats import counted, span, ugx
 from sms.models import UNSUCCESSFUL, SmsPause, SmsWorker, Status
 from sms.stats import by_network, status, volume
 from sms.stats.failures import Group
-from sms.wording import counted, span, ugx
 
 SERIES = (
     ("delivered", "delivered"),

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
+from sms.formats import MANY, counted
 from sms.models import UNSUCCESSFUL, SmsDismissal, SmsEvent, SmsMessage, Status
-from sms.wording import MANY, counted
 
 SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.

@@ -14,8 +14,8 @@ from django.db.models import Min
 from sms import conf
 from sms.conf import PROVIDER
 from sms.errors import Trouble
+from sms.formats import MANY, span, texts
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
-from sms.wording import MANY, span, texts
 
 # A worker updates its row every BEAT_SECONDS. It counts as stopped if it has not done so for ALIVE_SECONDS.
 BEAT_SECONDS = 5

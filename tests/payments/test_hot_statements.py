@@ -32,7 +32,7 @@ MODULES = (
         "game.rules.matching",
         "game.rules.placing",
         "game.tokens",
-        "game.version",
+        "game.etag",
     ),
     *("payments.journal", "payments.settlement"),
 )
@@ -92,7 +92,7 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
         "since": clock.now() - timedelta(hours=1),
     },
     "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
-    "game.version._FACTS": lambda entry: {"pk": entry.pk},
+    "game.etag._FACTS": lambda entry: {"pk": entry.pk},
     "payments.journal._LOCKED": lambda entry: {"key": entry.payment_id},
     "payments.settlement._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
     "payments.settlement._PENDING": _pending,

@@ -3,8 +3,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from sms import alerts, clock
+from sms.formats import texts
 from sms.stats import status
-from sms.wording import texts
 
 
 class Command(BaseCommand):

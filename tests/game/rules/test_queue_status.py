@@ -12,10 +12,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
 
+from game.etag import current_tag
 from game.models import Entry, Session
 from game.rules.ending import cancel, expire_old
 from game.tokens import queue_token
-from game.version import current_tag
 from payments import refunds
 from payments.models import Payment
 from sms.models import SmsMessage

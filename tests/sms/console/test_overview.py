@@ -15,10 +15,10 @@ from django.utils import timezone
 from sms import clock, conf
 from sms.console import banners, chart, overview
 from sms.dmark import access_token
+from sms.formats import moment, span
 from sms.models import SmsDay, SmsEvent, SmsMessage, SmsWorker
 from sms.outbox import queue_sms
 from sms.stats import status, volume
-from sms.wording import moment, span
 from tests.conftest import RedisServer, Sandbox, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
