@@ -115,7 +115,8 @@ def record(
 ) -> None:
     """Add an event and its postings to the journal and the ledger."""
     answer = cause.answer
-    written = PaymentEvent(
+    written = statements.new(
+        PaymentEvent,
         payment=payment,
         at=now,
         kind=event.kind.value,
@@ -132,7 +133,8 @@ def record(
         key=cause.key,
     )
     entries = tuple(
-        LedgerEntry(
+        statements.new(
+            LedgerEntry,
             at=now,
             hour=now.replace(minute=0, second=0, microsecond=0),
             payment=payment,

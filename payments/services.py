@@ -10,7 +10,7 @@ from django.db import transaction
 from payments import collection, database, journal, refunds, status_polling
 from payments.models import Payment, new_reference
 from payments.rules.states import Event, Kind, Place
-from payments.statements import insert
+from payments.statements import insert, new
 from payments.worker import Loop, Outage
 
 # The number of threads that poll statuses. Each of them polls one payment at a time.
@@ -32,7 +32,7 @@ def create_payment(
 
     Raises ValueError if a provider is configured and the network of the number is unknown.
     """
-    payment = Payment(phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
+    payment = new(Payment, phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
     with journal.writing(savepoint=False):
         if approved:
             payment.status, payment.settled_at = Payment.Status.SUCCESS, payment.created_at

@@ -9,7 +9,7 @@ auto_now. tests/payments/test_hot_statements.py compares their results with the 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from django.db.transaction import TransactionManagementError
 from payments.database import NO_WAIT_SQL
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=models.Model)
 
 _DB = DEFAULT_DB_ALIAS
 # Placeholder values that no row contains. They show where each argument is used in the compiled SQL.
@@ -35,6 +36,33 @@ _MARKS: dict[type, Callable[[int], Any]] = {
     IPv6Address: lambda number: IPv6Address(f"::{number + 1}"),
 }
 _ADDRESSES = (IPv4Address, IPv6Address)
+
+
+# A connection keeps at most this many cursors.
+_MOST_CURSORS = 100
+_NONE_KEPT: tuple[Any, dict[str, Any]] = (None, {})
+
+
+def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
+    """Run a statement and return its cursor. The caller reads the result before the statement runs again.
+
+    A connection to PostgreSQL keeps one cursor for each statement. With a new cursor, psycopg would look up again how
+    to convert each parameter and each column.
+    """
+    if connection.vendor != "postgresql":
+        cursor = connection.cursor()
+    else:
+        connection.close_if_health_check_failed()
+        connection.ensure_connection()
+        opened, cursors = getattr(connection, "_kept_cursors", _NONE_KEPT)
+        if opened is not connection.connection or len(cursors) >= _MOST_CURSORS:
+            cursors = {}
+            connection._kept_cursors = connection.connection, cursors
+        if sql not in cursors:
+            cursors[sql] = connection.create_cursor()
+        cursor = connection._prepare_cursor(cursors[sql])
+    cursor.execute(sql, parameters)
+    return cursor
 
 
 # For each parameter of the SQL, a function that computes it from the call's arguments.
@@ -74,9 +102,8 @@ class Select(Generic[T]):
         # The ORM refuses this too: outside a transaction the locks would end with the statement.
         if compiled.locks and connection.get_autocommit():
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
-        with connection.cursor() as cursor:
-            cursor.execute(compiled.sql, [parameter(values) for parameter in compiled.parameters])
-            rows: Any = cursor.fetchall()
+        cursor = _executed(connection, compiled.sql, [parameter(values) for parameter in compiled.parameters])
+        rows = cursor.fetchall()
         if compiled.converters:
             rows = [list(row) for row in rows]
             for row in rows:
@@ -124,9 +151,8 @@ class Update:
             sql, sent = query.get_compiler(using=_DB).as_sql()
             self._compiled[connection.vendor] = _placed(sql, sent, marks)
         sql, parameters = self._compiled[connection.vendor]
-        with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
-            cursor.execute(sql, [parameter(values) for parameter in parameters])
-            return int(cursor.rowcount)
+        with transaction.mark_for_rollback_on_error(_DB):
+            return int(_executed(connection, sql, [parameter(values) for parameter in parameters]).rowcount)
 
 
 def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -267,6 +293,32 @@ def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> l
     return values
 
 
+def new(model: type[Row], **values: Any) -> Row:
+    """Make an unsaved instance, as `model(**values)` does, but without looking up the default of each field again.
+
+    Making the instances of a stake with the ORM takes a tenth of the stake's CPU time.
+    """
+    constants, computed = _defaults(model)
+    row = model.__new__(model)
+    row._state = ModelState()
+    row.__dict__.update(constants)
+    for name, default in computed:
+        if name not in values:
+            row.__dict__[name] = default()
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row
+
+
+@cache
+def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]]]:
+    """Return the values of new instances, and the functions that compute the values that are not constant."""
+    fields: list[Any] = list(model._meta.concrete_fields)
+    computed = [f for f in fields if (callable(f.default) if f.has_default() else f.has_db_default())]
+    constants = {field.attname: field.get_default() for field in fields if field not in computed}
+    return constants, [(field.attname, field.get_default) for field in computed]
+
+
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
     """Insert rows of one model with one statement and set their primary keys. `rows` must not be empty.
 
@@ -285,11 +337,9 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
         for index, column in enumerate(columns)
         if not column.is_null_by_default or any(of_row[index] is not None for of_row in values)
     )
-    head, row_sql, tail = _insert_sql(model, used, locks, waits, connection.vendor)
-    with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
-        cursor.execute(
-            f"{head}{', '.join([row_sql] * len(rows))}{tail}", [of_row[index] for of_row in values for index in used]
-        )
+    sql = _insert_sql(model, used, len(rows), locks, waits, connection.vendor)
+    with transaction.mark_for_rollback_on_error(_DB):
+        cursor = _executed(connection, sql, [of_row[index] for of_row in values for index in used])
         keys = [found[0] for found in cursor.fetchall()]
     for row, key in zip(rows, keys, strict=True):
         row.pk = key
@@ -301,10 +351,10 @@ def _insert_columns(model: type[models.Model], vendor: str) -> list[_Column]:
     return [_column(field) for field in model._meta.concrete_fields if field is not model._meta.pk]
 
 
-@cache
+@lru_cache(maxsize=_MOST_CURSORS)
 def _insert_sql(
-    model: type[models.Model], used: tuple[int, ...], locks: str, waits: bool, vendor: str
-) -> tuple[str, str, str]:
+    model: type[models.Model], used: tuple[int, ...], rows: int, locks: str, waits: bool, vendor: str
+) -> str:
     quote, key = connections[_DB].ops.quote_name, model._meta.pk
     fields = _insert_columns(model, vendor)
     columns = ", ".join(quote(fields[index].field.column) for index in used)
@@ -314,7 +364,8 @@ def _insert_sql(
     tail = f"{conflict} RETURNING {quote(key.attname)}"
     if not waits and vendor == "postgresql":
         tail += f", {NO_WAIT_SQL}"
-    return head, f"({', '.join(['%s'] * len(used))})", tail
+    row_sql = f"({', '.join(['%s'] * len(used))})"
+    return f"{head}{', '.join([row_sql] * rows)}{tail}"
 
 
 def update(row: models.Model, names: Sequence[str]) -> None:
@@ -322,9 +373,8 @@ def update(row: models.Model, names: Sequence[str]) -> None:
     connection = connections[_DB]
     fields, sql = _update_sql(type(row), tuple(names), connection.vendor)
     values = _values(row, fields, connection)
-    with transaction.mark_for_rollback_on_error(_DB), connection.cursor() as cursor:
-        cursor.execute(sql, [*values, row.pk])
-        if cursor.rowcount != 1:
+    with transaction.mark_for_rollback_on_error(_DB):
+        if _executed(connection, sql, [*values, row.pk]).rowcount != 1:
             raise DatabaseError(f"The row {row.pk} of {row._meta.db_table} is gone.")
 
 

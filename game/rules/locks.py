@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from game.models import Player, StakeLevel
 from payments import database
-from payments.statements import Select, insert
+from payments.statements import Select, insert, new
 from sms.database import sqlstate
 
 _LOCK_TIMEOUT = "55P03"
@@ -43,7 +43,7 @@ _PLAYER = Select(lambda phone: Player.objects.select_for_update(no_key=True).fil
 
 def new_or_locked_player(phone: str) -> Player:
     """Return the player with this phone number, created if necessary, with the row locked."""
-    player = Player(phone=phone)
+    player = new(Player, phone=phone)
     insert([player], locks="phone")
     return player
 

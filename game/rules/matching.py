@@ -19,7 +19,7 @@ from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
 from payments import journal, services
 from payments.models import Payment
-from payments.statements import Select, Update, insert, update
+from payments.statements import Select, Update, insert, new, update
 from sms import clock
 
 # Length of a match's token. It has only letters and digits, because some proxies rewrite other characters in URLs.
@@ -131,7 +131,8 @@ def _opponent(entry: Entry) -> Entry | None:
 def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
     """Match two entries. `first` was waiting. `payment` is the payment of `second`."""
     now = clock.now()
-    session = Session(
+    session = new(
+        Session,
         token=get_random_string(TOKEN_LENGTH),
         stake_amount=second.stake_amount,
         prize_amount=prize(second.stake_amount),

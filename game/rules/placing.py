@@ -27,7 +27,7 @@ from game.rules.matching import activate
 from game.rules.validation import Refused, check_amount, payable
 from payments import collection, journal
 from payments.services import create_payment
-from payments.statements import Select, insert
+from payments.statements import Select, insert, new
 from sms import clock, networks
 from sms.models import SmsMessage
 
@@ -157,7 +157,8 @@ def _refuse_ringing(known: Sequence[Entry]) -> None:
 
 def _write(stake: Stake, player: Player, *, approved: bool) -> Entry:
     description = f"PlayMatatu stake {stake.amount}"
-    entry = Entry(
+    entry = new(
+        Entry,
         player=player,
         payment=create_payment(
             stake.phone,

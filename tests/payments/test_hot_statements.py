@@ -16,7 +16,7 @@ from game.models import Entry, Player, RefusedStake, Session
 from game.rules import matching
 from payments import statements
 from payments.models import Callback, LedgerEntry, Payment, PaymentEvent
-from payments.statements import Select, Update, insert, update
+from payments.statements import Select, Update, insert, new, update
 from sms import clock
 from tests.game_helpers import ALICE, BOB, CAROL, paid_stake, stake
 
@@ -189,6 +189,33 @@ def test_it_is_compiled_once(client: Client, monkeypatch: pytest.MonkeyPatch) ->
     assert select.first(key=max(keys) + 1) is None
 
 
+def test_a_statement_works_on_a_new_connection_and_after_an_error() -> None:
+    find = Select(lambda phone: Player.objects.filter(phone=phone))
+    first = Player.objects.create(phone=ALICE)
+    assert find(phone=ALICE) == [first]
+    connection.close()
+    assert find(phone=ALICE) == [first]
+    with pytest.raises(IntegrityError):
+        insert([Player(phone=ALICE)])
+    insert([Player(phone=BOB)])
+    assert find(phone=BOB) == list(Player.objects.filter(phone=BOB))
+    with connection.execute_wrapper(_refuse), pytest.raises(AssertionError, match="Refused"):
+        find(phone=ALICE)
+
+
+def _refuse(*_arguments: object) -> None:
+    raise AssertionError("Refused")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite keeps no cursors")
+def test_a_connection_keeps_a_limited_number_of_cursors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statements, "_MOST_CURSORS", 2)
+    for number in range(5):
+        insert([Player(phone=f"+2567720000{number}{row}") for row in range(number + 1)])
+        assert len(connection._kept_cursors[1]) <= 2  # type: ignore[attr-defined]
+    assert Player.objects.count() == 15
+
+
 def test_an_argument_that_it_cannot_place_is_an_error() -> None:
     with pytest.raises(TypeError, match="None is no int"):
         Select(lambda key: Player.objects.filter(pk=key))(key=None)
@@ -216,6 +243,23 @@ def test_an_inserted_row_is_the_row_that_the_orm_would_save(client: Client, sett
         saved = model.objects.get(pk=row.pk)
         assert {name: getattr(saved, name) for name in names} == {name: getattr(row, name) for name in names}
         assert not row._state.adding
+
+
+@pytest.mark.parametrize("model", [Callback, Entry, LedgerEntry, Payment, PaymentEvent, Player, Session])
+def test_a_new_row_has_the_values_that_the_orm_gives_it(model: Any) -> None:
+    """Values that a function computes for each instance are compared by type: times and the transaction id."""
+    player, payment = Player(pk=3), Payment(pk=4)
+    related: dict[Any, dict[str, Any]] = {Entry: {"player": player}, LedgerEntry: {"payment": payment}}
+    computed = {
+        field.attname for field in model._meta.concrete_fields if field.has_default() and callable(field.default)
+    }
+    for values in ({}, related.get(model, {}), {"pk": 7}):
+        ours, theirs = new(model, **values), model(**values)
+        assert vars(ours._state) == vars(theirs._state)
+        assert vars(ours).keys() == vars(theirs).keys()
+        for name, value in vars(theirs).items():
+            mine = vars(ours)[name]
+            assert name == "_state" or (type(mine) is type(value) if name in computed else mine == value)
 
 
 def test_an_insert_that_locks_finds_the_row_that_exists() -> None:
