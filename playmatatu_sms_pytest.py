@@ -1,6 +1,6 @@
-"""pytest fixtures of playmatatu-sms, loaded automatically if the package is installed.
+"""pytest fixtures of playmatatu-sms. pytest loads them if the package is installed.
 
-This module is not inside the package `sms`: a project with a package `sms` of its own could not start pytest otherwise.
+This module is outside the package `sms`. Otherwise pytest could not start in a project with its own package `sms`.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Nothing of Django is imported before pytest-django has set it up.
+# No module that needs Django may be imported before pytest-django has set up Django.
 if TYPE_CHECKING:
     from sms.testing import Sandbox, Texts
 
@@ -25,7 +25,7 @@ def _require_our_sms() -> None:
 
 @pytest.fixture
 def sms_sandbox() -> Iterator["Sandbox"]:
-    """The DMark sandbox over real HTTP. See `sms.testing.sandbox`."""
+    """Run the DMark sandbox, a fake provider over real HTTP. See `sms.testing.sandbox`."""
     _require_our_sms()
     from sms.testing import sandbox
 
@@ -35,7 +35,7 @@ def sms_sandbox() -> Iterator["Sandbox"]:
 
 @pytest.fixture
 def sms_texts(db: None) -> Iterator["Texts"]:
-    """The messages that the test sends. See `sms.testing.texts`."""
+    """Collect the messages that the test sends. See `sms.testing.texts`."""
     _require_our_sms()
     from sms.testing import texts
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class AddIndexUnlocked(migrations.AddIndex):
-    """On PostgreSQL built CONCURRENTLY: sending goes on while a large table is indexed."""
+    """Add an index without blocking writes. On PostgreSQL it is built with CONCURRENTLY."""
 
     atomic = False
 

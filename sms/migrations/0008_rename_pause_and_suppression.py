@@ -1,4 +1,4 @@
-"""Rename two models. Their tables keep their names, so the previous release runs on the same database."""
+"""Rename two models. The tables keep their names, so that the previous release can use the same database."""
 
 from django.apps import apps as installed
 from django.db import migrations
@@ -7,7 +7,7 @@ RENAMED = {"smshold": "smspause", "smsnever": "smssuppression"}
 
 
 def rename_permissions(apps, schema_editor):
-    """Keep what groups and users may do: content types and permission code names follow the models."""
+    """Rename content types and permissions like the models, so that groups and users keep their permissions."""
     if not installed.is_installed("django.contrib.auth"):
         return
     from django.contrib.auth.models import Permission
@@ -16,7 +16,7 @@ def rename_permissions(apps, schema_editor):
     alias = schema_editor.connection.alias
     tables = schema_editor.connection.introspection.table_names()
     if Permission._meta.db_table not in tables or ContentType._meta.db_table not in tables:
-        return  # a new database: Django makes them after the migrations
+        return  # In a new database, Django creates them after the migrations.
     for old, new in RENAMED.items():
         ContentType.objects.using(alias).filter(app_label="sms", model=old).update(model=new)
         for permission in Permission.objects.using(alias).filter(

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [("sms", "0008_rename_pause_and_suppression")]
 
-    # The column keeps its name, so that the former release still runs.
+    # The column keeps its name, so that the previous release can use the same database.
     operations = [
         migrations.AlterField(
             model_name="smsmessage",

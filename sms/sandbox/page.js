@@ -1,5 +1,5 @@
 "use strict";
-// Polls for changes, and redraws without losing scroll positions, the keyboard focus or a half-written reply.
+// Poll for changes and redraw the page. Scroll positions, the keyboard focus and a half-written reply are kept.
 let seen = document.body.dataset.version;
 const main = document.getElementById("phones");
 const said = document.getElementById("said");
@@ -12,7 +12,7 @@ function keyOf(node) {
   return node.id || node.getAttribute("action");
 }
 
-// The place of the keyboard focus, to restore it after a redraw.
+// Describe the element with the keyboard focus, so that it can get the focus again after a redraw.
 function placeOf(node) {
   const owner = node.closest(".texts, .prompt, .reply, .switches form, .last");
   if (!owner) return null;
@@ -76,10 +76,10 @@ async function look() {
       showPhones(page.getElementById("phones"));
       showSwitches(page.querySelector(".switches"));
     }
-  } catch { /* the sandbox does not answer; the next poll tries again */ }
+  } catch { /* The sandbox does not respond. The next poll tries again. */ }
 }
 
-// Send forms without leaving the page. If that fails, the browser sends the form itself.
+// Send forms without leaving the page. If the request fails, let the browser submit the form.
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (form.method === "get") return;
