@@ -179,7 +179,7 @@ def main() -> None:
                     cursor.execute(statement, {"payments": payments, "step": 30 * 86400 / payments})
                 for statement in JOURNAL.split(";\n"):
                     cursor.execute(statement)
-                while ledger.write_hours(10_000):
+                while ledger.write_hours():
                     pass
                 cursor.execute("VACUUM ANALYZE")
             day = str(timezone.localdate() - timedelta(days=10))

@@ -25,6 +25,8 @@ from payments.rules.states import ASSETS, Account
 # before that end must have finished too.
 CLOSED_AFTER = timedelta(minutes=10)
 HOUR = timedelta(hours=1)
+# The entries of at most this period are summed in one transaction.
+_AT_ONCE = timedelta(days=1)
 
 
 class Amount(NamedTuple):
@@ -91,25 +93,24 @@ def _floor(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def write_hours(limit: int = 1000) -> int:
-    """Write the totals of hours that are over, and return the number of new rows. Several workers may do this at
-    once.
+def write_hours() -> int:
+    """Write the totals of hours that are over, up to a day of them. Return the number of new rows.
 
-    An entry's hour is determined after its transaction has begun. Therefore an hour can get no more entries once all
-    transactions that began before its end are over.
+    Several workers may do this at once. An entry's hour is determined after its transaction has begun. Therefore an
+    hour can get no more entries once all transactions that began before its end are over.
     """
     with transaction.atomic():
         end = _floor(min(database.now(), _oldest_transaction()) - CLOSED_AFTER)
+        entries = LedgerEntry.objects.filter(hour__lt=end)
         last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
-        first = LedgerEntry.objects.aggregate(first=Min("hour"))["first"] if last is None else last + HOUR
-        if first is None or first >= end:
+        if last is not None:
+            entries = entries.filter(hour__gt=last)
+        first = entries.aggregate(first=Min("hour"))["first"]
+        if first is None:
             return 0
-        rows = list(_by_hour(LedgerEntry.objects.filter(hour__gte=first, hour__lt=end)))
-        found = rows[:limit]
-        if len(rows) > limit:  # The last hour may be incomplete because of the limit, so leave it out.
-            found = [one for one in found if one.hour < found[-1].hour]
-        AccountHour.objects.bulk_create(found, ignore_conflicts=True)
-        return len(found)
+        rows = list(_by_hour(entries.filter(hour__gte=first, hour__lt=first + _AT_ONCE)))
+        AccountHour.objects.bulk_create(rows, ignore_conflicts=True)
+        return len(rows)
 
 
 def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:

@@ -147,13 +147,14 @@ def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: A
     assert ledger.balances()[Account.PROVIDER] == 1100
 
 
-def test_a_limit_cuts_between_hours(at: Any) -> None:
+def test_one_run_writes_a_day_of_hours_at_most(at: Any) -> None:
+    """A worker that starts after days without one catches up in short runs, also over days without entries."""
     payment, now = paid(), database.now()
-    for hours in range(1, 4):
-        post(payment, now + hours * HOUR)
-    at(now + 10 * HOUR)
-    while ledger.write_hours(limit=2):
-        pass
+    for days in (1, 2, 9):
+        post(payment, now + days * 24 * HOUR)
+    at(now + 10 * 24 * HOUR)
+    while written := ledger.write_hours():
+        assert written == 1
     assert AccountHour.objects.count() == 4
     assert ledger.balances()[Account.PROVIDER] == 1300
 
