@@ -3,7 +3,7 @@
     python -m benchmarks.load                        # a minute, 16 players, one process of each kind
     python -m benchmarks.load --players 8 --against af69b05 --rounds 3
     python -m benchmarks.load --players 32 --placed 2000     # only callbacks, all for one amount
-    python -m benchmarks.load --money dmarkpay       # paid on the sandbox's phones, not by signed callbacks
+    python -m benchmarks.load --money dmarkpay       # requested over TLS and paid on the sandbox's phones
     python -m benchmarks.load --upgrade-from v0.2.0 --seconds 30 --money dmarkpay
     python -m benchmarks.load --seconds 600 --sites 3 --workers 4 --game-workers 2 --kill-every 5 --hosts
 

@@ -18,6 +18,7 @@ import psycopg
 import requests
 
 from benchmarks.common import alive, cpu_seconds
+from benchmarks.tls import COMMAND, make_certificate
 from tests.servers import Postgres, RedisServer, free_port, wait_for
 
 MANAGE = [sys.executable, "manage.py"]
@@ -44,10 +45,13 @@ class Service:
         self.newer = tree
         assert cache.process is not None
         self.servers = {postgres.pid: "postgres", cache.process.pid: "redis"}
-        self.database = postgres.create_database(f"load{time.monotonic_ns()}")
+        name = postgres.create_database(f"load{time.monotonic_ns()}").rpartition("/")[2]
+        # Over the Unix socket, as docs/scale.md recommends for one machine.
+        self.database = f"postgres://postgres@/{name}?host={postgres.folder}&port={postgres.port}"
         self.sandbox = f"http://127.0.0.1:{free_port()}"
         self.sites = [f"http://127.0.0.1:{free_port()}" for _ in range(options.sites)]
-        self.locks_held = Path(tempfile.mkdtemp(prefix="playmatatu-locks-")) / "held"
+        self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-load-"))
+        self.locks_held = self.folder / "held"
         self.environment = {
             **os.environ,
             "LOCKS_HELD": str(self.locks_held),
@@ -73,15 +77,22 @@ class Service:
             "WEB_CONCURRENCY": "2",
             "PYTHONWARNINGS": "ignore:No directory at",
         }
+        # DMarkPay is asked over TLS. Former commits do not have the module that trusts the sandbox's certificate.
+        self.tls = options.money == "dmarkpay" and all(
+            (folder / "benchmarks" / "tls.py").exists() for folder in (self.tree, self.newer)
+        )
+        if self.tls:
+            make_certificate(self.folder)
+            self.environment |= {"TLS_FOLDER": str(self.folder), "TLS_PORT": str(free_port())}
         if options.money == "dmarkpay":
             self.environment |= {
-                "DMARK_PAY_BASE_URL": self.sandbox,
+                "DMARK_PAY_BASE_URL": f"https://localhost:{self.environment['TLS_PORT']}" if self.tls else self.sandbox,
                 "DMARK_PAY_USERNAME": "collector",
                 "DMARK_PAY_PASSWORD": "a-password-for-this-load",
                 "DMARK_PAY_ACCOUNT_CODE": "ACC-77",
             }
         self.commands: dict[str, list[str]] = {
-            "sandbox": [*MANAGE, "dmark_sandbox", "--port", self.sandbox.rpartition(":")[2]]
+            "sandbox": [*self._command(), "dmark_sandbox", "--port", self.sandbox.rpartition(":")[2]]
         }
         self._add_commands(self.sites)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -97,7 +108,10 @@ class Service:
         for number in range(self.options.workers):
             self.commands[f"sms-{number}{suffix}"] = [*MANAGE, "sms_worker"]
         for number in range(self.options.game_workers):
-            self.commands[f"game-{number}{suffix}"] = [*MANAGE, "game_worker"]
+            self.commands[f"game-{number}{suffix}"] = [*self._command(), "game_worker"]
+
+    def _command(self) -> list[str]:
+        return COMMAND if self.tls else MANAGE
 
     def upgrade(self) -> None:
         """Migrate with the newer release, and start its sites and workers beside those that run."""
@@ -116,7 +130,7 @@ class Service:
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [*MANAGE, *arguments],
+            [*self._command(), *arguments],
             cwd=self.tree,
             env=self.environment,
             capture_output=True,
@@ -155,7 +169,7 @@ class Service:
     def stop(self) -> None:
         for name in self.processes:
             self.kill(name)
-        shutil.rmtree(self.locks_held.parent)
+        shutil.rmtree(self.folder)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database, autocommit=True) as connection:

@@ -99,6 +99,11 @@ def test_compose_runs_every_job_of_the_timers() -> None:
             },
         ),
         ("postgres://u@[::1]/name", "", {"PGUSER": "u", "PGHOST": "::1", "PGDATABASE": "name"}),
+        (
+            "postgres://u@/name?host=/run/postgresql",
+            "",
+            {"PGUSER": "u", "PGHOST": "/run/postgresql", "PGDATABASE": "name"},
+        ),
     ],
 )
 def test_the_scripts_read_the_database_from_its_url(url: str, database: str, expected: dict[str, str]) -> None:
