@@ -9,7 +9,7 @@ from game.notifications import text_activated
 from game.rules.ending import announce_refunds, expire_old, give_up_unpaid
 from game.rules.matching import activate_paid, left_inactive
 from game.rules.pruning import prune
-from payments import journal, ledger, refunds
+from payments import journal, ledger, services
 from payments.database import not_locked
 from payments.models import Payment
 
@@ -68,7 +68,7 @@ TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
     Task("refund messages queued", lambda: Done(*announce_refunds()), 1.0),
-    Task("payout messages queued", lambda: Done(*refunds.tell_again()), 1.0),
+    Task("payment messages queued", lambda: Done(*services.tell_again()), 1.0),
     Task("activated late", lambda: activate_left(timedelta(hours=1)), 60.0),
     Task("adopted", lambda: Done(journal.adopt()), 1.0),
     Task("hours totaled", lambda: Done(ledger.write_hours()), 60.0),

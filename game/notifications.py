@@ -22,6 +22,7 @@ from game.rules.matching import TOKEN_LENGTH
 from game.rules.validation import payable, prize
 from game.signals import private_match_created, refund_became_due, session_committed
 from game.tokens import game_link, stake_link
+from payments import journal
 from payments.models import Payment, Refund
 from payments.signals import (
     momo_status_changed,
@@ -103,6 +104,8 @@ def text_match(
             logger.exception(
                 "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
             )
+            if entry == told_by_payment:
+                told_by_payment = None  # `text_payment` then fails too, so that the signal is sent again.
     with transaction.atomic():
         queue_many(messages)
     if told_by_payment is not None:
@@ -124,11 +127,11 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the `payment_success` message if the provider repeats SUCCESS and a crash lost the message.
 
-    Do nothing if the entry has ended.
+    Do nothing if the entry has ended, or if the player was told about the refund.
     """
     with transaction.atomic():
         entry = _entry(payment)
-        if entry is not None and entry.opened_at is not None and not entry.is_live:
+        if entry is not None and (entry.refund_told or (entry.opened_at is not None and not entry.is_live)):
             return
         if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
             _text_success(payment)
@@ -170,8 +173,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Other errors are only
-    logged: a message that cannot be rendered must not prevent the activation.
+    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Other errors must not
+    prevent the activation; the message is then queued by a later task.
     """
     try:
         with transaction.atomic():
@@ -180,6 +183,7 @@ def text_activated(payment: Payment) -> None:
         raise
     except Exception:
         logger.exception("game.text_not_queued: the message about payment %s could not be queued", payment.pk)
+        journal.note_signal(payment, failed=True)
 
 
 def text_own_link(phone: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q
+from django.dispatch import Signal
 
 from payments import database, statements
 from payments.database import sqlstate
@@ -304,14 +305,13 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     """Send the signals, inside the transaction. Other effects were saved in columns, or the caller carries them out."""
     for effect in effects:
         if effect.name == "settled":
-            answers = momo_status_changed.send_robust(Payment, payment=payment, previous_status=effect.detail)
-            payment.use_error = _timed_out(answers)
+            payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
             # No later step processes a failed payment. Therefore the present step is rolled back and repeated as a
             # whole.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
-            payment.use_error = _timed_out(momo_success_repeated.send_robust(Payment, payment=payment))
+            payment.use_error = _send(momo_success_repeated, payment)
         elif effect.name == "contested":
             logger.warning(
                 "payments.contested: payment %s is contested: it was %s, and the provider now says %s.",
@@ -320,9 +320,9 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
                 "SUCCESS" if effect.detail == Status.SUCCESS.value else payment.word.upper(),
                 extra={"event": "payments.contested", "payment": payment.pk},
             )
-            raise_if_timed_out(payment_contested.send_robust(Payment, payment=payment, said=effect.detail))
+            _send_contested(payment, effect.detail)
         elif effect.name == "contested_again":
-            raise_if_timed_out(payment_contested.send_robust(Payment, payment=payment, said=effect.detail))
+            _send_contested(payment, effect.detail)
         elif effect.name == "leave_queue":
             current_use().leave(payment)
         elif effect.name == "lost":
@@ -341,6 +341,41 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             )
         elif effect.name == "cancel_payout":
             _cancel_payout(payment)
+
+
+def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalError | None:
+    """Send a signal about a payment. Return the first error that was caused by a lock timeout, or None.
+
+    If a receiver fails for any reason, `tell_again` sends the signal again.
+    """
+    answers = signal.send_robust(Payment, payment=payment, **arguments)
+    note_signal(payment, failed=any(isinstance(answer, Exception) for _receiver, answer in answers))
+    return _timed_out(answers)
+
+
+def _send_contested(payment: Payment, said: str) -> None:
+    if error := _send(payment_contested, payment, said=said):
+        raise error
+
+
+def note_signal(payment: Payment, *, failed: bool) -> None:
+    """Save if the last signal about a locked payment must be sent again, because a receiver failed."""
+    since = (payment.signal_due_since or database.now()) if failed else None
+    if since != payment.signal_due_since:
+        payment.signal_due_since = since
+        statements.update(payment, ["signal_due_since"])
+
+
+def tell_again(payment: Payment) -> bool:
+    """Send the signal about the present status of a locked payment again. Return False if a receiver fails again."""
+    if payment.contested:
+        was_paid = payment.status == Payment.Status.SUCCESS
+        _send(payment_contested, payment, said=Status.FAILED.value if was_paid else Status.SUCCESS.value)
+    elif payment.status == Payment.Status.SUCCESS:
+        _send(momo_success_repeated, payment)
+    else:
+        _send(momo_status_changed, payment, previous_status=Status.PENDING.value)
+    return payment.signal_due_since is None
 
 
 def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:

@@ -93,6 +93,9 @@ class Payment(models.Model):
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
+    # The time since which a receiver of a signal about this payment has failed. The worker sends the signal again.
+    signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
+
     # Not a database field: an error, such as a lock timeout, that prevented the app that uses the payment from using
     # the money.
     use_error: OperationalError | None = None
@@ -115,6 +118,7 @@ class Payment(models.Model):
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="payment_provider_id"),
             models.Index(fields=["id"], condition=Q(version=0) | Q(stale=True), name="payment_to_adopt"),
             models.Index(fields=["id"], condition=Q(answer_owed_since__isnull=False), name="payment_answer_owed"),
+            models.Index(fields=["id"], condition=Q(signal_due_since__isnull=False), name="payment_signal_due"),
             models.Index(fields=["other_since"], condition=Q(other_since__isnull=False), name="payment_other_word"),
             models.Index(
                 fields=["place", "id"], condition=~Q(place__in=("", "in_use", "refunded")), name="payment_place"

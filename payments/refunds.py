@@ -37,8 +37,6 @@ logger = logging.getLogger("payments")
 
 State = Refund.State
 AUTOMATIC = "automatic"
-# No message is sent about a payout that ended longer ago than this.
-_TELL_FOR = timedelta(days=2)
 
 
 def owed() -> Q:
@@ -517,8 +515,11 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
     PayoutShare.objects.filter(payout=refund).update(open=True)
 
 
-def _tell(refund: Refund) -> bool:
-    """Send the signal that the money of a payout has arrived. If a receiver fails, `tell_again` sends it again."""
+def tell(refund: Refund) -> bool:
+    """Send the signal that the money of a payout has arrived. Return False if a receiver fails.
+
+    `services.tell_again` then sends it again.
+    """
     signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
     answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
     failed = any(isinstance(answer, Exception) for _receiver, answer in answers)
@@ -526,24 +527,6 @@ def _tell(refund: Refund) -> bool:
         refund.signal_due = failed
         refund.save(update_fields=["signal_due"])
     return not failed
-
-
-def tell_again() -> tuple[int, int]:
-    """Resend the signals of the last two days that a receiver failed to handle.
-
-    Return the number of signals that all receivers handled this time, and the number that failed again.
-    """
-    rows = Refund.objects.filter(signal_due=True, state=State.SUCCEEDED, ended_at__gt=database.now() - _TELL_FOR)
-    told = failed = 0
-    # In random order, so that payouts whose receiver always fails do not keep back the others.
-    for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
-        with transaction.atomic():
-            refund = database.not_locked(rows.filter(pk=key)).first()
-            if refund is not None and _tell(refund):
-                told += 1
-            elif refund is not None:
-                failed += 1
-    return told, failed
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
@@ -559,7 +542,7 @@ def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Eff
     if state in (State.FAILED, State.RETURNED):
         PayoutShare.objects.filter(payout=refund, open=True).update(open=False)
     if state == State.SUCCEEDED and any(effect.name in ("refunded", "prize_paid") for effect in effects):
-        _tell(refund)
+        tell(refund)
     logger.log(
         logging.INFO if state == State.SUCCEEDED else logging.WARNING,
         "payments.refund: the %s %s of payment %s: %s %s",

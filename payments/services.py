@@ -3,16 +3,22 @@ them.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TypeVar
 
 from django.db import transaction
+from django.db.models import Model, QuerySet
 
 from payments import collection, database, journal, refunds, status_polling
-from payments.models import Payment, new_reference
+from payments.models import Payment, Refund, new_reference
 from payments.rules.states import Event, Kind, Place
 from payments.statements import insert, new
 from payments.worker import Loop, Outage
 
+# A signal that a receiver failed to handle is sent again for this time.
+TELL_FOR = timedelta(days=2)
+Row = TypeVar("Row", bound=Model)
 # The number of threads that poll statuses. Each of them polls one payment at a time.
 POLLERS = 4
 
@@ -80,6 +86,28 @@ def work_once() -> int:
     """Do all work that is due now in this process, for use from cron. Return the number of requests and polls."""
     journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
+
+
+def tell_again() -> tuple[int, int]:
+    """Send the signals of the last two days again whose receivers failed.
+
+    Return the number of signals that all receivers handled this time, and the number that failed again.
+    """
+    since = database.now() - TELL_FOR
+    payments = Payment.objects.filter(signal_due_since__gt=since)
+    payouts = Refund.objects.filter(signal_due=True, state=Refund.State.SUCCEEDED, ended_at__gt=since)
+    results = [*_tell_each(payments, journal.tell_again), *_tell_each(payouts, refunds.tell)]
+    return results.count(True), results.count(False)
+
+
+def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[bool]:
+    # In random order, so that rows whose receiver always fails do not keep back the others.
+    for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
+        with journal.writing():
+            row = database.not_locked(rows.filter(pk=key)).first()
+            told = tell(row) if row is not None else None
+        if told is not None:
+            yield told
 
 
 def worker_loops(poll: float) -> list[Loop]:

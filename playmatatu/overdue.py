@@ -45,6 +45,7 @@ def counts() -> dict[str, int]:
     )
     requests = Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late)
     polls = Payment.objects.filter(next_ask_at__lt=late)
+    signals = Payment.objects.filter(signal_due_since__lt=late)
     payouts = Refund.objects.filter(signal_due=True, ended_at__lt=late)
     return {
         "stakes_to_end": _count(stakes),
@@ -52,6 +53,7 @@ def counts() -> dict[str, int]:
         "refunds_to_announce": _count(announcements),
         "payment_requests": _count(requests),
         "status_polls": _count(polls),
+        "payments_to_announce": _count(signals),
         "payouts_to_announce": _count(payouts),
     }
 

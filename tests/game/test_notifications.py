@@ -299,6 +299,38 @@ def test_one_broken_text_changes_nothing_else(client: Client, monkeypatch: Any, 
     assert "no_such_table" in caplog.text
 
 
+def test_no_message_about_a_payment_is_lost_by_an_error(client: Client, settings: Any, monkeypatch: Any) -> None:
+    """After any error, not only a lock timeout, `game_worker` sends the signal again until every receiver succeeds."""
+    settings.MOMO_AUTO_APPROVE = False
+    bob, carol = (stake(client, phone, 2000) for phone in (BOB, CAROL))
+    paid(client, bob, BOB)
+    alice, dave = (stake(client, phone) for phone in (ALICE, DAVE))
+
+    def fails(kind: str, language: str = "", **values: object) -> str:
+        return render(kind, language, **values) if kind == "match_found" else str(1 / 0)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", fails)
+        paid(client, carol, CAROL)  # completes the match with Bob
+        paid(client, alice, ALICE)
+        paid(client, dave, DAVE, "FAILED")
+        with pytest.raises(CommandError, match="3 could not be activated"):
+            call_command("expire_queue", stdout=StringIO())
+    assert [row.kind for row in rows()] == ["payment_success", "match_found"]
+    assert Payment.objects.filter(signal_due_since__isnull=False).count() == 3
+    for _ in range(2):
+        call_command("expire_queue", stdout=StringIO())
+    found = {(row.kind, row.phone, "Play here: " in row.text) for row in rows()[2:]}
+    failed, opened, matched = (f"+256{phone[1:]}" for phone in (DAVE, ALICE, CAROL))
+    assert found == {
+        ("payment_failed", failed, False),
+        ("payment_success", opened, False),
+        ("payment_success", matched, True),
+    }
+    assert len(rows()) == 5
+    assert not Payment.objects.filter(signal_due_since__isnull=False).exists()
+
+
 def test_one_players_broken_text_leaves_the_others(client: Client, monkeypatch: Any) -> None:
     def half(entry: Entry) -> Any:
         return game_link(entry) if entry.phone == "+256772000002" else 1 / 0
@@ -335,7 +367,8 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
 
     with monkeypatch.context() as patch:
         patch.setattr(maintenance, "activate_paid", sometimes)
-        with pytest.raises(CommandError, match="1 could not"):
+        patch.setattr("game.receivers.activate_paid", sometimes)
+        with pytest.raises(CommandError, match="2 could not"):  # the task, and the signal that is sent again
             call_command("expire_queue")
     states = [status(client, answer["queue_token"])["status"] for answer in placed]
     assert states == ["queued", "awaiting_payment", "queued"]

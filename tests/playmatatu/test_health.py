@@ -155,7 +155,7 @@ def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sand
     settings.METRICS_TOKEN = "token"
     GameWorker.objects.create(key="a", name="alive")
     nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "refunds_to_announce": 0}
-    nothing |= {"payment_requests": 0, "status_polls": 0, "payouts_to_announce": 0}
+    nothing |= {"payment_requests": 0, "status_polls": 0, "payments_to_announce": 0, "payouts_to_announce": 0}
     assert health(client) == ("ok", {**health(client)[1], "overdue": {"status": "ok", **nothing}})
     late, now = timezone.now() - timedelta(seconds=61), timezone.now()
     late_entry()
@@ -164,6 +164,7 @@ def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sand
     late_entry(**awaiting, payment={"status": "SUCCESS", "settled_at": late})
     late_entry(**awaiting, payment={"status": "SUCCESS", "settled_at": now})
     late_entry(**awaiting, payment={"collection": "due", "start_at": late})
+    late_entry(**awaiting, payment={"signal_due_since": late})
     late_entry(**awaiting, payment={"collection": "asked", "next_ask_at": late})
     paid = {"status": "SUCCESS", "settled_at": late, "collected_at": late, "place": "in_use"}
     late_entry(status=Entry.Status.EXPIRED, payment=paid)
