@@ -115,9 +115,9 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Convert a count or a status code to a float.
+    """Convert a count or a status code to a float, or return None.
 
-    DMark sends these values as numbers, as digits in a string, as booleans, or as a list whose length is the count.
+    Accepts numbers, booleans, digits or `true` and `false` in a string, and a list, whose length is the count.
     """
     if isinstance(value, list):
         return float(len(value))
@@ -254,7 +254,8 @@ _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 def status_word(report: object) -> str:
     """Return the status word in a delivery report in capitals, or "" if there is none.
 
-    DMark names the field `status`, in any case. The report may be inside a list or another object.
+    The field may be named `status`, `delivery_status` or `dlr_status`, in any case. The report may be inside a list or
+    another object.
     """
     return _find_status(report, _REPORT_DEPTH)
 

@@ -123,8 +123,8 @@ def free_leases_over_before(limit: datetime) -> int:
     Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
     then looks older than it is.
 
-    A freed message gets at least one ambiguous request, because its sender may have sent it before it crashed. Further
-    ambiguous requests are counted in advance by `count_ahead`, so nothing is added to a higher count.
+    The count of ambiguous requests of a freed message becomes at least 1, because its sender may have sent it before it
+    crashed. A higher count does not change: `count_ahead` has counted the further requests in advance.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     value = connection.ops.adapt_datetimefield_value(limit)

@@ -103,7 +103,7 @@ class Transfer:
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=ms)
 
     def lost_kept_connection(self, code: int) -> bool:
-        """Return True if a request over a kept connection failed for another reason than a timeout."""
+        """Return True if this failed request used a kept connection and did not time out."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
 
     def _read(self, size: int) -> bytes | int:
