@@ -3,9 +3,7 @@
 Resending and cancelling ask for confirmation, and are logged with the user's name.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -15,13 +13,12 @@ from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime, parse_time
 from django.utils.translation import gettext_lazy as _
 
 from sms import clock, conf, outbox, suppression
 from sms.admin_base import LONGEST_LIST, BoundedAdmin
-from sms.errors import InvalidPhone, SmsError
+from sms.console.forms import FailedForm, TestForm
+from sms.errors import SmsError
 from sms.formats import moment
 from sms.models import RESENDABLE, SmsMessage, Status
 from sms.sending import pauses
@@ -70,20 +67,14 @@ class MessageActions(BoundedAdmin):
         """
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")
-        given = request.POST if request.method == "POST" else request.GET
-        context: dict[str, Any] = {"given": given, "statuses": [(one, one.label) for one in RESENDABLE]}
-        title = "Resend failed texts"
-        try:
-            wanted = read_failed(given)
-        except ValueError as error:
-            return self._page(request, "resend_by_reason", title, context | {"mistake": str(error)})
-        preview = preview_of(wanted.rows())
-        if request.method == "POST" and _CONFIRMED in request.POST:
-            self._resend(request, preview)
-            return HttpResponseRedirect(reverse("admin:sms_smsmessage_changelist"))
-        since = f"{timezone.localtime(wanted.since):%Y-%m-%d %H:%M:%S}"
-        context |= {"preview": preview, "wanted": wanted, "since": since}
-        return self._page(request, "resend_by_reason", title, context)
+        form = FailedForm(request.POST or request.GET or None)
+        context: dict[str, Any] = {"form": form}
+        if form.is_valid():
+            preview = context["preview"] = preview_of(form.rows())
+            if _CONFIRMED in request.POST:
+                self._resend(request, preview)
+                return HttpResponseRedirect(reverse("admin:sms_smsmessage_changelist"))
+        return self._page(request, "resend_by_reason", "Resend failed texts", context)
 
     def _resend(self, request: HttpRequest, preview: "Preview") -> None:
         rows = SmsMessage.objects.filter(pk__in=preview.ids)
@@ -114,17 +105,13 @@ class MessageActions(BoundedAdmin):
         """Queue a test message to one phone, so that an operator can see if sending works."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not send a test text.", status=403, content_type="text/plain")
-        context: dict[str, Any] = {"phone": request.POST.get("phone", "")}
-        if request.method == "POST":
-            text = f"Test message from {self.admin_site.site_header}, {moment(clock.now())}. No reply is needed."
-            try:
-                message = outbox.queue_sms(context["phone"].replace("\0", ""), text, kind="test")
-            except InvalidPhone as error:
-                context["mistake"] = str(error)
-            else:
-                self._log(request, [message.pk], "Test text sent.")
-                return HttpResponseRedirect(reverse("admin:sms_smsmessage_change", args=[message.pk]))
-        return self._page(request, "send_test", "Send a test text", context)
+        form = TestForm(request.POST or None)
+        if not form.is_valid():
+            return self._page(request, "send_test", "Send a test text", {"form": form})
+        text = f"Test message from {self.admin_site.site_header}, {moment(clock.now())}. No reply is needed."
+        message = outbox.queue_sms(form.cleaned_data["phone"], text, kind="test")
+        self._log(request, [message.pk], "Test text sent.")
+        return HttpResponseRedirect(reverse("admin:sms_smsmessage_change", args=[message.pk]))
 
     @admin.action(description=_("Cancel waiting texts"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
@@ -220,53 +207,3 @@ def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
         skipped=[(count, reason) for count, reason in reasons if count > 0],
         sample=list(chosen.order_by("-created_at")[:10]),
     )
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The operator's choice of failed messages: those with `status` and `reason`, queued at or after `since`.
-
-    `reason`: "" for every reason.
-    """
-
-    status: str
-    reason: str
-    since: datetime
-
-    def rows(self) -> "QuerySet[SmsMessage]":
-        rows = SmsMessage.objects.filter(status=self.status, created_at__gte=self.since)
-        return failures.with_reason(rows, self.reason) if self.reason else rows
-
-
-def read_failed(given: Mapping[str, str]) -> Failed:
-    """Read the form fields `status`, `reason` and `since` (default: one day ago).
-
-    Raises ValueError with one sentence for the operator.
-    """
-    status = given.get("status", "")
-    if status not in RESENDABLE:
-        labels = ", ".join(str(one.label) for one in RESENDABLE)
-        raise ValueError(f"Choose one of these statuses: {labels}.")
-    return Failed(status, given.get("reason", ""), _read_since(given.get("since", "").strip()))
-
-
-def _read_since(text: str) -> datetime:
-    """Parse a time in the site's time zone.
-
-    `14:05` means the most recent 14:05. A date with a time is accepted too. An empty text means one day ago. Raises
-    ValueError for any other text.
-    """
-    now = timezone.localtime()
-    if not text:
-        return now - failures.SPAN
-    try:
-        of_day = parse_time(text) if len(text) <= len("14:05:00") else None
-        since = parse_datetime(text)
-    except ValueError:
-        of_day = since = None
-    if of_day is not None:
-        since = now.replace(hour=of_day.hour, minute=of_day.minute, second=of_day.second, microsecond=0)
-        return since if since <= now else since - timedelta(days=1)
-    if since is None:
-        raise ValueError("Write the time like 14:05, or 2026-03-14 14:05.")
-    return timezone.make_aware(since) if timezone.is_naive(since) else since

@@ -6,7 +6,6 @@ Each row records the reason and the user who added it.
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -16,10 +15,10 @@ from django.utils.translation import gettext_lazy as _
 
 from sms import clock, conf, suppression
 from sms.admin_base import ByPermission, StrictLookups
-from sms.console.filters import kinds
+from sms.console.forms import PauseForm, SuppressionForm
 from sms.errors import InvalidPhone
 from sms.formats import MANY, counted
-from sms.models import SmsMessage, SmsPause, SmsSuppression
+from sms.models import SmsMessage, SmsSuppression
 from sms.sending import pauses
 from sms.stats import status
 from sms.text.phone import to_e164
@@ -27,45 +26,6 @@ from sms.text.phone import to_e164
 # The query of `_sent_last_minute` uses the index on `created_at`. Therefore it ignores messages that were queued more
 # than an hour before that minute.
 _LOOK_BACK = timedelta(hours=1)
-
-
-class PauseForm(forms.ModelForm):
-    # This declared form field does not use the model's default. Without `initial`, the form would preselect the kind ""
-    # (plain texts).
-    kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
-
-    class Meta:
-        model = SmsPause
-        fields = ("kind", "reason")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        known = [(kind, f"{kind or 'plain'} texts") for kind in kinds()]
-        if "kind" in self.fields:
-            self.fields["kind"].choices = [(SmsPause.ALL, "all texts"), *known]  # type: ignore[attr-defined]
-
-
-class SuppressionForm(forms.ModelForm):
-    phone = forms.CharField(label=_("Phone"), max_length=60, help_text="In any form, such as 0772 123 456.")
-
-    class Meta:
-        model = SmsSuppression
-        fields = ("phone", "reason")
-
-    def clean_phone(self) -> str:
-        try:
-            return to_e164(self.cleaned_data["phone"])
-        except InvalidPhone as error:
-            raise forms.ValidationError(str(error)) from None
-
-    def validate_unique(self) -> None:
-        """Accept a number that is already listed because of a STOP from its owner.
-
-        The operator's entry replaces the STOP entry. It stops every message to the number.
-        """
-        stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
-        if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():
-            super().validate_unique()
 
 
 class AddOrRemoveAdmin(StrictLookups):

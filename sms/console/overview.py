@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from statistics import median
 from typing import NamedTuple
-from urllib.parse import urlencode
 
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from sms import clicks, clock, conf
 from sms.conf import PROVIDER
 from sms.console import chart
-from sms.console.banners import Banner, Snapshot, failed_url, raised, read
+from sms.console.banners import Banner, Snapshot, raised, read
 from sms.formats import counted, span, ugx
 from sms.models import UNSUCCESSFUL, SmsPause, SmsWorker, Status
 from sms.stats import by_network, status, volume
@@ -71,24 +69,6 @@ class KindRow:
         return [(name, self.groups[key]) for key, name in SERIES]
 
 
-class FailureRow(NamedTuple):
-    """A table row for a group of failures with the same status and reason.
-
-    `url`: the list of these messages. `resend`: the page that resends messages with this status and reason.
-    """
-
-    status: str
-    reason: str
-    title: str
-    texts: str
-    last: datetime | None
-    kinds: str
-    over: bool
-    needs_action: bool
-    url: str
-    resend: str
-
-
 class NetworkRow(NamedTuple):
     name: str
     texts: int
@@ -106,7 +86,7 @@ class Overview:
     kinds: list[KindRow]
     total: KindRow
     facts: list[tuple[str, str]]
-    failures: list[FailureRow]
+    failures: list[Group]
     networks: list[NetworkRow]
     sampled: int
     kind: str
@@ -130,7 +110,7 @@ def gather(kind: str | None = None) -> Overview:
         kinds=kinds,
         total=total,
         facts=list(_facts(snapshot, total, sample)),
-        failures=[failure_row(group) for group in snapshot.failed],
+        failures=snapshot.failed,
         networks=network_rows(sample),
         sampled=len(sample),
         kind=kind or "",
@@ -218,24 +198,6 @@ def _worker(worker: SmsWorker, now: datetime) -> str:
         longest = span((now - worker.longest_since).total_seconds())
         flight = f", {worker.in_flight} in flight, the longest for {longest} ({worker.longest_step})"
     return f"{worker.name}, up {span((now - worker.started_at).total_seconds())}, {state}{flight}"
-
-
-def failure_row(group: Group) -> FailureRow:
-    kinds = ", ".join(sorted({kind or "plain" for kind in group.kinds}))
-    query = urlencode({"status": group.status, "reason": group.reason})
-    resend = f"{reverse('admin:sms_smsmessage_resend')}?{query}"
-    return FailureRow(
-        group.status,
-        group.reason,
-        group.title,
-        group.counted,
-        group.last,
-        kinds,
-        group.over,
-        group.needs_action,
-        failed_url(group),
-        resend,
-    )
 
 
 def network_rows(sample: Sequence[by_network.Sample]) -> list[NetworkRow]:

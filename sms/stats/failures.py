@@ -49,6 +49,10 @@ class Group:
         return counted(self.count)
 
     @property
+    def kind_names(self) -> str:
+        return ", ".join(sorted({kind or "plain" for kind in self.kinds}))
+
+    @property
     def needs_action(self) -> bool:
         return not self.dismissed and (self.open > 0 or not self.over)
 

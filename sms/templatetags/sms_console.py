@@ -10,6 +10,7 @@ from django import template
 from sms.console import banners, overview
 
 register = template.Library()
+register.filter(banners.failed_url)
 
 
 @register.inclusion_tag("admin/sms/overview.html", takes_context=True)

@@ -53,6 +53,8 @@ PLACES = [
     f"export/?q={'9' * 5000}",
     "resend/?since=99999999-01-01",
     "resend/?since=25:99",
+    "resend/?status=failed&since=0001-01-01T00:00",
+    "resend/?status=failed&since=9999-12-31T23:59",
     "resend/?status=x&reason=y",
 ]
 
