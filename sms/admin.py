@@ -58,7 +58,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
 
     readonly_fields = (*fields, "full_phone")
     change_list_template = "admin/sms/smsmessage/change_list.html"
-    # For checking the provider's bill. The file holds no bodies, links or full phone numbers.
+    # Operators compare the file with the provider's bill. It contains no texts and no full phone numbers.
     csv_columns = {  # noqa: RUF012
         "id": "pk",
         "queued_at": "created_at",

@@ -18,10 +18,10 @@ _CHUNK = 1000
 
 
 class CsvExport(admin.ModelAdmin):
-    """An admin with the whole filtered list as a CSV file at `export/`, without the limit on the length of the list.
+    """An admin that offers the whole filtered list as a CSV file, at the URL `export/`.
 
-    `csv_columns`: maps the heading of each column to an attribute of the row (`payment.transaction_id`) or to a
-    function of the row.
+    The limit on the length of lists does not apply to the file. `csv_columns`: maps the heading of each column to an
+    attribute of the row (`payment.transaction_id`) or to a function of the row.
     """
 
     csv_columns: Mapping[str, str | Callable[[Any], object]]
@@ -37,7 +37,7 @@ class CsvExport(admin.ModelAdmin):
         return super().changelist_view(request, context)
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the file. It is streamed from a database cursor, so that large lists need no more memory."""
+        """Return the CSV file. It is streamed from a database cursor, so that a large file needs little memory."""
         if not self.has_view_permission(request):
             return HttpResponse("You may not see this list.", status=403, content_type="text/plain")
         try:
@@ -69,9 +69,10 @@ def _lines(rows: "QuerySet[Any]", columns: Mapping[str, str | Callable[[Any], ob
 
 
 def _cell(value: object) -> object:
-    """Return a value for the file. A time is in ISO 8601 in the site's time zone.
+    """Return a value for the CSV file. A time is ISO 8601 in the site's time zone.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe, because a provider's text is not trusted.
+    An apostrophe is put before a text that a spreadsheet program would run as a formula. Texts from the provider are
+    not trusted.
     """
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")

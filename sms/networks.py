@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 
-# Names that do not begin with one capital letter. Other networks are shown like `Airtel`.
+# Names with special capitals. The name of any other network is its key with one capital letter, such as `Airtel`.
 _NAMES = {"mtn": "MTN"}
 
 

@@ -12,7 +12,7 @@ from sms import conf, networks
 from sms.conf import PROVIDER
 from sms.models import UNSUCCESSFUL, SmsMessage, Status
 
-# The numbers of unknown networks.
+# Stands for phone numbers whose network is not known.
 OTHER = "other"
 
 # A message is late if it is not delivered within this time after it was queued.
