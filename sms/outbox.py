@@ -22,9 +22,9 @@ from sms.dmark.exchange import facts, fields
 from sms.errors import InDoubt, NeverTexted, NotDmarks, SmsDisabled, SmsError
 from sms.models import ACCEPTED, RESENDABLE, SmsEvent, SmsMessage, Status
 from sms.sending import claims, pauses
+from sms.sending.attempt import pauses_all, settle
 from sms.sending.inline import attempt
 from sms.sending.results import record
-from sms.sending.retries import pauses_all, settle
 from sms.text.phone import to_e164
 from sms.text.redaction import BLANKED, blank_link, has_link, redact
 from sms.text.segments import segments

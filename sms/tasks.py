@@ -9,10 +9,10 @@ import uuid
 import django
 
 from sms import conf
+from sms.sending.attempt import settle
 from sms.sending.claims import claim
 from sms.sending.inline import attempt
 from sms.sending.results import record
-from sms.sending.retries import settle
 
 if django.VERSION >= (6, 0):
     from django.tasks import task

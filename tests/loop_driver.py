@@ -9,33 +9,23 @@ from sms import conf
 from sms.dmark.conversation import Conversation
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import ClaimedRow
-from sms.worker.background import Tokens
-from sms.worker.engine import Engine, Job
+from sms.worker.engine.job import Job
+from sms.worker.engine.loop import Engine
 
 
 def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:
     """Return the result or the error of a conversation. Token requests are added to `exchanges` too."""
     ended = threading.Event()
-    tokens = Tokens(config)
-    loop = Engine(
-        in_flight=1,
-        unrecorded=1,
-        batch=1,
-        connect_timeout=config.connect_timeout,
-        read_timeout=config.read_timeout,
-        ask_token=tokens.ask,
-        wake_owner=ended.set,
-    )
+    loop = Engine(config, in_flight=1, unrecorded=1, batch=1, wake_owner=ended.set)
     loop.leases_hold_until = time.monotonic() + 60
     far = datetime(2099, 1, 1, tzinfo=timezone.utc)
     job = Job(ClaimedRow(1, "+256772123456", "x", "", None, far, "", 0, 0, 0, ""), lambda note: talk, float("inf"))
     job.exchanges = exchanges
-    tokens.start(loop.give_token)
+    loop.tokens.start()
     loop.start()
     loop.submit([job])
     try:
         assert ended.wait(30)
     finally:
-        tokens.finish()
         assert loop.quit(5)
     return job.ending

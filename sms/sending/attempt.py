@@ -1,8 +1,12 @@
-"""The result of an attempt to send one message to DMark. This module does not depend on an HTTP library."""
+"""The result of an attempt to send one message to DMark, and the retry that follows it.
+
+This module does not depend on an HTTP driver.
+"""
 
 import logging
-from dataclasses import dataclass, field
-from datetime import datetime
+import random
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from sms import clock, conf
 from sms.conf import PROVIDER
@@ -10,12 +14,30 @@ from sms.dmark import conversation
 from sms.dmark.conversation import Budget, Conversation, OnExchange
 from sms.dmark.dlr_url import dlr_url
 from sms.dmark.exchange import Exchange, facts, fields
-from sms.errors import NotDmarks, RateLimited, SmsDisabled, SmsError
+from sms.errors import (
+    InDoubt,
+    NotDmarks,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    SmsDisabled,
+    SmsError,
+    Trouble,
+)
 from sms.models import Status
 from sms.sending.claims import ClaimedMessage
 from sms.text.phone import to_local
 
 logger = logging.getLogger("sms.delivery")
+
+LONGEST_DELAY = 120.0
+# Ranges of seconds until the retry after the first, second and third ambiguous request. There is no retry after the
+# fourth: DMark has no idempotency key, so each retry may put one more copy on the phone.
+AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
+MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
+# A provider may accept a message and still answer 5xx. Therefore a message that got 5xx in this many attempts is
+# retried only after DELAY_AFTER_5XX seconds.
+ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
 @dataclass(slots=True)
@@ -32,10 +54,6 @@ class Result:
     provider_id: str = ""
     due_at: datetime | None = None
     exchanges: list[Exchange] = field(default_factory=list)
-
-    @property
-    def sends(self) -> int:
-        return sum(exchange.step == "send" for exchange in self.exchanges)
 
     @property
     def ambiguous_requests(self) -> int:
@@ -60,22 +78,15 @@ class Result:
 def send_conversation(
     message: ClaimedMessage, config: conf.Config, on_exchange: OnExchange, budget: Budget | None = None
 ) -> Conversation[str]:
-    """Return a conversation (a generator of commands) that sends this message to DMark."""
-    return conversation.send(
-        config,
-        to_local(message.phone),
-        message.text,
-        dlr_url(message.pk, config),
-        on_exchange,
-        kind=message.kind,
-        budget=budget,
-    )
+    """Return the conversation that sends this message to DMark."""
+    number, url = to_local(message.phone), dlr_url(message.pk, config)
+    return conversation.send(config, number, message.text, url, on_exchange, kind=message.kind, budget=budget)
 
 
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
     """Return the result of a conversation. `ending`: DMark's id of the message, or the exception that ended it.
 
-    This function runs no query. It returns every failure as final. `retries.settle` can turn a failure into a retry.
+    Every failure is returned as final; `settle` can turn it into a retry.
     """
     at = clock.now(ask=False)
     if isinstance(ending, str):
@@ -90,3 +101,36 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
     elif isinstance(ending, SmsDisabled):
         result.status = Status.DISABLED
     return result
+
+
+def delay(retries: int) -> float:
+    """Return the seconds until the next attempt after `retries` earlier retries: 2, 4, 8 … 120, with jitter."""
+    return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
+
+
+def pauses_all(reason: object) -> bool:
+    """Return True if DMark refuses the credentials or the account, so that no message can be sent."""
+    return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
+
+
+def settle(result: Result) -> Result:
+    """Return the result with the status `queued` if the message is to be sent again, otherwise unchanged.
+
+    Senders that process the queue again later, such as the worker, call this.
+    """
+    message, reason = result.message, result.reason
+    if pauses_all(reason):
+        return replace(result, status=Status.QUEUED)
+    if isinstance(reason, RateLimited):
+        wait = reason.retry_after
+    elif isinstance(reason, InDoubt):
+        if result.ambiguous_requests >= MAX_AMBIGUOUS:
+            return result
+        wait = random.uniform(*AMBIGUOUS_DELAYS[max(result.ambiguous_requests, 1) - 1])  # noqa: S311
+    elif isinstance(reason, ProviderUnavailable):
+        slow = (reason.status_code or 0) >= 500 and message.retries + 1 >= ROUNDS_OF_5XX
+        wait = max(DELAY_AFTER_5XX if slow else delay(message.retries), reason.retry_after or 0.0)
+    else:
+        return result
+    due_at = min(result.at + timedelta(seconds=wait), message.expires_at)
+    return replace(result, status=Status.QUEUED, due_at=due_at)

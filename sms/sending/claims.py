@@ -1,8 +1,9 @@
 """Claim due messages for a limited time (the lease), renew leases, and free the messages of expired leases."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from django.db import connection
@@ -10,6 +11,8 @@ from django.db import connection
 from sms import clock
 from sms.models import SmsMessage, Status
 from sms.sending.pauses import may_leave
+
+logger = logging.getLogger("sms.worker")
 
 
 @dataclass(slots=True)
@@ -66,7 +69,8 @@ def claim(
     order = "attempts, expires_at, id" if probe else "expires_at, id"
     sql = f"""
         WITH due AS (
-            SELECT id FROM {table} WHERE status = 'queued' AND {only} AND {may_leave(now)}
+            SELECT id FROM {table}
+            WHERE status = 'queued' AND {only} AND {may_leave(now)}
             ORDER BY {order} LIMIT %s {lock}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {clock.sql_after()}
@@ -89,24 +93,26 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     Other leases of `claimer` are not renewed. If the database's response to a claim was lost, no process knows the
     claimed messages, and their leases must expire.
     """
-    return update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease) if ids else set()
+    return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
 
-def count_ahead(claimer: str, messages: Sequence[ClaimedMessage]) -> set[int]:
-    """Count one more ambiguous request for each message, in case this process is killed during the request.
+def count_ahead(claimer: str, messages: Sequence[ClaimedMessage], earlier: int = 0) -> set[int]:
+    """Count one more ambiguous request for each of these messages, in case this process is killed during the request.
 
-    The result of the request later replaces this count. `free_leases_over_before` counts a message's first ambiguous
-    request instead. Returns the ids of the messages that are still claimed by `claimer`.
+    `earlier`: the number of ambiguous requests since the claim. The result of the request later replaces the count. A
+    message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the ids that are still
+    claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
         ids = [message.pk for message in messages if message.ambiguous_requests == known]
-        kept |= update_claimed(claimer, ids, "doubts = %s", known + 1)
+        kept |= _update_claimed(claimer, ids, "doubts = %s", known + earlier + 1)
     return kept
 
 
-def update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
-    """Update one column of these messages. Return the ids of those that are still claimed by `claimer`."""
+def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
+    if not ids:
+        return set()
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
         UPDATE {table} SET {assignment}
@@ -136,6 +142,33 @@ def free_leases_over_before(limit: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, [value, value])
         return int(cursor.rowcount)
+
+
+class ExpiredLeaseReaper:
+    """Frees leases that had expired at one check and are still not renewed at the next check, one lease time later.
+
+    A running sender renews its leases about three times between two checks. Therefore this worker does not take a
+    message that another worker is sending, even if that worker was suspended, the database hung, or a clock was
+    changed. The first check frees only leases that expired more than one lease time ago.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: datetime | None = None
+        self.next_look = 0.0
+
+    def look(self) -> None:
+        """Free leases if a check is due. `next_look`: the time (monotonic) of the next check."""
+        if clock.monotonic() < self.next_look:
+            return
+        seen = clock.read()
+        if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds)):
+            logger.warning(
+                "sms.reclaimed: %d messages of senders that ended without finishing are queued again",
+                freed,
+                extra={"event": "sms.reclaimed", "messages": freed},
+            )
+        self._seen, self.next_look = seen, clock.monotonic() + self._seconds
 
 
 def hand_back_unknown(claimer: str, known: Collection[int]) -> None:

@@ -13,9 +13,8 @@ from sms.dmark.exchange import facts, fields
 from sms.errors import RateLimited, SmsError
 from sms.models import Status
 from sms.sending import rate_limit
-from sms.sending.attempt import Result
+from sms.sending.attempt import MAX_AMBIGUOUS, Result
 from sms.sending.claims import ClaimedMessage
-from sms.sending.retries import MAX_AMBIGUOUS
 
 logger = logging.getLogger("sms.delivery")
 

@@ -27,12 +27,15 @@ _ROW = {
     "doubts": "integer", "error": "text", "due_at": "timestamptz", "retries": "integer", "text": "text",
 }  # fmt: skip
 _EVENT = {
-    "message_id": "bigint", "at": "timestamptz", "what": "text", "step": "text", "attempt": "smallint",
-    "http_status": "integer", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
-    "actor": "text", "trouble": "text",
+    "message_id": "bigint", "at": "timestamptz", "what": "text", "http_status": "integer", "actor": "text",
+    "step": "text", "attempt": "smallint", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
+    "trouble": "text",
 }  # fmt: skip
-# An acceptance by DMark is stored even if another sender has claimed the row since then. It does not replace a status
-# that came from a delivery report. Any other result is stored only if this sender still has the claim.
+# Columns of an event with the same name as the attribute of `Exchange`.
+_COPIED = tuple(_EVENT)[5:]
+# An acceptance by DMark is stored even if another sender has claimed the row since then, but it does not replace a
+# status from a delivery report. A failure, or a return to the queue, is stored only if the row still has the claim of
+# this sender.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -43,7 +46,7 @@ _UPDATE = """
         error = CASE WHEN {table}.status = 'undelivered' THEN {table}.error ELSE it.error END,
         due_at = COALESCE(it.due_at, {table}.due_at), retries = COALESCE(it.retries, {table}.retries),
         text = COALESCE(it.text, {table}.text),
-        holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE {false} END
+        holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE false END
     FROM {rows}
     WHERE {table}.id = it.id AND (it.status = 'sent' OR ({table}.status = 'sending' AND {table}.claim = it.claim))
     RETURNING {table}.id
@@ -108,7 +111,7 @@ def _store(rows: str, events: str) -> set[int]:
     """
     name = connection.ops.quote_name
     table, postgresql = name(SmsMessage._meta.db_table), connection.vendor == "postgresql"
-    update = _UPDATE.format(table=table, rows=_table(_ROW), false="false" if postgresql else "0")
+    update = _UPDATE.format(table=table, rows=_table(_ROW))
     insert = _INSERT.format(table=name(SmsEvent._meta.db_table), columns=", ".join(_EVENT), rows=_table(_EVENT))
     with connection.cursor() as cursor:
         if postgresql:
@@ -138,7 +141,7 @@ def _row(result: Result, adapt: Callable[[datetime], Any]) -> dict[str, object]:
         "status": result.status.value,
         "provider_id": result.provider_id,
         "at": str(adapt(result.at)),
-        "sends": result.sends,
+        "sends": sum(exchange.step == "send" for exchange in result.exchanges),
         "doubts": result.ambiguous_requests,
         "error": "" if result.status == Status.SENT else result.error,
     }
@@ -156,21 +159,9 @@ def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, 
     # The rate limit may delay a message many times. Only the first delay is stored in the history.
     if result.reason and not exchanges and not (limited and rate_limit.was_limited(result.message)):
         exchanges = [Exchange("throttle" if limited else "", 0, None, "", "", str(result.reason), 0)]
+    same = {"message_id": result.message.pk, "at": str(adapt(result.at)), "what": SmsEvent.What.ATTEMPT, "actor": ""}
     return [
-        {
-            "message_id": result.message.pk,
-            "at": str(adapt(result.at)),
-            "what": SmsEvent.What.ATTEMPT.value,
-            "step": exchange.step,
-            "attempt": exchange.attempt,
-            "http_status": exchange.status,
-            "provider_id": exchange.provider_id,
-            "answer": exchange.answer,
-            "error": exchange.error,
-            "ms": exchange.ms,
-            "actor": "",
-            "trouble": exchange.trouble,
-        }
+        {**same, "http_status": exchange.status, **{name: getattr(exchange, name) for name in _COPIED}}
         for exchange in exchanges
     ]
 

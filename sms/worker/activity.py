@@ -1,14 +1,25 @@
-"""Describe what the worker is doing: in its database row, and on the terminal after the signal SIGUSR1."""
+"""Describe the worker's activity: in its row in the database, which the admin console shows, and for SIGUSR1."""
 
-from datetime import timedelta
+import os
+import socket
+from datetime import datetime, timedelta
 
 from sms import clock
+from sms.models import SmsWorker
 from sms.text.redaction import mask_phone
 from sms.worker.breaker import Breaker
-from sms.worker.engine import WAITING
+from sms.worker.engine.job import WAITING
 from sms.worker.recorder import Recorder
 
 _SHOWN = 20
+
+
+def beat(claimer: str, started_at: datetime, **activity: object) -> None:
+    """Write the worker's row. `activity`: the columns that describe what the worker does."""
+    values = {"seen_at": clock.now(), **activity}
+    if not SmsWorker.objects.filter(claimer=claimer).update(**values):
+        name = f"{socket.gethostname()}:{os.getpid()}"[:100]
+        SmsWorker.objects.create(claimer=claimer, name=name, started_at=started_at, **values)
 
 
 def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:

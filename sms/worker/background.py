@@ -1,65 +1,24 @@
-"""Threads of the worker: access tokens, signals, and periodic tasks.
-
-The main thread and the engine's thread are in other modules.
-"""
+"""Threads of the worker besides the main thread and the engine: signals, and periodic tasks."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
 from django.db import connection
 
-from sms import clock, conf, runtime
+from sms import clock, runtime
 from sms.database import close_if_unavailable
 from sms.dlr import polling
-from sms.dmark import blocking
-from sms.dmark.exchange import Exchange
-from sms.errors import ProviderError, ProviderUnavailable
+from sms.errors import ProviderError
 from sms.sending.results import PendingSignal, send_signals
 from sms.worker import maintenance
 from sms.worker.breaker import Breaker
-from sms.worker.engine import TokenAnswer
 from sms.worker.listener import PROBE_SECONDS, Listener
 
 logger = logging.getLogger("sms.worker")
 
 _POLL_LIMIT = 100
-
-
-def _log_error(error: Exception) -> None:
-    logger.error("sms.worker_error: the thread continues", exc_info=error, extra={"event": "sms.worker_error"})
-
-
-class Tokens:
-    """A thread that gets DMark's access token, from the cache or from DMark. The engine does not wait for it."""
-
-    def __init__(self, config: conf.Config) -> None:
-        self._config = config
-        self._asked: Any = runtime.current.queue()
-
-    def start(self, answer: Callable[[TokenAnswer], None]) -> runtime.Thread:
-        return runtime.current.start(lambda: self._run(answer), "sms-tokens")
-
-    def ask(self, rejected: str) -> None:
-        self._asked.put(rejected)
-
-    def finish(self) -> None:
-        self._asked.put(None)
-
-    def _run(self, answer: Callable[[TokenAnswer], None]) -> None:
-        while (rejected := self._asked.get()) is not None:
-            exchanges: list[Exchange] = []
-            token: str | ProviderError
-            try:
-                token = blocking.token(self._config, exchanges.append, rejected)
-            except ProviderError as error:
-                token = error
-            # The engine always needs an answer. Without one, all messages would wait forever.
-            except Exception as error:  # noqa: BLE001 - logged
-                _log_error(error)
-                token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
-            answer(TokenAnswer(rejected, token, exchanges))
 
 
 class SignalSender:
@@ -97,9 +56,9 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # Only these signals are lost. The results of the messages are already stored.
-            except Exception as error:  # noqa: BLE001 - logged
-                _log_error(error)
+            # The results are already recorded, so it is enough to log the error. Only these signals are lost.
+            except Exception:
+                logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
                 connection.close()
             self._since = None
         connection.close()

@@ -7,8 +7,7 @@ from sms import clock
 from sms.conf import PROVIDER
 from sms.errors import ProviderRejected, ProviderUnavailable, Trouble
 from sms.models import Status
-from sms.sending.attempt import Result
-from sms.sending.retries import pauses_all
+from sms.sending.attempt import Result, pauses_all
 
 logger = logging.getLogger("sms.worker")
 

@@ -4,17 +4,16 @@ The work is done in small batches, so that rows are locked only for a short time
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, Func, QuerySet, TextField
+from django.db.models import QuerySet
 
 from sms import alerts, clock
-from sms.models import OPEN, SmsEvent, SmsMessage
+from sms.models import OPEN, SmsEvent, SmsMessage, SmsWorker
 from sms.sending import pauses
 from sms.stats import volume
 from sms.text.redaction import BLANKED, blank_link, rules
-from sms.worker import heartbeat
 
 BATCH = 1000
 
@@ -27,51 +26,47 @@ def run() -> None:
     alerts.check()
     blank_links()
     pauses.cancel_suppressed()
-    heartbeat.forget_silent_workers()
-    volume.keep_days()
+    forget_silent_workers()
+    counts.keep_days()
 
 
-def blank_links() -> int:
-    """Remove the credentials from the links of expired messages. Return the number of changed messages.
-
-    On PostgreSQL, rows that other transactions have locked are left for the next run.
-    """
-    done = 0
-    while True:
-        count = _blank_a_batch_on_postgresql() if connection.vendor == "postgresql" else _blank_a_batch()
-        done += count
-        if count < BATCH:
-            return done
+def forget_silent_workers() -> None:
+    SmsWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
 
 
 # The batch is a CTE. With outdated statistics, PostgreSQL might run a subquery again for each row.
 _BLANK = """
     WITH batch AS MATERIALIZED (
-        SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status <> ALL(%s::varchar[])
-        ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
+        SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status NOT IN (%s, %s)
+        ORDER BY expires_at LIMIT %s {lock}
     )
-    UPDATE sms_smsmessage SET text = regexp_replace(text, %s, %s, 'g'), holds_link = false
-    FROM batch WHERE sms_smsmessage.id = batch.id
+    UPDATE sms_smsmessage SET text = {blanked}, holds_link = false
+    FROM batch WHERE sms_smsmessage.id = batch.id RETURNING sms_smsmessage.id
 """
 
 
-def _blank_a_batch_on_postgresql() -> int:
-    pattern = rules().link
-    # The pattern matches nothing. It is used if the settings name no links with credentials.
-    found = pattern.pattern if pattern else "(^)(?!)"
+def blank_links() -> int:
+    """Remove the credentials from the links of expired messages. Return the number of changed messages.
+
+    Each batch is one statement. Rows that other transactions have locked are left for the next run.
+    """
+    values: tuple[str, ...] = ()
     with connection.cursor() as cursor:
-        cursor.execute(_BLANK, (clock.now(), list(OPEN), BATCH, found, rf"\1{BLANKED}"))
-        return int(cursor.rowcount)
-
-
-def _blank_a_batch() -> int:
-    """Process one batch on SQLite. SQLite allows only one writer at a time, so no row locks are needed."""
-    over = SmsMessage.objects.filter(holds_link=True, expires_at__lt=clock.now()).exclude(status__in=OPEN)
-    with transaction.atomic():
-        connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)
-        batch = list(over.order_by("expires_at").values_list("pk", flat=True)[:BATCH])
-        blanked = Func(F("text"), function="sms_blank_link", output_field=TextField())
-        return SmsMessage.objects.filter(pk__in=batch).update(text=blanked, holds_link=False)
+        if connection.vendor == "postgresql":
+            link = rules().link
+            # The second pattern matches nothing: the project has no links to blank.
+            values = (link.pattern if link else "(^)(?!)", rf"\1{BLANKED}")
+            sql = _BLANK.format(lock="FOR UPDATE SKIP LOCKED", blanked="regexp_replace(text, %s, %s, 'g')")
+        else:
+            connection.connection.create_function("sms_blank_link", 1, blank_link, deterministic=True)
+            sql = _BLANK.format(lock="", blanked="sms_blank_link(text)")
+        done = 0
+        while True:
+            now = connection.ops.adapt_datetimefield_value(clock.now())
+            cursor.execute(sql, (now, *OPEN, BATCH, *values))
+            done += (count := len(cursor.fetchall()))
+            if count < BATCH:
+                return done
 
 
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":

@@ -12,12 +12,12 @@ from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
 from sms.models import Status
 from sms.sending import rate_limit
-from sms.sending.attempt import Result, conclude
+from sms.sending.attempt import Result, conclude, settle
 from sms.sending.results import store, take_back
-from sms.sending.retries import settle
 from sms.worker.background import SignalSender
 from sms.worker.breaker import FIRST_PAUSE, Breaker
-from sms.worker.engine import UNANSWERED, Engine, Job, LeaseExpired
+from sms.worker.engine.job import UNANSWERED, Job, LeaseExpired
+from sms.worker.engine.loop import Engine
 
 logger = logging.getLogger("sms.worker")
 

@@ -3,11 +3,11 @@
 If the thread is not asleep, waking it makes no system call.
 """
 
+import selectors
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from sms import runtime
+from sms import clock, runtime
 
 
 class Waker:
@@ -27,17 +27,19 @@ class Waker:
                 one.setblocking(False)
         return self._sockets[0].fileno()
 
-    @contextmanager
-    def asleep(self) -> Iterator[None]:
-        """Mark the thread as asleep in this block.
-
-        Check for work inside the block before sleeping. A `wake` that comes before the block has no effect.
-        """
+    def sleep(
+        self, selector: selectors.BaseSelector, until: float, has_work: Callable[[], bool]
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        """Select until `until` (monotonic), or not at all if there is work. Return the events of other files."""
         self._asleep = True
-        try:
-            yield
-        finally:
-            self._asleep = False
+        # A `wake` before this line has no effect, so look for work after it.
+        seconds = 0.0 if has_work() else max(0.0, until - clock.monotonic())
+        events = selector.select(seconds)
+        self._asleep = False
+        others = [event for event in events if event[0].fileobj is not self]
+        if self._sockets and len(others) < len(events):
+            self._sockets[0].recv(4096)
+        return others
 
     def wake(self) -> None:
         if self._asleep and self._sockets:
@@ -45,13 +47,6 @@ class Waker:
                 self._sockets[1].send(b"!")
             except OSError:
                 return  # Either a wake-up is already pending, or the sleeping thread has just ended.
-
-    def clear(self) -> None:
-        try:
-            while self._sockets and self._sockets[0].recv(4096):
-                pass
-        except BlockingIOError:
-            return
 
     def close(self) -> None:
         """Close the sockets. Call this in the thread that sleeps, and do not call `wake` afterwards."""

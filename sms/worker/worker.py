@@ -21,16 +21,17 @@ from django.db import connection
 from sms import clock, conf, runtime
 from sms.database import close_if_unavailable, sqlstate
 from sms.dmark.exchange import logger as deliveries
+from sms.models import SmsWorker
 from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import claim, count_ahead, hand_back_unknown, renew_leases
+from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, hand_back_unknown, renew_leases
 from sms.stats import status
-from sms.worker import activity, heartbeat
-from sms.worker.background import Periodic, Tokens
+from sms.worker import activity
+from sms.worker.background import Periodic
 from sms.worker.breaker import Breaker
-from sms.worker.engine import Engine, Job
-from sms.worker.leases import ExpiredLeaseReaper
+from sms.worker.engine.job import Job
+from sms.worker.engine.loop import Engine
 from sms.worker.listener import Listener
 from sms.worker.one_write import one_write
 from sms.worker.recorder import Recorder
@@ -90,14 +91,11 @@ class Worker:
         self.breaker, self.waker = Breaker(), Waker()
         self.reaper = ExpiredLeaseReaper(options.lease)
         self.listener = Listener(self.claimer)
-        self.tokens = Tokens(self.config)
         self.engine = Engine(
+            self.config,
             in_flight=options.in_flight,
             unrecorded=UNRECORDED,
             batch=BATCH,
-            connect_timeout=self.config.connect_timeout,
-            read_timeout=self.config.read_timeout,
-            ask_token=self.tokens.ask,
             wake_owner=self.waker.wake,
         )
         self.recorder = Recorder(self.engine, self.breaker)
@@ -106,7 +104,9 @@ class Worker:
         self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
         self._stopping = runtime.current.event()
-        # Claimed messages whose eligibility must still be checked.
+        # The time (monotonic) at which the worker ends although requests have no answer.
+        self._end = math.inf
+        # Claimed messages whose eligibility has not been checked yet.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         # `_more`: True if the last claim was full. More messages are probably due then.
@@ -125,21 +125,28 @@ class Worker:
         gc.freeze()
         self._threads = {
             "the statement timeout": self.statement_timeout.watch(),
-            "access tokens": self.tokens.start(self.engine.give_token),
+            "access tokens": self.engine.tokens.start(),
             "requests": self.engine.start(),
         }
         if not self.options.once:
             periodic = Periodic(self.breaker, self.listener, self._stopping, self.options.maintenance)
             self._threads["maintenance"] = periodic.start()
-        dead = ""
-        while not self._stop_requested and not dead:
+        dead, done = "", False
+        while not done and clock.monotonic() < self._end:
             try:
-                if self._turn():
-                    break
+                done = self._turn()
             except Exception as error:  # noqa: BLE001 - logged
                 self._recover(error)
-            dead = self._dead_thread()
-        self._finish()
+            if self._stop_requested:
+                done = done or not self.recorder.in_hand or not self._threads["requests"].is_alive()
+            elif dead := next((name for name, thread in self._threads.items() if not thread.is_alive()), ""):
+                self.stop()
+        self._stopping.set()
+        self.engine.quit(1.0)
+        self._leave()
+        self.recorder.signals.finish(max(1.0, min(_STOP_SECONDS, self._end - clock.monotonic())))
+        self.statement_timeout.stop()
+        self.waker.close()
         if dead:
             raise ThreadEnded(f"The thread for {dead} has ended.")
         return not self.breaker.is_open
@@ -147,13 +154,19 @@ class Worker:
     def stop(self) -> None:
         """Begin no new message, finish the messages in flight, and end. Safe to call in a signal handler."""
         self._stop_requested = True
+        self._end = min(self._end, clock.monotonic() + _STOP_SECONDS)
         self.waker.wake()
 
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        Return True if the worker is done: the option `once` is set and no message is left.
+        After `stop`, messages that have not begun are handed back instead. Return True if no message is left to wait
+        for: after `stop`, or if the option `once` is set.
         """
+        stopping = self._stop_requested
+        if stopping and not self._stopping.is_set():
+            self._stopping.set()
+            self.engine.drain()
         self._keep_leases()
         self.reaper.look()
         if not self.options.once:
@@ -164,11 +177,14 @@ class Worker:
         self._take_ended()
         self.recorder.write()
         found = self._claim()
-        self._offer()
+        if stopping:
+            self._hand_back()
+        else:
+            self._offer()
         self.recorder.write()
-        if self.options.once and not found and not self.recorder.in_hand:
+        if (self.options.once or stopping) and not found and not self.recorder.in_hand:
             return True
-        self._sleep(self._next_turn())
+        self._sleep(min(self._next_turn(), self._end))
         self.listener.take()
         return False
 
@@ -283,12 +299,8 @@ class Worker:
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Determine the results of the jobs that have ended.
-
-        Wait until there are BATCH jobs, or the first one has waited for _GATHER_SECONDS. Do not wait if the breaker is
-        open or the worker stops.
-        """
-        waiting, now = self.engine.waiting(), clock.monotonic()
+        """Conclude the jobs that have ended, if BATCH of them are waiting or the first has waited _GATHER_SECONDS."""
+        waiting, now = len(self.engine.ended), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
         self._first_ended = self._first_ended or now
@@ -335,13 +347,10 @@ class Worker:
             listening = self.listener.fileno()
             if listening is not None:
                 selector.register(listening, selectors.EVENT_READ)
-            with self.waker.asleep():
-                if not self._has_work():
-                    selector.select(max(0.0, end - clock.monotonic()))
-        self.waker.clear()
+            self.waker.sleep(selector, end, self._has_work)
 
     def _has_work(self) -> bool:
-        waiting = self.engine.waiting()
+        waiting = len(self.engine.ended)
         ended = waiting >= BATCH or (waiting > 0 and self._first_ended is None)
         claims = self._room() > 0 and clock.monotonic() >= self._next_claim()
         return ended or claims or bool(self.engine.uncounted) or self._stop_requested != self._stopping.is_set()
@@ -349,10 +358,7 @@ class Worker:
     def _beat(self) -> None:
         if clock.monotonic() >= self._next_beat:
             self._next_beat = clock.monotonic() + status.BEAT_SECONDS
-            heartbeat.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
-
-    def _dead_thread(self) -> str:
-        return next((name for name, thread in self._threads.items() if not thread.is_alive()), "")
+            activity.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
 
     def _recover(self, error: Exception) -> None:
         """Log an exception and wait a moment. The worker continues afterwards."""
@@ -368,31 +374,6 @@ class Worker:
             logger.error("sms.database_lost: %s; trying again", name, extra={"event": "sms.database_lost"})
             self._next_renewal = 0.0
             runtime.current.sleep(0.5)
-
-    def _finish(self) -> None:
-        """Queue again the messages that have not begun, wait for those in flight, and record all results."""
-        end = clock.monotonic() + _STOP_SECONDS
-        self._stop_requested = True
-        self._stopping.set()
-        self.engine.drain()
-        self._hand_back()
-        while self.recorder.in_hand and clock.monotonic() < end and self._threads["requests"].is_alive():
-            try:
-                self._keep_leases()
-                self._count_repeats()
-                self._take_ended()
-                self._hand_back()
-                self.recorder.write()
-                if self.recorder.in_hand:
-                    self._sleep(min(end, clock.monotonic() + 0.5))
-            except Exception as error:  # noqa: BLE001 - logged
-                self._recover(error)
-        self.engine.quit(1.0)
-        self._leave()
-        self.recorder.signals.finish(max(1.0, end - clock.monotonic()))
-        self.tokens.finish()
-        self.statement_timeout.stop()
-        self.waker.close()
 
     def _leave(self) -> None:
         """End the messages in flight. Queue again the claimed messages that this worker does not know.
@@ -415,7 +396,7 @@ class Worker:
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
             hand_back_unknown(self.claimer, unrecorded)
             if not self.options.once:
-                heartbeat.stop_beating(self.claimer)
+                SmsWorker.objects.filter(claimer=self.claimer).delete()
         except Exception as error:
             if not close_if_unavailable(error):
                 logger.exception("sms.worker_error: the worker ends anyway", extra={"event": "sms.worker_error"})

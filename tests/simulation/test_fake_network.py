@@ -9,7 +9,6 @@ import pycurl
 import pytest
 
 from sms.dmark.conversation import Request
-from sms.worker.engine import transport
 from sms.worker.engine.transfer import Transfer
 from tests.servers import free_port
 from tests.simulation.network import ANSWERED, CLOSED, CUT, RESET, SILENT, Plan, Provider, SimCurl, SimMulti
@@ -80,11 +79,7 @@ def over_the_fake(monkeypatch: Any, behave: Callable[[Provider], None], *, may_w
     behave(provider)
     seen: list[Seen] = []
 
-    class Fake:
-        def curl(self) -> Any:
-            return SimCurl()
-
-    monkeypatch.setattr(transport, "current", Fake())
+    monkeypatch.setattr(pycurl, "Curl", SimCurl)
 
     def run() -> None:
         multi = SimMulti(scheduler, runtime.descriptors, provider)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
+import pycurl
 from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.signals import connection_created
 from django.utils import timezone
@@ -27,7 +28,6 @@ from sms.models import SmsMessage, Status
 from sms.sending import rate_limit
 from sms.signals import sms_sent
 from sms.worker import recorder, statement_timeout
-from sms.worker.engine import transport
 from sms.worker.worker import UNRECORDED, Options, Worker
 from tests.simulation.network import Provider, SimCurl, SimMulti
 from tests.simulation.runtime import BASE, SimClock, SimRuntime
@@ -200,17 +200,6 @@ class _SimWorker(Worker):
         self.process.turns += 1
         self.world.check_turns(self.process)
         super()._sleep(end)
-
-
-class _Transport:
-    def __init__(self, world: "World") -> None:
-        self._world = world
-
-    def curl(self) -> Any:
-        return SimCurl()
-
-    def multi(self) -> Any:
-        return SimMulti(self._world.scheduler, self._world.runtime.descriptors, self._world.provider)
 
 
 class World:
@@ -680,7 +669,8 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
         for target, name, value in (
             (clock, "current", world.clock),
             (runtime, "current", world.runtime),
-            (transport, "current", _Transport(world)),
+            (pycurl, "Curl", SimCurl),
+            (pycurl, "CurlMulti", lambda: SimMulti(world.scheduler, world.runtime.descriptors, world.provider)),
             (blocking, "post", world._post),
             (conf, "current", world._current_config),
             (sms_cache, "cache", world.cache),

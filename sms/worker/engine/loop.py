@@ -17,13 +17,12 @@ from typing import Any
 
 import pycurl
 
-from sms import clock, runtime
-from sms.dmark.conversation import NoResponse, Pause, Request
+from sms import clock, conf, runtime
+from sms.dmark.conversation import Command, NoResponse, Pause, Request
 from sms.dmark.kept_connections import KeptConnections
 from sms.dmark.responses import Reply
-from sms.worker.engine import transport
 from sms.worker.engine.job import ENDED, UNANSWERED, Job, LeaseExpired
-from sms.worker.engine.tokens import TokenAnswer, TokenQueue
+from sms.worker.engine.tokens import TokenQueue
 from sms.worker.engine.transfer import Transfer
 from sms.worker.waker import Waker
 
@@ -37,28 +36,20 @@ _LONGEST_COUNT = 5.0
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `ask_token` is called with the token that DMark refused, or "". `give_token` receives the answer. `wake_owner` is
-    called if `take` has jobs to return, or if the inbox has shrunk to `low_water`.
+    `wake_owner` is called when `take` has `batch` jobs to return or the first one, when `uncounted` has a request, or
+    when the inbox has shrunk to `low_water`.
     """
 
     def __init__(
-        self,
-        *,
-        in_flight: int,
-        unrecorded: int,
-        batch: int,
-        connect_timeout: float,
-        read_timeout: float,
-        ask_token: Callable[[str], None],
-        wake_owner: Callable[[], None],
+        self, config: conf.Config, *, in_flight: int, unrecorded: int, batch: int, wake_owner: Callable[[], None]
     ) -> None:
         self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
-        self._timeouts, self._wake_owner = (connect_timeout, read_timeout), wake_owner
-        # Other threads also use the attributes from here to `_waker`.
+        self._timeouts, self._wake_owner = (config.connect_timeout, config.read_timeout), wake_owner
+        # The attributes from `inbox` to `tokens` are shared with other threads.
         self.inbox: deque[Job] = deque()
-        self._ended: deque[Job] = deque()
-        # `uncounted`: send requests that must wait until their rows count them as ambiguous. `_counted`: requests that
-        # may now be written.
+        self.ended: deque[Job] = deque()
+        # Two queues of send requests: requests that wait until their rows count them as ambiguous, and counted
+        # requests.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -67,9 +58,9 @@ class Engine:
         self.low_water = -1
         self.draining = self._owner_told = self._quit = False
         self._waker = Waker()
-        # Only the engine's thread uses the attributes from here on.
+        self.tokens = TokenQueue(config, self._go_on, self._waker.wake)
+        # The attributes below are used only by the engine's thread.
         self.begun: set[Job] = set()
-        self._tokens = TokenQueue(ask_token, self._go_on)
         self._count_ended = 0
         self._free: list[Transfer] = []
         self._transfers: dict[Any, Transfer] = {}
@@ -94,15 +85,10 @@ class Engine:
         self.leases_hold_until = until
         self._waker.wake()
 
-    def give_token(self, answer: TokenAnswer) -> None:
-        """Receive the answer to `ask_token`. Called by another thread."""
-        self._tokens.answers.append(answer)
-        self._waker.wake()
-
     def take(self) -> list[Job]:
         """Remove and return the jobs that have ended, and jobs that were not begun in time."""
         self._owner_told = False
-        return _emptied(self._ended)
+        return _emptied(self.ended)
 
     def take_back(self) -> list[Job]:
         """Remove and return the jobs that have not begun."""
@@ -121,16 +107,14 @@ class Engine:
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
 
-    def waiting(self) -> int:
-        return len(self._ended)
-
     def drain(self) -> None:
         """Let the requests in flight finish, without immediate retries."""
         self.draining = True
         self._waker.wake()
 
     def quit(self, seconds: float) -> bool:
-        """End the thread and cut off the requests in flight. Return False if this takes longer than `seconds`."""
+        """End the threads and cut off requests in flight. Return False if that takes longer than `seconds`."""
+        self.tokens.finish()
         self._quit = True
         self._waker.wake()
         if self._thread is None:
@@ -139,7 +123,7 @@ class Engine:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._multi = transport.current.multi()
+        self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, self.in_flight)
@@ -159,46 +143,48 @@ class Engine:
         self._waker.close()
 
     def _pass(self) -> None:
-        for key, events in self._sleep():
-            if key.fileobj is self._waker:
-                self._waker.clear()
-            else:
-                flags = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
-                    events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
-                )
-                self._multi.socket_action(key.fd, flags)
+        due = [clock.monotonic() + _LONGEST_SLEEP]
+        if self._curl_due is not None:
+            due.append(self._curl_due)
+        if self._unanswered:
+            due.append(self._unanswered[0][0])
+        if self._pauses:
+            due.append(self._pauses[0][0])
+        for key, events in self._waker.sleep(self._selector, min(due), self._has_work):
+            flags = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
+                events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
+            )
+            self._multi.socket_action(key.fd, flags)
         self._run_timer()
         self._collect()
         now = clock.monotonic()
-        self._cut_unanswered(now)
-        self._tokens.take_answers()
+        while self._unanswered and self._unanswered[0][0] <= now:
+            _, transfer, job, started = self._unanswered.popleft()
+            if self._running.get(transfer) is job and transfer.started == started:
+                self._finished(transfer, pycurl.E_OPERATION_TIMEDOUT)
+        self.tokens.take_answers()
         while self._counted:
-            self._request_or_end(*self._counted.popleft())
-        self._end_pauses(now)
+            job, request = self._counted.popleft()
+            # After a longer wait the rate-limit key may have expired, so the message's eligibility is checked again.
+            if now > job.since + _LONGEST_COUNT:
+                self._end(job, LeaseExpired())
+            else:
+                self._go_on(job, command=request)
+        while self._pauses and (self.draining or self._pauses[0][0] <= now):
+            _, _, job = heapq.heappop(self._pauses)
+            self._go_on(job, False if self.draining else None)
         self._begin()
         # Write the new requests before the next sleep, and collect those that failed at once.
         self._run_timer()
         self._collect()
-        self._tell_owner()
+        ended = len(self.ended)
+        if (ended and not self._owner_told) or ended >= self.batch or len(self.inbox) <= self.low_water:
+            self._owner_told, self.low_water = bool(ended) or self._owner_told, -1
+            self._wake_owner()
 
-    def _sleep(self) -> list[tuple[selectors.SelectorKey, int]]:
-        due = clock.monotonic() + _LONGEST_SLEEP
-        if self._curl_due is not None:
-            due = min(due, self._curl_due)
-        if self._unanswered:
-            due = min(due, self._unanswered[0][0])
-        if self._pauses:
-            due = min(due, self._pauses[0][0])
-        with self._waker.asleep():
-            if (
-                self._quit
-                or self._counted
-                or self._tokens.answers
-                or self._may_begin()
-                or (self.draining and self._pauses)
-            ):
-                due = 0.0
-            return self._selector.select(max(0.0, due - clock.monotonic()))
+    def _has_work(self) -> bool:
+        ends_pauses = self.draining and self._pauses
+        return bool(self._quit or self._counted or self.tokens.answers or self._may_begin() or ends_pauses)
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:
@@ -223,16 +209,6 @@ class Engine:
     def _set_timer(self, milliseconds: int) -> None:
         self._curl_due = None if milliseconds < 0 else clock.monotonic() + milliseconds / 1000
 
-    def _request_or_end(self, job: Job, request: Request) -> None:
-        # After a longer wait the message's rate-limit key may have expired. The worker then checks its eligibility
-        # again.
-        if clock.monotonic() > job.since + _LONGEST_COUNT:
-            return self._end(job, LeaseExpired())
-        try:
-            return self._request(job, request)
-        except Exception as error:  # noqa: BLE001 - the recorder reports it
-            return self._end(job, error)
-
     def _request(self, job: Job, request: Request) -> None:
         if request.step == "send" and not self._holds_lease(job):
             return self._end(job, LeaseExpired())
@@ -241,8 +217,11 @@ class Engine:
             job.counted = True
             self.uncounted.append((job, request))
             return self._wake_owner()
-        transfer = self._free.pop() if self._free else self._new_transfer()
-        # A retry after an ambiguous request gets a new connection. DMark may have closed the kept connections.
+        if not self._free:
+            self._free.append(Transfer(*self._timeouts, self._may_write))
+            self._transfers[self._free[-1].curl] = self._free[-1]
+        transfer = self._free.pop()
+        # The retry of an ambiguous request gets a new connection, because DMark may have closed a kept connection.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")
@@ -252,11 +231,6 @@ class Engine:
 
     def _holds_lease(self, job: Job) -> bool:
         return not job.lease_lost and clock.monotonic() < self.leases_hold_until
-
-    def _new_transfer(self) -> Transfer:
-        transfer = Transfer(*self._timeouts, self._may_write)
-        self._transfers[transfer.curl] = transfer
-        return transfer
 
     def _may_write(self, transfer: Transfer) -> bool:
         """Return True if the request's body may be written. Called when libcurl has connected.
@@ -300,18 +274,15 @@ class Engine:
         else:
             self._go_on(job, event)
 
-    def _cut_unanswered(self, now: float) -> None:
-        while self._unanswered and self._unanswered[0][0] <= now:
-            _, transfer, job, started = self._unanswered.popleft()
-            if self._running.get(transfer) is job and transfer.started == started:
-                self._finished(transfer, pycurl.E_OPERATION_TIMEDOUT)
-
-    def _go_on(self, job: Job, value: object = None, error: Exception | None = None) -> None:
-        """Send an event into the conversation of a job, and carry out the command that the conversation yields next."""
+    def _go_on(
+        self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
+    ) -> None:
+        """Send an event into the job's conversation, and carry out the command that it yields, or `command`."""
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)
-            command = job.conversation.throw(error) if error else job.conversation.send(value)
+            if command is None:
+                command = job.conversation.throw(error) if error else job.conversation.send(value)
             if isinstance(command, Request):
                 return self._request(job, command)
         except StopIteration as end:
@@ -322,19 +293,14 @@ class Engine:
             job.mark("send: pause before a retry")
             heapq.heappush(self._pauses, (clock.monotonic() + command.seconds, next(self._pause_number), job))
             return None
-        return self._tokens.want(job, command.rejected)
+        return self.tokens.want(job, command.rejected)
 
     def _end(self, job: Job, ending: str | Exception) -> None:
         job.ending = ending
         job.mark(ENDED)
         self.begun.discard(job)
         self._count_ended += 1
-        self._ended.append(job)
-
-    def _end_pauses(self, now: float) -> None:
-        while self._pauses and (self.draining or self._pauses[0][0] <= now):
-            _, _, job = heapq.heappop(self._pauses)
-            self._go_on(job, False if self.draining else None)
+        self.ended.append(job)
 
     def _full(self) -> bool:
         begun = len(self.begun)
@@ -351,18 +317,11 @@ class Engine:
                 return
             now = clock.monotonic()
             if now >= job.until:
-                self._ended.append(job)
+                self.ended.append(job)
                 continue
             job.begun, job.begun_at = True, now
             self.begun.add(job)
             self._go_on(job)
-
-    def _tell_owner(self) -> None:
-        ended = len(self._ended)
-        low = len(self.inbox) <= self.low_water
-        if (ended and not self._owner_told) or ended >= self.batch or low:
-            self._owner_told, self.low_water = bool(ended) or self._owner_told, -1
-            self._wake_owner()
 
 
 def _emptied(jobs: deque[Job]) -> list[Job]:

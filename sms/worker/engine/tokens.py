@@ -1,63 +1,79 @@
 """The engine's access token: used for one second, then requested again, once for all jobs that wait for it."""
 
 import copy
+import logging
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
-from sms import clock
+from sms import clock, conf, runtime
+from sms.dmark import blocking
 from sms.dmark.conversation import AccessToken
 from sms.dmark.exchange import Exchange
-from sms.errors import ProviderError
+from sms.errors import ProviderError, ProviderUnavailable
 from sms.worker.engine.job import Job
 
-# The engine uses a token for up to this many seconds, and then gets a token from the cache again. After half of this
-# time it requests the token in the background.
+logger = logging.getLogger("sms.worker")
+
+# The engine uses a token for at most this many seconds before it asks the token cache again. It begins to ask in the
+# background after half of this time.
 _TOKEN_SECONDS = 1.0
 
 
-class TokenAnswer(NamedTuple):
-    """The answer to a request for a token other than `rejected`.
-
-    `token`: the token, or the error. `exchanges`: the HTTP requests that were made to get it.
-    """
-
-    rejected: str
-    token: str | ProviderError
-    exchanges: list[Exchange]
-
-
 class TokenQueue:
-    """The jobs that wait for an access token.
+    """The jobs that wait for a token, and a thread that gets it from the cache or DMark. The engine never waits.
 
-    `ask` requests a token; its argument is the token that DMark refused, or "". `resume` is called with a job and
-    either a token or an error.
+    `resume` is called with a job and its token, or with a job and an error. `wake` is called when the thread has added
+    to `answers`: the token that DMark refused or "", another token or an error, and the HTTP exchanges made to get it.
     """
 
     def __init__(
-        self, ask: Callable[[str], None], resume: Callable[[Job, AccessToken | None, Exception | None], None]
+        self,
+        config: conf.Config,
+        resume: Callable[[Job, AccessToken | None, Exception | None], None],
+        wake: Callable[[], None],
     ) -> None:
-        self._ask_for, self._resume = ask, resume
+        self._config, self._resume, self._wake = config, resume, wake
         self._token, self._until, self._asking = "", 0.0, False
         self._waiters: list[tuple[Job, str]] = []
-        # Another thread appends to this queue.
-        self.answers: deque[TokenAnswer] = deque()
+        self._asked: Any = runtime.current.queue()
+        self.answers: deque[tuple[str, str | ProviderError, list[Exchange]]] = deque()
+
+    def start(self) -> runtime.Thread:
+        return runtime.current.start(self._run, "sms-tokens")
+
+    def finish(self) -> None:
+        self._asked.put(None)
+
+    def _run(self) -> None:
+        while (rejected := self._asked.get()) is not None:
+            exchanges: list[Exchange] = []
+            token: str | ProviderError
+            try:
+                token = blocking.token(self._config, exchanges.append, rejected)
+            except ProviderError as error:
+                token = error
+            # The engine always needs an answer. Without an answer, every message would wait forever.
+            except Exception as error:
+                logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
+                token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
+            self.answers.append((rejected, token, exchanges))
+            self._wake()
 
     def want(self, job: Job, rejected: str) -> None:
         now = clock.monotonic()
         if self._token and self._token != rejected and (now < self._until or self._asking):
-            if not self._asking and now > self._until - _TOKEN_SECONDS / 2:
+            if now > self._until - _TOKEN_SECONDS / 2:
                 self._ask("")
             return self._resume(job, AccessToken(self._token), None)
         job.mark("token: waiting for it")
         self._waiters.append((job, rejected))
-        if not self._asking:
-            self._ask(rejected)
-        return None
+        return self._ask(rejected)
 
     def _ask(self, rejected: str) -> None:
-        self._asking = True
-        self._ask_for(rejected)
+        if not self._asking:
+            self._asking = True
+            self._asked.put(rejected)
 
     def take_answers(self) -> None:
         while self.answers:
@@ -77,5 +93,5 @@ class TokenQueue:
                     self._waiters.append((job, rejected))
                 else:
                     self._resume(job, AccessToken(token, round((clock.monotonic() - job.since) * 1000)), None)
-            if self._waiters and not self._asking:
+            if self._waiters:
                 self._ask(self._waiters[0][1])

@@ -19,7 +19,6 @@ from sms.dmark import responses
 from sms.dmark.blocking import HEADERS
 from sms.dmark.conversation import NoResponse, Request
 from sms.dmark.responses import Reply
-from sms.worker.engine import transport
 
 # Seconds for which an idle connection may be reused. Some servers close idle connections after five seconds.
 _MAX_IDLE = 4
@@ -55,7 +54,7 @@ class Transfer:
         self._payload, self._offset, self._token, self._url = b"", 0, "", ""
         self._answer = BytesIO()
         self.started = 0.0
-        self.curl = curl = transport.current.curl()
+        self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)

@@ -17,8 +17,7 @@ from sms.errors import (
     SmsError,
 )
 from sms.models import SmsMessage, Status
-from sms.sending.attempt import Result, conclude
-from sms.sending.retries import LONGEST_DELAY, delay, settle
+from sms.sending.attempt import LONGEST_DELAY, Result, conclude, delay, settle
 
 NOW = timezone.now()
 SEND = Exchange("send", 1, 503, "", "", "DMark is in trouble (503).", 5)

@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from sms import conf
 from sms.dmark.conversation import Conversation, OnExchange, Request
 from sms.sending.claims import ClaimedRow
-from sms.worker.engine import ENDED, Engine, Job, TokenAnswer
+from sms.worker.engine.job import ENDED, Job
+from sms.worker.engine.loop import Engine
 from tests.conftest import wait_for
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'
@@ -84,22 +87,22 @@ class Driver:
     def __init__(self, in_flight: int = 64, unrecorded: int = 50, connect: float = CONNECT, read: float = READ) -> None:
         self.asked: list[str] = []
         self.answer: Callable[[str], Any] = lambda rejected: "token"
-        self.loop: Engine = Engine(
-            in_flight=in_flight,
-            unrecorded=unrecorded,
-            batch=25,
-            connect_timeout=connect,
-            read_timeout=read,
-            ask_token=self._ask,
-            wake_owner=lambda: None,
-        )
+        config = replace(conf.current(), connect_timeout=connect, read_timeout=read)
+        self.loop = Engine(config, in_flight=in_flight, unrecorded=unrecorded, batch=25, wake_owner=lambda: None)
+        self.loop.tokens._asked = self
         self.loop.leases_hold_until = time.monotonic() + 1000
         self.loop.start()
 
-    def _ask(self, rejected: str) -> None:
-        self.asked.append(rejected)
-        if (answer := self.answer(rejected)) is not None:
-            self.loop.give_token(TokenAnswer(rejected, answer, []))
+    def put(self, rejected: str | None) -> None:
+        """Receive a question for a token, in place of the thread that gets them."""
+        if rejected is not None:
+            self.asked.append(rejected)
+            if (answer := self.answer(rejected)) is not None:
+                self.give_token(rejected, answer)
+
+    def give_token(self, rejected: str, answer: Any) -> None:
+        self.loop.tokens.answers.append((rejected, answer, []))
+        self.loop.submit([])
 
     def submit(self, *talks: Conversation[str], until: float = float("inf")) -> list[Job]:
         jobs = [Job(text(number), partial(opened, talk), until) for number, talk in enumerate(talks)]

@@ -15,9 +15,8 @@ from sms import clock
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import claim, count_ahead, free_leases_over_before, renew_leases
-from sms.worker.engine import Job
-from sms.worker.leases import ExpiredLeaseReaper
+from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, free_leases_over_before, renew_leases
+from sms.worker.engine.job import Job
 from sms.worker.worker import Options, Worker
 from tests.audit import IN_FLIGHT
 from tests.conftest import Postgres, Sandbox, wait_for
@@ -41,7 +40,7 @@ def test_a_claim_whose_answer_was_lost_runs_out(sandbox: Sandbox, settings: Any)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("where", ["inbox", "_ended"])
+@pytest.mark.parametrize("where", ["inbox", "ended"])
 def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: str) -> None:
     """A slow sender that still runs must not count as stuck. Related incident: cds-snc/notification-api#1912."""
     settings.SMS_DELIVERY = "worker"
@@ -58,12 +57,11 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: s
     worker._stop_requested = True  # The worker then takes ended jobs at once.
     worker._take_ended()
     worker._offer()
-    worker.tokens.start(worker.engine.give_token)
+    worker.engine.tokens.start()
     worker.engine.start()
-    wait_for(lambda: worker.engine.waiting() == 3)
+    wait_for(lambda: len(worker.engine.ended) == 3)
     worker._take_ended()
     worker.recorder.write()
-    worker.tokens.finish()
     worker.engine.quit(5)
     assert dict(SmsMessage.objects.values_list("pk", "status")) == {
         mine.pk: "sent", taken.pk: "sending", reported.pk: "delivered",
@@ -112,7 +110,7 @@ class FakeTime:
         monkeypatch.setattr(clock, "monotonic", lambda: self.monotonic)
         monkeypatch.setattr(clock, "read", lambda: self.database)
         self.freed: list[datetime] = []
-        monkeypatch.setattr("sms.worker.leases.free_leases_over_before", self._free)
+        monkeypatch.setattr("sms.sending.claims.free_leases_over_before", self._free)
 
     def _free(self, limit: datetime) -> int:
         self.freed.append(limit)

@@ -4,7 +4,7 @@ import time
 
 from sms.dmark.conversation import AccessToken, Conversation, NeedToken, Pause, Request
 from sms.errors import ProviderUnavailable
-from sms.worker.engine import ENDED, WAITING, TokenAnswer
+from sms.worker.engine.job import ENDED, WAITING
 from tests.conftest import wait_for
 from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
 
@@ -19,7 +19,7 @@ def test_no_more_is_begun_than_a_crash_may_double() -> None:
     driver = Driver(in_flight=4, unrecorded=6)
     with host(answering(ANSWER, delay=0.02)) as one:
         jobs = driver.submit(*(once(one.url) for _ in range(30)))
-        wait_for(lambda: driver.loop.waiting() == 10)
+        wait_for(lambda: len(driver.loop.ended) == 10)
         time.sleep(0.2)
         assert len(one.requests) == 10
         assert not driver.loop.begun
@@ -50,7 +50,7 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
 
 def test_too_late_to_begin_is_handed_back(driver: Driver) -> None:
     [job] = driver.submit(once("http://127.0.0.1:9/"), until=time.monotonic() - 1)
-    wait_for(lambda: driver.loop.waiting() == 1)
+    wait_for(lambda: len(driver.loop.ended) == 1)
     assert driver.loop.take() == [job]
     assert not job.begun
 
@@ -121,7 +121,7 @@ def test_many_who_need_a_token_ask_once(driver: Driver) -> None:
     driver.answer = lambda rejected: None
     jobs = driver.submit(*(with_token(got) for _ in range(20)))
     wait_for(lambda: all(job.step.startswith("token") for job in jobs))
-    driver.loop.give_token(TokenAnswer("", "one", []))
+    driver.give_token("", "one")
     wait_for(lambda: len(got) == 20)
     assert set(got) == {"one"}
     assert driver.asked == [""]
