@@ -8,3 +8,4 @@ class SmsConfig(AppConfig):
 
     def ready(self) -> None:
         from sms import checks, clock  # noqa: F401
+        from sms.sending import pauses  # noqa: F401

@@ -81,7 +81,8 @@ class SmsMessage(models.Model):
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
     # Time of the last poll for the message's delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # `claim`: id of the sender that has claimed the message. `lease_until`: time at which this claim expires.
+    # `claim`: the sender that has claimed the message. `lease_until`: the end of its lease. A queued message that has
+    # `lease_until` is paused, and claims do not read it (`sms.sending.pauses.park`).
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -95,8 +96,12 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # A partial index: queries for due messages stay fast even if the table holds a million old rows.
-            models.Index(fields=["expires_at", "id"], condition=Q(status="queued"), name="sms_queued"),
+            # A partial index keeps claims fast even if the table holds a million old rows.
+            models.Index(
+                fields=["expires_at", "id"],
+                condition=Q(status="queued", lease_until__isnull=True),
+                name="sms_claimable",
+            ),
             models.Index(fields=["created_at"], name="sms_created"),
             models.Index(fields=["phone", "created_at"], name="sms_phone"),
             models.Index(fields=["provider_id"], condition=~Q(provider_id=""), name="sms_provider_id"),

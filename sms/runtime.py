@@ -1,7 +1,7 @@
 """Threads, sleep and sockets. The packages `sms.worker`, `sms.sending` and `sms.dmark` use them through this module.
 
-In production, they are Python's own. The simulation in `tests/simulation` replaces `current`, and runs each thread as a
-greenlet in virtual time. In the same way it replaces `sms.clock` for time, and `pycurl` for libcurl.
+In production these are Python's own threads and sockets. In the tests, `tests/simulation` replaces `current` and runs
+each thread as a greenlet in simulated time.
 """
 
 import queue

@@ -1,6 +1,6 @@
 """The result of an attempt to send one message to DMark, and the retry that follows it.
 
-This module does not depend on an HTTP driver.
+This module does not depend on an HTTP library.
 """
 
 import logging
@@ -31,12 +31,12 @@ from sms.text.phone import to_local
 logger = logging.getLogger("sms.delivery")
 
 LONGEST_DELAY = 120.0
-# Ranges of seconds until the retry after the first, second and third ambiguous request. There is no retry after the
-# fourth: DMark has no idempotency key, so each retry may put one more copy on the phone.
+# Delays in seconds of the retries after the first, second and third ambiguous request. There is no fourth retry: DMark
+# has no idempotency key, so each retry may put one more copy of the message on the phone.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
-# A provider may accept a message and still answer 5xx. Therefore a message that got 5xx in this many attempts is
-# retried only after DELAY_AFTER_5XX seconds.
+# A provider may respond 5xx although it has accepted the message. Therefore, from the fourth failed attempt on, a 5xx
+# delays the next retry by DELAY_AFTER_5XX seconds.
 ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
@@ -78,7 +78,7 @@ class Result:
 def send_conversation(
     message: ClaimedMessage, config: conf.Config, on_exchange: OnExchange, budget: Budget | None = None
 ) -> Conversation[str]:
-    """Return the conversation that sends this message to DMark."""
+    """Return a conversation (a generator of commands) that sends this message to DMark."""
     number, url = to_local(message.phone), dlr_url(message.pk, config)
     return conversation.send(config, number, message.text, url, on_exchange, kind=message.kind, budget=budget)
 
@@ -86,7 +86,7 @@ def send_conversation(
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
     """Return the result of a conversation. `ending`: DMark's id of the message, or the exception that ended it.
 
-    Every failure is returned as final; `settle` can turn it into a retry.
+    This function runs no query. It returns every failure as final. `settle` can turn a failure into a retry.
     """
     at = clock.now(ask=False)
     if isinstance(ending, str):
@@ -104,12 +104,15 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt after `retries` earlier retries: 2, 4, 8 … 120, with jitter."""
+    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … earlier retries.
+
+    The result is up to 25% shorter, at random.
+    """
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
 def pauses_all(reason: object) -> bool:
-    """Return True if DMark refuses the credentials or the account, so that no message can be sent."""
+    """Return True if DMark refuses the credentials or the account. No message can be sent then."""
     return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
 
 

@@ -70,7 +70,7 @@ def claim(
     sql = f"""
         WITH due AS (
             SELECT id FROM {table}
-            WHERE status = 'queued' AND {only} AND {may_leave(now)}
+            WHERE status = 'queued' AND lease_until IS NULL AND {only} AND {may_leave(now)}
             ORDER BY {order} LIMIT %s {lock}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {clock.sql_after()}
@@ -97,7 +97,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage], earlier: int = 0) -> set[int]:
-    """Count one more ambiguous request for each of these messages, in case this process is killed during the request.
+    """Count one more ambiguous request for each message, in case this process is killed during the request.
 
     `earlier`: the number of ambiguous requests since the claim. The result of the request later replaces the count. A
     message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the ids that are still
@@ -145,11 +145,11 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 class ExpiredLeaseReaper:
-    """Frees leases that had expired at one check and are still not renewed at the next check, one lease time later.
+    """Frees messages whose lease (the time limit of their claim) had already expired at the previous check.
 
-    A running sender renews its leases about three times between two checks. Therefore this worker does not take a
-    message that another worker is sending, even if that worker was suspended, the database hung, or a clock was
-    changed. The first check frees only leases that expired more than one lease time ago.
+    Checks are one lease time apart. A running sender renews its leases about three times between two checks. Therefore
+    no message is taken from a running sender, even if the sender was suspended, the database did not respond, or a
+    clock was changed. The first check frees leases that expired more than one lease time ago.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ from sms.sending.results import retry_once
 
 
 def attempt(message: ClaimedMessage) -> Result:
-    """Send a message that this process has claimed. Return the result, which `settle` can turn into a retry."""
+    """Send a message that this process has claimed. Return the result, which `settle` may turn into a retry."""
     config = conf.current()
     result = eligibility.refused([message], config).get(message.pk) or _send(message, config)
     if result.frees_rate_limit:
@@ -47,7 +47,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
     if known and not counted(0):
         return Result(message, Status.QUEUED, clock.now(ask=False))
     ending = send()
-    # If a task runs twice, its message may already have had all allowed ambiguous requests but one.
+    # An earlier run of a task may already have sent requests with an unknown outcome (`known`).
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)

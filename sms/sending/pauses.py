@@ -1,13 +1,21 @@
 """Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim.
+Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim. Queued
+messages that are paused are also parked: `lease_until` is set, which removes them from the index of claims. A claim
+then does not read them.
 """
 
+from typing import Any
+
 from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.signals import post_delete
 
 from sms import clock, suppression
 from sms.errors import Paused, SmsError
 from sms.models import SmsEvent, SmsMessage, SmsPause, Status
+
+_BATCH = 10_000
 
 
 def may_leave(now: str) -> str:
@@ -22,6 +30,36 @@ def may_leave(now: str) -> str:
         AND {table}.kind NOT IN (SELECT kind FROM {pause})
         AND {suppression.allowed_sql(table)}
     ))"""  # noqa: S608
+
+
+def park() -> None:
+    """Park the paused messages that are queued, and release parked messages that are no longer paused or have expired.
+
+    Works in short transactions. In each of them the lock on the pauses makes a concurrent resume wait, which then
+    releases the messages that were parked.
+    """
+    while _park_batch():
+        pass
+
+
+def _park_batch() -> int:
+    with transaction.atomic():
+        kinds = set(SmsPause.objects.select_for_update().values_list("kind", flat=True))
+        paused = Q(expires_at__gt=clock.Now())
+        if SmsPause.ALL not in kinds:
+            paused &= Q(kind__in=kinds)
+        queued = SmsMessage.objects.filter(status=Status.QUEUED)
+        to_park = queued.filter(paused, lease_until=None) if kinds else queued.none()
+        to_release = queued.exclude(lease_until=None).exclude(paused)
+        parked, released = (queued.filter(pk__in=rows.values("pk")[:_BATCH]) for rows in (to_park, to_release))
+        return parked.update(lease_until=F("expires_at")) + released.update(lease_until=None)
+
+
+def _resume(**_: Any) -> None:
+    park()
+
+
+post_delete.connect(_resume, SmsPause, dispatch_uid="sms.pauses")
 
 
 def refusal(phone: str, kind: str) -> SmsError | None:

@@ -33,9 +33,8 @@ _EVENT = {
 }  # fmt: skip
 # Columns of an event with the same name as the attribute of `Exchange`.
 _COPIED = tuple(_EVENT)[5:]
-# An acceptance by DMark is stored even if another sender has claimed the row since then, but it does not replace a
-# status from a delivery report. A failure, or a return to the queue, is stored only if the row still has the claim of
-# this sender.
+# An acceptance by DMark is stored even if another sender has claimed the row since then. It does not replace a status
+# that came from a delivery report. Any other result is stored only if this sender still has the claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')

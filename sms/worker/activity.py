@@ -1,4 +1,4 @@
-"""Describe the worker's activity: in its row in the database, which the admin console shows, and for SIGUSR1."""
+"""Describe what the worker is doing: in its database row, and on the terminal after the signal SIGUSR1."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ _SHOWN = 20
 
 
 def beat(claimer: str, started_at: datetime, **activity: object) -> None:
-    """Write the worker's row. `activity`: the columns that describe what the worker does."""
+    """Write the worker's row. `activity`: columns that describe what the worker is doing."""
     values = {"seen_at": clock.now(), **activity}
     if not SmsWorker.objects.filter(claimer=claimer).update(**values):
         name = f"{socket.gethostname()}:{os.getpid()}"[:100]

@@ -1,4 +1,4 @@
-"""Threads of the worker besides the main thread and the engine: signals, and periodic tasks."""
+"""Threads of the worker: signals, and periodic tasks. The main thread and the engine's threads are in other modules."""
 
 import logging
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # The results are already recorded, so it is enough to log the error. Only these signals are lost.
+            # Only these signals are lost. The results of the messages are already stored.
             except Exception:
                 logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
                 connection.close()

@@ -26,8 +26,9 @@ def run() -> None:
     alerts.check()
     blank_links()
     pauses.cancel_suppressed()
+    pauses.park()
     forget_silent_workers()
-    counts.keep_days()
+    volume.keep_days()
 
 
 def forget_silent_workers() -> None:

@@ -32,7 +32,7 @@ class Waker:
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """Select until `until` (monotonic), or not at all if there is work. Return the events of other files."""
         self._asleep = True
-        # A `wake` before this line has no effect, so look for work after it.
+        # Check for work after this line. A `wake` that comes before it has no effect.
         seconds = 0.0 if has_work() else max(0.0, until - clock.monotonic())
         events = selector.select(seconds)
         self._asleep = False

@@ -106,7 +106,7 @@ class Worker:
         self._stopping = runtime.current.event()
         # The time (monotonic) at which the worker ends although requests have no answer.
         self._end = math.inf
-        # Claimed messages whose eligibility has not been checked yet.
+        # Claimed messages whose eligibility must still be checked.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
         # `_more`: True if the last claim was full. More messages are probably due then.
@@ -299,7 +299,11 @@ class Worker:
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Conclude the jobs that have ended, if BATCH of them are waiting or the first has waited _GATHER_SECONDS."""
+        """Determine the results of the jobs that have ended.
+
+        Wait until there are BATCH jobs, or the first one has waited for _GATHER_SECONDS. Do not wait if the breaker is
+        open or the worker stops.
+        """
         waiting, now = len(self.engine.ended), clock.monotonic()
         if not waiting or self.recorder.pending:
             return

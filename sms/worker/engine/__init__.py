@@ -1,1 +1,1 @@
-"""Run many conversations with DMark at once, over libcurl in one thread. Only this package uses libcurl."""
+"""Send many messages to DMark at once, over libcurl in one thread. No other package uses libcurl."""

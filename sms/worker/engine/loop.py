@@ -48,8 +48,8 @@ class Engine:
         # The attributes from `inbox` to `tokens` are shared with other threads.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Two queues of send requests: requests that wait until their rows count them as ambiguous, and counted
-        # requests.
+        # `uncounted`: send requests that must wait until their rows count them as ambiguous. `_counted`: requests that
+        # may now be written.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -59,7 +59,7 @@ class Engine:
         self.draining = self._owner_told = self._quit = False
         self._waker = Waker()
         self.tokens = TokenQueue(config, self._go_on, self._waker.wake)
-        # The attributes below are used only by the engine's thread.
+        # Only the engine's thread uses the attributes from here on.
         self.begun: set[Job] = set()
         self._count_ended = 0
         self._free: list[Transfer] = []
@@ -221,7 +221,7 @@ class Engine:
             self._free.append(Transfer(*self._timeouts, self._may_write))
             self._transfers[self._free[-1].curl] = self._free[-1]
         transfer = self._free.pop()
-        # The retry of an ambiguous request gets a new connection, because DMark may have closed a kept connection.
+        # A retry after an ambiguous request gets a new connection. DMark may have closed the kept connections.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")

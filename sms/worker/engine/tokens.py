@@ -15,8 +15,8 @@ from sms.worker.engine.job import Job
 
 logger = logging.getLogger("sms.worker")
 
-# The engine uses a token for at most this many seconds before it asks the token cache again. It begins to ask in the
-# background after half of this time.
+# The engine uses a token for up to this many seconds, and then gets a token from the cache again. After half of this
+# time it requests the token in the background.
 _TOKEN_SECONDS = 1.0
 
 
@@ -53,7 +53,7 @@ class TokenQueue:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # The engine always needs an answer. Without an answer, every message would wait forever.
+            # The engine always needs an answer. Without one, all messages would wait forever.
             except Exception as error:
                 logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
