@@ -21,7 +21,7 @@ from sms.text import to_e164
 
 
 class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
-    """A read-only admin that searches by phone number (in any notation) and by further conditions."""
+    """A read-only list that can be searched by phone number (in any notation) and by other conditions."""
 
     search_fields = ("pk",)
     sortable_by = ()

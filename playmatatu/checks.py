@@ -72,7 +72,7 @@ def _postgres() -> Iterator[CheckMessage]:
 
 
 def _is_here(host: str) -> bool:
-    """Return True if `host` is this machine, or a path of a Unix socket."""
+    """Return True if `host` is this machine or the path of a Unix socket."""
     if host in ("", "localhost") or host.startswith("/"):
         return True
     try:

@@ -124,7 +124,7 @@ def _die_with_us() -> None:
 def stop_signals() -> list[int]:
     """Install signal handlers. Return the list to which they append each received signal."""
     received: list[int] = []
-    # A shell that starts a program with `&` makes it ignore SIGINT. Therefore SIGINT needs a handler too.
+    # A program started with `&` in a shell ignores SIGINT by default, so SIGINT needs a handler too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: received.append(number))
     return received

@@ -132,7 +132,7 @@ def _is_readable(value: str, rest: str) -> bool:
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)
-        # Only one port is checked here. For several hosts the database driver checks the ports.
+        # If there are several hosts, the database driver checks their ports instead.
         _ = None if "," in parts.netloc else parts.port
     except ValueError:
         return False

@@ -23,7 +23,7 @@ PER_NAME = 50
 def begin(name: str, address: str) -> FailedLogin | None:
     """Record a failed login before the password is checked. Return the record, or None if a limit is exceeded.
 
-    `succeeded` deletes the record. Recording first counts concurrent attempts correctly.
+    `succeeded` deletes the record. Because the record is written first, concurrent attempts are counted too.
     """
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()

@@ -18,7 +18,7 @@ from playmatatu.logins import WINDOW_SECONDS
 from playmatatu.models import FailedLogin
 
 _BATCH = 1000
-# Link requests count towards limits for at most a day. Older rows are not needed.
+# Link requests older than this count towards no limit and are deleted.
 _LIMITS_WINDOW = timedelta(days=1)
 
 

@@ -44,8 +44,8 @@ def end_expired(entries: Sequence[Entry]) -> Sequence[Entry]:
         if entry.status == Entry.Status.OPEN and entry.expires_at is not None and entry.expires_at <= now
     ]
     if expired:
-        # `announce_refunds` books the refund later: here the player is locked, and a payment may not be locked after a
-        # player.
+        # The refund is booked later, by `announce_refunds`. Here the player is locked already, and payments must be
+        # locked before the player.
         end(expired, "timed_out")
     return entries
 
@@ -141,7 +141,7 @@ def _announce(entry: Entry, payment: Payment) -> bool:
     if payment.collected_at is None:
         return True
     if payment.place == "in_use":
-        # An entry without `opened_at` has never been in the queue.
+        # An entry without `opened_at` was never in the queue. Its money was held, not unused.
         (services.held if entry.opened_at is None else services.unused)(payment)
     if payment.place != "refund_due":
         return True

@@ -49,7 +49,7 @@ def new_or_locked_player(phone: str) -> Player:
 
 
 def locked_player(phone: str) -> Player:
-    """Return the player with this phone number, with the row locked. Faster for a player who exists."""
+    """Return the player with this phone number, with the row locked. This is faster if the player exists already."""
     return _PLAYER.first(phone=phone) or new_or_locked_player(phone)
 
 

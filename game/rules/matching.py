@@ -22,7 +22,7 @@ from payments.models import Payment
 from payments.statements import Select, Update, insert, new, update
 from sms import clock
 
-# Length of a match's token. It has only letters and digits, because some proxies rewrite other characters in URLs.
+# Length of a match's token. A token has only letters and digits, because some proxies rewrite other characters in URLs.
 TOKEN_LENGTH = 24
 _AT_ONCE = 500
 
