@@ -1,4 +1,7 @@
-"""The limit: bare `requests.Session.post` in as many threads. `python -m benchmarks.bare URL COUNT THREADS`."""
+"""The upper limit for sending: bare `requests.Session.post` in several threads.
+
+Usage: `python -m benchmarks.bare URL COUNT THREADS`.
+"""
 
 import itertools
 import resource

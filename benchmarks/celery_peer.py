@@ -1,4 +1,4 @@
-"""The peer: a Celery task a text, which reads its row, sends it with bare `requests`, and writes the outcome."""
+"""A Celery task for comparison. It reads a message's row, sends the message with `requests`, and writes the result."""
 
 import os
 
@@ -17,7 +17,7 @@ app = Celery("peer", broker=os.environ["CELERY_BROKER"])
 app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=4,
-    # Without it Celery opens a database connection for each task.
+    # With the default, Celery would open a database connection for each task.
     django_db_reuse_max=100_000,
     worker_hijack_root_logger=False,
 )

@@ -1,4 +1,4 @@
-"""What the benchmarks share."""
+"""Helpers that several benchmarks use."""
 
 import os
 import signal
@@ -22,7 +22,10 @@ def say(*words: Any) -> None:
 
 @contextmanager
 def temporary_postgres(*, durable: bool = False) -> Iterator[Postgres]:
-    """Run a temporary PostgreSQL cluster. `durable`: with fsync. Exit if its programs are missing."""
+    """Run a temporary PostgreSQL cluster. Exit if PostgreSQL's programs are missing.
+
+    `durable`: with fsync.
+    """
     programs = postgres_programs()
     if programs is None:
         raise SystemExit("PostgreSQL's programs are needed.")
@@ -35,7 +38,7 @@ def temporary_postgres(*, durable: bool = False) -> Iterator[Postgres]:
 
 
 def alive(url: str) -> bool:
-    """It answers, and with a 2xx."""
+    """Return True if the URL answers with a 2xx status."""
     try:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:
@@ -43,22 +46,22 @@ def alive(url: str) -> bool:
 
 
 def tidy_when_told_to_end() -> None:
-    """SIGTERM, as `timeout` sends it, ends what was started like Ctrl-C does."""
+    """Let SIGTERM, as sent by `timeout`, end the benchmark like Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its end"))
 
 
 def cpu_seconds(roots: Mapping[int, str]) -> dict[str, float]:
     """Return the CPU seconds used by processes and their descendants, by the name of their root (Linux).
 
-    `roots`: names by process id. Descendants that have ended are included once their parent has waited for them, such
-    as a PostgreSQL backend whose connection was closed.
+    `roots`: names by process id. A descendant that has ended is included if its parent has waited for it, such as a
+    PostgreSQL backend whose connection was closed.
     """
     parents, ticks = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # the process has just ended
+        with suppress(OSError):  # The process may have just ended.
             fields = stat.read_text().rpartition(")")[2].split()
             pid = int(stat.parent.name)
-            # User and system time, of the process and of its ended children.
+            # User and system time of the process and of its ended children.
             parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
     used: dict[str, float] = defaultdict(float)
     for pid, count in ticks.items():
@@ -71,6 +74,6 @@ def cpu_seconds(roots: Mapping[int, str]) -> dict[str, float]:
 
 
 def idle_seconds() -> float:
-    """Return the seconds for which the processors were idle, all together, since the machine started (Linux)."""
+    """Return the seconds for which all processors together have been idle since the machine started (Linux)."""
     fields = Path("/proc/stat").read_text().split(maxsplit=6)
-    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")  # idle, and waiting for a disk
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")  # idle and iowait

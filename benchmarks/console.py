@@ -1,7 +1,7 @@
-"""The console with 1,000,000 texts and 300,000 payments on PostgreSQL: milliseconds and queries of each page, against
-one with a thousandth of that.
+"""The admin pages with 1,000,000 messages and 300,000 payments on PostgreSQL: milliseconds and queries of each page.
 
-make bench-console        # starts PostgreSQL itself; a minute or two
+The same pages are measured with a thousandth of this data. `make bench-console` starts PostgreSQL itself and takes a
+minute or two.
 """
 
 import os
@@ -31,8 +31,8 @@ EVENTS = """
 INSERT INTO sms_smsevent (message_id, at, what, step, attempt, http_status, provider_id, answer, error, ms, actor)
 SELECT id, created_at, 'attempt', 'send', 1, 200, provider_id, '{}', '', 120, '' FROM sms_smsmessage ORDER BY id DESC
 """
-# Of ten stakes eight are in matches; of the others one failed to be paid, one nobody joined, and most of those are
-# refunded. A player stakes some six times.
+# Eight of ten stakes are in matches. One payment failed. One stake found no opponent, and most of those are refunded. A
+# player stakes about six times.
 MONEY = """
 INSERT INTO game_player (phone, created_at) SELECT '+25677' || lpad(n::text, 7, '0'), now() - interval '40 days'
     FROM generate_series(0, %(payments)s / 6) n;
@@ -60,7 +60,7 @@ INSERT INTO payments_callback (payment_id, source, received_at, status, provider
 SELECT id, 'dmarkpay', settled_at, 'Successful', provider_id, '{}', 200, true,
     CASE WHEN id %% 5000 = 0 THEN 'The amount is another.' ELSE '' END FROM payments_payment
 """
-# Five events and three postings a payment, in the order of time.
+# Five events and three postings for each payment, in the order of time.
 JOURNAL = """
 INSERT INTO payments_paymentevent
     (payment_id, at, kind, said, actor, note, refused, http_status, answer, ms, facts, key)
@@ -121,7 +121,10 @@ PAGES = {
 
 
 def measure(client: Any, path: str) -> tuple[float, float, int]:
-    """Milliseconds of the first look and the median of the next ones; queries of one."""
+    """Measure one page.
+
+    Return the milliseconds of the first load, the median of the next loads, and the queries of one load.
+    """
     from django.db import connection, reset_queries
 
     times = []
@@ -162,7 +165,8 @@ def main() -> None:
         from payments.migrations import _append_only
 
         call_command("migrate", verbosity=0)
-        _append_only.remove(connection)  # so that the tables can be emptied between the two runs
+        # The triggers are removed, so that the tables can be emptied between the two runs.
+        _append_only.remove(connection)
         client = Client(headers={"Authorization": f"Bearer {TOKEN}"})
         client.force_login(User.objects.create_superuser("operator"))
         results: dict[int, dict[str, tuple[float, float, int]]] = {}
@@ -171,7 +175,7 @@ def main() -> None:
                 cursor.execute("TRUNCATE sms_smsmessage, sms_smsevent, sms_smsday RESTART IDENTITY CASCADE")
                 cursor.execute("TRUNCATE payments_payment, payments_accounthour RESTART IDENTITY CASCADE")
                 cursor.execute("TRUNCATE game_player, game_session RESTART IDENTITY CASCADE")
-                # A month's worth, whatever the number.
+                # The rows are spread over a month, independent of their number.
                 cursor.execute(FILL, {"rows": rows, "step": 30 * 86400 / rows})
                 cursor.execute(EVENTS)
                 payments = rows * PAYMENTS // ROWS

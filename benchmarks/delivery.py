@@ -1,8 +1,7 @@
-"""Drain rate, CPU a message, latency and the cost of a large table: ours against Celery and against the limits.
+"""Rate, CPU per message, latency and the cost of a large table, compared with Celery and with the limits.
 
-    make bench        # installs the peers, starts PostgreSQL, Redis and the provider itself; a few minutes
-
-All in one run on one machine, so the ratios are what counts.
+`make bench` installs the programs for comparison, and starts PostgreSQL, Redis and the provider. It takes a few
+minutes. All parts run on one machine, so only the ratios count.
 """
 
 import os
@@ -23,7 +22,7 @@ from benchmarks.common import ROOT, alive, say, tidy_when_told_to_end
 from tests.servers import Postgres, RedisServer, free_port, postgres_programs, redis_program, wait_for
 
 THREADS = 64
-# Single runs differ by a tenth and more on a machine of two cores.
+# Single runs differ by 10% and more on a machine with two cores.
 ROUNDS = 3
 INSERT = """
 INSERT INTO sms_smsmessage (phone, text, kind, status, dedupe_key, provider_id, attempts, retries, error, created_at,
@@ -108,7 +107,7 @@ class Bench:
         )
 
     def drained(self, count: int, *processes: "subprocess.Popen[bytes]") -> tuple[float, float]:
-        """Messages/s from the first to the last request at the provider, and the processes' CPU ms a message."""
+        """Return messages a second, from the first to the last request, and CPU milliseconds per message."""
         self.stats()
         self.wait(lambda: self.sql("SELECT count(*) FROM sms_smsmessage WHERE status = 'queued'") != [(count,)])
         before = [cpu(process.pid) for process in processes]
@@ -119,8 +118,8 @@ class Bench:
         return stats["count"] / (stats["last"] - stats["first"]), used / (count - started) * 1000
 
     def ours(self, count: int, workers: int = 1, in_flight: int = THREADS) -> tuple[float, float, float]:
-        """Messages/s, CPU ms a message, MB."""
-        # Or the rate limit would hold this round's texts back for the last round's.
+        """Return messages a second, CPU milliseconds per message, and memory in MB."""
+        # Rate-limit keys of the last round would delay this round's messages.
         redis.Redis.from_url(self.redis.url).flushall()
         self.fill(count)
         command = ("manage.py", "sms_worker", "--in-flight", str(in_flight))
@@ -174,7 +173,10 @@ class Bench:
             self.clear()
 
     def latency(self, count: int = 60) -> float:
-        """Median ms from commit to the provider, with an idle worker. The clock starts before the NOTIFY leaves."""
+        """Return the median milliseconds from the commit to the provider with an idle worker.
+
+        The clock starts before the NOTIFY.
+        """
         code = (
             "import time, django; django.setup()\n"
             "from django.db import transaction\n"
@@ -202,7 +204,10 @@ class Bench:
             self.clear()
 
     def stakes(self, modes: Sequence[str], count: int = 200) -> dict[str, float]:
-        """Median ms of a stake that completes a match (two texts), under gunicorn, of each mode; asked by turns."""
+        """Return the median milliseconds of a stake that completes a match, under gunicorn, for each mode.
+
+        The modes alternate.
+        """
         servers, urls = [], {}
         for mode in modes:
             environment, module = {**self.environment, "SMS_DELIVERY": "worker"}, "playmatatu.wsgi"
@@ -231,7 +236,8 @@ class Bench:
             for number in range(count):
                 for place, mode in enumerate(modes):
                     for player in (0, 1):
-                        # Each mode has a stake of its own, or they would meet one another.
+                        # Each mode has its own stake amount, so that stakes of different modes are not matched with
+                        # each other.
                         body = {"phone_number": f"078{place}{player}{number:05}", "stake_amount": 1000 + place}
                         started = time.perf_counter()
                         answer = session.post(f"{urls[mode]}/game/stake", json=body, timeout=30).json()
@@ -248,13 +254,13 @@ class Bench:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used (Linux)."""
+    """Return the CPU seconds that a process has used (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def status(pid: int, name: str) -> float:
-    """A figure of a process' status (Linux); memory in KB."""
+    """Return a value of a process's status file (Linux). Memory is in KB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return float(line.split()[1])
@@ -262,7 +268,10 @@ def status(pid: int, name: str) -> float:
 
 
 def compare(bench: Bench, count: int) -> tuple[tuple[float, float], tuple[float, float, float], float, float]:
-    """Bare requests and ours by turns, ROUNDS times: medians of each, and of the ratios of rate and CPU."""
+    """Measure bare requests and the worker alternately, ROUNDS times.
+
+    Return medians of each, and of the ratios of rate and CPU.
+    """
     pairs = [(bench.bare(count), bench.ours(count)) for _ in range(ROUNDS)]
     bare = statistics.median(one[0] for one, _ in pairs), statistics.median(one[1] for one, _ in pairs)
     ours = tuple(statistics.median(two[place] for _, two in pairs) for place in range(3))
@@ -291,7 +300,7 @@ def drains(bench: Bench) -> None:
 
 
 def flights(bench: Bench) -> None:
-    """At 500 ms what counts is how much is in flight."""
+    """If the provider takes 500 ms, the number of messages in flight matters most."""
     with bench.provider(500):
         for in_flight, count in ((512, 12_000), (1000, 24_000)):
             runs = [bench.ours(count, in_flight=in_flight) for _ in range(ROUNDS)]
@@ -305,7 +314,7 @@ def flights(bench: Bench) -> None:
 
 
 def held_open(bench: Bench) -> None:
-    """While a transaction elsewhere is held open nothing that is dead can be cleared away."""
+    """PostgreSQL cannot remove dead rows while an older transaction is open."""
     with bench.provider(20):
         before = bench.ours(6000)[0]
         with psycopg.connect(bench.database) as other:

@@ -1,6 +1,6 @@
-"""The site's WSGI application, which also notes for how long each transaction holds the lock of a stake level.
+"""The site's WSGI application, extended to record how long each transaction holds the lock of a stake level.
 
-Each process appends milliseconds to the file that LOCKS_HELD names, one line for each commit.
+Each process appends one line with the milliseconds for each commit to the file in LOCKS_HELD.
 """
 
 import os
@@ -15,7 +15,7 @@ from playmatatu.wsgi import application
 
 __all__ = ["application"]
 
-# `playmatatu.wsgi` has to configure Django first.
+# This import must follow `playmatatu.wsgi`, which configures Django.
 from game.rules import locks
 
 _locked = threading.local()

@@ -39,10 +39,10 @@ from benchmarks.service import Service
 from tests.audit import AUDIT, IN_FLIGHT, UNWRITTEN
 from tests.servers import Postgres, RedisServer, postgres_programs, redis_program, wait_for
 
-# Seconds before `--upgrade-from` starts this commit too.
+# Seconds for which the former release runs before `--upgrade-from` starts this commit.
 FORMER_ALONE = 10.0
-# Differences that are no mistake: a stake without an opponent is refund due, and a payment request whose process was
-# killed is not repeated.
+# Differences that are not errors: an unmatched stake is due for refund, and a payment request is not repeated after a
+# kill.
 OWED, AMBIGUOUS = "Refund due", "the provider may have asked for it"
 
 
@@ -77,7 +77,7 @@ def under_load(service: Service, players: Players) -> None:
 
 
 def measure(service: Service) -> Run:
-    """Run the players against a started service, and audit it when all is at rest."""
+    """Run the players against a started service, and check the database afterwards."""
     given = service.options
     players = Players(service)
     players.place_first()
@@ -86,7 +86,7 @@ def measure(service: Service) -> Run:
     under_load(service, players)
     seconds = time.monotonic() - began
     after, idle_share = service.cpu(), (idle_seconds() - idle_before) / seconds / (os.cpu_count() or 1)
-    # The sandbox's phones pay each stake. Without them, each callback pays one.
+    # With DMarkPay the sandbox's phones pay the stakes. Otherwise callbacks pay them.
     paying = "stake" if given.money == "dmarkpay" else "callback"
     paid = players.said[paying]["200"] or 1
     cpu_ms = {name: (used - before.get(name, 0.0)) / paid * 1000 for name, used in sorted(after.items())}
@@ -118,7 +118,7 @@ def measure(service: Service) -> Run:
 
 # --- the audit
 
-# Each of these counts must be 0.
+# Each of these counts must be 0 at the end.
 NONE_OF_THESE = {
     "matches without exactly two players": """
         SELECT count(*) FROM game_session match
@@ -131,7 +131,7 @@ NONE_OF_THESE = {
             SELECT stake_amount FROM game_entry WHERE status = 'queued' AND match_code IS NULL AND expires_at > now()
             GROUP BY stake_amount HAVING count(*) > 1) waiting""",
 }
-# Milliseconds from the stake to its payment request.
+# Milliseconds from each stake to its payment request.
 REQUESTED = """
     SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY EXTRACT(EPOCH FROM asked_at - created_at) * 1000)
     FROM payments_payment WHERE asked_at IS NOT NULL
@@ -139,7 +139,7 @@ REQUESTED = """
 
 
 def differences(service: Service) -> list[str]:
-    """Return what is not as it should be, once nothing is under way."""
+    """Return the differences from the expected state, after all work is done."""
     service.manage("expire_queue")
     wait_for(lambda: under_way(service) == 0, 300, every=0.2)
     counts = service.counts()
@@ -151,7 +151,7 @@ def differences(service: Service) -> list[str]:
 
 
 def under_way(service: Service) -> int:
-    """Return the number of messages and payment requests without an end."""
+    """Return the number of messages and payment requests without a final status."""
     messages = service.sql("SELECT count(*) FROM sms_smsmessage WHERE status IN ('queued', 'sending')")[0][0]
     open_requests = "SELECT count(*) FROM payments_payment WHERE collection IN ('due', 'asking', 'asked')"
     return int(messages) + int(service.sql(open_requests)[0][0])
@@ -205,7 +205,7 @@ def percentile(took: list[float], share: float) -> float:
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """Another commit in a worktree of its own."""
+    """Check out another commit in a worktree of its own."""
     folder = Path(tempfile.mkdtemp(prefix="playmatatu-tree-"))
     subprocess.run(["git", "worktree", "add", "-q", "--detach", folder, commit], cwd=ROOT, check=True)
     try:
@@ -234,7 +234,7 @@ def run(given: argparse.Namespace, tree: Path, former: "Path | None" = None) -> 
 
 
 def compare(given: argparse.Namespace) -> list[str]:
-    """Run both commits in turn, and print the medians. Return what was wrong with this one."""
+    """Run both commits alternately, and print the medians. Return the errors of this commit."""
     ours, theirs = [], []
     with checkout(given.against) as other:
         for number in range(given.rounds):
@@ -250,7 +250,7 @@ def compare(given: argparse.Namespace) -> list[str]:
 
 
 def upgrade(given: argparse.Namespace) -> list[str]:
-    """Run the former release, then both on the same tables. Return what was wrong."""
+    """Run the former release, then both releases on the same tables. Return the errors."""
     with checkout(given.upgrade_from) as former:
         return run(given, ROOT, former).wrong
 

@@ -29,7 +29,7 @@ VARIANTS = (
     ("bare psycopg, parameters apart", None, True),
     ("bare psycopg, parameters apart, prepared", 2, True),
 )
-# SQL, parameters and whether each parameter is one of many, in the order in which they ran.
+# The SQL statements in the order in which they ran, each with its parameters.
 Record = list[tuple[str, Any]]
 
 
@@ -75,7 +75,7 @@ def set_up(url: str) -> Any:
 
 
 def ask(application: Any, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[str, Any]:
-    """Send one request to the application. Return the status line, and the JSON of the answer with its ETag."""
+    """Send one request to the application. Return the status line, and the JSON of the response with its ETag."""
     path, _, query = path.partition("?")
     raw = b"" if body is None else json.dumps(body).encode()
     environ = {

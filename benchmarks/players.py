@@ -18,7 +18,7 @@ from benchmarks.service import SECRET, Service
 
 NO_ANSWER = "no answer"
 _TIMEOUT = 30.0
-# Those of the `requests` library, which earlier versions of this benchmark used.
+# The headers that the `requests` library would send. Earlier versions of this benchmark used this library.
 _HEADERS = "User-Agent: players\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n"
 
 
@@ -97,7 +97,7 @@ def _header(head: bytes, name: bytes) -> str:
 
 
 class Players:
-    """Threads that stake and pay as fast as they are answered. An unanswered request is repeated at another site."""
+    """Threads that stake and pay without a pause. A request without a response is repeated at another site."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.options = service, service.options
@@ -106,11 +106,11 @@ class Players:
         self.took: dict[str, list[float]] = defaultdict(list)
         self.said: dict[str, Counter[str]] = defaultdict(Counter)
         self.threads: list[threading.Thread] = []
-        # With the option `placed`: each player's stakes that are still to be paid.
+        # With the option `placed`: the stakes of each player that are not paid yet.
         self._placed: dict[int, list[tuple[dict[str, Any], str]]] = defaultdict(list)
 
     def place_first(self) -> None:
-        """Place the stakes of the option `placed`, which are paid later."""
+        """Place the stakes of the option `placed`. They are paid later."""
         self._start(self._place_first)
         for thread in self.threads:
             thread.join()
@@ -157,7 +157,7 @@ class Players:
             time.sleep(self.options.pause)
             if time.monotonic() > self.until:
                 return
-            # Lane 0 of the sandbox's numbers has fixed outcomes.
+            # Numbers of lane 0 have fixed outcomes in the sandbox, so they are not used.
             line = f"{lane + 1:02}{number % 100_000:05}"
             phone, friend = f"078{line}", f"070{line}"
             private = number % 4 == 0
@@ -175,12 +175,12 @@ class Players:
                     self._poll(client, sites, answer)
 
     def _sites(self, lane: int) -> Iterator[str]:
-        """Each site in turn. An upgrade adds sites."""
+        """Yield the sites in turn. An upgrade adds sites."""
         for number in itertools.count(lane):
             yield self.service.sites[number % len(self.service.sites)]
 
     def _poll(self, client: Client, sites: Iterator[str], placed: dict[str, Any]) -> str:
-        """Poll the stake's status as its page does. Return the match code, if there is one."""
+        """Poll the stake's status, as its page does. Return the match code, if there is one."""
         head, code, known = f"GET /api/v1/game/queue/status?queue_token={placed['queue_token']} HTTP/1.1\r\n", "", ""
         for _ in range(self.options.polls):
             answer = self._ask(client, sites, "status", f"{head}If-None-Match: {known}\r\n" if known else head)
@@ -190,7 +190,7 @@ class Players:
 
     def _pay(self, client: Client, sites: Iterator[str], placed: dict[str, Any], phone: str) -> bool:
         if self.options.money == "dmarkpay":
-            return False  # its phone does, in its own time
+            return False  # The sandbox's phone pays later.
         paid = {
             "transaction_id": placed["transaction_id"],
             "phone_number": phone,

@@ -1,6 +1,7 @@
-"""A stand-in provider that is not the limit: asyncio, one answer, a latency. `python -m benchmarks.provider PORT MS`.
+"""A fake provider that is fast enough not to limit a benchmark: asyncio, one fixed response, a latency.
 
-With `load` instead of the latency it asks the one that runs there, and prints the requests/s that it took at least.
+Usage: `python -m benchmarks.provider PORT MS`. With `load` instead of the latency, it sends requests to the provider on
+this port and prints the requests a second.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The whole service as processes of one machine: sites, workers and the sandbox. Each may be killed and restarted."""
+"""The whole service as processes on one machine: sites, workers and the sandbox. Each can be killed and restarted."""
 
 import argparse
 import os
@@ -28,9 +28,10 @@ CLOCKS = (0, 45, -45, 600, -600, 7, -3)
 
 
 class Service:
-    """The processes by name, and their database. `tree`: the checkout that they run.
+    """The processes by name, and their database.
 
-    `former`: the checkout of a former release. It runs first, alone; `upgrade` then starts those of `tree` beside it.
+    `tree`: the checkout from which they run. `former`: the checkout of a former release, which runs alone first.
+    `upgrade` then starts processes from `tree` beside it.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Service:
     def _add_commands(self, sites: list[str], suffix: str = "") -> None:
         for number, site in enumerate(sites):
             command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
-            # Former commits do not have the module that measures the locks.
+            # Former commits lack the module that measures the locks.
             application = ["benchmarks.held"] if (self.tree / "benchmarks" / "held.py").exists() else []
             self.commands[f"site-{number}{suffix}"] = [*command, "--access-logfile", os.devnull, *application]
         for number in range(self.options.workers):
@@ -114,7 +115,7 @@ class Service:
         return COMMAND if self.tls else MANAGE
 
     def upgrade(self) -> None:
-        """Migrate with the newer release, and start its sites and workers beside those that run."""
+        """Migrate with the newer release, and start its sites and workers beside the running ones."""
         self.tree = self.newer
         migrated = self.manage("migrate", "-v0")
         if migrated.returncode:
@@ -176,10 +177,10 @@ class Service:
             return connection.execute(statement.encode()).fetchall()
 
     def cpu(self) -> dict[str, float]:
-        """Return the CPU seconds that each kind of process has used, with its children.
+        """Return the CPU seconds that each kind of process has used, including its children.
 
-        PostgreSQL's backends are listed by the kind of their client. Those whose connection was closed count as
-        `postgres`, as do its own processes.
+        PostgreSQL's backends are listed by the kind of their client. Backends whose connection was closed, and
+        PostgreSQL's own processes, count as `postgres`.
         """
         kinds = {process.pid: name.partition("-")[0] for name, process in self.processes.items()}
         clients = self.sql("SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()")

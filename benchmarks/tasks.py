@@ -17,7 +17,7 @@ from benchmarks.common import say, temporary_postgres
 
 RUNS = 7
 GOAL_MS = 20
-# Of a hundred payments 18 are refund due, 10 were never paid, and 72 are in matches.
+# Of 100 payments, 18 are due for refund, 10 were never paid, and 72 are in matches.
 FILL = (
     """INSERT INTO game_player (phone, created_at)
     SELECT '+25677' || lpad(n::text, 7, '0'), now() - interval '40 days' FROM generate_series(1, %(players)s) n""",
@@ -53,7 +53,7 @@ FILL = (
 
 
 def run_all() -> dict[str, Callable[[], object]]:
-    """Return what the workers and each scrape run, by name."""
+    """Return the functions that workers and each scrape of the metrics call, by name."""
     from game.maintenance import TASKS
     from payments import collection, refunds, status_polling
     from playmatatu import overdue
@@ -68,7 +68,7 @@ def run_all() -> dict[str, Callable[[], object]]:
 
 
 def measure(run: Callable[[], object]) -> tuple[float, int, str]:
-    """Return the median milliseconds, the number of statements and the slowest one."""
+    """Return the median milliseconds, the number of statements and the slowest statement."""
     from django.db import connection, reset_queries
 
     times, queries = [], []

@@ -1,4 +1,4 @@
-"""The site's settings in a process whose clock is wrong by CLOCK_OFFSET seconds, as Python and Django tell the time."""
+"""The site's settings in a process whose clock is wrong by CLOCK_OFFSET seconds, for Python and Django."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The site with the receivers of the game's signals disconnected: what a stake costs without its texts."""
+"""The site without the signal receivers of the game, to measure a stake without its messages."""
 
 from game.signals import private_match_created, session_committed
 from playmatatu.wsgi import application

@@ -1,6 +1,8 @@
-"""A gateway: speaks DMark's requests to playmatatu-sms, and sends through Africa's Talking. Standard library only.
+"""A gateway that answers DMark's requests of playmatatu-sms and sends through Africa's Talking.
 
-Its only state is in memory: the URLs for the delivery reports of the last 100,000 messages.
+It needs only the standard library.
+
+The only state is in memory: the URLs for delivery reports of the last 100,000 messages.
 """
 
 import json
@@ -15,11 +17,11 @@ from urllib.request import Request, urlopen
 
 URL = os.environ.get("AT_URL", "https://api.africastalking.com/version1/messaging")
 USERNAME, API_KEY = os.environ["AT_USERNAME"], os.environ["AT_API_KEY"]
-# The credentials that playmatatu-sms uses (SMS_SERVICE_USERNAME, SMS_SERVICE_PASSWORD), and the token they buy.
+# The credentials of playmatatu-sms (SMS_SERVICE_USERNAME, SMS_SERVICE_PASSWORD), and the token that it gets for them.
 OURS = (os.environ["GATEWAY_USERNAME"], os.environ["GATEWAY_PASSWORD"])
 TOKEN = secrets.token_urlsafe(32)
-TIMEOUT = 8  # seconds, less than SMS_READ_TIMEOUT
-# Africa's Talking: 100 processed, 101 sent, 102 queued. Its words for final statuses.
+TIMEOUT = 8  # Seconds. This must be less than SMS_READ_TIMEOUT.
+# Codes of Africa's Talking for an accepted message: 100 processed, 101 sent, 102 queued.
 ACCEPTED = (100, 101, 102)
 FINAL = {"Success": "DELIVERED", "Failed": "FAILED", "Rejected": "REJECTED"}
 
@@ -35,9 +37,9 @@ def post(url: str, form: dict[str, str], headers: dict[str, str]) -> tuple[int, 
 
 
 def send(message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Send one message. Returns the status and body of DMark's response.
+    """Send one message. Return the status and body of DMark's response.
 
-    504 means that the provider may have the message. After any other 5xx playmatatu-sms sends it again.
+    504 means that the provider may have the message. After any other 5xx, playmatatu-sms sends the message again.
     """
     form = {"username": USERNAME, "to": "+256" + message["numbers"].removeprefix("0"), "message": message["msg"]}
     try:
@@ -59,14 +61,15 @@ def send(message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 class Gateway(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path == "/report":  # the callback URL that you set for delivery reports at Africa's Talking
+        if self.path == "/report":  # Africa's Talking sends delivery reports to this URL.
             return self.report(dict(parse_qsl(body.decode())))
         data = json.loads(body)
         if self.path == "/api/get_token/":
             if (data.get("username"), data.get("password")) == OURS:
                 return self.answer(200, {"access_token": TOKEN, "status_code": "200"})
             return self.answer(401, {"description": "Invalid username or password", "status_code": "401"})
-        if self.headers["authToken"] != TOKEN:  # after a restart too; playmatatu-sms then fetches a new one
+        # The token is also wrong after a restart of the gateway. playmatatu-sms then fetches a new one.
+        if self.headers["authToken"] != TOKEN:
             return self.answer(401, {"description": "Invalid auth token", "status_code": "401"})
         if self.path == "/v3/api/send_sms/":
             return self.answer(*send(data))
@@ -87,7 +90,7 @@ class Gateway(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
-        """Log nothing: a line would hold a phone number."""
+        """Log nothing, because a log line would contain a phone number."""
 
 
 if __name__ == "__main__":

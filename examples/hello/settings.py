@@ -6,7 +6,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": "hello.sqlite3",
         "ATOMIC_REQUESTS": True,
-        # A site and a worker on one SQLite file wait for each other instead of failing.
+        # The site and a worker share one SQLite file. With these options they wait for each other instead of failing.
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
     }
 }

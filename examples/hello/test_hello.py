@@ -1,4 +1,4 @@
-"""How a project tests its texts: the fixtures come with the app."""
+"""Tests of the messages that a project sends, with the fixtures of the `sms` app."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong decides nothing: what is over, the database's clock says."""
+"""A machine with a wrong clock: only the database's clock decides when an entry expires."""
 
 from datetime import timedelta
 from typing import Any
@@ -37,8 +37,8 @@ def test_a_host_with_a_wrong_clock_among_right_ones(client: Client, monkeypatch:
         assert stake(client, BOB)["status"] == "matched"
     match = Entry.objects.earliest("pk").session
     assert match is not None
-    # Made by the wrong one, and as long as any.
-    # A second more, because the time of the database is computed from its last reading.
+    # The match lasts as long as any other. One second is allowed, because the process computes the database's time from
+    # its last reading.
     assert timedelta(minutes=9) < match.expires_at - timezone.now() <= timedelta(minutes=10, seconds=1)
     assert match.status == "active"
 

@@ -1,4 +1,4 @@
-"""`close_matches` and its admin action: old matches are booked as paid from another account, once, without a text."""
+"""`close_matches` and its admin action: old matches are booked once as paid from another account, without a message."""
 
 from datetime import timedelta
 from io import StringIO
@@ -29,7 +29,7 @@ def _settings(settings: Any) -> None:
 
 @pytest.fixture
 def matches(client: Client) -> list[Session]:
-    """Two matches of 1,000 UGX and 2,000 UGX, ten days old and over."""
+    """Two expired matches of 1,000 UGX and 2,000 UGX, ten days old."""
     for first, second, amount in ((ALICE, BOB, 1000), (CAROL, DAVE, 2000)):
         paid_stake(client, first, amount)
         paid_stake(client, second, amount)
@@ -82,7 +82,7 @@ def test_what_is_not_old_or_not_open_stays(matches: list[Session]) -> None:
 
 
 def test_matches_of_a_release_without_a_journal(matches: list[Session]) -> None:
-    """Their rows are taken over on the way."""
+    """Their payments are adopted into the journal at the same time."""
     now = timezone.now()
     for entry in matches[0].entries.all():
         old = Payment.objects.create(

@@ -1,4 +1,4 @@
-"""A callback that was answered is on disk: PostgreSQL is stopped at that moment and cannot write anything more."""
+"""The data of an answered callback is on disk. PostgreSQL is stopped right after the response."""
 
 import os
 import subprocess
@@ -13,9 +13,10 @@ from tests.conftest import Postgres
 from tests.system import postgres_database
 
 ROOT = Path(__file__).parents[2]
-# CRASH_ROUNDS sets another number; 100 rounds take some minutes.
+# CRASH_ROUNDS sets another number. 100 rounds take some minutes.
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
-# Stakes and sends one callback for each line that it reads, and prints the transaction id after the answer.
+# This process stakes and sends one callback for each line of its input. It prints the transaction id after the
+# response.
 SITE = """
 import sys, django
 django.setup()

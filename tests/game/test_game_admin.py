@@ -1,4 +1,4 @@
-"""The plain admin of the game and the payments: every page opens, nothing of the game's can be edited."""
+"""The admin of the game and the payments: every page opens, and no row of the game can be edited."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ MODELS = [model for model in admin.site._registry if model._meta.app_label in ("
 
 @pytest.fixture
 def operator(client: Client, settings: Any) -> Client:
-    """Logged in, with a match, a waiting private match, and a payment due back."""
+    """Logged in, with a match, a waiting private match, and a payment due for refund."""
     stake(client, ALICE, display_name="<script>alert(1)</script>")
     stake(client, BOB)
     settings.MOMO_AUTO_APPROVE = False
@@ -84,16 +84,16 @@ def test_the_refunds_are_one_filter_and_one_act_away(operator: Client) -> None:
     due = Payment.objects.get(refund_due=True)
     page = operator.get("/admin/payments/payment/", {"refund": "due"}).content.decode()
     assert due.transaction_id in page
-    assert page.count("action-checkbox") == 2  # the one row, and the box above
+    assert page.count("action-checkbox") == 2  # The checkbox of the one row, and the checkbox for all rows.
     others = list(Payment.objects.exclude(pk=due.pk).values_list("pk", flat=True))
     act = {"action": "mark_refunded", "_selected_action": [str(due.pk), *map(str, others)]}
     operator.post("/admin/payments/payment/", act)
-    assert not Payment.objects.exclude(refunded_at=None).exists()  # it asks first
+    assert not Payment.objects.exclude(refunded_at=None).exists()  # Without a confirmation nothing is done.
     operator.post("/admin/payments/payment/", {**act, "post": "yes", "note": "in cash"})
     due.refresh_from_db()
     assert not due.refund_due
     assert due.refunded_at
-    # What was not due is not marked, whatever was ticked.
+    # A selected payment that is not due for refund is not changed.
     assert Payment.objects.filter(refunded_at=None).count() == len(others)
 
 

@@ -1,4 +1,4 @@
-"""What docs/game.md tells a game server's and a frontend's owners: its receiver runs, its proxy serves."""
+"""The receiver and the nginx configuration of docs/game.md work."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ def block(language: str) -> str:
 
 
 class GameServer:
-    """The internal route of a game server: it notes what it is told."""
+    """The internal route of a game server. It stores the received requests."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
@@ -57,7 +57,7 @@ class GameServer:
 
 @pytest.fixture
 def game_server(settings: Any) -> Iterator[GameServer]:
-    """A game server, and the page's receiver connected to it."""
+    """A game server, connected to the receiver in docs/game.md."""
     game = GameServer()
     settings.GAME_SERVER_URL, settings.GAME_SERVER_SECRET = game.url, "between-the-two"
     receiver: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def test_the_receiver_hands_a_match_over(game_server: GameServer, settings: Any)
             {"name": "Bob", "phone": "+256772000002", "player_token": second["player_token"]},
         ],
     }
-    # What it was told is what it would have been answered.
+    # The notification contains the same data as the API's response.
     for player, other in ((match["players"][0], "Bob"), (match["players"][1], "Alice")):
         answer = Client().get(f"/api/v1/game/{match['token']}", {"pt": player["player_token"]}).json()
         assert (answer["status"], answer["my_display_name"], answer["opponent_display_name"]) == (
@@ -139,7 +139,7 @@ def test_the_button_leads_to_the_game_with_the_player_s_own_tokens(settings: Any
     token = player_token(Session.objects.get().entries.get(player__phone="+256772000001"))
     assert answer["Location"] == f"https://cards.example.com/table/{second['game_token']}#{token}"
     assert "no-store" in answer["Cache-Control"]
-    # A stranger, and a match that is over, lead to no game.
+    # Strangers, and players of a match that is over, see no link to the game.
     assert "Play now" not in Client().get(path).content.decode()
     assert Client().get(f"{path}/play")["Location"] == path
     assert Client().get("/g/unknown/1/play")["Location"] == "/g/unknown/1"
@@ -167,7 +167,7 @@ def test_an_address_that_leads_nowhere_is_told_of(settings: Any, address: str, f
 
 @pytest.fixture
 def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
-    """The page's nginx, with a frontend's build behind it."""
+    """The nginx of docs/game.md, with a built frontend behind it."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         missing("nginx")
@@ -204,7 +204,7 @@ def proxy(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_frontend_and_this_service_behind_one_proxy(proxy: str) -> None:
-    """What the frontend has no page for reaches us; its own two addresses stay its own."""
+    """Addresses without a page in the frontend reach this service. The frontend keeps its own two addresses."""
     for path in ("/", "/?match_code=ABC234", "/g/0123456789abcdefABCDEFGH?pt=x", "/whatever"):
         assert requests.get(proxy + path, timeout=5).text == "the frontend's own page"
     ours = {
@@ -219,7 +219,7 @@ def test_the_frontend_and_this_service_behind_one_proxy(proxy: str) -> None:
         answer = requests.get(proxy + path, timeout=5, allow_redirects=False)
         assert answer.status_code == status, path
         assert "frontend's own" not in answer.text
-    # A player without JavaScript stakes on our page, to its end, and never meets an address that is not handed on.
+    # A player without JavaScript uses only our pages, up to the match, and every address on the way is forwarded.
     browser = requests.Session()
     form = browser.get(f"{proxy}/join?opponent=anyone", timeout=5).text
     [target] = re.findall(r'<form method="post" action="([^"]+)" class="stake"', form)

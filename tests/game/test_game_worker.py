@@ -1,4 +1,4 @@
-"""`game_worker` as a process of its own: alone, among others, killed, stopped, and with each part failing under it."""
+"""`game_worker` as a real process: alone, with others, killed, stopped, and with failing parts."""
 
 import os
 import signal
@@ -17,14 +17,14 @@ from tests.system import System, postgres_database, sqlite_database
 
 pytestmark = pytest.mark.slow
 
-# Stakes as the API takes them, in a process of its own; each prints its transaction id.
+# A process that places stakes like the API and prints the transaction id of each.
 STAKE = """
 from game.rules.placing import Stake, place
 for number in range({start}, {start} + {count}):
     stake = Stake(f"+25678{{number:07}}", {amount} + number * {step})
     print("PLACED", place(stake).entry.payment.transaction_id)
 """
-# Paid by callback, at levels where nobody meets; over at once.
+# Stakes that were paid by callback, at different levels, and have expired.
 OVER = """
 from datetime import timedelta
 from django.utils import timezone
@@ -36,7 +36,7 @@ for number in range({count}):
     settle(entry.payment_id, "SUCCESS", by="callback")
 Entry.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 """
-# Paid by callback, with as little time for a lock as a site process has.
+# A stake that was paid by callback, with the short lock timeout of a site process.
 PAID_UNDER_A_LOCK = """
 from django.db import connection
 from game.rules.placing import Stake, place
@@ -54,7 +54,7 @@ LOOK = {
 
 
 class Game(System):
-    """A database, the sandbox whose phones are asked for money, and game workers."""
+    """A database, a sandbox with phones, and game workers."""
 
     def __init__(self, database: str, sandbox: Sandbox) -> None:
         super().__init__(
@@ -110,7 +110,7 @@ def game(request: Any, sandbox: Sandbox, tmp_path: Path) -> Iterator[Game]:
 
 
 def test_from_the_stake_to_the_match(game: Game) -> None:
-    """The phones ring, the players pay, nobody calls back: all by the worker alone. Then it is stopped."""
+    """The players pay on their phones, and no notification is sent: the worker does everything. Then it is stopped."""
     worker = game.start()
     game.alive()
     assert len(game.stake(2, step=0)) == 2
@@ -140,11 +140,12 @@ def test_a_signal_before_it_has_started_ends_it_in_order(on_postgres: Game) -> N
     for _ in range(5):
         worker.send_signal(signal.SIGHUP)
         time.sleep(0.2)
-    assert worker.wait(30) in (0, -signal.SIGHUP)  # the latter only before Python has read the command
+    # SIGHUP ends the process directly only if Python has not read the command yet.
+    assert worker.wait(30) in (0, -signal.SIGHUP)
 
 
 def test_a_database_that_is_read_only_for_a_while_stops_nothing(on_postgres: Game, tmp_path: Path) -> None:
-    """As after a failover: the thread that expires stakes survives it."""
+    """The database is read-only, as after a failover. The thread that expires stakes continues afterwards."""
     worker = on_postgres.start(log=tmp_path / "log")
     on_postgres.alive()
     name = on_postgres.sql("SELECT CURRENT_DATABASE()")[0][0]
@@ -159,7 +160,7 @@ def test_a_database_that_is_read_only_for_a_while_stops_nothing(on_postgres: Gam
 
 
 def test_an_idle_worker_hears_of_a_stake_at_once(on_postgres: Game) -> None:
-    """Its poll would come an hour later: it is told by NOTIFY, after the commit."""
+    """The worker's next poll is an hour away, so only the NOTIFY after the commit can wake it."""
     on_postgres.start("--poll", "3600")
     on_postgres.alive()
     time.sleep(1)
@@ -175,10 +176,10 @@ def test_an_entry_whose_lock_timed_out_is_activated_a_second_after_the_lock_is_f
         holder.execute("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE")
         out = on_postgres.manage("shell", "-v0", "-c", PAID_UNDER_A_LOCK).stdout
         assert "ERROR canceling statement due to lock timeout" in out
-        # Longer than the worker's pause between two runs: it may find the entry while the lock is held.
+        # This is longer than the worker's pause between two runs, so it may find the entry while the lock is held.
         time.sleep(1.5)
         assert on_postgres.look("entries") == {"awaiting_payment": 1}
-    # A second, and the time that a busy machine needs.
+    # One second, plus time for a busy machine.
     wait_for(lambda: on_postgres.look("entries") == {"queued": 1}, 3)
     wait_for(lambda: on_postgres.look("texts") == {"payment_success": 1}, 3)
 
@@ -194,7 +195,7 @@ def test_three_share_the_work_and_each_is_told_once(on_postgres: Game) -> None:
 
 
 def test_killed_again_and_again_it_asks_nobody_twice(on_postgres: Game) -> None:
-    """A request that was written when the worker died is ambiguous and is not sent again; the others are sent."""
+    """A request that was written when the worker was killed is ambiguous and not repeated. Other requests are sent."""
     on_postgres.sandbox.faults(pay_latency_ms=150)
     placed = on_postgres.stake(60)
     for reached in (10, 25):
@@ -206,10 +207,10 @@ def test_killed_again_and_again_it_asks_nobody_twice(on_postgres: Game) -> None:
     wait_for(lambda: "due" not in on_postgres.look("collections"), 60)
     wait_for(lambda: on_postgres.look("collections")["asked"] >= len(placed) - 2 * 16, 20)
     asked = on_postgres.asked()
-    asked.pop("", None)  # a request that the kill cut off before it named anything
+    asked.pop("", None)  # Leave out a request that the kill cut off before its reference was read.
     assert set(asked.values()) == {1}
     states = on_postgres.look("collections")
-    # A request that a kill cut off is `asking` until its lease has run out, then ambiguous.
+    # A request that a kill cut off is `asking` until its lease expires, then ambiguous.
     assert states["asked"] + states.get("asking", 0) + states.get("in_doubt", 0) == len(placed)
     assert set(asked) <= set(placed)
     assert len(asked) >= states["asked"]
@@ -225,7 +226,7 @@ def test_stopped_while_a_request_hangs(on_postgres: Game) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert time.monotonic() - began < 30
-    # No process has the request now. It will be ambiguous; it is not `due`.
+    # No process has the request now. It will become ambiguous, not `due`.
     assert on_postgres.look("collections") == {"asking": 1}
 
 
@@ -248,7 +249,7 @@ def test_postgresql_and_redis_go_away_and_come_back(
     on_postgres.manage("shell", "-v0", "-c", OVER.format(count=1).replace("{number:07}", "9{number:06}"))
     wait_for(lambda: on_postgres.look("entries") == {"awaiting_payment": 2, "expired": 1}, 30)
     assert worker.poll() is None
-    # Logged, but not at each look.
+    # The error is logged, but not at every attempt.
     log = (tmp_path / "log").read_text()
     assert 1 <= log.count("game.database_lost") <= 3, log
     assert 1 <= log.count("payments.database_lost") <= 4, log
@@ -269,7 +270,7 @@ def test_stopped_while_the_database_is_away(on_postgres: Game, postgres: Postgre
 
 
 def test_stopped_while_the_database_hangs(on_postgres: Game, postgres: Postgres) -> None:
-    """Every process of PostgreSQL is stopped for the time, as on a machine that swaps."""
+    """Every process of PostgreSQL is suspended, as on an overloaded machine."""
     worker = on_postgres.start()
     on_postgres.alive()
     pids = _postgres_processes(postgres)

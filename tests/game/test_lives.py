@@ -1,4 +1,4 @@
-"""Lives of stakes at random: whatever happens to them, every shilling that came is in exactly one place."""
+"""Random lives of stakes: after any sequence of events, all received money is in exactly one place."""
 
 import os
 import random
@@ -32,7 +32,7 @@ PAID, FAILED = Payment.Status.SUCCESS, Payment.Status.FAILED
 
 @dataclass
 class Money:
-    """What the provider and the operator did, as they know it: the books of the test, kept apart from the service's."""
+    """What the provider and the operator did, according to the test. This is independent of the service's data."""
 
     amount: int
     came: bool = False
@@ -41,7 +41,7 @@ class Money:
 
 
 class Crash(Exception):
-    """The process dies here."""
+    """The process crashes here."""
 
 
 class World:
@@ -80,7 +80,10 @@ class World:
         return True
 
     def pay(self) -> bool:
-        """The payer pays; the word may come twice, or to a process that dies of it, or to one whose receiver fails."""
+        """The payer pays.
+
+        The callback may be repeated, may crash the process, or may reach a process with a failing receiver.
+        """
         payment = self._payment()
         if payment is None or self.money[payment].came:
             return False
@@ -97,13 +100,13 @@ class World:
                 patch.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
                 settle(payment, PAID, by="callback")
             if self.dice.random() < 0.5:
-                return True  # nobody says it again: the chores have to find it
+                return True  # The provider does not repeat the callback, so a periodic task must find the payment.
         for _ in range(self.dice.randint(1, 2)):
             settle(payment, PAID, by="callback")
         return True
 
     def decline(self) -> bool:
-        """The provider says that it failed: mostly right, sometimes of money that had come or will come yet."""
+        """The provider reports a failure. This is usually true, but the money may have come or may come later."""
         payment = self._payment()
         if payment is None:
             return False
@@ -114,7 +117,7 @@ class World:
         if money.came:
             money.taken_back = True
             if self.dice.random() < 0.3:
-                # The operator finds that it was with us all the time.
+                # An operator finds that the money was here all the time.
                 assert end_contest(payment)
                 money.taken_back = False
         return True
@@ -131,7 +134,7 @@ class World:
         return True
 
     def tidy(self) -> bool:
-        """The worker, or cron, comes by."""
+        """The periodic tasks run."""
         assert [chore.run().failed for chore in maintenance.TASKS] == [0] * len(maintenance.TASKS)
         return True
 
@@ -168,7 +171,7 @@ def _all_is_allowed(settings: Any) -> None:
     settings.FAILED_TEXTS_PER_PHONE_DAY = settings.WRONG_CODES_PER_ADDRESS = 10**6
 
 
-# LIVES=2000 for a long look; that many take a quarter of an hour.
+# LIVES=2000 makes a longer test of a quarter of an hour.
 LIVES = int(os.environ.get("LIVES", "250"))
 MANY = [
     pytest.mark.skipif(bool(os.environ.get("TEST_DATABASE_URL")), reason="once is enough; these take minutes"),
@@ -181,10 +184,10 @@ def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int)
     for _ in range(4):
         world.live(lives // 4)
         world.check_ledger()
-    # Everything's time ends, and everybody who repeats a word has done so.
+    # All entries expire, and all repeated callbacks have arrived.
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
     world.tidy()
-    # What the chores opened just now ends too.
+    # Entries that the tasks have just activated expire too.
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
     world.tidy()
     balances = world.check_ledger()
@@ -203,7 +206,7 @@ def test_every_shilling_is_in_one_place(monkeypatch: Any, lives: int, seed: int)
             told = [texts[f"payment:{payment}:{word}"] for word in ("refund_due", "held")]
             held = SmsMessage.objects.filter(dedupe_key=f"payment:{payment}:success", kind="payment_held").count()
             assert sum(told) + held == 1, (payment, told, held)
-    # The dice threw everything that can be thrown.
+    # Every kind of event has happened.
     wanted = {"stake", "pay", "decline", "cancel", "expire", "tidy", "rest", "crash", "broken receiver"}
     assert {act for act, times in world.acts.items() if times} == wanted
     assert min(len(matched), balances[Account.REFUND_DUE], balances[Account.CONTESTED]) > 0

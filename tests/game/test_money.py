@@ -1,4 +1,4 @@
-"""What becomes of a stake's money: when it is due back, who says so, and the texts about it."""
+"""The money of a stake: when it is due for refund, who reports this, and the messages about it."""
 
 from datetime import timedelta
 from functools import partial
@@ -41,7 +41,7 @@ def test_a_stake_that_nobody_joined(client: Client) -> None:
     entry.refresh_from_db()
     assert refunds.due().get().amount == 1100
     assert due_back(entry)
-    assert announce_refunds()[0] == 0  # it is not written down yet
+    assert announce_refunds()[0] == 0  # The end is not stored yet.
     call_command("expire_queue")
     call_command("expire_queue")
     assert kinds() == ["payment_success", "refund_due"]
@@ -129,7 +129,7 @@ def test_a_refund_is_not_recorded_while_the_stake_still_waits(client: Client) ->
 
 
 def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
-    """Not even by a process that read the clock a moment earlier than the one that began the refund."""
+    """A process whose reading of the clock is slightly older cannot match an entry whose refund has begun."""
     entry = paid_stake(client)
     age()
     assert record_by_hand(Payment.objects.all(), "operator", "in cash")
@@ -140,7 +140,7 @@ def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
 
 
 def test_what_is_over_is_not_told_as_if_it_began(client: Client) -> None:
-    """A repeated SUCCESS, after the text of the first was lost or pruned."""
+    """SUCCESS is repeated after the first message was lost or deleted."""
     placed = stake(client, ALICE)
     paid(client, placed, ALICE)
     age()
@@ -172,7 +172,7 @@ def test_success_after_failed(client: Client) -> None:
     assert (answer["status"], answer["reason"]) == ("expired", "refund_due")
     assert "We will refund 1100 UGX to 0772 000 001." in answer["message"]
     assert refunds.due().get().status == "FAILED"
-    # An operator's look at it opens nothing.
+    # The periodic tasks do not activate this entry.
     call_command("expire_queue")
     assert status(client, placed["queue_token"])["status"] == "expired"
 
@@ -206,7 +206,7 @@ def test_the_contact_follows_support(settings: Any, kind: str, language: str, wo
     settings.SUPPORT_CONTACT = "0800 100 100"
     assert render(kind, language, amount="5000000").endswith(f"{word} 0800 100 100.")
     assert segments(render(kind, language, amount="5000000")).count == 1
-    # Where it would make a second SMS of it, as too long or not of the GSM alphabet, it is left out.
+    # The support contact is left out if it would need a second SMS.
     for contact in ("x" * 140, "“ŋ”" * 12):
         settings.SUPPORT_CONTACT = contact
         assert render(kind, language, amount="5000000").endswith(f"{word}.")
@@ -245,6 +245,6 @@ def test_a_phone_that_may_still_ring_is_not_asked_again(client: Client, settings
     assert f"wait {answer['Retry-After']} seconds" in answer.json()["error"]
     assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
     assert post(client, phone_number=BOB, stake_amount=2000).status_code == 200
-    # Until it has an end, or three minutes from the request.
+    # No second request until the payment has a final status, or three minutes after the request.
     settle(payment.pk, Payment.Status.FAILED, by="asking")
     assert post(client, phone_number=ALICE, stake_amount=2000).status_code == 200

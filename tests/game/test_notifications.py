@@ -1,4 +1,4 @@
-"""The texts: character by character, to whom, once each, and what a failing one leaves behind."""
+"""The messages: exact text, recipient, sent once, and the effects of a failing message."""
 
 import re
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_match_texts(client: Client, sandbox: Sandbox) -> None:
         link = f"{SITE}/g/{session.token}?pt={placed['player_token']}"
         row = assert_texted(phone, f"Opponent found! Play here: {link}", kind="match_found")
         assert row.status == "sent"
-        # A link to a match that is over is worse than none.
+        # A link to an expired match is never sent.
         assert row.expires_at == session.expires_at
         assert (row.dedupe_key or "").startswith(f"session:{session.pk}:")
     assert sorted(item["to"] for item in sandbox.inbox()) == [ALICE, BOB]
@@ -117,7 +117,7 @@ def test_a_payment_message_is_offered_again_only_while_it_is_true(client: Client
         worth = worth_resending(SmsMessage.objects.exclude(kind="match_found"))
         return [(row.kind, f"0{row.phone[4:]}") for row in rows() if row.pk in worth]
 
-    # Alice's text has no link: it was sent before Bob joined.
+    # Alice's message has no link, because it was sent before Bob joined.
     successes = [("payment_success", phone) for phone in (BOB, CAROL)]
     assert offered() == [*successes, ("payment_failed", DAVE)]
     Entry.objects.filter(status="queued").update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -148,12 +148,12 @@ def test_the_text_goes_to_the_number_on_record(client: Client, settings: Any) ->
 
 
 def test_a_late_repeat_of_an_approved_stake_texts_nothing(client: Client) -> None:
-    """With auto-approval there is no payment text, whatever a provider says later."""
+    """With auto-approval there is no message about the payment, even if a provider reports it later."""
     placed = stake(client, ALICE)
     paid(client, placed, ALICE)
     paid(client, placed, ALICE, "FAILED")
     assert rows() == []
-    # The provider took back what came behind it: nobody may be matched with this entry.
+    # The provider took the money back, so the entry must not be matched.
     assert status(client, placed["queue_token"])["status"] == "expired"
 
 
@@ -193,7 +193,7 @@ def test_a_template_can_be_overridden(client: Client, sms_texts: Texts, settings
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What each signal told, and that it was in the transaction which made the change."""
+    """Record the arguments of each signal, and that it was sent in the transaction of its change."""
     from django.db import connection
 
     told: list[tuple[str, dict[str, Any]]] = []
@@ -249,7 +249,7 @@ def test_a_private_match_without_a_number_is_told_too(client: Client, heard: lis
 
 
 def test_what_is_rolled_back_texts_nothing(client: Client, sandbox: Sandbox, monkeypatch: Any) -> None:
-    """A crash after the texts were queued takes them with it."""
+    """If the transaction is rolled back after the messages were queued, the messages are deleted too."""
     stake(client, ALICE)
     queued = []
 
@@ -268,7 +268,10 @@ def test_what_is_rolled_back_texts_nothing(client: Client, sandbox: Sandbox, mon
 
 @pytest.mark.parametrize("path", ["private", "session", "success", "failed"])
 def test_one_broken_text_changes_nothing_else(client: Client, monkeypatch: Any, caplog: Any, path: str) -> None:
-    """A SQL error in a receiver is logged, and the transaction is whole: on PostgreSQL it would be poisoned."""
+    """A SQL error in a receiver is logged, and the transaction continues.
+
+    Without a savepoint, PostgreSQL would abort it.
+    """
     from django.db import connection
 
     def broken(*args: Any, **kwargs: Any) -> None:

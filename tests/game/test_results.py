@@ -32,7 +32,7 @@ def _settings(settings: Any) -> None:
 
 @pytest.fixture
 def players(client: Client) -> list[dict[str, Any]]:
-    """Two stakes of 1,000 UGX that are paid and matched: Alice's and Bob's."""
+    """Two paid and matched stakes of 1,000 UGX: Alice's and Bob's."""
     stakes = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
     for placed, phone in zip(stakes, (ALICE, BOB), strict=True):
         paid(client, placed, phone)
@@ -156,7 +156,7 @@ def test_an_operator_gives_both_stakes_back(client: Client, admin_client: Client
 
 
 def lose_one_stake(players: list[dict[str, Any]]) -> Payment:
-    """Alice wins. Then the provider takes Bob's money back, and an operator records it."""
+    """Alice wins. Then the provider takes Bob's money back, and an operator records this."""
     gone = Payment.objects.get(transaction_id=players[1]["transaction_id"])
     settle(gone.pk, Payment.Status.FAILED, by="callback")
     return gone
@@ -226,7 +226,7 @@ def test_the_house_pays_the_share_that_the_provider_took_back(
 def test_a_prize_that_cannot_be_paid_out_says_so(
     client: Client, admin_client: Client, players: list[dict[str, Any]]
 ) -> None:
-    """Another party collected the stakes, so nobody can send the payout."""
+    """A third party collected the stakes, so no provider can send the payout."""
     report(client, win(players[0]))
     result = MatchResult.objects.get()
     page = act(admin_client, "/admin/payments/matchresult/", "pay_prize", result.pk, post="yes")

@@ -1,6 +1,6 @@
-"""The statements of the hot requests on PostgreSQL or SQLite, each with its reason.
+"""The SQL statements of the most frequent requests, on PostgreSQL or SQLite, each with its reason.
 
-A statement that is added needs a line here, and a reason why no other statement has the answer already.
+A new statement needs a line here, with the reason why no other statement returns the data already.
 """
 
 import re
@@ -17,7 +17,7 @@ from tests.game_helpers import ALICE, BOB, CAROL, paid, paid_stake, post, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Fragments of SQL that tell the statements apart, and why each is needed.
+# Parts of SQL that identify each statement, with the reason for it.
 REASONS = {
     r"UNION ALL": "limit by address: unpaid and refused stakes",
     r'INTO "game_player"|FROM "game_player".*"phone" = ': "player, locked: stakes of one phone wait for each other",
@@ -61,7 +61,7 @@ def statements(call: Callable[[], Any]) -> list[str]:
 @pytest.fixture(autouse=True)
 def _production(settings: Any, client: Client) -> None:
     settings.MOMO_AUTO_APPROVE, settings.SMS_DELIVERY = False, "worker"
-    # The clocks and the stake level are known after the first requests.
+    # After these requests, the clocks and the stake level are known.
     for phone in ("0772009001", "0772009002"):
         paid(client, stake(client, phone), phone)
 
@@ -89,6 +89,6 @@ def test_a_callback_takes_at_most_twelve_statements_or_thirteen_with_a_match(cli
     matched = statements(lambda: paid(client, bob, BOB))
     assert len(waits) <= 12, waits
     assert len(matched) <= 13, matched
-    # Both messages of a match are one INSERT.
+    # One INSERT writes both messages of a match.
     assert matched.count(REASONS[r'INTO "sms_smsmessage"']) == 1
     assert SmsMessage.objects.filter(kind="match_found").count() == 2

@@ -1,4 +1,4 @@
-"""Short ways through the pages, without a browser."""
+"""Helpers that use the pages without a browser."""
 
 import html
 from typing import Any
@@ -9,17 +9,17 @@ from tests.game_helpers import ALICE
 
 
 def fill(client: Client, **fields: str) -> Any:
-    """Send the stake form."""
+    """Submit the stake form."""
     return client.post("/", {"phone_number": ALICE, "stake_amount": "1000", "opponent": "anyone"} | fields)
 
 
 def own(client: Client, more: str = "") -> str:
-    """The address of this browser's newest stake."""
+    """Return the URL of this browser's newest stake."""
     return str(client.get("/waiting")["Location"]) + more
 
 
 def shown(client: Client, path: str = "", **headers: str) -> str:
-    """The page of this browser's newest stake, or of `path`, as its reader reads it."""
+    """Return the visible text of the page of this browser's newest stake, or of `path`."""
     response = client.get(path or own(client), headers=headers)
     assert response.status_code == 200, response
     return html.unescape(response.content.decode()).replace("\u00a0", " ")

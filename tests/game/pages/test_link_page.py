@@ -1,4 +1,4 @@
-"""'Text me my link' leads any browser to an open stake and reveals nothing about a number."""
+"""'Text me my link' sends a link to an open stake and reveals nothing about a phone number."""
 
 import logging
 import re
@@ -38,13 +38,13 @@ def test_the_link_of_an_open_stake(sandbox: Sandbox, settings: Any) -> None:
     answer = ask("+256 772 000 001")
     assert (answer.status_code, answer["Location"]) == (302, "/link?asked")
     address = link_in(sandbox)
-    # The page belongs to this service; a frontend of another origin does not have it.
+    # The page is on SITE_URL, because a frontend on another host does not have it.
     assert address.startswith("https://sms.example.com/waiting?pt=")
     elsewhere = Client()
     followed = elsewhere.get(address.removeprefix("https://sms.example.com"))
     assert (followed.status_code, followed["Location"]) == (302, f"/waiting/{Entry.objects.get().pk}")
     assert "Searching for an opponent" in elsewhere.get(followed["Location"]).content.decode()
-    # Anybody can send a link, so only the browser that asked for it lists the stake as its own.
+    # Only the browser that requested the link lists the stake, because anybody can forward a link.
     assert "Your open stake" not in elsewhere.get("/").content.decode()
     own = Client()
     ask(client=own)
@@ -70,7 +70,7 @@ def test_the_link_of_a_match(sandbox: Sandbox, settings: Any) -> None:
 
 @pytest.fixture
 def nothing_open(settings: Any) -> list[str]:
-    """Numbers without an open stake, a match or a refund due."""
+    """Return numbers without an open stake, a match or a refund due."""
     client = Client()
     client.post("/", {"phone_number": BOB, "stake_amount": "1000", "opponent": "anyone"})
     cancel(client)
@@ -89,7 +89,7 @@ def test_every_number_gets_the_same_answer(nothing_open: list[str], sandbox: San
     settings.LINKS_PER_PHONE_HOUR = 1
     before = SmsMessage.objects.count()
     seen = set()
-    for phone in (ALICE, ALICE, *nothing_open):  # the second time Alice is over her limit
+    for phone in (ALICE, ALICE, *nothing_open):  # With the second request Alice exceeds her limit.
         client = Client()
         answer = ask(phone, client)
         page = client.get(answer["Location"]).content.decode()
@@ -103,7 +103,7 @@ def test_every_number_gets_the_same_answer(nothing_open: list[str], sandbox: San
 
 
 def test_the_answer_does_not_wait_for_the_text(live_server: Any, sandbox: Sandbox, settings: Any) -> None:
-    """Inline delivery talks to DMark after the answer was sent."""
+    """Inline delivery contacts DMark only after the response was sent."""
     settings.SMS_READ_TIMEOUT = 10.0
     stake(Client(), ALICE)
     sandbox.faults(send="late", answer_after=2)
@@ -119,7 +119,7 @@ def test_the_answer_does_not_wait_for_the_text(live_server: Any, sandbox: Sandbo
 
 
 def test_the_queries_before_the_answer_are_the_same(nothing_open: list[str]) -> None:
-    """Nothing is looked up by the number before the answer is sent."""
+    """The number is not looked up before the response is sent."""
     stake(Client(), ALICE)
     asked = []
     for phone in (ALICE, *nothing_open):
@@ -160,7 +160,7 @@ def test_the_limit_of_an_address(settings: Any) -> None:
     assert ask(headers={"X-Forwarded-For": "192.0.2.2"}).status_code == 302
     LinkRequest.objects.update(at=timezone.now() - timedelta(minutes=61))
     assert ask(headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 302
-    assert LinkRequest.objects.count() == 1  # rows older than the window are deleted
+    assert LinkRequest.objects.count() == 1  # Rows older than the window were deleted.
 
 
 def test_a_bad_number_is_shown_and_not_counted() -> None:

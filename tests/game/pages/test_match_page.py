@@ -1,4 +1,4 @@
-"""The match page: its link, the names, presence, and the end."""
+"""The match page: the link, the names, presence and the end."""
 
 import re
 import time
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def players(settings: Any) -> Players:
-    """Two browsers that opened their links, each with the address of its own match page."""
+    """Two browsers that have opened their links, each with the URL of its own match page."""
     settings.COMMISSION_FLAT = 300
     first, second = stake(Client(), ALICE, 2000, display_name="Alice"), stake(Client(), BOB, 2000, display_name="Bob")
     found = []
@@ -48,7 +48,7 @@ def test_the_link_of_the_text_is_taken_off_the_address(client: Client) -> None:
     assert cookie["httponly"]
     assert cookie["path"] == own
     assert b"Bob" in fresh.get(own).content
-    # The cookie of one player is not good for the other's page.
+    # One player's cookie does not open the other player's page.
     for other in (path, f"{path}/{second['queue_id']}", f"{path}/999999"):
         assert b"Bob" not in fresh.get(other).content
     fresh.cookies["player"] = "forged:x"
@@ -82,7 +82,7 @@ def test_players_do_not_wait_for_a_cache_that_hangs(redis_cache: RedisServer, pl
     finally:
         redis_cache.go_on()
     assert {page.status_code for page in pages} == {200}
-    assert duration < 5  # Each call waits for the cache for one second.
+    assert duration < 5  # Each cache call waits one second at most.
 
 
 def test_a_match_that_has_ended_leads_on(players: Players) -> None:

@@ -1,4 +1,4 @@
-"""The end of a match on its page: who won, and what happens to each player's money."""
+"""The end of a match on its page: the winner, and what happens to each player's money."""
 
 import re
 from datetime import timedelta
@@ -46,7 +46,7 @@ def record(outcome: str, winner: str = "", prize: str = "") -> MatchResult:
 
 def match_page(client: Client, **headers: str) -> str:
     page = shown(client, client.get(client.get("/waiting")["Location"])["Location"], **headers)
-    # The template of the heading ends with a line break, which a browser does not show.
+    # The heading's template ends with a line break, which browsers do not show.
     return re.sub(r"\n(?=</h1>| ·)", "", page)
 
 

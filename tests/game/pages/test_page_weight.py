@@ -1,4 +1,4 @@
-"""The bytes, files, hosts and headers of every page in every state."""
+"""Size, files, hosts and headers of every page in every state."""
 
 import re
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def _over(client: Client) -> Any:
 
 
 def _ringing(client: Client) -> Any:
-    """The longest of the payment's states."""
+    """The page of a ringing phone is the longest page of an unpaid stake."""
     _unpaid(client, asked_at=timezone.now(), collection="in_doubt")
     return client.get("/waiting", follow=True)
 
@@ -147,7 +147,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 def _resources(page: str) -> list[str]:
-    """All that a browser fetches by itself."""
+    """Return all files that a browser fetches for the page."""
     return re.findall(r'<(?:script|img|iframe)[^>]*\bsrc="([^"]+)"|<link[^>]*\bhref="([^"]+)"', page)
 
 
@@ -166,7 +166,7 @@ def test_a_page_is_small(client: Client, visit: Callable[[Client], Any]) -> None
         content = Path(path).read_bytes()
         total += len(content)
         assert not re.search(rb"@import|https?://(?!www\.w3\.org)|//cdn|url\(", content)
-    # Uncompressed, so that it holds behind any server.
+    # The limit applies to uncompressed files, so that it holds with any server.
     assert total < MOST
 
 
@@ -183,7 +183,7 @@ def test_a_page_talks_to_nobody_else(client: Client, visit: Callable[[Client], A
 @every_page
 def test_a_page_s_headers(client: Client, visit: Callable[[Client], Any]) -> None:
     answer = visit(client)
-    # Not `no-referrer`: a browser then sends `Origin: null` with the forms, which Django refuses.
+    # `no-referrer` would make browsers send `Origin: null` with the forms, and Django would refuse them.
     assert answer["Referrer-Policy"] == "same-origin"
     assert answer["X-Frame-Options"] == "DENY"
     assert answer["X-Content-Type-Options"] == "nosniff"
@@ -192,7 +192,7 @@ def test_a_page_s_headers(client: Client, visit: Callable[[Client], Any]) -> Non
     for rule in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "form-action 'self'"):
         assert rule in policy
     assert "frame-ancestors 'none'" in policy
-    if visit not in (_no_page, _without_cookies):  # nothing of a player's in these
+    if visit not in (_no_page, _without_cookies):  # These pages contain no player's data.
         assert "no-store" in answer["Cache-Control"]
         assert "private" in answer["Cache-Control"]
 
@@ -208,7 +208,7 @@ def test_a_page_s_structure(client: Client, visit: Callable[[Client], Any]) -> N
     assert page.index('href="#main"') < page.index("<header")
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    # Nothing jumps the queue of the keyboard.
+    # A positive tabindex would change the keyboard order.
     assert not re.search(r'tabindex="[1-9]', page)
     for form in re.findall(r"<form\b.*?</form>", page, re.DOTALL):
         assert "csrfmiddlewaretoken" in form

@@ -106,7 +106,7 @@ def test_labels_errors_and_fields_belong_together(client: Client) -> None:
         assert described
         for target in described[1].split():
             assert f'id="{target}"' in page
-    # Only the first field with an error takes the focus.
+    # Only the first field with an error gets the focus.
     assert len(re.findall(r"\bautofocus\b", page)) == 1
     [field] = re.findall(r'<input[^>]* id="id_phone_number"[^>]*>', page)
     assert "autofocus" in field
@@ -125,7 +125,7 @@ def test_join_shows_the_stake_before_paying(client: Client, settings: Any) -> No
     assert 'value="3000"' in amount
     assert 'type="hidden"' in amount
     assert 'type="radio"' not in page
-    # An error elsewhere leaves it locked, whatever came with the form.
+    # An error in another field leaves the stake locked, whatever the form contains.
     wrong = fill(client, phone_number="123", stake_amount="1", opponent="code", match_code=created["match_code"])
     [amount] = re.findall(r'<input[^>]*name="stake_amount"[^>]*>', wrong.content.decode())
     assert 'value="3000"' in amount
@@ -145,7 +145,7 @@ def test_join_says_why_a_code_is_no_good(client: Client) -> None:
 
 @pytest.fixture
 def gone_codes(settings: Any) -> dict[str, str]:
-    """Codes that cannot be joined, and the reason."""
+    """Match codes that cannot be joined, each with its reason."""
     used = stake(Client(), ALICE, create_private=True)
     stake(Client(), BOB, match_code=used["match_code"])
     old = stake(Client(), CAROL, create_private=True)
@@ -162,7 +162,7 @@ def gone_codes(settings: Any) -> dict[str, str]:
 
 
 def test_a_code_that_cannot_be_joined_has_its_own_page(client: Client, gone_codes: dict[str, str]) -> None:
-    """Not in a form where one more tap would stake against a stranger."""
+    """There is no form, because the player could stake against a stranger by mistake."""
     before = Entry.objects.count()
     for code, words in gone_codes.items():
         shown = client.get("/join", {"match_code": code.lower()})
@@ -266,8 +266,10 @@ def test_wrong_codes_are_counted_on_every_way(client: Client, settings: Any) -> 
     settings.WRONG_CODES_PER_ADDRESS = 3
     created = stake(Client(), ALICE, create_private=True)
     client.get("/join", {"match_code": "ABC234"})
-    fill(client, phone_number="123", opponent="code", match_code="ABC235")  # never reaches the stake
-    assert client.get("/join", {"match_code": created["match_code"]}).status_code == 200  # a right one is none
+    # The form is invalid, so no stake is placed, but the wrong code counts.
+    fill(client, phone_number="123", opponent="code", match_code="ABC235")
+    # A valid code does not count.
+    assert client.get("/join", {"match_code": created["match_code"]}).status_code == 200
     fill(client, opponent="code", match_code="ABC236")
     for answer in (
         client.get("/join", {"match_code": created["match_code"]}),

@@ -1,6 +1,6 @@
-"""Every page in a real browser: contrast in both schemes, 320 to 1280 px, the keyboard, the clock, the share button.
+"""Every page in a real browser: contrast in both color schemes, 320 to 1280 px, keyboard, clock, share button.
 
-`SCREENSHOTS=folder` keeps a picture of each.
+`SCREENSHOTS=folder` saves a picture of each.
 """
 
 import os
@@ -61,7 +61,7 @@ CONTRAST = """() => {
   return found;
 }"""
 
-# Elements wider than the window or than their parent, by tag and text.
+# Elements that are wider than the window or their parent, by tag and text.
 BEYOND = """() => [...document.querySelectorAll("body *")]
   .filter((node) => node.checkVisibility() && !node.matches(".skip, .unseen, option, input"))
   .filter((node) => node.getBoundingClientRect().right > innerWidth + 0.5 || node.scrollWidth > node.clientWidth + 1)
@@ -74,7 +74,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, a.main, a.quiet,
   .filter((node) => node.getBoundingClientRect().height < 44)
   .map((node) => `${node.tagName} ${node.textContent.trim().slice(0, 40)}`)"""
 
-# The focused element, its position, and whether it is visible.
+# The focused element, its position, and if it is visible.
 FOCUS = """() => {
   const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
   return {
@@ -95,7 +95,7 @@ def cookies_of(client: Client) -> dict[str, tuple[str, str]]:
 
 
 def placed(**fields: str) -> Visit:
-    """Place a stake; return the address of its page and the browser's cookies."""
+    """Place a stake. Return the URL of its page and the browser's cookies."""
     client = Client()
     answer = client.post("/", {"stake_amount": "2000", "opponent": "anyone", "display_name": "W" * 50} | fields)
     assert answer.status_code == 302, answer.content
@@ -104,7 +104,7 @@ def placed(**fields: str) -> Visit:
 
 @pytest.fixture
 def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
-    """Every page in every state, by its address and cookies. Prepared before the browser starts."""
+    """Every page in every state, by URL and cookies. They are prepared before the browser starts."""
     settings.FRONTEND_URL = settings.SITE_URL = live_server.url
     settings.SUPPORT_CONTACT, settings.TERMS_URL, settings.MIN_AGE = "0800 100 100", "https://example.com/terms", 25
     settings.COMMISSION_FLAT, settings.MOMO_AUTO_APPROVE = 500, True
@@ -178,7 +178,7 @@ def visits(live_server: Any, collection: Sandbox, settings: Any) -> Visits:
 def complaints() -> Iterator[list[str]]:
     found: list[str] = []
     yield found
-    # The statuses of the error pages are expected; anything else is a fault.
+    # The statuses of the error pages are expected. Any other line is an error.
     assert [line for line in found if "status of 40" not in line] == []
 
 
@@ -199,7 +199,7 @@ def picture(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{width}.png", full_page=True)
 
 
-# Contrast depends on the scheme and width on the language, so two runs cover both.
+# Contrast depends on the color scheme and width on the language, so two runs cover both.
 @pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "lg")])
 def test_every_page_can_be_read(
     visits: Visits, browser: Browser, live_server: Any, complaints: list[str], scheme: Any, language: str
@@ -209,7 +209,7 @@ def test_every_page_can_be_read(
     for name, where in visits.items():
         page = visit(context, live_server.url, where)
         page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        if name == "start":  # the longest form: all fields, an error beside each
+        if name == "start":  # This is the longest form: all fields, each with an error.
             page.locator("#id_phone_number").fill("123")
             page.locator("input[value=friend]").check()
             page.locator("#id_invite_phone").fill("456")
@@ -246,7 +246,7 @@ def test_the_keyboard_goes_from_top_to_bottom_and_is_seen(visits: Visits, browse
             stops.append(stop)
         assert stops[0]["name"] == "Skip to the content"
         places = [(stop["top"], stop["left"]) for stop in stops[1:]]
-        # Buttons in one row may differ by a pixel of height.
+        # Buttons in one row may differ by one pixel in height.
         assert places == sorted(places, key=lambda place: (round(place[0] / 12), place[1])), (name, stops)
         assert len(stops) >= 5
         page.close()
@@ -270,7 +270,7 @@ def test_the_clock_runs_and_is_not_read_out(visits: Visits, browser: Browser, li
             assert first[:3] in ("09:", "10:")
             assert len(first) == 5
             page.wait_for_function("first => document.querySelector('[role=timer]').textContent < first", arg=first)
-            # A tick of the clock is not announced.
+            # Screen readers do not announce a tick of the clock.
             assert page.locator("#said").inner_text() == ""
             assert not page.locator("#part").get_attribute("aria-live")
 
@@ -283,7 +283,7 @@ def test_a_phone_s_wrong_clock_does_not_matter(visits: Visits, browser: Browser,
 
 
 def test_share_opens_the_phone_s_sheet_or_copies(visits: Visits, browser: Browser, live_server: Any) -> None:
-    # Chromium without a phone has no `navigator.share`; this one records its arguments.
+    # Desktop Chromium has no `navigator.share`. This replacement records its arguments.
     context = browser.new_context()
     context.add_init_script("navigator.share = async (data) => { window.shared = data; };")
     page = visit(context, live_server.url, visits["waiting"])
@@ -338,7 +338,7 @@ def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server:
 
 
 def test_a_lost_connection_is_shown_after_two_missed_polls(visits: Visits, browser: Browser, live_server: Any) -> None:
-    """One missed poll is normal on a phone. After two the page says so, until a poll succeeds."""
+    """One missed poll is normal on a phone. After two, the page says so until a poll succeeds."""
     context = browser.new_context(viewport=SMALL)
     page = visit(context, live_server.url, visits["waiting"])
     missed = []
@@ -356,7 +356,7 @@ def test_a_lost_connection_is_shown_after_two_missed_polls(visits: Visits, brows
 def test_a_player_finds_the_way_back(
     visits: Visits, browser: Browser, live_server: Any, collection: Sandbox, javascript: bool
 ) -> None:
-    """At 360 px, from another browser: the stake is found by its number and can be cancelled for a refund."""
+    """At 360 px in another browser, the stake is found by its number and cancelled for a refund."""
     context = browser.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=javascript)
     context.set_default_timeout(15_000)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""The payment on the waiting page, with the sandbox's phones: request, clock, no answer, declined, paid."""
+"""Payment on the waiting page with the sandbox's phones: request, clock, no answer, declined, paid."""
 
 import re
 from datetime import timedelta
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def phones(collection: Sandbox) -> Sandbox:
-    """Phones that show payment prompts. Notifications are off, so each test polls by itself."""
+    """Phones that show payment prompts. Notifications are off, so each test polls itself."""
     collection.faults(callback="never")
     return collection
 
@@ -39,7 +39,7 @@ def later(payment: Payment, **span: float) -> None:
 
 
 def tap(phones: Sandbox, payment: Payment, answer: str) -> None:
-    """Answer the prompt on the phone, then poll as the worker would."""
+    """Answer the payment prompt on the phone, then poll as the worker would."""
     phones.tap(payment.transaction_id, answer)
     Payment.objects.filter(pk=payment.pk).update(next_ask_at=timezone.now(), last_ask_at=None)
     asking.poll_due()
@@ -61,7 +61,7 @@ def test_the_phone_rings(client: Client, phones: Sandbox, settings: Any, phone: 
         '<noscript><meta http-equiv="refresh" content="5"></noscript>',
     ):
         assert words in text, words
-    # While the prompt may be open, nothing on the page sends a second request.
+    # While the prompt may be open, no button on the page sends a second request.
     assert '/retry"' not in text
     [ends] = re.findall(r'data-ends="(\d+)">3 minutes<', text)
     payment.refresh_from_db()
@@ -71,7 +71,7 @@ def test_the_phone_rings(client: Client, phones: Sandbox, settings: Any, phone: 
 
 
 def test_nobody_is_asked_twice_at_once(client: Client, phones: Sandbox) -> None:
-    """A second stake, from this page or any other, waits until the first request has an end."""
+    """Until the first request has a final status, no page accepts a second stake."""
     payment = fill_in(client)
     for browser in (client, Client()):
         again = browser.post("/", {"phone_number": ALICE, "stake_amount": "5000", "opponent": "anyone"})
@@ -143,7 +143,7 @@ def test_cancelling_while_the_prompt_is_open(client: Client, phones: Sandbox) ->
     text = shown(client)
     assert "You cancelled this stake." in text
     assert "A payment request may still be on your phone. Decline it there." in text
-    # The page says that the stake may open again, so it keeps polling.
+    # The page keeps polling, because the stake may be activated later.
     assert "refresh" in text
     assert "data-live" in text
     tap(phones, payment, "pay")
@@ -217,7 +217,7 @@ def test_nothing_is_promised_if_a_third_party_collects(client: Client, settings:
 
 
 def test_money_that_goes_back(client: Client, phones: Sandbox, settings: Any) -> None:
-    """Due from the moment the stake expires, then refunded: with amount and number, also on the start page."""
+    """The money is due for refund from the expiry on, then refunded. Pages show amount and number."""
     settings.COMMISSION_FLAT = 500
     payment = fill_in(client)
     tap(phones, payment, "pay")

@@ -37,13 +37,13 @@ def test_the_button_stops_texts_to_the_invited_number(client: Client, code: str,
     assert "<h1>We won't text you again</h1>" in answer.content.decode()
     entry = SmsSuppression.objects.get()
     assert (entry.phone, entry.source) == ("+256772000002", "stop")
-    # The next inviter learns only that the friend could not be texted.
+    # A later inviter learns only that the friend could not be texted.
     before = len(sandbox.inbox())
     other = Client()
     fill(other, phone_number=CAROL, opponent="friend", invite_phone=BOB)
     assert "Your friend could not be texted. Share the code." in shown(other)
     assert len(sandbox.inbox()) == before
-    # Texts about the number's own money are still sent.
+    # Messages about the number's own money are still sent.
     stake(Client(), BOB, 7000)
     stake(Client(), "0772000009", 7000)
     assert SmsMessage.objects.get(kind="match_found", phone="+256772000002").status == "sent"

@@ -1,4 +1,4 @@
-"""The catalogs are complete and consistent, and every text fits one SMS in every language."""
+"""The translation catalogs are complete and consistent, and every SMS fits one segment in every language."""
 
 import gettext
 import os
@@ -65,7 +65,7 @@ def test_a_text_costs_one_sms(kind: str, language: str) -> None:
     for values in LONGEST[kind]:
         text = render(kind, language, **values)
         cost = segments(text)
-        # One letter outside GSM-7 (an eng, a curly quote) would leave room for 70 characters instead of 160.
+        # One letter outside GSM-7 (such as ŋ or a curly quote) would leave only 70 characters instead of 160.
         assert (cost.encoding, cost.count) == ("GSM-7", 1), f"{cost.length}: {text}"
         assert all(value in text for name, value in values.items() if name != "played")
         assert text == text.strip()
@@ -110,7 +110,7 @@ def test_nothing_in_the_code_is_missing_in_the_catalogue(language: str, tmp_path
 
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_sentences_that_no_template_holds(language: str) -> None:
-    """They reach `gettext` as values, so makemessages does not notice a change."""
+    """These sentences reach `gettext` as values, so makemessages does not find them."""
     known = catalogue(language)
     said = list(INVITE_REFUSALS.values())
     for number in ("", "abc", "0772123456" * 9, "123", "+999123456", "+14155550100", "0312345678"):
@@ -194,7 +194,7 @@ def test_a_player_is_texted_in_the_language_of_their_page(client: Client, settin
     entry = Entry.objects.get()
     paid(client, {"transaction_id": entry.payment.transaction_id, "stake_amount": 2000}, ALICE)
     friend = stake(Client(), BOB, 2000, match_code=Entry.objects.get().match_code)
-    with override("lg"):  # the language of the callback's request does not matter
+    with override("lg"):  # The language of the callback request does not matter.
         paid(Client(), friend, BOB)
     texts = {(item["to"], item["text"].split(":")[0]) for item in sandbox.inbox()}
     assert texts == {

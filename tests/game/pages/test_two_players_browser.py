@@ -1,4 +1,4 @@
-"""Small screens in a real browser: two players in one browser, no JavaScript, Back, titles, reading aloud, polling."""
+"""Two players in real browsers: small screens, one shared browser, no JavaScript, Back button, titles, polling."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ def place(page: Page, address: str, number: str, name: str, **choices: str) -> N
 def test_two_players_in_one_browser_stay_themselves(
     browser: Browser, site: str, sandbox: Sandbox, javascript: bool
 ) -> None:
-    """A friend opens the invite in a second tab of the same browser; both tabs come to the same match."""
+    """A friend opens the invite in a second tab of the same browser, and both tabs reach the same match."""
     context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
     context.set_default_timeout(15_000)
     alice, bob = context.new_page(), context.new_page()
@@ -57,7 +57,7 @@ def test_two_players_in_one_browser_stay_themselves(
     assert alice.url != bob.url
     for page in (alice, bob):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    # The start page lists both, and each leads to its own player.
+    # The start page lists both stakes, and each link leads to its own player.
     start = context.new_page()
     start.goto(site)
     assert start.locator(".own h2").all_inner_texts() == ["Your match · Bob", "Your match · Alice"]
@@ -126,7 +126,7 @@ def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: s
     page.on("response", lambda answer: statuses.append(answer.status) if answer.request.headers.get("x-part") else None)
 
     def polls_within(seconds: int) -> int:
-        """Let time pass on the page, second by second, and count its polls."""
+        """Advance the page's clock second by second, and return the number of its polls."""
         before = len(statuses)
         for _ in range(seconds):
             page.clock.run_for(1000)
@@ -144,7 +144,7 @@ def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: s
 
 
 def test_the_result_appears_on_both_pages(browser: Browser, site: str, settings: Any) -> None:
-    """The game server reports the winner while both players look at their match pages."""
+    """The game server reports the winner while both players have their match pages open."""
     settings.MOMO_AUTO_APPROVE, settings.GAME_SERVER_SECRET = False, "game-secret-of-this-test"
     players = {}
     for number, name in (("0772000001", "Alice"), ("0772000002", "Bob")):

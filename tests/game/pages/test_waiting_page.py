@@ -1,4 +1,4 @@
-"""The waiting page: next steps, the invite, the end, and the way on."""
+"""The waiting page: next steps, the invite, the end of a stake, and the links after the end."""
 
 import re
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_the_invite_s_status(client: Client, status: str, words: str) -> None:
 def test_an_invite_over_a_limit_is_explained(client: Client, settings: Any, limit: str, words: str) -> None:
     setattr(settings, limit, 0)
     fill(client, opponent="friend", invite_phone=BOB)
-    for _ in range(2):  # on each load
+    for _ in range(2):  # The page is loaded twice.
         assert words in shown(client)
     assert SmsMessage.objects.count() == 0
 
@@ -119,7 +119,7 @@ def test_leaving_is_one_tap(client: Client) -> None:
     text = cancel(client).content.decode()
     assert "You cancelled this stake." in text
     assert stake(client, CAROL)["status"] == "queued"
-    # A browser without the stake's cookie cancels nothing.
+    # A browser without the stake's cookie cannot cancel the stake.
     fill(client, stake_amount="7000")
     for path in (own(client, "/cancel"), f"/waiting/{2**70}/cancel"):
         assert Client().post(path).status_code == 302
@@ -164,7 +164,7 @@ def test_an_unchanged_page_is_304_after_one_query(client: Client) -> None:
         unchanged = client.get(path, headers={"X-Part": "1", "If-None-Match": loaded["ETag"]})
     assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", loaded["ETag"])
     assert len(queries) == 1
-    # A whole page is never 304: the browser would show what it does not have.
+    # A full page load never gets a 304, because the browser has no page to show.
     assert client.get(path, headers={"If-None-Match": loaded["ETag"]}).status_code == 200
 
 
@@ -224,7 +224,7 @@ def test_payment_is_waited_for(client: Client, settings: Any, fields: dict[str, 
     assert "Waiting for your payment" in text
     assert "Confirm the payment of 1,000 UGX on your phone." in text
     assert words in text
-    # A code cannot be joined before the payment, so it must not be shared yet.
+    # Before the payment the code is not shown, because nobody can join with it yet.
     assert f"match_code={Entry.objects.get().match_code}" not in text
     pay()
     assert "Searching for an opponent" in shown(client) or "Waiting for your friend" in shown(client)
@@ -236,7 +236,7 @@ def test_a_failed_payment_is_tried_again_with_all_input_kept(client: Client, set
     pay("FAILED")
     text = shown(client)
     assert "<h1>No money was taken</h1>" in text
-    assert text.count("o money was taken") == 2  # once in the title and once on the page
+    assert text.count("o money was taken") == 2  # The sentence is in the title and on the page.
     assert "Your payment failed. You can try again." in text
     assert f'href="{own(client, "/retry")}"' in text
     form = client.get(own(client, "/retry")).content.decode()

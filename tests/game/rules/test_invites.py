@@ -1,4 +1,4 @@
-"""Invites go to numbers that anybody can type in: the limits when they leave, and those that are dead by then."""
+"""Limits on invites, checked when an invite is sent. Invites to matches that are over are not sent."""
 
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ def _paid_for(settings: Any) -> None:
 
 
 def test_thirty_unpaid_matches_make_five_invites(client: Client) -> None:
-    """Staked first, paid later: the limit is asked when the invite leaves."""
+    """Stakes placed first and paid later: the limit is checked when the invite is sent."""
     phones = [f"07720011{number:02}" for number in range(8)]
     placed = [stake(client, phone, create_private=True, invite_phone=BOB) for phone in phones]
     assert [one["message"] for one in placed if "limit of invites" in one["message"]] == []
@@ -38,7 +38,7 @@ def test_thirty_unpaid_matches_make_five_invites(client: Client) -> None:
 
 def test_invites_that_leave_together(client: Client) -> None:
     phones = [f"07720012{number:02}" for number in range(8)]
-    # At levels of their own, so that nothing but the recipient makes them wait for each other.
+    # Each match has its own stake level, so that only the lock on the recipient is shared.
     placed = [stake(client, phone, 1000 + i, create_private=True, invite_phone=BOB) for i, phone in enumerate(phones)]
     together(*(partial(paid, Client(), one, phone) for one, phone in zip(placed, phones, strict=True)))
     assert kinds(BOB) == ["private_invite"] * 5
@@ -46,7 +46,7 @@ def test_invites_that_leave_together(client: Client) -> None:
 
 @pytest.fixture
 def waiting_invite(client: Client, sandbox: Sandbox, settings: Any) -> Entry:
-    """A private match whose invite is queued and has not left."""
+    """A private match whose invite is queued but not sent."""
     settings.SMS_DELIVERY = "worker"
     return paid_stake(client, create_private=True, invite_phone=BOB)
 

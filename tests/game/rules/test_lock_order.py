@@ -1,4 +1,4 @@
-"""Locks on PostgreSQL: one order everywhere, the stake level held briefly, and a commit that outlives a crash."""
+"""Locks on PostgreSQL: the same order everywhere, short locks on stake levels, and commits that survive a crash."""
 
 import threading
 import time
@@ -73,7 +73,7 @@ ACTIONS: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("pair", list(combinations_with_replacement(ACTIONS, 2)), ids="+".join)
 def test_no_pair_of_actions_deadlocks(collection: Sandbox, pair: tuple[str, str]) -> None:
-    """Each action of the pair twice at once, for one phone and for two that may meet."""
+    """Both actions of the pair run twice at the same time, for one phone and for two phones that may be matched."""
     before = deadlocks()
     for number in range(6):
         phones = [f"0772{number:02}00{other}1" for other in range(2)]
@@ -86,7 +86,7 @@ def test_no_pair_of_actions_deadlocks(collection: Sandbox, pair: tuple[str, str]
 
 @contextmanager
 def held(sql: str) -> Iterator[None]:
-    """Hold the locks of a statement in another connection, and let this one wait for a lock 200 ms at most."""
+    """Hold the locks of a statement in another connection. This connection waits for a lock 200 ms at most."""
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -113,7 +113,7 @@ def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_lat
     alice, bob = stake(client, "0772009101"), stake(client, "0772009102")
     StakeLevel.objects.get_or_create(amount=1000)
     with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
-        # The lock timeout, then a refusal at once because of it.
+        # First there is a lock timeout, then a refusal without waiting.
         for placed, phone in ((alice, "0772009101"), (bob, "0772009102")):
             answer = callback(client, callback_body(placed, phone))
             assert (answer.status_code, answer["Retry-After"]) == (503, "5")
@@ -122,7 +122,7 @@ def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_lat
         ("SUCCESS", 503, "")
     }
     assert status(client, alice["queue_token"])["status"] == "awaiting_payment"
-    time.sleep(1)  # the pause after a lock timeout
+    time.sleep(1)  # Wait until stakes at this level no longer fail at once.
     if cure == "repeated callback":
         paid(client, alice, "0772009101")
         paid(client, bob, "0772009102")
@@ -145,7 +145,7 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_callback_arrives(clie
     placed[fourth] = stake(client, fourth, create_private=True, invite_phone="0772009209")
     paid(client, placed[first], first)
     bodies = {
-        second: callback_body(placed[second], second),  # completes a match with the first
+        second: callback_body(placed[second], second),  # This payment completes a match with the first.
         third: callback_body(placed[third], third, status="FAILED"),
         fourth: callback_body(placed[fourth], fourth),
     }
@@ -162,7 +162,7 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_callback_arrives(clie
 
 @pytest.fixture
 def due(collection: Sandbox, settings: Any) -> Payment:
-    """A payment that is due for refund, whose payer has been told so."""
+    """A payment that is due for refund, and whose payer got the message about it."""
     settings.SMS_DELIVERY = "inline"
     payment = paid_late(collection, "+256772009701")
     settings.SMS_DELIVERY = "worker"
@@ -217,12 +217,12 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_poll_finds_the_money(
 
 
 def test_a_repeated_success_is_recorded_although_the_outbox_is_locked(client: Client) -> None:
-    """PostgreSQL ends a transaction after an error without a savepoint: COMMIT then rolls back and raises nothing."""
+    """After an error outside a savepoint, PostgreSQL ends the transaction: COMMIT rolls back without an exception."""
     paid(client, stake(client, "0772009761"), "0772009761")
     before = Payment.objects.get()
     with held(OUTBOX):
         repeated = settle(before.pk, Payment.Status.SUCCESS, by="asking")
-    assert repeated.use_error is not None  # It is polled again soon, and the message is then looked up again.
+    assert repeated.use_error is not None  # The payment is polled again soon, and the message is then queued.
     assert Payment.objects.get().ok_at == repeated.ok_at != before.ok_at
 
 
@@ -238,12 +238,15 @@ def test_an_operator_s_mark_is_not_recorded_without_its_message(client: Client) 
 
 
 def _paid_without_activation(client: Client, phone: str) -> dict[str, Any]:
-    """Stake and pay while the stake level is locked, so that the entry is not activated. Return the stake's answer."""
+    """Stake and pay while the stake level is locked, so that the entry is not activated.
+
+    Return the response to the stake.
+    """
     placed = stake(client, phone)
     StakeLevel.objects.get_or_create(amount=1000)
     with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
         assert callback(client, callback_body(placed, phone)).status_code == 503
-    time.sleep(1)  # the pause after a lock timeout
+    time.sleep(1)  # Wait until stakes at this level no longer fail at once.
     return placed
 
 
@@ -292,7 +295,7 @@ def test_a_player_who_leaves_before_a_late_activation_gets_the_money_back(client
     with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
         assert callback(client, callback_body(placed, "0772009501")).status_code == 503
     assert _cancel("0772009501")
-    time.sleep(1)  # the pause after a lock timeout
+    time.sleep(1)  # Wait until stakes at this level no longer fail at once.
     for task in maintenance.TASKS:
         task.run()
     assert Payment.objects.get().place == "refund_due"
@@ -301,7 +304,7 @@ def test_a_player_who_leaves_before_a_late_activation_gets_the_money_back(client
 
 
 def test_a_changed_column_is_a_503_and_a_new_connection(client: Client) -> None:
-    """A statement that was prepared before a migration fails in PostgreSQL."""
+    """A statement that was prepared before a migration of its columns fails in PostgreSQL."""
     placed = stake(client, "0772009601")
     pending = callback_body(placed, "0772009601", status="PENDING")
     for _ in range(4):
@@ -338,7 +341,7 @@ def test_only_the_levels_transaction_commits_without_the_disk() -> None:
 
 
 def test_the_locks_of_a_lost_worker_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL would notice only after hours that the machine of a process with an open transaction is gone."""
+    """Without the limit, PostgreSQL would notice a lost machine with an open transaction only after hours."""
     monkeypatch.setattr(Loop, "start", lambda _loop: None)
     monkeypatch.setattr("game.worker.stop_all", lambda _loops, _seconds: True)
     worker = Worker(1.0, lambda _line: None)

@@ -1,4 +1,4 @@
-"""Who meets whom, codes, and the limits on what strangers could abuse."""
+"""Matching, match codes, and the limits that protect strangers."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ ERIN, FRANK = "0772000005", "0772000006"
 
 
 def refused(client: Client, code: int, **body: Any) -> str:
-    """The sentence of a refusal, which consumed nothing: neither rows nor the code."""
+    """Return the sentence of a refused stake. The refusal must have written no rows and used no code."""
     before = Entry.objects.count(), Payment.objects.count(), SmsMessage.objects.count()
     answer = post(client, **({"stake_amount": 1000} | body))
     assert answer.status_code == code, answer.content
@@ -32,7 +32,7 @@ def refused(client: Client, code: int, **body: Any) -> str:
 
 
 def test_the_longest_open_comes_first(client: Client) -> None:
-    """Three entries can wait at one level only after a fault. The next player then meets the longest waiting."""
+    """After a fault, three entries can wait at one level. The next player is matched with the oldest."""
     waiting = [stake(client, phone, 1000 + number) for number, phone in enumerate((ALICE, BOB, CAROL))]
     now = timezone.now()
     for placed, minutes in zip(waiting, (3, 5, 4), strict=True):
@@ -77,7 +77,7 @@ def test_a_matched_player_may_stake_again_at_once(client: Client) -> None:
 
 
 def test_the_database_keeps_one_open_entry_a_player(client: Client) -> None:
-    """Whatever the code above it forgets."""
+    """The database refuses a second open entry, even if the code has a bug."""
     stake(client, ALICE)
     entry = Entry.objects.get()
     with pytest.raises(IntegrityError):
@@ -108,7 +108,7 @@ def test_a_code_is_good_once(client: Client) -> None:
     code = stake(client, ALICE, create_private=True)["match_code"]
     stake(client, BOB, match_code=code)
     assert "used" in refused(client, 409, phone_number=CAROL, match_code=code)
-    # Nor for one of its two players.
+    # Neither player of the match can use its code again.
     refused(client, 409, phone_number=BOB, match_code=code)
 
 
@@ -119,7 +119,7 @@ def test_an_expired_code(client: Client) -> None:
 
 
 def test_a_code_that_runs_out_while_one_joins(client: Client, monkeypatch: Any) -> None:
-    """Between the look at the code and the match: then a 409, and not a public game nobody asked for."""
+    """The match expires between the check of the code and the matching. The stake is then refused with 409."""
     code = stake(client, ALICE, create_private=True)["match_code"]
     stake(client, CAROL)
 
@@ -141,7 +141,7 @@ def test_a_code_that_is_not_open_yet(client: Client, settings: Any) -> None:
 
 
 def test_a_contested_payment_is_not_matched(client: Client, settings: Any) -> None:
-    """The provider took the money back: nobody may play for it, neither publicly nor by code."""
+    """If the provider took the money back, the entry is matched neither in public nor by its code."""
     settings.MOMO_AUTO_APPROVE = False
     public, private = stake(client, ALICE), stake(client, BOB, create_private=True)
     for placed, phone in ((public, ALICE), (private, BOB)):
@@ -202,7 +202,7 @@ def test_a_payment_for_another_does_not_touch_the_friends_code(client: Client, s
 
 
 def test_what_was_stored_keeps_its_amounts(client: Client, settings: Any) -> None:
-    """A new commission is for new stakes: who was told an amount pays that one."""
+    """A new commission applies only to new stakes. Earlier stakes keep their amounts."""
     settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = False, 300
     placed = stake(client, ALICE)
     assert (placed["stake_amount"], placed["total_amount"], placed["display_name"]) == (1000, 1300, "")
@@ -247,7 +247,7 @@ def test_an_invite_with_sms_disabled(client: Client) -> None:
 
 
 def invite(client: Client, phone: str, invited: str, **headers: str) -> dict[str, Any]:
-    """A private match that is over at once, so that the player may make another."""
+    """Create a private match that is over at once, so that the player can create another one."""
     body = {"phone_number": phone, "stake_amount": 1000, "create_private": True, "invite_phone": invited}
     answer = client.post("/api/v1/game/stake", json.dumps(body), content_type="application/json", headers=headers)
     assert answer.status_code == 200, answer.content
@@ -256,7 +256,10 @@ def invite(client: Client, phone: str, invited: str, **headers: str) -> dict[str
 
 
 def test_the_default_limits_of_invites(client: Client) -> None:
-    """20 a day per inviter, 5 a day per recipient; the match is made, and says why no invite left."""
+    """An inviter may send 20 invites a day, a recipient gets 5.
+
+    The match is created, and the response says why no invite was sent.
+    """
     for number in range(20):
         assert invite(client, ALICE, f"07720001{number:02}")["sms_invite"]
     over = invite(client, ALICE, "0772000199")
@@ -268,7 +271,7 @@ def test_the_default_limits_of_invites(client: Client) -> None:
     assert over["sms_invite"] is None
     assert "This number has reached today's limit" in over["message"]
     assert SmsMessage.objects.count() == 25
-    # A day later all may invite again.
+    # A day later everybody may invite again.
     Entry.objects.update(opened_at=timezone.now() - timedelta(hours=25))
     assert invite(client, ALICE, BOB)["sms_invite"]
 
@@ -313,7 +316,7 @@ def guess(client: Client, code: str = "ABC234", phone: str = CAROL) -> Any:
 
 def test_a_hundred_wrong_codes_and_no_more(client: Client) -> None:
     code = stake(client, ALICE, create_private=True)["match_code"]
-    # What is no guess does not count: malformed codes, and right ones that cannot be joined.
+    # Malformed codes, and valid codes that cannot be joined, do not count as guesses.
     for _ in range(3):
         assert guess(client, "?").status_code == 400
         assert guess(client, code, ALICE).status_code == 409
@@ -322,7 +325,7 @@ def test_a_hundred_wrong_codes_and_no_more(client: Client) -> None:
     assert over.status_code == 429
     assert 0 < int(over["Retry-After"]) <= 600
     assert list(over.json()["fields"]) == ["match_code"]
-    # The right one is refused too, or guessing would go on; a stake without a code is not.
+    # The right code is refused too, otherwise guessing could go on. A stake without a code is accepted.
     assert guess(client, code).status_code == 429
     assert stake(client, BOB)["status"] == "queued"
 
@@ -332,13 +335,16 @@ def test_wrong_codes_are_counted_without_redis_too(client: Client, redis_cache: 
     assert [guess(client).status_code for _ in range(2)] == [404, 404]
     redis_cache.stop()
     assert guess(client).status_code == 429
-    # Ten minutes after the first of them there is room for one more.
+    # Ten minutes after the first wrong code, one more code is accepted.
     WrongCode.objects.filter(pk=WrongCode.objects.earliest("at").pk).update(at=timezone.now() - timedelta(minutes=11))
     assert [guess(client).status_code for _ in range(2)] == [404, 429]
 
 
 def test_codes_are_guessed_from_the_whole_network(client: Client, settings: Any) -> None:
-    """A subscriber has 2^64 addresses, who rents a /48 65,536 times as many; and who hides theirs is not exempt."""
+    """A subscriber has 2^64 addresses, and the owner of a /48 network has 65,536 times as many.
+
+    Clients without an address are limited too.
+    """
     settings.WRONG_CODES_PER_ADDRESS, settings.TRUSTED_PROXY_COUNT = 2, 1
 
     def guesses(address: str) -> int:
@@ -388,12 +394,12 @@ def test_an_odd_address_breaks_nothing(client: Client, settings: Any) -> None:
 
 
 def test_a_code_that_is_taken_is_drawn_again(client: Client, monkeypatch: Any) -> None:
-    """The unique key decides, in a savepoint: the stake around it goes on, on PostgreSQL too."""
+    """The unique index decides. Because of a savepoint, the transaction of the stake continues, on PostgreSQL too."""
     first = stake(client, ALICE, create_private=True)["match_code"]
     draws = iter([first, first, "XYZ789"])
     monkeypatch.setattr("game.rules.codes.new_code", lambda: next(draws))
     assert stake(client, BOB, create_private=True)["match_code"] == "XYZ789"
-    # A code stays taken for good: an old text must not lead into a stranger's match.
+    # A used code stays used, so that an old message never leads into another match.
     Entry.objects.update(status="expired")
     monkeypatch.setattr("game.rules.codes.new_code", lambda: first)
     answer = post(Client(raise_request_exception=False), phone_number=CAROL, stake_amount=1000, create_private=True)

@@ -1,4 +1,4 @@
-"""What came to nothing is forgotten; whatever money may belong to never is."""
+"""Old unpaid stakes are deleted. Rows with money are kept."""
 
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,7 @@ def _paid_later(settings: Any) -> None:
 
 
 def given_up(client: Client, phone: str = ALICE, amount: int = 1000, **payment: Any) -> int:
-    """An unpaid stake of long ago; the payment's id."""
+    """Create an old unpaid stake. Return the payment's id."""
     placed = stake(client, phone, amount)
     entry = Entry.objects.select_related("player").get(pk=placed["queue_id"])
     cancel(entry)
@@ -37,7 +37,7 @@ def given_up(client: Client, phone: str = ALICE, amount: int = 1000, **payment: 
 def test_an_unpaid_stake_is_forgotten_with_all_that_was_for_it(client: Client) -> None:
     given_up(client)
     kept = stake(client, BOB, 2000)
-    StakeLevel.objects.create(amount=2000)  # of one who has paid
+    StakeLevel.objects.create(amount=2000)  # The level of the stake that is kept.
     assert prune() == 1
     assert Payment.objects.get().transaction_id == kept["transaction_id"]
     assert Entry.objects.get().pk == kept["queue_id"]
@@ -85,7 +85,7 @@ def test_a_periodic_run_continues_after_the_last_one(client: Client, monkeypatch
     for number in range(4):
         given_up(client, f"07720053{number:02}")
     positions: dict[str, int] = {}
-    # The first of the five is not to be deleted. The third run finds the last one and begins again.
+    # The first of the five rows is kept. The third run reaches the last row, and the fourth starts again.
     assert [prune(positions=positions) for _ in range(4)] == [1, 2, 1, 0]
     assert Payment.objects.get().transaction_id == kept["transaction_id"]
     assert Player.objects.count() == 1
@@ -115,7 +115,7 @@ def test_wrong_codes_and_dead_workers(client: Client) -> None:
 
 @pytest.mark.parametrize("round_", range(3))
 def test_stakes_while_their_levels_and_players_are_pruned(client: Client, settings: Any, round_: int) -> None:
-    """Two equal stakes never both wait, though the row that decides between them may vanish at any moment."""
+    """Two equal stakes are always matched, even if their stake level is deleted at the same time."""
     settings.MOMO_AUTO_APPROVE = True
     for amount in range(1000, 1004):
         calls = [

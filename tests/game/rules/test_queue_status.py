@@ -1,4 +1,4 @@
-"""Queue status: what the owner of a stake is told, and what becomes of it with time."""
+"""The status of a stake as its owner gets it, and how the status changes with time."""
 
 import re
 from datetime import datetime, timedelta, timezone
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def age(**more: Any) -> None:
-    """Let eleven minutes go by for every entry and session."""
+    """Move every entry and session eleven minutes into the past."""
     past = django_timezone.now() - timedelta(minutes=1)
     Entry.objects.exclude(expires_at=None).update(expires_at=past, **more)
     Session.objects.update(expires_at=past)
@@ -89,7 +89,7 @@ def test_an_expired_entry_meets_nobody_without_any_clean_up(client: Client) -> N
     late = post(client, phone_number=DAVE, stake_amount=1000, match_code=created["match_code"])
     assert late.status_code == 409
     assert "expired" in late.json()["error"]
-    # Its player is free at once, and what is over is written down.
+    # The player can stake again at once, and the end is stored.
     assert stake(client, BOB, 2000)["status"] == "queued"
     assert Entry.objects.get(pk=waited["queue_id"]).status == "expired"
 
@@ -139,7 +139,7 @@ def test_money_of_a_stake_that_met_nobody_is_due_back_and_the_player_told(client
     paid(client, placed, ALICE)
     assert not refunds.due().exists()
     age()
-    # From that moment: nothing of ours has looked at it yet.
+    # The money is due for refund at once, before any task has handled the end.
     assert refunds.due().get().amount == 1000
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")
@@ -159,7 +159,7 @@ def test_one_who_left_is_told_so(client: Client, settings: Any) -> None:
     answer = status(client, placed["queue_token"])
     assert answer["reason"] == "left"
     assert "We will refund" in answer["message"]
-    # Only what was collected is due back.
+    # Only collected money is due for refund.
     assert [payment.amount for payment in refunds.due()] == [1000]
     assert status(client, other["queue_token"])["refund"] is None
 
@@ -189,7 +189,7 @@ def test_tokens_of_others_say_nothing(client: Client) -> None:
 
 def test_tokens_are_safe_in_an_address(client: Client) -> None:
     first, second = stake(client, ALICE), stake(client, BOB)
-    # A reference of 18 digits proves nothing: callbacks are signed.
+    # The reference is not secret, because callbacks are authenticated.
     assert re.fullmatch(r"[0-9]{18}", second["transaction_id"])
     for token in (first["queue_token"], first["player_token"], second["game_token"]):
         assert re.fullmatch(r"[A-Za-z0-9_.-]+", token)
@@ -218,7 +218,7 @@ def test_the_poll_is_cheap(client: Client, django_assert_max_num_queries: Any) -
 
 
 def test_expire_old_leaves_alone_what_another_holds(client: Client) -> None:
-    """What is locked waits for the next time; nothing waits for it."""
+    """Locked entries are left for the next run, and the task does not wait for them."""
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("this database has no row locks")
     stake(client, ALICE)

@@ -1,4 +1,4 @@
-"""What the database decides when players arrive together: real threads, on SQLite and on PostgreSQL."""
+"""Players who act at the same moment, with real threads, on SQLite and PostgreSQL."""
 
 import random
 import threading
@@ -89,7 +89,7 @@ def test_payments_that_arrive_together_are_all_matched(settings: Any) -> None:
 
 @pytest.mark.parametrize("round_", range(3))
 def test_two_joiners_who_pay_at_once(settings: Any, round_: int) -> None:
-    """One meets the friend, the other waits in the public queue with the ordinary text: no money is lost."""
+    """One joins the friend. The other waits in the public queue and gets the usual message. No money is lost."""
     settings.MOMO_AUTO_APPROVE = False
     creator = stake(Client(), ALICE, create_private=True)
     paid(Client(), creator, ALICE)
@@ -103,7 +103,7 @@ def test_two_joiners_who_pay_at_once(settings: Any, round_: int) -> None:
 
 @pytest.mark.parametrize("round_", range(3))
 def test_two_payments_of_one_player_at_once(settings: Any, round_: int) -> None:
-    """One opens; the other is due back and its payer told so."""
+    """One entry is activated. The other payment is due for refund, and its payer gets a message about it."""
     settings.MOMO_AUTO_APPROVE = False
     old, new = stake(Client(), ALICE), stake(Client(), ALICE, 2000)
     together(*(partial(paid, Client(), placed, ALICE) for placed in (old, new, old, new)))
@@ -122,7 +122,7 @@ def test_a_success_and_a_failure_at_once(settings: Any) -> None:
         payment = Payment.objects.get(transaction_id=placed["transaction_id"])
         entry = Entry.objects.get(pk=placed["queue_id"])
         assert (payment.status, entry.status) in {("SUCCESS", "expired"), ("FAILED", "expired")}
-        # Whichever came first stands; the other one contradicts it, and money that came after all is due back.
+        # The first status stays. The other one contradicts it, and money that came late is due for refund.
         assert payment.contested
         kinds = {"SUCCESS": ["payment_success"], "FAILED": ["payment_failed", "payment_held"]}[payment.status]
         texts = SmsMessage.objects.filter(phone=f"+256{phone[1:]}").order_by("pk")
@@ -131,7 +131,7 @@ def test_a_success_and_a_failure_at_once(settings: Any) -> None:
 
 
 def test_an_order_that_a_worker_is_just_claiming_rings(collection: Sandbox, settings: Any) -> None:
-    """A second stake waits for that claim to be written, and is refused: nobody is asked for two at once."""
+    """A second stake waits until the worker has written its claim, and is then refused. There are never two prompts."""
     settings.SMS_DELIVERY = "worker"
     first = stake(Client(), ALICE)
     claimed = threading.Event()
@@ -170,7 +170,10 @@ def test_leaving_while_the_provider_repeats_itself(settings: Any) -> None:
 
 
 def test_everything_at_once(settings: Any) -> None:
-    """Stakes, payments with repeats, departures and clean-ups, while entries run out: no deadlock, no money lost."""
+    """Everything at once: stakes, repeated payments, cancellations, periodic tasks.
+
+    There is no deadlock and no lost money.
+    """
     settings.MOMO_AUTO_APPROVE = False
     settings.QUEUE_EXPIRY_MINUTES = 0.002
     amounts = (1000, 2000)
@@ -205,7 +208,7 @@ def test_everything_at_once(settings: Any) -> None:
         assert first.player_id != second.player_id
         assert first.stake_amount == second.stake_amount == session.stake_amount
     assert SmsMessage.objects.filter(text__contains="Play here").count() == 2 * len(sessions)
-    # Every payment that was collected is played, or due back.
+    # Every collected payment is in a match or due for refund.
     due = set(refunds.due().values_list("pk", flat=True))
     for payment in Payment.objects.filter(status="SUCCESS").select_related("entry"):
         assert (payment.entry.session_id is None) == (payment.pk in due)

@@ -1,4 +1,4 @@
-"""The session endpoint and the player tokens: who is told what of a match."""
+"""The API's match endpoint and player tokens."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_two_keys_back_is_over(client: Client, pair: Any, settings: Any) -> None
     old = settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "second" * 10, [old]
     assert show(client, path, pt=token).status_code == 200
-    # New links are made with the new key.
+    # New links are signed with the new key.
     assert player_token(Entry.objects.get(pk=pair[0]["queue_id"])) != token
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "third" * 10, ["second" * 10]
     assert show(client, path, pt=token).status_code == 403
@@ -87,7 +87,7 @@ def test_tokens_are_short_and_those_of_the_former_length_stay_valid(client: Clie
 
 
 def test_the_comparison_takes_constant_time(pair: Any, monkeypatch: Any) -> None:
-    """Both entries and every key are compared, by the function made for it, whatever matches first."""
+    """All entries and keys are compared with the constant-time function, even after a match is found."""
     compared: list[tuple[str, str]] = []
 
     def note(one: str, other: str) -> bool:
@@ -112,5 +112,5 @@ def test_unknown_matches(client: Client) -> None:
 
 @pytest.mark.parametrize("path", ["/g/a%00b", "/g/%ED%A0%80", "/g/%ff?pt=x"])
 def test_the_page_of_an_impossible_match(client: Client, path: str) -> None:
-    """PostgreSQL refuses a NUL even in a question."""
+    """PostgreSQL rejects NUL in parameters too."""
     assert client.get(path).status_code == 404

@@ -1,4 +1,4 @@
-"""The stake endpoint, queue status and the session endpoint, with auto-approval."""
+"""The API's endpoints for stakes, queue status and matches, with auto-approval."""
 
 import re
 import time
@@ -182,7 +182,7 @@ def test_what_is_past_its_time_reads_expired_at_once(client: Client, settings: A
     answer = status(client, first["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "timed_out")
     assert post(client, phone_number=CAROL, stake_amount=1000, match_code=created["match_code"]).status_code == 409
-    # An expired entry is nobody's opponent, and does not keep its player from staking again.
+    # An expired entry is not matched, and its player can stake again.
     assert stake(client, CAROL)["status"] == "queued"
     assert stake(client, ALICE)["status"] in ("queued", "matched")
 

@@ -1,4 +1,4 @@
-"""Limits on stakes that nobody pays: the number is one that anybody can type in."""
+"""Limits on unpaid stakes, because anybody can enter any phone number."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,11 +30,11 @@ def test_six_an_hour_for_one_phone(client: Client) -> None:
     assert 3500 < int(over["Retry-After"]) <= 3601
     assert "too many unpaid stakes. Try again in 60 minutes" in over.json()["error"]
     assert list(over.json()["fields"]) == ["phone_number"]
-    # Nothing was written: the sixth is still the one that may be paid.
+    # Nothing was written, so the earlier stake can still be paid.
     assert Entry.objects.filter(status="awaiting_payment").count() == 1
     assert Entry.objects.count() == 6
     assert once_more(client, BOB).status_code == 200
-    # The sooner of them an hour old, the sooner there is room.
+    # The older the first unpaid stake is, the sooner the next stake is allowed.
     Entry.objects.filter(pk=Entry.objects.earliest("pk").pk).update(created_at=timezone.now() - timedelta(minutes=59))
     assert int(once_more(client)["Retry-After"]) <= 61
     Entry.objects.filter(pk=Entry.objects.earliest("pk").pk).update(created_at=timezone.now() - timedelta(minutes=61))
@@ -47,7 +47,7 @@ def test_what_was_paid_does_not_count(client: Client, settings: Any) -> None:
     for _ in range(4):
         paid(client, stake(client, ALICE), ALICE)
         paid(client, stake(client, BOB), BOB)
-    # Failed ones do: each was a text, or a phone that rang.
+    # Failed stakes count, because each caused a message or a payment prompt.
     for _ in range(2):
         paid(client, stake(client, ALICE), ALICE, "FAILED")
     assert once_more(client).status_code == 429
@@ -73,12 +73,13 @@ def test_the_networks_of_an_address(client: Client, settings: Any) -> None:
 
     assert [from_("2001:db8:1:1::1"), from_("2001:db8:1:1::2")] == [200, 429]
     assert [from_(f"2001:db8:1:{number:x}::1") for number in range(2, 12)] == [200] * 9 + [429]
-    assert [from_("unknown"), from_("")] == [200, 200]  # without a header it is the test client's own
+    # Without a header the client's address is that of the test client.
+    assert [from_("unknown"), from_("")] == [200, 200]
     assert from_("'") == 429
 
 
 def test_refusals_tell_nothing_about_other_numbers(client: Client, settings: Any) -> None:
-    """With a code of one's own, or any stake, one could ask which numbers have an active stake."""
+    """The refusal does not reveal if a number has an active stake."""
     settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 5
     active, code = paid_stake(client, ALICE, 2000), paid_stake(client, BOB, create_private=True).match_code
     wrong = [post(client, phone_number=phone, stake_amount=1500, match_code=code) for phone in (ALICE, BOB, CAROL)]
@@ -86,7 +87,7 @@ def test_refusals_tell_nothing_about_other_numbers(client: Client, settings: Any
     assert list(wrong[0].json()["fields"]) == ["stake_amount"]
     asked = [once_more(client, ALICE).status_code for _ in range(7)]
     assert asked == [409] * 5 + [429] * 2
-    # Numbers with and without a stake are refused alike.
+    # Numbers with and without a stake get the same refusal.
     assert once_more(client, CAROL).content == once_more(client, ALICE).content
     assert Entry.objects.filter(pk=active.pk, status="queued").exists()
 

@@ -1,4 +1,4 @@
-"""Values that players type or paste: match codes, amounts and display names, on the form, the link and the API."""
+"""Values that players type or paste: match codes, amounts and display names, in the form, in links and in the API."""
 
 import contextlib
 import unicodedata
