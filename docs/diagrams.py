@@ -1,4 +1,7 @@
-"""Write the generated blocks of the documents from the code: `python docs/diagrams.py`. A test compares them."""
+"""Write the generated blocks of the documents from the code. A test checks that the documents are current.
+
+Usage: `python docs/diagrams.py`.
+"""
 
 import os
 import re
@@ -14,19 +17,23 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 PAYMENTS = ROOT / "docs" / "payments.md"
 APPS = ("playmatatu", "game", "payments", "sms")
-# Modules that most others import, or that only Django looks up. Arrows to them would hide the rest.
+# Modules that are left out, because most others import them or only Django loads them. Their arrows would hide the
+# rest.
 LEFT_OUT = {"conf", "errors", "apps", "urls", "signals", "checks", "clock", "templatetags", "migrations", "management"}
 LEFT_OUT |= {"models", "admin", "testing"}
 
 
 def _box(module: str) -> str:
-    """The package of an app that a module belongs to, as in `sms.dmark`; `playmatatu` is one box."""
+    """Return the package to which a module belongs, such as `sms.dmark`. All of `playmatatu` is one package."""
     parts = module.split(".")
     return parts[0] if parts[0] == "playmatatu" else ".".join(parts[:2])
 
 
 def imports() -> str:
-    """A Mermaid flowchart of the packages. An arrow means "imports"; an arrow that others imply is left out."""
+    """Return a Mermaid flowchart of the packages.
+
+    An arrow means "imports". Arrows that follow from others are left out.
+    """
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     graph = grimp.build_graph(*APPS, cache_dir=None)
@@ -61,7 +68,7 @@ def _reaches(edges: dict[str, set[str]], start: str, goal: str) -> bool:
 
 
 def places() -> str:
-    """A table of what each of the provider's words does to the money in each place, by calling the rule."""
+    """Return a table of the effect of each word of the provider on the money in each place, computed by the rule."""
     from payments.rules.payment import apply
     from payments.rules.states import Event, Kind, Payout, Place, Request, State, Status, Word
 
@@ -104,7 +111,7 @@ _SAID = {"successful": "Successful", "failed": "Failed", "other": "another word"
 
 
 def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
-    """Every change of place that the rule makes: place before, place after, kind, label and postings."""
+    """Return every change of place that the rule makes: place before, place after, kind, label and postings."""
     from payments.admin.wording import EVENTS
     from payments.rules.payment import TABLE, apply
     from payments.rules.states import Event, Kind, Payout, Place, Request, State, Status, Word
@@ -120,7 +127,7 @@ def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
         elif place is Place.LOST:
             more = [{"back": back} for back in (Place.REFUNDED, Place.PRIZE_PAID)]
         starts += [{"place": place} | paid | one for one in more]
-    # An adoption is any difference; a late success is an operator's error found out.
+    # An adoption can be any difference. A late success follows from an operator's error.
     kinds = [kind for kind in TABLE if kind not in (Kind.ADOPTED, Kind.LATE_SUCCESS)]
     found = []
     for start in starts:
@@ -136,7 +143,10 @@ def _steps() -> list[tuple[Any, Any, Any, str, tuple[Any, ...]]]:
 
 
 def life() -> str:
-    """A Mermaid diagram of the places of the money. The provider's contrary words are in the table of `places`."""
+    """Return a Mermaid diagram of the places of the money.
+
+    Contradicting words of the provider are in the table of `places`.
+    """
     from payments.rules.states import Kind, Place
 
     edges: dict[tuple[str, str], list[str]] = {}
@@ -147,14 +157,14 @@ def life() -> str:
             if label not in labels:
                 labels.append(label)
     lines = ["stateDiagram-v2", "    [*] --> not_paid"]
-    # A colon ends a label of Mermaid.
+    # In Mermaid, a colon would end the label.
     for (before, after), labels in edges.items():
         lines.append(f"    {before} --> {after}: {', '.join(labels).replace(':', ',').lower()}")
     return "\n".join([*lines, "    refunded --> [*]", "    prize_paid --> [*]"])
 
 
 def bookings() -> str:
-    """A table of the postings of each event. The amount that was paid is the stake and the fee."""
+    """Return a table of the postings of each event. A paid amount is the stake and the fee."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for _, _, _, label, postings in _steps():
         for posting in postings:
@@ -169,7 +179,7 @@ def bookings() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """The documents with generated blocks, as they should be."""
+    """Return the documents with current generated blocks."""
     blocks = {
         PAGE: {"imports": f"```mermaid\n{imports()}\n```"},
         PAYMENTS: {"places": places(), "life": f"```mermaid\n{life()}\n```", "bookings": bookings()},

@@ -1,4 +1,4 @@
-"""Made-up messages of a day for `overview.png`. `make.py` runs this in the shell of the site."""
+"""Made-up messages of one day, for `overview.png`. `make.py` runs this in the site's shell."""
 
 import random
 from datetime import timedelta

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def play(browser: Browser) -> tuple[list[bytes], bytes]:
-    """Play from the form to the match; return pictures of the pages, and one of the phones with a payment prompt."""
+    """Play from the form to the match. Return pictures of the pages, and one of the phones with a payment prompt."""
     alice, bob, carol = player(browser), player(browser, dark=True), player(browser)
     phones = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     phones.goto(SANDBOX)
@@ -54,7 +54,7 @@ def play(browser: Browser) -> tuple[list[bytes], bytes]:
     shots.append(bob.screenshot())
     bob.get_by_role("button", name="Pay").click()
     phones.get_by_role("region", name="0752 000 002").get_by_text("Airtel Money").wait_for()
-    phones.wait_for_timeout(2000)  # until the delivery reports are in
+    phones.wait_for_timeout(2000)  # Wait for the delivery reports.
     at_top(phones)
     asking = phones.screenshot()
     tap(phones, "0752 000 002", "Pay")
@@ -65,7 +65,7 @@ def play(browser: Browser) -> tuple[list[bytes], bytes]:
 
 
 def story(browser: Browser, path: Path) -> None:
-    """Play a match once more and film the page beside the phones of both players."""
+    """Play another match and film the page beside the phones of both players."""
     alice, bob = player(browser, height=560), player(browser, height=560)
     phones = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     phones.goto(SANDBOX)
@@ -100,7 +100,7 @@ def story(browser: Browser, path: Path) -> None:
 
 
 def overview(browser: Browser) -> None:
-    """Add made-up messages and take the SMS overview, light and dark."""
+    """Add made-up messages, and take pictures of the SMS overview in light and dark."""
     subprocess.run(
         ["make", "-s", "manage", "ARGS=shell"],
         cwd=HERE.parents[1],
@@ -134,7 +134,7 @@ def fill(page: Page, path: str, number: str, name: str, amount: str = "", oppone
 
 
 def at_top(page: Page) -> None:
-    """Remove the focus and scroll up, for a picture."""
+    """Prepare the page for a picture: remove the focus and scroll to the top."""
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
@@ -144,7 +144,7 @@ def tap(phones: Page, number: str, button: str) -> None:
 
 
 def invite() -> str:
-    """The path of the newest invite's link."""
+    """Return the path of the link in the newest invite."""
     with urllib.request.urlopen(f"{SANDBOX}/inbox.json", timeout=5) as answer:  # noqa: S310
         text = next(text["text"] for text in json.load(answer) if "Join my" in text["text"])
     return str(text.split()[-1].removeprefix(SITE))

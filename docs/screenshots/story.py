@@ -1,4 +1,4 @@
-"""An animated picture of a page beside the phones of two players, from pictures of a browser."""
+"""An animated picture of a page beside the phones of two players, made from pictures of a browser."""
 
 import io
 from pathlib import Path
@@ -8,11 +8,11 @@ from playwright.sync_api import Page
 
 _GAP, _CAPTION = 16, 52
 _PAGE, _PHONE = (360, 560), (300, 560)
-_COLORS = 200  # few, so that 20 seconds stay under 1.5 MB
+_COLORS = 200  # Few colors, so that 20 seconds take less than 1.5 MB.
 
 
 class Story:
-    """Frames, each with a caption, a page and the sandbox's picture of two phones."""
+    """Frames with a caption, a page and the sandbox's picture of two phones."""
 
     def __init__(self, phones: Page, *numbers: str) -> None:
         self._phones, self._numbers = phones, numbers
@@ -21,7 +21,7 @@ class Story:
 
     def shoot(self, caption: str, page: Page, seconds: float) -> None:
         """Add a frame that is shown for `seconds`."""
-        self._phones.wait_for_timeout(1500)  # until the phones show the newest SMS
+        self._phones.wait_for_timeout(1500)  # Wait until the phones show the newest SMS.
         frame = Image.new("RGB", (_PAGE[0] + 2 * _PHONE[0] + 4 * _GAP, _PAGE[1] + _CAPTION + _GAP), "#e9eee9")
         draw = ImageDraw.Draw(frame)
         draw.text((_GAP, 12), caption, fill="#14221b", font=ImageFont.load_default(24))
@@ -35,7 +35,7 @@ class Story:
         self._milliseconds.append(int(seconds * 1000))
 
     def save(self, path: Path) -> None:
-        """Write the animation, with one palette for all frames."""
+        """Save the animation, with one palette for all frames."""
         strip = Image.new("RGB", (self._frames[0].width, sum(frame.height for frame in self._frames)))
         for index, frame in enumerate(self._frames):
             strip.paste(frame, (0, index * frame.height))
@@ -46,7 +46,7 @@ class Story:
         )
 
     def _phone(self, number: str) -> Image.Image:
-        """The phone as the sandbox shows it, scaled to its column; an empty one before its first SMS."""
+        """Return the phone as the sandbox shows it, scaled to its column. Before its first SMS the phone is empty."""
         column = Image.new("RGB", _PHONE, "#e9eee9")
         region = self._phones.get_by_role("region", name=number)
         if region.count() == 0:

@@ -1,4 +1,4 @@
-"""Short ways to payments, their orders and DMarkPay's notices."""
+"""Helpers for payments, payment requests and DMarkPay's notifications."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ PHONE = "+256772000001"
 
 
 def pay(phone: str = PHONE, amount: int = 1000) -> Payment:
-    """A payment that is to be collected; read again after its commit."""
+    """Create a payment that will be requested. Read it again after the commit."""
     with transaction.atomic():
         payment = create_payment(phone, amount, approved=False)
     payment.refresh_from_db()
@@ -31,19 +31,19 @@ def pay(phone: str = PHONE, amount: int = 1000) -> Payment:
 
 
 def by_others(phone: str = PHONE, amount: int = 1000) -> Payment:
-    """A payment that another party collects: its callbacks are the provider's word."""
+    """Create a payment that a third party collects and reports by callbacks."""
     with override_settings(DMARK_PAY_ACCOUNT_CODE=""):
         return create_payment(phone, amount, approved=False)
 
 
 def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
-    """Apply a final status that the provider has reported just now, as a callback, a poll or an answer does."""
+    """Apply a final status that the provider has just reported."""
     payment, _moved = settlement._settle(payment_id, said, Cause(by, reason=reason))
     return payment
 
 
 def paid_late(sandbox: Sandbox, phone: str = PHONE, amount: int = 1000) -> Payment:
-    """A payment that DMarkPay said had failed, and then that it was paid: refund due."""
+    """Create a payment that DMarkPay reported as failed and later as paid, so that it is due for refund."""
     payment = pay(phone, amount)
     settle(payment.pk, Payment.Status.FAILED, by="asking")
     sandbox.server.state.money.transactions[fresh(payment).provider_id].status = "Successful"
@@ -56,7 +56,7 @@ def fresh(payment: Payment) -> Payment:
 
 
 def later(payment: Payment, seconds: float) -> None:
-    """Let so much time pass for one payment: all its times lie that much further back."""
+    """Move all times of one payment into the past."""
     names = ("created_at", "asked_at", "start_at", "next_ask_at", "last_ask_at", "settled_at")
     times = {name: getattr(fresh(payment), name) for name in names}
     moved = {name: value - timedelta(seconds=seconds) for name, value in times.items() if value is not None}
@@ -68,18 +68,18 @@ def address(payment: Payment) -> str:
 
 
 def notice(client: Client, payment: Payment, **body: Any) -> int:
-    """DMarkPay's notice, as JSON; the status of our answer."""
+    """Send DMarkPay's notification as JSON. Return the status of our response."""
     said = {"transaction_id": payment.provider_id, "sp_transaction_id": payment.transaction_id, "status": "Successful"}
     return client.post(address(payment), {**said, **body}, content_type="application/json").status_code
 
 
 def asked(sandbox: Sandbox, kind: str = "payin") -> dict[str, int]:
-    """Requests by our reference, whatever became of them."""
+    """Return the number of requests by our reference, including failed requests."""
     return dict(sandbox.counts()["money"]["asked"][kind])
 
 
 def polled_soon(payment: Payment) -> bool:
-    """Return True if a poll is due earlier than the routine one a day after the payment."""
+    """Return True if the next poll is earlier than the routine poll a day after the payment."""
     return payment.next_ask_at is not None and seconds_until(payment.next_ask_at) < 80_000
 
 
@@ -88,7 +88,7 @@ def seconds_until(moment: Any) -> float:
 
 
 def end_contest(payment_id: int) -> bool:
-    """An operator finds that the money of a contested payment is with us. False: it is not contested."""
+    """Record that the money of a contested payment is with us. Return False if the payment is not contested."""
     try:
         settlement.judge(payment_id, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
     except Refused:
@@ -97,12 +97,12 @@ def end_contest(payment_id: int) -> bool:
 
 
 def order_payouts(payments: "QuerySet[Payment]", actor: str) -> list[Refund]:
-    """Order the refund of those of `payments` that are due. Return what this call ordered."""
+    """Order the refunds of those `payments` that are due. Return the refunds that this call ordered."""
     return _each(payments, lambda key: refunds.order_refund(key, actor))
 
 
 def record_by_hand(payments: "QuerySet[Payment]", actor: str, note: str) -> list[Refund]:
-    """Record a refund by hand of those of `payments` that are due. Return what this call recorded."""
+    """Record manual refunds of those `payments` that are due. Return the refunds that this call recorded."""
     return _each(payments, lambda key: refunds.refund_by_hand(key, actor, note))
 
 

@@ -1,8 +1,7 @@
-"""What `payments` requires of every provider. Subclass it and give it the provider with a fake of its gateway.
+"""A test suite that every provider must pass.
 
-class TestMyProvider(ProviderSuite):
-    @pytest.fixture
-    def rig(self) -> Rig: …
+Subclass ProviderSuite, and override the fixture `rig` to return the provider with a fake of its gateway. See
+test_dmarkpay_conformance.py.
 """
 
 from collections.abc import Callable
@@ -41,7 +40,7 @@ def order(reference: str = "100000000000000001", **changes: Any) -> Order:
     return Order(reference=reference, **{**usual, **changes})
 
 
-# How a request that moves money may fail, and the only meaning that keeps money safe.
+# The ways in which a request that moves money can fail, each with the only safe meaning.
 FAULTS = [
     ("hang", Said.IN_DOUBT),
     ("slow", Said.IN_DOUBT),
@@ -64,7 +63,7 @@ FAULTS = [
 
 
 class ProviderSuite:
-    """The contract of `payments.providers.Provider`, over real HTTP."""
+    """Tests of the interface `payments.providers.Provider`, over real HTTP."""
 
     @pytest.fixture
     def rig(self) -> Rig:

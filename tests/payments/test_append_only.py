@@ -1,4 +1,4 @@
-"""The database itself keeps journal and ledger append-only, and notices changes of a payment past the journal."""
+"""The database keeps journal and ledger append-only, and marks payments that were changed without the journal."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -48,7 +48,7 @@ def test_events_of_an_old_payment_without_money_can_be_pruned() -> None:
 
 
 def test_a_write_past_the_journal_is_noticed_and_adopted_once() -> None:
-    """As by the former release during a deploy, or by hand."""
+    """The previous release writes like this during a deploy, and so does a manual UPDATE."""
     payment = by_others()
     settle(payment.pk, Payment.Status.SUCCESS, by="callback")
     assert not fresh(payment).stale
@@ -61,7 +61,7 @@ def test_a_write_past_the_journal_is_noticed_and_adopted_once() -> None:
     assert reconciliation.differs(payment) == ""
     assert journal.balances_of(payment) == {Account.REFUND_DUE: 1000}
     assert Payment.objects.filter(pk=payment.pk).update(next_ask_at=timezone.now()) == 1
-    assert not fresh(payment).stale  # a schedule, and no state
+    assert not fresh(payment).stale  # This column is a schedule, not part of the state.
 
 
 def test_a_row_of_the_former_release_is_adopted() -> None:

@@ -1,4 +1,4 @@
-"""Asking back: the schedule, and notices that prove nothing."""
+"""Status polling: the schedule, and notifications that prove nothing."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 
 
 def test_the_schedule() -> None:
-    """After 5, 10, 20, 40 s, then each minute, after half an hour each ten, for a day."""
+    """Polls are made after 5, 10, 20 and 40 s, each minute, and after half an hour every ten minutes, for a day."""
     at, times = 0.0, []
     while (pause := status_polling.next_pause(at)) is not None:
         at += pause
@@ -42,7 +42,7 @@ def test_the_schedule() -> None:
 def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
     payment = pay()
     collection.tap(payment.transaction_id, "pay")
-    assert services.work_once() == 0  # not before its time
+    assert services.work_once() == 0  # The poll is not due yet.
     later(payment, 5)
     assert services.work_once() == 1
     payment = fresh(payment)
@@ -53,7 +53,7 @@ def test_what_was_paid_is_found_without_a_callback(collection: Sandbox) -> None:
 
 
 def test_who_dies_while_it_asks_is_soon_followed_by_another(collection: Sandbox, settings: Any) -> None:
-    settings.DMARK_PAY_TIMEOUT = 30  # which makes minutes of all that one question may take
+    settings.DMARK_PAY_TIMEOUT = 30  # One poll can then take minutes.
     payment = pay()
     collection.tap(payment.transaction_id, "pay")
     later(payment, 5)
@@ -77,7 +77,7 @@ def test_a_decline_is_told_with_its_words(collection: Sandbox) -> None:
 
 @pytest.mark.parametrize("fault", ["ok", "404", "500", "hang", "late", "html", "403", "reset"])
 def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
-    """comfortchambeshi/Wit-MTN-MOMO-API-Python-SDK#1: right after the order its status reads 'not found'."""
+    """comfortchambeshi/Wit-MTN-MOMO-API-Python-SDK#1: right after the request, a status poll returns 'not found'."""
     payment = pay()
     collection.faults(pay_status=fault)
     for seconds, pause in ((5, 5), (6, 10), (11, 20), (20, 60)):
@@ -86,7 +86,7 @@ def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
         payment = fresh(payment)
         assert (payment.status, payment.collection) == ("PENDING", "asked")
         assert pause - 5 < seconds_until(payment.next_ask_at) <= pause
-    # Equal answers leave one row.
+    # Equal answers add only one row.
     assert PaymentEvent.objects.filter(kind="polled").count() == 1
 
 
@@ -97,7 +97,7 @@ def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> No
     payment = fresh(payment)
     assert (payment.status, payment.collection, payment.next_ask_at) == ("PENDING", "unresolved", None)
     assert payment.transaction_id in caplog.text
-    # A word that comes still later is taken.
+    # A later answer still counts.
     later(payment, 4)
     collection.tap(payment.transaction_id, "pay")
     assert notice(Client(), payment) == 200
@@ -105,7 +105,7 @@ def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> No
 
 
 def test_an_order_in_doubt_is_the_operators_too(collection: Sandbox) -> None:
-    """Nobody knows an id to ask by."""
+    """No id is known by which the payment could be polled."""
     collection.faults(payin="reset")
     payment = pay()
     assert payment.collection == "in_doubt"
@@ -188,7 +188,7 @@ def test_after_the_first_notices_one_question_every_few_seconds(client: Client, 
         assert notice(client, payment) == 200
     assert asked(collection, "status") == {payment.transaction_id: asking.AT_ONCE}
     assert Callback.objects.count() == 20
-    # What came within those seconds is asked about after them.
+    # Notifications within these seconds cause one later poll.
     assert 0 < seconds_until(fresh(payment).next_ask_at) <= asking.GAP
     collection.tap(payment.transaction_id, "pay")
     later(payment, asking.GAP)
@@ -248,7 +248,7 @@ def test_with_a_worker_a_notice_never_waits_for_dmarkpay(client: Client, collect
 
 @pytest.fixture
 def lost(collection: Sandbox) -> Payment:
-    """An order that was taken, and whose answer was lost."""
+    """A payment request that DMarkPay accepted, but whose response was lost."""
     collection.faults(payin="taken_reset")
     payment = pay()
     assert (payment.collection, payment.provider_id) == ("in_doubt", "")
@@ -273,7 +273,7 @@ def test_the_id_comes_with_the_notice(client: Client, collection: Sandbox, lost:
 
 
 def test_others_id_is_not_believed(client: Client, collection: Sandbox, lost: Payment, caplog: Any) -> None:
-    """Who knows the address could name a payment that succeeded, and play for its money."""
+    """A person who knows the URL could name another payment that succeeded, and play for its money."""
     rich = pay("+256701000009", 5000)
     collection.tap(rich.transaction_id, "pay")
     assert notice(client, lost, transaction_id=rich.provider_id) == 200
@@ -281,7 +281,7 @@ def test_others_id_is_not_believed(client: Client, collection: Sandbox, lost: Pa
     assert (payment.status, payment.provider_id, payment.collection) == ("PENDING", "", "in_doubt")
     assert "another transaction" in caplog.text
     assert "A poll showed" in lost.callbacks.get().refusal
-    # The true one still finds its way, beside whatever else was named.
+    # The true id is still found, whatever other ids were sent.
     collection.tap(lost.transaction_id, "pay")
     later(lost, 4)
     notice(client, lost, transaction_id=their_id(collection, lost))
@@ -299,7 +299,7 @@ def test_a_made_up_id_is_not_believed(client: Client, collection: Sandbox, lost:
 
 
 def test_a_notice_before_the_answer_to_the_order(client: Client, collection: Sandbox, settings: Any) -> None:
-    """The row is committed, the order is under way, and the callback is faster than its answer."""
+    """The notification arrives before the response to the payment request."""
     from payments import collection as collecting
 
     settings.SMS_DELIVERY = "worker"
@@ -318,7 +318,10 @@ def test_a_notice_before_the_answer_to_the_order(client: Client, collection: San
 
 
 def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collection: Sandbox, settings: Any) -> None:
-    """They contradict each other, and the second comes before the answer about the first: it is asked about too."""
+    """Two notifications contradict each other.
+
+    The second arrives before the answer to the first poll, so it causes another poll.
+    """
     payment = pay()
     settings.SMS_DELIVERY = "worker"
     collection.tap(payment.transaction_id, "decline")
@@ -336,7 +339,7 @@ def test_a_notice_while_its_end_is_asked_back_is_heard(client: Client, collectio
 
 
 def ask_one() -> int:
-    """For a thread of its own."""
+    """Poll one payment in a thread."""
     try:
         return asking.poll_due(1)
     finally:
@@ -347,7 +350,7 @@ def ask_one() -> int:
 def test_an_answer_that_was_overtaken_contradicts_nothing(
     client: Client, collection: Sandbox, settings: Any, last: str
 ) -> None:
-    """It was asked for before the end that we have: we ask once more, and take that for DMarkPay's word."""
+    """A slow poll began before a newer answer. It changes nothing, and another poll decides."""
     payment = pay()
     collection.tap(payment.transaction_id, "decline")
     later(payment, 5)
@@ -365,7 +368,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(
     payment = fresh(payment)
     assert (payment.status, payment.contested) == ("SUCCESS", False)
     known.status = last
-    later(payment, 5)  # the pause before it is polled once more
+    later(payment, 5)  # Wait for the pause before the next poll.
     assert services.work_once() == 1
     payment = fresh(payment)
     assert (payment.status, payment.contested, polled_soon(payment)) == ("SUCCESS", last == "Failed", False)
@@ -375,7 +378,7 @@ def test_an_answer_that_was_overtaken_contradicts_nothing(
 def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
     client: Client, collection: Sandbox, settings: Any, meanwhile: str
 ) -> None:
-    """Whether the question after it found no end yet, or the same one."""
+    """The newer answer was either pending or the same as that of the slow poll."""
     payment = pay()
     later(payment, 5)
     settings.DMARK_PAY_TIMEOUT = 5
@@ -391,7 +394,7 @@ def test_an_answer_that_was_overtaken_is_taken_where_it_fits(
         slow.result()
     payment = fresh(payment)
     assert (payment.status, payment.contested, payment.asks) == ("SUCCESS", False, 2)
-    # What the question in between has planned stands; nothing more is asked for the same word's sake.
+    # The schedule of the newer answer is kept. An equal answer causes no further poll.
     assert meanwhile == "Pending" or not polled_soon(payment)
 
 

@@ -1,4 +1,4 @@
-"""The callback's proofs and refusals, in their order, and what is kept of it."""
+"""Authentication of callbacks, the order of the refusals, and the data that is stored."""
 
 import json
 from typing import Any
@@ -97,7 +97,7 @@ def test_the_order_of_refusals(client: Client) -> None:
 def test_a_refused_callback_is_kept_for_the_operator(
     client: Client, caplog: Any, changes: dict[str, Any], code: int, refusal: str
 ) -> None:
-    """Money may be behind it: half a payment, or one whose record was lost."""
+    """A refused callback may report money: a payment of another amount, or a payment whose row was lost."""
     placed = stake(client, ALICE)
     raw = json.dumps(callback_body(placed, ALICE, **changes), indent=3).encode()
     assert callback(client, raw).json() == {"error": refusal, "fields": {}}
@@ -105,7 +105,7 @@ def test_a_refused_callback_is_kept_for_the_operator(
     assert (kept.status, kept.applied, kept.refusal, kept.body) == ("SUCCESS", False, refusal, raw.decode())
     assert (kept.payment is None) == (code == 404)
     assert refusal in caplog.text
-    # Without a proof nothing is kept: anybody could fill the table.
+    # Without authentication nothing is stored, because anybody could fill the table.
     assert client.post(CALLBACK, raw, content_type="application/json").status_code == 403
     assert Callback.objects.count() == 1
 
@@ -124,7 +124,7 @@ def test_callbacks_are_stored_as_they_came(client: Client) -> None:
 
 
 def test_the_proof_is_asked_for_under_any_prefix(client: Client) -> None:
-    """A site mounted below a path is as safe as one at the root."""
+    """Callbacks must be authenticated even if the site is mounted below a path."""
     placed = stake(client, ALICE)
     raw = json.dumps(callback_body(placed, ALICE)).encode()
     answer = client.post(CALLBACK, raw, content_type="application/json", SCRIPT_NAME="/play")

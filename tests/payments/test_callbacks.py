@@ -1,4 +1,4 @@
-"""Callbacks with a proof are stored before they are judged, whatever they are; secrets can be changed in two steps."""
+"""Authenticated callbacks are stored before they are processed. Secrets can be changed in two steps."""
 
 import json
 from typing import Any
@@ -72,7 +72,7 @@ def test_each_is_kept_with_our_answer(client: Client, payment: Payment, changes:
 
 
 def test_a_crash_while_judging_leaves_the_callback(client: Client, payment: Payment, monkeypatch: Any) -> None:
-    """dj-stripe/dj-stripe#832: an event was stored, its handling failed, and its repeat was ignored as a repeat."""
+    """dj-stripe/dj-stripe#832: an event was stored, processing failed, and its repeat was ignored as a duplicate."""
     with monkeypatch.context() as broken:
         broken.setattr("payments.settlement._apply", lambda *args, **kwargs: 1 / 0)
         assert callback(Client(raise_request_exception=False), body(payment)).status_code == 500
@@ -135,14 +135,14 @@ def test_a_contradiction_is_marked_and_told(
         payment_contested.disconnect(note)
     payment = fresh(payment)
     assert (payment.status, payment.contested, payment.refund_due) == (first, True, second == "SUCCESS")
-    # Told again with each repeat: a receiver may have failed the first time.
+    # Each repeated callback sends the signal again, because a receiver may have failed the first time.
     assert told == [second, second]
     assert caplog.text.count("is contested") == 1
     assert [kept.applied for kept in Callback.objects.order_by("pk")] == [True, False, False, False]
 
 
 def test_money_behind_an_approved_payment(client: Client, payment: Payment) -> None:
-    """It was counted as paid at once; that somebody collected it all the same belongs into the books."""
+    """The stake was approved without money. If money arrives anyway, it must be booked."""
     Payment.objects.update(status="SUCCESS")
     assert callback(client, body(payment)).status_code == 200
     assert fresh(payment).collected_at is not None

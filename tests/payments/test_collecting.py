@@ -1,4 +1,4 @@
-"""Payment requests: sent once, after the commit, whatever the provider answers and whichever process dies."""
+"""Payment requests are sent once, after the commit, for any response of the provider and any crash of a process."""
 
 import time
 from datetime import timedelta
@@ -101,13 +101,13 @@ def test_an_unknown_network_is_told_before_anything_is_written(collection: Sandb
     ],
 )
 def test_what_is_in_doubt_is_not_asked_again(collection: Sandbox, fault: str, state: str, status: str) -> None:
-    """Also when its time has come many times over."""
+    """An ambiguous request is not repeated, even if its time is due many times."""
     collection.faults(payin=fault)
     payment = pay()
     assert (payment.collection, payment.status) == (state, status)
     collection.faults(payin="ok")
     if state == "due":
-        assert collecting.start_due() == 0  # its pause is not over
+        assert collecting.start_due() == 0  # The pause is not over yet.
     for _ in range(3):
         later(payment, 100)
         services.work_once()
@@ -129,7 +129,7 @@ def test_an_end_at_once(collection: Sandbox, kind: str, status: str) -> None:
     payment = pay()
     assert (payment.status, payment.collection) == (status, "over")
     assert (payment.collected_at is not None) == (status == "SUCCESS")
-    # Collected money is polled once more after a day, in case it was reversed.
+    # A collected payment is polled again after a day, in case it was reversed.
     assert (payment.next_ask_at is not None) == (status == "SUCCESS")
     assert not polled_soon(payment)
 
@@ -161,7 +161,7 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, settings: A
 def test_who_was_not_asked_in_time_is_told_and_rung_no_more(
     collection: Sandbox, by_worker: None, settings: Any, off: bool
 ) -> None:
-    """No worker ran, or collection was turned off: nobody's phone rings for a stake of the day before."""
+    """If no worker ran or collection was off, no prompt is sent for a stake of the day before."""
     old, new = pay(), pay(OTHER)
     later(old, 86400)
     if off:
@@ -172,7 +172,10 @@ def test_who_was_not_asked_in_time_is_told_and_rung_no_more(
 
 
 def test_an_answer_that_was_written_down_twice_takes_nothing_from_another(collection: Sandbox, by_worker: None) -> None:
-    """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
+    """The connection was lost during the commit, so the answer is recorded again.
+
+    Meanwhile another process has claimed the request.
+    """
     payment = pay()
     claimed = collecting._claim(1)[0]
     answer = worker.ask_guarded(collecting._ask, claimed, -1e9)
@@ -203,7 +206,7 @@ def test_a_process_that_was_stopped_while_it_claimed_asks_no_more(
 
 
 def test_an_order_is_as_old_as_the_database_says(by_worker: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A web machine whose clock is wrong makes no order that is given up at once, or never."""
+    """A wrong clock of the machine does not change the age of a payment request."""
     there = timezone.now() - timedelta(hours=2)
     monkeypatch.setattr(database, "now", lambda: there)
     payment = pay()
@@ -219,14 +222,14 @@ def test_a_claim_that_a_crash_left_is_in_doubt(collection: Sandbox, by_worker: N
     payment = pay()
     claimed = collecting._claim(16)
     assert [one.pk for one in claimed] == [payment.pk]
-    assert collecting.start_due() == 0  # nobody doubts it yet
+    assert collecting.start_due() == 0  # The lease has not expired yet.
     assert fresh(payment).collection == "asking"
     later(payment, 3600)
     assert collecting.start_due() == 0
     payment = fresh(payment)
     assert (payment.collection, payment.start_at) == ("in_doubt", None)
     assert asked(collection) == {}
-    # Its process was not dead after all: what it knows counts.
+    # The process was only slow. Its answer still counts.
     collecting._record(claimed[0], collecting._ask(claimed[0]))
     assert fresh(payment).collection == "asked"
     assert asked(collection) == {payment.transaction_id: 1}
@@ -243,7 +246,7 @@ def test_a_process_that_was_stopped_asks_no_more(collection: Sandbox, by_worker:
 
 
 def test_an_end_that_came_before_the_answer_stands(collection: Sandbox, by_worker: None) -> None:
-    """The callback is faster than the answer to the order."""
+    """The callback arrives before the response to the payment request."""
     payment = pay()
     claimed = collecting._claim(1)[0]
     answer = collecting._ask(claimed)
@@ -286,7 +289,7 @@ def test_a_phone_rings_no_more_once_there_is_an_end(collection: Sandbox) -> None
 
 def test_a_new_order_withdraws_one_that_nobody_began(collection: Sandbox, by_worker: None) -> None:
     first = pay()
-    assert ringing(PHONE) == 0  # only due, so it can be taken back
+    assert ringing(PHONE) == 0  # The request is only due, so it can be withdrawn.
     second, other = pay(), pay(OTHER)
     assert [fresh(one).collection for one in (first, second, other)] == ["withdrawn", "due", "due"]
     services.work_once()

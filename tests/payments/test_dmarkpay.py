@@ -1,4 +1,4 @@
-"""DMarkPay's client: what it sends, and what it makes of every fault, over real HTTP."""
+"""DMarkPay's client over real HTTP: its requests, and how it handles every fault."""
 
 import base64
 import logging
@@ -66,7 +66,8 @@ def test_what_is_sent(
     }
 
 
-# Each fault at its three speeds, and after the order had its effect: what is ambiguous must not be asked again.
+# Each fault immediate, late and without a response, and after the request took effect. An ambiguous request must not be
+# repeated.
 FAULTS = [
     ("ok", Said.PENDING),
     ("late", Said.PENDING),
@@ -97,7 +98,8 @@ def test_one_question_whatever_the_fault(client: DMarkPay, collection: Sandbox, 
     collection.faults(payin=fault)
     answer = client.collect(order())
     assert answer.said is said, answer
-    # A 403 may mean that the token is stale, so it is asked once more with a fresh one; it was not taken.
+    # A 403 may mean an expired token, so the request is repeated once with a new token. The first request had no
+    # effect.
     assert asked(collection) == {OURS: 2 if fault == "403" else 1}
     if said is not Said.PENDING:
         assert answer.words
@@ -107,7 +109,7 @@ def test_one_question_whatever_the_fault(client: DMarkPay, collection: Sandbox, 
 def test_who_waited_too_long_for_a_token_asks_no_more(
     client: DMarkPay, collection: Sandbox, settings: Any, payout: bool
 ) -> None:
-    """Behind other threads, say: its lease may be over, and an operator may have paid by another way."""
+    """After a long wait for the token, the lease may have expired, and an operator may have paid in another way."""
     settings.DMARK_PAY_TIMEOUT = 0.1
     late = DMarkPay()
     assert late.longest == pytest.approx(1.2)
@@ -121,7 +123,7 @@ def test_who_waited_too_long_for_a_token_asks_no_more(
 
 
 def test_nobody_listens(client: DMarkPay, settings: Any) -> None:
-    """What surely never left may be asked again: the token is there already."""
+    """A request that was certainly not written may be repeated. The token is already cached."""
     assert client.collect(order()).said is Said.PENDING
     token = {key: cache.get(key) for key in cache._cache if "dmarkpay_token" in key}  # type: ignore[attr-defined]
     assert len(token) == 1
@@ -141,7 +143,7 @@ def test_nobody_listens(client: DMarkPay, settings: Any) -> None:
 
 @pytest.fixture
 def full_backlog() -> Iterator[str]:
-    """A port that takes no connection: its backlog is full, as that of a host that hangs."""
+    """A port that accepts no connection, because its backlog is full, like that of a hanging host."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -176,7 +178,7 @@ def test_a_connect_time_out_never_left(full_backlog: str, settings: Any, collect
     ids=["head", "length of a chunk", "body"],
 )
 def test_an_answer_that_never_ends_is_given_up(settings: Any, collection: Sandbox, at_once: bytes, drop: bytes) -> None:
-    """A byte now and then keeps each time-out of the socket from running out."""
+    """A byte from time to time prevents every timeout of the socket."""
     settings.DMARK_PAY_TIMEOUT = 0.4
     with dripping_host(at_once, drop) as url:
         settings.DMARK_PAY_BASE_URL = url
@@ -184,7 +186,7 @@ def test_an_answer_that_never_ends_is_given_up(settings: Any, collection: Sandbo
         client._token = lambda rejected: "a token"  # type: ignore[method-assign]
         answer = client.collect(order())
     assert answer.said is Said.IN_DOUBT
-    # Not because the server closed the connection, which it does after 5 s.
+    # The server closes the connection only after 5 s, so this is the client's own timeout.
     assert answer.words == "DMarkPay sent no complete response (timeout)."
 
 
@@ -193,7 +195,7 @@ def test_the_token_is_kept_and_a_stale_one_replaced(client: DMarkPay, collection
         assert client.collect(order(reference=f"sp-{number}")).said is Said.PENDING
     assert collection.asked("/o/token/") == 1
     collection.faults(pay_token_uses=1)
-    # Every token is good for one request now: each order meets a stale one, fetches, and is taken once.
+    # Each token is now valid for one request. Each payment request gets a 403, fetches a token, and is accepted once.
     for number in range(10, 13):
         assert client.collect(order(reference=f"sp-{number}")).said is Said.PENDING
     taken = collection.counts()["money"]["taken"]["payin"]

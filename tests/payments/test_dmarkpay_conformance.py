@@ -1,4 +1,4 @@
-"""DMarkPay passes the suite of every provider, for each of the responses that an expired token may get."""
+"""DMarkPay passes the provider suite with each response that an expired token can get."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class TestDMarkPay(ProviderSuite):
 
         def offline() -> DMarkPay:
             provider = DMarkPay()
-            provider.status("1")  # caches a token
+            provider.status("1")  # This call caches a token.
             settings.DMARK_PAY_BASE_URL = f"http://127.0.0.1:{free_port()}"
             moved = DMarkPay()
             moved._token = provider._token  # type: ignore[method-assign]

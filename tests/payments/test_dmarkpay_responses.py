@@ -1,4 +1,4 @@
-"""DMarkPay's answers, each read from its raw body."""
+"""Interpretation of DMarkPay's responses from their raw bodies."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ HTML = b"<html><body>502 Bad Gateway</body></html>"
 
 
 COLLECTED = [
-    # Only the word counts: not status_code, not HTTP's code below 400, not the word's case.
+    # Only the status word counts, in any case. The field status_code and an HTTP status below 400 do not.
     (200, body(), Said.PENDING, "DP1", "Transaction pending"),
     (201, body(), Said.PENDING, "DP1", "Transaction pending"),
     (302, body(), Said.PENDING, "DP1", "Transaction pending"),
@@ -45,7 +45,7 @@ COLLECTED = [
     (200, body(message=...), Said.PENDING, "DP1", ""),
     (200, body(message={"a": 1}), Said.PENDING, "DP1", ""),
     (200, body(message="a\x00b\ud800"), Said.PENDING, "DP1", "a\ufffdb\ufffd"),
-    # Whatever was taken, perhaps, is ambiguous.
+    # If the request may have been accepted, the response is ambiguous.
     (200, body(status="Queued"), Said.IN_DOUBT, "DP1", "Transaction pending"),
     (200, body(status=1), Said.IN_DOUBT, "DP1", "Transaction pending"),
     (200, body(status=...), Said.IN_DOUBT, "DP1", "Transaction pending"),
@@ -62,13 +62,13 @@ COLLECTED = [
     (502, body(status="Failed", message="upstream"), Said.IN_DOUBT, "DP1", "upstream"),
     (503, body(status="Successful", message=""), Said.IN_DOUBT, "DP1", "DMarkPay has a problem (503)"),
     (504, b"", Said.IN_DOUBT, "", "DMarkPay has a problem (504)"),
-    # A 4xx is final, and says why.
+    # A 4xx is a failure with a reason.
     (400, body(status="Failed", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
     (400, body(status="Pending", message="Invalid msisdn"), Said.FAILED, "DP1", "Invalid msisdn"),
     (402, body(status=..., message="No credit"), Said.FAILED, "DP1", "No credit"),
     (404, HTML, Said.FAILED, "", "Something other than DMarkPay answered (404)"),
     (422, body(sp_transaction_id="other"), Said.IN_DOUBT, "", "The response was about another transaction."),
-    # These say nothing of the order, which was turned away before it was read.
+    # These statuses concern a request that was refused before processing.
     (401, b"{}", Said.NOT_TAKEN, "", "DMarkPay refused the request (401)"),
     (403, b'{"detail": "no"}', Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
     (403, HTML, Said.NOT_TAKEN, "", "DMarkPay refused the request (403)"),
@@ -112,13 +112,13 @@ def test_the_answer_to_a_payout(status: int, raw: bytes, said: Said) -> None:
         (200, body(sp_transaction_id=..., status="Successful"), Said.SUCCESS, ""),
         (404, b'{"detail": "Not found."}', Said.UNKNOWN, ""),
         (404, body(status="Failed"), Said.UNKNOWN, OURS),
-        # A word that we do not know, about this transaction: reported with the word.
+        # An unknown status word about this transaction is reported as such.
         (200, body(status="Reversed"), Said.OTHER, OURS),
         (200, body(status="reversed", transaction_id=..., sp_transaction_id=OURS), Said.OTHER, OURS),
         (200, body(status="Reversed", transaction_id=..., sp_transaction_id=...), Said.IN_DOUBT, ""),
         (200, body(status="  "), Said.IN_DOUBT, OURS),
         (500, body(status="Reversed"), Said.IN_DOUBT, OURS),
-        # What tells nothing changes nothing, whatever word stands in it.
+        # A response that proves nothing changes nothing, whatever its status word is.
         (500, body(status="Successful"), Said.IN_DOUBT, OURS),
         (403, body(status="Failed"), Said.IN_DOUBT, OURS),
         (400, body(status="Failed"), Said.IN_DOUBT, OURS),
@@ -175,7 +175,7 @@ BODIES = st.binary(max_size=200) | st.dictionaries(NAMES, JSON, max_size=7).map(
 
 @given(st.integers(100, 599), BODIES)
 def test_no_answer_is_too_odd(status: int, raw: bytes) -> None:
-    """Whatever comes is read as something, and money is only believed in by a word below 400."""
+    """Any response can be interpreted. Only a status word with an HTTP status below 400 counts as money."""
     for answer in (read_collect(status, raw, OURS), read_payout(status, raw, OURS), read_status(status, raw)):
         assert len(answer.words) <= 200
         assert len(answer.provider_id) <= 100

@@ -1,4 +1,4 @@
-"""Money that turns around, through the whole shell: each case lost money or paid it twice before the journal."""
+"""Cases with real parts in which money was lost or paid twice before the journal existed."""
 
 import re
 from datetime import timedelta
@@ -41,7 +41,7 @@ def quiet(collection: Sandbox, settings: Any) -> Any:
     settings.DMARK_PAY_TIMEOUT = 0.6
     collection.faults(callback="never", hang_seconds=1.5)
     yield
-    # Whatever happened: row, journal and ledger agree, and all accounts together are zero.
+    # In every case the row, journal and ledger agree, and all accounts add up to zero.
     assert [reconciliation.differs(payment) for payment in ALL.all() if not payment.stale] == [""] * ALL.count()
     assets = (Account.PROVIDER, Account.ELSEWHERE, Account.LOST)
     balances = ledger.balances()
@@ -51,7 +51,7 @@ def quiet(collection: Sandbox, settings: Any) -> Any:
 
 
 def truth(sandbox: Sandbox, payment: Payment, word: str) -> None:
-    """The provider changes its word."""
+    """The provider changes its answer."""
     sandbox.server.state.money.transactions[fresh(payment).provider_id].status = word
 
 
@@ -64,7 +64,10 @@ def paid(sandbox: Sandbox, phone: str = PHONE) -> Payment:
 
 
 def test_a_database_clock_that_is_set_back_causes_no_storm_of_polls(collection: Sandbox) -> None:
-    """Each poll then seems older than the last answer. The reversal counts once the clock has caught up."""
+    """After the clock was set back, each poll seems older than the last answer.
+
+    The reversal counts when the clock has caught up.
+    """
     payment, hour = paid(collection), timedelta(hours=1)
     truth(collection, payment, "Failed")
     ALL.update(word_at=F("word_at") + hour, ok_at=F("ok_at") + hour)
@@ -107,7 +110,7 @@ def test_a_notification_without_an_answer_for_a_day_is_the_operators(collection:
     assert f"look it up at the provider as {payment.transaction_id}" in caplog.text
     assert payment.transaction_id in wording.to_do(fresh(payment), None, due=False)
     assert (ledger.figures().answers_owed, ledger.figures().unanswered) == (1, 1)
-    # It is polled on, and its answer counts.
+    # The payout is still polled, and the answer counts.
     collection.faults(pay_status="ok")
     truth(collection, payment, "Failed")
     later(payment, 86400)
@@ -169,7 +172,7 @@ def test_an_unknown_word_on_a_pending_payment_is_an_operators_after_an_hour(coll
     Payment.objects.update(other_since=F("other_since") - timedelta(hours=1), version=F("version") + 1)
     settlement.judge(payment.pk, Kind.SETTLED_UNPAID, actor="anna", note="in the portal")
     assert fresh(payment).status == "FAILED"
-    # The journal does not have the hour that was added to the row by hand: let it adopt the row.
+    # The row was changed without the journal, so it must be adopted.
     Payment.objects.update(stale=True)
     assert journal.adopt() == 1
 
@@ -213,7 +216,7 @@ def test_failed_successful_failed(collection: Sandbox) -> None:
 
 
 def test_an_id_that_is_wrong_does_not_hide_the_right_one(collection: Sandbox) -> None:
-    """The ids of notifications are polled in turn, the newest first."""
+    """The ids from notifications are polled one after the other, newest first."""
     collection.faults(payin="taken_reset")
     payment = pay()
     collection.faults(payin="ok")
@@ -351,7 +354,7 @@ def test_a_refund_by_payout_is_offered_only_if_a_provider_can_pay_it(collection:
 
 @pytest.fixture
 def match(collection: Sandbox) -> tuple[int, int]:
-    """Two payments in a match. There is no entry in this test, so the use is told by hand."""
+    """Two payments in a match. This test has no entries, so it registers its own functions for the use of the money."""
     keys = []
     for phone in (PHONE, OTHER):
         payment = pay(phone)

@@ -1,4 +1,4 @@
-"""Statements that are compiled once return what the ORM returns, for any arguments, on both databases."""
+"""Statements that are compiled once return the same as the ORM, for any arguments, on SQLite and PostgreSQL."""
 
 import importlib
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def test_every_statement_is_compared() -> None:
 
 
 def _values(row: Any) -> Any:
-    """The columns of a row and of the rows that were read with it."""
+    """Return the columns of a row and of the related rows that were read with it."""
     if not isinstance(row, models.Model):
         return row
     assert row._state.db == "default"
@@ -168,7 +168,7 @@ def _run_by_orm(**arguments: Any) -> int:
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks")
 def test_a_lock_outside_a_transaction_is_refused() -> None:
     select = Select(lambda key: Player.objects.select_for_update().filter(pk=key))
-    for _ in range(2):  # when it is compiled, and afterwards
+    for _ in range(2):  # The first call compiles the statement, the second reuses it.
         with pytest.raises(TransactionManagementError, match="outside of a transaction"):
             select(key=1)
         with transaction.atomic():
@@ -296,7 +296,7 @@ def test_a_failure_inside_a_transaction_rolls_all_of_it_back() -> None:
 
 
 def test_values_of_arguments_do_not_look_like_real_ones() -> None:
-    """The marks lie outside the values that a stake, a phone or a time can have, and are different from each other."""
+    """The marks are outside the possible values of stakes, phones and times, and differ from each other."""
     for mark in statements._MARKS.values():
         assert len({mark(number) for number in range(20)}) == 20
 

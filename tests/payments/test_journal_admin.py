@@ -1,4 +1,4 @@
-"""The lists of the journal and the ledger: read-only, by payment, kind, account and day, in words."""
+"""The admin lists of the journal and the ledger: read-only, with filters by payment, kind, account and day."""
 
 import re
 import uuid
@@ -151,7 +151,7 @@ def test_numbers_in_an_answer_are_masked(collection: Sandbox) -> None:
     for path in (f"{EVENTS}{event.pk}/change/", f"/admin/payments/payment/{payment.pk}/change/"):
         page = masked.get(path).content.decode()
         assert shown not in page
-        assert payment.transaction_id in page  # 18 digits are no phone number
+        assert payment.transaction_id in page  # A term of 18 digits is not read as a phone number.
         assert shown in full.get(path).content.decode()
 
 
@@ -171,7 +171,7 @@ def test_an_event_keeps_the_name_of_an_operator_who_is_gone(admin_client: Client
 
 @pytest.mark.parametrize("path", [EVENTS, LEDGER, f"{LEDGER}?account=lost", f"{EVENTS}?kind=by_hand"])
 def test_a_count_ends_at_the_longest_list(admin_client: Client, disputed: Payment, path: str) -> None:
-    """Counting a million rows takes longer than the page."""
+    """The count stops at the longest list, because counting a million rows takes too long."""
     with CaptureQueriesContext(connection) as queries:
         admin_client.get(path)
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"] and '"payments_' in query["sql"]]
@@ -212,7 +212,7 @@ def test_a_withdrawal_whose_form_is_sent_twice_is_booked_once() -> None:
     assert "was added successfully" in first.content.decode()
     assert "This form was saved before. Nothing was booked again." in again.content.decode()
     assert ProviderDebit.objects.count() == LogEntry.objects.count() == 1
-    operator.post(f"{DEBITS}add/", form | {"key": keys[1]})  # a second withdrawal of the same amount, by another form
+    operator.post(f"{DEBITS}add/", form | {"key": keys[1]})  # Another form with the same amount is a second withdrawal.
     assert ledger.balances()[Account.WITHDRAWALS] == 6000
 
 

@@ -1,4 +1,4 @@
-"""`kill -9` of collecting workers during many requests: no payer is asked twice, and none is forgotten."""
+"""`kill -9` of workers during many payment requests: no request is repeated, and none is forgotten."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def workers(collection: Sandbox, settings: Any) -> Iterator[Workers]:
 
 
 def start(workers: Workers, settings: Any) -> None:
-    """One more process, on this test's database and sandbox."""
+    """Start another worker with this test's database and sandbox."""
     database = connection.settings_dict
     url = f"sqlite:///{database['NAME']}"
     if IN_EARNEST:
@@ -84,7 +84,7 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
         process.kill()
         process.wait()
     assert kills >= 3
-    # Time passes: the requests that the killed workers had claimed are ambiguous, and stay so.
+    # After some time, the requests that the killed workers had claimed become ambiguous.
     for payment in payments:
         if fresh(payment).collection == "asking":
             later(payment, 3600)
@@ -96,7 +96,7 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
     ambiguous = [name for name, state in states.items() if state == "in_doubt"]
     assert len(ambiguous) <= (kills + 2) * worker.THREADS
     assert set(states) - set(ambiguous) <= set(counts)
-    # What DMarkPay has all the same comes to light with its notice.
+    # A notification of DMarkPay reveals that it has the payment anyway.
     taken = {one.sp_transaction_id: one for one in collection.server.state.money.transactions.values()}
     found = [payment for payment in payments if payment.transaction_id in taken and payment.transaction_id in ambiguous]
     settings.SMS_DELIVERY = "inline"

@@ -1,4 +1,4 @@
-"""The ledger's figures: hours that are over, days by when they were booked, balances that add up to zero."""
+"""Figures of the ledger: totals of past hours and days, and balances that add up to zero."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ DAY = date(2026, 11, 2)
 
 @pytest.fixture
 def at(monkeypatch: Any) -> Iterator[Any]:
-    """Set the time of the payments."""
+    """Set the time of the payments module."""
 
     def set_time(moment: datetime) -> None:
         monkeypatch.setattr(database, "now", lambda: moment)
@@ -42,7 +42,7 @@ def paid(phone: str = PHONE, amount: int = 1000) -> Payment:
 
 
 def post(payment: Payment, moment: datetime, amount: int = 100) -> None:
-    """A posting as a slow transaction writes it: its hour was read at its beginning."""
+    """Add a posting as a slow transaction does: its hour is that of the transaction's start."""
     event = PaymentEvent.objects.filter(payment=payment).latest("pk")
     hour = moment.replace(minute=0, second=0, microsecond=0)
     LedgerEntry.objects.create(
@@ -51,7 +51,7 @@ def post(payment: Payment, moment: datetime, amount: int = 100) -> None:
 
 
 def test_a_day_is_that_of_kampala_and_goes_by_when_it_was_booked(at: Any) -> None:
-    at(NIGHT - HOUR)  # still the day before
+    at(NIGHT - HOUR)  # This is still the day before.
     late = paid(PHONE, 1000)
     at(NIGHT)
     paid("+256772000002", 2000)
@@ -105,7 +105,7 @@ def test_the_sum_over_all_accounts_is_zero_with_and_without_totals(at: Any) -> N
 
 
 def test_an_hour_that_is_over_waits_for_the_transactions_from_before_its_end(at: Any) -> None:
-    """On PostgreSQL a slow transaction commits after its hour is over. SQLite has one writer at a time."""
+    """On PostgreSQL a slow transaction can commit after the end of its hour. SQLite allows only one writer."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time.")
     payment, now = paid(), database.now()
@@ -138,7 +138,7 @@ def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: A
     real = ledger.Moves
 
     def meanwhile() -> ledger.Moves:
-        """The worker writes the next hour after the last one was read."""
+        """The worker writes another hour after the last hour was read."""
         monkeypatch.setattr(ledger, "Moves", real)
         assert ledger.write_hours() > 0
         return real()

@@ -1,4 +1,4 @@
-"""Random lives of stakes: whatever happens to them, in whatever order, every shilling is in exactly one place."""
+"""Random lives of stakes: after any events in any order, all money is in exactly one place."""
 
 import os
 import random
@@ -29,13 +29,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 AMOUNTS = (1000, 2000)
 # The accounts that hold players' money.
 HELD = set(Account) - {Account.PROVIDER, Account.ELSEWHERE, Account.LOST, Account.OPENING}
-# Faults of the order, most lives without one; each leaves the money somewhere else.
+# Faults of payment requests. Most requests have none. Each fault leaves the money in another state.
 PAYIN = ["ok"] * 6 + ["taken_reset", "taken_hang", "taken_500", "reset", "500", "400", "429", "taken_html"]
 PAYOUT = ["ok"] * 4 + ["taken_reset", "reset", "500", "400", "429"]
 
 
 class World:
-    """A few phones, the sandbox that holds their money, and time that passes when it is told to."""
+    """Some phones, the sandbox that holds their money, and a clock that the test moves."""
 
     def __init__(self, sandbox: Sandbox, seed: int) -> None:
         self.sandbox, self.dice = sandbox, random.Random(seed)
@@ -59,7 +59,7 @@ class World:
         try:
             place(Stake(self.dice.choice(self.phones), amount, match_code=code, create_private=private))
         except Refused:
-            return  # their phone rings, they wait already, or the friend's stake is another
+            return  # The phone shows a prompt, the player has an active stake, or the friend's stake is different.
         finally:
             self.sandbox.faults(payin="ok")
 
@@ -70,7 +70,7 @@ class World:
             self.sandbox.tap(prompt["sp_transaction_id"], self.dice.choice(["pay", "pay", "pay", "decline"]))
 
     def tell(self) -> None:
-        """A notice: true or not, with DMarkPay's id or without."""
+        """Send a notification, true or false, with DMarkPay's id, without it, or with a wrong id."""
         payment = self.any_payment()
         if payment is not None:
             notice(
@@ -95,7 +95,7 @@ class World:
             cancel(entry)
 
     def crash(self) -> None:
-        """A process takes an order or a payout, and dies before or after it asked."""
+        """A process claims a payment request and a payout, and crashes before or after it sends them."""
         orders, payouts = collecting._claim(1), refunds._claim(1)
         for payment in orders:
             self.crashed += 1
@@ -115,13 +115,13 @@ class World:
         if self.dice.random() < 0.8:
             order_payouts(rows, "an operator")
             order_payouts(rows, "another")
-            services.work_once()  # a poll precedes each payout, so the fault waits for both
+            services.work_once()  # This polls first and then pays out, so the fault lasts for both.
         else:
             record_by_hand(rows, "an operator", "cash")
         self.sandbox.faults(payout="ok")
 
     def reverse(self) -> None:
-        """The provider takes back what it said."""
+        """The provider reverses its answer."""
         payment = self.any_payment(collected_at__isnull=False)
         if payment is not None and self.dice.random() < 0.3:
             settle(payment.pk, Payment.Status.FAILED, by="callback")
@@ -142,25 +142,25 @@ class World:
             (Session, "created_at expires_at"),
         ):
             model.objects.update(**{name: F(name) - span for name in names.split()})
-        # The update of `collected_at` looks like one by the previous release, and each payment would be adopted again.
+        # The update of `collected_at` looks like one by the previous release, which would cause an adoption.
         Payment.objects.exclude(pk__in=stale).update(stale=False)
 
     def settle_down(self) -> None:
-        """Nothing new happens, all that was lost is found: notices come, workers and operators work."""
+        """Let everything come to its end: prompts are declined, notifications arrive, workers run."""
         for prompt in self.sandbox.prompts():
             self.sandbox.tap(prompt["sp_transaction_id"], "decline")
         for _ in range(3):
             self.pass_time(1200)
             while services.work_once():
-                pass  # it asks about a hundred at a time
+                pass  # One call handles about a hundred payments.
             for payment in Payment.objects.filter(status="PENDING"):
                 notice(self.client, payment, transaction_id=self.their_id(payment))
-        # What the last of them opened has its time too.
+        # Stakes that were just activated expire too.
         self.pass_time(1200)
         call_command("expire_queue", stdout=StringIO())
 
     def check_ledger(self) -> None:
-        """At any moment."""
+        """Check the ledger. This must hold at any time."""
         payments = {payment.pk: payment for payment in Payment.objects.all()}
         held = journal.balances_of_all(payments)
         assert [
@@ -170,7 +170,7 @@ class World:
         for balances in held.values():
             totals.update(balances)
         assert dict(totals) == {account: ugx for account, ugx in ledger.balances().items() if ugx and account in HELD}
-        # Nothing is both to be given back and played for, and the query that refunds sees what the ledger sees.
+        # No money is both due for refund and in a match. The query for refunds due agrees with the ledger.
         due = {payment.pk for payment in refunds.due()}
         marked, ended = (set(part.values_list("pk", flat=True)) for part in refunds.due_in_parts())
         assert (marked | ended, marked & ended) == (due, set())
@@ -185,9 +185,9 @@ class World:
         )
 
     def check_against_the_sandbox(self) -> None:
-        """Once all is settled: our books are those of who holds the money."""
+        """Check that our books agree with the sandbox after everything has come to its end."""
         transactions = list(self.sandbox.server.state.money.transactions.values())
-        # No order that may have arrived was repeated, and none was forgotten.
+        # No request that may have arrived was repeated, and none was forgotten.
         assert set(Counter(one.sp_transaction_id for one in transactions).values()) <= {1}
         assert not Payment.objects.filter(collection__in=("due", "asking")).exists()
         moved = {
@@ -212,7 +212,7 @@ class World:
 def quiet(collection: Sandbox, settings: Any) -> Sandbox:
     settings.DMARK_PAY_TIMEOUT = 0.3
     settings.UNPAID_STAKES_PER_PHONE_HOUR = settings.UNPAID_STAKES_PER_ADDRESS_HOUR = 10**6
-    settings.SMS_SERVICE_PASSWORD = ""  # texts are another test's
+    settings.SMS_SERVICE_PASSWORD = ""  # This test does not need messages.
     collection.faults(callback="never", hang_seconds=0.5, phones_seconds=10**6)
     return collection
 
@@ -232,7 +232,7 @@ MOVES: list[tuple[Callable[[World], None], int]] = [
 
 
 def live(world: World, lives: int) -> None:
-    """Make moves until `lives` stakes were taken."""
+    """Make random moves until `lives` stakes were placed."""
     moves, weights = zip(*MOVES, strict=True)
     steps = 0
     while Payment.objects.count() < lives:
@@ -252,7 +252,7 @@ def test_every_shilling_is_in_one_place(quiet: Sandbox, settings: Any, seed: int
     world.check_against_the_sandbox()
 
 
-# LIVES=2000 for a long look; that many take some minutes.
+# LIVES=2000 makes a longer test of some minutes.
 LIVES = int(os.environ.get("LIVES", "250"))
 
 

@@ -1,4 +1,4 @@
-"""Everybody at the same moment: one order, one end, one refund. On PostgreSQL this runs in earnest."""
+"""Simultaneous actions: one payment request, one final status, one refund. On PostgreSQL they run in parallel."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 
 @pytest.fixture
 def effects() -> Any:
-    """What each payment's signals amount to."""
+    """The number of signals of each kind."""
     told: Counter[tuple[str, int]] = Counter()
 
     def changed(payment: Payment, **kwargs: Any) -> None:
@@ -53,14 +53,14 @@ def effects() -> Any:
 
 
 class Crowd:
-    """Threads, each with a connection of its own, whose calls are begun at the same moment."""
+    """Threads with their own database connections, whose calls start at the same moment."""
 
     def __init__(self, size: int) -> None:
         self.barrier = threading.Barrier(size)
         self.pool = ThreadPoolExecutor(size)
 
     def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
-        """The calls' answers."""
+        """Return the results of the calls."""
         return [future.result(60) for future in [self.pool.submit(self._run, call) for call in calls]]
 
     def _run(self, call: Callable[[], Any]) -> Any:
@@ -105,7 +105,10 @@ def callback(payment: Payment, status: str) -> int:
 
 
 def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: Any, settings: Any, crowd: Any) -> None:
-    """A Go service credited twice: its checker and its callback called one function that looks before it locks."""
+    """In a Go service, a poll and a callback called the same function, which read before it locked.
+
+    The payment was credited twice.
+    """
     together = crowd(3)
     times = 200 if IN_EARNEST else 15
     settings.SMS_DELIVERY = "worker"
@@ -126,7 +129,7 @@ def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: An
 
 
 def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
-    """PAYONE/magento-2#279: a 'paid' callback that came twice doubled the amount."""
+    """PAYONE/magento-2#279: a 'paid' callback that arrived twice doubled the amount."""
     workers = 16 if IN_EARNEST else 4
     together = crowd(workers)
     payment = by_others()
@@ -138,7 +141,7 @@ def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any)
 
 
 def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, crowd: Any) -> None:
-    """Whichever comes first is the end, the other is never lost."""
+    """The first status is final. The other one is recorded as a contradiction."""
     together = crowd(2)
     for number in range(20 if IN_EARNEST else 4):
         payment = by_others(f"+25677100{number:04}")

@@ -1,4 +1,4 @@
-"""Every path that money can take, from the callback to the match and its texts."""
+"""Every way of a payment, from the callback to the match and its messages."""
 
 from datetime import timedelta
 from typing import Any
@@ -78,7 +78,7 @@ def test_failed_payment(client: Client, sandbox: Sandbox) -> None:
     answer = status(client, placed["queue_token"])
     assert (answer["status"], answer["reason"]) == ("expired", "payment_failed")
     assert texts() == ["Payment of 1000 UGX failed. Please retry or contact support."]
-    # A later contradiction moves no status; the money is due back.
+    # A later contradiction does not change the status. The money is due for refund.
     paid(client, placed, ALICE, "SUCCESS")
     assert status(client, placed["queue_token"])["status"] == "expired"
     assert Callback.objects.count() == 2
@@ -109,7 +109,7 @@ def test_repeats_are_harmless(client: Client) -> None:
         momo_status_changed.disconnect(note)
     assert moves == ["PENDING SUCCESS"]
     assert len(texts()) == 1
-    # The provider took the money back: nobody may be matched with this entry.
+    # The provider took the money back, so this entry is not matched.
     assert status(client, placed["queue_token"])["status"] == "expired"
 
 
@@ -169,7 +169,7 @@ def test_a_late_payment_reopens_the_entry(client: Client) -> None:
 
 
 def sql_error(*args: Any, **kwargs: Any) -> None:
-    """On PostgreSQL it ends the transaction, unless the receiver has a savepoint of its own."""
+    """On PostgreSQL this error would abort the transaction if the receiver had no savepoint."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM no_such_table")
 
@@ -242,14 +242,17 @@ def test_with_worker_delivery_the_callback_never_waits_for_dmark(
 
 
 def test_a_payment_that_was_lost_to_a_crash_is_found_again(client: Client, monkeypatch: Any) -> None:
-    """The process dies before the commit: the provider got no 200, says it again, and all is as if nothing was."""
+    """The process crashes before the commit.
+
+    The provider gets no 200 and repeats the callback, which then has its full effect.
+    """
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
         broken.setattr("payments.journal.momo_status_changed.send_robust", lambda *args, **kwargs: 1 / 0)
         answer = callback(Client(raise_request_exception=False), callback_body(placed, ALICE))
     assert answer.status_code == 500
     assert Payment.objects.get().status == "PENDING"
-    assert Callback.objects.get().body  # stored before it was judged
+    assert Callback.objects.get().body  # The callback was stored before it was processed.
     paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "queued"
     assert kinds() == ["payment_success"]

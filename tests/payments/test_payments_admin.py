@@ -1,4 +1,4 @@
-"""The operator's pages on payments: who sees what, and acts that are confirmed, done once and kept with a name."""
+"""The admin pages of payments: permissions, and actions that are confirmed, done once and logged."""
 
 import re
 import threading
@@ -31,7 +31,7 @@ def provider(collection: Sandbox) -> None:
 
 
 def staff(*permissions: str) -> Client:
-    """Somebody of the staff who may do just that."""
+    """A staff user with only these permissions."""
     user = User.objects.create_user(f"user{User.objects.count()}", password="x", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
@@ -49,7 +49,7 @@ def operator(client: Client) -> Client:
 
 
 def due(phone: str = PHONE) -> Payment:
-    """Money that came after the provider had said that it failed."""
+    """A payment whose money arrived after the provider had reported FAILED."""
     payment = paid_late(SANDBOX[-1], phone)
     assert refunds.due().filter(pk=payment.pk).exists()
     return fresh(payment)
@@ -126,16 +126,16 @@ def test_an_end_by_an_operator(operator: Client, collection: Sandbox) -> None:
         ("FAILED", "operator"),
     ]
     assert fresh(paid).reason == "seen in the portal"
-    # An end is an end: the act is not for what has one.
+    # The action does not apply to a payment with a final status.
     act(operator, "settle_unpaid", paid, post="yes", note="no")
     assert not fresh(paid).contested
 
 
 def test_an_end_that_comes_while_an_operator_says_so_stands(collection: Sandbox) -> None:
-    """The provider was faster: nobody has contradicted themselves."""
+    """The provider's answer arrived first. This is no contradiction."""
     payment = pay()
     looked_up = Payment.objects.all()
-    assert len(looked_up) == 1  # read before its end
+    assert len(looked_up) == 1  # The operator's page was loaded before the answer arrived.
     settle(payment.pk, Payment.Status.SUCCESS, by="asking")
     with pytest.raises(matches.Refused, match="It has a status"):
         actions.UNPAID.carry(looked_up[0], actions.Operator("anna", "not in the portal"), None)
@@ -166,7 +166,7 @@ def test_a_payout_in_doubt_is_ended_by_hand(operator: Client, collection: Sandbo
     assert (refund.state, refund.resolved_by) == (state, "operator")
     assert (fresh(payment).refunded_at is not None) == (state == "succeeded")
     assert refunds.due().exists() == (state == "failed")
-    # It was never repeated automatically, and can be ordered again once it surely was not paid out.
+    # The payout was not repeated automatically. After an operator marked it as not paid out, it can be ordered again.
     assert asked(collection, "payout") == {refund.reference: 1}
 
 
@@ -239,7 +239,7 @@ def test_a_refund_page_names_the_payee_and_leads_back(operator: Client, collecti
     answer = operator.post(LIST, {**fields, "next": back})
     assert (answer.status_code, answer["Location"]) == (302, back)
     assert fresh(payment).refunded_at is not None
-    # The second time says why nothing is done, and no other host is returned to.
+    # The second time, the page says why nothing was done. The redirect never leads to another host.
     page = act(operator, "mark_refunded", payment, next="https://evil.example/")
     assert "None of the selected payments is due a refund." in page
     assert "evil.example" not in page
@@ -289,7 +289,7 @@ def test_each_money_list_has_a_csv(operator: Client, collection: Sandbox) -> Non
 
 @pytest.fixture
 def unknown(collection: Sandbox) -> Payment:
-    """A payment whose request was sent, and whose response with the provider's ID was lost."""
+    """A payment whose request was sent, but the response with the provider's id was lost."""
     collection.faults(payin="taken_reset")
     payment = pay()
     collection.faults(payin="ok")
@@ -310,7 +310,7 @@ def test_a_payment_marked_as_paid_is_confirmed_by_its_id(
     act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=f" {known_by} ")
     payment = fresh(unknown)
     assert (payment.status, payment.provider_id, payment.word) == ("SUCCESS", known_by, "successful")
-    # The provider has confirmed it, so no second operator is needed. The journal keeps the name.
+    # A poll has confirmed the payment, so no second operator is needed. The journal stores the operator's name.
     assert (payment.settled_by, payment.settled_by_name) == ("operator", "")
     assert payment.events.get(kind="word").actor == "operator"
 
@@ -366,7 +366,7 @@ def test_a_payment_that_gets_another_answer_meanwhile_is_not_reported_as_marked(
     page = act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=known_by)
     assert "Marked as paid" not in page
     assert "in the meantime the provider gave another one" in page
-    # The later answer counts: the money is not with the provider. Both answers are in the journal.
+    # The later answer counts: the payment failed. Both answers are in the journal.
     assert fresh(unknown).status == "FAILED"
     assert not LogEntry.objects.exists()
 
@@ -384,7 +384,7 @@ def test_an_id_that_we_have_is_checked_although_none_is_typed(operator: Client, 
     payment = pay()
     Payment.objects.filter(pk=payment.pk).update(collection="unresolved")
     assert "still pending" in act(operator, "settle_paid", payment, post="yes", note="I think so")
-    # No clear answer is no denial: then the operator's word counts, and is listed as such.
+    # Without a clear answer of the provider, the operator's decision counts and is listed separately.
     collection.faults(pay_status="500")
     act(operator, "settle_paid", payment, post="yes", note="in the portal")
     assert (fresh(payment).status, fresh(payment).settled_by_name) == ("SUCCESS", "operator")
@@ -401,7 +401,7 @@ def test_an_id_is_that_of_one_payment(operator: Client) -> None:
 def test_an_action_and_its_log_are_one_transaction(
     operator: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    """If the log cannot be written, the payment is not settled either."""
+    """If the log entry cannot be written, the payment is not settled either."""
     payment = by_others()
 
     def fail(*args: Any, **kwargs: Any) -> None:
@@ -415,7 +415,7 @@ def test_an_action_and_its_log_are_one_transaction(
 
 
 def test_a_refusal_is_shown_with_its_payment(operator: Client) -> None:
-    """The rest of the selection is done, each payment with its event and its log entry."""
+    """The other selected payments are settled, each with an event and a log entry."""
     others, ours = by_others(), pay("+256701000002")
     page = act(operator, "settle_unpaid", others, ours, post="yes", note="not in the portal")
     assert "Marked as not paid: 1." in page
@@ -441,7 +441,7 @@ def test_a_locked_payment_holds_up_no_other(operator: Client) -> None:
     try:
         assert locked.wait(10)
         with connection.cursor() as cursor:
-            cursor.execute("SET lock_timeout = '500ms'")  # as in the processes of the site
+            cursor.execute("SET lock_timeout = '500ms'")  # The site's processes use the same lock timeout.
         page = act(operator, "settle_paid", *rows, post="yes", note="in the portal")
     finally:
         release.set()

@@ -1,4 +1,4 @@
-"""What `manage.py check` says of collection."""
+"""System checks of the payment settings."""
 
 from typing import Any
 

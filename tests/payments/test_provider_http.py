@@ -1,4 +1,4 @@
-"""One HTTP request to a provider: what was written, which connection it used, and whom it trusts."""
+"""One HTTP request to a provider: if it was written, on which connection, and which certificates are trusted."""
 
 import socket
 import threading
@@ -21,7 +21,10 @@ TIMEOUTS = (1.0, 1.0)
 
 
 class Gateway:
-    """A TCP server that counts connections and requests. `replies` are sent in turn; b"" closes without a response."""
+    """A TCP server that counts connections and requests.
+
+    `replies` are sent one after the other. b"" closes the connection without a response.
+    """
 
     def __init__(self) -> None:
         self.replies: list[bytes] = []
@@ -80,7 +83,7 @@ def test_a_get_reuses_its_connection_and_a_post_never_does(gateway: Gateway) -> 
 
 
 def test_a_post_whose_connection_is_closed_is_written_once(gateway: Gateway) -> None:
-    """Left alone, libcurl repeats a request on a connection that the server has closed, and reports success."""
+    """By default, libcurl would repeat a request on a connection that the server has closed, and report success."""
     get(gateway.url)
     gateway.replies = [b""]
     with pytest.raises(NoResponse) as caught:

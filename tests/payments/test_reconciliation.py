@@ -1,4 +1,4 @@
-"""`reconcile_payments` and the day's sums: what fits is not mentioned, what does not is."""
+"""`reconcile_payments` and the daily totals: only differences are reported."""
 
 from datetime import timedelta
 from io import StringIO
@@ -28,7 +28,7 @@ def provider(collection: Sandbox) -> None:
 
 
 def reconcile(*arguments: str) -> list[str]:
-    """Its lines; an error's sentence is the last."""
+    """Return the output lines. If the command fails, the last line is the error."""
     out = StringIO()
     try:
         call_command("reconcile_payments", *arguments, stdout=out)
@@ -42,7 +42,7 @@ def placed(client: Client, phone: str, amount: int = 1000) -> Payment:
 
 
 def paid(client: Client, collection: Sandbox, phone: str, amount: int = 1000) -> Payment:
-    """A stake that was paid on its phone, and is known to be."""
+    """Create a stake that was paid on its phone and confirmed by a poll."""
     payment = placed(client, phone, amount)
     collection.tap(payment.transaction_id, "pay")
     later(payment, 5)
@@ -60,7 +60,7 @@ def declined(client: Client, collection: Sandbox, phone: str) -> Payment:
 
 
 def test_what_fits_is_not_mentioned(client: Client, collection: Sandbox) -> None:
-    for phone in (ALICE, BOB, CAROL):  # a match, and one who waits
+    for phone in (ALICE, BOB, CAROL):  # Two players are matched, and one waits.
         paid(client, collection, phone)
     declined(client, collection, DAVE)
     assert reconcile() == [f"No difference since {timezone.localdate() - timedelta(days=1)}."]
@@ -121,7 +121,7 @@ def test_our_own_books(client: Client, collection: Sandbox, settings: Any) -> No
         "Contested: the provider contradicted its own final status.",
         "Its ledger entries say waiting 3,000 UGX, its place received 3,000 UGX.",
     ]
-    # Without a provider our own books are compared all the same.
+    # Without a provider, our own data is still compared.
     settings.DMARK_PAY_ACCOUNT_CODE = ""
     assert reconcile() == ["No provider is set up: only our own books are compared.", *lines]
 
@@ -197,7 +197,7 @@ def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Cl
     services.work_once()
     assert Payment.objects.get().status == "SUCCESS"
     assert reconcile("--rebuild")[-1].startswith("No difference since ")
-    # `version` is raised as new code does, so that only the replay can notice.
+    # `version` is raised like in new code, so that only a replay of the journal notices the change.
     Payment.objects.update(place="refund_due", version=F("version") + 1)
     lines = reconcile("--rebuild")
     assert lines[0].startswith(f"payment {payment.pk} ")
@@ -212,7 +212,7 @@ def test_a_payment_that_only_an_operator_called_paid_is_listed_with_their_name(
     payment = placed(client, ALICE)
     settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="in the portal")
     assert reconcile()[0].endswith("Settled by anna; the provider has not confirmed it.")
-    # The provider confirms it later, under the ID of a notification.
+    # Later the provider confirms the payment under the id of a notification.
     collection.tap(payment.transaction_id, "pay")
     known_by = collection.server.state.money.named(payment.transaction_id, "payin")[0].transaction_id
     notice(client, payment, transaction_id=known_by)

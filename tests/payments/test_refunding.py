@@ -1,4 +1,4 @@
-"""Refunds: once, never repeated if ambiguous, and never for money that is in a match or was taken back."""
+"""Refunds are sent once, never repeated if ambiguous, and never sent for money that is in a match or was taken back."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def provider(collection: Sandbox, settings: Any) -> None:
 
 @pytest.fixture
 def due(collection: Sandbox) -> Payment:
-    """Money that came after the provider had said that it failed."""
+    """A payment whose money arrived after the provider had reported FAILED."""
     return paid_late(collection)
 
 
@@ -57,7 +57,7 @@ def test_it_is_paid_to_the_number_that_paid(collection: Sandbox, due: Payment) -
     assert body["sp_transaction_id"] == refund.reference != due.transaction_id
     payment = fresh(due)
     assert payment.refunded_at is not None
-    assert not payment.contested  # the money that came late is back
+    assert not payment.contested  # The late money was refunded.
     assert not refunds.due().exists()
     assert not order_payouts(ALL, "anna")
 
@@ -104,7 +104,7 @@ def test_the_states(collection: Sandbox, due: Payment, fault: str, state: str) -
     assert refund.state == state
     assert refund.reason
     assert PaymentEvent.objects.filter(kind__startswith="payout_", http_status__isnull=False).count() <= 1
-    # Ambiguous: not due, so nobody can order it again, and no worker repeats it.
+    # An ambiguous refund is not due, so nobody can order it again, and no worker repeats it.
     assert refunds.due().exists() == (state == "failed")
     collection.faults(payout="ok")
     back_by(refund, 120)
@@ -135,7 +135,7 @@ def test_a_worker_pays_out(collection: Sandbox, due: Payment, settings: Any) -> 
     refund = order_payouts(ALL, "anna")[0]
     assert asked(collection, "payout") == {}
     assert not refunds.due().exists()
-    assert services.work_once() == 2  # the poll and the payout
+    assert services.work_once() == 2  # One poll and one payout.
     refund.refresh_from_db()
     assert refund.state == "succeeded"
 
@@ -151,14 +151,14 @@ def test_what_a_crash_left_is_in_doubt(collection: Sandbox, due: Payment, settin
     refund.refresh_from_db()
     assert refund.state == "in_doubt"
     assert asked(collection, "payout") == {}
-    # It was slow, not dead: what it knows ends the doubt.
+    # The process was only slow. Its answer settles the ambiguous payout.
     refunds._record(claimed, refunds._ask(claimed))
     refund.refresh_from_db()
     assert refund.state == "succeeded"
 
 
 def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Payment) -> None:
-    cache.clear()  # the token that the order used
+    cache.clear()  # Remove the token that the payment request used.
     collection.faults(pay_token="500")
     refund = order_payouts(ALL, "anna")[0]
     back_by(refund, 86400)
@@ -171,7 +171,10 @@ def test_what_never_left_is_given_up_in_the_end(collection: Sandbox, due: Paymen
 def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
     collection: Sandbox, due: Payment, settings: Any
 ) -> None:
-    """The database was lost as it confirmed: the answer is written again once it is back, and others go on by then."""
+    """The connection was lost during the commit, so the answer is recorded again.
+
+    Meanwhile another process has claimed the payout.
+    """
     settings.SMS_DELIVERY = "worker"
     refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
@@ -191,12 +194,12 @@ def test_an_answer_that_was_written_down_twice_pays_nothing_twice(
 
 
 def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: Payment, settings: Any) -> None:
-    """Or it could be neither paid out nor recorded by hand."""
+    """Otherwise the refund could be neither paid out nor recorded by hand."""
     settings.SMS_DELIVERY = "worker"
     refund = order_payouts(ALL, "anna")[0]
     settings.DMARK_PAY_ACCOUNT_CODE = ""
     services.work_once()
-    assert not refunds.due().exists()  # the setting may come back in a moment
+    assert not refunds.due().exists()  # The setting could be restored at any moment.
     back_by(refund, worker.GIVE_UP.total_seconds())
     assert services.work_once() == 1
     refund.refresh_from_db()
@@ -209,7 +212,7 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
 def test_a_payout_went_out_after_all(
     collection: Sandbox, due: Payment, settings: Any, caplog: pytest.LogCaptureFixture, ordered_again: bool
 ) -> None:
-    """An operator ended the doubt too early, and then its answer came: never silently."""
+    """An operator marked the payout as not paid out too early, and then the answer arrived. An error is logged."""
     settings.SMS_DELIVERY = "worker"
     refund = order_payouts(ALL, "anna")[0]
     status_polling.poll_due()
@@ -222,7 +225,7 @@ def test_a_payout_went_out_after_all(
     refunds._record(claimed, refunds._ask(claimed))
     refund.refresh_from_db()
     assert refund.state == "succeeded"
-    # The second order is taken back: nothing goes out twice.
+    # The second order is cancelled, so nothing is paid twice.
     assert not Refund.objects.filter(state="ordered").exists()
     assert "may be given back twice" not in caplog.text
     assert fresh(due).refunded_at is not None
@@ -236,7 +239,7 @@ def test_what_is_not_owed_is_not_refunded(collection: Sandbox) -> None:
         create_payment("+256772000013", 5, approved=True),
     )
     settle(failed.pk, Payment.Status.FAILED, by="callback")
-    Payment.objects.update(refund_due=True)  # whatever is marked, there is no money behind it
+    Payment.objects.update(refund_due=True)  # Despite the mark, there is no money.
     assert not refunds.due().exists()
     assert not order_payouts(ALL, "anna")
     assert not record_by_hand(ALL, "anna", "cash")
@@ -266,7 +269,7 @@ def test_without_a_provider_only_by_hand(due: Payment, settings: Any) -> None:
 
 
 def test_the_database_refuses_a_second_one(due: Payment) -> None:
-    """Whatever the code believes."""
+    """The database refuses a second open payout, even if the code has a bug."""
     values = {"payment": due, "amount": 1000, "how": "payout", "actor": "x"}
     Refund.objects.create(**values, state="failed")
     Refund.objects.create(**values, state="in_doubt")

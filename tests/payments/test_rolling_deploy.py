@@ -1,4 +1,4 @@
-"""While a deploy replaces the former release, that release writes the same tables without a journal."""
+"""During a deploy, the former release writes the same tables without a journal."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def sql(statement: str, *values: str | int | datetime) -> None:
 
 
 def paid_by_former_release(phone: str, now: datetime) -> Entry:
-    """A stake that the former release stored, with the columns that it knows, and settled as paid."""
+    """A stake stored and settled as paid by the former release, with only the columns that it knows."""
     Player.objects.get_or_create(phone="+256" + phone[1:])
     sql(
         "INSERT INTO payments_payment (transaction_id, phone, amount, status, refund_due, created_at, collection, "
@@ -96,7 +96,7 @@ def test_a_match_that_this_release_made_is_booked_once(client: Client) -> None:
 
 
 def test_a_payment_that_the_former_release_settled_waits(client: Client) -> None:
-    """This release placed the stake, and the former release received its callback."""
+    """This release accepted the stake, and the former release received its callback."""
     now = timezone.now()
     placed = stake(client, ALICE)
     entry = Entry.objects.get(pk=placed["queue_id"])

@@ -1,6 +1,6 @@
 """Random lives of two payments and their match, without a database.
 
-No order, repetition, loss or delay of provider words loses money or gives it out twice.
+The provider's answers may come in any order, repeatedly, late or never. No money is lost or paid twice.
 """
 
 import random
@@ -23,7 +23,7 @@ WORDS = {"successful": Word.SUCCESSFUL, "failed": Word.FAILED, "reversed": Word.
 
 @dataclass
 class Poll:
-    """A poll that has begun; the provider's answer is read at once and arrives later."""
+    """A poll that has begun. The provider's answer is fixed at its start and arrives later."""
 
     share: int
     began: datetime
@@ -32,10 +32,10 @@ class Poll:
 
 @dataclass
 class Sent:
-    """A payout that was handed to the provider, or made by hand.
+    """A payout that was sent to the provider or made by hand.
 
-    `out`: the provider paid it, and it did not come back. `succeeded`: our record says that the payee has the money.
-    `misjudged`: an operator said the opposite of the truth. `elsewhere`: paid by hand from another pocket.
+    `out`: the provider paid it, and it was not returned. `succeeded`: our data says that the payee has the money.
+    `misjudged`: an operator recorded the opposite of the truth. `elsewhere`: paid by hand from another account.
     """
 
     shares: tuple[int, ...]
@@ -125,7 +125,7 @@ class World:
                 self.event(share, self.dice.choice(answers), late=self.dice.random() < 0.2)
 
     def provider(self) -> None:
-        """The truth moves, and a notification tells of it, or is lost."""
+        """The state at the provider changes. A notification reports the change or is lost."""
         share = self.dice.randrange(2)
         then = {
             "pending": ["successful", "successful", "successful", "failed"],
@@ -143,12 +143,12 @@ class World:
         self.event(self.dice.randrange(2), Kind.NOTIFIED)
 
     def poll(self) -> None:
-        """Begin a poll. If another party collects, this is its callback, which may arrive late too."""
+        """Begin a poll. If a third party collects the payment, this is its callback, which may arrive late too."""
         share = self.dice.randrange(2)
         self.polls.append(Poll(share, self.now, self.truth[share]))
 
     def answer(self) -> None:
-        """Of the polls under way one is answered, in any order, lost, or answered without a word."""
+        """One of the open polls gets an answer, is lost, or gets an answer without a status."""
         if self.polls:
             poll = self.polls.pop(self.dice.randrange(len(self.polls)))
             if self.dice.random() < 0.8:
@@ -193,7 +193,7 @@ class World:
             self.take(match_rules.give_back(self.match, self.now))
 
     def work(self) -> None:
-        """The worker on an ordered payout: a poll, its answer, the claim."""
+        """Do the worker's steps for an ordered payout: poll, answer, claim."""
         for share in (0, 1):
             if self.match.shares[share].payout is Payout.ORDERED:
                 self.tick()
@@ -201,7 +201,7 @@ class World:
         self.claim()
 
     def again(self) -> None:
-        """Two workers, a double click, or an operator too early: refused."""
+        """Actions by a second worker, by a double click or too early by an operator are refused."""
         for share in self.match.shares:
             refused = {kind for kind in GUARDED if apply(share, Event(kind, actor="dora"), self.now).refusal}
             assert share.request is Request.NONE or Kind.REQUESTED in refused, "requested twice"
@@ -261,7 +261,10 @@ class World:
         self.payout = Sent(tuple(shares), due, out=self.dice.random() < 0.7)
 
     def check_claim(self, index: int) -> None:
-        """From the journal alone: a Successful poll that began after the order, and nothing heard since it began."""
+        """Check a claim with the journal alone.
+
+        A poll that began after the order said Successful, and no notification has arrived since.
+        """
         if self.match.shares[index].house_share:
             return
         events = self.journal[index]
@@ -288,7 +291,7 @@ class World:
             self.end_payout(sent, succeeded=kind is Kind.PAYOUT_SUCCESSFUL)
 
     def payout_judge(self) -> None:
-        """An operator ends an ambiguous payout, wrongly at times."""
+        """An operator settles an ambiguous payout, sometimes wrongly."""
         sent = self.payout
         if sent is None:
             return
@@ -316,7 +319,7 @@ class World:
         self.payout = None
 
     def late_answer(self) -> None:
-        """The provider answers that a payout went out which an operator had marked as not paid out."""
+        """The provider answers that a payout was made, although an operator had marked it as not paid out."""
         for sent in self.old:
             if sent.misjudged and sent.out:
                 event = Event(Kind.LATE_SUCCESS, place=sent.due)
@@ -337,7 +340,7 @@ class World:
         return share.place is due or (share.place is transit and share.payout is Payout.ORDERED)
 
     def returned(self) -> None:
-        """The provider brings a payout back, and tells; or an operator finds that it never went out."""
+        """The provider returns a payout and reports this, or an operator finds that it was never made."""
         paid = [sent for sent in self.old if sent.succeeded]
         if paid and self.dice.random() < 0.3:
             self.bring_back(paid[-1])
@@ -354,7 +357,7 @@ class World:
     # --- the end
 
     def everything_answers(self) -> None:
-        """All polls are answered, ambiguous payouts are looked up, and operators correct their errors."""
+        """All polls are answered, ambiguous payouts are settled, and operators correct their errors."""
         self.polls.clear()
         for _ in range(3):
             self.tick()
@@ -381,7 +384,7 @@ class World:
             self.event(share, Kind.CONTEST_GONE, actor="anna")
 
     def reach_the_end(self) -> None:
-        """Each state has a way out: by the worker, the game, the provider's word or an operator."""
+        """Check that every state has a way to an end: by the worker, the game, the provider or an operator."""
         for _ in range(12):
             self.everything_answers()
             if all(has_ended(share) for share in self.match.shares):
@@ -419,7 +422,7 @@ class World:
         self.now += timedelta(seconds=self.dice.choice([1, 5, 60, 4000]))
 
     def begin(self) -> None:
-        """Most lives start somewhere on the ordinary way: sent, paid, activated, matched, won, payout under way."""
+        """Most lives start at a point of the usual course: sent, paid, activated, matched, won or in payout."""
         far = self.dice.randrange(10)
         if self.dice.random() < 0.1:
             self.ours = False
@@ -474,9 +477,10 @@ def has_ended(state: State) -> bool:
 
 
 def truth_of(world: World) -> int:
-    """UGX that the provider holds of ours: what came and stayed, without what went out.
+    """Return the UGX that the provider holds for us: the money received and kept, minus the money paid out.
 
-    A payment that an operator marked as paid, and that the provider does not know, counts: no poll can contradict it.
+    A payment that an operator marked as paid counts too if the provider does not know it, because no poll can
+    contradict it.
     """
     held = 0
     for share, truth in zip(world.match.shares, world.truth, strict=True):
@@ -489,12 +493,12 @@ def truth_of(world: World) -> int:
 
 
 def books_of(world: World) -> int:
-    """The ledger's balance of the provider."""
+    """Return the ledger's balance of the account `provider`."""
     return -sum(book[Account.PROVIDER] for book in world.ledger)
 
 
 def live(seed: int) -> World:
-    """One life from its beginning to its end, with every promise checked at each step."""
+    """Run one life from beginning to end, and check all promises at each step."""
     world = World(random.Random(seed))
     try:
         world.live()
@@ -520,7 +524,7 @@ def test_no_order_of_words_loses_or_doubles_money(chunk: int) -> None:
         world = live(chunk * LIVES + number)
         kinds += world.kinds
         alarms += world.alarms
-    # POLLED journals a poll that says nothing new; test_a_poll_that_says_nothing_new_changes_nothing holds it.
+    # POLLED only journals a poll without news. test_a_poll_that_says_nothing_new_changes_nothing covers it.
     unseen = set(Kind) - set(kinds) - {Kind.APPROVED, Kind.ADOPTED, Kind.POLLED}
     assert not unseen, unseen
     assert alarms, "no payout was made twice after an operator's error"

@@ -1,4 +1,4 @@
-"""The random lives notice a fault in the rule: each of these changes of one decision is caught by them."""
+"""The random lives detect faults in the rules: each mutation changes one decision and must be detected."""
 
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +10,7 @@ from payments.rules import payment as rules
 from tests.payments import test_rule_lives
 
 LIVES = 4000
-# The text of rules/payment.py, and the fault.
+# For each mutation: the original text in rules/payment.py, and the faulty text.
 MUTATIONS = {
     "a late Failed is applied": ("state.word_at is not None and began < state.word_at", "False"),
     "a prize pays the fee out": (

@@ -1,4 +1,4 @@
-"""The worker's threads survive every exception; if one ends all the same, the process ends with 1."""
+"""The worker's threads survive every exception. If a thread ends anyway, the process exits with status 1."""
 
 import logging
 import time
@@ -55,7 +55,7 @@ def test_a_loop_survives_any_exception(
 def test_every_thread_of_the_worker_survives_an_error_of_its_work(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each part raises once; the worker goes on with all of its threads."""
+    """Each part raises one exception, and all threads of the worker continue."""
     monkeypatch.setattr(worker_threads, "_PAUSE_AFTER_ERROR", 0.01)
     worker = Worker(0.05, lambda line: None, tasks=(maintenance.Task("x", lambda: maintenance.Done(0), 0.01),))
     loops = worker.loops
@@ -98,7 +98,7 @@ def test_a_thread_that_is_dead_ends_the_process(caplog: pytest.LogCaptureFixture
     assert "has ended" in caplog.text
 
 
-# Requests in parallel: each answer is recorded, also if the database is lost meanwhile.
+# Requests run in parallel. Each answer is recorded, even if the database is lost in between.
 
 
 def claims(*turns: "list[int] | Exception") -> Callable[[int], list[int]]:
@@ -115,7 +115,7 @@ def claims(*turns: "list[int] | Exception") -> Callable[[int], list[int]]:
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, ReadOnly])
 def test_a_lost_database_takes_no_answer_along(error: type[Exception]) -> None:
-    """Neither while the next are claimed, nor while one is written."""
+    """No answer is lost if the database is lost during the next claim or while an answer is recorded."""
     written: list[int] = []
     lost, slow = [True, True], Event()
 

@@ -1,4 +1,4 @@
-"""The API as a whole: its description, no 500, its limits, and the requests of a web page."""
+"""The API as a whole: its OpenAPI description, no status 500, limits, and the requests of an existing web page."""
 
 import json
 from typing import Any
@@ -67,7 +67,7 @@ def test_guessing_codes_is_limited(client: Client, settings: Any) -> None:
     refused = guess()
     assert refused.status_code == 429
     assert int(refused["Retry-After"]) > 0
-    # The limit is for one address. Entries that a client puts before its proxy's entry change nothing.
+    # The limit applies to one address. Entries that a client adds before its proxy's entry have no effect.
     headers["X-Forwarded-For"] = "1.2.3.4, 5.6.7.8"
     assert guess().status_code == 404
 
@@ -100,7 +100,8 @@ schema = schemathesis.openapi.from_wsgi("/api/openapi.json", application)
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 def test_the_api_keeps_its_own_description(case: Any) -> None:
-    # A schema cannot describe every notation of a Ugandan number, so it cannot predict which are refused.
+    # The schema cannot describe every notation of a Ugandan number, so the tool cannot predict which numbers are
+    # refused.
     excluded = [positive_data_acceptance, negative_data_rejection] if case.method == "POST" else []
     case.call_and_validate(excluded_checks=excluded)
 

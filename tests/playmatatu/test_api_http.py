@@ -1,4 +1,4 @@
-"""The JSON API's responses to malformed, odd and hostile requests, for every address."""
+"""The JSON API's responses to malformed and hostile requests, for every URL."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def sentence(answer: Any, code: int) -> str:
 )
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete"])
 def test_an_unknown_address(debug: bool, path: str, method: str) -> None:
-    # With CSRF checks, as on a real site: the error must be ours and not Django's page about cookies.
+    # With CSRF checks, as on a real site. The response must be our error and not Django's page about cookies.
     client = Client(enforce_csrf_checks=True)
     sentence(getattr(client, method)(path), 404)
 
@@ -88,10 +88,10 @@ def test_options_serves_cors_only(client: Client, settings: Any) -> None:
     assert "content-type" in answer["Access-Control-Allow-Headers"]
     stranger = client.options(STAKE, headers={"Origin": "https://evil.example.com", **asked})
     assert "Access-Control-Allow-Origin" not in stranger
-    # The frontend must be able to read an error too, to show its sentence.
+    # A frontend on another host must be able to read errors too.
     refused = client.post(STAKE, b"{", content_type="application/json", headers={"Origin": "https://play.example.com"})
     assert refused["Access-Control-Allow-Origin"] == "https://play.example.com"
-    # No origin may send cookies.
+    # A frontend on another host may not send cookies.
     assert "Access-Control-Allow-Credentials" not in refused
 
 
@@ -189,7 +189,7 @@ def test_control_characters_are_refused(client: Client, char: str, body: dict[st
 @pytest.mark.parametrize(("field", "value"), [("display_name", "A"), ("match_code", "ABC234")])
 @pytest.mark.parametrize("char", ["\n", "\t", "\r\n"], ids=ascii)
 def test_line_breaks_and_tabs_are_refused_in_names_and_codes(client: Client, field: str, value: str, char: str) -> None:
-    """Phone numbers may hold them, as pasted ones do: tests/phone_vectors.py."""
+    """Phone numbers may contain line breaks and tabs, because pasted numbers do (tests/phone_vectors.py)."""
     answer = post(client, phone_number=ALICE, stake_amount=1000, **{field: value + char})
     sentence(answer, 400)
     assert list(answer.json()["fields"]) == [field]

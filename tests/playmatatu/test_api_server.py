@@ -38,7 +38,7 @@ def log(tmp_path_factory: Any) -> Path:
 @pytest.fixture(scope="module")
 def site(log: Path) -> Iterator[str]:
     """Gunicorn as in production, with its own database."""
-    # DEBUG: pages are rendered without collected static files.
+    # With DEBUG, pages are rendered without collected static files.
     env = environment(DATABASE_URL=sqlite_database(log.with_name("db.sqlite3")), WEB_CONCURRENCY="1", DEBUG="true")
     port = free_port()
     with log.open("wb") as out:
@@ -122,7 +122,7 @@ def test_broken_chunks_are_answered_411(site: str, log: Path, path: str, chunks:
 
 
 def test_a_script_name_in_a_header_is_ignored(site: str) -> None:
-    """A proxy that guards /admin/ lets /x/admin/ pass: with `SCRIPT_NAME: /x` it must not be the admin."""
+    """A proxy may protect only /admin/. So /x/admin/ with the header `SCRIPT_NAME: /x` must not lead to the admin."""
     for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO"):
         head = f"GET /x/admin/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{name}: /x\r\nConnection: close\r\n\r\n"
         assert raw(site, head.encode()).split()[1] in (b"404", b"400"), name
@@ -188,5 +188,5 @@ def test_health_is_down_without_a_database_and_only_then() -> None:
 
 
 def test_gunicorn_opens_no_control_socket(site: str, log: Path) -> None:
-    """Under systemd and in the container the site may create no file: the socket caused an error at each start."""
+    """Under systemd and in the container the site may create no file, so the socket caused an error at each start."""
     assert "Control s" not in log.read_text()

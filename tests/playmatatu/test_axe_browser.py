@@ -1,4 +1,4 @@
-"""axe-core finds no violation on the pages of players, of operators and of the sandbox, light and dark."""
+"""axe-core finds no violations on pages of players, operators and the sandbox, in light and dark."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, s
 from tests.players import PHONE
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# WCAG 2.2 AA. The rules of good practice are left out, because Django's own templates break two of them.
+# WCAG 2.2 AA. Best-practice rules are left out, because Django's own templates break two of them.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 OPERATOR = [
     "/admin/",

@@ -1,4 +1,4 @@
-"""System checks of the site, the game and the payments: the id and hint of each, and none for a good set-up."""
+"""System checks of the site, the game and the payments: id and hint of each, and none for correct settings."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def found(*, deploy: bool = True, **changes: Any) -> set[str]:
     return {str(check.id) for check in ours}
 
 
-# Django warns if DATABASES is overridden. Here it is only read.
+# Django warns if DATABASES is overridden. The test only reads the setting.
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
 @pytest.mark.parametrize(
     ("changes", "ids"),

@@ -21,7 +21,7 @@ APPS = ("sms", "game", "payments", "playmatatu")
 
 # --- addresses
 
-# Public: they show nothing about any player, or accept what a stranger may send.
+# Public URLs. They show no data of players, or accept data from anybody.
 PUBLIC = {
     "",
     "join",
@@ -38,7 +38,7 @@ PUBLIC = {
     "api/v1/game/stake",
     "api/v1/health",
 }
-# Need a player's own token, in the address or as a signed cookie. Without one they show no names.
+# URLs that need the player's own token, in the URL or as a signed cookie. Without it they show no names.
 PLAYERS = {
     "api/v1/game/<game_token>",
     "api/v1/game/queue/status",
@@ -51,7 +51,7 @@ PLAYERS = {
     "waiting/<int:pk>/leave",
     "waiting/<int:pk>/retry",
 }
-# Need a signature or a shared secret: a request without it, and its status.
+# URLs that need a signature or a shared secret: a request without it, and the status of the response.
 SIGNED = {
     "metrics": ("GET", "/metrics", 401),
     "sms/dlr/<str:signed_id>/": ("POST", "/sms/dlr/1.forged/", 403),
@@ -149,10 +149,10 @@ def test_every_command_is_in_the_readme() -> None:
 
 EVENT = re.compile(rf"(?:{'|'.join(APPS)})\.[a-z_]+")
 LEVELS = {"info", "warning", "error", "critical", "exception", "log"}
-# Events that several files log, with one meaning.
+# Events that several files log with the same meaning.
 SAME = {"sms.cache_down", "sms.database_lost", "sms.worker_error", "payments.database_lost", "payments.swept"}
 SAME |= {"game.text_not_queued", "playmatatu.no_database", "payments.refunded_twice"}
-# One line per request. Its event is the step.
+# These files log one line per request. The event depends on the step.
 STEPS = {"sms/dmark/exchange.py": {"sms.token", "sms.send", "sms.report"}}
 
 
@@ -162,14 +162,14 @@ def events() -> dict[str, set[str]]:
     for app in APPS:
         for path in sorted((ROOT / app).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if "sandbox" in path.parts:  # its lines are for who tries it
+            if "sandbox" in path.parts:  # Log lines of the sandbox are for its user.
                 continue
             tree = ast.parse(path.read_text())
             for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
                 if not (isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "logger"):
                     continue
                 if call.func.attr in LEVELS:
-                    # A computed event is somewhere else in the same file.
+                    # If an event is computed, its names are elsewhere in the same file.
                     said = _events(call) or STEPS.get(name) or _events(tree)
                     assert said, f"{name}:{call.lineno} logs without an event"
                     for event in said:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that the site keeps between requests."""
+"""The site's kept connections to PostgreSQL."""
 
 import time
 from typing import Any

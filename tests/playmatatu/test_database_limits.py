@@ -1,4 +1,7 @@
-"""A site whose database is locked, full, read-only, suspended or gone: 503 in seconds, and health always answers."""
+"""A site whose database is locked, full, read-only, suspended or gone.
+
+The site responds 503 in seconds, and the health check always responds.
+"""
 
 import threading
 import time
@@ -23,9 +26,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 STAKE = {"phone_number": "0772000001", "stake_amount": 1000}
-# Limit on the health check. Seconds.
+# Time limit for the health check, in seconds.
 SOON = 3
-# Different values, so that a test sees which of them ended the wait.
+# The values differ, so that the test sees which limit ended the wait.
 LIMITS = {
     "DATABASE_CONNECT_TIMEOUT": "2",
     "DATABASE_STATEMENT_TIMEOUT": "2.5",
@@ -47,14 +50,14 @@ class Site:
         return time.monotonic() - started, answer
 
     def well(self) -> bool:
-        # 409: the previous stake is still open.
+        # 409 means that the previous stake is still open.
         if self.stake().status_code not in (200, 409):
             return False
         parts = self.health()[1].json()["parts"]
         return (parts["database"], parts["cache"]) == ("ok", "ok")
 
     def sql(self) -> "psycopg.Connection[Any]":
-        """Connect as the superuser, to whom no limit applies."""
+        """Connect as the superuser, for whom the limits do not apply."""
         return psycopg.connect(f"{self.postgres.url}/site")
 
 
@@ -151,7 +154,7 @@ def test_each_process_prepares_statements_but_not_during_a_migration(site: Site)
 
 
 def test_new_statistics_bring_a_new_plan_to_a_prepared_statement(site: Site) -> None:
-    """Else a worker, whose connection lives for days, would keep a plan that was made while a table was empty."""
+    """Otherwise a worker, whose connection lasts for days, would keep a plan that was made for an empty table."""
     with site.sql() as sql, site.sql() as other:
         sql.autocommit = other.autocommit = True
         for statement in (
@@ -232,7 +235,7 @@ def test_one_locked_stake_level_leaves_the_rest_of_the_site_alone(site: Site) ->
 
 @contextmanager
 def player_trigger(site: Site, statement: str) -> Iterator[None]:
-    """Run this PL/pgSQL statement whenever a player's row is written."""
+    """Run this PL/pgSQL statement for each write to a player's row."""
     with site.sql() as sql:
         body = f"BEGIN {statement}; RETURN NEW; END"
         sql.execute(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode())
@@ -254,7 +257,7 @@ def test_a_statement_that_takes_too_long(site: Site) -> None:
 
 
 def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site: Site) -> None:
-    """After a failover the old primary stays up read-only: supabase/supabase#9824, zalando/postgres-operator#2354."""
+    """After a failover the old primary stays up, read-only: supabase/supabase#9824, zalando/postgres-operator#2354."""
 
     def read_only(value: str) -> None:
         with site.sql() as sql:
@@ -267,7 +270,7 @@ def test_a_read_only_server_is_unavailable_and_the_next_stake_connects_anew(site
     try:
         wait_for(lambda: site.stake().status_code == 503)
         refused(site.stake())
-        # The health check keeps its connection, which is read-only now.
+        # The kept connection of the health check is read-only now.
         health = site.health()[1].json()
         assert (health["status"], health["parts"]["database"]) == ("degraded", "read_only")
         with requests.Session() as browser:
@@ -320,7 +323,7 @@ def test_a_database_that_hangs(site: Site) -> None:
         started = time.monotonic()
         for thread in threads:
             thread.start()
-        # With more requests than threads, as soon as the first of them have failed.
+        # More requests than threads are sent, as soon as the first have failed.
         wait_for(lambda: answers, 15)
         healths = [site.health() for _ in range(5)]
         for thread in threads:

@@ -1,4 +1,4 @@
-"""Two players in a real browser, from the form through the SMS in their inboxes to the match."""
+"""Two players in a real browser, from the form over the SMS to the match."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,7 +47,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     bob.fits()
     bob.stake()
     bob.page.get_by_role("heading", name="Your match").wait_for()
-    # The first player's page follows without a click.
+    # The first player's page updates without a click.
     alice.page.get_by_role("heading", name="Your match").wait_for()
     assert "pt=" not in alice.page.url
 
@@ -62,7 +62,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
 
 
 def newest_transaction() -> str:
-    """In a thread: Playwright's event loop runs in this one, and Django refuses queries there."""
+    """This runs in a thread, because Django refuses queries in a thread with an event loop, such as Playwright's."""
 
     def read() -> str:
         try:

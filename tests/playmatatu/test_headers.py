@@ -1,4 +1,4 @@
-"""Headers of every response for browsers and caches, and the redirect to https."""
+"""Response headers for browsers and caches, and the redirect to https."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def test_every_answer_limits_what_a_browser_may_do(client: Client, path: str) ->
     answer = client.get(path)
     assert "frame-ancestors 'none'" in answer["Content-Security-Policy"]
     assert "camera=()" in answer["Permissions-Policy"]
-    assert "clipboard" not in answer["Permissions-Policy"]  # the game copies its code
+    assert "clipboard" not in answer["Permissions-Policy"]  # The game page copies its code to the clipboard.
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_link_opened_over_http(client: Client, settings: Any) -> None:
     stake(client, ALICE, display_name="Achieng")
     link = stake(client, BOB, display_name="Babirye")["game_link"].removeprefix(settings.FRONTEND_URL)
     settings.SECURE_SSL_REDIRECT = True
-    client = Client()  # which reads the setting at its first request
+    client = Client()  # A new client, because the setting is read at its first request.
     page = client.get(client.get(link)["Location"].removeprefix("https://testserver"), secure=True)
     assert page.status_code == 200
     assert "1,000 UGX" in page.content.decode()

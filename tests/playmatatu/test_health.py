@@ -1,4 +1,4 @@
-"""`/api/v1/health` by part, and the workers' heartbeats that it reads."""
+"""The parts of `/api/v1/health`, and the workers' heartbeats."""
 
 import time
 from datetime import timedelta
@@ -141,7 +141,7 @@ def test_a_game_worker_is_needed_if_it_collects(client: Client, collection: Sand
 
 
 def late_entry(**changes: Any) -> Entry:
-    """Return an entry that was due to end 61 seconds ago."""
+    """Create an entry that should have ended 61 seconds ago."""
     at = timezone.now() - timedelta(seconds=61)
     number = Entry.objects.count()
     player = Player.objects.create(phone=f"+25677200000{number}")
@@ -151,7 +151,7 @@ def late_entry(**changes: Any) -> Entry:
 
 
 def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sandbox: Sandbox, settings: Any) -> None:
-    """camunda-community-hub/pyzeebe#80, opendcs/opendcs#1807: a thread has ended, the process looks healthy."""
+    """camunda-community-hub/pyzeebe#80, opendcs/opendcs#1807: a thread ended, but the process looked healthy."""
     settings.METRICS_TOKEN = "token"
     GameWorker.objects.create(key="a", name="alive")
     nothing = {"stakes_to_end": 0, "stakes_to_activate": 0, "refunds_to_announce": 0}

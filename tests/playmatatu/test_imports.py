@@ -1,4 +1,4 @@
-"""Imports run in one direction: between the apps and inside `sms`. The contracts are in pyproject.toml."""
+"""Imports run in one direction, between the apps and inside `sms`. pyproject.toml contains the rules."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Limits on guessing an operator's password, by name and address, across all processes."""
+"""Limits on failed logins, by name and address, across all processes."""
 
 import threading
 from collections import Counter
@@ -38,7 +38,7 @@ def test_one_name_from_one_address() -> None:
     assert [login("wrong") for _ in range(6)] == [200] * 5 + [429]
     assert login("right") == 429
     assert login("right", name="Operator") == 429
-    # The operator can log in from another address, and failures older than the window do not count.
+    # The operator can log in from another address. Failures older than the window do not count.
     assert login("right", address=THERE) == 302
     FailedLogin.objects.update(at=timezone.now() - timedelta(seconds=logins.WINDOW_SECONDS + 1))
     assert login("right") == 302

@@ -1,4 +1,4 @@
-"""No log line holds a secret, a full phone number or a player's token."""
+"""No log line contains a secret, a full phone number or a player's token."""
 
 import json
 import logging

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: Any) -> Path:
-    """Copy the working tree without ignored files, with this Python as its `.venv`."""
+    """Copy the working tree without ignored files, with the current Python as `.venv`."""
     target: Path = tmp_path_factory.mktemp("clone") / "playmatatu"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -72,7 +72,7 @@ class Run:
         return [line for line in listed.splitlines() if line.split()[0] == str(self.process.pid)]
 
     def stop(self, number: int) -> None:
-        """Stop it with this signal. Assert that it leaves no process and no open port behind."""
+        """Stop it with this signal. Check that no process and no open port is left."""
         assert len(self.members()) >= 5
         os.killpg(self.process.pid, number)
         self.process.wait(10)
@@ -199,7 +199,10 @@ def test_no_payment_is_requested_with_auto_approval(copy: Path, runs: list[Run])
 
 
 def test_the_workers_poll_and_refund(copy: Path, runs: list[Run]) -> None:
-    """Without a callback the payment is asked about; nobody comes, so the money is due back, and the payer is told."""
+    """Without a notification the worker polls.
+
+    Nobody joins, so the money is due for refund, and the payer gets a message.
+    """
     run = Run(copy, SMS_DELIVERY="worker", QUEUE_EXPIRY_MINUTES="0.05")
     runs.append(run)
     run.ready()
@@ -221,7 +224,7 @@ def test_the_workers_poll_and_refund(copy: Path, runs: list[Run]) -> None:
 
 
 def test_nothing_is_left_behind_at_once(copy: Path, runs: list[Run]) -> None:
-    """The other tests stop it with other signals, when it has done some work."""
+    """This test stops it early. The other tests use other signals after some work."""
     run = Run(copy, SMS_DELIVERY="worker")
     runs.append(run)
     run.ready()
@@ -311,7 +314,7 @@ def test_an_unsuitable_python(copy: Path, tmp_path: Path, script: str, words: st
     fake = tmp_path / "python3"
     fake.write_text(f"#!/bin/sh\n{script}\nexit 0\n")
     fake.chmod(0o755)
-    # Without the variables of a surrounding make, which would print lines of their own.
+    # Variables of a surrounding make are removed, because they would print more lines.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     ended = subprocess.run(
         ["make", "run", f"PYTHON={fake}", "VENV=none"],

@@ -1,4 +1,4 @@
-"""`/metrics`: off by default, behind a token, and read from the database."""
+"""`/metrics` is off by default, needs a token, and reads from the database."""
 
 import re
 from datetime import timedelta

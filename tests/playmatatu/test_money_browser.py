@@ -1,6 +1,6 @@
 """A payment in a real browser: the stake, the payment prompt, the SMS, the match, the refund.
 
-`SCREENSHOTS=folder` keeps pictures at 360 and 1280 px.
+`SCREENSHOTS=folder` saves pictures at 360 and 1280 px.
 """
 
 import os
@@ -84,7 +84,7 @@ def test_declined_then_paid_then_met(browser: Browser, site: str, collection: Sa
     alice.page.locator("main .state").get_by_text("The request was declined on your phone.").wait_for()
     phones.reads("0772 000 001", "Payment of 5000 UGX failed.")
     picture(alice.page, f"declined-{javascript}")
-    # Second attempt: the form still holds its values.
+    # After a failed attempt, the form still has its values.
     alice.page.get_by_role("link", name="Try again").click()
     alice.stake()
     sees(alice, "Confirm 5,000 UGX on your phone")

@@ -1,4 +1,4 @@
-"""Pages survive NUL in an address, endless bodies and an unavailable database."""
+"""Pages survive NUL in a URL, endless bodies and an unavailable database."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def operator(client: Client) -> Client:
 
 
 def admin_addresses() -> Iterator[str]:
-    """Yield every address of the admin, with the id 1 for a row."""
+    """Yield every URL of the admin, with the id 1 for a row."""
 
     def walk(patterns: list[Any], before: str) -> Iterator[str]:
         for entry in patterns:

@@ -1,4 +1,4 @@
-"""`report_failure`: a failed job reaches a person although the database is away."""
+"""`report_failure` reports a failed job even if the database is unavailable."""
 
 import subprocess
 from http.server import BaseHTTPRequestHandler, HTTPServer

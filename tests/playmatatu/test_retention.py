@@ -1,4 +1,4 @@
-"""`prune_personal_data`: what is erased, what stays, and that the rows themselves are kept."""
+"""`prune_personal_data` erases personal data and keeps the rows."""
 
 from datetime import timedelta
 from io import StringIO

@@ -1,4 +1,4 @@
-"""Redis holds JSON, and reading it runs no code."""
+"""Redis contains JSON, and reading it cannot run code."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Settings from the environment: errors at start-up, and a complete example."""
+"""Settings from the environment: errors at startup, and a complete `.env.example`."""
 
 import os
 import re
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def manage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     names = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     clean = {key: value for key, value in os.environ.items() if key not in names}
-    # An empty value takes precedence over a `.env` in this folder.
+    # An empty value in the environment overrides a `.env` in this folder.
     return preloaded.run(
         ["manage.py", *arguments],
         env=clean | dict.fromkeys(names, "") | {"DJANGO_SETTINGS_MODULE": "playmatatu.settings"} | environment,
@@ -73,7 +73,7 @@ SECRET = "S3cretWord"
 def test_a_url_with_an_unencoded_password_names_the_setting_and_hides_the_password(
     monkeypatch: Any, name: str, before: str, after: str, character: str, password: str
 ) -> None:
-    """joke2k/django-environ#497: a ValueError with half the password, or a site without its cache."""
+    """joke2k/django-environ#497: a ValueError with half of the password, or a site without its cache."""
     monkeypatch.setitem(os.environ, name, before + password.format(character) + after)
     with pytest.raises(ImproperlyConfigured, match=f"{name} cannot be read. Percent-encode") as raised:
         environment.url(name, "", ("postgres", "redis", "smtp+tls"))
@@ -119,7 +119,7 @@ def test_the_error_at_start_up_shows_no_part_of_the_password() -> None:
 def test_a_line_of_the_file_that_cannot_be_read_is_named_without_its_value(
     tmp_path: Path, capfd: Any, line: str, words: str
 ) -> None:
-    """joke2k/django-environ#666, #278: the line is skipped, and printed with the password."""
+    """joke2k/django-environ#666, #278: the line is skipped and printed with its password."""
     file = tmp_path / ".env"
     file.write_text(f"# a comment\n\n{line}\n")
     with pytest.raises(ImproperlyConfigured) as raised:
@@ -131,7 +131,7 @@ def test_a_line_of_the_file_that_cannot_be_read_is_named_without_its_value(
 def test_lines_of_the_file_that_can_be_read(tmp_path: Path, monkeypatch: Any) -> None:
     names = [f"PLAIN_{letter}" for letter in "ABCDEF"]
     for name in names:
-        # Set and deleted, so that the variable is gone again after the test.
+        # The variable is set and deleted, so that it is gone again after the test.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     file = tmp_path / ".env"

@@ -1,4 +1,4 @@
-"""The demo to its end, in a browser: both players at the table, a signed result, the prize and its SMS."""
+"""The demo in a browser to its end: both players at the table, a signed result, the prize and its SMS."""
 
 import threading
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def table(settings: Any, live_server: Any) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def links(client: Client, table: Sandbox) -> list[str]:
-    """The game links of Alice and Bob, who both paid 5,000 UGX on their phones."""
+    """The links of Alice and Bob to the game. Both have paid 5,000 UGX on their phones."""
     for phone, name in ((ALICE, "Alice"), (BOB, "Bob")):
         stake(client, phone, 5000, display_name=name)
         table.tap(table.prompts()[0]["sp_transaction_id"], "pay")
@@ -56,7 +56,7 @@ def opened(browser: Browser, link: str) -> Any:
 
 
 def in_thread(run: Any) -> Any:
-    """Playwright's event loop makes Django refuse the database in the test's own thread."""
+    """Django refuses queries in a thread with an event loop, such as Playwright's."""
     found: list[Any] = []
     worker = threading.Thread(target=lambda: found.append(run()))
     worker.start()

@@ -1,4 +1,4 @@
-"""`kill -9` of the web process under load: every committed change gets its messages."""
+"""`kill -9` of web processes under load: messages of committed changes are never lost."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from tests.preloaded import Process
 from tests.system import System, postgres_database
 
 ROOT = Path(__file__).parents[2]
-# STAKES=1000 makes it a longer test, of some minutes.
+# STAKES=1000 makes a longer test of some minutes.
 STAKES = int(os.environ.get("STAKES", "150"))
 
 
 class Load:
-    """Players who stake, invite and pay without a pause, in a few threads."""
+    """Players who stake, invite and pay without a pause, in several threads."""
 
     def __init__(self, site: str, paid: bool) -> None:
         self.site, self.paid = site, paid
@@ -56,7 +56,7 @@ class Load:
                         timeout=5,
                     )
             except (requests.RequestException, KeyError, ValueError):
-                time.sleep(0.05)  # the site is dead for the moment
+                time.sleep(0.05)  # The site is down for a moment.
 
     def stop(self) -> None:
         self.stopping.set()
@@ -110,7 +110,7 @@ def test_every_committed_change_has_its_messages(
             kill(server)
     finally:
         load.stop()
-    # As cron does: this queues the message of a payment whose process crashed before.
+    # Cron runs this command. It queues the message of a payment whose process crashed.
     system.manage("expire_queue")
     out = system.manage("shell", "-v0", "-c", AUDIT).stdout
     audit = json.loads(out[out.index("AUDIT") + 6 :])
@@ -122,7 +122,7 @@ def test_every_committed_change_has_its_messages(
         return set(system.counts()) <= {"sent", "expired"}
 
     wait_for(drained, 60, every=1.0)
-    # Each kill duplicates at most the requests in flight, one in each thread.
+    # Each kill duplicates at most the requests in flight, one for each thread.
     texts = sandbox.counts()["texts"]
     assert texts["taken"] - texts["different"] <= 2 * 16
 
@@ -171,7 +171,7 @@ def test_every_stake_is_requested_exactly_once(postgres: Postgres, sandbox: Sand
         load.stop()
         end()
     assert kills >= 4
-    # Time passes. Requests that a killed process had begun are ambiguous. Those that it had not begun are made now.
+    # Requests that a killed process had begun are now ambiguous. Requests that it had not begun are now made.
     system.sql("UPDATE payments_payment SET start_at = start_at - interval '1 hour' WHERE collection = 'asking'")
     system.manage("expire_queue")
     states = dict(system.sql("SELECT transaction_id, collection FROM payments_payment"))
@@ -181,9 +181,9 @@ def test_every_stake_is_requested_exactly_once(postgres: Postgres, sandbox: Sand
     assert set(asked) <= set(states)
     ambiguous = {name for name, state in states.items() if state == "in_doubt"}
     assert set(states) - ambiguous <= set(asked)
-    # At most one request in each thread of the site or the worker for each kill.
+    # Each kill makes at most one request ambiguous for each thread of the site or the worker.
     assert len(ambiguous) <= kills * 2 * 16
-    # The players pay. The provider's notification settles ambiguous requests that had arrived.
+    # The players pay. DMarkPay's notifications settle ambiguous requests that had arrived.
     begin()
     try:
         wait_for(lambda: _alive(port), 30)

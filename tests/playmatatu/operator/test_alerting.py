@@ -1,4 +1,4 @@
-"""A person is alerted when money is contested and when it no longer is, and when no sms_worker runs."""
+"""Alerts are sent when money becomes contested, when it no longer is, and when no sms_worker runs."""
 
 import threading
 from datetime import timedelta
@@ -25,7 +25,7 @@ def somebody(settings: Any) -> None:
 
 
 def test_the_game_worker_tells_that_no_sms_worker_runs(sandbox: Sandbox, mailoutbox: list[Any], settings: Any) -> None:
-    """An sms_worker was killed five minutes ago. A check a minute ago has seen it, and waited for a restart."""
+    """An sms_worker was killed five minutes ago. A check a minute ago found this and waited for a restart."""
     settings.SMS_DELIVERY = "worker"
     ago = timezone.now() - timedelta(minutes=5)
     SmsWorker.objects.create(claimer="one", name="host:1", seen_at=ago)

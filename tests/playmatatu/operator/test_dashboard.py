@@ -1,4 +1,4 @@
-"""The admin's first page: the dashboard, each number with its list."""
+"""The dashboard: each number leads to the list of its rows."""
 
 import re
 from datetime import timedelta
@@ -27,7 +27,7 @@ def operator(client: Client) -> Client:
 
 
 def dashboard(client: Client) -> dict[str, tuple[str, str]]:
-    """By label: the number and the link."""
+    """Return the number and the link of each tile, by label."""
     answer = client.get("/admin/")
     assert answer.status_code == 200
     html = answer.content.decode()
@@ -73,7 +73,7 @@ def test_every_number_leads_to_what_it_counts(operator: Client, sandbox: Sandbox
     assert numbers["failed in the last hour"] == "1"
     assert "payments where we don't know if the player was asked" not in numbers
     for label, (number, url) in shown.items():
-        if number.endswith(" UGX"):  # a balance: the list has the entries behind it
+        if number.endswith(" UGX"):  # For a balance, the list shows the ledger entries behind it.
             assert (listed(operator, url) > 0) == (number != "0 UGX"), label
         elif url and not label.startswith("on the do-not-text"):
             count = number.partition(" UGX in ")[2] or number

@@ -1,4 +1,4 @@
-"""Finding a player, and everything about them in the order it happened."""
+"""Finding a player, and the timeline of everything about them."""
 
 import re
 from datetime import timedelta
@@ -38,7 +38,7 @@ def operator(client: Client) -> Client:
 
 @pytest.fixture
 def matched(sandbox: Sandbox, settings: Any) -> Entry:
-    """Carol made a private match and paid; Dave joined by its code and paid."""
+    """Carol created a private match and paid. Dave joined by its code and paid."""
     settings.MOMO_AUTO_APPROVE = False
     client = Client()
     private = paid_stake(client, CAROL, 2000, create_private=True, invite_phone=DAVE)
@@ -106,7 +106,7 @@ def test_everything_in_the_order_in_which_it_happened(operator: Client, matched:
 
 
 def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: Any) -> None:
-    """The money, what it means and what can be done, without a second search."""
+    """One search shows the money, its meaning and the possible actions."""
     settings.MOMO_AUTO_APPROVE = False
     entry = paid_stake(operator, ALICE, 5000)
     html = page(operator, q=ALICE)
@@ -131,7 +131,7 @@ def test_i_paid_and_got_nothing(operator: Client, sandbox: Sandbox, settings: An
 
 
 def test_the_loser_is_not_told_to_have_won(operator: Client, matched: Entry) -> None:
-    """Carol won and got the prize. Dave's stake left in the same payout, but he lost."""
+    """Carol won and got the prize. Dave's stake was part of this payout, but he lost."""
     session = matched.session
     assert session
     assert record_result(session, "win", matched, by="game server")
@@ -147,14 +147,14 @@ def test_the_loser_is_not_told_to_have_won(operator: Client, matched: Entry) -> 
 
 
 def test_only_the_text_with_the_link_is_offered(operator: Client, matched: Entry) -> None:
-    """Neither of Carol's texts arrived. The older one says "Share your code", but she is matched already."""
+    """Neither of Carol's messages arrived. The older one says "Share your code", although she is matched already."""
     SmsMessage.objects.filter(phone=e164(CAROL)).update(status="undelivered", error="The network gave up.")
     link = SmsMessage.objects.get(phone=e164(CAROL), kind="match_found")
     acts = re.findall(
         r'name="action" value="resend"><input type="hidden" name="_selected_action" value="(\d+)"',
         page(operator, q=CAROL),
     )
-    assert acts == [str(link.pk)] * 2  # on the banner and in the list of texts
+    assert acts == [str(link.pk)] * 2  # The button is on the banner and in the list of messages.
 
 
 def test_a_stop_and_its_invite_are_explained(operator: Client, sandbox: Sandbox) -> None:
@@ -266,7 +266,7 @@ def test_lists_take_codes_and_ids(operator: Client, matched: Entry) -> None:
 
 
 def test_a_failed_stake_ends_when_its_payment_failed(operator: Client, sandbox: Sandbox, settings: Any) -> None:
-    """The friend was never texted, and the end is not dated at the stake's creation. The ids are shown."""
+    """The friend never got a message, and the end is not dated at the stake's creation. The ids are shown."""
     settings.MOMO_AUTO_APPROVE = False
     placed = stake(operator, ALICE, 5000, create_private=True, invite_phone=BOB)
     assert "0772 ••• 002 not invited yet." in page(operator, q=ALICE)
@@ -290,7 +290,7 @@ def test_a_waiting_text_says_why_it_waits(operator: Client, sandbox: Sandbox, se
     html = page(operator, q=ALICE)
     assert "Sending of all texts is paused by grace: Wrong links" in html
     assert "Ready to send" not in html
-    # Without a worker, nothing sends a message that was queued during a pause.
+    # Without a worker, a message that was queued during a pause is not sent.
     SmsPause.objects.all().delete()
     settings.SMS_DELIVERY = "inline"
     assert "Ready to send" in page(operator, q=ALICE)

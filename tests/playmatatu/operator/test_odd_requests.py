@@ -1,4 +1,4 @@
-"""What no page of ours sends, by somebody who may see all: each list says no in a sentence, and none fails."""
+"""Requests that our pages never send, from a superuser: each admin list refuses them with a sentence and no error."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def operator(client: Client, settings: Any) -> Client:
 
 
 def lists() -> dict[str, list[str]]:
-    """The address of each list, and its actions."""
+    """Return the URL of each list, with its actions."""
     found = {}
     for model, shown in admin.site._registry.items():
         name = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

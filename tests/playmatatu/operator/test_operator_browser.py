@@ -1,4 +1,4 @@
-"""The operator at a desk and on a phone: search, timeline, and actions."""
+"""An operator on a large screen and on a phone: search, timeline and actions."""
 
 import os
 from datetime import timedelta
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def evening(sandbox: Sandbox, settings: Any) -> Entry:
-    """A match, a stake that nobody joined, a payment that failed, and texts that DMark refused."""
+    """A match, a stake without an opponent, a failed payment, and messages that DMark refused."""
     settings.MOMO_AUTO_APPROVE = False
-    # Before the browser: where its event loop runs Django refuses to be asked for the database.
+    # This must run before the browser starts, because Django refuses queries in a thread with an event loop.
     User.objects.create_superuser("grace", password="secret-of-grace")
     client = Client()
     paid_stake(client, BOB, 2000)
@@ -47,7 +47,7 @@ def texts(evening: Entry) -> int:
 
 
 def shot(page: Page, name: str) -> None:
-    """SCREENSHOTS names a folder that keeps what the pages looked like."""
+    """Save a screenshot if SCREENSHOTS names a folder."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
@@ -68,7 +68,7 @@ def log_in(page: Page, url: str) -> None:
 def test_i_paid_and_got_nothing(
     evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """Log in, read the dashboard, search the number once, read where the money is, resend the failed text."""
+    """Log in, read the dashboard, search the number, read about the money, and resend the failed message."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     page.set_default_timeout(15_000)
     complaints: list[str] = []
@@ -121,7 +121,7 @@ def test_i_paid_and_got_nothing(
 def test_the_list_on_a_phone_is_read_without_scrolling_aside(
     evening: Entry, texts: int, browser: Browser, live_server: Any
 ) -> None:
-    """Number, state, kind, reason and age of each text, within 360 px."""
+    """Number, state, kind, reason and age of each message fit into 360 px."""
     page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
     page.set_default_timeout(15_000)
     page.goto(f"{live_server.url}/admin/sms/smsmessage/")
@@ -158,7 +158,7 @@ LISTS = [
     "game/session/",
     "game/player/",
 ]
-# The cells that reach beyond the screen, so that they are cut or seen only by scrolling sideways.
+# Cells that extend beyond the screen, so that they are cut off or need sideways scrolling.
 CUT = """() => [...document.querySelectorAll("#result_list :is(td, th), .sms-overview :is(td, th)")]
     .filter(cell => cell.offsetWidth && cell.getBoundingClientRect().right > innerWidth)
     .map(cell => cell.innerText)"""
@@ -183,7 +183,7 @@ def test_no_list_is_cut_on_a_phone(
 
 @pytest.fixture
 def listed(evening: Entry) -> None:
-    """Rows for the lists that are empty on most evenings."""
+    """Add rows to the lists that are usually empty."""
     SmsSuppression.objects.create(phone="+256772000044", reason="The person sent STOP by SMS.", source="stop")
     SmsPause.objects.create(kind="private_invite", reason="The link in the invites is wrong", actor="grace")
     Callback.objects.create(body="{", refusal="It is not JSON.", answered=400)
@@ -193,20 +193,20 @@ def listed(evening: Entry) -> None:
 
 @pytest.fixture
 def plain_text(evening: Entry) -> None:
-    """A text without a kind, as the command send_test_sms makes one."""
+    """A message without a kind, such as one from send_test_sms."""
     queue_sms("0772000009", "sent by send_test_sms")
 
 
 @pytest.fixture
 def undelivered_link(evening: Entry) -> None:
-    """Bob and Carol are matched. Bob's texts were delivered, Carol's were not."""
+    """Bob and Carol are matched. Bob's messages were delivered, Carol's were not."""
     SmsMessage.objects.filter(phone="+256772000003").update(status="undelivered", error="The network gave up.")
     SmsMessage.objects.filter(phone="+256772000002").update(status="delivered")
 
 
 @pytest.fixture
 def over(evening: Entry) -> None:
-    """The time of the match is over."""
+    """The match has expired."""
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -222,7 +222,7 @@ def won(evening: Entry) -> None:
 def test_the_emergency_pause_pauses_everything(
     plain_text: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """Saving the form as it opens pauses all texts, also if a text without a kind exists."""
+    """Saving the form as it opens pauses all messages, even if one has no kind."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     log_in(page, f"{live_server.url}/admin/sms/smspause/add/")
     assert page.get_by_label("What to pause").locator("option:checked").inner_text() == "all texts"
@@ -243,7 +243,7 @@ def test_the_emergency_pause_pauses_everything(
 def test_paid_and_matched_without_a_link_is_amber(
     undelivered_link: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """A matched player whose text was not delivered: warning on top, resend, and the number to call."""
+    """A matched player whose message was not delivered: a warning, a button to resend, and the number to call."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     warning = page.locator(".sms-banner.warning")
@@ -265,7 +265,7 @@ def test_paid_and_matched_without_a_link_is_amber(
 def test_the_stakes_of_a_match_without_a_link_are_given_back(
     undelivered_link: None, over: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
-    """The match is over and Carol never got its link: both stakes are given back from the warning on her page."""
+    """The match is over, and Carol never got its link. Both stakes are given back from the warning on her page."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
     log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     player = page.url
@@ -302,7 +302,7 @@ def test_the_timeline_refreshes_and_keeps_scroll_and_focus(
     page.clock.install()
     log_in(page, f"{live_server.url}/admin/find/?q=0772000001")
     page.get_by_role("heading", name="Timeline").wait_for()
-    # Before the page is scrolled: the browser moves a scrolled page when something above grows.
+    # This happens before the page is scrolled, because the browser moves a scrolled page if something above grows.
     page.locator("details").first.evaluate("details => { details.open = true; }")
     page.evaluate("window.scrollTo(0, 900)")
     link = page.locator(".sms-timeline a").first

@@ -1,4 +1,4 @@
-"""What the operator's pages ask of PostgreSQL: by indexes, whatever the tables hold."""
+"""Queries of the operator's pages use indexes in PostgreSQL, for any amount of data."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ from playmatatu.operator import find
 pytestmark = pytest.mark.django_db(transaction=True)
 
 TABLES = ("sms_smsmessage", "payments_payment", "game_entry", "game_session", "game_player")
-# A search looks at single rows; what the lists show is read off an index, too.
+# A search reads single rows. The shown lists are read from an index too.
 PAGES = (
     "/admin/find/?q=0770000007",
     "/admin/find/?q=tx4711",
@@ -35,7 +35,7 @@ def test_a_search_reads_no_table_through(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute(FILL, {"rows": 20_000, "step": 100})
         cursor.execute(EVENTS)
-        # The statements below count the primary keys from 1.
+        # The statements below assume primary keys from 1 on.
         for table in ("payments_payment", "game_session"):
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1, false)", [table])
         for statement in MONEY.split(";\n"):
@@ -53,7 +53,8 @@ def test_a_search_reads_no_table_through(client: Client) -> None:
         with connection.execute_wrapper(note):
             assert client.get(path, follow=True).status_code == 200
         with connection.cursor() as cursor:
-            # A small table is read through for cheapness; so it is read through only where no index answers.
+            # PostgreSQL prefers sequential scans of small tables. With this setting, it uses one only if there is no
+            # suitable index.
             cursor.execute("SET enable_seqscan = off")
             for sql, params in asked:
                 if not sql.startswith("SELECT"):
@@ -84,7 +85,7 @@ SELECT player.id, payment.id, 1000, 'Player ' || right(player.phone, 6), 'expire
     ("search", "index"), [("004711", "player_last_digits"), ("player 004711", "entry_newest_name")]
 )
 def test_a_search_among_50_000_players_uses_its_index(search: str, index: str) -> None:
-    """The planner is free to choose. It takes the index of the last six digits, or of the name in capitals."""
+    """With the default planner settings, the index of the last six digits or of the capitalized name is used."""
     if connection.vendor != "postgresql":
         pytest.skip("PostgreSQL's planner is the subject")
     asked: list[tuple[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The operator refunds a player in a browser, at a desk and on a phone: who gets how much, and why."""
+"""An operator refunds a player in a browser, on a large screen and on a phone."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ WIDTHS = (PHONE["width"], 1280)
 
 @pytest.fixture
 def due(collection: Sandbox) -> None:
-    """Alice has paid 12,500 UGX and nobody joined. Prepared before the browser starts."""
+    """Alice has paid 12,500 UGX and nobody joined. This is prepared before the browser starts."""
     User.objects.create_superuser("grace", password="secret-of-grace")
     collection.faults(callback="never", hang_seconds=1.5)
     stake(Client(), ALICE, 12_500, display_name="Alice")
@@ -44,7 +44,7 @@ def of_alice(browser: Browser, site: str, width: int) -> Page:
 
 
 def pressed(browser: Browser, site: str, width: int, button: str) -> Page:
-    """Open Alice's page, press a button of its banner, and check the page that asks for a confirmation."""
+    """Open Alice's page, press a button of its banner, and check the confirmation page."""
     page = of_alice(browser, site, width)
     page.locator(".sms-banner.error").get_by_role("button", name=button).click()
     assert_names_the_payee(page, width, "12,500 UGX is due back to the player.")

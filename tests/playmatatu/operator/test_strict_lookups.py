@@ -1,4 +1,4 @@
-"""Lists are no oracle: an address filters only by what the list itself offers."""
+"""Admin lists accept only the filters that they offer, so that a URL reveals no hidden data."""
 
 import re
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.game_helpers import ALICE, BOB, stake
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MESSAGES = "/admin/sms/smsmessage/"
-# Each would read a hidden column one guess at a time.
+# Each of these filters would reveal a hidden column by guessing.
 ORACLES = (
     "text__regex=pt=A",
     "text__startswith=Your",

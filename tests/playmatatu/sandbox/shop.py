@@ -1,4 +1,4 @@
-"""A client of the sandbox of DMarkPay, and a receiver of its notifications."""
+"""A client of the sandbox's DMarkPay, and a receiver of its notifications."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +13,7 @@ ACCOUNT = "/api/v1/accounts/ACC-77/transactions/"
 
 
 class Receiver:
-    """The receiver of a `notify_url`: records the notifications in order."""
+    """The receiver behind a `notify_url`. It stores the notifications in order."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, Any]] = []

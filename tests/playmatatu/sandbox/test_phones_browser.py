@@ -1,4 +1,4 @@
-"""The phones' page in a real browser: it is live, fits a phone, and needs no mouse."""
+"""The phones' page in a real browser: it updates itself, fits a phone, and works without a mouse."""
 
 from typing import Any
 
@@ -47,14 +47,14 @@ def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, widt
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
     tab.locator(".text").get_by_text("text 11,").wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    # The newest is in sight, at the bottom of its phone.
+    # The newest message is visible, at the bottom of its phone.
     box, newest = tab.locator(".texts").bounding_box(), tab.locator(".text").get_by_text("text 11,").bounding_box()
     assert box
     assert newest
     assert box["y"] < newest["y"] < box["y"] + box["height"]
     sandbox.faults(send="503")
     tab.get_by_text("Sending: 503").wait_for()
-    # Who scrolled up to read is left there.
+    # The scroll position of a user who scrolled up is kept.
     tab.locator(".texts").evaluate("box => { box.scrollTop = 0 }")
     send(sandbox, "0772000002", "to another phone")
     tab.locator(".text").get_by_text("to another phone").wait_for()
@@ -78,7 +78,7 @@ def test_a_phone_rings_and_is_tapped(sandbox: Sandbox, browser: Browser, width: 
     first.get_by_text("5,000 UGX not paid: The payer declined the request").wait_for()
     second.get_by_role("button", name="Pay", exact=True).click()
     second.get_by_text("You paid 1,000,000 UGX").wait_for()
-    # Nothing was loaded again, and nothing asks any more.
+    # The page was not reloaded, and no prompt is open.
     assert sandbox.prompts() == []
     assert tab.evaluate("performance.getEntriesByType('navigation').length") == 1
     assert tab.title() == "The phones"
@@ -91,7 +91,7 @@ def test_the_keyboard_is_enough(sandbox: Sandbox, browser: Browser) -> None:
         tab.keyboard.press("Tab")
         if tab.evaluate("document.activeElement.textContent") == "Pay":
             break
-    # What happens on another phone takes nothing from who is about to press.
+    # An event on another phone does not disturb a user who is about to press a button.
     send(sandbox, "0772000009", "to another phone")
     tab.locator(".text").get_by_text("to another phone").wait_for()
     assert tab.evaluate("document.activeElement.textContent") == "Pay"
@@ -99,7 +99,7 @@ def test_the_keyboard_is_enough(sandbox: Sandbox, browser: Browser) -> None:
     assert outline != "none"
     tab.keyboard.press("Enter")
     tab.locator(".text").get_by_text("You paid 5,000 UGX").wait_for()
-    # The keyboard stays on the phone that was tapped.
+    # The focus stays on the phone that was tapped.
     assert tab.evaluate("document.activeElement.ariaLabel") == "SMS to 0772 000 001"
     tab.get_by_role("button", name="DMarkPay is down").focus()
     tab.keyboard.press("Enter")
@@ -149,7 +149,7 @@ def test_a_whole_number_opens_its_phone(sandbox: Sandbox, browser: Browser) -> N
     tab.keyboard.press("Enter")
     tab.get_by_role("region", name="Phone 0770 000 001").wait_for()
     assert tab.get_by_text("hello").count() == 0
-    # The page goes on polling with the search.
+    # The page keeps polling with the search term.
     send(sandbox, "0770000001", "declined")
     tab.locator(".text").get_by_text("declined").wait_for()
     assert tab.get_by_text("hello").count() == 0

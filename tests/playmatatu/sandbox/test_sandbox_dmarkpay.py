@@ -1,4 +1,4 @@
-"""The sandbox of DMarkPay over HTTP: each known response and each fault."""
+"""The sandbox's DMarkPay over HTTP: each known response and each fault."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def test_a_phone_that_is_tapped_from_all_sides_ends_once(shop: Shop, sandbox: Sa
     assert sorted(answers) == [200] + [409] * 15
     wait_for(lambda: receiver.heard)
     assert len(receiver.heard) == 1
-    # Also where both had looked before either wrote.
+    # This holds even if both calls read the status before either writes.
     phones, [transaction] = sandbox.server.dmarkpay.phones, sandbox.server.state.money.named("S-1", "payin")
     assert phones.end(transaction, "Failed", "too late") is False
     assert transaction.status in ("Successful", "Failed")
@@ -248,7 +248,7 @@ def test_tokens(shop: Shop, sandbox: Sandbox) -> None:
     answer = requests.post(token, {"grant_type": "client_credentials"}, auth=("u", "p"), timeout=5)
     shop.session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
     assert shop.order("C").status_code == 403
-    # Neither name nor password is kept.
+    # The user name and password are not stored.
     assert "wallet-key" not in json.dumps(sandbox.requests())
 
 
@@ -292,7 +292,7 @@ def test_texts_and_requests_of_one_phone_are_on_one_phone(shop: Shop, sandbox: S
     assert page.count('class="phone asked"') == 1
     assert page.count("0772 000 001</h2>") == 1
     assert re.search(r"Pay <strong>5,000 UGX</strong>", page)
-    # As a browser without a script taps.
+    # A browser without JavaScript sends this request for a tap.
     assert requests.post(f"{sandbox.url}/prompts/S-1", {"answer": "pay"}, timeout=5).status_code == 200
     page = requests.get(sandbox.url, timeout=5).text
     assert "You paid 5,000 UGX" in page

@@ -1,4 +1,4 @@
-"""The switches of the money: each has a button or a control, a label and a place in the document."""
+"""The switches for payments: each has a button or a control, a label, and an entry in the document."""
 
 from typing import Any
 

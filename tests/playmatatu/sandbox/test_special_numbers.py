@@ -1,4 +1,4 @@
-"""Numbers with a fixed outcome: each works without a switch, and docs/sandbox.md lists it."""
+"""Phone numbers with a fixed outcome: each works without a switch, and docs/sandbox.md lists it."""
 
 import re
 from pathlib import Path
