@@ -6,6 +6,7 @@ They take model instances like the ORM, but do not send pre_save and post_save s
 auto_now. tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -36,6 +37,8 @@ _MARKS: dict[type, Callable[[int], Any]] = {
     IPv6Address: lambda number: IPv6Address(f"::{number + 1}"),
 }
 _ADDRESSES = (IPv4Address, IPv6Address)
+# Constants that need no quoting inside an SQL literal.
+_LITERAL = re.compile(r"[\w :-]*", re.ASCII)
 
 
 # A connection keeps at most this many cursors.
@@ -162,15 +165,25 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
     """Return the SQL and, for each of its parameters, a function that computes the value from the arguments.
 
+    Constants such as 'queued' are written into the SQL. Otherwise the plan of a prepared statement could not use a
+    partial index for them, and PostgreSQL would plan the statement each time.
+
     `marks`: placeholder values, by which the arguments are found in the SQL. Raises ValueError if one is missing there.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
     places: list[Callable[[dict[str, Any]], Any]] = []
+    texts = []
     for value in parameters:
         name = next((name for name, mark in sent.items() if value == mark), None)
+        if name is None and isinstance(value, str) and _LITERAL.fullmatch(value):
+            texts.append(f"'{value}'")
+            continue
+        texts.append("%s")
         places.append(_constant(value) if name is None else _argument(name, type(value)))
         left.pop(name or "", None)
+    placeholders = iter(texts)
+    sql = re.sub("%[%s]", lambda found: next(placeholders) if found[0] == "%s" else "%%", sql)
     for name, mark in list(left.items()):
         # Django writes the start of a slice into the SQL, after all parameters.
         if f"OFFSET {mark}" in sql:

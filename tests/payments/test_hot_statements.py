@@ -216,6 +216,16 @@ def test_a_connection_keeps_a_limited_number_of_cursors(monkeypatch: pytest.Monk
     assert Player.objects.count() == 15
 
 
+def test_constants_are_in_the_statement_so_that_a_generic_plan_uses_partial_indexes() -> None:
+    statement = Select(
+        lambda name: Entry.objects.filter(status="queued", display_name=name).exclude(reason="O'Brien %s")
+    )
+    assert statement(name="queued") == []
+    compiled = statement._compiled[connection.vendor]
+    assert """"status" = 'queued'""" in compiled.sql
+    assert [parameter({"name": "x"}) for parameter in compiled.parameters] == ["x", "O'Brien %s"]
+
+
 def test_an_argument_that_it_cannot_place_is_an_error() -> None:
     with pytest.raises(TypeError, match="None is no int"):
         Select(lambda key: Player.objects.filter(pk=key))(key=None)
