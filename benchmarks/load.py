@@ -80,7 +80,7 @@ def measure(service: Service) -> Run:
     """Run the players against a started service, and check the database afterwards."""
     given = service.options
     players = Players(service)
-    players.place_first()
+    players.warm_up()
     locks_before, before, idle_before = len(service.lock_times()), service.cpu(), idle_seconds()
     began = time.monotonic()
     under_load(service, players)
@@ -258,7 +258,9 @@ def upgrade(given: argparse.Namespace) -> list[str]:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The whole service under load.")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--warm-up", type=float, default=10, help="seconds before the measurement")
     parser.add_argument("--players", type=int, default=16)
+    parser.add_argument("--threads", type=int, help="threads of each process of the site (default: gunicorn.conf.py)")
     parser.add_argument("--pause", type=float, default=0, help="seconds that each player waits before a stake")
     parser.add_argument("--polls", type=int, default=4, help="polls of the status after each payment")
     parser.add_argument("--amounts", type=int, default=1, help="number of different stakes")

@@ -106,12 +106,17 @@ class Players:
         self.took: dict[str, list[float]] = defaultdict(list)
         self.said: dict[str, Counter[str]] = defaultdict(Counter)
         self.threads: list[threading.Thread] = []
+        self._numbers: dict[int, Iterator[int]] = defaultdict(itertools.count)
         # With the option `placed`: the stakes of each player that are not paid yet.
         self._placed: dict[int, list[tuple[dict[str, Any], str]]] = defaultdict(list)
 
-    def place_first(self) -> None:
-        """Place the stakes of the option `placed`. They are paid later."""
-        self._start(self._place_first)
+    def warm_up(self) -> None:
+        """Place the stakes of the option `placed`, which are paid later, or play for some seconds, unmeasured.
+
+        Each connection plans each statement several times before it keeps a plan.
+        """
+        self.until = time.monotonic() + self.options.warm_up
+        self._start(self._place_first if self.options.placed else self._stake_and_pay)
         for thread in self.threads:
             thread.join()
         self.took.clear()
@@ -153,7 +158,7 @@ class Players:
 
     def _stake_and_pay(self, lane: int) -> None:
         client, sites = Client(), self._sites(lane)
-        for number in itertools.count():
+        for number in self._numbers[lane]:
             time.sleep(self.options.pause)
             if time.monotonic() > self.until:
                 return

@@ -103,6 +103,8 @@ class Service:
     def _add_commands(self, sites: list[str], suffix: str = "") -> None:
         for number, site in enumerate(sites):
             command = [sys.executable, "-m", "gunicorn", "-b", site.removeprefix("http://"), "--log-level", "error"]
+            if self.options.threads:
+                command += ["--threads", str(self.options.threads)]
             # Former commits lack the module that measures the locks.
             application = ["benchmarks.held"] if (self.tree / "benchmarks" / "held.py").exists() else []
             self.commands[f"site-{number}{suffix}"] = [*command, "--access-logfile", os.devnull, *application]
