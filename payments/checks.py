@@ -72,7 +72,7 @@ def _collection_in_production() -> Iterator[CheckMessage]:
     if _host(address) in ("", *_LOOPBACK):
         yield checks.Warning(
             "DMarkPay gets no URL that it can reach, so the status of a payment is found only by polling.",
-            hint="Set SITE_URL to this service's public address, and include payments.urls in the URLconf.",
+            hint="Set SITE_URL to this service's public address, and include payments.webhooks in the URLconf.",
             id="payments.W004",
         )
     if worker.inline():

@@ -16,15 +16,15 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
-from payments import database, journal, refunds, settlement
+from payments import database, journal, refunds
 from payments.models import AccountHour, Callback, LedgerEntry, MatchResult, Payment, ProviderDebit, Refund
 from payments.rules.match import Prize
+from payments.rules.payment import UNKNOWN_WORD_AFTER
 from payments.rules.states import ASSETS, Account
 
 # An hour's totals are written no sooner than this long after the hour ends. By then, every transaction that began
 # before that end must have finished too.
 CLOSED_AFTER = timedelta(minutes=10)
-HOUR = timedelta(hours=1)
 # The entries of at most this period are summed in one transaction.
 _AT_ONCE = timedelta(days=1)
 
@@ -211,6 +211,17 @@ def balances() -> dict[Account, int]:
     return _moves().balances()
 
 
+def unknown_words() -> Q:
+    """Return a condition for payments whose unknown status word needs a decision by an operator.
+
+    Either the payment has no final status and has had such a word for an hour, or it got such a word after its money
+    was paid out.
+    """
+    hour_ago = database.now() - UNKNOWN_WORD_AFTER
+    pending = Q(other_since__lte=hour_ago, status=Payment.Status.PENDING)
+    return pending | Q(other_since__isnull=False, place__in=("refunded", "prize_paid"), settled_by_name="")
+
+
 class Figures(NamedTuple):
     """Counts of payments that need attention.
 
@@ -298,7 +309,7 @@ def figures() -> Figures:
         prizes_held=prizes["held"],
         answers_owed=owed["answers"],
         unanswered=owed["late"],
-        unknown_words=rows.filter(settlement.unknown_words()).count(),
+        unknown_words=rows.filter(unknown_words()).count(),
         to_adopt=journal.left_to_adopt(),
         balances=held,
     )

@@ -60,22 +60,20 @@ def locked(payment_id: int) -> Locked:
     return found
 
 
-def of(payment: Payment) -> Locked | None:
-    """Return the match that an earlier call of `locked` found for this payment; None if it has no result."""
-    found: Locked | None = getattr(payment, "_match", None)
-    return found if found is not None and found.result is not None else None
-
-
 def _states(found: Locked) -> Match:
     first, second = (journal.state_of(payment) for payment in found.payments)
     return Match((first, second), Result(found.result.outcome) if found.result else Result.NONE)
 
 
-def on_share(found: Locked, payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
-    """Apply an event to one payment of a match with a result, and apply the consequences to the other payment."""
+def take(payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
+    """Apply an event to a payment locked by `locked`. If its match has a result, apply the consequences to the other
+    payment of the match.
+    """
+    found: Locked | None = getattr(payment, "_match", None)
+    if found is None or found.result is None:
+        return journal.take(payment, event, cause, also=also)
     now = database.now()
-    index = found.payments.index(payment)
-    outcome = match_rules.on_share(_states(found), index, event, now)
+    outcome = match_rules.on_share(_states(found), found.payments.index(payment), event, now)
     write(found, outcome, now, cause, also=also, own=payment)
     return outcome.steps[0].outcome
 
@@ -95,10 +93,26 @@ def take_word(
         # The payment was approved before any money arrived, and now the money has arrived.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
-    match = of(payment)
-    if match is not None:
-        return on_share(match, payment, event, cause, also)
-    return journal.take(payment, event, cause, also=also)
+    return take(payment, event, cause, also)
+
+
+def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
+    """Apply an operator's decision to a payment. Raises Refused if the rules forbid it; the journal then records the
+    refusal.
+    """
+    with journal.writing():
+        payment = locked(payment_id).payment
+        outcome = take(payment, Event(kind, actor=actor), Cause("operator", actor, note, note))
+        raise_if_unused(payment)
+    if outcome.refusal:
+        raise Refused(outcome.refusal)
+    return payment
+
+
+def raise_if_unused(payment: Payment) -> None:
+    """If a lock timeout kept a receiver from using the money, raise its exception, so that the operator repeats."""
+    if payment.use_error is not None:
+        raise payment.use_error
 
 
 def write(

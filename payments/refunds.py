@@ -19,7 +19,6 @@ from payments import (
     matches,
     phones,
     providers,
-    settlement,
     status_polling,
     worker,
 )
@@ -75,7 +74,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
             raise Refused("The provider's id or the number's network is not known: record it by hand.")
         refund = Refund(payment=payment, amount=payment.amount, how=Refund.How.PAYOUT, actor=actor)
         refund.provider = provider.name
-        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=settlement.single_operator()))
+        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=_one_operator()))
     return refund
 
 
@@ -88,7 +87,7 @@ def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = 
         found = _due(payment_id)
         refund = Refund(payment=found.payment, amount=found.payment.amount, how=Refund.How.BY_HAND, actor=actor)
         refund.note = note[:300]
-        alone = settlement.single_operator()
+        alone = _one_operator()
         _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
     return refund
 
@@ -117,7 +116,7 @@ def order_prize(result_id: int, actor: str) -> Refund:
         if not _network(refund.payment) or not all(status_polling.ids_of(each) for each in found.payments):
             raise Refused("The provider's id or the number's network is not known: record it by hand.")
         refund.provider = provider.name
-        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=settlement.single_operator()))
+        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=_one_operator()))
     return refund
 
 
@@ -126,7 +125,7 @@ def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = Fa
     with journal.writing():
         found = matches.locked_result(result_id)
         refund = _prize(found, Refund.How.BY_HAND, actor, note)
-        alone = settlement.single_operator()
+        alone = _one_operator()
         _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
     return refund
 
@@ -157,6 +156,11 @@ def pay_prizes_due() -> int:
                 extra={"event": "payments.prize_not_ordered", "result": key},
             )
     return ordered
+
+
+def _one_operator() -> bool:
+    """Return True if one operator may settle a payment and also pay it out. By default a second one must pay it out."""
+    return bool(settings.PAYMENTS_SINGLE_OPERATOR)
 
 
 def _begin(found: Locked, refund: Refund, event: Event) -> None:
@@ -211,10 +215,7 @@ def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bo
             raise Refused(done.refusal)
         matches.write(found, done, now, cause)
         return done.effects
-    if found.result is not None:
-        outcome = matches.on_share(found, found.payment, event, cause)
-    else:
-        outcome = journal.take(found.payment, event, cause)
+    outcome = matches.take(found.payment, event, cause)
     if outcome.refusal:
         raise Refused(outcome.refusal)
     return outcome.effects

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.models import F, QuerySet
 
 from payments import database, journal, matches, providers, worker
 from payments.journal import Cause
+from payments.matches import Refused
 from payments.models import Callback, Payment
 from payments.providers import Answer, Provider, Said
 from payments.rules.states import Event, Kind, Word
@@ -177,18 +179,6 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
     return answer, known_by
 
 
-def look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
-    """Poll a payment without changing it. Return the answer and the id that was polled. The answer is None if no
-    poll is possible.
-
-    `provider_id`: poll only by this id, unless it is "".
-    """
-    provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
-    if provider is None or not ids:
-        return None, ""
-    return (provider.status(provider_id), provider_id) if provider_id else _ask(provider, payment, ids)
-
-
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
@@ -259,3 +249,89 @@ def _give_to_operator(payment: Payment) -> None:
         payment.transaction_id,
         extra={"event": "payments.unresolved", "payment": payment.pk},
     )
+
+
+class Confirmed(NamedTuple):
+    """A poll that confirmed a payment. `known_by`: the provider's id that was polled; `began`: when the poll began."""
+
+    answer: Answer
+    known_by: str
+    began: datetime
+
+
+def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
+    """Poll a payment without changing it. Return the answer and the id that was polled. The answer is None if no
+    poll is possible.
+
+    `provider_id`: poll only by this id, unless it is "".
+    """
+    provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
+    if provider is None or not ids:
+        return None, ""
+    return (provider.status(provider_id), provider_id) if provider_id else _ask(provider, payment, ids)
+
+
+def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Confirmed | None:
+    """Poll a payment that an operator wants to mark as paid. Raises Refused if the provider contradicts the
+    operator.
+
+    `provider_id`: the id that the operator read in the provider's portal, or "".
+
+    Returns None if there is no id to poll, or if a poll by an id that we already had brought no clear answer. In these
+    cases the operator's decision counts.
+    """
+    began = database.now()
+    answer, known_by = _look_up(payment, provider_id)
+    if answer is None and not provider_id:
+        return None
+    if answer is not None and answer.said is Said.SUCCESS and is_ours(payment, answer, known_by):
+        return Confirmed(answer, known_by, began)
+    denial = _denial(payment, answer, typed=bool(provider_id))
+    if not denial:
+        return None
+    with journal.writing():
+        locked = matches.locked(payment.pk).payment
+        cause = Cause("operator", actor, note, answer=answer)
+        journal.record(locked, Event(Kind.SETTLED_PAID, actor=actor), (), database.now(), cause, denial)
+    raise Refused(denial)
+
+
+def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
+    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise ""."""
+    if answer is None:
+        return "No provider that is set up can check this ID."
+    if answer.ours not in ("", payment.transaction_id):
+        return "The provider says that this ID belongs to another transaction."
+    if answer.said is Said.UNKNOWN:
+        return "The provider knows no transaction with this ID."
+    if answer.said is Said.FAILED:
+        return "The provider says that this payment failed."
+    if answer.said is Said.PENDING:
+        return "The provider says that this payment is still pending."
+    if not typed:
+        return ""
+    if answer.said is Said.SUCCESS:
+        return "The provider's answer about this ID does not name our transaction."
+    return "The ID could not be checked, because the provider gave no clear answer. Try again, or leave the ID empty."
+
+
+def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
+    """Settle a payment as paid. Raises Refused.
+
+    `confirmed`: the result of `confirm`. If it is None, the payment is settled by the operator's decision alone.
+    """
+    if confirmed is None:
+        return matches.judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        if payment.status == Status.SUCCESS:
+            raise Refused("It has a status.")
+        payment.provider_id = confirmed.known_by
+        cause = Cause("operator", actor, note, note, answer=confirmed.answer)
+        matches.take_word(
+            payment, Word.SUCCESSFUL, began=confirmed.began, polled=True, cause=cause, also=("provider_id",)
+        )
+        matches.raise_if_unused(payment)
+    if payment.status != Status.SUCCESS:
+        raise Refused("The provider's answer is recorded, but in the meantime the provider gave another one.")
+    return payment

@@ -21,6 +21,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
+from django.urls import path
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
@@ -29,11 +30,13 @@ from ninja.decorators import decorate_view
 from ninja.errors import HttpError
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from payments import database, phones, providers, settlement, status_polling
+from payments import database, journal, matches, phones, providers, status_polling
 from payments.collection import signer
+from payments.journal import Cause
 from payments.models import Callback, Payment
 from payments.providers.dmarkpay import responses as dmarkpay_responses
-from payments.statements import insert
+from payments.rules.states import Word
+from payments.statements import Select, insert, update
 
 logger = logging.getLogger("payments")
 
@@ -42,6 +45,14 @@ MOST_NOTICES = 200
 
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
+_WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
+# The payment of a callback, locked by the query that reads it. Its match has no result, which would be locked too.
+_PENDING = Select(
+    lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
+        transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""
+    )
+)
+_BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_id=transaction))
 
 
 def has_proof(request: HttpRequest) -> bool:
@@ -188,19 +199,55 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-
-    def check(payment: Payment | None) -> Payment:
-        callback.payment = payment
-        if payment is None:
-            raise HttpError(404, "We know no such transaction.")
-        if body.amount != payment.amount:
-            raise HttpError(409, "The amount is not that of this transaction.")
-        if body.phone_number != payment.phone:
-            raise HttpError(409, "The phone number is not that of this transaction.")
-        return payment
-
-    settlement.callback(callback, body.transaction_id, Payment.Status(body.status), check)
+    with database.commit_follows():  # The update of the callback below waits for the disk.
+        payment, callback.applied = _settle(callback, body)
+    callback.answered = 503 if payment.use_error else 200
+    update(callback, ["payment", "status", "answered", "applied"])
+    # A lock kept the entry from being activated. The payment is settled nevertheless. A repeated callback or
+    # `game_worker` activates the entry later.
+    if payment.use_error is not None:
+        raise payment.use_error
     return {"status": "received"}
+
+
+def _settle(callback: Callback, body: CallbackIn) -> tuple[Payment, bool]:
+    """Apply the status of a callback. Return the payment, and True if its status has changed.
+
+    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if the callback contradicts
+    the payment.
+    """
+    with journal.writing():
+        payment = _PENDING.first(transaction=body.transaction_id)
+        if payment is not None:
+            _check(callback, payment, body)
+            journal.ensure_adopted(payment)
+            return payment, _apply(callback, payment, body)
+    payment = _check(callback, _BY_TRANSACTION.first(transaction=body.transaction_id), body)
+    if payment.provider:
+        status_polling.owe_answer(payment.pk, callback)
+        return payment, False
+    with journal.writing():
+        payment = matches.locked(payment.pk).payment
+        return payment, _apply(callback, payment, body)
+
+
+def _check(callback: Callback, payment: Payment | None, body: CallbackIn) -> Payment:
+    callback.payment = payment
+    if payment is None:
+        raise HttpError(404, "We know no such transaction.")
+    if body.amount != payment.amount:
+        raise HttpError(409, "The amount is not that of this transaction.")
+    if body.phone_number != payment.phone:
+        raise HttpError(409, "The phone number is not that of this transaction.")
+    return payment
+
+
+def _apply(callback: Callback, payment: Payment, body: CallbackIn) -> bool:
+    before, word = payment.status, _WORDS.get(body.status)
+    if word is not None:
+        cause = Cause("callback", callback=callback)
+        matches.take_word(payment, word, began=database.now(), polled=False, cause=cause)
+    return payment.status != before
 
 
 @csrf_exempt
@@ -282,3 +329,8 @@ def _form(body: bytes) -> dict[str, str]:
         return dict(parse_qsl(body.decode("ascii"), max_num_fields=50))
     except ValueError:
         return {}
+
+
+# Not in the JSON API, because that API only accepts JSON.
+app_name = "payments"
+urlpatterns = [path("dmarkpay/<str:signed_id>/", dmarkpay, name="dmarkpay")]

@@ -16,7 +16,7 @@ urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("api/", unknown),
-    path("api/v1/momo/", include("payments.urls")),
+    path("api/v1/momo/", include("payments.webhooks")),
     path("api/", api.urls),
     re_path(r"^api/", unknown),
     path("metrics", metrics),

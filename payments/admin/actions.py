@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from payments import journal, matches, phones, providers, refunds, settlement
+from payments import journal, matches, phones, providers, refunds, status_polling
 from payments.admin import wording
 from payments.database import sqlstate
 from payments.matches import Refused
@@ -118,7 +118,7 @@ class Action:
 
 
 def _judged(kind: Kind) -> Callable[[Payment, Operator, Any], object]:
-    return lambda payment, by, _found: settlement.judge(payment.pk, kind, actor=by.name, note=by.note)
+    return lambda payment, by, _found: matches.judge(payment.pk, kind, actor=by.name, note=by.note)
 
 
 def _resolved(went_out: bool) -> Callable[[Refund, Operator, Any], object]:
@@ -181,10 +181,10 @@ PAID = Action(
     "money is due back.",
     "All of the selected payments have a final status already.",
     _open,
-    lambda payment, by, found: settlement.mark_paid(payment.pk, found, actor=by.name, note=by.note),
+    lambda payment, by, found: status_polling.mark_paid(payment.pk, found, actor=by.name, note=by.note),
     "Marked as paid",
     note="How do you know? (for example the portal's reference)",
-    check=lambda payment, by: settlement.look_up(payment, by.provider_id, actor=by.name, note=by.note),
+    check=lambda payment, by: status_polling.confirm(payment, by.provider_id, actor=by.name, note=by.note),
     asks_id=True,
     permission="settle",
 )

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from payments import ledger, refunds, settlement
+from payments import ledger, refunds
 from payments.admin import wording
 from payments.admin.base import LabeledFilter
 from payments.models import Payment, Refund
@@ -81,7 +81,7 @@ class CollectionFilter(LabeledFilter):
 
     def condition(self, value: str) -> Q:
         if value == "unknown_word":
-            return settlement.unknown_words()
+            return ledger.unknown_words()
         if value == "unanswered":
             return Q(answer_owed_since__lte=timezone.now() - timedelta(days=1))
         return Q(collection=value)

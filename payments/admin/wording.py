@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from payments import settlement
+from payments import ledger
 from payments.models import Payment, Refund
 from payments.rules.states import Account, Kind
 
@@ -88,7 +88,7 @@ def is_unanswered(payment: Payment) -> bool:
 
 def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     """Return the operator's next step for a payment, or "" if there is none."""
-    if settlement.has_unknown_word(payment):
+    if payment.other_since is not None and Payment.objects.filter(ledger.unknown_words(), pk=payment.pk).exists():
         step = "mark it paid or not paid" if payment.status == Status.PENDING else "record if the money was taken back"
         return (
             "The provider reports a status that we do not know; its word is in the journal. Look up "

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from game.models import Session
 from game.rules import results
-from payments import ledger, matches, reconciliation, refunds, services, settlement
+from payments import ledger, matches, reconciliation, refunds, services
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
@@ -167,7 +167,7 @@ def test_the_winner_of_a_held_prize_gets_their_own_stake_back(
 ) -> None:
     report(client, win(players[0]))
     gone = lose_one_stake(players)
-    settlement.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
+    matches.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
     path = "/admin/game/session/"
     page = act(admin_client, path, "give_back", Session.objects.get().pk)
     assert "None of the selected" not in page
@@ -200,7 +200,7 @@ def test_the_house_pays_the_share_that_the_provider_took_back(
     path = "/admin/payments/matchresult/"
     assert result.prize == "held"
     assert "Close an open dispute first." in act(admin_client, path, "house_pays", result.pk)
-    settlement.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
+    matches.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
     page = act(admin_client, path, "house_pays", result.pk)
     assert "2,000 UGX" in page
     assert "Why does the house pay?" in page

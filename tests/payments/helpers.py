@@ -10,12 +10,12 @@ from django.db.models import QuerySet
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from payments import journal, refunds, settlement
+from payments import database, journal, matches, refunds
 from payments.collection import signer
 from payments.journal import Cause
 from payments.matches import Refused
 from payments.models import Payment, Refund
-from payments.rules.states import Kind
+from payments.rules.states import Kind, Word
 from payments.services import create_payment
 from tests.sandbox import Sandbox
 
@@ -38,7 +38,11 @@ def by_others(phone: str = PHONE, amount: int = 1000) -> Payment:
 
 def settle(payment_id: int, said: Payment.Status, *, by: str, reason: str = "") -> Payment:
     """Apply a final status that the provider has just reported."""
-    payment, _moved = settlement._settle(payment_id, said, Cause(by, reason=reason))
+    word = Word.SUCCESSFUL if said == Payment.Status.SUCCESS else Word.FAILED
+    with journal.writing():
+        payment = matches.locked(payment_id).payment
+        cause = Cause(by, reason=reason)
+        matches.take_word(payment, word, began=database.now(), polled=by == "asking", cause=cause)
     return payment
 
 
@@ -90,7 +94,7 @@ def seconds_until(moment: Any) -> float:
 def end_contest(payment_id: int) -> bool:
     """Record that the money of a contested payment is with us. Return False if the payment is not contested."""
     try:
-        settlement.judge(payment_id, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
+        matches.judge(payment_id, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
     except Refused:
         return False
     return True

@@ -74,7 +74,7 @@ def test_each_is_kept_with_our_answer(client: Client, payment: Payment, changes:
 def test_a_crash_while_judging_leaves_the_callback(client: Client, payment: Payment, monkeypatch: Any) -> None:
     """dj-stripe/dj-stripe#832: an event was stored, processing failed, and its repeat was ignored as a duplicate."""
     with monkeypatch.context() as broken:
-        broken.setattr("payments.settlement._apply", lambda *args, **kwargs: 1 / 0)
+        broken.setattr("payments.webhooks._apply", lambda *args, **kwargs: 1 / 0)
         assert callback(Client(raise_request_exception=False), body(payment)).status_code == 500
     assert (Callback.objects.get().applied, fresh(payment).status) == (False, "PENDING")
     assert callback(client, body(payment)).status_code == 200

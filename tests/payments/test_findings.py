@@ -11,7 +11,7 @@ from django.test import Client
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, cancel
 from payments import collection as collecting
-from payments import journal, ledger, matches, reconciliation, refunds, services, settlement
+from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
@@ -143,7 +143,7 @@ def test_an_unknown_word_after_a_refund_is_the_operators(collection: Sandbox) ->
     notice(Client(), payment)
     assert ledger.figures().unknown_words == 1
     assert "taken back" in wording.to_do(fresh(payment), refund, due=False)
-    settlement.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="statement")
+    matches.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="statement")
     assert (fresh(payment).place, ledger.figures().unknown_words) == ("lost", 0)
 
 
@@ -168,9 +168,9 @@ def test_an_unknown_word_on_a_pending_payment_is_an_operators_after_an_hour(coll
     notice(Client(), payment)
     assert (fresh(payment).status, fresh(payment).word) == ("PENDING", "other")
     with pytest.raises(matches.Refused, match="still being polled"):
-        settlement.judge(payment.pk, Kind.SETTLED_UNPAID, actor="anna", note="in the portal")
+        matches.judge(payment.pk, Kind.SETTLED_UNPAID, actor="anna", note="in the portal")
     Payment.objects.update(other_since=F("other_since") - timedelta(hours=1), version=F("version") + 1)
-    settlement.judge(payment.pk, Kind.SETTLED_UNPAID, actor="anna", note="in the portal")
+    matches.judge(payment.pk, Kind.SETTLED_UNPAID, actor="anna", note="in the portal")
     assert fresh(payment).status == "FAILED"
     # The row was changed without the journal, so it must be adopted.
     Payment.objects.update(stale=True)
@@ -257,7 +257,7 @@ def test_references_that_dmarkpay_reads_are_18_digits(collection: Sandbox) -> No
 def test_nobody_settles_a_payment_that_is_still_polled(collection: Sandbox) -> None:
     payment = pay()
     with pytest.raises(matches.Refused, match="still being polled"):
-        settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="I think so")
+        matches.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="I think so")
     assert fresh(payment).status == "PENDING"
     assert payment.events.filter(kind="settled_paid").exclude(refused="").exists()
 
@@ -265,7 +265,7 @@ def test_nobody_settles_a_payment_that_is_still_polled(collection: Sandbox) -> N
 def test_who_settles_does_not_pay_out(collection: Sandbox, settings: Any) -> None:
     collection.faults(payin="taken_reset")
     payment = pay()
-    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
+    matches.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
     Payment.objects.filter(pk=payment.pk).update(refund_due=True)
     assert not record_by_hand(ALL, "anna", "cash")
     assert record_by_hand(ALL, "ben", "cash")

@@ -34,7 +34,7 @@ MODULES = (
         "game.tokens",
         "game.etag",
     ),
-    *("payments.journal", "payments.settlement"),
+    *("payments.journal", "payments.webhooks"),
 )
 
 
@@ -94,8 +94,8 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.tokens._ENTRY": lambda entry: {"pk": entry.pk},
     "game.etag._FACTS": lambda entry: {"pk": entry.pk},
     "payments.journal._LOCKED": lambda entry: {"key": entry.payment_id},
-    "payments.settlement._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
-    "payments.settlement._PENDING": _pending,
+    "payments.webhooks._BY_TRANSACTION": lambda entry: {"transaction": entry.payment.transaction_id},
+    "payments.webhooks._PENDING": _pending,
 }
 
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from payments import ledger, refunds
 from payments.admin import wording
 from payments.ledger import Amount
+from payments.matches import judge
 from payments.models import Payment, PaymentEvent, ProviderDebit
 from payments.rules.states import Account, Kind
-from payments.settlement import judge
 from tests.payments.helpers import by_others, fresh, pay, settle
 from tests.sandbox import Sandbox
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from payments import ledger, matches, refunds, settlement
+from payments import ledger, matches, refunds, status_polling
 from payments.admin import actions, wording
 from payments.models import Callback, Payment, Refund
 from tests.payments.helpers import PHONE, asked, by_others, fresh, paid_late, pay, settle
@@ -354,14 +354,14 @@ def test_a_payment_that_gets_another_answer_meanwhile_is_not_reported_as_marked(
     operator: Client, collection: Sandbox, unknown: Payment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection.tap(unknown.transaction_id, "pay")
-    look_up = settlement.look_up
+    look_up = status_polling.confirm
 
     def overtaken(*arguments: Any, **more: Any) -> Any:
         found = look_up(*arguments, **more)
         settle(unknown.pk, Payment.Status.FAILED, by="asking")
         return found
 
-    monkeypatch.setattr(settlement, "look_up", overtaken)
+    monkeypatch.setattr(status_polling, "confirm", overtaken)
     known_by = id_at_provider(collection, unknown)
     page = act(operator, "settle_paid", unknown, post="yes", note="in the portal", provider_id=known_by)
     assert "Marked as paid" not in page

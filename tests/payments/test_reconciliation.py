@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import ledger, services, settlement
+from payments import ledger, matches, services
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
 from payments.rules.states import Account, Kind
@@ -210,7 +210,7 @@ def test_a_payment_that_only_an_operator_called_paid_is_listed_with_their_name(
 ) -> None:
     collection.faults(payin="taken_reset")
     payment = placed(client, ALICE)
-    settlement.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="in the portal")
+    matches.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="in the portal")
     assert reconcile()[0].endswith("Settled by anna; the provider has not confirmed it.")
     # Later the provider confirms the payment under the id of a notification.
     collection.tap(payment.transaction_id, "pay")

@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
-from payments import refunds, services, settlement, status_polling, worker
+from payments import matches, refunds, services, status_polling, worker
 from payments.models import Payment, PaymentEvent, Refund
 from payments.rules.states import Kind
 from payments.services import create_payment
@@ -258,7 +258,7 @@ def test_what_the_provider_took_back_is_judged_first(collection: Sandbox) -> Non
     assert refunds.due().exists()
     settle(payment.pk, Payment.Status.FAILED, by="callback")
     assert not record_by_hand(ALL, "anna", "the provider reversed it")
-    settlement.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="the provider reversed it")
+    matches.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="the provider reversed it")
     assert (fresh(payment).place, fresh(payment).contested, refunds.due().exists()) == ("", False, False)
 
 

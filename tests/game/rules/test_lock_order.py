@@ -21,7 +21,7 @@ from game.rules.ending import cancel, expire_old
 from game.rules.locks import lock_level
 from game.rules.results import record_result
 from game.worker import Worker
-from payments import refunds, services, settlement
+from payments import matches, refunds, services
 from payments.models import MatchResult, Payment, Refund
 from payments.rules.states import Kind
 from payments.worker import Loop
@@ -229,7 +229,7 @@ def test_a_repeated_success_is_recorded_although_the_outbox_is_locked(client: Cl
 def test_an_operator_s_mark_is_not_recorded_without_its_message(client: Client) -> None:
     stake(client, "0772009751")
     payment = Payment.objects.get()
-    mark = partial(settlement.judge, payment.pk, Kind.SETTLED_PAID, actor="anna", note="portal")
+    mark = partial(matches.judge, payment.pk, Kind.SETTLED_PAID, actor="anna", note="portal")
     with held(OUTBOX), pytest.raises(OperationalError):
         mark()
     assert (Payment.objects.get().status, _kinds("0772009751")) == ("PENDING", [])
