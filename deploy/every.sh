@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: every.sh SECONDS NAME COMMAND …: runs a command again and again, for compose.yaml. After a failure a person is told.
+# usage: every.sh SECONDS NAME COMMAND …: runs a command every SECONDS, for compose.yaml. A failure is reported.
 seconds=$1 name=$2
 shift 2
 trap 'exit 0' TERM

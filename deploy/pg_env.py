@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""usage: pg_env.py [DATABASE]: print DATABASE_URL as `export PG…=…` lines, if given with another database's name.
+"""usage: pg_env.py [DATABASE]: print DATABASE_URL as `export PG…=…` lines. DATABASE replaces the name of the database.
 
-pg_dump and psql then get the password from the environment. In their arguments every user of the machine could read it.
-DATABASE_URL comes from the environment, or from the .env beside this release.
+pg_dump and psql then read the password from the environment. In their arguments every user of the machine could see it.
+DATABASE_URL comes from the environment, or from `.env` in the folder of this release.
 """
 
 import os

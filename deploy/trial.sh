@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# usage: deploy/trial.sh FOLDER: executes the sh blocks of docs/production.md in their order, in an empty folder and on free
-# ports. /etc, /srv and /var of the page lie below FOLDER/root. What only a whole machine has (systemd, apt, users, certbot) is
-# replaced by the small programs in FOLDER/bin. PostgreSQL, Redis, nginx with TLS and the service itself are real; the
-# sandbox stands for DMark and DMarkPay. At the page's marks `<!-- trial: name -->` the function `at_name` below runs.
+# usage: deploy/trial.sh FOLDER: executes the sh blocks of docs/production.md in order, in an empty folder and on free ports.
+# The page's folders /etc, /srv and /var are below FOLDER/root. systemd, apt, users and certbot are replaced by small programs
+# in FOLDER/bin. PostgreSQL, Redis, nginx with TLS and the service itself are real. The sandbox replaces DMark and DMarkPay.
+# At a mark `<!-- trial: name -->` of the page, the function `at_name` below runs.
 # Needed: PostgreSQL's programs, Debian's nginx, openssl, curl, patch, and redis-server (or its path in REDIS_SERVER).
-# UV: the path of uv, which installs ten times faster than pip.
+# UV: the path of uv, which installs ten times as fast as pip.
 set -euo pipefail
 code=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
@@ -43,7 +43,7 @@ mkdir -p "$FOLDER"/{bin,pids,postgres} "$ROOT"/{srv,var/log/nginx,var/backups,et
 chmod a+rx "$FOLDER"
 [ "$(id -u)" != 0 ] || chown nobody "$FOLDER/postgres"
 "${as_nobody[@]}" initdb -D "$FOLDER/postgres/data" -U postgres -A trust -E UTF8 >/dev/null
-# Our role must prove its password; the superuser need not.
+# The service's role must give its password. The superuser need not.
 printf 'host all playmatatu 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n' |
     "${as_nobody[@]}" tee "$FOLDER/postgres/data/pg_hba.conf" >/dev/null
 "${as_nobody[@]}" pg_ctl -D "$FOLDER/postgres/data" -w -l "$FOLDER/postgres/log" \
@@ -88,7 +88,7 @@ mkdir -p "$folder"
 exec openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=play.example.com -addext subjectAltName=DNS:play.example.com \
     -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
 EOF
-# The configuration as the page has made it, on this machine's free ports and below FOLDER.
+# Change the configuration made by the page: use free ports and paths below FOLDER.
 program nginx <<'EOF'
 #!/usr/bin/env bash
 set -eu
