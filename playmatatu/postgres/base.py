@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
+from django.db.backends.utils import debug_transaction
 
 from playmatatu import postgres
 
@@ -113,8 +114,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     Database = SimpleNamespace(**{**vars(psycopg), "connect": Connection.connect})  # type: ignore[assignment]
     # Monotonic time of the last successful check of this connection.
     _checked_at = -math.inf
+    # A savepoint of this transaction that is no longer needed, but not yet released.
+    _unneeded = ""
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self._unneeded = ""
         connection = (
             self._limited_connection(conn_params) if postgres.limited else super().get_new_connection(conn_params)
         )
@@ -141,6 +145,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
         connection.longest_wait = settings.DATABASE_STATEMENT_TIMEOUT + _GRACE_SECONDS
         return connection
+
+    def _savepoint(self, sid: str) -> None:
+        """Create a savepoint, and in the same round trip release the one that is no longer needed.
+
+        A savepoint that stays open a little longer changes nothing, and the end of the transaction releases it too.
+        """
+        before, self._unneeded = self._unneeded, ""
+        release = f"{self.ops.savepoint_commit_sql(before)}; " if before else ""
+        self._execute(release + self.ops.savepoint_create_sql(sid))
+
+    def _savepoint_commit(self, sid: str) -> None:
+        self._unneeded = sid
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        self._unneeded = ""
+        self._execute(self.ops.savepoint_rollback_sql(sid))
+
+    def _execute(self, sql: str) -> None:
+        with debug_transaction(self, sql), self.wrap_database_errors:
+            self.connection.execute(sql, prepare=False)
+
+    def commit(self) -> None:
+        self._unneeded = ""
+        super().commit()
+
+    def rollback(self) -> None:
+        self._unneeded = ""
+        super().rollback()
 
     def init_connection_state(self) -> None:
         super().init_connection_state()

@@ -1,11 +1,18 @@
 """The site's kept connections to PostgreSQL."""
 
+import re
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
+from game.models import Session
+from sms import clock
 from tests.conftest import wait_for
 
 
@@ -41,3 +48,60 @@ def test_a_connection_is_checked_once_a_second_and_when_the_server_closed_it() -
         wait_for(lambda: not own.is_usable(), 0.9)
     finally:
         own.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="our backend is for PostgreSQL")
+def test_a_savepoint_is_released_with_the_next_one_and_undone_alone() -> None:
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        with transaction.atomic():
+            _add("outer")
+            _add_nested("inner 1")
+            with pytest.raises(ZeroDivisionError):
+                _add_nested("undone 1", error=ZeroDivisionError)
+            _add_nested("inner 2")
+        with pytest.raises(IntegrityError):
+            _add_nested("undone 2", "outer")
+        _add_nested("last")
+    _add_nested("next transaction")
+    assert _tokens() == ["outer", "inner 1", "inner 2", "last", "next transaction"]
+    control = [query["sql"] for query in captured.captured_queries if "SAVEPOINT" in query["sql"]]
+    # No round trip only releases a savepoint.
+    words = Counter(re.sub(r' "?s\d+_x\d+"?', "", sql) for sql in control)
+    assert words == {"SAVEPOINT": 7, "RELEASE SAVEPOINT; SAVEPOINT": 5, "ROLLBACK TO SAVEPOINT": 3}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="our backend is for PostgreSQL")
+def test_a_savepoint_does_not_outlive_its_transaction_or_connection() -> None:
+    for number, error in enumerate((None, ZeroDivisionError, None)):
+        with suppress(ZeroDivisionError):
+            _add_nested(f"a {number}", f"b {number}", error=error)
+    with pytest.raises(OperationalError):
+        _add_nested("lost", error=_lose_connection)
+    _add_nested("c")
+    assert _tokens() == ["a 0", "b 0", "a 2", "b 2", "c"]
+
+
+def _add(token: str) -> None:
+    Session.objects.create(token=token, stake_amount=1, prize_amount=2, expires_at=clock.now())
+
+
+def _add_nested(*tokens: str, error: Callable[[], Exception] | None = None) -> None:
+    """Add each row in its own atomic block, and all of them in another one. It ends with the error, if one is given."""
+    with transaction.atomic():
+        for token in tokens:
+            with transaction.atomic():
+                _add(token)
+        if error is not None:
+            raise error()
+
+
+def _lose_connection() -> Exception:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    return AssertionError("The connection was not lost.")
+
+
+def _tokens() -> list[str]:
+    return list(Session.objects.order_by("pk").values_list("token", flat=True))
