@@ -173,19 +173,12 @@ def _posted(alert: SmsAlert) -> bool:
             session.trust_env = False
             answer = session.post(url, json=body, timeout=_TIMEOUT, allow_redirects=False, stream=True)
             answer.close()
+        problem = f"the webhook answered {answer.status_code}" if answer.status_code >= 300 else ""
     except requests.RequestException as error:
-        logger.error(
-            "sms.alert_not_posted: the webhook failed (%s)",
-            type(error).__name__,
-            extra={"event": "sms.alert_not_posted"},
-        )
-        return False
-    if answer.status_code >= 300:
-        logger.error(
-            "sms.alert_not_posted: the webhook answered %s", answer.status_code, extra={"event": "sms.alert_not_posted"}
-        )
-        return False
-    return True
+        problem = f"the webhook failed ({type(error).__name__})"
+    if problem:
+        logger.error("sms.alert_not_posted: %s", problem, extra={"event": "sms.alert_not_posted"})
+    return not problem
 
 
 def send_now(name: str, text: str) -> bool:

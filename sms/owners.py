@@ -8,7 +8,7 @@ sending. For a system check, an owner may give samples of its messages.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from sms.models import SmsMessage
 
@@ -35,7 +35,6 @@ class Referenced(Protocol):
     dedupe_key: str | None
 
 
-M = TypeVar("M", bound=Referenced)
 Resolver = Callable[[SmsMessage], list[Link]]
 # A function that takes messages and returns the ids of those that are still worth sending. It is called once with all
 # claimed messages of one owner, so that one query is enough.
@@ -44,9 +43,14 @@ WorthSending = Callable[[Collection[Referenced]], set[int]]
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]
 Sampler = Callable[[], Iterable[Sample]]
 
-_resolvers: dict[str, Resolver] = {}
-_worth_sending: dict[str, WorthSending] = {}
-_worth_resending: dict[str, WorthResending] = {}
+
+class _Owner(NamedTuple):
+    resolver: Resolver
+    worth_sending: WorthSending | None
+    worth_resending: WorthResending | None
+
+
+_owners: dict[str, _Owner] = {}
 _samplers: list[Sampler] = []
 
 
@@ -61,13 +65,7 @@ def register(
     Call this in an AppConfig's `ready`. Without `worth_sending`, all messages are worth sending until they expire.
     Without `worth_resending`, `worth_sending` also decides if a message is worth resending.
     """
-    _resolvers[prefix] = resolver
-    _worth_sending.pop(prefix, None)
-    _worth_resending.pop(prefix, None)
-    if worth_sending is not None:
-        _worth_sending[prefix] = worth_sending
-    if worth_resending is not None:
-        _worth_resending[prefix] = worth_resending
+    _owners[prefix] = _Owner(resolver, worth_sending, worth_resending or worth_sending)
 
 
 def register_samples(sampler: Sampler) -> None:
@@ -85,8 +83,8 @@ def samples() -> Iterable[Sample]:
 
 def links(message: SmsMessage) -> list[Link]:
     """Return links to the object that a message is about, for example a stake."""
-    resolver = _resolvers.get(_prefix(message))
-    return resolver(message) if resolver else []
+    owner = _owners.get(_prefix(message))
+    return owner.resolver(message) if owner else []
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
@@ -95,7 +93,7 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
     Each owner's function is called once. If the function raises an exception, all messages of this owner are sent,
     because a late message is better than no message.
     """
-    return _worth(messages, _worth_sending)
+    return _worth(messages, {prefix: owner.worth_sending for prefix, owner in _owners.items()})
 
 
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
@@ -103,21 +101,20 @@ def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
 
     Errors are treated as in `worth_sending`.
     """
-    return _worth(messages, {**_worth_sending, **_worth_resending})
+    return _worth(messages, {prefix: owner.worth_resending for prefix, owner in _owners.items()})
 
 
-def _worth(messages: Collection[M], functions: Mapping[str, Callable[[Collection[M]], set[int]]]) -> set[int]:
-    worth = set()
-    by_prefix: defaultdict[str, list[M]] = defaultdict(list)
+def _worth(
+    messages: Collection[Any], functions: Mapping[str, Callable[[Collection[Any]], set[int]] | None]
+) -> set[int]:
+    worth: set[int] = set()
+    by_prefix: defaultdict[str, list[Any]] = defaultdict(list)
     for message in messages:
-        prefix = _prefix(message)
-        if prefix in functions:
-            by_prefix[prefix].append(message)
-        else:
-            worth.add(message.pk)
+        by_prefix[_prefix(message)].append(message)
     for prefix, its_messages in by_prefix.items():
+        function = functions.get(prefix)
         try:
-            worth |= functions[prefix](its_messages)
+            worth |= function(its_messages) if function else {message.pk for message in its_messages}
         except Exception:
             logger.exception(
                 "sms.judge_failed: the owner of %s messages could not say if they are worth sending; they are sent",

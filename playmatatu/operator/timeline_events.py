@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.wording import state_words
+from payments.admin.wording import EVENTS
 from payments.models import Callback, Payment, PaymentEvent, Refund
 from payments.refunds import AUTOMATIC
 from payments.rules.states import Kind
@@ -116,7 +117,7 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
     for event in payment.events.all():
         # After a lost match, the stake is paid to the winner. This payout appears only on the winner's timeline.
-        if event.kind in _JOURNAL and not (result == "lost" and event.kind in _PAYOUTS):
+        if event.kind in _TONE_OF and not (result == "lost" and event.kind in _PAYOUTS):
             yield _journal(event, link, result)
     for callback in payment.callbacks.all():
         yield _callback(callback, link)
@@ -144,41 +145,25 @@ _SETTLED_BY: Mapping[str, str] = {
 }
 
 
-# Kinds of journal entries that are shown. Other kinds repeat facts that callbacks, refunds or the payment already show.
-_JOURNAL: Mapping[str, tuple[str, str]] = {
-    Kind.REQUEST_PENDING.value: ("plain", "Payment requested from DMarkPay: pending"),
-    Kind.REQUEST_AMBIGUOUS.value: ("bad", "Payment requested from DMarkPay: no clear reply"),
-    Kind.REQUEST_NOT_TAKEN.value: ("bad", "Payment requested from DMarkPay: not accepted"),
-    Kind.WITHDRAWN.value: ("plain", "Payment request withdrawn before it was sent"),
-    Kind.UNRESOLVED.value: ("bad", "No answer from DMarkPay for a day"),
-    Kind.POLLED.value: ("plain", "Status polled from DMarkPay"),
-    Kind.PAYOUT_SUCCESSFUL.value: ("good", "Payout: successful"),
-    Kind.PAYOUT_FAILED.value: ("bad", "Payout: failed"),
-    Kind.PAYOUT_NOT_TAKEN.value: ("bad", "Payout: not accepted by DMarkPay"),
-    Kind.PAYOUT_AMBIGUOUS.value: ("bad", "Payout: no clear reply"),
-    Kind.RETURNED.value: ("bad", "Payout returned by DMarkPay"),
-    Kind.SETTLED_PAID.value: ("plain", "Marked as paid by an operator"),
-    Kind.SETTLED_UNPAID.value: ("plain", "Marked as not paid by an operator"),
-    Kind.CONTEST_WITH_US.value: ("plain", "Dispute closed: payment received"),
-    Kind.CONTEST_GONE.value: ("plain", "Dispute closed: the money is gone"),
-    Kind.WON.value: ("good", "Match result"),
-    Kind.GIVEN_BACK.value: ("plain", "Match result: the stake is given back"),
+_PAYOUT_FAILURES = (Kind.PAYOUT_FAILED, Kind.PAYOUT_NOT_TAKEN, Kind.PAYOUT_AMBIGUOUS, Kind.RETURNED)
+_PAYOUTS = (Kind.PAYOUT_SUCCESSFUL, *_PAYOUT_FAILURES)
+# The journal entries that are shown, by their tone. Other kinds repeat facts that callbacks, refunds or the payment
+# already show.
+_TONES: Mapping[str, tuple[Kind, ...]] = {
+    "good": (Kind.PAYOUT_SUCCESSFUL, Kind.WON),
+    "bad": (Kind.REQUEST_AMBIGUOUS, Kind.REQUEST_NOT_TAKEN, Kind.UNRESOLVED, *_PAYOUT_FAILURES),
+    "plain": (
+        *(Kind.REQUEST_PENDING, Kind.WITHDRAWN, Kind.POLLED, Kind.SETTLED_PAID, Kind.SETTLED_UNPAID),
+        *(Kind.CONTEST_WITH_US, Kind.CONTEST_GONE, Kind.GIVEN_BACK),
+    ),
 }
-
-
-_PAYOUTS = (
-    Kind.PAYOUT_SUCCESSFUL.value,
-    Kind.PAYOUT_FAILED.value,
-    Kind.PAYOUT_NOT_TAKEN.value,
-    Kind.PAYOUT_AMBIGUOUS.value,
-    Kind.RETURNED.value,
-)
+_TONE_OF = {kind.value: tone for tone, kinds in _TONES.items() for kind in kinds}
 
 
 def _journal(event: PaymentEvent, link: Link, result: str) -> Event:
-    tone, title = _JOURNAL[event.kind]
+    tone, title = _TONE_OF[event.kind], EVENTS[Kind(event.kind)]
     if event.kind == Kind.WON and result:
-        tone, title = "good" if result == "won" else "plain", f"{title}: {result}"
+        tone, title = "good" if result == "won" else "plain", f"Match result: {result}"
     said = f": {event.said}" if event.said else ""
     by = f" By {event.actor}." if event.actor else ""
     refused = f"Nothing changed: {event.refused}." if event.refused else ""

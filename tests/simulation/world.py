@@ -696,7 +696,6 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
         finally:
             world.close()
             sms_sent.disconnect(world._receiver)
-            owners._resolvers.pop("sim", None)
-            owners._worth_sending.pop("sim", None)
+            owners._owners.pop("sim", None)
             random.setstate(state)
             raw.close()
