@@ -218,6 +218,22 @@ def test_a_report_takes_two_statements(client: Client, message: SmsMessage) -> N
     assert message.delivered_at
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite writes each commit to the disk")
+@pytest.mark.parametrize(
+    ("status", "provider_id", "waits"), [("sent", "7", False), ("sent", "", True), ("unknown", "7", True)]
+)
+def test_only_a_report_that_can_be_polled_does_not_wait_for_the_disk(
+    client: Client, message: SmsMessage, status: str, provider_id: str, waits: bool
+) -> None:
+    SmsMessage.objects.filter(pk=message.pk).update(status=status, provider_id=provider_id)
+    statements = _run_by(path(message), client)
+    assert ("synchronous_commit" not in statements[1]) == waits
+    assert state(message) == "delivered"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
+
+
 @pytest.mark.parametrize(("word", "end"), [("PENDING", "sent"), ("FAILED", "undelivered"), ("DELIVERED", "delivered")])
 def test_a_status_that_changes_meanwhile_is_read_again(message: SmsMessage, word: str, end: str) -> None:
     """A sender stores a failure between the two statements of a report."""
