@@ -105,7 +105,8 @@ def text_match(
                 "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
             )
             if entry == told_by_payment:
-                told_by_payment = None  # `text_payment` then fails too, so that the signal is sent again.
+                # Then `text_payment` tries to queue the message. If it fails too, the signal is sent again later.
+                told_by_payment = None
     with transaction.atomic():
         queue_many(messages)
     if told_by_payment is not None:
@@ -127,7 +128,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the `payment_success` message if the provider repeats SUCCESS and a crash lost the message.
 
-    Do nothing if the entry has ended, or if the player was told about the refund.
+    Do nothing if the entry has ended, or if the player already got a message about the refund.
     """
     with transaction.atomic():
         entry = _entry(payment)
@@ -173,8 +174,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Other errors must not
-    prevent the activation; the message is then queued by a later task.
+    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Another error does
+    not prevent the activation. A later task then queues the message.
     """
     try:
         with transaction.atomic():

@@ -12,7 +12,7 @@ urlpatterns = [
     path("waiting", waiting.find, name="find"),
     path("waiting/<int:pk>", waiting.waiting, name="waiting"),
     path("waiting/<int:pk>/cancel", waiting.cancel, name="cancel"),
-    path("waiting/<int:pk>/leave", waiting.cancel),  # For pages that the previous release has rendered.
+    path("waiting/<int:pk>/leave", waiting.cancel),  # Pages rendered by the previous release still use this URL.
     path("waiting/<int:pk>/retry", stake.retry, name="retry"),
     path("link", waiting.link, name="link"),
     path("g/<str:game_token>", match.link, name="match_link"),

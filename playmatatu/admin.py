@@ -66,7 +66,7 @@ class Accounts:
 class Site(admin.AdminSite):
     site_header = site_title = "PlayMatatu"
     index_title = "Overview"
-    # An empty cell of a list. The style sheet hides such cells on phones.
+    # Shown in empty cells. The style sheet hides it on small screens.
     empty_value_display = '<span class="pm-none">-</span>'
     login_form = LoginForm
 
@@ -81,9 +81,10 @@ class Site(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register models. Each list becomes strict and bounded, and one with `csv_columns` can be exported.
+        """Register models.
 
-        The admin class of the user model also gets `Accounts`, so that accounts cannot be deleted.
+        Each admin list gets strict filters and a maximum length. A list with `csv_columns` also gets a CSV export. User
+        accounts also get `Accounts`, so that they cannot be deleted.
         """
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:

@@ -34,8 +34,8 @@ _CREDENTIALS = ("pt", "queue_token")
 class Https:
     """Middleware: remove players' credentials from the URL of the redirect to https.
 
-    Such a credential was sent unencrypted, so it must not be used. The redirected page then shows no names. Links in
-    our messages use https and keep their credentials.
+    Such a credential was sent unencrypted, so it must not be used. A match page then shows no names. Links in our
+    messages use https and keep their credentials.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -156,7 +156,7 @@ def _database() -> dict[str, Any]:
                 options.setdefault(name, value)
             # Prepared statements (see playmatatu/postgres) need server-side binding.
             options.setdefault("server_side_binding", True)
-        # Seconds. A new connection plans each frequent statement several times before it keeps a plan.
+        # Seconds. New connections are expensive, because each plans every frequent statement several times.
         config.setdefault("CONN_MAX_AGE", 600)
         config.setdefault("CONN_HEALTH_CHECKS", True)
     return config

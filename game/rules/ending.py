@@ -64,7 +64,7 @@ def cancel(entry: Entry) -> bool:
         payment = journal.locked(entry.payment_id)
         locked_player(entry.player.phone)
         mine = Entry.objects.filter(pk=entry.pk)
-        # The API has always called this reason "left".
+        # The API already calls this reason "left", so the name is kept.
         cancelled = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
         if cancelled:
             collection.withdraw(payment)

@@ -77,7 +77,7 @@ class Action:
     asks_account: bool = False
     permission: str = "refund"
 
-    # Django's admin reads the next three, and its templates read the last.
+    # Django's admin reads the next three attributes, and its templates read `do_not_call_in_templates`.
 
     @property
     def __name__(self) -> str:

@@ -1,7 +1,7 @@
-"""Base classes for the admins of payments and of the game: a search by whole values, filters with fixed values, and
-personal data in full only by permission.
+"""Base classes for the admin of payments and of the game.
 
-The admin site adds the bounds of each list, strict filters, and the CSV export (see `playmatatu/admin.py`).
+They add search by complete values, filters with fixed values, and personal data that is shown in full only by
+permission. The admin site adds the maximum length of lists, strict filters and the CSV export (`playmatatu/admin.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from payments.models import Payment, Refund
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
 # A search by phone number finds at most this many payments.
 _MOST_FOUND = 1000
-# For each column with masked data, the column that shows the data in full.
+# Columns with masked data, each with the column that shows the data in full.
 _IN_FULL: Mapping[Any, str] = {"masked_phone": "full_phone", "shown_body": "body", "shown_answer": "answer"}
 
 
@@ -38,7 +38,7 @@ class ReadOnly:
 
 
 def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Replace the masked columns in `names` if the user may see personal data in full."""
+    """Return `names`. If the user may see personal data in full, masked columns are replaced by full columns."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return [_IN_FULL.get(name, name) if in_full else name for name in names]
 
@@ -59,10 +59,10 @@ class PaymentsAdmin(ReadOnly, admin.ModelAdmin):
 
 
 class SearchByValue:
-    """Admin mixin whose search compares whole values, so that the database can use an index."""
+    """Admin mixin: search by complete values only, so that the database can use an index."""
 
     def condition(self, term: str) -> Q:
-        """Return the condition for the rows that a search finds. `term`: neither empty nor with NUL."""
+        """Return the condition for the rows that a search for `term` finds. `term` is not empty and contains no NUL."""
         raise NotImplementedError
 
     def get_search_results(
@@ -73,15 +73,17 @@ class SearchByValue:
 
 
 class LabeledFilter(admin.SimpleListFilter):
-    """A sidebar filter with fixed values. To offer the values in use, a DISTINCT over the whole table would be needed.
+    """A filter in the sidebar that offers fixed values.
 
-    `labels`: the values with their labels.
+    Finding the values in use would need a DISTINCT over the whole table.
+
+    `labels`: the values, each with its label.
     """
 
     labels: Mapping[str, Any] = {}
 
     def condition(self, value: str) -> Q:
-        """Return the condition for the rows with this value, which is a key of `labels`."""
+        """Return the condition for the rows with this value. `value` is a key of `labels`."""
         return Q(**{str(self.parameter_name): value})
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -53,7 +53,7 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
         return phones.hidden(callback.body)
 
     def condition(self, term: str) -> Q:
-        """Find callbacks by the ids of their payments. To search bodies, the whole table would be read."""
+        """Find callbacks by their payments. The bodies are not searched, because that would read the whole table."""
         return Q(payment__in=found(term))
 
     @admin.action(description="Mark as seen", permissions=["settle"])

@@ -142,7 +142,7 @@ class DayFilter(admin.SimpleListFilter):
         """Return the date in a URL parameter, or None if it is not a valid date."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
-            # Dates near the limits of Python's `date` are refused, because the next day may not exist.
+            # Other years are ignored, because the next day may not exist near the limits of Python's `date`.
             return day if 2000 <= day.year < 3000 else None
         return None
 

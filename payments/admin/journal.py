@@ -151,12 +151,12 @@ class LedgerAdmin(JournalAdmin):
 
 
 class DebitForm(forms.ModelForm):
-    """The form of a withdrawal or fee. Each page has its own `key`."""
+    """The form of a withdrawal or fee. Each page with this form contains a new `key`."""
 
     key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
     def validate_unique(self) -> None:
-        """Leave this to the database, which also refuses the second of two concurrent requests."""
+        """Skip Django's check. The unique index also refuses the second of two concurrent requests."""
 
 
 @admin.register(ProviderDebit)
@@ -195,7 +195,7 @@ class ProviderDebitAdmin(PaymentsAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except IntegrityError:  # An entry with this form's key exists.
+        except IntegrityError:  # There is already an entry with the key of this form.
             self.message_user(request, "This form was saved before. Nothing was booked again.", messages.WARNING)
             return redirect("admin:payments_providerdebit_changelist")
 

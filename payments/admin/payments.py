@@ -151,8 +151,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
         return wording.to_do(payment, *_refund(payment)) or "Nothing."
 
     def condition(self, term: str) -> Q:
-        # `found` returns ids, because one query cannot use the index of each kind of search term and also the index by
-        # which the list is sorted.
+        # The ids are found first. One query could not use an index for the search and another index for the order.
         return Q(pk__in=found(term))
 
 

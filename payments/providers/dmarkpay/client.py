@@ -20,7 +20,7 @@ from payments.providers.http import NoResponse, get, post
 logger = logging.getLogger("payments.dmarkpay")
 
 _WHO = "DMarkPay"
-# For each mobile network that DMarkPay serves: the payment method and the wallet.
+# The payment method and the wallet of each mobile network that DMarkPay serves.
 _NETWORKS = {"mtn": ("mtn_mobile_money", "mtn"), "airtel": ("airtel_mobile_money", "airtel_oapi")}
 # Only one thread of a process requests a token at a time. Afterwards the other threads find the token in the cache.
 _fetching = threading.Lock()

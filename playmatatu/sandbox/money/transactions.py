@@ -14,14 +14,14 @@ PENDING, SUCCESSFUL, FAILED = "Pending", "Successful", "Failed"
 
 
 class Network(NamedTuple):
-    """A mobile network. `brand`: its name in payment prompts. `css`: the class with its colors in `money.css`."""
+    """A mobile network. `brand`: its name in payment prompts. `css`: the CSS class for its colors."""
 
     wallet: str
     brand: str
     css: str
 
 
-# By payment method.
+# The mobile networks, by payment method.
 NETWORKS = {
     "mtn_mobile_money": Network("mtn", "MTN MoMo", "mtn"),
     "airtel_mobile_money": Network("airtel_oapi", "Airtel Money", "airtel"),
