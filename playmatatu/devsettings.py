@@ -29,7 +29,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "ALLOWED_HOSTS": "",
-        # Shows only the lines of `make run` itself, as in README.md, and warnings.
+        # With this level, only the output of `make run` itself (as in README.md) and warnings are printed.
         "LOG_LEVEL": "warning",
         "DATABASE_URL": "",
         "REDIS_URL": "",

@@ -102,7 +102,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
-                # Another stake was placed between the two locks. Start again and lock its payment too.
+                # Another stake was placed between the two locks. Start again, and lock the payment of that stake too.
                 continue
             _refuse_second(player, known, friend)
             _refuse_ringing(known)

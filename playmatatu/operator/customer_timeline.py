@@ -75,7 +75,8 @@ class TextRow:
 class CustomerTimeline:
     """The data about one player, as shown on the page.
 
-    `call`: the full phone number, or "" if the user may not see it. `older`: links to lists of older rows.
+    `call`: the full phone number, for an operator who calls the player, or "" if the user may not see it. `older`:
+    links to the complete lists, if some rows are not shown.
     """
 
     phone: str

@@ -21,7 +21,7 @@ class Network(NamedTuple):
     css: str
 
 
-# The mobile networks, by payment method.
+# The mobile networks, by DMarkPay's payment method.
 NETWORKS = {
     "mtn_mobile_money": Network("mtn", "MTN MoMo", "mtn"),
     "airtel_mobile_money": Network("airtel_oapi", "Airtel Money", "airtel"),
