@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 from asyncio import AbstractEventLoop
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -23,6 +23,7 @@ from sms import cache as sms_cache
 from sms.dmark import blocking
 from sms.dmark.kept_connections import KeptConnections
 from sms.testing import serving
+from tests.order import dealt
 from tests.sandbox import Sandbox as Sandbox
 from tests.servers import Postgres as Postgres
 from tests.servers import RedisServer as RedisServer
@@ -30,6 +31,7 @@ from tests.servers import free_port as free_port
 from tests.servers import postgres_programs as postgres_programs
 from tests.servers import redis_program as redis_program
 from tests.servers import wait_for as wait_for
+from tests.system import migrated_postgres
 
 pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 
@@ -66,36 +68,16 @@ TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-define
 _SLOW = {"postgres", "on_postgres", "browser", "page", "system", "project", "game", "site", "proxy"}
 
 
-# The test files that take longest. Each xdist process starts with some of them, so that none of them runs alone at the
-# end.
-_LONG = """
-    test_postgres test_web_killed test_lives test_deploy test_game_worker test_worker test_hello test_pages_browser
-    test_money_browser test_simulation test_make_run test_tasks test_listener test_leases test_outages test_maintenance
-    test_operator_browser test_killed_collectors test_e2e
-""".split()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     for item in items:
         if _SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    # pytest-django sorts the tests meanwhile.
+    yield
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
-        items[:] = _dealt(items, processes)
-
-
-def _dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Return the tests in one part of equal size per process. Each part starts with its share of the long tests."""
-    long = sorted((item for item in items if item.path.stem in _LONG), key=lambda item: _LONG.index(item.path.stem))
-    rest = [item for item in items if item.path.stem not in _LONG]
-    dealt: list[pytest.Item] = []
-    for process in range(processes):
-        share = long[process::processes]
-        count = len(items) // processes - len(share) if process < processes - 1 else len(rest)
-        dealt += share + rest[: max(count, 0)]
-        rest = rest[max(count, 0) :]
-    return dealt
+        items[:] = dealt(items, processes)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -246,8 +228,7 @@ def postgres() -> Iterator[Postgres]:
     if programs is None:
         missing("PostgreSQL")
     assert programs
-    cluster = Postgres(programs)
-    cluster.create()
+    cluster = migrated_postgres(programs)
     yield cluster
     cluster.remove()
 

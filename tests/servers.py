@@ -85,6 +85,7 @@ class Postgres:
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self.programs, self.durable = programs, durable
         self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
+        self.data = self.folder / "data"
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}"
         # initdb and postgres must not run as root.
@@ -104,7 +105,7 @@ class Postgres:
         )
 
     def create(self) -> None:
-        self._run("initdb", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
         self.start()
 
     def start(self) -> None:
@@ -112,12 +113,15 @@ class Postgres:
         if not self.durable:
             # Autovacuum would start a process for each of about a hundred small databases in turn.
             options += " -c fsync=off -c full_page_writes=off -c autovacuum=off"
-        self._run(
-            "pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start"
-        )
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
+
+    @staticmethod
+    def copy_data(source: Path, target: Path) -> None:
+        """Copy the files of a stopped cluster with their owner."""
+        subprocess.run(["cp", "-a", source, target], check=True)
 
     def remove(self) -> None:
         """Stop the cluster and delete its files."""
@@ -127,7 +131,7 @@ class Postgres:
     @property
     def pid(self) -> int:
         """The id of the postmaster process, which is the parent of all other processes of the cluster."""
-        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        return int((self.data / "postmaster.pid").read_text().split()[0])
 
     def _processes(self) -> list[int]:
         master = self.pid

@@ -6,19 +6,19 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from tests import preloaded
-from tests.conftest import Postgres, Sandbox
 from tests.preloaded import Process
+from tests.sandbox import Sandbox
+from tests.servers import Postgres
+from tests.shared import created_once
 
 ROOT = Path(__file__).parents[1]
 _SETTINGS = {
@@ -41,28 +41,37 @@ def migrate(database: str) -> None:
     preloaded.run(["manage.py", "migrate", "-v0", "--skip-checks"], env=environment, check=True)
 
 
-@lru_cache(maxsize=1)
-def _sqlite_template() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="playmatatu-template-")) / "template.sqlite3"
-    migrate(f"sqlite:///{path}")
-    return path
+# The name of a migrated database of each cluster. Migrating takes seconds, so it is copied.
+TEMPLATE = "template_migrated"
 
 
-@lru_cache(maxsize=1)
-def postgres_template(postgres: Postgres) -> str:
-    migrate(postgres.create_database("template_migrated"))
-    return "template_migrated"
+def migrated_postgres(programs: Path) -> Postgres:
+    """Start a cluster with the database TEMPLATE. It is created once in a test run and then copied."""
+
+    def create(folder: Path) -> None:
+        first = Postgres(programs)
+        first.create()
+        migrate(first.create_database(TEMPLATE))
+        first.stop("fast")
+        first.copy_data(first.data, folder / "data")
+        shutil.rmtree(first.folder)
+
+    cluster = Postgres(programs)
+    cluster.copy_data(created_once("postgres", create) / "data", cluster.data)
+    cluster.start()
+    return cluster
 
 
 def sqlite_database(path: Path) -> str:
-    """Return the URL of a migrated database. It is a copy, because migrating takes seconds."""
-    for one in _sqlite_template().parent.iterdir():
+    """Return the URL of a migrated database. It is a copy of one that is created once in a test run."""
+    template = created_once("sqlite", lambda folder: migrate(f"sqlite:///{folder}/template.sqlite3"))
+    for one in template.iterdir():
         shutil.copy(one, path.with_name(one.name.replace("template.sqlite3", path.name)))
     return f"sqlite:///{path}"
 
 
 def postgres_database(postgres: Postgres) -> str:
-    return postgres.create_database(f"system_{time.time_ns()}", postgres_template(postgres))
+    return postgres.create_database(f"system_{time.time_ns()}", TEMPLATE)
 
 
 # The last connection of `System.sql`. It is reused, because tests poll for rows and a new connection takes 6 ms of CPU.

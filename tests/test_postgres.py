@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Postgres
-from tests.system import postgres_template
+from tests.system import TEMPLATE
 
 ROOT = Path(__file__).parents[1]
 # Pytest plugins that are left out. Importing schemathesis takes 1 s of CPU.
@@ -53,7 +53,7 @@ def test_each_is_there(app: str) -> None:
 def test_on_postgresql(postgres: Postgres, app: str) -> None:
     database = {
         "TEST_DATABASE_URL": f"{postgres.url}/suite_{app}",
-        "TEST_DATABASE_TEMPLATE": postgres_template(postgres),
+        "TEST_DATABASE_TEMPLATE": TEMPLATE,
     }
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-cov", *NOT_NEEDED, *map(str, paths(app))],
