@@ -150,9 +150,9 @@ def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> N
 
 
 @receiver(payment_refunded)
-def text_refunded(sender: Any, payment: Payment, **kwargs: Any) -> None:
+def text_refunded(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
     with transaction.atomic():
-        _queue(_about(payment, "refunded", _entry(payment), key="refunded"))
+        _queue(_about(payment, "refunded", _entry(payment), key=_payout_key("refunded", refund)))
 
 
 @receiver(prize_paid)
@@ -161,7 +161,15 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
     with transaction.atomic():
         entry = _entry(payment)
         text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
-        _queue(NewMessage(payment.phone, text, "prize_paid", f"payment:{payment.pk}:prize_paid"))
+        key = f"payment:{payment.pk}:{_payout_key('prize_paid', refund)}"
+        _queue(NewMessage(payment.phone, text, "prize_paid", key))
+
+
+def _payout_key(kind: str, refund: Refund) -> str:
+    """Return the last part of the dedupe key. A payout that replaces a returned one has its own message."""
+    earlier = Refund.objects.filter(payment=refund.payment_id, kind=refund.kind, pk__lt=refund.pk)
+    returned = earlier.filter(state=Refund.State.RETURNED).count()
+    return f"{kind}_{returned + 1}" if returned else kind
 
 
 @receiver(refund_became_due)

@@ -14,7 +14,7 @@ from game.money import due_back
 from game.notifications import render
 from game.rules.ending import announce_refunds, cancel
 from game.signals import refund_became_due
-from payments import ledger, refunds
+from payments import ledger, refunds, services
 from payments.models import Payment
 from payments.rules.states import Account
 from sms.models import SmsMessage
@@ -109,6 +109,15 @@ def test_a_text_that_fails_is_told_later(client: Client, caplog: Any) -> None:
         refund_became_due.disconnect(broken)
     assert announce_refunds() == (1, 0)
     assert kinds() == ["payment_success", "refund_due"]
+
+
+def test_a_second_payout_after_a_returned_one_has_its_own_message(client: Client) -> None:
+    cancel(paid_stake(client))
+    for _ in range(2):
+        [refund] = record_by_hand(Payment.objects.all(), "operator", "in cash")
+        services.tell_again()
+        assert refunds.returned(refund.pk, "operator", "the number is not registered")
+    assert kinds() == ["payment_success", "refund_due", "refunded", "refunded"]
 
 
 def test_refunded_is_told_once_and_shown(client: Client) -> None:

@@ -75,6 +75,9 @@ def test_the_winner_is_told_when_the_prize_was_sent(client: Client, players: lis
     assert message.text == "You won 2000 UGX. It was sent to your mobile money."
     assert report(client, win(players[1])) == 200
     assert SmsMessage.objects.filter(kind="prize_paid").count() == 1
+    assert refunds.returned(Refund.objects.get().pk, "cashier", "the number is not registered")
+    refunds.prize_by_hand(MatchResult.objects.get().pk, "cashier", "by hand, to another number")
+    assert SmsMessage.objects.filter(kind="prize_paid").count() == 2  # one for each payout
 
 
 @pytest.mark.parametrize("outcome", ["draw", "void"])
