@@ -65,17 +65,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
     hand: those that a third party collected, and those whose id at the provider is unknown.
     """
     with journal.writing():
-        found = _due(payment_id)
-        payment = found.payment
-        provider = providers.named(payment.provider)
-        if provider is None:
-            raise Refused("No provider that is set up can pay it out: record it by hand.")
-        if not status_polling.ids_of(payment) or not _network(payment):
-            raise Refused("The provider's id or the number's network is not known: record it by hand.")
-        refund = Refund(payment=payment, amount=payment.amount, how=Refund.How.PAYOUT, actor=actor)
-        refund.provider = provider.name
-        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=_one_operator()))
-    return refund
+        return _order(*_refund(payment_id), actor)
 
 
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
@@ -84,16 +74,26 @@ def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = 
     `note`: how it was refunded. `elsewhere`: the money came from another account than the provider's.
     """
     with journal.writing():
-        found = _due(payment_id)
-        refund = Refund(payment=found.payment, amount=found.payment.amount, how=Refund.How.BY_HAND, actor=actor)
-        refund.note = note[:300]
-        alone = _one_operator()
-        _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
-    return refund
+        return _by_hand(*_refund(payment_id), actor, note, elsewhere)
 
 
-def _due(payment_id: int) -> Locked:
-    """Return a payment, locked. If its entry has expired without a match, mark its money as due for refund first."""
+def order_prize(result_id: int, actor: str) -> Refund:
+    """Order the payout of a payable prize to the winner. Raises Refused with the reason."""
+    with journal.writing():
+        return _order(*_prize(result_id), actor)
+
+
+def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
+    """Record that the winner was paid by hand. Raises Refused with the reason."""
+    with journal.writing():
+        return _by_hand(*_prize(result_id), actor, note, elsewhere)
+
+
+def _refund(payment_id: int) -> tuple[Locked, Refund]:
+    """Return a payment, locked, and its new refund, unsaved.
+
+    If the payment's entry has expired without a match, mark its money as due for refund first.
+    """
     found = matches.locked(payment_id)
     payment = found.payment
     if payment.place == "in_use":
@@ -101,42 +101,41 @@ def _due(payment_id: int) -> Locked:
         over = Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
         if place is Place.WAITING and over:
             journal.take(payment, Event(Kind.UNUSED), place=place)
-    return found
+    return found, Refund(payment=payment, amount=payment.amount)
 
 
-def order_prize(result_id: int, actor: str) -> Refund:
-    """Order the payout of a payable prize to the winner. Raises Refused with the reason."""
-    with journal.writing():
-        found = matches.locked_result(result_id)
-        refund = _prize(found, Refund.How.PAYOUT, actor, "")
-        first = found.payments[0]
-        provider = providers.named(first.provider)
-        if provider is None:
-            raise Refused("No provider that is set up can pay it out: record it by hand.")
-        if not _network(refund.payment) or not all(status_polling.ids_of(each) for each in found.payments):
-            raise Refused("The provider's id or the number's network is not known: record it by hand.")
-        refund.provider = provider.name
-        _begin(found, refund, Event(Kind.ORDERED, actor=actor, alone=_one_operator()))
-    return refund
-
-
-def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that the winner was paid by hand. Raises Refused with the reason."""
-    with journal.writing():
-        found = matches.locked_result(result_id)
-        refund = _prize(found, Refund.How.BY_HAND, actor, note)
-        alone = _one_operator()
-        _begin(found, refund, Event(Kind.BY_HAND, actor=actor, elsewhere=elsewhere, alone=alone))
-    return refund
-
-
-def _prize(found: Locked, how: Refund.How, actor: str, note: str) -> Refund:
+def _prize(result_id: int) -> tuple[Locked, Refund]:
+    """Return both payments of a match, locked, and the new payout of its prize, unsaved."""
+    found = matches.locked_result(result_id)
     result = found.result
     if result is None or result.winner_id is None or matches.prize(found) is not Prize.PAYABLE:
         raise Refused("No prize is payable.")
     winner = next(payment for payment in found.payments if payment.pk == result.winner_id)
     amount = sum(payment.amount - payment.fee for payment in found.payments)
-    return Refund(payment=winner, amount=amount, how=how, kind=Refund.Kind.PRIZE, actor=actor, note=note[:300])
+    return found, Refund(payment=winner, amount=amount, kind=Refund.Kind.PRIZE)
+
+
+def _order(found: Locked, refund: Refund, actor: str) -> Refund:
+    payments = _paid_by(found, refund)
+    provider = providers.named(payments[0].provider)
+    if provider is None:
+        raise Refused("No provider that is set up can pay it out: record it by hand.")
+    if not _network(refund.payment) or not all(status_polling.ids_of(payment) for payment in payments):
+        raise Refused("The provider's id or the number's network is not known: record it by hand.")
+    refund.how, refund.actor, refund.provider = Refund.How.PAYOUT, actor, provider.name
+    refund.start_at = database.now()
+    _begin(found, refund, Kind.ORDERED)
+    if worker.inline():
+        transaction.on_commit(lambda: _poll_and_send(found, refund), robust=True)
+    else:
+        worker.tell_workers()
+    return refund
+
+
+def _by_hand(found: Locked, refund: Refund, actor: str, note: str, elsewhere: bool) -> Refund:
+    refund.how, refund.actor, refund.note = Refund.How.BY_HAND, actor, note[:300]
+    _end(refund, State.SUCCEEDED, "", _begin(found, refund, Kind.BY_HAND, elsewhere=elsewhere))
+    return refund
 
 
 def pay_prizes_due() -> int:
@@ -158,17 +157,12 @@ def pay_prizes_due() -> int:
     return ordered
 
 
-def _one_operator() -> bool:
-    """Return True if one operator may settle a payment and also pay it out. By default a second one must pay it out."""
-    return bool(settings.PAYMENTS_SINGLE_OPERATOR)
-
-
-def _begin(found: Locked, refund: Refund, event: Event) -> None:
-    """Save a new payout if the rules allow it. The payout is sent after the commit."""
+def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
+    """Save a new payout if the rules allow it. By default, another operator must have settled the payment."""
     refund.ordered_at = database.now()
-    by_hand = refund.how == Refund.How.BY_HAND
-    refund.start_at = None if by_hand else refund.ordered_at
-    shares = _shares(found, refund)
+    place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
+    shares = [(one, share_of(journal.state_of(one), place)) for one in _paid_by(found, refund)]
+    event = Event(kind, actor=refund.actor, elsewhere=elsewhere, alone=settings.PAYMENTS_SINGLE_OPERATOR)
     effects = _take(found, refund, event, Cause("operator", refund.actor, refund.note))
     try:
         with transaction.atomic():
@@ -178,12 +172,7 @@ def _begin(found: Locked, refund: Refund, event: Event) -> None:
             )
     except IntegrityError:
         raise Refused("Another payout of this payment is open.") from None
-    if by_hand:
-        _end(refund, State.SUCCEEDED, "", effects)
-    elif worker.inline():
-        transaction.on_commit(lambda: _poll_and_send(found, refund), robust=True)
-    else:
-        worker.tell_workers()
+    return effects
 
 
 def _poll_and_send(found: Locked, refund: Refund) -> None:
@@ -194,11 +183,6 @@ def _poll_and_send(found: Locked, refund: Refund) -> None:
 
 def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
     return found.payments if refund.kind == Refund.Kind.PRIZE else [found.payment]
-
-
-def _shares(found: Locked, refund: Refund) -> list[tuple[Payment, int]]:
-    place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
-    return [(one, share_of(journal.state_of(one), place)) for one in _paid_by(found, refund)]
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
