@@ -6,12 +6,11 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # The order matters: receivers in `receivers` activate the entry before receivers in `notifications` queue
-        # messages about it.
-        from game import receivers  # noqa: F401, I001
+        # The order matters: `payment_receivers` activates the entry before `notifications` queues messages about it.
+        from game import payment_receivers  # noqa: F401, I001
         from game import notifications
         from game import checks, sms_owner  # noqa: F401
-        from game.money import USE
+        from game.payment_use import USE
         from payments import signals
         from sms.clicks import watch
         from sms.owners import register, register_samples

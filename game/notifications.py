@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import override
 
 from game.models import Entry, Player, Session
-from game.money import due_back
+from game.payment_use import due_back
 from game.rules.limits import WINDOW
 from game.rules.matching import TOKEN_LENGTH
 from game.rules.validation import payable, prize

@@ -10,7 +10,7 @@ from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext_noop as _
 
 from game.models import Entry
-from game.money import due_back
+from game.payment_use import due_back
 from sms.formats import spaced
 
 

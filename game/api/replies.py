@@ -3,7 +3,7 @@
 from typing import Any
 
 from game.models import Entry
-from game.money import due_back
+from game.payment_use import due_back
 from game.rules.limits import INVITE_REFUSALS
 from game.rules.placing import Placed
 from game.tokens import game_link, player_token, queue_token

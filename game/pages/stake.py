@@ -13,11 +13,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from game.models import Entry
-from game.money import concerns_its_player
 from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
 from game.pages.live import sorry
 from game.pages.match import decided
+from game.payment_use import concerns_its_player
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place

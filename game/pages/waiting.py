@@ -16,7 +16,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from game.etag import current_tag
 from game.models import Entry
-from game.money import due_back
 from game.notifications import text_own_link
 from game.pages.cookies import (
     ASKED_COOKIE,
@@ -30,6 +29,7 @@ from game.pages.cookies import (
 )
 from game.pages.forms import LinkForm
 from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match
+from game.payment_use import due_back
 from game.rules import ending
 from game.rules.limits import INVITE_REFUSALS, client_address, count_link_request
 from game.rules.validation import Refused, prize

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
 from game.models import Entry, Session, life
-from game.money import matched_key
+from game.payment_use import matched_key
 from game.rules.ending import end, end_expired
 from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player

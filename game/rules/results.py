@@ -11,7 +11,7 @@ from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Sum, Valu
 from django.db.models.functions import Cast, Concat
 
 from game.models import Entry, Session
-from game.money import due_back
+from game.payment_use import due_back
 from game.signals import refund_became_due
 from payments import journal, matches
 from payments.matches import DifferentResult as DifferentResult

@@ -97,7 +97,7 @@ class World:
         elif fate < 0.3:
             self.acts["broken receiver"] += 1
             with self.monkeypatch.context() as patch:
-                patch.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
+                patch.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
                 settle(payment, PAID, by="callback")
             if self.dice.random() < 0.5:
                 return True  # The provider does not repeat the callback, so a periodic task must find the payment.

@@ -10,8 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Session
-from game.money import due_back
 from game.notifications import render
+from game.payment_use import due_back
 from game.rules.ending import announce_refunds, cancel
 from game.signals import refund_became_due
 from payments import ledger, refunds, services

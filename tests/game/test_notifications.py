@@ -359,7 +359,7 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
     settings.MOMO_AUTO_APPROVE = False
     placed = [stake(client, phone, amount) for phone, amount in ((ALICE, 1000), (BOB, 2000), (CAROL, 3000))]
     with monkeypatch.context() as patch:
-        patch.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
+        patch.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
         for answer, phone in zip(placed, (ALICE, BOB, CAROL), strict=True):
             paid(client, answer, phone)
     from game import maintenance
@@ -370,7 +370,7 @@ def test_expire_queue_goes_on_after_one_that_fails(client: Client, settings: Any
 
     with monkeypatch.context() as patch:
         patch.setattr(maintenance, "activate_paid", sometimes)
-        patch.setattr("game.receivers.activate_paid", sometimes)
+        patch.setattr("game.payment_receivers.activate_paid", sometimes)
         with pytest.raises(CommandError, match="2 could not"):  # the task, and the signal that is sent again
             call_command("expire_queue")
     states = [status(client, answer["queue_token"])["status"] for answer in placed]

@@ -178,7 +178,7 @@ def sql_error(*args: Any, **kwargs: Any) -> None:
 def test_what_a_failing_receiver_left_is_opened_later(client: Client, monkeypatch: Any, cure: str) -> None:
     placed = stake(client, ALICE, create_private=True, invite_phone=BOB)
     with monkeypatch.context() as broken:
-        broken.setattr("game.receivers.activate_paid", sql_error)
+        broken.setattr("game.payment_receivers.activate_paid", sql_error)
         paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "awaiting_payment"
     assert texts() == []
@@ -194,7 +194,7 @@ def test_what_a_failing_receiver_left_is_opened_later(client: Client, monkeypatc
 def test_what_was_left_unopened_is_played_not_refunded(client: Client, monkeypatch: Any) -> None:
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
-        broken.setattr("game.receivers.activate_paid", lambda payment: 1 / 0)
+        broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
         paid(client, placed, ALICE)
     stake(client, ALICE, 2000)
     expire_old()
