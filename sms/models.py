@@ -81,8 +81,9 @@ class SmsMessage(models.Model):
     holds_link = models.BooleanField(default=False, db_default=False, editable=False)
     # Time of the last poll for the message's delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # `claim`: the sender that has claimed the message. `lease_until`: the end of its lease. A queued message that has
-    # `lease_until` is paused, and claims do not read it (`sms.sending.pauses.park`).
+    # `claim`: id of the sender that has claimed the message. `lease_until`: time at which this claim expires. A paused
+    # message in the queue also has `lease_until`, so that queries for due messages skip it (see
+    # `sms.sending.pauses.park`).
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -96,7 +97,7 @@ class SmsMessage(models.Model):
             ("view_full_phone", "Can see phone numbers in full"),
         ]
         indexes: ClassVar = [
-            # A partial index keeps claims fast even if the table holds a million old rows.
+            # A partial index: queries for due messages stay fast even if the table holds a million old rows.
             models.Index(
                 fields=["expires_at", "id"],
                 condition=Q(status="queued", lease_until__isnull=True),

@@ -117,9 +117,9 @@ def pauses_all(reason: object) -> bool:
 
 
 def settle(result: Result) -> Result:
-    """Return the result with the status `queued` if the message is to be sent again, otherwise unchanged.
+    """Return the result with the status `queued` if the message is to be retried. Otherwise return it unchanged.
 
-    Senders that process the queue again later, such as the worker, call this.
+    Senders that read the queue again later call this function. An example is the worker.
     """
     message, reason = result.message, result.reason
     if pauses_all(reason):

@@ -99,9 +99,9 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 def count_ahead(claimer: str, messages: Sequence[ClaimedMessage], earlier: int = 0) -> set[int]:
     """Count one more ambiguous request for each message, in case this process is killed during the request.
 
-    `earlier`: the number of ambiguous requests since the claim. The result of the request later replaces the count. A
-    message's first ambiguous request is counted by `free_leases_over_before` instead. Returns the ids that are still
-    claimed by `claimer`.
+    `earlier`: number of ambiguous requests since the message was claimed. The result of the request later replaces this
+    count. `free_leases_over_before` counts a message's first ambiguous request instead. Returns the ids of the messages
+    that are still claimed by `claimer`.
     """
     kept: set[int] = set()
     for known in {message.ambiguous_requests for message in messages}:
@@ -158,7 +158,7 @@ class ExpiredLeaseReaper:
         self.next_look = 0.0
 
     def look(self) -> None:
-        """Free leases if a check is due. `next_look`: the time (monotonic) of the next check."""
+        """Run a check if it is due. `next_look`: the time (monotonic) of the next check."""
         if clock.monotonic() < self.next_look:
             return
         seen = clock.read()

@@ -1,8 +1,9 @@
 """Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim. Queued
-messages that are paused are also parked: `lease_until` is set, which removes them from the index of claims. A claim
-then does not read them.
+Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim.
+
+Paused messages in the queue are also parked: their `lease_until` is set. This removes them from the index that claims
+use, so that claims do not read them.
 """
 
 from typing import Any
@@ -33,10 +34,10 @@ def may_leave(now: str) -> str:
 
 
 def park() -> None:
-    """Park the paused messages that are queued, and release parked messages that are no longer paused or have expired.
+    """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
 
-    Works in short transactions. In each of them the lock on the pauses makes a concurrent resume wait, which then
-    releases the messages that were parked.
+    The work is done in short transactions. Each transaction locks the pauses, so that a concurrent resume waits. The
+    resume then releases the messages that were parked.
     """
     while _park_batch():
         pass

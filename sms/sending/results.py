@@ -31,7 +31,7 @@ _EVENT = {
     "step": "text", "attempt": "smallint", "provider_id": "text", "answer": "text", "error": "text", "ms": "integer",
     "trouble": "text",
 }  # fmt: skip
-# Columns of an event with the same name as the attribute of `Exchange`.
+# Columns of an event that have the same name as an attribute of `Exchange`.
 _COPIED = tuple(_EVENT)[5:]
 # An acceptance by DMark is stored even if another sender has claimed the row since then. It does not replace a status
 # that came from a delivery report. Any other result is stored only if this sender still has the claim.

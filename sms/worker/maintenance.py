@@ -49,13 +49,13 @@ _BLANK = """
 def blank_links() -> int:
     """Remove the credentials from the links of expired messages. Return the number of changed messages.
 
-    Each batch is one statement. Rows that other transactions have locked are left for the next run.
+    Each batch is one statement. On PostgreSQL, rows that other transactions have locked are left for the next run.
     """
     values: tuple[str, ...] = ()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             link = rules().link
-            # The second pattern matches nothing: the project has no links to blank.
+            # The pattern `(^)(?!)` matches nothing. It is used if the settings name no links with credentials.
             values = (link.pattern if link else "(^)(?!)", rf"\1{BLANKED}")
             sql = _BLANK.format(lock="FOR UPDATE SKIP LOCKED", blanked="regexp_replace(text, %s, %s, 'g')")
         else:

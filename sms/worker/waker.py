@@ -30,9 +30,12 @@ class Waker:
     def sleep(
         self, selector: selectors.BaseSelector, until: float, has_work: Callable[[], bool]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Select until `until` (monotonic), or not at all if there is work. Return the events of other files."""
+        """Sleep in `select` until the time `until` (monotonic). If there is work, return at once.
+
+        Returns the events of all files except the waker.
+        """
         self._asleep = True
-        # Check for work after this line. A `wake` that comes before it has no effect.
+        # Check for work only now. A `wake` before `_asleep` was set had no effect.
         seconds = 0.0 if has_work() else max(0.0, until - clock.monotonic())
         events = selector.select(seconds)
         self._asleep = False

@@ -1,7 +1,7 @@
 """The worker: it claims due messages, gives them to the engine, and records the results.
 
-The path of a message: claim → eligibility check → engine (one thread, all HTTP) → recorder. Further threads are in
-`background`.
+The path of a message: claim → eligibility check → engine (sends all messages, in one thread) → recorder. The threads
+for signals and periodic tasks are in `background`.
 
 The main thread owns a database connection and makes all decisions. A claim is valid for one lease, which the worker
 renews. If this process is killed, its leases expire and other workers claim the messages. They may send some messages a
@@ -104,7 +104,7 @@ class Worker:
         self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
         self._stopping = runtime.current.event()
-        # The time (monotonic) at which the worker ends although requests have no answer.
+        # After this time (monotonic), the worker ends even if requests have no response.
         self._end = math.inf
         # Claimed messages whose eligibility must still be checked.
         self._to_offer: list[Job] = []
@@ -160,8 +160,8 @@ class Worker:
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        After `stop`, messages that have not begun are handed back instead. Return True if no message is left to wait
-        for: after `stop`, or if the option `once` is set.
+        After `stop`, no message is claimed, and messages that have not begun are queued again. Return True if the
+        worker is done: no message is left, and `stop` was called or the option `once` is set.
         """
         stopping = self._stop_requested
         if stopping and not self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""Time, threads, sleeping and sockets are used through `sms.clock` and `sms.runtime` only, libcurl by the engine."""
+"""Time, threads and sockets are used only through `sms.clock` and `sms.runtime`. Only the engine uses libcurl."""
 
 import ast
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ BELOW = {"dmark/total_timeout.py"}
 FORBIDDEN = {"time", "threading", "queue", "selectors", "concurrent", "asyncio", "socket", "pycurl", "multiprocessing"}
 # Allowed imports of each module: names that do not wait, start a thread or read a clock.
 ALLOWED = {
-    # The simulation replaces `pycurl.Curl` and `pycurl.CurlMulti`.
+    # the simulation replaces `pycurl.Curl` and `pycurl.CurlMulti`
     "worker/engine/transfer.py": {"pycurl"},
     "worker/engine/loop.py": {"pycurl", "selectors"},
     "worker/worker.py": {"selectors"},
-    "worker/waker.py": {"selectors", "socket"},  # types
-    "worker/activity.py": {"socket"},  # the name of this machine
+    "worker/waker.py": {"selectors", "socket"},  # type hints
+    "worker/activity.py": {"socket"},  # host name
     "worker/statement_timeout.py": {"socket"},  # shuts down the database's socket
     "dmark/access_token.py": {"concurrent"},  # type hint
 }

@@ -1,1 +1,4 @@
-"""Send many messages to DMark at once, over libcurl in one thread. No other package uses libcurl."""
+"""Send many messages to DMark at once, over libcurl in one thread.
+
+In the `sms` app, only this package uses libcurl.
+"""

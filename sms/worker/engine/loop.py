@@ -36,8 +36,8 @@ _LONGEST_COUNT = 5.0
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `wake_owner` is called when `take` has `batch` jobs to return or the first one, when `uncounted` has a request, or
-    when the inbox has shrunk to `low_water`.
+    `wake_owner` is called when `take` can return the first job or `batch` jobs, when a request is added to `uncounted`,
+    or when the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Engine:
     ) -> None:
         self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
         self._timeouts, self._wake_owner = (config.connect_timeout, config.read_timeout), wake_owner
-        # The attributes from `inbox` to `tokens` are shared with other threads.
+        # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
         # `uncounted`: send requests that must wait until their rows count them as ambiguous. `_counted`: requests that
@@ -113,7 +113,7 @@ class Engine:
         self._waker.wake()
 
     def quit(self, seconds: float) -> bool:
-        """End the threads and cut off requests in flight. Return False if that takes longer than `seconds`."""
+        """End the threads and cut off the requests in flight. Return False if this takes longer than `seconds`."""
         self.tokens.finish()
         self._quit = True
         self._waker.wake()
@@ -165,7 +165,8 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a longer wait the rate-limit key may have expired, so the message's eligibility is checked again.
+            # After a longer wait the message's rate-limit key may have expired. The worker then checks its eligibility
+            # again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
@@ -277,7 +278,10 @@ class Engine:
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
     ) -> None:
-        """Send an event into the job's conversation, and carry out the command that it yields, or `command`."""
+        """Continue the conversation of a job with an event, and carry out the command that it yields.
+
+        If `command` is given, carry out this command instead.
+        """
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)

@@ -21,10 +21,11 @@ _TOKEN_SECONDS = 1.0
 
 
 class TokenQueue:
-    """The jobs that wait for a token, and a thread that gets it from the cache or DMark. The engine never waits.
+    """The jobs that wait for an access token, and a thread that gets the token from the cache or from DMark.
 
-    `resume` is called with a job and its token, or with a job and an error. `wake` is called when the thread has added
-    to `answers`: the token that DMark refused or "", another token or an error, and the HTTP exchanges made to get it.
+    The engine does not wait for the token. `resume` is called with a job and either a token or an error. `wake` is
+    called after the thread has added an answer to `answers`: the token that DMark refused or "", the new token or an
+    error, and the HTTP requests that were made.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class Driver:
         self.loop.start()
 
     def put(self, rejected: str | None) -> None:
-        """Receive a question for a token, in place of the thread that gets them."""
+        """Receive the engine's request for a token. Replaces the queue of the thread that gets tokens."""
         if rejected is not None:
             self.asked.append(rejected)
             if (answer := self.answer(rejected)) is not None:
