@@ -24,5 +24,5 @@ class GameConfig(AppConfig):
         register("invite", sms_owner.of_invite, sms_owner.invites_worth_sending)
         register("link", sms_owner.of_link)
         register_samples(notifications.samples)
-        # These messages concern the player's own money or match. They are sent even after the player has replied STOP.
+        # Messages about a player's own money or match are sent even after the player has replied STOP.
         register_transactional(*notifications.TRANSACTIONAL)

@@ -63,7 +63,7 @@ class Task(NamedTuple):
 
 _pruned_until: dict[str, int] = {}
 
-# Each run takes a few milliseconds, even if the tables are large.
+# The periodic tasks. Each run takes a few milliseconds, even with large tables.
 TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),
@@ -75,7 +75,7 @@ TASKS = (
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
 )
-# The tasks of the command `expire_queue`. It runs each task once and searches whole tables.
+# The tasks as run by `expire_queue`: each task once, over whole tables.
 THOROUGH = tuple(
     task._replace(run={"activated": activate_left, "pruned": lambda: Done(prune())}.get(task.name, task.run))
     for task in TASKS

@@ -140,8 +140,8 @@ class Entry(models.Model):
                 condition=Q(status="expired", session=None, refund_told=False, opened_at__isnull=False),
                 name="entry_untold",
             ),
-            # This index finds stakes that were activated but not matched. When such a stake expires, its money is due
-            # for refund.
+            # An index of stakes that were activated but not matched. When such a stake expires, its money is due for
+            # refund.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
             # The index includes the id so that PostgreSQL uses it to find the newest entries with a name.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),

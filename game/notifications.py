@@ -105,7 +105,8 @@ def text_match(
                 "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
             )
             if entry == told_by_payment:
-                # Then `text_payment` tries to queue the message. If it fails too, the signal is sent again later.
+                # The receiver `text_payment` then tries to queue this message. If `text_payment` fails too, its signal
+                # is sent again later.
                 told_by_payment = None
     with transaction.atomic():
         queue_many(messages)

@@ -22,8 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # This lock makes concurrent failures wait for each other. The daily limit of failure messages, checked
-            # later in this transaction, then counts correctly.
+            # Lock the player, so that concurrent failures wait for each other. The daily limit of failure messages,
+            # checked later in this transaction, then counts correctly.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:

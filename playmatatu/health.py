@@ -5,7 +5,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as ProbeTimeout  # This is the built-in TimeoutError from Python 3.11 on.
+
+# From Python 3.11 on, ProbeTimeout is the built-in TimeoutError.
+from concurrent.futures import TimeoutError as ProbeTimeout
 from typing import Any
 
 from django.core.cache import cache

@@ -35,12 +35,12 @@ if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Only the admin uses sessions. They last 8 hours, the length of an operator's shift.
 SESSION_COOKIE_AGE = 8 * 3600
-# These checks recommend HSTS for subdomains and HSTS preload. Both affect the whole domain, so they are the operator's
-# decision.
+# The checks W005 and W021 recommend HSTS for subdomains and HSTS preload. Both affect the whole domain, so they are the
+# operator's decision.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
-# Other sites must not see a player's link, a credential, in the Referer header. The stricter `no-referrer` would make
-# browsers send `Origin: null` with our forms, which Django refuses.
+# A player's link is a credential, so other sites must not see it in the Referer header. With the stricter
+# `no-referrer`, browsers would send `Origin: null` with our forms, and Django would refuse them.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -237,7 +237,7 @@ UNPAID_STAKES_PER_PHONE_HOUR = whole("UNPAID_STAKES_PER_PHONE_HOUR", 6)
 UNPAID_STAKES_PER_ADDRESS_HOUR = whole("UNPAID_STAKES_PER_ADDRESS_HOUR", 300)
 FAILED_TEXTS_PER_PHONE_DAY = whole("FAILED_TEXTS_PER_PHONE_DAY", 3)
 
-# These three settings appear in the footer of every page if they are set.
+# Settings for the footer of every page. An empty value, or 0, is not shown.
 SUPPORT_CONTACT = text("SUPPORT_CONTACT")
 TERMS_URL = text("TERMS_URL")
 MIN_AGE = whole("MIN_AGE", 0)
@@ -293,7 +293,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["callers"]}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # These loggers get no handlers of their own, because Django's default handlers print unredacted lines.
+        # Django's loggers get no handlers here, because Django's default handlers print unredacted lines.
         "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
         "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
     },

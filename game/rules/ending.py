@@ -116,7 +116,7 @@ def announce_refunds() -> tuple[int, int]:
     # If an entry ended without a match, its money is due for refund, even if `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # This order is the order of the index. Ordered by "pk" alone, PostgreSQL would read the whole table.
+        # The rows are sorted like the index. Sorted by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )

@@ -81,9 +81,9 @@ def site_of(address: str) -> str | None:
 
 
 def _buckets(address: str) -> list[tuple[Q, int]]:
-    """Return conditions that select the rows counted for this address.
+    """Return the conditions for the rows that count towards the limit of this address.
 
-    Each has a factor by which the limit is multiplied for these rows.
+    Each condition comes with a factor by which the limit is multiplied for its rows.
     """
     buckets = [(Q(client_address=address or None), 1)]
     if site := site_of(address):

@@ -56,7 +56,7 @@ _MATCH = Update(
             "session": session,
             "reason": "",
             "ended_at": None,
-            # These two lines set values for `second` only. `first` already has both.
+            # Set `opened_at` and `expires_at` of `second`. `first` already has both.
             "opened_at": Coalesce("opened_at", Value(now)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },

@@ -24,7 +24,7 @@ from sms import conf, outbox, timeline
 from sms.formats import masked, spaced, ugx
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 
-# Only this many of the newest rows are shown.
+# Most rows of each kind that are shown, newest first.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
 # A message that is not delivered after this time counts as not arrived.
 DELIVERY_TIME = timedelta(minutes=5)
