@@ -154,10 +154,9 @@ class StakeForm(forms.Form):
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the stake from a valid form.
+        """Return the stake from a valid form. Inputs for opponents other than the selected kind are ignored.
 
-        Inputs that belong to an opponent choice other than the selected one are ignored. `address`: the client's
-        address.
+        `address`: the client's address.
         """
         data = self.cleaned_data
         friend, code = data["opponent"] == "friend", data["opponent"] == "code"

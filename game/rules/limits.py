@@ -189,7 +189,7 @@ def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | No
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # The next attempt is allowed when this one is older than the window.
+    # The next attempt is allowed when `blocking` is older than the window.
     blocking = after(limit - 1)
     if not blocking:
         return None

@@ -49,7 +49,10 @@ def new_or_locked_player(phone: str) -> Player:
 
 
 def locked_player(phone: str) -> Player:
-    """Return the player with this phone number, with the row locked. This is faster if the player exists already."""
+    """Return the player with this phone number, with the row locked.
+
+    For an existing player, this is faster than `new_or_locked_player`.
+    """
     return _PLAYER.first(phone=phone) or new_or_locked_player(phone)
 
 
@@ -58,8 +61,8 @@ def lock_level(amount: int) -> None:
 
     If each locked only its own entry, both could find no opponent and wait.
 
-    For one second after a lock timeout, this raises LevelLocked at once. Otherwise stakes that wait for one level could
-    occupy all threads of the site.
+    For one second after a lock timeout, the function raises LevelLocked at once. Otherwise stakes that wait for one
+    level could occupy all threads of the site.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")

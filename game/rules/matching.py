@@ -65,10 +65,10 @@ _MATCH = Update(
 
 
 def activate_paid(payment: Payment) -> Entry | None:
-    """Activate the entry of a successful payment, even if the entry has expired. Return the entry or None.
+    """Activate the entry of a successful payment, even if the entry has expired.
 
-    If the player has another active entry, the payment becomes due for refund instead. The caller has locked the
-    payment.
+    Return the entry, or None if the payment has none. If the player has another active entry, the payment becomes due
+    for refund instead. The caller has locked the payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()

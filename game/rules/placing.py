@@ -95,7 +95,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Save an entry that waits for its payment. It replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
-            # Payments are locked before the player. This also waits for a worker that is about to send a payment
+            # Lock the payments before the player. This lock also waits for a worker that is about to send a payment
             # request.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = new_or_locked_player(stake.phone)

@@ -41,7 +41,7 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # A worker that was not shut down regularly leaves its row behind.
+    # A worker that crashed has left its row behind.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 
