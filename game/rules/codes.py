@@ -14,7 +14,8 @@ from payments.statements import Select, insert
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 LENGTH = 6
-# Longest text, in characters, that is searched for a match code. A whole pasted invite has about half this length.
+# Maximum length, in characters, of a text that is searched for a match code. A pasted invite has about half this
+# length.
 LONGEST_TEXT = 400
 CODE_EXPIRED = _("This match code has expired.")
 CODE_NOT_OPEN = _("This match is not open yet. Its creator has not paid.")

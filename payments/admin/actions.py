@@ -25,13 +25,13 @@ from payments.matches import Refused
 from payments.models import MatchResult, Payment, Refund
 from payments.rules.states import Kind
 
-# Most rows that one action changes, because each row is locked and logged separately.
+# Maximum number of rows for one action, because each row is locked and logged separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
 # Seconds after which an action on many rows begins no further row. A row may have to wait for the provider.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
-# Most refused rows that are shown separately after an action.
+# Maximum number of refused rows that are shown separately after an action.
 _SHOWN = 10
 # SQLSTATEs that mean that another transaction is changing the row: lock timeout, canceled statement, serialization
 # failure, deadlock.

@@ -18,7 +18,7 @@ from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Place
 
-# Longest result of the filter for refunds due, in payments.
+# Maximum number of payments that the filter for refunds due returns.
 _MOST = 10_000
 
 
