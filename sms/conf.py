@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,78 +36,6 @@ class Redact:
     settings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The values of all `SMS_*` settings. Times are in seconds."""
-
-    base_url: str
-    username: str
-    password: str
-    token_path: str
-    send_path: str
-    dlr_path: str
-    connect_timeout: float
-    read_timeout: float
-    rate_limit: int
-    token_fallback: int
-    life: float
-    categories: Mapping[str, str]
-    delivery: str
-    lease: float
-    dlr_enabled: bool
-    dlr_url_suffix: str
-    site_url: str
-    extra_mobile_prefixes: tuple[str, ...]
-    inbound_secret: str
-    segment_cost: float
-    redact: Redact
-
-    @property
-    def configured(self) -> bool:
-        return bool(self.base_url and self.username and self.password)
-
-    @property
-    def enabled(self) -> bool:
-        """True if SMS is configured. In a test run, the provider's URL must also be on this machine."""
-        return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
-
-    @property
-    def send_budget(self) -> float:
-        """Time limit for one message, in seconds. No further request for the message is started after this time."""
-        return 3 * (self.connect_timeout + self.read_timeout) + 1
-
-    @property
-    def longest_send(self) -> float:
-        """The longest time that sending one message can take, in seconds.
-
-        It is the time limit plus one request that starts just before the limit.
-        """
-        return self.send_budget + self.connect_timeout + 2 * self.read_timeout
-
-    def url(self, path: str) -> str:
-        return f"{self.base_url}/{path.lstrip('/')}"
-
-    @property
-    def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "".
-
-        The reason does not contain the URL, because the URL may contain a password.
-        """
-        if "#" in self.base_url or "?" in self.base_url:
-            return (
-                "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
-                "Write it like https://sms.example.com; in a password write %23 for # and %3F for ?."
-            )
-        if not self.base_url.lower().startswith(("http://", "https://")) or not host(self.base_url):
-            return "SMS_SERVICE_BASE_URL is not a valid URL. Write it like https://sms.example.com."
-        return ""
-
-    @property
-    def shown_base_url(self) -> str:
-        """The base URL without user name and password, for terminal output and logs."""
-        return re.sub(r"//[^/]*@", "//", self.base_url)
-
-
 def in_test_run() -> bool:
     """Return True if Django's test environment is set up, as in a test run with pytest or `manage.py test`.
 
@@ -124,48 +52,6 @@ def host(url: str) -> str:
         return (parts.hostname or "") if parts.port != 0 else ""
     except ValueError:
         return ""
-
-
-@cache
-def current() -> Config:
-    """Return all settings. Raises ImproperlyConfigured for the first setting that cannot be read."""
-    return Config(**{field: read(name) for field, (name, read) in _SETTINGS.items()})
-
-
-def _forget(**_: Any) -> None:
-    current.cache_clear()
-    extra_mobile_prefixes.cache_clear()
-
-
-setting_changed.connect(_forget)
-
-
-def problems() -> list[str]:
-    """Return one sentence for each setting that cannot be read."""
-    found = []
-    for name, read in _SETTINGS.values():
-        try:
-            read(name)
-        except ImproperlyConfigured as error:
-            found.append(str(error))
-    return found
-
-
-def redact() -> Redact:
-    """Return the value of SMS_REDACT, or no rules if the value is invalid, so that logging continues.
-
-    `problems` reports the invalid value.
-    """
-    try:
-        return _redact("SMS_REDACT")
-    except ImproperlyConfigured:
-        return Redact()
-
-
-@cache
-def extra_mobile_prefixes() -> tuple[str, ...]:
-    """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if it cannot be read."""
-    return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")
 
 
 def _value(name: str, default: object) -> object:
@@ -289,27 +175,120 @@ def _redact(name: str) -> Redact:
     return Redact(**{key: tuple(names) for key, names in value.items()})
 
 
-# Maps each field of Config to the name of its setting and the function that reads the setting.
-_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "base_url": ("SMS_SERVICE_BASE_URL", _text(clean=lambda url: url.strip().rstrip("/"))),
-    "username": ("SMS_SERVICE_USERNAME", _text()),
-    "password": ("SMS_SERVICE_PASSWORD", _text()),
-    "token_path": ("SMS_TOKEN_PATH", _path("/api/get_token/")),
-    "send_path": ("SMS_SEND_PATH", _path("/v3/api/send_sms/")),
-    "dlr_path": ("SMS_DLR_PATH", _path("/v3/api/dlr/")),
-    "connect_timeout": ("SMS_CONNECT_TIMEOUT", _seconds(3)),
-    "read_timeout": ("SMS_READ_TIMEOUT", _seconds(10)),
-    "rate_limit": ("SMS_RATE_LIMIT_SECONDS", _whole(30)),
-    "token_fallback": ("SMS_TOKEN_FALLBACK_SECONDS", _whole(3000)),
-    "life": ("SMS_LIFE_SECONDS", _seconds(3600)),
-    "categories": ("SMS_CATEGORIES", _pairs),
-    "delivery": ("SMS_DELIVERY", _delivery),
-    "lease": ("SMS_LEASE_SECONDS", _seconds(15)),
-    "dlr_enabled": ("SMS_DLR_ENABLED", _flag),
-    "dlr_url_suffix": ("SMS_DLR_URL_SUFFIX", _suffix),
-    "site_url": ("SITE_URL", _text(clean=lambda url: url.rstrip("/"))),
-    "extra_mobile_prefixes": ("SMS_EXTRA_MOBILE_PREFIXES", _prefixes),
-    "inbound_secret": ("SMS_INBOUND_SECRET", _inbound_secret),
-    "segment_cost": ("SMS_SEGMENT_COST_UGX", _number(0)),
-    "redact": ("SMS_REDACT", _redact),
-}
+def _setting(name: str, read: Callable[[str], Any]) -> Any:
+    """Return a field of Config. `read`: a function that reads the setting with this name."""
+    return field(metadata={"name": name, "read": read})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The values of all `SMS_*` settings. Times are in seconds."""
+
+    base_url: str = _setting("SMS_SERVICE_BASE_URL", _text(clean=lambda url: url.strip().rstrip("/")))
+    username: str = _setting("SMS_SERVICE_USERNAME", _text())
+    password: str = _setting("SMS_SERVICE_PASSWORD", _text())
+    token_path: str = _setting("SMS_TOKEN_PATH", _path("/api/get_token/"))
+    send_path: str = _setting("SMS_SEND_PATH", _path("/v3/api/send_sms/"))
+    dlr_path: str = _setting("SMS_DLR_PATH", _path("/v3/api/dlr/"))
+    connect_timeout: float = _setting("SMS_CONNECT_TIMEOUT", _seconds(3))
+    read_timeout: float = _setting("SMS_READ_TIMEOUT", _seconds(10))
+    rate_limit: int = _setting("SMS_RATE_LIMIT_SECONDS", _whole(30))
+    token_fallback: int = _setting("SMS_TOKEN_FALLBACK_SECONDS", _whole(3000))
+    life: float = _setting("SMS_LIFE_SECONDS", _seconds(3600))
+    categories: Mapping[str, str] = _setting("SMS_CATEGORIES", _pairs)
+    delivery: str = _setting("SMS_DELIVERY", _delivery)
+    lease: float = _setting("SMS_LEASE_SECONDS", _seconds(15))
+    dlr_enabled: bool = _setting("SMS_DLR_ENABLED", _flag)
+    dlr_url_suffix: str = _setting("SMS_DLR_URL_SUFFIX", _suffix)
+    site_url: str = _setting("SITE_URL", _text(clean=lambda url: url.rstrip("/")))
+    extra_mobile_prefixes: tuple[str, ...] = _setting("SMS_EXTRA_MOBILE_PREFIXES", _prefixes)
+    inbound_secret: str = _setting("SMS_INBOUND_SECRET", _inbound_secret)
+    segment_cost: float = _setting("SMS_SEGMENT_COST_UGX", _number(0))
+    redact: Redact = _setting("SMS_REDACT", _redact)
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.base_url and self.username and self.password)
+
+    @property
+    def enabled(self) -> bool:
+        """True if SMS is configured. In a test run, the provider's URL must also be on this machine."""
+        return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
+
+    @property
+    def send_budget(self) -> float:
+        """Time limit for one message, in seconds. No further request for the message is started after this time."""
+        return 3 * (self.connect_timeout + self.read_timeout) + 1
+
+    @property
+    def longest_send(self) -> float:
+        """The longest time that sending one message can take, in seconds.
+
+        It is the time limit plus one request that starts just before the limit.
+        """
+        return self.send_budget + self.connect_timeout + 2 * self.read_timeout
+
+    def url(self, path: str) -> str:
+        return f"{self.base_url}/{path.lstrip('/')}"
+
+    @property
+    def base_url_problem(self) -> str:
+        """The reason why the base URL must not be used, or "".
+
+        The reason does not contain the URL, because the URL may contain a password.
+        """
+        if "#" in self.base_url or "?" in self.base_url:
+            return (
+                "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "
+                "Write it like https://sms.example.com; in a password write %23 for # and %3F for ?."
+            )
+        if not self.base_url.lower().startswith(("http://", "https://")) or not host(self.base_url):
+            return "SMS_SERVICE_BASE_URL is not a valid URL. Write it like https://sms.example.com."
+        return ""
+
+    @property
+    def shown_base_url(self) -> str:
+        """The base URL without user name and password, for terminal output and logs."""
+        return re.sub(r"//[^/]*@", "//", self.base_url)
+
+
+@cache
+def current() -> Config:
+    """Return all settings. Raises ImproperlyConfigured for the first setting that cannot be read."""
+    return Config(**{one.name: one.metadata["read"](one.metadata["name"]) for one in fields(Config)})
+
+
+def _forget(**_: Any) -> None:
+    current.cache_clear()
+    extra_mobile_prefixes.cache_clear()
+
+
+setting_changed.connect(_forget)
+
+
+def problems() -> list[str]:
+    """Return one sentence for each setting that cannot be read."""
+    found = []
+    for one in fields(Config):
+        try:
+            one.metadata["read"](one.metadata["name"])
+        except ImproperlyConfigured as error:
+            found.append(str(error))
+    return found
+
+
+def redact() -> Redact:
+    """Return the value of SMS_REDACT, or no rules if the value is invalid, so that logging continues.
+
+    `problems` reports the invalid value.
+    """
+    try:
+        return _redact("SMS_REDACT")
+    except ImproperlyConfigured:
+        return Redact()
+
+
+@cache
+def extra_mobile_prefixes() -> tuple[str, ...]:
+    """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if it cannot be read."""
+    return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")

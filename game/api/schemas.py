@@ -102,57 +102,47 @@ class Invite(BaseModel):
     status: str
 
 
-class PrivateCreated(BaseModel):
+class _Accepted(BaseModel):
+    """The fields of every response to an accepted stake."""
+
+    queue_id: int
+    queue_token: str
+    player_token: str
+    transaction_id: str
+    message: str
+
+
+class PrivateCreated(_Accepted):
     status: Literal["private_created"]
     match_code: str
     expires_at: str
-    queue_id: int
-    queue_token: str
-    player_token: str
-    transaction_id: str
     sms_invite_sent: bool
     sms_invite: Invite | None
-    message: str
 
 
-class Queued(BaseModel):
+class Queued(_Accepted):
     status: Literal["queued"]
-    queue_id: int
-    queue_token: str
-    player_token: str
     stake_amount: int
     display_name: str
-    transaction_id: str
-    message: str
 
 
-class Matched(BaseModel):
+class Matched(_Accepted):
     status: Literal["matched"]
     game_token: str
     game_link: str
-    queue_id: int
-    queue_token: str
-    player_token: str
     stake_amount: int
     prize_amount: int
     expires_at: str
     my_display_name: str
     opponent_display_name: str
     session_id: int
-    transaction_id: str
-    message: str
 
 
-class AwaitingPayment(BaseModel):
+class AwaitingPayment(_Accepted):
     status: Literal["awaiting_payment"]
-    transaction_id: str
-    queue_id: int
-    queue_token: str
-    player_token: str
     stake_amount: int
     total_amount: int
     display_name: str
-    message: str
 
 
 # The `status` field selects the schema. Without it, each response would be checked against all four schemas.
