@@ -361,8 +361,9 @@ class LedgerEntry(models.Model):
 
 
 class AccountHour(models.Model):
-    """The total of the postings between two accounts in an hour that is over. The worker writes it once, and it
-    never changes.
+    """The total of the postings between two accounts in an hour that is over. The worker writes it once.
+
+    If the database's clock is set back, postings can still get such an hour. A database trigger adds them to the total.
     """
 
     hour = models.DateTimeField()

@@ -1,6 +1,7 @@
 """Database triggers that make the journal and the ledger append-only.
 
-Another trigger marks a payment as `stale` if it was changed without the journal.
+Another trigger marks a payment as `stale` if it was changed without the journal. A third one adds ledger entries to the
+totals of their hour if these are stored already.
 """
 
 from typing import Any
@@ -95,3 +96,47 @@ def remove_stale(connection: Any) -> None:
             cursor.execute("DROP TRIGGER IF EXISTS stale ON payments_payment")
         elif connection.vendor == "sqlite":
             cursor.execute("DROP TRIGGER IF EXISTS payments_payment_stale")
+
+
+_LATE_POSTGRES = """
+CREATE OR REPLACE FUNCTION payments_late_entries() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM entries WHERE hour <= (SELECT max(hour) FROM payments_accounthour)) THEN
+        INSERT INTO payments_accounthour AS total (hour, debit, credit, amount, count)
+        SELECT hour, debit, credit, sum(amount), count(*) FROM entries
+        WHERE hour <= (SELECT max(hour) FROM payments_accounthour)
+        GROUP BY hour, debit, credit ORDER BY hour, debit, credit
+        ON CONFLICT (hour, debit, credit)
+        DO UPDATE SET amount = total.amount + EXCLUDED.amount, count = total.count + EXCLUDED.count;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER late_entries AFTER INSERT ON payments_ledgerentry
+REFERENCING NEW TABLE AS entries FOR EACH STATEMENT EXECUTE FUNCTION payments_late_entries();
+"""
+_LATE_SQLITE = """
+CREATE TRIGGER payments_ledgerentry_late AFTER INSERT ON payments_ledgerentry
+WHEN NEW.hour <= (SELECT max(hour) FROM payments_accounthour)
+BEGIN
+    INSERT INTO payments_accounthour (hour, debit, credit, amount, count)
+    VALUES (NEW.hour, NEW.debit, NEW.credit, NEW.amount, 1)
+    ON CONFLICT (hour, debit, credit) DO UPDATE SET amount = amount + NEW.amount, count = count + 1;
+END
+"""
+
+
+def install_late(connection: Any) -> None:
+    """Create the trigger for entries whose hour has stored totals, because the database's clock was set back."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_LATE_POSTGRES)
+        elif connection.vendor == "sqlite":
+            cursor.execute(_LATE_SQLITE)
+
+
+def remove_late(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("DROP TRIGGER IF EXISTS late_entries ON payments_ledgerentry")
+        elif connection.vendor == "sqlite":
+            cursor.execute("DROP TRIGGER IF EXISTS payments_ledgerentry_late")

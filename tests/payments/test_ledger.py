@@ -147,6 +147,27 @@ def test_an_hour_written_between_two_queries_counts_once(monkeypatch: Any, at: A
     assert ledger.balances()[Account.PROVIDER] == 1100
 
 
+def test_entries_count_although_the_clock_was_set_back_into_a_totaled_hour(at: Any) -> None:
+    now = database.now()
+    at(now)
+    paid()
+    at(now + 4 * HOUR)
+    paid("+256772000002", 2000)
+    at(now + 6 * HOUR)
+    while ledger.write_hours():
+        pass
+    at(now + 2 * HOUR)  # This hour had no entries, so it has no totals.
+    paid("+256772000003", 4000)
+    at(now)
+    paid("+256772000004", 8000)
+    assert ledger.balances()[Account.PROVIDER] == 15000
+    assert not list(ledger.wrong_hours(now))
+    at(now + 30 * HOUR)
+    while ledger.write_hours():
+        pass
+    assert ledger.balances()[Account.PROVIDER] == 15000
+
+
 def test_one_run_writes_a_day_of_hours_at_most(at: Any) -> None:
     """A worker that starts after days without one catches up in short runs, also over days without entries."""
     payment, now = paid(), database.now()

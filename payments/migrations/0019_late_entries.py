@@ -1,0 +1,20 @@
+from django.db import migrations
+
+from payments.migrations import _append_only
+
+
+def install(apps, schema_editor):
+    _append_only.install_late(schema_editor.connection)
+
+
+def remove(apps, schema_editor):
+    _append_only.remove_late(schema_editor.connection)
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('payments', '0018_payment_signal_due'),
+    ]
+
+    operations = [migrations.RunPython(install, remove)]
