@@ -17,8 +17,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
 # Same as DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is refused with 413.
 _LONGEST = 64 * 1024
-# At most this many bytes of a too long body are read. If the body is not read to its end, the client may see a broken
-# connection instead of the response.
+# Maximum number of bytes that are read of a body that is too long. If the body is not read to its end, the client may
+# see a broken connection instead of the response.
 _READ_AND_DROPPED = 8 * 1024 * 1024
 
 

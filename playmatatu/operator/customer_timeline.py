@@ -262,7 +262,7 @@ def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
     """Return True if the player has paid and is matched, but probably got no message with the link.
 
-    A match that has a result needs no link, so the result is then False.
+    If the result of the match is known, the link is no longer needed, so the function returns False.
     """
     if entry.payment_id in rows.results or not _is_paid(payment):
         return False

@@ -1,16 +1,16 @@
-"""The database backend: PostgreSQL's own time limits, and a further limit for a server that does not respond.
+"""The database backend, with time limits for a PostgreSQL server that is overloaded, locked or unresponsive.
 
-There are three kinds of wait, and no single setting limits all of them:
+Three kinds of wait need different limits:
 
-- PostgreSQL's timeouts, set in `init_connection_state`, limit slow statements, locked rows and idle transactions.
-- TCP's timeouts, set in settings.py for every process, limit the wait for a machine or network that has vanished.
-- Neither helps if the server's kernel still acknowledges bytes while nobody reads them (a suspended process, a frozen
-  disk). psycopg has no read timeout, and a connection pool limits only the wait for a free connection. So `Connection`
-  limits each wait for the socket. This limit is one second longer than PostgreSQL's own timeout.
+- PostgreSQL's own timeouts limit slow statements, locked rows and idle transactions (`init_connection_state`).
+- TCP's timeouts limit the wait for a machine or network that has vanished (settings.py).
+- `Connection` limits each wait for the socket. This helps if the server does not respond although its kernel
+  acknowledges all bytes, as with a suspended process or a frozen disk. psycopg itself has no such limit. The limit is
+  one second longer than PostgreSQL's own timeout.
 
 If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect, and
 the other threads raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit, and the site would
-answer nobody. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
+answer no requests. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
 """
 
 import math
