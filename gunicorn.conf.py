@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import sys
 from functools import cache
 from typing import Any
 
@@ -53,7 +54,12 @@ forwarded_allow_ips = ""
 
 
 def post_worker_init(_worker: Any) -> None:
-    """Leave the loaded program out of garbage collection, which takes about 4% of a request otherwise."""
+    """Leave the loaded program out of garbage collection, which takes about 4% of a request otherwise.
+
+    Let threads switch sooner than after 5 ms: the thread that has locked a stake level needs the interpreter after each
+    of its statements.
+    """
+    sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

@@ -26,7 +26,7 @@ from payments.rules.states import ASSETS, Account
 # before that end must have finished too.
 CLOSED_AFTER = timedelta(minutes=10)
 # The entries of at most this period are summed in one transaction.
-_AT_ONCE = timedelta(days=1)
+_AT_ONCE = timedelta(hours=12)
 
 
 class Amount(NamedTuple):
@@ -94,7 +94,7 @@ def _floor(moment: datetime) -> datetime:
 
 
 def write_hours() -> int:
-    """Write the totals of hours that are over, up to a day of them. Return the number of new rows.
+    """Write the totals of hours that are over, at most 12 of them. Return the number of new rows.
 
     Several workers may do this at once. An entry's hour is determined after its transaction has begun. Therefore an
     hour can get no more entries once all transactions that began before its end are over.
