@@ -38,7 +38,7 @@ def _hold(payment: Payment) -> Place:
     return _place_of(payment)
 
 
-def _leave(payment: Payment) -> None:
+def _end_entry(payment: Payment) -> None:
     """End the entry of a payment that the provider has reversed, so that the entry cannot be matched."""
     waiting = Entry.objects.filter(payment=payment, status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT))
     waiting.update(status=Entry.Status.EXPIRED, reason="contested", ended_at=clock.now())
@@ -55,7 +55,7 @@ def matched_key(session_id: int | None) -> str:
     return f"session:{session_id}:matched"
 
 
-USE = Use(place_of=_place_of, hold=_hold, leave=_leave, over=_over, played=_played, opponent=_opponent)
+USE = Use(place_of=_place_of, hold=_hold, end_entry=_end_entry, over=_over, played=_played, opponent=_opponent)
 
 
 def due_back(entry: Entry) -> bool:

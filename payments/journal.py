@@ -324,7 +324,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
         elif effect.name == "contested_again":
             _send_contested(payment, effect.detail)
         elif effect.name == "leave_queue":
-            current_use().leave(payment)
+            current_use().end_entry(payment)
         elif effect.name == "lost":
             logger.error(
                 "payments.lost: payment %s was paid out and then taken back by the provider: %s UGX are lost.",
@@ -492,7 +492,7 @@ def _adopt(payment: Payment) -> None:
     event = Event(Kind.ADOPTED, becomes=state)
     record(payment, event, differences(held, balances(state)), now, Cause(note=note))
     if state.place is Place.CONTESTED:
-        current_use().leave(payment)
+        current_use().end_entry(payment)
     if state.place is Place.IN_MATCH:
         _book_opponent(payment)
     logger.info(

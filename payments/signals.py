@@ -46,7 +46,7 @@ class Use:
 
     - `place_of`: return whether the money of a payment in use is received, waiting or in a match
     - `hold`: the same, and lock the app's rows that could change it; the caller has locked the payment
-    - `leave`: take the payment's entry out of the queue
+    - `end_entry`: take the entry of a payment that the provider has reversed out of the queue
     - `over`: a condition for payments whose entry expired without a match
     - `played`: a condition for payments whose entry is in a match
     - `opponent`: return the other payment of the match, and the key of the event that records the match
@@ -54,7 +54,7 @@ class Use:
 
     place_of: Callable[[Payment], Place] = _none
     hold: Callable[[Payment], Place] = _none
-    leave: Callable[[Payment], None] = _ignore
+    end_entry: Callable[[Payment], None] = _ignore
     over: Callable[[], Q] = _nothing
     played: Callable[[], Q] = _nothing
     opponent: Callable[[Payment], tuple[Payment, str] | None] = _ignore

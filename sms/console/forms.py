@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from sms import clock
 from sms.console.filters import kinds
 from sms.errors import InvalidPhone
 from sms.models import RESENDABLE, SmsMessage, SmsPause, SmsSuppression
@@ -58,7 +58,7 @@ class FailedForm(forms.Form):
     )
 
     def rows(self) -> "QuerySet[SmsMessage]":
-        since = self.cleaned_data["since"] or timezone.now() - failures.SPAN
+        since = self.cleaned_data["since"] or clock.now() - failures.SPAN
         rows = SmsMessage.objects.filter(status=self.cleaned_data["status"], created_at__gte=since)
         reason = self.cleaned_data["reason"]
         return failures.with_reason(rows, reason) if reason else rows
