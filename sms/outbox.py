@@ -104,9 +104,14 @@ def _insert_new(rows: Sequence[SmsMessage]) -> None:
     The SQL is the same as that of `bulk_create`. It is written by hand, because `bulk_create` takes longer to build the
     SQL than the database takes to run it.
     """
-    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows for field in _FIELDS]
+    values = [_prepared(field, getattr(row, field.attname)) for row in rows for field in _FIELDS]
     with connection.cursor() as cursor:
         cursor.execute(f"{_INSERT}{', '.join([_VALUES] * len(rows))} ON CONFLICT DO NOTHING", values)
+
+
+def _prepared(field: Any, value: Any) -> Any:
+    """Return a value as the database driver takes it. Most values are strings or None, which the driver takes as is."""
+    return value if value is None or type(value) is str else field.get_db_prep_save(value, connection)
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:

@@ -52,16 +52,16 @@ def test_a_connection_is_checked_once_a_second_and_when_the_server_closed_it() -
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="our backend is for PostgreSQL")
-def test_a_savepoint_is_released_with_the_next_one_and_undone_alone() -> None:
+def test_a_savepoint_is_released_with_the_next_one_and_rolled_back_alone() -> None:
     with CaptureQueriesContext(connection) as captured, transaction.atomic():
         with transaction.atomic():
             _add("outer")
             _add_nested("inner 1")
             with pytest.raises(ZeroDivisionError):
-                _add_nested("undone 1", error=ZeroDivisionError)
+                _add_nested("reverted 1", error=ZeroDivisionError)
             _add_nested("inner 2")
         with pytest.raises(IntegrityError):
-            _add_nested("undone 2", "outer")
+            _add_nested("reverted 2", "outer")
         _add_nested("last")
     _add_nested("next transaction")
     assert _tokens() == ["outer", "inner 1", "inner 2", "last", "next transaction"]
