@@ -3,11 +3,18 @@
 import gc
 import os
 import re
+import select
 import sys
 from functools import cache
 from typing import Any
 
+from gunicorn.config import AccessLogFormat
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+# The longest wait of a thread for the next request on a connection. A request on another connection may wait this long
+# if all threads wait.
+WAIT_MILLISECONDS = 3
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
@@ -18,13 +25,32 @@ class RedactedLogger(Logger):
     def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
         from playmatatu.logs import hidden
 
-        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        if self.cfg.access_log_format == AccessLogFormat.default:
+            atoms = self._default_atoms(resp, environ)
+        else:
+            atoms = super().atoms(resp, req, environ, request_time)
         # Redact only what the line prints of the request: redacting everything takes longer than writing the line.
         for name in _printed(self.cfg.access_log_format):
             value = atoms.get(name)
             if isinstance(value, str) and value != "-":
                 atoms[name] = hidden(_QUERY.sub("?[hidden]", value))
         return atoms
+
+    def _default_atoms(self, resp: Any, environ: Any) -> dict[str, Any]:
+        """Return the parts of gunicorn's default line. gunicorn also computes those of all other lines, which takes
+        longer than writing the line.
+        """
+        return {
+            "h": environ.get("REMOTE_ADDR", "-"),
+            "l": "-",
+            "u": self._get_user(environ) or "-",
+            "t": self.now(),
+            "r": f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}",
+            "s": str(resp.status).partition(" ")[0],
+            "b": str(resp.sent or "-"),
+            "f": environ.get("HTTP_REFERER", "-"),
+            "a": environ.get("HTTP_USER_AGENT", "-"),
+        }
 
 
 _QUERY = re.compile(r"\?.*?(?= HTTP/\d|$)")
@@ -41,7 +67,31 @@ wsgi_app = "playmatatu.wsgi"
 logger_class = RedactedLogger
 accesslog = "-"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_class = "gthread"
+
+
+class Worker(ThreadWorker):
+    """A thread that has answered a request waits a moment for the next one on the same connection.
+
+    Behind a proxy that keeps its connections open, the next request on a busy site comes within milliseconds. Without
+    this wait, each request goes through the main thread, which adds the connection to its poller, removes it, and wakes
+    a thread. That takes a tenth of the CPU time of a short request.
+    """
+
+    def handle(self, conn: Any) -> Any:
+        stays_open = super().handle(conn)
+        while stays_open is True and self.alive and self._next_request_comes(conn):
+            stays_open = super().handle(conn)
+        return stays_open
+
+    def _next_request_comes(self, conn: Any) -> bool:
+        if self.tpool._work_queue.qsize() or conn.parser.unreader.buf.getvalue():
+            return False  # Another connection waits for this thread, or gunicorn has read too far.
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        return bool(poll.poll(WAIT_MILLISECONDS))
+
+
+worker_class = Worker
 # Twice as many as the processor needs, so that stakes that wait for one locked row leave threads for other requests.
 threads = 8
 timeout = 60

@@ -2,7 +2,9 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,32 @@ def test_head_has_no_body_and_leaves_the_connection_in_order(site: str) -> None:
             head = session.head(f"{site}/api/v1/config", timeout=5)
             assert (head.status_code, head.content) == (200, b"")
             assert session.get(f"{site}/api/v1/config", timeout=5).json()["commission_flat"] == 0
+
+
+def test_more_open_connections_than_threads_are_all_answered(site: str) -> None:
+    """The site has 8 threads here. Each waits a moment for the next request on its connection."""
+    host, port = site.removeprefix("http://").split(":")
+    request = b"GET /api/v1/config HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with ExitStack() as opened:
+        connections = [opened.enter_context(socket.create_connection((host, int(port)), 10)) for _ in range(30)]
+        for pause in (0.0, 0.0, 0.05):
+            time.sleep(pause)
+            for connection in connections:
+                connection.sendall(request)
+            for connection in connections:
+                _receive_configs(connection, 1)
+        # Two requests that arrive together are both answered.
+        connections[0].sendall(request + request)
+        _receive_configs(connections[0], 2)
+
+
+def _receive_configs(connection: socket.socket, number: int) -> None:
+    received = b""
+    while received.count(b"queue_expiry_minutes") < number:
+        part = connection.recv(65536)
+        assert part, received
+        received += part
+    assert received.count(b" 200 OK") == number
 
 
 def raw(site: str, request: bytes) -> bytes:
