@@ -107,7 +107,7 @@ NO_WAIT = Func(
     function="set_config",
     output_field=TextField(),
 )
-# The same expression as SQL, for the RETURNING list of an INSERT.
+# NO_WAIT as SQL, for the RETURNING list of an INSERT.
 NO_WAIT_SQL = "set_config('synchronous_commit', 'off', true)"
 
 

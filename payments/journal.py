@@ -289,7 +289,7 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # If the database's clock was set back, each poll seems older than the last answer and asks for another one.
+        # If the database's clock was set back, each poll seems older than the last answer, so that another poll is due.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
@@ -306,8 +306,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # No later step processes a failed payment. Therefore the present step is rolled back and repeated as a
-            # whole.
+            # After a lock timeout, roll back the whole transaction of a failed payment, so that the caller repeats it.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:

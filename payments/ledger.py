@@ -257,7 +257,7 @@ class Figures(NamedTuple):
 
 def figures() -> Figures:
     """Return the current counts. This needs at most 16 queries."""
-    # Three queries that each use a partial index. One query with all conditions would read every payment.
+    # These are three queries, because each can use a partial index. One query would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Payment.Collection.DUE, Payment.Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Payment.Collection.DUE)),

@@ -158,7 +158,7 @@ class Callback(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
-            # Each callback is stored without its payment first, which this index leaves out.
+            # This index leaves out callbacks without a payment. Each callback is first stored without its payment.
             models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 
@@ -312,7 +312,7 @@ class PaymentEvent(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["at"], name="event_at"),
-            # Most events have neither a callback nor a payout.
+            # These indexes leave out most events, which have neither a callback nor a payout.
             models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
             models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
             # The index leaves out kinds that occur in every stake. A search for such a frequent kind soon finds enough

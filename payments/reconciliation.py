@@ -180,7 +180,7 @@ def _never_named(payment: Payment) -> str:
 
 
 def replay(payments: Sequence[Payment]) -> dict[int, State]:
-    """Return the state of each payment that follows from all events in its journal. One query."""
+    """Return the state of each payment that follows from all events in its journal. Make one query."""
     states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
     rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
     for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):
@@ -191,7 +191,7 @@ def replay(payments: Sequence[Payment]) -> dict[int, State]:
 
 
 def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
-    """Return a sentence for each payment, by id, whose row, journal and ledger do not agree. Two queries."""
+    """Return a sentence for each payment, by id, whose row, journal and ledger do not agree. Make two queries."""
     folded, held = replay(payments), journal.balances_of_all(payment.pk for payment in payments)
     found = {
         one.pk: _row_differs(one, folded[one.pk]) or place_differs(folded[one.pk], held[one.pk]) for one in payments

@@ -252,8 +252,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    This is so if a poll that began after the order has confirmed each of their payments, and if every notification was
-    followed by a poll.
+    A payout may be sent if a poll that began after the order has confirmed each of its payments, and if a poll has
+    followed each notification.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",

@@ -45,10 +45,11 @@ class Use:
     """Functions that the app which uses payments provides.
 
     - `place_of`: return whether the money of a payment in use is received, waiting or in a match
-    - `hold`: the same, and lock the app's rows that could change it; the caller has locked the payment
+    - `hold`: return the same as `place_of`, and lock the app's rows that could change it; the caller has locked the
+      payment
     - `end_entry`: take the entry of a payment that the provider has reversed out of the queue
-    - `over`: a condition for payments whose entry expired without a match
-    - `played`: a condition for payments whose entry is in a match
+    - `over`: return a condition that selects payments whose entry expired without a match
+    - `played`: return a condition that selects payments whose entry is in a match
     - `opponent`: return the other payment of the match, and the key of the event that records the match
     """
 

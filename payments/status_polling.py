@@ -42,7 +42,7 @@ def next_pause(elapsed: float) -> float | None:
     `elapsed`: seconds since the payment request. Polls are made after 5, 10, 20 and 40 s, then each minute, and after
     half an hour every ten minutes.
     """
-    elapsed = max(0.0, elapsed)  # It is negative after the database's clock was set back.
+    elapsed = max(0.0, elapsed)  # `elapsed` is negative after the database's clock was set back.
     for point in _FIRST:
         if elapsed < point:
             return point - elapsed

@@ -199,7 +199,7 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    with database.commit_follows():  # The update of the callback below waits for the disk.
+    with database.commit_follows():  # The next commit, of the callback, waits for the disk.
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200
     update(callback, ["payment", "status", "answered", "applied"])

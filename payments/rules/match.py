@@ -134,15 +134,11 @@ def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
     """
     if prize_of(match) is not Prize.PAYABLE:
         return MatchOutcome(match, refusal="No prize is payable.")
-    return _both(match, event, now)
+    return step(match, event, now)
 
 
 def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply a step of the prize's payout to both shares. If one of them refuses it, change neither."""
-    return _both(match, event, now)
-
-
-def _both(match: Match, event: Event, now: datetime) -> MatchOutcome:
+    """Apply an event of the prize's payout to both shares. If one of them refuses it, change neither."""
     for share in match.shares:
         refusal = apply(share, event, now).refusal
         if refusal:

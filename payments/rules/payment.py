@@ -153,7 +153,7 @@ def _after(outcome: Outcome, *effects: Effect, postings: tuple[Posting, ...] = (
     return Outcome(state, (*outcome.effects, *effects), (*outcome.postings, *postings))
 
 
-# Events about the payment request:
+# Events about the payment request
 
 
 @_on(Kind.REQUESTED)
@@ -219,7 +219,7 @@ def _end(state: State, status: Status) -> Outcome:
     return _move(ended, Place.RECEIVED, settled, via=_P) if status is Status.SUCCESS else Outcome(ended, (settled,))
 
 
-# Events about answers of the provider:
+# Events about answers of the provider
 
 
 @_on(Kind.NOTIFIED)
@@ -316,7 +316,7 @@ def _lose(state: State) -> Outcome:
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 
 
-# Events about the use of the money by the game:
+# Events about the use of the money by the game
 
 
 @_on(Kind.ACTIVATED, Kind.HELD, Kind.MATCHED, Kind.UNUSED)
@@ -332,7 +332,7 @@ def _used(state: State, event: Event, now: datetime) -> Outcome:
     return _move(state, end) if state.place is start else _refused(state, f"The money is not in {start.value}.")
 
 
-# Events about payouts, which are refunds or shares of a prize:
+# Events about payouts, which are refunds or shares of a prize
 
 
 @_on(Kind.ORDERED)
@@ -467,7 +467,7 @@ def _by_hand(state: State, event: Event, now: datetime) -> Outcome:
     return _went_out(state, Account.ELSEWHERE if event.elsewhere else _P)
 
 
-# Events that record a decision of an operator:
+# Events that record a decision of an operator
 
 
 @_on(Kind.SETTLED_PAID, Kind.SETTLED_UNPAID)
@@ -532,7 +532,7 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
     return Outcome(replace(state, place=Place.PRIZE, house_share=True), (), posted)
 
 
-# Adoption into the journal, for payments from releases that had no journal:
+# Adoption into the journal, for payments from releases that had no journal
 
 
 @_on(Kind.ADOPTED)
