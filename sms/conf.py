@@ -176,7 +176,7 @@ def _redact(name: str) -> Redact:
 
 
 def _setting(name: str, read: Callable[[str], Any]) -> Any:
-    """Return a field of Config. `read`: a function that reads the setting with this name."""
+    """Return a dataclass field of Config for the setting `name`. `read`: the function that reads the setting."""
     return field(metadata={"name": name, "read": read})
 
 

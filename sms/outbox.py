@@ -110,7 +110,10 @@ def _insert_new(rows: Sequence[SmsMessage]) -> None:
 
 
 def _prepared(field: Any, value: Any) -> Any:
-    """Return a value as the database driver takes it. Most values are strings or None, which the driver takes as is."""
+    """Convert a value for the database driver.
+
+    Most values are strings or None. They need no conversion.
+    """
     return value if value is None or type(value) is str else field.get_db_prep_save(value, connection)
 
 

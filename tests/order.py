@@ -1,10 +1,10 @@
-"""The order of the tests for the processes of xdist, which gives each process one part of the list."""
+"""Order the tests for xdist, which gives each of its processes one part of the list."""
 
 from collections import defaultdict
 
 import pytest
 
-# Seconds that a test takes on a quiet machine, by the name of its function or else of its file.
+# Duration of each long test in seconds on a quiet machine, by the name of its function or of its file.
 _SECONDS = {
     "test_on_postgresql": 30.0, "test_many_lives": 23.0, "test_every_shilling_is_in_one_place": 5.0,
     "test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls": 40.0,
@@ -13,7 +13,8 @@ _SECONDS = {
     "test_leases": 2.0, "test_listener": 6.0, "test_maintenance": 4.0, "test_outages": 6.0, "test_survival": 2.0,
     "test_worker": 3.0, "test_tasks": 4.0, "test_adopting": 2.0, "test_simulation": 4.0, "test_rule_lives": 3.3,
 }  # fmt: skip
-# Files whose tests share a set-up of seconds. One process runs all of them, and one runs all tests with a browser.
+# Files whose tests share a setup that takes seconds. One process runs all tests of such a file. One process runs all
+# tests with a browser.
 _TOGETHER = {"test_make_run", "test_database_limits", "test_hello", "test_api_server", "test_nginx"}
 _SECONDS_WITH_A_BROWSER = 1.5
 
@@ -43,7 +44,7 @@ def dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         ends[first] += takes
         parts[first] += long[together]
     for index, part in enumerate(parts):
-        # As xdist cuts the tests into parts.
+        # xdist divides the list in the same way.
         size = (len(items) - sum(map(len, parts[:index]))) // (processes - index)
         part += rest[: max(size - len(part), 0)]
         del rest[: max(size - len(part), 0)]

@@ -1,4 +1,4 @@
-"""Files that one process of a test run creates and all of its processes use: those of xdist, and their children."""
+"""Files that one process of a test run creates and all of its processes use, including child processes."""
 
 import atexit
 import fcntl
@@ -15,7 +15,7 @@ if _NAME not in os.environ:
 
 
 def created_once(name: str, create: Callable[[Path], None]) -> Path:
-    """Return the folder `name` of this test run. The first process that asks for it fills it with `create`."""
+    """Return the folder `name` of this test run. The first process that calls this fills the folder with `create`."""
     folder = Path(os.environ[_NAME]) / name
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
