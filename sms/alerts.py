@@ -103,8 +103,8 @@ def _sending(now: datetime) -> Iterable[Condition]:
 
 
 def _networks(now: datetime) -> Iterable[Condition]:
-    for sentence in by_network.sentences(by_network.in_trouble(now)):
-        yield Condition(f"network:{sentence.network}", f"{sentence.text} {sentence.remedy}")
+    for concern in by_network.concerns(by_network.in_trouble(now)):
+        yield Condition(concern.name, f"{concern.text} {concern.remedy}")
 
 
 def _seen(condition: Condition, now: datetime) -> None:

@@ -60,7 +60,7 @@ def test_each_check_has_an_id_of_its_own() -> None:
 def test_each_banner_leads_to_its_paragraph() -> None:
     paragraphs = set(re.findall(r'<a id="(\w+)">', read("docs/troubleshooting.md")))
     # The names of some banners are values of the enum Trouble. The other names are in the source.
-    concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/stats/status.py"))
+    concerns = re.findall(r'Concern\(\s*f?"(\w+)', read("sms/stats/status.py") + read("sms/stats/by_network.py"))
     own = re.findall(r'^ +"([a-z_]+)",$|, "([a-z]+)"[,)]', read("sms/console/banners.py"), re.MULTILINE)
     named = [*concerns, *(trouble.value for trouble in Trouble if trouble), *("".join(pair) for pair in own)]
     assert {"cache", "token_path", "network", "failed"} <= set(named)

@@ -45,7 +45,7 @@ class Snapshot(NamedTuple):
     token: str
     failed: list[failures.Group]
     slow: list[by_network.Slow]
-    held_open: status.HeldOpen | None = None
+    held_open: status.Concern | None = None
 
 
 def raised(snapshot: Snapshot | None = None) -> list[Banner]:
@@ -91,8 +91,7 @@ def _token_state() -> str:
 
 
 def _banners(snapshot: Snapshot) -> Iterable[Banner]:
-    for concern in status.concerns(snapshot.sending):
-        yield Banner(concern.level, concern.text, concern.remedy, concern.name.partition(":")[0])
+    yield from map(_of_concern, status.concerns(snapshot.sending))
     config = snapshot.sending.config
     if not config.enabled:
         return
@@ -110,19 +109,16 @@ def _banners(snapshot: Snapshot) -> Iterable[Banner]:
             f"Set SMS_TOKEN_PATH={path}.",
             "token_path",
         )
-    if held := snapshot.held_open:
-        yield Banner(
-            "warning",
-            f"A database transaction has been open for {span(held.seconds)}: process {held.pid} of {held.user} "
-            f"({', '.join(filter(None, (held.application, held.state))) or 'no name'}). It slows sending down.",
-            f"A backup ends by itself. End a forgotten session with SELECT pg_terminate_backend({held.pid}).",
-            "held_open",
-        )
-    for sentence in by_network.sentences(snapshot.slow):
-        yield Banner("warning", sentence.text, sentence.remedy, "network")
+    if snapshot.held_open:
+        yield _of_concern(snapshot.held_open)
+    yield from map(_of_concern, by_network.concerns(snapshot.slow))
     for group in snapshot.failed:
         if group.needs_action:
             yield _of_failures(group, snapshot.sending.time)
+
+
+def _of_concern(concern: status.Concern) -> Banner:
+    return Banner(concern.level, concern.text, concern.remedy, concern.name.partition(":")[0])
 
 
 def _of_failures(group: failures.Group, now: datetime) -> Banner:

@@ -11,6 +11,7 @@ from django.db.models.functions import Substr, TruncMinute
 from sms import conf, networks
 from sms.conf import PROVIDER
 from sms.models import UNSUCCESSFUL, SmsMessage, Status
+from sms.stats.status import Concern
 
 # Stands for phone numbers whose network is not known.
 OTHER = "other"
@@ -62,24 +63,10 @@ class Slow(NamedTuple):
     texts: int
 
 
-class Sentence(NamedTuple):
-    """A sentence for operators about trouble on one network, or at DMark.
+def concerns(slow: Sequence[Slow]) -> Iterator[Concern]:
+    """Yield a concern about each network in trouble.
 
-    `network`: the name of the network, or DMARK if several networks are in trouble.
-    """
-
-    network: str
-    text: str
-    remedy: str
-
-
-DMARK = "dmark"
-
-
-def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
-    """Yield a sentence for each network in trouble.
-
-    If several known networks are in trouble, yield a single sentence about DMark instead.
+    If several known networks are in trouble, yield a single concern about DMark instead.
     """
     known = [one for one in slow if one.network != OTHER]
     if len(known) > 1:
@@ -87,11 +74,12 @@ def sentences(slow: Sequence[Slow]) -> Iterator[Sentence]:
         share = sum(one.share * one.texts for one in known) / texts
         names = " and ".join(name(one.network) for one in known)
         text = f"{PROVIDER}: {share:.0%} of the last {texts:,} texts to {names} were late or not delivered."
-        yield Sentence(DMARK, text, f"Several networks at once point to {PROVIDER}, so call {PROVIDER}.")
+        remedy = f"Several networks at once point to {PROVIDER}, so call {PROVIDER}."
+        yield Concern("network:dmark", "warning", text, remedy)
         return
     for one in slow:
         text = f"{name(one.network)}: {one.share:.0%} of the last {one.texts:,} texts were late or not delivered."
-        yield Sentence(one.network, text, f"Tell {PROVIDER}.")
+        yield Concern(f"network:{one.network}", "warning", text, f"Tell {PROVIDER}.")
 
 
 def name(network: str) -> str:

@@ -86,18 +86,21 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     return Trouble.NONE, ""
 
 
-class HeldOpen(NamedTuple):
-    """A database session with a transaction that has been open for `seconds`."""
+class Concern(NamedTuple):
+    """A problem that stops or delays the sending of messages.
 
-    pid: int
-    user: str
-    application: str
-    state: str
-    seconds: float
+    `name`: identifies the problem and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
+    operator's next step.
+    """
+
+    name: str
+    level: str
+    text: str
+    remedy: str
 
 
-def held_open() -> HeldOpen | None:
-    """Return the oldest transaction of this database if it has been open for over HELD_OPEN_SECONDS, otherwise None.
+def held_open() -> Concern | None:
+    """Return a concern about the oldest transaction of this database if it has been open for over HELD_OPEN_SECONDS.
 
     Always None on SQLite. PostgreSQL shows the transactions of other users only to roles with `pg_read_all_stats`.
     """
@@ -109,7 +112,14 @@ def held_open() -> HeldOpen | None:
     if row is None:
         return None
     pid, user, application, state, seconds = row
-    return HeldOpen(pid, user or "an unknown user", application, state, float(seconds))
+    named = ", ".join(filter(None, (application, state))) or "no name"
+    return Concern(
+        "held_open",
+        "warning",
+        f"A database transaction has been open for {span(float(seconds))}: process {pid} of "
+        f"{user or 'an unknown user'} ({named}). It slows sending down.",
+        f"A backup ends by itself. End a forgotten session with SELECT pg_terminate_backend({pid}).",
+    )
 
 
 def rate_limited(now: datetime) -> int:
@@ -137,19 +147,6 @@ class Reading(NamedTuple):
     def late(self) -> float:
         """The number of seconds for which the oldest due message has been due, or 0.0 if no message is due."""
         return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
-
-
-class Concern(NamedTuple):
-    """A problem that stops or delays the sending of messages.
-
-    `name`: identifies the problem and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
-    operator's next step.
-    """
-
-    name: str
-    level: str
-    text: str
-    remedy: str
 
 
 def read(now: datetime) -> Reading:

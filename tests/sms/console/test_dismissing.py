@@ -84,5 +84,5 @@ def test_reported_failures_count_at_once_and_two_networks_are_one_banner(sandbox
     _texts("+256772123456", 1, 12, status="undelivered")
     assert [one.network for one in by_network.in_trouble(timezone.now())] == ["mtn"]
     _texts("+256701123456", 1, 12, status="undelivered")
-    (sentence,) = by_network.sentences(by_network.in_trouble(timezone.now()))
-    assert "100% of the last 24 texts to Airtel and MTN were late or not delivered." in sentence.text
+    (concern,) = by_network.concerns(by_network.in_trouble(timezone.now()))
+    assert "100% of the last 24 texts to Airtel and MTN were late or not delivered." in concern.text
