@@ -111,7 +111,9 @@ class Site(admin.AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from playmatatu.operator import dashboard
 
-        return super().index(request, {"dashboard": dashboard.gather(request), **(extra_context or {})})
+        sections = dashboard.gather(request)
+        context = {"sections": sections, "attention": sections[dashboard.ATTENTION], **(extra_context or {})}
+        return super().index(request, context)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         answer = super().login(request, extra_context)

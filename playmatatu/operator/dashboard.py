@@ -34,29 +34,24 @@ class Tile:
     tone: str = "plain"
 
 
-@dataclass(frozen=True)
-class Dashboard:
-    """The tiles of the dashboard by section. Sections that the user may not see are empty."""
-
-    attention: list[Tile]
-    money: list[Tile]
-    balances: list[Tile]
-    sending: list[Tile]
-    playing: list[Tile]
+ATTENTION = "Needs attention"
 
 
-def gather(request: HttpRequest) -> Dashboard:
-    """Read the numbers of the dashboard. This takes about 30 queries, each with a limited cost."""
+def gather(request: HttpRequest) -> dict[str, list[Tile]]:
+    """Return the tiles by the heading of their section. Sections that the user may not see are empty.
+
+    This takes about 30 queries, each with a limited cost.
+    """
     may = request.user.has_perm
     current = ledger.figures() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
-    return Dashboard(
-        attention=[tile for tile in attention if tile.number != "0"],
-        money=list(_money(current)) if current else [],
-        balances=list(_balances(current)) if current else [],
-        sending=list(_sending()) if may("sms.view_smsmessage") else [],
-        playing=list(_playing()) if may("game.view_entry") else [],
-    )
+    return {
+        ATTENTION: [tile for tile in attention if tile.number != "0"],
+        "Money today": list(_money(current)) if current else [],
+        "Where the money is now": list(_balances(current)) if current else [],
+        "Sending": list(_sending()) if may("sms.view_smsmessage") else [],
+        "Playing": list(_playing()) if may("game.view_entry") else [],
+    }
 
 
 def _list(model: str, **query: object) -> str:
