@@ -52,12 +52,12 @@ class StakeRow:
     at: datetime
     amount: str
     state: str
-    money: str
-    ids: str
-    to_do: str
-    level: str
-    links: list[Link]
-    actions: list[Action]
+    money: str = ""
+    ids: str = ""
+    to_do: str = ""
+    level: str = "error"
+    links: list[Link] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
 
 
 @dataclass
@@ -133,7 +133,7 @@ def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
         call=phone if in_full else "",
         player=player,
         stakes=_stake_rows(request, rows, phone if in_full else ""),
-        texts=[_text_row(request, message, _is_wanted(message, rows)) for message in rows.messages],
+        texts=[_text_row(request, message, message.pk in rows.resendable) for message in rows.messages],
         events=list(_events(rows, suppression)),
         suppression=suppression,
         may_note=player is not None and may("playmatatu.add_playernote"),
@@ -213,7 +213,7 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
     if entry.session:
         links.append(change_link(entry.session, f"match {entry.session_id}"))
     state = RESULTS.get(rows.results.get(entry.payment_id, ""), "") or state_words(entry)
-    row = StakeRow(entry.created_at, ugx(entry.stake_amount), state, "", "", "", "error", links, [])
+    row = StakeRow(entry.created_at, ugx(entry.stake_amount), state, links=links)
     if payment is not None:
         if payment.fee:
             row.amount += f" ({ugx(payment.amount)} with the fee)"
@@ -228,8 +228,7 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
 
 
 def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRow:
-    amount = ugx(payment.amount)
-    row = StakeRow(payment.created_at, amount, "a payment without a stake", "", "", "", "error", [], [])
+    row = StakeRow(payment.created_at, ugx(payment.amount), "a payment without a stake")
     _add_money(request, row, rows, payment)
     return row
 
@@ -285,15 +284,6 @@ def _may_have_arrived(message: SmsMessage) -> bool:
         return True
     on_the_way = message.status in (Status.QUEUED, Status.SENDING, Status.SENT)
     return on_the_way and timezone.now() - message.created_at < DELIVERY_TIME
-
-
-def _is_wanted(message: SmsMessage, rows: _Rows) -> bool:
-    """Return True if the message can be resent.
-
-    After a match, a message about the payment is outdated: it says that the player is still waiting for an opponent.
-    """
-    matched = {entry.link_keys[1] for entry in rows.entries if entry.link_keys[0] in rows.by_key}
-    return message.pk in rows.resendable and message.dedupe_key not in matched
 
 
 def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Action]:
