@@ -1,7 +1,8 @@
-"""Send payment requests. A request is saved together with its payment and sent once, after the commit.
+"""Send payment requests.
 
-If a request certainly did not arrive, it is sent again. If it was sent and got no answer, or a crash interrupted it, it
-is ambiguous and never sent again. Only one process can claim a request.
+A request is saved together with its payment and sent after the commit. Only one process can claim it. If it certainly
+did not arrive, it is sent again. If it was sent and got no answer, or a crash interrupted it, it is ambiguous and never
+sent again.
 """
 
 import logging
@@ -23,7 +24,7 @@ from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# The longest time for which a phone shows a payment prompt.
+# Longest time for which a phone shows a payment prompt.
 RINGING = timedelta(minutes=3)
 _AT_ONCE = 500
 
@@ -48,10 +49,9 @@ def is_open(payment: Payment) -> bool:
 
 
 def lock_open(phone: str) -> frozenset[int]:
-    """Lock the payments of this phone with an open request, by ascending id. Return their ids.
+    """Lock the payments of this phone (E.164) with an open request, and return their ids.
 
-    Requests that were not yet sent are withdrawn. Call this before locking the player, because payments must be locked
-    first. `phone`: in E.164.
+    Requests that were not yet sent are withdrawn. Payments must be locked before the player.
     """
     rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
     payments = list(rows.select_for_update(no_key=True))
@@ -60,8 +60,7 @@ def lock_open(phone: str) -> frozenset[int]:
 
 
 def seconds_ringing(payments: Iterable[Payment]) -> int:
-    """Return for how many seconds a phone may still show the prompt of one of these payments. If the result is 0, a new
-    request may be sent.
+    """Return the seconds for which a phone may still show the prompt of one of these payments, or 0.
 
     A prompt lasts for three minutes after the payment request, or until the payment has a final status.
     """
@@ -91,10 +90,10 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Prepare an unsaved payment so that it will be requested from the player.
+    """Prepare an unsaved payment for a payment request.
 
-    Without a configured provider, change nothing. Raises ValueError if providers are configured, but none serves the
-    network of the phone number.
+    Without a configured provider, nothing is changed. Raises ValueError if no configured provider serves the network of
+    the phone number.
     """
     if providers.current() is None:
         return
@@ -107,7 +106,7 @@ def order(payment: Payment, description: str) -> None:
 
 
 def set_off(payment: Payment) -> None:
-    """Arrange that the payment request is sent after the commit, by this process or by a worker."""
+    """Send the payment request after the commit, either in this process or by a worker."""
     if payment.collection != Collection.DUE:
         return
     if worker.inline():
@@ -117,24 +116,25 @@ def set_off(payment: Payment) -> None:
 
 
 def start(payment_id: int) -> None:
-    """Send one payment request in this process. Do nothing if another process sends it."""
+    """Send one payment request in this process, unless another process sends it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
         _record(payment, worker.ask_guarded(_ask, payment, before))
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send payment requests until none is due. Return the number of requests.
+    """Send all due payment requests. Return the number of requests.
 
-    `stopping`: when it returns True, no new request is begun.
+    `stopping`: when it returns True, no further request is begun.
     """
     sweep()
     return give_up_late() + worker.run(_claim, _ask, _record, stopping)
 
 
 def give_up_late() -> int:
-    """Give up payment requests that could not be sent within ten minutes, because the player no longer waits for the
-    prompt. Return the number of these requests.
+    """Give up payment requests that could not be sent within ten minutes. Return their number.
+
+    After this time the player no longer waits for the prompt.
     """
     late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=database.now() - worker.GIVE_UP)
     given_up = 0
@@ -150,7 +150,7 @@ def give_up_late() -> int:
 
 
 def sweep() -> int:
-    """Mark requests as ambiguous if a process crashed while it sent them. Return the number of these requests."""
+    """Mark requests as ambiguous if a process crashed while it sent them. Return their number."""
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
@@ -177,7 +177,7 @@ def sweep() -> int:
 
 
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
-    """Claim up to `limit` due requests, oldest first, and return them. No other process sends a claimed request."""
+    """Claim and return up to `limit` due requests, oldest first. No other process sends a claimed request."""
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
     now, provider = database.now(), providers.current()
     if provider is None:
@@ -198,7 +198,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
 
 
 def _ask(payment: Payment) -> Answer:
-    """Send the payment request to the provider. Uses no database, so it can run in any thread."""
+    """Send the payment request to the provider. This uses no database, so it may run in any thread."""
     provider = providers.named(payment.provider)
     if provider is None:
         return Answer(Said.NOT_TAKEN, words="Collection is off.")
@@ -215,10 +215,9 @@ def _ask(payment: Payment) -> Answer:
 
 
 def notice_url(payment_id: int) -> str:
-    """Return the URL to which the provider sends notifications about a payment. The URL contains the signed payment id.
+    """Return the URL for the provider's notifications about a payment. It contains the signed payment id.
 
-    Return "" if SITE_URL is empty or the URLconf does not include `payments`. In that case the status is found only by
-    polling.
+    Return "" if SITE_URL is empty or the URLconf does not include `payments`. Then only polling finds the status.
     """
     site = str(settings.SITE_URL).rstrip("/")
     if not site:
@@ -234,9 +233,7 @@ def signer() -> Signer:
 
 
 def _record(asked: Payment, answer: Answer) -> None:
-    """Record the provider's answer to a payment request. If the payment already has a final status, that status is
-    kept.
-    """
+    """Record the provider's answer to a payment request. A final status that the payment already has is kept."""
     with journal.writing():
         payment = journal.locked(asked.pk)
         also: tuple[str, ...] = ()
@@ -264,8 +261,8 @@ def _record(asked: Payment, answer: Answer) -> None:
 def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
     under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
     if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
-        # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Change
-        # nothing, because another process may already be sending the request again.
+        # This answer was recorded before, by a commit whose confirmation was lost. Change nothing, because another
+        # process may already be sending the request again.
         return
     now, asked_at = database.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:
@@ -286,7 +283,7 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
-    """Return the time of the first poll after a request. Without an id from the provider this is a day later."""
+    """Return the time of the first poll after a payment request. Without an id from the provider it is a day later."""
     if not status_polling.ids_of(payment):
         return asked_at + status_polling.DAY
     return now + timedelta(seconds=status_polling.next_pause((now - asked_at).total_seconds()) or 0)

@@ -1,9 +1,11 @@
-"""The database: its time, which of its errors mean that it is unavailable, and when a commit waits for the disk.
+"""The database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
-PostgreSQL usually waits for the disk at each commit. With the functions below a callback waits only once, at its end.
-PostgreSQL's log is written in order. So a commit that waits also covers all commits before it, and everything that
-another process did after seeing them. If the server crashes before the wait, nobody was told that the payment is
-recorded: the provider repeats its callback, or a status poll settles the payment.
+PostgreSQL usually waits for the disk at each commit. With the functions below, a callback waits only once, at its end.
+PostgreSQL writes its log in order, so this wait also covers all earlier commits and everything that other processes
+have done after they saw them.
+
+If the server crashes before the wait, no response has been sent yet. The provider then repeats its callback, or a
+status poll settles the payment.
 """
 
 import time
@@ -62,10 +64,10 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
 
 
 def limit_idle_transactions() -> None:
-    """Let PostgreSQL end each transaction of this process that is idle for a minute, for connections made from now on.
+    """Let PostgreSQL end transactions of this process that are idle for a minute, on connections made from now on.
 
-    Without this limit, the locks of a process whose machine is suspended or lost could last for hours: PostgreSQL
-    notices a lost connection only by TCP keepalive.
+    Otherwise the locks of a suspended or lost machine could last for hours, because PostgreSQL notices a lost
+    connection only by TCP keepalive.
     """
     connection_created.connect(_limit_idle_transactions, dispatch_uid="payments.database")
 
@@ -99,7 +101,7 @@ def now() -> datetime:
     return found + timedelta(seconds=time.monotonic() - at)
 
 
-# For a SELECT: with this column the transaction commits without waiting for the disk.
+# A column for a SELECT. It makes the transaction commit without waiting for the disk.
 NO_WAIT = Func(
     Value("synchronous_commit"),
     Value("off"),
@@ -119,7 +121,7 @@ def wait_after_commit() -> None:
 
 @contextmanager
 def commit_follows() -> Iterator[None]:
-    """Skip the wait of `wait_after_commit`, because the caller commits another change before it answers."""
+    """Skip the wait of `wait_after_commit` in this block. The caller commits another change before it answers."""
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:
         yield

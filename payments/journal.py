@@ -1,7 +1,7 @@
 """Apply events to a locked payment, and save the payment's row, the journal and the ledger together.
 
-This is the I/O around the pure rules. `writing()` collects the journal and ledger rows of a transaction and inserts
-them at the end of the transaction, with one INSERT for each table. If a savepoint is rolled back, its rows are dropped.
+`writing()` collects the journal and ledger rows of a transaction. It inserts them at the end, with one INSERT per
+table. If a savepoint is rolled back, its rows are dropped.
 """
 
 import logging
@@ -42,21 +42,21 @@ from payments.signals import current_use, momo_status_changed, momo_success_repe
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
-# The accounts that show where a payment's money is. The accounts in ASSETS, and OPENING, are left out.
+# Accounts that show the place of a payment's money, and COMMISSION. The accounts in ASSETS, and OPENING, are left out.
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# A final status from one of these sources keeps the planned poll. A final status from another source cancels it.
+# A final status from one of these sources keeps the planned poll. A status from another source cancels it.
 _KEEPS_SCHEDULE = ("asking", "answer")
-# The pause between a poll and another poll that its answer makes necessary.
+# If the answer to a poll makes another poll necessary, the pause between them.
 _AFTER_A_POLL = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The source of an event. `by`: `callback`, `asking` (a poll), `answer` (to a payment request) or `operator`.
+    """The source of an event.
 
-    `by` is stored as `settled_by`.
+    `by`: `callback`, `asking` (a poll), `answer` (to a payment request) or `operator`. It is stored as `settled_by`.
     """
 
     by: str = ""
@@ -74,10 +74,10 @@ NO_CAUSE = Cause()
 
 @contextmanager
 def writing(*, savepoint: bool = True) -> Iterator[None]:
-    """An atomic block that inserts its events and postings into the journal and the ledger at the end of the block. Can
-    be nested.
+    """An atomic block that writes the journal and the ledger.
 
-    `savepoint`: pass False if an error in a nested block ends the outer block anyway.
+    Its events and postings are inserted at the end of the outermost block. `savepoint`: False if an error in a nested
+    block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
         held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
@@ -153,7 +153,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add to the journal an answer to a poll that brought no status, unless it equals the last such answer."""
+    """Add the answer to a poll that brought no status to the journal. Repeated equal answers are added only once."""
     answer = cause.answer
     if answer is None:
         return
@@ -168,10 +168,10 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 
 
 def state_of(payment: Payment, place: Place | None = None) -> State:
-    """Return the state that a payment's row caches.
+    """Return the state that is cached in a payment's row.
 
-    `place`: for a payment in use, whether its money is received, waiting or in a match. If `place` is None, the app
-    that uses the payment is asked.
+    `place`: where the money of a payment in use is: received, waiting or in a match. If it is None, the app that uses
+    the payment is asked.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -199,7 +199,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """Return the columns that cache a state. The last two columns exist only for the previous release."""
+    """Return the values of the columns that cache a state. The last two columns exist only for the previous release."""
     return {
         "status": state.status.value,
         "collection": state.request.value,
@@ -222,11 +222,10 @@ def columns(state: State) -> dict[str, Any]:
 def take(
     payment: Payment, event: Event, cause: Cause = NO_CAUSE, *, place: Place | None = None, also: tuple[str, ...] = ()
 ) -> Outcome:
-    """Apply an event to a payment that the caller has locked and adopted (`locked`).
+    """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: the place of the money of a payment in use, if the caller has locked it. Without `place`, the app that uses
-    the money is asked to lock it, if the event may change the place. `also`: names of further columns that the caller
-    has changed and that must be saved.
+    `place`: where the money of a payment in use is, if the caller has locked this. Otherwise, if the event may change
+    the place, the app that uses the money is asked to lock it. `also`: names of further changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -246,7 +245,7 @@ def commit(
     cause: Cause,
     also: tuple[str, ...] = (),
 ) -> None:
-    """Save the outcome of the rules: the payment's row, the journal and the ledger. Then carry out the effects."""
+    """Save the outcome of the rules (payment row, journal, ledger), and carry out the effects."""
     state = outcome.state
     changed = _write_row(payment, before, outcome, now, cause, also)
     if outcome.refusal:
@@ -260,9 +259,9 @@ def commit(
 
 
 def matched(payment: Payment, key: str) -> None:
-    """Record that the entry of a payment was matched.
+    """Add the event "matched" to a payment's journal.
 
-    This only adds a journal entry. The payment's row does not change, so the opponent's payment need not be locked.
+    The payment's row does not change, so the opponent's payment need not be locked.
     """
     event, now = Event(Kind.MATCHED), database.now()
     outcome = apply(state_of(payment, Place.WAITING), event, now)
@@ -289,7 +288,8 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # If the database's clock was set back, each poll seems older than the last answer, so that another poll is due.
+        # Without this pause, polls would follow each other at once after the database's clock was set back: each seems
+        # older than the last answer.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
@@ -302,11 +302,15 @@ def _write_row(
 
 
 def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
-    """Send the signals, inside the transaction. Other effects were saved in columns, or the caller carries them out."""
+    """Send signals for the effects, inside the transaction.
+
+    Effects without a signal are already saved or are left to the caller.
+    """
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # After a lock timeout, roll back the whole transaction of a failed payment, so that the caller repeats it.
+            # If a lock timeout prevents the handling of a failed payment, roll back the whole transaction, so that the
+            # caller repeats it.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
@@ -343,7 +347,9 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
 
 
 def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalError | None:
-    """Send a signal about a payment. Return the first error that was caused by a lock timeout, or None.
+    """Send a signal about a payment.
+
+    Return the first lock timeout, statement timeout or deadlock of a receiver, or None.
 
     If a receiver fails for any reason, `tell_again` sends the signal again.
     """
@@ -358,7 +364,7 @@ def _send_contested(payment: Payment, said: str) -> None:
 
 
 def note_signal(payment: Payment, *, failed: bool) -> None:
-    """Save if the last signal about a locked payment must be sent again, because a receiver failed."""
+    """Store in a locked payment if its last signal must be sent again, because a receiver failed."""
     since = (payment.signal_due_since or database.now()) if failed else None
     if since != payment.signal_due_since:
         payment.signal_due_since = since
@@ -366,7 +372,7 @@ def note_signal(payment: Payment, *, failed: bool) -> None:
 
 
 def tell_again(payment: Payment) -> bool:
-    """Send the signal about the present status of a locked payment again. Return False if a receiver fails again."""
+    """Send the signal about the current status of a locked payment again. Return False if a receiver fails again."""
     if payment.contested:
         was_paid = payment.status == Payment.Status.SUCCESS
         _send(payment_contested, payment, said=Status.FAILED.value if was_paid else Status.SUCCESS.value)
@@ -378,22 +384,23 @@ def tell_again(payment: Payment) -> bool:
 
 
 def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
-    """Return the first error of the signal receivers that was caused by a lock timeout, or None."""
+    """Return the first lock timeout, statement timeout or deadlock among the results of `send_robust`, or None."""
     errors = (answer for _receiver, answer in answers if isinstance(answer, OperationalError))
     return next((error for error in errors if sqlstate(error) in _TIMED_OUT), None)
 
 
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
-    """Raise the database timeout of a receiver, if there is one, so that the whole step is rolled back and repeated.
+    """Raise the lock timeout, statement timeout or deadlock of a signal receiver, if there is one.
 
-    `answers`: the result of `send_robust`. Without this, the receiver's message would be lost.
+    `answers`: the result of `send_robust`. The exception rolls back the whole step, which is then repeated. Otherwise
+    the receiver's message would be lost.
     """
     if error := _timed_out(answers):
         raise error
 
 
 def _cancel_payout(payment: Payment) -> None:
-    """Cancel the payout that was ordered for this payment and not yet sent."""
+    """Cancel an ordered payout of this payment that was not sent yet."""
     for share in PayoutShare.objects.filter(payment=payment, open=True, payout__state=Refund.State.ORDERED):
         Refund.objects.filter(pk=share.payout_id).update(
             state=Refund.State.FAILED, start_at=None, ended_at=database.now(), reason="The order was taken back."
@@ -402,14 +409,12 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return what the ledger contains for one payment: the balances of the accounts for its money and of the
-    commission.
-    """
+    """Return the ledger's balances for one payment: the accounts for its money, and the commission."""
     return balances_of_all([payment.pk])[payment.pk]
 
 
 def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return the balances that `balances_of` returns, for several payments by id, with one query."""
+    """Return the same balances as `balances_of` for several payments, by id, with one query."""
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
     rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
     for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):
@@ -421,9 +426,8 @@ def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
     }
 
 
-# Adoption adds an event `adopted` with the state that a payment's columns show. This is necessary for payments that the
-# previous release wrote, or still writes during a rolling deploy, and after a manual UPDATE. Such a payment has
-# `version` 0, or `stale` is set.
+# Adoption adds the event `adopted` to a payment's journal, with the state that the columns show. It is needed for
+# payments written by the previous release (`version` is 0) or changed by a manual UPDATE (`stale` is set).
 
 TO_ADOPT = Q(version=0) | Q(stale=True)
 _BATCH = 500
@@ -433,12 +437,12 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places of money that did not exist in the previous release, so that its columns cannot express them.
+# Places that did not exist in the previous release, so that its columns cannot express them.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 
 def locked(payment_id: int) -> Payment:
-    """Return the payment, locked and adopted into the journal. Raises Payment.DoesNotExist."""
+    """Return the payment, locked, after adopting it into the journal if necessary. Raises Payment.DoesNotExist."""
     payment = _LOCKED.first(key=payment_id)
     if payment is None:
         raise Payment.DoesNotExist
@@ -447,15 +451,15 @@ def locked(payment_id: int) -> Payment:
 
 
 def ensure_adopted(payment: Payment) -> None:
-    """Adopt a payment that the caller has locked into the journal, unless the journal already has it."""
+    """Adopt a locked payment into the journal, unless it is already there."""
     if payment.version == 0 or payment.stale:
         _adopt(payment)
 
 
 def adopt() -> int:
-    """Adopt some payments into the journal, each in its own transaction. Return the number of adopted payments.
+    """Adopt payments into the journal, each in its own transaction. Return the number of adopted payments.
 
-    Payments that are locked by another transaction are left for a later call.
+    Payments that another transaction has locked are left for a later call.
     """
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
@@ -468,7 +472,7 @@ def adopt() -> int:
 
 
 def left_to_adopt() -> int:
-    """Return the number of payments that still have to be adopted into the journal."""
+    """Return the number of payments that are not in the journal yet."""
     return Payment.objects.filter(TO_ADOPT).count()
 
 
@@ -504,9 +508,10 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """Book the match in the journal of the opponent's payment, if the former release made the match.
+    """If the previous release made a match, add the match to the journal of the opponent's payment.
 
-    The former release writes only the payment that completes a match, so nothing marks the other payment as stale.
+    The previous release writes only the payment that completes a match, so the opponent's payment is not marked as
+    stale.
     """
     found = current_use().opponent(payment)
     if found is None:
@@ -517,15 +522,16 @@ def _book_opponent(payment: Payment) -> None:
 
 
 def _share(payment: Payment) -> None:
-    """Add the missing shares to the payouts of this payment. The previous release did not write shares."""
+    """Add missing shares to the payouts of this payment, because the previous release wrote no shares."""
     for refund in payment.refunds.filter(shares=None):
         is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
         PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)
 
 
 def _found(payment: Payment) -> tuple[State, str]:
-    """Return the state that a payment's columns and payouts show, and a sentence about any contradiction in them, or
-    "".
+    """Return the state that a payment's columns and payouts show.
+
+    The second value is a sentence about a contradiction in them, or "".
     """
     cached = state_of(payment, Place.NONE) if payment.place == "in_use" else state_of(payment)
     refunds = list(payment.refunds.exclude(state__in=(Refund.State.FAILED, Refund.State.RETURNED)).order_by("pk"))

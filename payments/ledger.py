@@ -1,8 +1,9 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-For each hour that is over, the totals of the ledger are stored once (`AccountHour`). The balance of an account is the
-sum of these totals and of the entries since then. The counts are for /metrics and the admin's first page. Each of them
-uses an index.
+The totals of each past hour are stored (`AccountHour`). The balance of an account is the sum of these totals and of the
+later entries.
+
+The counts are for /metrics and the dashboard. Each uses an index.
 """
 
 from argparse import ArgumentTypeError
@@ -22,10 +23,10 @@ from payments.rules.match import Prize
 from payments.rules.payment import UNKNOWN_WORD_AFTER
 from payments.rules.states import ASSETS, Account
 
-# An hour's totals are written no sooner than this long after the hour ends. By then, every transaction that began
-# before that end must have finished too.
+# Shortest time between the end of an hour and the writing of its totals. All transactions that began before this end
+# must also have finished.
 CLOSED_AFTER = timedelta(minutes=10)
-# The entries of at most this period are summed in one transaction.
+# Longest period whose entries are summed in one transaction.
 _AT_ONCE = timedelta(hours=12)
 
 
@@ -37,7 +38,7 @@ class Amount(NamedTuple):
 
 
 class Moves:
-    """The postings in a period of whole hours, summed for each pair of a debit and a credit account."""
+    """Sums of postings in a period of whole hours, by debit and credit account."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Account, Account], Amount] = {}
@@ -48,15 +49,14 @@ class Moves:
         self._sums[pair] = Amount(before.ugx + ugx, before.postings + postings)
 
     def total(self, debit: Collection[Account], credit: Collection[Account]) -> Amount:
-        """Return the sum of the postings that debit one of the accounts `debit` and credit one of the accounts
-        `credit`.
-        """
+        """Return the sum of the postings with a debit account in `debit` and a credit account in `credit`."""
         found = [amount for pair, amount in self._sums.items() if pair[0] in debit and pair[1] in credit]
         return Amount(sum(one.ugx for one in found), sum(one.postings for one in found))
 
     def balances(self) -> dict[Account, int]:
-        """Return the balance of each account: debit minus credit for assets and expenses, credit minus debit for the
-        others.
+        """Return the balance of each account.
+
+        It is debit minus credit for assets and expenses, and credit minus debit for other accounts.
         """
         signed: Counter[Account] = Counter()
         for (debit, credit), amount in self._sums.items():
@@ -66,7 +66,7 @@ class Moves:
 
 
 class Flow(NamedTuple):
-    """A figure of the daily totals: its name, and the accounts whose postings it adds up."""
+    """A figure of the daily totals: its label, and the debit and credit accounts of its postings."""
 
     label: str
     debit: tuple[Account, ...]
@@ -76,7 +76,7 @@ class Flow(NamedTuple):
 _ALL = tuple(Account)
 _BUT_OPENING = tuple(account for account in Account if account is not Account.OPENING)
 _POCKETS = (Account.PROVIDER, Account.ELSEWHERE)
-# The figures of the daily totals. The first two can be compared with the provider's statement.
+# The figures of the daily totals. "in" and "out" can be compared with the provider's statement.
 FLOWS = {
     "in": Flow("paid in at the provider", (Account.PROVIDER,), _BUT_OPENING),
     "out": Flow("paid out by the provider", _BUT_OPENING, (Account.PROVIDER,)),
@@ -94,10 +94,10 @@ def _floor(moment: datetime) -> datetime:
 
 
 def write_hours() -> int:
-    """Write the totals of hours that are over, at most 12 of them. Return the number of new rows.
+    """Write the totals of past hours, at most 12 of them. Return the number of new rows.
 
-    Several workers may do this at once. An entry's hour is determined after its transaction has begun. Therefore an
-    hour can get no more entries once all transactions that began before its end are over.
+    Several workers may do this at once. An entry belongs to the hour in which it was made, and its transaction has
+    begun earlier. So an hour gets no more entries after all transactions that began before its end have finished.
     """
     with transaction.atomic():
         end = _floor(min(database.now(), _oldest_transaction()) - CLOSED_AFTER)
@@ -123,9 +123,9 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 
 
 def _oldest_transaction() -> datetime:
-    """Return the time at which the oldest other transaction began, because that transaction may still add entries.
+    """Return the start of the oldest other transaction, which may still add entries.
 
-    SQLite has no other writing transaction, because it allows one writer at a time and the caller is that writer.
+    SQLite allows only one writer, the caller, so there is no other transaction to consider.
     """
     oldest: datetime | None = None
     if connection.vendor == "postgresql":
@@ -154,9 +154,11 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 
 
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
-    """Return the postings in a period of whole hours: from the stored totals, and for later hours from the entries."""
-    # Read the last stored hour once. If a worker stores another hour in the meantime, its entries are still counted
-    # once.
+    """Return the sums of postings in a period of whole hours.
+
+    They come from stored totals and, for later hours, from entries.
+    """
+    # The last stored hour is read only once, so that no entry is counted twice if a worker stores another hour now.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
@@ -182,10 +184,7 @@ def bounds(day: date) -> tuple[datetime, datetime]:
 
 
 def start_of_day(text: str) -> datetime:
-    """Parse a command's argument, a date.
-
-    Return the start of that day in the site's time zone. Raises ArgumentTypeError.
-    """
+    """Return the start of the day in a command's argument, in the site's time zone. Raises ArgumentTypeError."""
     try:
         found = parse_date(text)
     except ValueError:
@@ -196,17 +195,18 @@ def start_of_day(text: str) -> datetime:
 
 
 def day(on: date) -> dict[str, Amount]:
-    """Return the totals of a day in the site's time zone, by the names in FLOWS. Needs at most four queries.
+    """Return the totals of a day in the site's time zone, by the names in FLOWS, with at most four queries.
 
-    Entries count on the day on which they were posted, so the totals of a past day never change.
+    Entries count on the day of their posting, so the totals of a past day never change.
     """
     moves = _moves(*bounds(on))
     return {name: moves.total(flow.debit, flow.credit) for name, flow in FLOWS.items()}
 
 
 def balances() -> dict[Account, int]:
-    """Return the current balance of each account. Assets and expenses are debit minus credit, the others the
-    reverse.
+    """Return the current balance of each account.
+
+    It is debit minus credit for assets and expenses, and credit minus debit for other accounts.
     """
     return _moves().balances()
 
@@ -214,8 +214,8 @@ def balances() -> dict[Account, int]:
 def unknown_words() -> Q:
     """Return a condition for payments whose unknown status word needs a decision by an operator.
 
-    Either the payment has no final status and has had such a word for an hour, or it got such a word after its money
-    was paid out.
+    Such a payment has had an unknown word for an hour and no final status, or got an unknown word after its money was
+    paid out.
     """
     hour_ago = database.now() - UNKNOWN_WORD_AFTER
     pending = Q(other_since__lte=hour_ago, status=Payment.Status.PENDING)
@@ -225,12 +225,10 @@ def unknown_words() -> Q:
 class Figures(NamedTuple):
     """Counts of payments that need attention.
 
-    - `refused`, `unreadable`: callbacks of the last 24 hours
-    - `answers_owed`: payments without a complete answer to a poll since their last notification
-    - `unanswered`: those of them whose notification is over a day old
-    - `unknown_words`: payments with an unknown status word, which an operator must decide
-    - `to_adopt`: payments that the journal does not contain yet
-    - `balances`: whole UGX on each account of the ledger
+    `refused`, `unreadable`: callbacks of the last 24 hours. `answers_owed`: payments with a notification that no poll
+    has answered. `unanswered`: such payments whose notification is over a day old. `unknown_words`: payments with an
+    unknown status word, for an operator. `to_adopt`: payments that are not in the journal yet. `balances`: whole UGX on
+    each account of the ledger.
     """
 
     to_ask: int
@@ -256,15 +254,15 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    """Return the current counts. This needs at most 16 queries."""
-    # These are three queries, because each can use a partial index. One query would read every payment.
+    """Return the current counts, with at most 16 queries."""
+    # There are three queries, each with its own partial index. One query for all conditions would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Payment.Collection.DUE, Payment.Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Payment.Collection.DUE)),
         oldest=Min("created_at", filter=Q(collection=Payment.Collection.DUE)),
         asking=Count("pk", filter=Q(collection=Payment.Collection.ASKING)),
     )
-    # Every payment whose request was sent and that has no status yet has a time for its next poll.
+    # Payments whose request was sent and that have no status yet have a value in `next_ask_at`.
     asked = rows.filter(collection=Payment.Collection.ASKED, next_ask_at__isnull=False).count()
     doubts = rows.filter(collection__in=(Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED)).aggregate(
         in_doubt=Count("pk", filter=Q(collection=Payment.Collection.IN_DOUBT)),

@@ -1,5 +1,6 @@
-"""Results of matches, their prizes, and refunds of both stakes. Both payments of a match are locked, by ascending
-id.
+"""Results of matches, their prizes, and refunds of both stakes.
+
+Both payments of a match are locked, by ascending id.
 """
 
 import logging
@@ -18,13 +19,12 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# If a payment's money is in one of these places, its match may have a result. For other payments no query for a result
-# is needed.
+# Places of money whose payment can belong to a match with a result. For other places no query is needed.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
 class Refused(Exception):
-    """Raised if nothing was done. The exception's text is the reason, in a sentence for the operator."""
+    """Raised if an operation was refused. The text is the reason, in a sentence for the operator."""
 
 
 class DifferentResult(Refused):
@@ -33,7 +33,7 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment. If its match has a result, also this result and both payments of the match, all locked."""
+    """A locked payment. If its match has a result: also the result and both payments of the match, locked."""
 
     payment: Payment
     result: MatchResult | None = None
@@ -45,12 +45,15 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 
 def locked(payment_id: int) -> Locked:
-    """Lock a payment and, if its match has a result, the other payment of that match. Raises Payment.DoesNotExist."""
+    """Lock a payment. If its match has a result, lock the other payment of the match too.
+
+    `seen`: the payment as just read by the caller, which saves a query. Raises Payment.DoesNotExist.
+    """
     place, collected_at = Payment.objects.values_list("place", "collected_at").get(pk=payment_id)
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
     payment = journal.locked(payment_id) if result is None else None
     if payment is not None and payment.place.startswith("prize"):
-        result = _result_of(payment_id)  # The result was recorded after the query above and before the lock.
+        result = _result_of(payment_id)  # The result was recorded between the query above and the lock.
     if result is None and payment is not None:
         found = Locked(payment)
     elif result is not None:
@@ -66,8 +69,9 @@ def _states(found: Locked) -> Match:
 
 
 def take(payment: Payment, event: Event, cause: Cause, also: tuple[str, ...] = ()) -> Outcome:
-    """Apply an event to a payment locked by `locked`. If its match has a result, apply the consequences to the other
-    payment of the match.
+    """Apply an event to a payment locked by `locked`.
+
+    If the payment's match has a result, the other payment of the match may change too.
     """
     found: Locked | None = getattr(payment, "_match", None)
     if found is None or found.result is None:
@@ -87,18 +91,19 @@ def take_word(
     cause: Cause,
     also: tuple[str, ...] = (),
 ) -> Outcome:
-    """Apply an answer of the provider to a payment locked by `matches.locked`. `began`: when the poll began."""
+    """Apply the provider's answer to a payment locked by `matches.locked`. `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The payment was approved before any money arrived, and now the money has arrived.
+        # The stake was approved without money (MOMO_AUTO_APPROVE), and now its money has arrived.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     return take(payment, event, cause, also)
 
 
 def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
-    """Apply an operator's decision to a payment. Raises Refused if the rules forbid it; the journal then records the
-    refusal.
+    """Apply an operator's decision to a payment.
+
+    Raises Refused if the rules forbid it. The journal records the refusal too.
     """
     with journal.writing():
         payment = locked(payment_id).payment
@@ -110,7 +115,9 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """If a lock timeout kept a receiver from using the money, raise its exception, so that the operator repeats."""
+    """If a lock timeout prevented a receiver from using the money, raise its exception, so that the operator tries
+    again.
+    """
     if payment.use_error is not None:
         raise payment.use_error
 
@@ -138,11 +145,11 @@ def write(
 def record(
     key: str, payment_ids: tuple[int, int], outcome: str, winner_id: int | None, *, by: str, note: str = ""
 ) -> bool:
-    """Record the result of a match. Return True if it is new, False if the same result was recorded before.
+    """Record the result of a match. Return True if it is new, and False if the same result was recorded before.
 
-    Raises DifferentResult. After a win the prize is payable; after a draw or void both payments are due for refund.
-
-    `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win.
+    After a win the prize is payable. After a draw or void both payments are due for refund. `outcome`: win, draw or
+    void. `winner_id`: the id of the winner's payment, only for a win. Raises DifferentResult if another result was
+    recorded before.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -178,7 +185,10 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Mark both stakes of a match for refund, if it has no result or if its prize is held. Raises Refused."""
+    """Mark both stakes of a match for refund. Raises Refused.
+
+    The match must have no result, or a prize that is held.
+    """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
         found = Locked(payments[0], MatchResult.objects.filter(key=key).first(), payments)
@@ -186,7 +196,8 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
         outcome = match_rules.give_back(_states(found), now)
         if outcome.refusal:
             raise Refused(outcome.refusal)
-        # The result may have arrived, or the prize become payable, since the operator opened the confirmation page.
+        # Since the operator opened the confirmation page, a result may have arrived or a held prize may have become
+        # payable.
         if found.result is not None and prize(found) is not Prize.HELD:
             raise Refused("A result of this match is recorded, and its prize is not held.")
         if found.result is None:
@@ -218,7 +229,7 @@ def house_pays(result_id: int, *, by: str, note: str) -> None:
 
 
 def locked_result(result_id: int) -> Locked:
-    """Return a result with both of its payments locked."""
+    """Return the result with both of its payments, locked."""
     result = MatchResult.objects.get(pk=result_id)
     payments = [journal.locked(key) for key in sorted((result.first_id, result.second_id))]
     result.refresh_from_db()
@@ -226,7 +237,7 @@ def locked_result(result_id: int) -> Locked:
 
 
 def state(found: Locked) -> Match:
-    """Return the match in the form that the pure rules use."""
+    """Convert the locked payments and the result to the form that the pure rules use."""
     return _states(found)
 
 
@@ -235,10 +246,10 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Book a match without a result as paid from another account. Return the UGX paid.
+    """Book a match without a result as paid from another account. Return the booked UGX.
 
-    No message is sent, and no winner is recorded. Raises Refused, for example if the match has no money or a contested
-    payment.
+    No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested or the match
+    has no money.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]

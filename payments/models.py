@@ -16,12 +16,12 @@ def new_transaction_id() -> str:
 
 
 def new_reference() -> str:
-    """Return a new reference of 18 decimal digits. It is not known if DMarkPay accepts letters in references."""
+    """Return a new reference of 18 decimal digits. Only digits are used, because DMarkPay may not accept letters."""
     return str(secrets.choice(range(10**17, 10**18)))
 
 
 class Payment(models.Model):
-    """One payment from one phone. Its status changes once: from PENDING to SUCCESS or FAILED."""
+    """One payment from one phone. Its status changes only once: from PENDING to SUCCESS or FAILED."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "pending"
@@ -51,9 +51,9 @@ class Payment(models.Model):
     # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # The time at which we first knew that the money had arrived. Null if a stake was approved without money.
+    # When we first knew that the money had arrived. Null for a stake that was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # The provider contradicted its own final status: SUCCESS after FAILED or the reverse. An operator must decide.
+    # True if the provider contradicted its own final status. An operator must then decide.
     contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
@@ -62,8 +62,8 @@ class Payment(models.Model):
     network = models.CharField(max_length=20, blank=True, default="", db_default="")
     description = models.CharField("what the payer reads", max_length=100, blank=True, default="", db_default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
-    # If the request is `due`, the earliest time to send it. If it is `asking`, the time until which one process may
-    # send it.
+    # For a `due` request, the earliest time to send it. For a request that is `asking`, the end of the claim of the
+    # process that sends it.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
     # The fields for status polling.
@@ -71,10 +71,11 @@ class Payment(models.Model):
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
-    # The fields below cache the payment's state, which follows from its journal. Only `payments.journal` writes them.
+    # The following fields cache the payment's state, which follows from its journal. Only `payments.journal` writes
+    # them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which of the
-    # three it is (payments.signals).
+    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which
+    # (payments.signals).
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -88,16 +89,15 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # Increases with each change of the row; 0 until the payment is in the journal (payments.journal). If an UPDATE
-    # changes the state but not `version`, a database trigger sets `stale`.
+    # Increases with each change of the row. It is 0 until the payment is in the journal. If an UPDATE changes the state
+    # without `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # The time since which a receiver of a signal about this payment has failed. The worker sends the signal again.
+    # Since when a receiver of a signal about this payment has failed, or null. The worker sends the signal again.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
-    # Not a database field: an error, such as a lock timeout, that prevented the app that uses the payment from using
-    # the money.
+    # Not a database field: the lock timeout that prevented the app from using the money, if any.
     use_error: OperationalError | None = None
 
     class Meta:
@@ -108,7 +108,7 @@ class Payment(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["phone"], name="payment_phone"),
-            # A partial index, so that a query of the worker takes equally long however many old payments there are.
+            # A partial index keeps this query of the worker fast, even with many old payments.
             models.Index(fields=["start_at"], condition=Q(collection__in=("due", "asking")), name="payment_to_start"),
             models.Index(fields=["next_ask_at"], condition=Q(next_ask_at__isnull=False), name="payment_to_ask"),
             models.Index(fields=["id"], condition=Q(collection__in=("in_doubt", "unresolved")), name="payment_doubt"),
@@ -130,7 +130,7 @@ class Payment(models.Model):
 
 
 class Callback(models.Model):
-    """A callback or notification as it was received. `payment` is null if its transaction is unknown."""
+    """A callback or notification, stored as received. `payment` is null if the transaction is unknown."""
 
     class Source(models.TextChoices):
         MOMO = "momo", "callback"
@@ -145,12 +145,12 @@ class Callback(models.Model):
     status = models.CharField(max_length=100, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
     body = models.TextField()
-    # The HTTP status of our response. 0 if the process ended after storing the callback and before the response.
+    # The HTTP status of our response, or 0 if a crash prevented the response.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
-    # False if the callback repeated or contradicted a status that was already settled.
+    # True if the callback changed the payment. A callback that repeats or contradicts a final status changes nothing.
     applied = models.BooleanField("changed the payment", default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
-    # The time at which an operator marked an unreadable or rejected callback as seen.
+    # When an operator marked an unreadable or rejected callback as seen.
     seen_at = models.DateTimeField(null=True, blank=True)
     seen_by = models.CharField(max_length=150, blank=True, default="", db_default="")
 
@@ -194,25 +194,24 @@ class Refund(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.ORDERED)
     actor = models.CharField("ordered by", max_length=150)
     note = models.CharField(max_length=300, blank=True, default="")
-    # Our reference, under which the provider knows the payout.
+    # Our reference for the payout, which is also sent to the provider.
     reference = models.CharField(max_length=64, unique=True, default=new_reference)
     provider = models.CharField(max_length=20, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # If the payout is `ordered`, the earliest time to send it. If it is `started`, the time until which one process may
-    # send it.
+    # For an `ordered` payout, the earliest time to send it. For a `started` payout, the end of the claim of the process
+    # that sends it.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # A receiver of the signal about this payout has failed, so the worker sends the signal again.
+    # True if a receiver of the signal about this payout has failed. The worker then sends the signal again.
     signal_due = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # For each payment, the database allows at most one payout that may have been sent, even if the code has a
-            # bug.
+            # The database allows at most one payout per payment that may have been sent, even if the code has a bug.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),
@@ -288,7 +287,7 @@ class PaymentEvent(models.Model):
     said = models.CharField("provider's word", max_length=40, blank=True, default="")
     actor = models.CharField("by", max_length=150, blank=True, default="")
     note = models.CharField(max_length=300, blank=True, default="")
-    # The reason why the event was refused and changed nothing. Empty if it was applied.
+    # Why the event was refused and changed nothing. Empty if it was applied.
     refused = models.CharField(max_length=200, blank=True, default="")
     callback = models.ForeignKey(
         Callback, on_delete=models.PROTECT, null=True, blank=True, related_name="events", db_index=False
@@ -299,7 +298,7 @@ class PaymentEvent(models.Model):
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField("the answer, cut short", blank=True, default="")
     ms = models.PositiveIntegerField("milliseconds", default=0)
-    # Further data of the event that a replay of the journal needs.
+    # Other data of the event, needed to replay the journal.
     facts = models.JSONField(default=dict, blank=True)
     key = models.CharField(max_length=80, blank=True, default="")
 
@@ -315,8 +314,7 @@ class PaymentEvent(models.Model):
             # These indexes leave out most events, which have neither a callback nor a payout.
             models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
             models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
-            # The index leaves out kinds that occur in every stake. A search for such a frequent kind soon finds enough
-            # rows without an index.
+            # The index omits kinds that occur for every stake. A search for such a kind is fast without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 
@@ -331,7 +329,7 @@ class LedgerEntry(models.Model):
     """
 
     at = models.DateTimeField()
-    # The hour of the posting in UTC, by which totals are computed.
+    # The hour of the posting in UTC. The totals are computed per hour.
     hour = models.DateTimeField()
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries_in_ledger")
     event = models.ForeignKey(PaymentEvent, on_delete=models.PROTECT, related_name="postings")
@@ -349,8 +347,8 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
-            # The index leaves out accounts that occur in every stake. A search for one of them soon finds enough rows
-            # without an index.
+            # The index omits accounts that occur for every stake. A search for such an account is fast without an
+            # index.
             models.Index(
                 fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
             ),
@@ -361,9 +359,10 @@ class LedgerEntry(models.Model):
 
 
 class AccountHour(models.Model):
-    """The total of the postings between two accounts in an hour that is over. The worker writes it once.
+    """The total of the postings between two accounts in a past hour.
 
-    If the database's clock is set back, postings can still get such an hour. A database trigger adds them to the total.
+    The worker writes it once. If the database's clock is set back, postings may still get this hour. A database trigger
+    then adds them to the total.
     """
 
     hour = models.DateTimeField()
@@ -396,7 +395,7 @@ class ProviderDebit(models.Model):
     amount = models.BigIntegerField("amount (UGX)", help_text="Negative to correct an earlier entry.")
     actor = models.CharField("entered by", max_length=150)
     note = models.CharField(max_length=300, help_text="For example the line of the provider's statement.")
-    # Identifies the operator's form, so that a form that is sent twice is booked once. Null in older entries.
+    # The key of the operator's form, so that a form that is sent twice is booked once. Null in older entries.
     key = models.UUIDField(unique=True, null=True)
 
     class Meta:
@@ -411,15 +410,15 @@ class ProviderDebit(models.Model):
 
 
 class PayoutShare(models.Model):
-    """The part of a payout that comes from one payment. A refund has one share, a prize has two.
+    """The part of a payout that comes from one payment.
 
-    A payment has at most one open share.
+    A refund has one share, a prize has two. A payment has at most one open share.
     """
 
     payout = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="shares")
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="payout_shares")
     amount = models.PositiveIntegerField("amount (UGX)")
-    # False after the payout has failed or was returned.
+    # False if the payout has failed or was returned.
     open = models.BooleanField(default=True)
 
     class Meta:
@@ -432,7 +431,10 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match, identified by its two payments. The state of the prize follows from their states."""
+    """The result of a match, which is identified by its two payments.
+
+    The state of the prize follows from their states.
+    """
 
     class Outcome(models.TextChoices):
         WIN = "win", "win"

@@ -6,7 +6,7 @@ import unicodedata
 import phonenumbers
 from django.conf import settings
 
-# From here to the end of `_plain`, the code is a copy of `sms/text/phone.py`.
+# The code from here to the end of `_plain` is a copy of code in `sms/text/phone.py`.
 LONGEST = 60
 
 # Invisible characters that Unicode classifies neither as spaces nor as format characters, such as the empty braille
@@ -98,7 +98,7 @@ def masked_spaced(phone: str) -> str:
 
 
 def network_of(phone: str) -> str:
-    """Return the network of a number in E.164 by its longest prefix in NETWORK_PREFIXES; "" if no prefix matches."""
+    """Return the network of a number in E.164, or "". The longest matching prefix in NETWORK_PREFIXES decides."""
     local = "0" + phone.removeprefix("+256")
     found = [
         (len(prefix), network.lower())

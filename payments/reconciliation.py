@@ -18,14 +18,14 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment without a final status is reported as a difference only when it is older than this.
+# A payment that is younger than this may still have no final status. It is not reported.
 _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """A sentence about one payment for the operator.
+    """A sentence about one payment, for the operator.
 
-    `open`: the sentence is not about a difference, but about open work such as a refund that is due.
+    `open`: True if it reports open work, such as a refund due, and not a difference.
     """
 
     payment: Payment | None
@@ -50,8 +50,9 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between our payments and the provider, for the payments with an event after `since`, by
-    id.
+    """Yield the differences between our payments and the provider, by payment id.
+
+    Only payments with an event after `since` are compared.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
@@ -78,16 +79,17 @@ def differences(since: datetime) -> Iterator[Difference]:
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:
-    """Yield differences between the journal and the cached data, for the payments with an event after `since`.
+    """Yield the differences between the journal of each payment and its cached data.
 
-    The journal of each payment is replayed, and the result is compared with the payment's row and with the ledger.
+    The journal is replayed. The result is compared with the payment's row and with the ledger. Only payments with an
+    event after `since` are compared.
     """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)
     while batch := list(islice(payments, _BATCH)):
         for key in _unlike(batch):
             payment = Payment.objects.get(pk=key)
-            what = differs(payment)  # Compare again: the payment may have changed since the batch was read.
+            what = differs(payment)  # The payment may have changed since the batch was read, so it is compared again.
             if what:
                 yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):
@@ -130,7 +132,7 @@ def _compare(one: _Compared) -> str:
         return "" if done else f"{of} went through at the provider; here it is: {kept}."
     if answer.said is Said.FAILED:
         failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
-        # If the payment is contested, this contradiction has already been reported.
+        # The contradiction of a contested payment has already been reported.
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
@@ -138,8 +140,9 @@ def _compare(one: _Compared) -> str:
 
 
 def _unconfirmed(payment: Payment) -> str:
-    """Return a sentence if only an operator, and no poll, has confirmed that we have the payment's money, otherwise
-    "".
+    """Return a sentence if only an operator's decision, and no poll, says that we have the payment's money.
+
+    Otherwise return "".
     """
     if payment.settled_by_name and payment.collected_at is not None and payment.word != "successful":
         return f"Settled by {payment.settled_by_name}; the provider has not confirmed it."
@@ -147,7 +150,7 @@ def _unconfirmed(payment: Payment) -> str:
 
 
 def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
-    """Return a sentence if the ledger shows a problem or unfinished work for a payment, otherwise "".
+    """Return a sentence about a problem or open work that the ledger shows for a payment, otherwise "".
 
     `held`: the payment's balances in the ledger.
     """
@@ -167,20 +170,20 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Compare a payment with its journal again under a lock, because it may have changed since it was read."""
+    """Lock a payment and compare it with its journal again. It may have changed since it was read."""
     now = Payment.objects.get(pk=payment.pk)
     return place_differs(journal.state_of(now), journal.balances_of(now))
 
 
 def _never_named(payment: Payment) -> str:
-    """Return a sentence if we know no id by which the provider could be polled about this payment, otherwise ""."""
+    """Return a sentence if no id is known by which the provider could be polled, otherwise ""."""
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""
 
 
 def replay(payments: Sequence[Payment]) -> dict[int, State]:
-    """Return the state of each payment that follows from all events in its journal. Make one query."""
+    """Return the state of each payment after a replay of its journal, with one query."""
     states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
     rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
     for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):
@@ -191,7 +194,7 @@ def replay(payments: Sequence[Payment]) -> dict[int, State]:
 
 
 def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
-    """Return a sentence for each payment, by id, whose row, journal and ledger do not agree. Make two queries."""
+    """Return a sentence for each payment whose row, journal and ledger disagree, by payment id, with two queries."""
     folded, held = replay(payments), journal.balances_of_all(payment.pk for payment in payments)
     found = {
         one.pk: _row_differs(one, folded[one.pk]) or place_differs(folded[one.pk], held[one.pk]) for one in payments
@@ -200,12 +203,12 @@ def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
 
 
 def differs(payment: Payment) -> str:
-    """Return a sentence if a payment's row, journal and ledger do not agree, otherwise ""."""
+    """Return a sentence if the row, journal and ledger of a payment disagree, otherwise ""."""
     return _unlike([payment]).get(payment.pk, "")
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # The row does not store which of its three places a payment in use has, so compare with any of them.
+    # A row does not store which of three places a payment in use has, so any of the three is accepted.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:
@@ -214,7 +217,7 @@ def _row_differs(payment: Payment, folded: State) -> str:
 
 
 def place_differs(state: State, found: dict[Account, int]) -> str:
-    """Return a sentence if the ledger's balances for a payment do not match the payment's state, otherwise ""."""
+    """Return a sentence if the ledger's balances of a payment do not match its state, otherwise ""."""
     expected = balances(state)
     if expected == found:
         return ""

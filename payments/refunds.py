@@ -1,6 +1,8 @@
-"""Payouts, which are refunds to payers and prizes to winners. The database allows one open payout per payment.
+"""Payouts: refunds to payers, and prizes to winners. The database allows one open payout per payment.
 
-An operator orders a payout. The payout is sent once a poll that began after the order confirms that we have the money.
+An operator orders a payout, or PRIZE_AUTO_PAYOUT orders it. It is sent when a poll that began after the order has
+confirmed that we have the money.
+
 A payout can also be made outside the service and recorded by hand.
 """
 
@@ -39,21 +41,23 @@ AUTOMATIC = "automatic"
 
 
 def owed() -> Q:
-    """Return a condition for payments that must be refunded: they are marked for refund, or their entry expired
-    without a match.
+    """Return a condition for payments that must be refunded.
+
+    They are marked for refund, or their entry expired without a match.
     """
     return Q(place="refund_due") | (Q(place="in_use") & current_use().over())
 
 
 def due() -> "QuerySet[Payment]":
-    """Return the payments that are due for refund and have no open payout, even if no periodic task has marked them
-    yet.
+    """Return the payments that are due for refund and have no open payout.
+
+    This includes payments that no periodic task has marked for refund yet.
     """
     return Payment.objects.filter(owed())
 
 
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
-    """Return the payments of `due()` as two disjoint querysets. Each can use an index; one query for both cannot."""
+    """Return the payments of `due()` as two disjoint querysets, because one query could not use both indexes."""
     rows = Payment.objects.all()
     return rows.filter(place="refund_due"), rows.filter(current_use().over(), place="in_use")
 
@@ -61,7 +65,7 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    The refund is sent once a poll that began after the order says Successful. Some payments can only be refunded by
+    The refund is sent when a poll that began after the order says Successful. Some payments can only be refunded by
     hand: those that a third party collected, and those whose id at the provider is unknown.
     """
     with journal.writing():
@@ -90,9 +94,9 @@ def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = Fa
 
 
 def _refund(payment_id: int) -> tuple[Locked, Refund]:
-    """Return a payment, locked, and its new refund, unsaved.
+    """Lock a payment. Return it with a new, unsaved refund.
 
-    If the payment's entry has expired without a match, mark its money as due for refund first.
+    If the payment's entry expired without a match, its money is first marked as due for refund.
     """
     found = matches.locked(payment_id)
     payment = found.payment
@@ -105,7 +109,7 @@ def _refund(payment_id: int) -> tuple[Locked, Refund]:
 
 
 def _prize(result_id: int) -> tuple[Locked, Refund]:
-    """Return both payments of a match, locked, and the new payout of its prize, unsaved."""
+    """Lock both payments of a match. Return them with a new, unsaved payout of the prize."""
     found = matches.locked_result(result_id)
     result = found.result
     if result is None or result.winner_id is None or matches.prize(found) is not Prize.PAYABLE:
@@ -139,7 +143,7 @@ def _by_hand(found: Locked, refund: Refund, actor: str, note: str, elsewhere: bo
 
 
 def pay_prizes_due() -> int:
-    """Order the payout of every payable prize if PRIZE_AUTO_PAYOUT is on. Return the number of orders."""
+    """If PRIZE_AUTO_PAYOUT is on, order the payout of every payable prize. Return the number of orders."""
     if not settings.PRIZE_AUTO_PAYOUT:
         return 0
     ordered = 0
@@ -158,7 +162,10 @@ def pay_prizes_due() -> int:
 
 
 def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
-    """Save a new payout if the rules allow it. By default, another operator must have settled the payment."""
+    """Save a new payout, if the rules allow it.
+
+    By default, the operator who settled the payment may not order its payout (PAYMENTS_SINGLE_OPERATOR).
+    """
     refund.ordered_at = database.now()
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
     shares = [(one, share_of(journal.state_of(one), place)) for one in _paid_by(found, refund)]
@@ -186,7 +193,10 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply a payout's event to its payment or, for a prize, to both payments of the match. Raises Refused."""
+    """Apply an event of a payout to its payment. Raises Refused.
+
+    For a prize, the event is applied to both payments of the match.
+    """
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
         if event.kind in (Kind.ORDERED, Kind.BY_HAND):
@@ -223,7 +233,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send the payout of a payment that a poll has just confirmed, in this process or through the workers."""
+    """Send the payout of a payment after a poll has confirmed it, either in this process or by a worker."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():
@@ -233,16 +243,16 @@ def send_soon(payment_id: int) -> None:
 
 
 def pay_out(refund_id: int) -> None:
-    """Send one payout in this process. Do nothing if it is not confirmed by a poll, or if another process sends it."""
+    """Send one payout in this process, if a poll has confirmed it and no other process sends it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
         _record(refund, worker.ask_guarded(_ask, refund, before))
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send every ordered payout that a poll has confirmed. Return the number of steps done.
+    """Send all ordered payouts that polls have confirmed. Return the number of steps done.
 
-    `stopping`: when it returns True, no new payout is begun.
+    `stopping`: when it returns True, no further payout is begun.
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
@@ -252,8 +262,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    A payout may be sent if a poll that began after the order has confirmed each of its payments, and if a poll has
-    followed each notification.
+    For each of their payments, a poll that began after the order said Successful, and no notification still waits for a
+    poll.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
@@ -265,9 +275,7 @@ def _confirmed() -> "QuerySet[Refund]":
 
 
 def _claim(limit: int, among: "QuerySet[Refund] | None" = None) -> list[Refund]:
-    """Return up to `limit` payouts that may be sent, and mark them as `started`, so that no other process sends
-    them.
-    """
+    """Claim and return up to `limit` payouts that may be sent. No other process sends a claimed payout."""
     rows = _confirmed().filter(state=State.ORDERED, start_at__lte=database.now())
     if among is not None:
         rows = rows.filter(pk__in=among.values("pk"))
@@ -320,8 +328,8 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # This answer was already recorded, by a commit that succeeded although its confirmation was lost. Change
-            # nothing, because another process may already be sending the payout again.
+            # This answer was recorded before, by a commit whose confirmation was lost. Change nothing, because another
+            # process may already be sending the payout again.
             return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)
@@ -354,7 +362,7 @@ def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
 def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
     """Mark a payout as ambiguous, so that it is never sent again.
 
-    If the provider has given the payout an id, its status is polled.
+    If the provider has given it an id, its status is polled.
     """
     if refund.state == State.STARTED:
         _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
@@ -362,7 +370,7 @@ def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
 
 
 def sweep() -> int:
-    """Mark payouts as ambiguous if a process crashed while it sent them. Return the number of these payouts."""
+    """Mark payouts as ambiguous if a process crashed while it sent them. Return their number."""
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):
@@ -382,9 +390,11 @@ def sweep() -> int:
 
 
 def poll_ambiguous() -> int:
-    """Poll ambiguous payouts, and payouts that an operator marked as not paid out. Return how many are now settled.
+    """Poll ambiguous payouts, and payouts that an operator marked as not paid out.
 
-    A payout is polled for a day, if the provider has given it an id.
+    Return the number of settled payouts.
+
+    A payout that has an id at the provider is polled for a day.
     """
     ended = 0
     rows = Refund.objects.filter(state__in=(State.IN_DOUBT, State.FAILED), start_at__lte=database.now())
@@ -415,9 +425,9 @@ def poll_ambiguous() -> int:
 
 
 def give_up_stranded() -> int:
-    """Cancel payouts whose provider is no longer configured, and those that no poll has confirmed for a day.
+    """Cancel payouts that cannot be sent. Return their number.
 
-    Return the number of cancelled payouts.
+    Their provider is no longer configured, or no poll has confirmed them for a day.
     """
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
@@ -429,7 +439,7 @@ def give_up_stranded() -> int:
 
 
 def withdraw(refund_id: int, actor: str, note: str = "") -> bool:
-    """Cancel an ordered payout. Return False if it is already being sent or has ended."""
+    """Cancel an ordered payout. Return False if it is being sent or has ended."""
     return _withdraw(refund_id, note or "The order was taken back.", Cause("operator", actor, note))
 
 
@@ -464,7 +474,7 @@ def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bo
 
 
 def returned(refund_id: int, actor: str, note: str) -> bool:
-    """Record that the provider has returned a payout, so that the money can be paid out again.
+    """Record that the provider returned a payout, so that the money can be paid out again.
 
     Return False if the payout had not succeeded.
     """
@@ -485,7 +495,7 @@ def returned(refund_id: int, actor: str, note: str) -> bool:
 
 
 def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
-    """Handle the provider's late answer that a payout was sent, after an operator had recorded that it was not."""
+    """Handle the provider's late answer that a payout was made, after an operator had marked it as not paid out."""
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
     effects = _take(found, refund, Event(Kind.LATE_SUCCESS, place=place), cause, some=True)
     if any(effect.name == "alarm" for effect in effects):
@@ -501,10 +511,7 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
 
 
 def tell(refund: Refund) -> bool:
-    """Send the signal that the money of a payout has arrived. Return False if a receiver fails.
-
-    `services.tell_again` then sends it again.
-    """
+    """Send the signal that a payout has arrived. If a receiver fails, `tell_again` repeats the signal."""
     signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
     answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
     failed = any(isinstance(answer, Exception) for _receiver, answer in answers)
@@ -515,8 +522,9 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the final state of a payout, and send the signal if the money has arrived. The caller has locked its
-    payments.
+    """Save the final state of a payout, and send the signal if the money has arrived.
+
+    The caller has locked its payments.
     """
     now = database.now()
     refund.state, refund.reason = state, reason[:200]

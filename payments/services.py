@@ -1,5 +1,6 @@
-"""Functions for the app that takes payments, such as the game: create payments, report their use, and do the work on
-them.
+"""Functions for the app that takes payments, such as the game.
+
+They create payments, report how the payments are used, and do the due work.
 """
 
 import logging
@@ -16,10 +17,10 @@ from payments.rules.states import Event, Kind, Place
 from payments.statements import insert, new
 from payments.worker import Loop, Outage
 
-# A signal that a receiver failed to handle is sent again for this time.
+# For this time, a signal that a receiver failed to handle is sent again.
 TELL_FOR = timedelta(days=2)
 Row = TypeVar("Row", bound=Model)
-# The number of threads that poll statuses. Each of them polls one payment at a time.
+# Number of threads that poll statuses. Each polls one payment at a time.
 POLLERS = 4
 
 
@@ -29,10 +30,10 @@ def create_payment(
     """Create a payment in the caller's transaction.
 
     `phone`: the payer's number in E.164. `amount`: whole UGX. `fee`: the commission that is included in the amount.
+    `description`: the text in the payment prompt.
 
-    `approved`: the payment counts as paid at once, without money. Otherwise, if a provider is configured, a payment
-    request is sent to it after the commit, and the phone shows `description`. If none is configured, a third party
-    collects the payment and sends a callback.
+    `approved`: the payment counts as paid at once, without money. Otherwise a payment request is sent after the commit.
+    If no provider is configured, a third party collects the payment and sends a callback instead.
 
     `replace`: withdraw earlier requests of this phone that were not sent. Pass False if this was already done.
 
@@ -55,43 +56,44 @@ def create_payment(
     return payment
 
 
-# The app calls the next three functions in a transaction, with the payment locked.
+# The app calls these three functions inside a transaction, after it has locked the payment.
 
 
 def activated(payment: Payment) -> None:
-    """Record that the entry of a received payment was activated. The caller has locked payment, player and stake
-    level.
+    """Record that the entry of a received payment was activated.
+
+    The caller has locked the payment, the player and the stake level.
     """
     _moved(payment, Kind.ACTIVATED, Place.RECEIVED)
 
 
 def held(payment: Payment) -> None:
-    """Record that a received payment cannot be used, so that its money is due for refund."""
+    """Record that a received payment cannot be used. Its money is then due for refund."""
     _moved(payment, Kind.HELD, Place.RECEIVED)
 
 
 def unused(payment: Payment) -> None:
-    """Record that the entry of a payment was left or expired without a match, so that its money is due for refund."""
+    """Record that the entry of a payment was cancelled or expired without a match. Its money is then due for refund."""
     _moved(payment, Kind.UNUSED, Place.WAITING)
 
 
 def _moved(payment: Payment, kind: Kind, place: Place) -> None:
-    # The caller already has a savepoint. A second savepoint would cost two statements.
+    # No savepoint, because the caller already has one. A second savepoint would cost two statements.
     with transaction.atomic(savepoint=False):
         journal.ensure_adopted(payment)
         journal.take(payment, Event(kind), place=place)
 
 
 def work_once() -> int:
-    """Do all work that is due now in this process, for use from cron. Return the number of requests and polls."""
+    """Do all due work in this process, for cron. Return the number of requests and polls."""
     journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 
 def tell_again() -> tuple[int, int]:
-    """Send the signals of the last two days again whose receivers failed.
+    """Repeat the signals of the last two days that a receiver failed to handle.
 
-    Return the number of signals that all receivers handled this time, and the number that failed again.
+    Return the number of signals that now succeeded, and the number that failed again.
     """
     since = database.now() - TELL_FOR
     payments = Payment.objects.filter(signal_due_since__gt=since)
@@ -101,7 +103,7 @@ def tell_again() -> tuple[int, int]:
 
 
 def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[bool]:
-    # In random order, so that rows whose receiver always fails do not keep back the others.
+    # The order is random, so that rows whose receiver always fails do not block the others.
     for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
         with journal.writing():
             row = database.not_locked(rows.filter(pk=key)).first()
@@ -111,9 +113,9 @@ def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[b
 
 
 def worker_loops(poll: float) -> list[Loop]:
-    """Return the threads that send payment requests and payouts and poll statuses.
+    """Return threads that send payment requests and payouts, and poll statuses.
 
-    `poll`: seconds between two searches for due work if no notification wakes the threads.
+    `poll`: seconds between two searches for due work if no NOTIFY wakes the threads.
     """
     outage = Outage(logging.getLogger("payments"), "payments.database_lost", "payments.database_back")
     found: list[Loop] = []

@@ -1,4 +1,4 @@
-"""The interface to the app that takes payments, such as the game: signals to it, and functions that it registers.
+"""The interface to the app that takes payments, such as the game: signals, and functions that the app registers.
 
 Signals are sent with `send_robust` inside the transaction that makes the change.
 """
@@ -12,20 +12,19 @@ from django.dispatch import Signal
 from payments.models import Payment
 from payments.rules.states import Place
 
-# Arguments: `payment`, `previous_status`. The payment's status has changed.
+# The payment's status has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# Argument: `payment`. The provider repeated SUCCESS. Receivers complete work that a crash interrupted the first time.
+# The provider repeated SUCCESS. Receivers complete work that a crash has interrupted. Argument: `payment`.
 momo_success_repeated = Signal()
-# Arguments: `payment`, `said`. The provider contradicts its own final status. If `said` is SUCCESS, it had reported
-# FAILED before; we now have the money, and it is due for refund. If `said` is FAILED, it had reported SUCCESS before.
-# Receivers must be idempotent, because the signal may be sent again.
+# The provider contradicted its own final status. Arguments: `payment`, `said`. If `said` is SUCCESS, the money has
+# arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before. The
+# signal may be sent again, so receivers must be idempotent.
 payment_contested = Signal()
-# Arguments: `payment`, `refund`. The payer has the money back, through the provider or by hand.
+# The payer has the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()
-# Arguments: `payment` (the winner's) and `refund` (the payout). The winner has the prize, through the provider or by
-# hand.
+# The winner has the prize, through the provider or by hand. Arguments: `payment` (the winner's), `refund` (the payout).
 prize_paid = Signal()
-# Argument: `payment`. Its money was paid out, and afterwards the provider took the money back from us.
+# The provider took the money back after we had paid it out. Argument: `payment`.
 payment_lost = Signal()
 
 
@@ -42,15 +41,15 @@ def _nothing() -> Q:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Functions that the app which uses payments provides.
+    """Functions of the app that uses payments.
 
-    - `place_of`: return whether the money of a payment in use is received, waiting or in a match
-    - `hold`: return the same as `place_of`, and lock the app's rows that could change it; the caller has locked the
-      payment
-    - `end_entry`: take the entry of a payment that the provider has reversed out of the queue
-    - `over`: return a condition that selects payments whose entry expired without a match
-    - `played`: return a condition that selects payments whose entry is in a match
-    - `opponent`: return the other payment of the match, and the key of the event that records the match
+    `place_of`: return where the money of a payment in use is: received, waiting or in a match. `hold`: return the same
+    as `place_of`, and lock the app's rows that could change it. The caller has locked the payment. `end_entry`: take
+    the entry of a payment that the provider has reversed out of the queue.
+
+    `over`: return a condition for payments whose entry expired without a match. `played`: return a condition for
+    payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event that
+    records the match.
     """
 
     place_of: Callable[[Payment], Place] = _none
@@ -65,11 +64,11 @@ _use = Use()
 
 
 def register(use: Use) -> None:
-    """Register the functions of the app that uses payments. Called once, when that app is ready."""
+    """Register the functions of the app that uses payments. The app calls this once, when it is ready."""
     global _use
     _use = use
 
 
 def current_use() -> Use:
-    """Return the registered functions. If no app has registered any, no payment counts as used."""
+    """Return the registered functions. Without a registered app, the defaults of `Use` apply."""
     return _use

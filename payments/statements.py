@@ -1,9 +1,11 @@
-"""Frequent SQL statements that are compiled once and reused.
+"""Frequent SQL statements, compiled once and reused.
 
-Otherwise the ORM builds and compiles the same SQL for each stake, which takes most of the site's time. `Select` and
-`Update` compile a queryset at their first call. `insert` and `update` keep the SQL for each model and set of fields.
-They take model instances like the ORM, but do not send pre_save and post_save signals, and do not set fields with
-auto_now. tests/payments/test_hot_statements.py compares their results with the ORM's on both databases.
+Django's ORM would build and compile the same SQL for each stake, which took most of the site's time.
+
+`Select` and `Update` compile a queryset at their first call. `insert` and `update` keep the SQL for each model and set
+of fields. They take model instances like the ORM, but send no pre_save and post_save signals and ignore auto_now.
+
+tests/payments/test_hot_statements.py compares their results with the ORM's on SQLite and PostgreSQL.
 """
 
 import re
@@ -28,7 +30,7 @@ T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
 _DB = DEFAULT_DB_ALIAS
-# Placeholder values that no row contains. They show where each argument is used in the compiled SQL.
+# Placeholder values that occur in no row. They show where each argument appears in the compiled SQL.
 _MARKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: 1_900_000_000 + number,
     str: lambda number: f"<argument {number}>",
@@ -37,20 +39,20 @@ _MARKS: dict[type, Callable[[int], Any]] = {
     IPv6Address: lambda number: IPv6Address(f"::{number + 1}"),
 }
 _ADDRESSES = (IPv4Address, IPv6Address)
-# Constants that need no quoting inside an SQL literal.
+# Matches text that needs no quotes or escapes inside an SQL literal.
 _LITERAL = re.compile(r"[\w :-]*", re.ASCII)
 
 
-# A connection keeps at most this many cursors.
+# Maximum number of cursors that one connection keeps.
 _MOST_CURSORS = 100
 _NONE_KEPT: tuple[Any, dict[tuple[str, bool], Any]] = (None, {})
 
 
 def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
-    """Run a statement and return its cursor. The caller reads the result before the statement runs again.
+    """Run a statement and return its cursor. The caller must read the result before the statement runs again.
 
-    A connection to PostgreSQL keeps one cursor for each statement. With a new cursor, psycopg would look up again how
-    to convert each parameter and each column.
+    A connection to PostgreSQL keeps one cursor for each statement. A new cursor would determine again how each
+    parameter and column is converted.
     """
     if connection.vendor != "postgresql":
         cursor = connection.cursor()
@@ -63,7 +65,7 @@ def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         if opened is not connection.connection or len(cursors) >= _MOST_CURSORS:
             cursors = {}
             connection._kept_cursors = connection.connection, cursors
-        # If a test counts the statements, Django wraps the cursor in another class.
+        # Django wraps the cursor in another class if a test counts the statements.
         key = sql, connection.force_debug_cursor
         cursor = cursors.get(key)
         if cursor is None:
@@ -72,27 +74,27 @@ def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
     return cursor
 
 
-# For each parameter of the SQL, a function that computes it from the call's arguments.
+# One function for each parameter of the SQL. It computes the parameter from the call's arguments.
 _Parameters = tuple[Callable[[dict[str, Any]], Any], ...]
 
 
 class _Compiled(NamedTuple):
     sql: str
     parameters: _Parameters
-    # For each column that needs a conversion, its index and the functions that convert its values.
+    # The index of each column that needs a conversion, with the functions that convert its values.
     converters: list[tuple[int, Any, Any]]
-    # Makes the result from the values of a row.
+    # Converts the values of a row to the result.
     read: Callable[[Sequence[Any]], Any]
-    # True if the statement locks rows, so that it needs a transaction.
+    # True if the statement locks rows, which needs a transaction.
     locks: bool
 
 
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build`: returns the queryset for its arguments, which must be int, str, datetime, IPv4Address or IPv6Address. The
-    queryset may depend only on these arguments. It may use them only in lookups that pass a value on unchanged, such as
-    `=`, `<` or `>`. An int may also be the start of a slice. `build` must convert an address with `str()`.
+    `build`: returns the queryset for its arguments: int, str, datetime, IPv4Address or IPv6Address. The queryset may
+    depend on nothing else. An argument may be used only in lookups that pass the value on unchanged, such as `=`, `<`
+    or `>`. An int may also be the start of a slice. An address must be converted with `str()`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -100,13 +102,13 @@ class Select(Generic[T]):
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, **arguments: Any) -> list[T]:
-        """Run the statement and return its rows. Raises TypeError for None and for any type not listed above."""
+        """Run the statement and return its rows. Raises TypeError for an argument of another type, such as None."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = self._compile(arguments)
-        # The ORM refuses this too: outside a transaction the locks would end with the statement.
+        # As in the ORM, this is an error: outside a transaction the locks would end with the statement.
         if compiled.locks and connection.get_autocommit():
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
         cursor = _executed(connection, compiled.sql, [parameter(values) for parameter in compiled.parameters])
@@ -138,8 +140,7 @@ class Select(Generic[T]):
 class Update:
     """An UPDATE that is compiled at its first call.
 
-    `build`: returns a queryset and the values of its `update`. Its arguments may have the same types as those of
-    `Select`.
+    `build`: returns a queryset and the values of its `update`. Its arguments have the same types as those of `Select`.
     """
 
     def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
@@ -167,12 +168,9 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
-    """Return the SQL and, for each of its parameters, a function that computes the value from the arguments.
+    """Return the SQL and one function for each of its parameters, which computes the value from the arguments.
 
-    Constants such as 'queued' are written into the SQL. Otherwise the plan of a prepared statement could not use a
-    partial index for them, and PostgreSQL would plan the statement each time.
-
-    `marks`: placeholder values, by which the arguments are found in the SQL. Raises ValueError if one is missing there.
+    `marks`: placeholder values, by which the arguments are found in the SQL. Raises ValueError if one is not found.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
@@ -200,7 +198,7 @@ def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple
 
 
 def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
-    """Return a function that turns the values of a row into an instance, or into a tuple for a `values_list`."""
+    """Return a function that converts the values of a row to an instance, or to a tuple for a `values_list`."""
     if not issubclass(queryset._iterable_class, ModelIterable):
         return tuple
     read, annotations = _instance_reader(compiler.klass_info, compiler.select), compiler.annotation_col_map
@@ -215,10 +213,9 @@ def _reader(queryset: Any, compiler: Any) -> Callable[[Sequence[Any]], Any]:
 
 
 def _instance_reader(info: dict[str, Any], select: Any) -> Callable[[Sequence[Any]], Any]:
-    """Return a function that makes, from a row, a model instance together with its `select_related` instances.
+    """Return a function that makes a model instance, with its `select_related` instances, from a row.
 
-    Instances are made without `Model.__init__`, which takes longer than the query. `Model.__init__` would also send two
-    signals, which nothing receives.
+    `Model.__init__` is not called, because it takes longer than the query.
     """
     model, indexes = info["model"], info["select_fields"]
     first, last = indexes[0], indexes[-1] + 1
@@ -251,8 +248,9 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that gets one argument from a call's arguments. Django wraps integers in classes of this
-    `kind`.
+    """Return a function that takes one argument from a call's arguments.
+
+    `kind`: the class in which Django wraps integers.
     """
     if issubclass(kind, int):
         return lambda values: kind(values[name])
@@ -271,7 +269,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 class _Column(NamedTuple):
     """A column that is written.
 
-    `sent`: for each type of value that Django need not check, the function that converts the value.
+    `sent`: functions that convert a value, by its type, for types that Django need not check.
     """
 
     name: str
@@ -280,7 +278,7 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values, one for each type that most fields pass to the database unchanged, or only wrapped in a class.
+# Sample values of the types that most fields pass to the database unchanged, or wrapped in a class.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 
@@ -301,7 +299,7 @@ def _same(value: Any) -> Any:
 
 
 def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> list[Any]:
-    """Return the values of the columns as the database driver takes them."""
+    """Return the values of the columns in the form that the database driver takes."""
     values = []
     for name, field, sent, _is_null in columns:
         value = getattr(row, name)
@@ -311,9 +309,9 @@ def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> l
 
 
 def new(model: type[Row], **values: Any) -> Row:
-    """Make an unsaved instance, as `model(**values)` does, but without looking up the default of each field again.
+    """Return an unsaved instance, like `model(**values)`, but without determining the default of each field again.
 
-    Making the instances of a stake with the ORM takes a tenth of the stake's CPU time.
+    With the ORM, making the instances of a stake takes a tenth of the stake's CPU time.
     """
     constants, computed = _defaults(model)
     row = model.__new__(model)
@@ -329,7 +327,7 @@ def new(model: type[Row], **values: Any) -> Row:
 
 @cache
 def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]]]:
-    """Return the values of new instances, and the functions that compute the values that are not constant."""
+    """Return the constant default values of a new instance, and functions that compute the other default values."""
     fields: list[Any] = list(model._meta.concrete_fields)
     computed = [f for f in fields if (callable(f.default) if f.has_default() else f.has_db_default())]
     constants = {field.attname: field.get_default() for field in fields if field not in computed}
@@ -337,10 +335,9 @@ def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str
 
 
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
-    """Insert rows of one model with one statement and set their primary keys. `rows` must not be empty.
+    """Insert rows of one model with one statement, and set their primary keys. `rows` must not be empty.
 
-    `locks`: the name of a unique field. If a row with the same value exists, it is locked instead of inserted, and its
-    primary key is set.
+    `locks`: the name of a unique field. If a row with the same value exists, it is locked and its primary key is used.
 
     `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.database`).
     """
@@ -348,7 +345,8 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     model = type(rows[0])
     columns = _insert_columns(model, connection.vendor)
     values = [_values(row, columns, connection) for row in rows]
-    # A column that is NULL in all rows is left out. psycopg parses a statement with more than 50 parameters each time.
+    # Columns that are NULL in all rows are left out, because psycopg parses a statement with more than 50 parameters
+    # each time.
     used = tuple(
         index
         for index, column in enumerate(columns)

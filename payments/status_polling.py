@@ -1,4 +1,4 @@
-"""Poll the status of payments at the provider: on a schedule, before a payout, or after a notification."""
+"""Poll the status of payments at the provider: on a schedule, before a payout, and after a notification."""
 
 import logging
 from collections.abc import Callable
@@ -17,19 +17,18 @@ from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# The first notifications of a payment each trigger a poll at once. After that, polls are at least GAP seconds apart.
+# Number of notifications of a payment that each trigger a poll at once. Later polls are at least GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Seconds until another process polls a payment again if a poll has brought no answer. This is short because a player
-# who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
+# Seconds after a poll without an answer until another process may poll the payment. This is short, because a player who
+# has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
-# At most this many ids from notifications are tried for one payment.
+# Maximum number of ids from notifications that are tried for one payment.
 _MOST_IDS = 20
 
 DAY = timedelta(days=1)
 _FIRST = (5.0, 10.0, 20.0, 40.0)
-# Successful payments are polled again this long after the money arrived, in case they were reversed without a
-# notification.
+# Successful payments are polled again at these times after the money arrived, to find reversals without a notification.
 _LATER = (DAY, timedelta(days=7))
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -37,7 +36,7 @@ _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: W
 
 
 def next_pause(elapsed: float) -> float | None:
-    """Return the seconds until the next poll, or None if more than a day has passed since the request.
+    """Return the seconds until the next poll, or None if the request is over a day old.
 
     `elapsed`: seconds since the payment request. Polls are made after 5, 10, 20 and 40 s, then each minute, and after
     half an hour every ten minutes.
@@ -52,11 +51,12 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """Return the next poll of a payment with a final status, or None if none is due.
+    """Return the time of the next poll of a payment with a final status, or None.
 
-    If a notification has arrived that still needs a poll, this poll comes first. After a day without an answer, this
-    poll is repeated only once a day, and an operator is told. If a lock kept the app from using the money or from
-    telling the payer, a poll soon brings the provider's answer again, and the signal is sent again.
+    A notification that was not confirmed by a poll comes first. After a day without an answer, it is polled once a day,
+    and operators see it.
+
+    If a lock timeout prevented the app from using the money, a poll follows soon. Its answer repeats the signal.
     """
     if payment.use_error is not None:
         return now + timedelta(seconds=_FIRST[0])
@@ -75,7 +75,7 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 def ids_of(payment: Payment) -> list[str]:
     """Return the ids by which the provider may know the payment, in the order in which they are tried.
 
-    The first is the id in the provider's own response. Ids from notifications follow, newest first.
+    The id from the provider's own response comes first, then ids from notifications, newest first.
     """
     notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
     newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
@@ -83,8 +83,9 @@ def ids_of(payment: Payment) -> list[str]:
 
 
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
-    """Record that a callback or notification has arrived, and poll until a poll that began after its arrival gets an
-    answer.
+    """Record that a callback or notification has arrived.
+
+    The payment is then polled until a poll that began later gets an answer.
     """
     with journal.writing():
         payment = journal.locked(payment_id)
@@ -117,7 +118,7 @@ def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> 
 
 
 def poll(payment_id: int) -> bool:
-    """Poll one payment in this process. Return False if it is not due, or if another process polls it."""
+    """Poll one payment in this process. Return False if it is not due or another process polls it."""
     claimed = _claim(Payment.objects.filter(pk=payment_id), wait=True)
     if claimed is not None:
         _poll(claimed)
@@ -125,9 +126,9 @@ def poll(payment_id: int) -> bool:
 
 
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
-    """Claim the payment that has been due longest, so that no other process polls it for the duration of a request.
+    """Claim the payment that has been due longest, so that no other process polls it during the request.
 
-    `wait`: wait if the row is locked; otherwise a locked row is left for a later call.
+    `wait`: wait for a locked row. If False, locked rows are left for a later call.
     """
     now = database.now()
     with journal.writing():
@@ -160,13 +161,13 @@ def _poll(claimed: Payment) -> None:
 
 
 def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, str]:
-    """Poll by each id in turn until an answer is about this payment. Return the last answer and the id."""
+    """Poll by each id until an answer is about this payment. Return the last answer and its id."""
     answer, known_by = Answer(Said.IN_DOUBT), ""
     for known_by in ids:
         answer = provider.status(known_by)
         if is_ours(payment, answer, known_by):
             break
-        if not answer.ours:  # There was no answer, or the provider does not know this id. Try the next id.
+        if not answer.ours:  # No answer, or the provider does not know this id. Try the next id.
             continue
         logger.warning(
             "payments.foreign_id: a poll of payment %s found another transaction under the id of a notification.",
@@ -182,7 +183,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
-    If the id that was polled is known only from a notification, the answer must contain our own reference.
+    If the polled id is known only from a notification, the answer must contain our own reference.
     """
     if answer.ours:
         return answer.ours == payment.transaction_id
@@ -190,8 +191,8 @@ def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
 
 
 def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
-    """Apply the answer of a poll to a locked payment. Return True if an ordered payout may be sent now."""
-    # An operator must see an unknown status word, whatever message came with it.
+    """Apply the answer of a poll to a locked payment. Return True if an ordered payout may now be sent."""
+    # The note begins with an unknown status word, so that operators see it.
     note = f"{answer.word}: {answer.words}" if answer.said is Said.OTHER else answer.words
     cause = Cause("asking", note=note, reason=note, answer=answer)
     if not is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):
@@ -214,7 +215,7 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
 
 
 def _schedule(payment: Payment, claimed: Payment) -> None:
-    """Set the time of the next poll. If a notification has set an earlier time during this poll, that time is kept."""
+    """Set the time of the next poll. An earlier time set by a notification during this poll is kept."""
     now = database.now()
     wished = payment.next_ask_at if payment.next_ask_at not in (None, claimed.next_ask_at) else None
     if payment.status != Status.PENDING:
@@ -252,7 +253,7 @@ def _give_to_operator(payment: Payment) -> None:
 
 
 class Confirmed(NamedTuple):
-    """A poll that confirmed a payment. `known_by`: the provider's id that was polled; `began`: when the poll began."""
+    """A poll that confirmed a payment. `known_by`: the polled id. `began`: when the poll began."""
 
     answer: Answer
     known_by: str
@@ -260,10 +261,9 @@ class Confirmed(NamedTuple):
 
 
 def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
-    """Poll a payment without changing it. Return the answer and the id that was polled. The answer is None if no
-    poll is possible.
+    """Poll a payment without changing it. Return the answer and the polled id.
 
-    `provider_id`: poll only by this id, unless it is "".
+    The answer is None if no poll is possible. `provider_id`: the only id to poll, unless it is "".
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:
@@ -272,13 +272,12 @@ def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
 
 
 def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Confirmed | None:
-    """Poll a payment that an operator wants to mark as paid. Raises Refused if the provider contradicts the
-    operator.
+    """Poll a payment that an operator wants to mark as paid.
 
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
-    Returns None if there is no id to poll, or if a poll by an id that we already had brought no clear answer. In these
-    cases the operator's decision counts.
+    Raises Refused if the provider contradicts the operator. Returns None if there is no id to poll. It also returns
+    None if a poll by an id that we already had brought no clear answer. Then the operator's decision counts.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)
@@ -297,7 +296,9 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
 
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
-    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise ""."""
+    """Return a sentence if the provider's answer contradicts the operator's claim that the payment was paid, otherwise
+    "".
+    """
     if answer is None:
         return "No provider that is set up can check this ID."
     if answer.ours not in ("", payment.transaction_id):
@@ -318,7 +319,7 @@ def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
 def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
     """Settle a payment as paid. Raises Refused.
 
-    `confirmed`: the result of `confirm`. If it is None, the payment is settled by the operator's decision alone.
+    `confirmed`: the result of `look_up`. If it is None, only the operator's decision settles the payment.
     """
     if confirmed is None:
         return matches.judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)

@@ -1,9 +1,10 @@
-"""HTTP requests that we receive about payments. Each request is stored as received, before it is validated.
+"""HTTP requests that we receive about payments. Each is stored as received, before it is validated.
 
-- `POST /api/v1/momo/callback`: the party that collects the money reports the status of a payment. The request is
-  authenticated.
-- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: DMarkPay's notifications. Their content is not trusted. A
-  notification only causes a status poll.
+- `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The request is
+authenticated.
+
+- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay. Its content is not trusted. It only
+triggers a status poll.
 """
 
 import hashlib
@@ -40,13 +41,13 @@ from payments.statements import Select, insert, update
 
 logger = logging.getLogger("payments")
 
-# At most this many notifications of one payment are stored. A sender of more is probably in a loop.
+# Maximum number of stored notifications of one payment. A sender of more notifications is probably in a loop.
 MOST_NOTICES = 200
 
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# The payment of a callback, locked by the query that reads it. Its match has no result, which would be locked too.
+# Finds and locks the payment of a callback. Its match has no result yet, so the other payment need not be locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""
@@ -58,7 +59,7 @@ _BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_
 def has_proof(request: HttpRequest) -> bool:
     """Return True if the request has a valid X-Callback-Secret or X-Callback-Signature header.
 
-    The signature is the HMAC-SHA256 of the raw body with the shared secret as key. If no secret is configured, every
+    The signature is the HMAC-SHA256 of the raw body, with the shared secret as key. Without a configured secret, every
     request is accepted in DEBUG mode and none otherwise.
     """
     secrets = [secret for secret in (settings.MOMO_CALLBACK_SECRET, *settings.MOMO_CALLBACK_SECRET_FALLBACKS) if secret]
@@ -66,7 +67,7 @@ def has_proof(request: HttpRequest) -> bool:
         return bool(settings.DEBUG)
     given = request.headers.get("X-Callback-Secret", "")
     signature = request.headers.get("X-Callback-Signature", "").strip().lower()
-    # Every secret is compared in constant time, so that the duration reveals nothing about the secrets.
+    # All secrets are compared, in constant time, so that the duration reveals nothing about them.
     found = [
         constant_time_compare(given, secret) | constant_time_compare(signature, _signature(secret, request.body))
         for secret in secrets
@@ -79,14 +80,14 @@ def _signature(secret: str, body: bytes) -> str:
 
 
 def text_of(body: bytes) -> str:
-    """Return the body as text. Bytes that are not UTF-8 become `\\x..`, and so does NUL, which PostgreSQL refuses."""
+    r"""Return the body as text. Bytes that are not UTF-8 become `\x..`. NUL does too, because PostgreSQL refuses it."""
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    This does not wait for the disk. The caller commits another change before it answers, at least by `refuse`.
+    This commit does not wait for the disk. The caller commits another change before it answers, at least by `refuse`.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
@@ -94,9 +95,9 @@ def store(body: bytes) -> Callback:
 
 
 def proof(request: HttpRequest) -> Callback:
-    """Authenticate a callback and store it. Raises HttpError 403 without valid proof.
+    """Authenticate a callback and store it. Raises HttpError 403 without a valid secret or signature.
 
-    Ninja calls `auth` functions before it parses the body, so a callback is stored even if its body is invalid.
+    Ninja calls `auth` functions before it parses the body, so a callback with an invalid body is stored too.
     """
     if not has_proof(request):
         raise HttpError(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
@@ -108,7 +109,7 @@ def proof(request: HttpRequest) -> Callback:
 def refuse(callback: Callback, code: int, why: str) -> None:
     """Mark a stored callback as refused, because it is invalid or matches no payment.
 
-    An operator checks refused callbacks, because one may report money that was paid.
+    Operators check refused callbacks, because one may report money that was paid.
     """
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])
@@ -122,7 +123,7 @@ def refuse(callback: Callback, code: int, why: str) -> None:
 
 
 def kept(run: Handler) -> Handler:
-    """Wrap the view to record every 4xx response on the stored callback, including those for malformed bodies."""
+    """Wrap the view, so that every 4xx response is recorded on the stored callback, even for a malformed body."""
 
     @wraps(run)
     def kept_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -199,12 +200,13 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    with database.commit_follows():  # The next commit, of the callback, waits for the disk.
+    # This commit does not wait for the disk, because the next commit, that of the callback, does.
+    with database.commit_follows():
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200
     update(callback, ["payment", "status", "answered", "applied"])
-    # A lock kept the entry from being activated. The payment is settled nevertheless. A repeated callback or
-    # `game_worker` activates the entry later.
+    # If a lock timeout prevented the activation of the entry, respond with 503. The payment is settled anyway. A
+    # repeated callback or `game_worker` activates the entry later.
     if payment.use_error is not None:
         raise payment.use_error
     return {"status": "received"}
@@ -213,8 +215,8 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
 def _settle(callback: Callback, body: CallbackIn) -> tuple[Payment, bool]:
     """Apply the status of a callback. Return the payment, and True if its status has changed.
 
-    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if the callback contradicts
-    the payment.
+    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if amount or phone number
+    differ from the payment.
     """
     with journal.writing():
         payment = _PENDING.first(transaction=body.transaction_id)
@@ -255,7 +257,7 @@ def _apply(callback: Callback, payment: Payment, body: CallbackIn) -> bool:
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
     """Store a notification and have the payment polled. Any body is accepted.
 
-    Respond 403 if the id in the URL is not validly signed, and 404 if the payment no longer exists.
+    Respond 403 if the signature of the id in the URL is wrong, and 404 if the payment no longer exists.
     """
     try:
         payment_id = int(signer().unsign(signed_id))
@@ -312,7 +314,7 @@ def notice(payment_id: int, body: bytes) -> bool:
 
 
 def read_notice(body: bytes) -> tuple[str, str]:
-    """Return the status word and the provider's transaction id from a JSON or form body, or "" if unreadable."""
+    """Return the status word and the provider's transaction id from a JSON or form body. Each is "" if unreadable."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -331,6 +333,6 @@ def _form(body: bytes) -> dict[str, str]:
         return {}
 
 
-# Not in the JSON API, because that API only accepts JSON.
+# These URLs are outside the JSON API, because the JSON API accepts only JSON.
 app_name = "payments"
 urlpatterns = [path("dmarkpay/<str:signed_id>/", dmarkpay, name="dmarkpay")]

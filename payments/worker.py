@@ -1,7 +1,7 @@
 """Threads that repeat their work, and parallel requests to the provider.
 
-`Loop` is a thread of `game_worker`. In `run`, one thread claims rows and records the answers. The requests themselves
-run in other threads, which do not use the database.
+`Loop` is a thread of `game_worker`. `run` claims rows and records answers in one thread. The requests run in other
+threads, which do not use the database.
 """
 
 import logging
@@ -22,23 +22,23 @@ from payments.providers import Answer, Provider, Said
 logger = logging.getLogger("payments")
 T = TypeVar("T")
 
-# The PostgreSQL channel that wakes workers when a request or poll is due.
+# PostgreSQL channel whose NOTIFY wakes workers when a request or poll is due.
 CHANNEL = "payments_work"
 THREADS = 16
-# A request that the provider did not accept is retried for this time, and then given up.
+# A request that the provider did not accept is retried for this time.
 GIVE_UP = timedelta(minutes=10)
-# If more than this number of seconds passes between the claim and the request, the process was suspended. Its claim may
-# have expired, so the request is not sent.
+# Seconds. If more time passes between the claim and the request, the process was suspended. The claim may have expired,
+# so the request is not sent.
 _LONGEST_HOLD_UP = 20.0
 
 _PAUSE_AFTER_ERROR = 1.0
 
 
 class Outage:
-    """Log one line when the database becomes unavailable and one when it is back, however many threads notice it."""
+    """Log one line when the database becomes unavailable and one when it is back, for all threads together."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
-        """Set the names of the two log events: `lost` and `back`."""
+        """`lost` and `back` are the names of the two log events."""
         self.logger, self.lost, self.back = logger, lost, back
         self._is_lost, self._lock = False, threading.Lock()
 
@@ -62,14 +62,14 @@ class Outage:
 class Loop:
     """A thread that repeats `turn` until `stop` is called. Exceptions do not end it.
 
-    `turn` returns the seconds until its next call. `wake` ends this wait. `event`: the log event for exceptions other
-    than those of the database.
+    `turn` returns the seconds until its next call, and `wake` ends this wait. `event`: the log event for exceptions of
+    other kinds than those of the database.
     """
 
     def __init__(
         self, name: str, turn: Callable[[], float], outage: Outage, event: str, at_end: Callable[[], None] | None = None
     ) -> None:
-        """`at_end` is called in the thread after the last turn."""
+        """`at_end`: is called in the thread after the last turn."""
         self.turn, self.outage, self.event, self.at_end = turn, outage, event, at_end
         self.stopping, self._wake = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -86,7 +86,7 @@ class Loop:
 
     @property
     def is_dead(self) -> bool:
-        """Return True if the thread has ended without a call of `stop`."""
+        """Return True if the thread has ended although `stop` was not called."""
         return not self.thread.is_alive() and not self.stopping.is_set()
 
     def _run(self) -> None:
@@ -103,7 +103,7 @@ class Loop:
         try:
             pause = self.turn()
             self.outage.ends()
-        # If the thread ended, its work would not be done. Therefore an exception only ends this turn.
+        # An exception only ends this turn. If it ended the thread, no more work would be done.
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 self._failed(error)
@@ -125,7 +125,7 @@ class Loop:
 
 
 def stop_all(loops: list[Loop], seconds: float) -> bool:
-    """Stop all loops and wait for them. Return False if some are still running after `seconds`."""
+    """Stop all loops and wait for them. Return False if one is still running after `seconds`."""
     for loop in loops:
         loop.stop()
     end = time.monotonic() + seconds
@@ -140,11 +140,10 @@ def run(
     record: Callable[[T, Answer], None],
     stopping: Callable[[], bool],
 ) -> int:
-    """Send due requests until none is due, THREADS at a time. Return the number of requests.
+    """Send all due requests, THREADS at a time. Return the number of requests.
 
-    A slow request does not delay the others. If the database is down, answers wait until they can be recorded.
-
-    `stopping`: when it returns True, no new request is begun.
+    A slow request does not delay the others. If the database is down, answers are kept until they can be recorded.
+    `stopping`: when it returns True, no further request is begun.
     """
     begun = 0
     flying: dict[Future[Answer], T] = {}
@@ -152,7 +151,7 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
-            # The time is read before the claim, so that a process suspended during the claim also counts as late.
+            # Read before the claim, so that a process suspended during the claim also counts as late.
             before = time.monotonic()
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:
@@ -167,7 +166,7 @@ def run(
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
     """Return the claimed rows.
 
-    If the connection to the database is lost, return no rows, so that answers to requests in flight can be recorded.
+    If the database is lost, return no rows, so that answers to requests in flight can still be recorded.
     """
     try:
         return claim(room)
@@ -183,22 +182,19 @@ def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> li
 
 
 def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
-    """Return the provider's answer.
-
-    If the request was not sent, or if our code raised an exception, the returned answer says so.
-    """
+    """Return the provider's answer. If the request was not sent or our code failed, the returned answer says so."""
     if time.monotonic() - claimed > _LONGEST_HOLD_UP:
         return Answer(Said.NOT_TAKEN, words="This process was suspended before it could send the request.")
     try:
         return ask(one)
-    # After an unknown error the request may have been sent, so its outcome is ambiguous.
+    # After an unexpected error the request may have been sent, so its outcome is ambiguous.
     except Exception:
         logger.exception("payments.round_failed: an error about %s", one, extra={"event": "payments.round_failed"})
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")
 
 
 def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]]) -> list[tuple[T, Answer]]:
-    """Record answers. Return those that could not be recorded because the database is down."""
+    """Record answers. Return the answers that could not be recorded because the database is down."""
     for index, (one, answer) in enumerate(answers):
         try:
             record(one, answer)
@@ -217,24 +213,25 @@ def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]
 
 
 def lease(provider: Provider) -> timedelta:
-    """Return how long a claimed request is assumed to be in progress. After that, another process may treat it as
-    ambiguous.
+    """Return the longest time that a claimed request is assumed to take.
+
+    Afterwards another process may treat it as ambiguous.
     """
     return timedelta(seconds=provider.longest + 30)
 
 
 def pause(age: timedelta) -> timedelta:
-    """Return the pause before a request that was not sent is retried: half of its age, from 1 to 30 seconds."""
+    """Return the pause before a request that was not sent is retried: half of its age, but 1 to 30 seconds."""
     return timedelta(seconds=min(30.0, max(1.0, age.total_seconds() / 2)))
 
 
 def inline() -> bool:
-    """Return True if each process makes its own requests to the provider, instead of leaving them to a worker."""
+    """Return True if each process makes its own requests to the provider, without a worker."""
     return bool(getattr(settings, "SMS_DELIVERY", "inline") == "inline")
 
 
 def tell_workers() -> None:
-    """Send NOTIFY to the workers after the commit, once per transaction.
+    """Wake the workers by NOTIFY after the commit, once per transaction.
 
     If the NOTIFY is lost, polling finds the rows.
     """

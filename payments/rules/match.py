@@ -1,7 +1,7 @@
-"""The rules for the two payments of a match: pure functions that apply an event to both of them.
+"""The rules for the two payments of a match: pure functions that apply an event to both payments.
 
-Each payment contributes a share of the prize. Only the result of the match is stored; the state of the prize follows
-from the result and the two shares.
+Each payment is a share of the prize. Only the result of the match is stored. The state of the prize follows from the
+result and the two shares.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Prize(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The state of a match. `shares`: the states of its two payments, in the order of their ids."""
+    """The state of a match. `shares`: the states of its two payments, by ascending payment id."""
 
     shares: tuple[State, State]
     result: Result = Result.NONE
@@ -32,7 +32,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event that was applied to one payment, with the payment's state before it and the outcome."""
+    """One event applied to one payment, with the payment's earlier state and the outcome."""
 
     share: int
     event: Event
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class MatchOutcome:
-    """The match after an operation, and the steps that led there. `refusal`: the reason if nothing was done."""
+    """A match after an operation, with the steps that were applied. `refusal`: the reason if nothing was done."""
 
     match: Match
     steps: tuple[Step, ...] = ()
@@ -78,16 +78,18 @@ def _is_out(share: State) -> bool:
 
 
 def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to one payment, and the consequences to the other payment.
+    """Apply an event to one payment, and its consequences to both payments.
 
-    For example, the prize may become payable again, or an ordered payout may have to be withdrawn.
+    For example, the prize becomes payable again, or an ordered payout is withdrawn.
     """
     return _run(match, [(share, event)], now)
 
 
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
-    """Record a result. After a win the prize is payable, or held if a share is missing. After a draw or void the
-    stakes are due for refund.
+    """Record a result.
+
+    After a win the prize is payable, or held if a share is missing. After a draw or void both stakes are due for
+    refund.
     """
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
@@ -99,7 +101,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Make both stakes due for refund, in a match without a result or with a prize that cannot be paid."""
+    """Make both stakes due for refund. The match must have no result, or a prize that is not under way or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)
@@ -128,7 +130,7 @@ def house_pays(match: Match, now: datetime) -> MatchOutcome:
 
 
 def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Order the payout of a payable prize. With another `event`, record instead that the prize was paid by hand.
+    """Order the payout of a payable prize, or record that it was paid by hand, depending on `event`.
 
     The event is applied to both shares or to neither.
     """
@@ -147,9 +149,9 @@ def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to each share that does not refuse it.
+    """Apply an event to each share that accepts it.
 
-    Used for a late result of a payout, and for a payout that was returned.
+    Used for a payout that was returned, and for a late result of a payout.
     """
     fits = [(index, event) for index, share in enumerate(match.shares) if not apply(share, event, now).refusal]
     return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
@@ -169,10 +171,10 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 
 
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
-    """Return the events that follow from the present state of both shares.
+    """Return the events that follow from the current state of both shares.
 
-    If one share was lost, the ordered payout of the prize is withdrawn. If the match has a winner and both shares, they
-    become the prize.
+    If only one share is still in an ordered payout, the payout is withdrawn. If the match has a winner and the money of
+    both shares is there, they become the prize.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

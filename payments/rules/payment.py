@@ -1,8 +1,8 @@
-"""The rules for one payment: the pure function `apply(state, event, now)` returns the next state, effects and
-postings.
+"""The rules for one payment: `apply(state, event, now)` returns the next state, effects and postings.
 
-It uses no database, no HTTP and no clock. A payment's state is the result of applying all of its events in order, and
-its row only caches that state. An event that does not fit returns the same state and the effect `refused`.
+This function uses no database, HTTP or clock. A payment's state is the result of applying all of its events in order,
+and the payment's row only caches this state. An event that does not fit changes nothing and returns the effect
+`refused`.
 
 `match` combines the two payments of a match.
 """
@@ -36,13 +36,12 @@ _P = Account.PROVIDER
 
 
 def share_of(state: State, due: Place) -> int:
-    """Return the UGX of a payment that are paid out: stake and fee in a refund, only the stake in a prize."""
+    """Return the part of a payment, in UGX, that is paid out: stake and fee in a refund, only the stake in a prize."""
     return state.amount - state.fee if due is Place.PRIZE else state.amount
 
 
 def balances(state: State) -> dict[Account, int]:
-    """Return the balances that the ledger should have for a payment: of the accounts for its money and of the
-    commission.
+    """Return the balances that the ledger must have for a payment in this state.
 
     They depend only on the place of the money, the amount, the fee and `house_share`.
     """
@@ -58,15 +57,15 @@ def balances(state: State) -> dict[Account, int]:
 
 
 def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[Posting, ...]:
-    """Return the postings against the account `opening` that turn the balances `before` into the balances `after`."""
+    """Return the postings that turn the balances `before` into `after`, against the account `opening`."""
     return _between(before, after, Account.OPENING)
 
 
 def unresolved(state: State, now: datetime) -> bool:
-    """Return True if an operator may decide whether the payment was paid.
+    """Return True if an operator may decide if the payment was paid.
 
-    This is so if it is PENDING and its request is ambiguous, has had no answer for a day, or has had an unknown status
-    word for an hour.
+    The payment is PENDING, and its request is ambiguous, has had no answer for a day, or has had an unknown status word
+    for an hour.
     """
     if state.status is not Status.PENDING:
         return False
@@ -78,7 +77,7 @@ def unresolved(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    A poll that began after the order must have said Successful, and no notification may have arrived since then.
+    A poll that began after the order said Successful, and no notification waits for a poll.
     """
     if state.house_share:
         return True
@@ -87,12 +86,12 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """Return the value of the column `contested`: True if the provider contradicted its own final status."""
+    """Return True if the provider contradicted its own final status. This is the value of the column `contested`."""
     late = state.status is Status.FAILED and state.place in (Place.REFUND_DUE, Place.REFUND_TRANSIT)
     return late or state.place is Place.CONTESTED
 
 
-# A function that handles one kind of event. `TABLE` has one for each kind.
+# Handles one kind of event. `TABLE` has one handler for each kind.
 Handler = Callable[[State, Event, datetime], Outcome]
 TABLE: dict[Kind, Handler] = {}
 
@@ -106,8 +105,9 @@ def _on(*kinds: Kind) -> Callable[[Handler], Handler]:
 
 
 def apply(state: State, event: Event, now: datetime) -> Outcome:
-    """Return the next state, the effects and the postings. If the event does not fit, return the same state and
-    `refused`.
+    """Return the next state, effects and postings.
+
+    If the event does not fit, the state does not change and the effect is `refused`.
     """
     return TABLE[event.kind](state, event, now)
 
@@ -117,17 +117,18 @@ def _refused(state: State, why: str) -> Outcome:
 
 
 def _move(state: State, place: Place, *effects: Effect, via: Account | None = None) -> Outcome:
-    """Move all of the payment's money to `place`.
+    """Move all money of the payment to `place`.
 
-    `via`: the account that pays or receives the difference if `place` holds another amount than before.
+    `via`: the account that gives or takes the difference if the amounts before and after differ.
     """
     before, after = balances(state), balances(replace(state, place=place))
     return Outcome(replace(state, place=place), effects, _between(before, after, via))
 
 
 def _between(before: dict[Account, int], after: dict[Account, int], via: Account | None) -> tuple[Posting, ...]:
-    """Return the postings that turn the credit balances `before` into `after`. A difference in their sums goes
-    through `via`.
+    """Return the postings that turn the credit balances `before` into `after`.
+
+    `via`: the account for the difference of their sums.
     """
     down = {account: amount - after.get(account, 0) for account, amount in before.items()}
     up = {account: amount - before.get(account, 0) for account, amount in after.items()}
@@ -235,7 +236,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
     if state.word_at is not None and began < state.word_at:
         if event.said is state.word:
             return Outcome(state)
-        # A poll that began after this one has brought another answer, so poll again.
+        # A poll that began later brought another answer. Poll again to decide.
         return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
     known = replace(state, word=event.said, word_at=began, other_since=other_since)
@@ -278,9 +279,9 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 
 
 def _house_repaid(state: State) -> tuple[Posting, ...]:
-    """Return the posting to make once the provider has paid a share that the house had advanced.
+    """Return the posting that reverses the house's expense.
 
-    It reverses the house's expense.
+    It is made if the provider pays a share that the house had paid in its place.
     """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
@@ -302,7 +303,7 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     if place in _OWED and state.payout is Payout.ORDERED:
         moved = _move(state, Place.CONTESTED, told, Effect("cancel_payout"))
         return _after(moved, back=_OWED[place], payout=Payout.NONE, ordered_at=None)
-    if place in _OWED:  # If the payout is being sent or is ambiguous, wait for its result.
+    if place in _OWED:  # Wait for the result if the payout is being sent or is ambiguous.
         return Outcome(state)
     return _lose(state) if failed else Outcome(state, (Effect("operator", "another word after the payout"),))
 
@@ -311,7 +312,7 @@ _WORDS = {Word.SUCCESSFUL: _successful, Word.FAILED: _contrary, Word.OTHER: _con
 
 
 def _lose(state: State) -> Outcome:
-    """Book money as lost: it was paid out, and then the provider took it back from us."""
+    """Book money as lost: the provider took it back after we had paid it out."""
     lost = replace(state, place=Place.LOST, back=state.place)
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 
@@ -328,7 +329,7 @@ def _used(state: State, event: Event, now: datetime) -> Outcome:
         Kind.UNUSED: (Place.WAITING, Place.REFUND_DUE),
     }[event.kind]
     if state.approved and state.place is Place.NONE:
-        return Outcome(state)  # The stake was approved without money, so no money moves.
+        return Outcome(state)  # A stake that was approved without money moves no money.
     return _move(state, end) if state.place is start else _refused(state, f"The money is not in {start.value}.")
 
 
@@ -392,9 +393,10 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 
 
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
-    """Book the money as payable again after a payout failed or was returned.
+    """Make the money payable again after a payout failed or was returned.
 
-    If the provider's last answer about the player's payment is not Successful, the money is contested instead.
+    If the provider's last answer about the player's payment was Failed or an unknown word, the money becomes contested
+    instead.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
@@ -420,7 +422,7 @@ def _payout_ambiguous(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.LATE_SUCCESS)
 def _late_success(state: State, event: Event, now: datetime) -> Outcome:
-    """Handle a payout that was sent although an operator had recorded that it was not.
+    """Handle a payout that was made although an operator had marked it as not paid out.
 
     `event.place`: refund_due or prize.
     """
@@ -442,9 +444,9 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.RETURNED)
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
-    """Make the money payable again after the provider has returned a payout.
+    """Make the money payable again after the provider returned a payout.
 
-    `event.elsewhere`: the payout had been made by hand from another account than the provider's.
+    `event.elsewhere`: True if the payout was made by hand from another account than the provider's.
     """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:
@@ -499,7 +501,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events that concern both payments of a match. `match` creates them.
+# Events that concern both payments of a match. The module `match` creates them.
 
 
 @_on(Kind.RESULT, Kind.POLLED)
@@ -537,6 +539,6 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.ADOPTED)
 def _adopted(state: State, event: Event, now: datetime) -> Outcome:
-    """Take over the state that the payment's columns show. Any difference is posted against the account `opening`."""
+    """Take over the state that the payment's columns show. Differences are posted against the account `opening`."""
     becomes = event.becomes or state
     return Outcome(becomes, (), _between(balances(state), balances(becomes), Account.OPENING))

@@ -1,6 +1,6 @@
-"""The types that the rules for a payment use: its state, events, postings and effects. They are small frozen values.
+"""The types for the rules of a payment: its state, events, postings and effects.
 
-Amounts are whole UGX. The values of the enums are stored in the database and must not change.
+All are frozen values. Amounts are whole UGX. The enum values are stored in the database and must not change.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,14 +14,14 @@ class Status(str, Enum):
 
 
 class Request(str, Enum):
-    """The state of our payment request. The values are those of the column `Payment.collection`."""
+    """The state of our payment request, with the values of the column `Payment.collection`."""
 
     NONE, DUE, SENDING, SENT = "", "due", "asking", "asked"
     AMBIGUOUS, UNRESOLVED, WITHDRAWN, CLOSED = "in_doubt", "unresolved", "withdrawn", "over"
 
 
 class Word(str, Enum):
-    """A complete answer of the provider about the payment's status. Incomplete answers are not passed to the rules."""
+    """A complete answer of the provider about the payment's status. The rules never get an incomplete answer."""
 
     NONE, SUCCESSFUL, FAILED, OTHER = "", "successful", "failed", "other"
 
@@ -29,7 +29,7 @@ class Word(str, Enum):
 class Place(str, Enum):
     """The place of a payment's money.
 
-    The ledger account with the same name holds the money, except for NONE, REFUNDED, PRIZE_PAID and LOST.
+    The money is on the ledger account with the same name. NONE, REFUNDED, PRIZE_PAID and LOST have no such account.
     """
 
     NONE, RECEIVED, WAITING, IN_MATCH = "", "received", "waiting", "in_match"
@@ -45,10 +45,11 @@ class Payout(str, Enum):
 
 
 class Account(str, Enum):
-    """Ledger accounts. PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, and COMMISSION is income.
+    """Ledger accounts.
 
-    OPENING balances money from before the ledger, and WITHDRAWALS is money that the owner took out. The other accounts
-    show where money that we owe is.
+    PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, COMMISSION is income. OPENING balances money from
+    before the ledger. WITHDRAWALS is money that the owner took out. The other accounts hold money that we owe, by its
+    place.
     """
 
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"
@@ -103,13 +104,12 @@ class Kind(str, Enum):
 class State:
     """The state of one payment. Amounts are whole UGX.
 
-    - `ours`: we send the payment request and poll the status
-    - `approved`: counted as paid without money
-    - `word`, `word_at`: the provider's last answer, and when that poll began
-    - `ok_at`: when the last poll that said Successful began
-    - `settled_by`: the operator whose decision replaces the provider's answer
-    - `house_share`: the house paid this payment's share of a prize
-    - `back`: the place to which contested or lost money returns
+    `ours`: we send the payment request and poll the status. `approved`: counted as paid without money. `word`,
+    `word_at`: the provider's last answer, and when its poll began. `ok_at`: when the last poll that said Successful
+    began.
+
+    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: the house paid this
+    payment's share of a prize. `back`: the place to which contested or lost money returns.
     """
 
     amount: int
@@ -135,11 +135,11 @@ class State:
 class Event:
     """An event of one payment.
 
-    - `said`: the provider's answer; `polled`: True if it answers a poll; `began`: when that poll began
-    - `elsewhere`: paid by hand, from an account other than the provider's
-    - `alone`: one operator may both settle a payment and pay it out
-    - `place`: where the money of an approved payment is now
-    - `becomes`: the state with which a payment from before the journal enters it
+    `said`: the provider's answer. `polled`: True if it answers a poll. `began`: when this poll began. `elsewhere`: paid
+    by hand from another account than the provider's. `alone`: one operator may both settle a payment and pay it out.
+
+    `place`: where the money of an approved payment is now. `becomes`: the state with which a payment from before the
+    journal enters the journal.
     """
 
     kind: Kind
@@ -155,8 +155,9 @@ class Event:
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """Return the data of an event for the journal's column `facts`: what a replay needs besides kind, answer and
-    actor.
+    """Return the data of an event for the journal's column `facts`.
+
+    A replay of the journal needs this data in addition to the other columns.
     """
     facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
     if event.began is not None:
@@ -174,7 +175,7 @@ def facts_of(event: Event) -> dict[str, Any]:
 
 
 def event_of(kind: str, said: str, actor: str, facts: dict[str, Any]) -> Event:
-    """Return the event that a row of the journal records in its columns of these names."""
+    """Return the event that a journal row with these columns records."""
     became = facts.get("becomes")
     return Event(
         Kind(kind),
@@ -214,7 +215,7 @@ class Posting(NamedTuple):
 class Effect(NamedTuple):
     """Something to do after an event.
 
-    `name`: a key of EFFECTS; `detail`: the reason, or the payment's former status.
+    `name`: a key of EFFECTS. `detail`: the reason, or the payment's former status.
     """
 
     name: str
