@@ -1,7 +1,7 @@
 """Claim due messages for a limited time (the lease), renew leases, and free the messages of expired leases."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from django.db import connection
 
 from sms import clock
-from sms.models import SmsMessage, Status
+from sms.models import SmsMessage
 from sms.sending.pauses import may_leave
 
 logger = logging.getLogger("sms.worker")
@@ -96,18 +96,13 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
 
-def count_ahead(claimer: str, messages: Sequence[ClaimedMessage], earlier: int = 0) -> set[int]:
-    """Count one more ambiguous request for each message, in case this process is killed during the request.
+def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
+    """Count `requests` more ambiguous requests for each message, in case this process is killed during the request.
 
-    `earlier`: number of ambiguous requests since the message was claimed. The result of the request later replaces this
-    count. `free_leases_over_before` counts a message's first ambiguous request instead. Returns the ids of the messages
-    that are still claimed by `claimer`.
+    The result of the request later replaces this count. `free_leases_over_before` counts a message's first ambiguous
+    request instead. Returns the ids of the messages that are still claimed by `claimer`.
     """
-    kept: set[int] = set()
-    for known in {message.ambiguous_requests for message in messages}:
-        ids = [message.pk for message in messages if message.ambiguous_requests == known]
-        kept |= _update_claimed(claimer, ids, "doubts = %s", known + earlier + 1)
-    return kept
+    return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 
 
 def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: float) -> set[int]:
@@ -169,12 +164,3 @@ class ExpiredLeaseReaper:
                 extra={"event": "sms.reclaimed", "messages": freed},
             )
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds
-
-
-def hand_back_unknown(claimer: str, known: Collection[int]) -> None:
-    """Queue again the messages that `claimer` has claimed, except those in `known`.
-
-    `claimer` does not know the other messages if the database's response to their claim was lost.
-    """
-    rows = SmsMessage.objects.filter(status=Status.SENDING, claim=claimer).exclude(pk__in=known)
-    rows.update(status=Status.QUEUED, claim="", lease_until=None)

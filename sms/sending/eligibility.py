@@ -6,7 +6,6 @@ no longer wants it to be sent, or if the rate limit forbids it.
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 
 from sms import clock, conf, owners
 from sms.dmark.exchange import facts, fields
@@ -27,15 +26,24 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
     queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
-    found = {message.pk: result for message in messages if (result := _ended(message, now))}
+    found: dict[int, Result] = {}
+
+    def end(message: ClaimedMessage, event: str, why: str, level: int = logging.ERROR) -> None:
+        _log(level, message, event)
+        last = f" Last reason: {message.error}" if message.error else ""
+        status = Status.UNKNOWN if message.ambiguous_requests else Status.EXPIRED
+        found[message.pk] = Result(message, status, now, SmsError(f"{why}{last}"))
+
+    for message in messages:
+        if now >= message.expires_at:
+            end(message, "sms.expired", "It expired before it could be sent.")
+        elif message.ambiguous_requests >= MAX_AMBIGUOUS:
+            end(message, "sms.given_up", "It is not sent again.")
     fresh = [message for message in messages if message.pk not in found]
     worth = owners.worth_sending(fresh)
-    over = "Its subject was over before it could be sent."
-    found |= {
-        message.pk: _final(message, "sms.not_worth_sending", over, logging.WARNING)
-        for message in fresh
-        if message.pk not in worth
-    }
+    for message in fresh:
+        if message.pk not in worth:
+            end(message, "sms.not_worth_sending", "Its subject was over before it could be sent.", logging.WARNING)
     # Check the rate limit last, because a message that passes this check gets a key that soon expires.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
@@ -45,21 +53,6 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
                 _log(logging.WARNING, message, "sms.rate_limited")
             found[message.pk] = Result(message, Status.RATE_LIMITED, now, RateLimited(wait))
     return found
-
-
-def _ended(message: ClaimedMessage, now: datetime) -> Result | None:
-    if now >= message.expires_at:
-        return _final(message, "sms.expired", "It expired before it could be sent.")
-    if message.ambiguous_requests >= MAX_AMBIGUOUS:
-        return _final(message, "sms.given_up", "It is not sent again.")
-    return None
-
-
-def _final(message: ClaimedMessage, event: str, why: str, level: int = logging.ERROR) -> Result:
-    _log(level, message, event)
-    last = f" Last reason: {message.error}" if message.error else ""
-    status = Status.UNKNOWN if message.ambiguous_requests else Status.EXPIRED
-    return Result(message, status, clock.now(ask=False), SmsError(f"{why}{last}"))
 
 
 def _log(level: int, message: ClaimedMessage, event: str) -> None:

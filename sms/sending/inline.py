@@ -40,11 +40,11 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
         except Exception as error:  # noqa: BLE001
             return error
 
-    def counted(earlier: int) -> bool:
-        return bool(retry_once(lambda: count_ahead(message.claim, [message], earlier)))
+    def counted(requests: int) -> bool:
+        return bool(retry_once(lambda: count_ahead(message.claim, [message.pk], requests)))
 
     known = message.ambiguous_requests
-    if known and not counted(0):
+    if known and not counted(1):
         return Result(message, Status.QUEUED, clock.now(ask=False))
     ending = send()
     # An earlier run of a task may already have sent requests with an unknown outcome (`known`).
@@ -52,6 +52,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
         budget.spent += wait
-        if budget.allows(0) and counted(1):
+        # The row does not count the first request yet if it was the message's first.
+        if budget.allows(0) and counted(1 if known else 2):
             ending = send()
     return conclude(message, ending, exchanges)

@@ -57,7 +57,7 @@ def _park_batch() -> int:
 
 
 def _resume(**_: Any) -> None:
-    park()
+    transaction.on_commit(park, robust=True)
 
 
 post_delete.connect(_resume, SmsPause, dispatch_uid="sms.pauses")

@@ -7,7 +7,7 @@ Python, which would take longer than the statement itself.
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.dispatch import Signal
@@ -55,11 +55,8 @@ _INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 T = TypeVar("T")
 
 
-class PendingSignal(NamedTuple):
-    """A signal to send, and the ids of its messages."""
-
-    signal: Signal
-    ids: list[int]
+# Signals to send, each with the ids of its messages.
+PendingSignals: TypeAlias = list[tuple[Signal, list[int]]]
 
 
 def record(results: Sequence[Result]) -> None:
@@ -81,47 +78,34 @@ def retry_once(query: Callable[[], T]) -> T:
     return query()
 
 
-def store(results: Sequence[Result]) -> list[PendingSignal]:
-    """Store all results or none. Return the signals to send. Signals without receivers are left out."""
-    adapt = connection.ops.adapt_datetimefield_value
+def store(results: Sequence[Result]) -> PendingSignals:
+    """Store all results or none, on PostgreSQL in one statement. Return the signals that have receivers."""
+    name, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
-    changed = _store(rows, events)
-    messages = {
-        sms_sent: [result.message.pk for result in results if result.status == Status.SENT],
-        sms_failed: [
-            result.message.pk for result in results if result.status in UNSUCCESSFUL and result.message.pk in changed
-        ],
-    }
-    return [PendingSignal(signal, ids) for signal, ids in messages.items() if ids and signal.has_listeners(SmsMessage)]
+    update = _UPDATE.format(table=name(SmsMessage._meta.db_table), rows=_table(_ROW))
+    insert = _INSERT.format(table=name(SmsEvent._meta.db_table), columns=", ".join(_EVENT), rows=_table(_EVENT))
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            sql = f"WITH changed AS ({update}), noted AS ({insert}) SELECT id FROM changed"  # noqa: S608
+            cursor.execute(sql, [rows, events])
+            changed = {pk for (pk,) in cursor.fetchall()}
+        else:
+            with transaction.atomic():
+                cursor.execute(update, [rows])
+                changed = {pk for (pk,) in cursor.fetchall()}
+                cursor.execute(insert, [events])
+    sent = [result.message.pk for result in results if result.status == Status.SENT]
+    failed = {result.message.pk for result in results if result.status in UNSUCCESSFUL} & changed
+    pending = ((sms_sent, sent), (sms_failed, sorted(failed)))
+    return [(signal, ids) for signal, ids in pending if ids and signal.has_listeners(SmsMessage)]
 
 
-def send_signals(pending: Sequence[PendingSignal]) -> None:
+def send_signals(pending: PendingSignals) -> None:
     for signal, ids in pending:
         stored = SmsMessage.objects.in_bulk(ids)
         for message in stored.values():
             signal.send_robust(SmsMessage, message=message)
-
-
-def _store(rows: str, events: str) -> set[int]:
-    """Update the messages and insert the events. Return the ids of the changed messages.
-
-    On PostgreSQL this is one statement.
-    """
-    name = connection.ops.quote_name
-    table, postgresql = name(SmsMessage._meta.db_table), connection.vendor == "postgresql"
-    update = _UPDATE.format(table=table, rows=_table(_ROW))
-    insert = _INSERT.format(table=name(SmsEvent._meta.db_table), columns=", ".join(_EVENT), rows=_table(_EVENT))
-    with connection.cursor() as cursor:
-        if postgresql:
-            sql = f"WITH changed AS ({update}), noted AS ({insert}) SELECT id FROM changed"  # noqa: S608
-            cursor.execute(sql, [rows, events])
-            return {pk for (pk,) in cursor.fetchall()}
-        with transaction.atomic():
-            cursor.execute(update, [rows])
-            changed = {pk for (pk,) in cursor.fetchall()}
-            cursor.execute(insert, [events])
-    return changed
 
 
 def _table(columns: dict[str, str]) -> str:
@@ -166,9 +150,6 @@ def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, 
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue these failed messages again, due in `seconds`.
-
-    DMark had refused the whole account, not these messages in particular.
-    """
+    """Queue these failed messages again, due in `seconds`: DMark refused the account, and not these messages."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

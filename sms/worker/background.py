@@ -1,7 +1,9 @@
-"""Threads of the worker: signals, and periodic tasks. The main thread and the engine's threads are in other modules."""
+"""Threads of the worker: signals, periodic tasks, and the timeout of SQL statements."""
 
 import logging
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +13,7 @@ from sms import clock, runtime
 from sms.database import close_if_unavailable
 from sms.dlr import polling
 from sms.errors import ProviderError
-from sms.sending.results import PendingSignal, send_signals
+from sms.sending.results import PendingSignals, send_signals
 from sms.worker import maintenance
 from sms.worker.breaker import Breaker
 from sms.worker.listener import PROBE_SECONDS, Listener
@@ -19,6 +21,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = logging.getLogger("sms.worker")
 
 _POLL_LIMIT = 100
+_LOOK_EVERY = 1.0
 
 
 class SignalSender:
@@ -33,7 +36,7 @@ class SignalSender:
         # The time (monotonic) at which the current batch of signals was queued. None if no signals are being sent.
         self._since: float | None = None
 
-    def send(self, signals: Sequence[PendingSignal]) -> None:
+    def send(self, signals: PendingSignals) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._thread = runtime.current.start(self._run, "sms-signals")
         self._pending.put((clock.monotonic(), signals))
@@ -99,3 +102,52 @@ class Periodic:
                         "sms.housekeeping_failed: maintenance is retried later",
                         extra={"event": "sms.housekeeping_failed"},
                     )
+
+
+class StatementTimeout:
+    """Watches the database connection of the thread that calls `watch`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+        self._connection: Any = None
+        self._stopped = runtime.current.event()
+
+    def watch(self) -> runtime.Thread:
+        # The wrapper stays in place when Django reconnects.
+        connection.execute_wrappers.append(self._execute)
+        return runtime.current.start(self._run, "sms-statement-timeout")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        connection.execute_wrappers.remove(self._execute)
+
+    def _execute(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        self._connection = context["connection"]
+        self._since = clock.monotonic()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self._since = None
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_LOOK_EVERY):
+            since = self._since
+            if since is not None and clock.monotonic() > since + self._seconds:
+                self._since = None
+                logger.error(
+                    "sms.database_hangs: no answer for %g s, closing the connection",
+                    self._seconds,
+                    extra={"event": "sms.database_hangs"},
+                )
+                try:
+                    _shut_down(self._connection)
+                except Exception:
+                    logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
+
+
+def _shut_down(connection: Any) -> None:
+    raw = connection.connection
+    if connection.vendor == "postgresql" and raw is not None:
+        with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)

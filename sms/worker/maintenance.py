@@ -80,22 +80,19 @@ def delete(cutoff: datetime, progress: Progress) -> int:
 
     The daily counts are kept.
     """
+
+    def act(keys: list[int]) -> int:
+        SmsEvent.objects.filter(message_id__in=keys).delete()
+        return SmsMessage.objects.filter(pk__in=keys).delete()[0]
+
     volume.keep_days(everything=True)
-    return _in_batches(before(cutoff), _delete, progress)
+    return _in_batches(before(cutoff), act, progress)
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
     """Erase the texts of messages queued before `cutoff`. Return the number of changed rows."""
-    return _in_batches(before(cutoff).exclude(text=""), _blank, progress)
-
-
-def _delete(keys: list[int]) -> int:
-    SmsEvent.objects.filter(message_id__in=keys).delete()
-    return SmsMessage.objects.filter(pk__in=keys).delete()[0]
-
-
-def _blank(keys: list[int]) -> int:
-    return SmsMessage.objects.filter(pk__in=keys).update(text="", holds_link=False)
+    texts = before(cutoff).exclude(text="")
+    return _in_batches(texts, lambda keys: texts.filter(pk__in=keys).update(text="", holds_link=False), progress)
 
 
 def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], progress: Progress) -> int:

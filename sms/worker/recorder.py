@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sms import clock
@@ -43,10 +42,7 @@ class Recorder:
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """Determine the result of a job that has ended.
-
-        Never raises an exception, so that the other jobs of a batch get their results too.
-        """
+        """Determine the result of a job that has ended or has not begun. Never raises an exception."""
         try:
             result = self._result(job)
         except Exception as error:
@@ -58,7 +54,7 @@ class Recorder:
         self.end(job, result)
 
     def _result(self, job: Job) -> Result:
-        if isinstance(job.ending, LeaseExpired):
+        if isinstance(job.ending, LeaseExpired) or not job.begun:
             return Result(job.message, Status.QUEUED, clock.now(ask=False), exchanges=job.exchanges)
         result = conclude(job.message, job.ending, job.exchanges)
         for exchange in job.exchanges:
@@ -68,11 +64,6 @@ class Recorder:
 
     def end(self, job: Job, result: Result) -> None:
         self.pending.append((job, settle(result)))
-
-    def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Queue again the messages of these jobs. They have not been sent."""
-        for job in jobs:
-            self.end(job, Result(job.message, Status.QUEUED, clock.now(ask=False)))
 
     def cut_off(self, job: Job) -> None:
         """End a message in flight, because the worker stops. If its request had no response yet, it is ambiguous."""
@@ -89,21 +80,28 @@ class Recorder:
         if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []
-        if not self.pending:
-            return
-        try:
-            self._store(self.pending)
-        except Exception as error:  # noqa: BLE001 - logged, or raised again
-            self._raise_if_unavailable(error)
-            # Store each result alone. A result that cannot be stored then does not block the others.
+        if self.pending and not self._store(self.pending):
+            # Store each result alone. A result that cannot be stored then does not block the others. If DMark's
+            # response makes the result impossible to store, store the status without the response.
             for job, result in list(self.pending):
-                self._store_alone(job, result)
+                bare = replace(result, exchanges=[], provider_id="")
+                if not self._store([(job, result)]) and not self._store([(job, bare)]):
+                    self._refused.append(self.pending.pop(0))
+                    self._retry_refused_at = clock.monotonic() + _RETRY_REFUSED
         if self._breaker.taken_back:
             take_back(self._breaker.taken_back, FIRST_PAUSE)
             self._breaker.taken_back = []
 
-    def _store(self, batch: list[tuple[Job, Result]]) -> None:
-        signals = store([result for _, result in batch])
+    def _store(self, batch: list[tuple[Job, Result]]) -> bool:
+        """Store the first results of `pending`. Return False if the database refuses them."""
+        try:
+            signals = store([result for _, result in batch])
+        except Exception as error:
+            if close_if_unavailable(error):
+                raise
+            extra = {"event": "sms.record_failed"}
+            logger.exception("sms.record_failed: the database refuses a result", extra=extra)
+            return False
         self.pending = self.pending[len(batch) :]
         for job, result in batch:
             self.sent += result.status == Status.SENT
@@ -115,29 +113,8 @@ class Recorder:
                 del self.in_hand[job.message.pk]
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
         # Keep the rate-limit key if another sender may have the message: after a lost lease or LeaseExpired.
-        failed = [(job, result) for job, result in batch if result.frees_rate_limit]
-        rate_limit.release_many(
-            [job.message for job, _ in failed if not (job.lease_lost or isinstance(job.ending, LeaseExpired))]
-        )
+        failed = [job for job, result in batch if result.frees_rate_limit and not job.lease_lost]
+        rate_limit.release_many([job.message for job in failed if not isinstance(job.ending, LeaseExpired)])
         if signals:
             self.signals.send(signals)
-
-    def _store_alone(self, job: Job, result: Result) -> None:
-        # If DMark's response makes the result impossible to store, store the status without the response.
-        for version in (result, replace(result, exchanges=[], provider_id="")):
-            try:
-                return self._store([(job, version)])
-            except Exception as error:  # noqa: BLE001 - logged, or raised again
-                self._raise_if_unavailable(error)
-        self.pending.pop(0)
-        self._refused.append((job, result))
-        self._retry_refused_at = clock.monotonic() + _RETRY_REFUSED
-        return None
-
-    @staticmethod
-    def _raise_if_unavailable(error: Exception) -> None:
-        if close_if_unavailable(error):
-            raise error
-        logger.error(
-            "sms.record_failed: the database refuses a result", exc_info=error, extra={"event": "sms.record_failed"}
-        )
+        return True

@@ -28,16 +28,12 @@ class Waker:
         return self._sockets[0].fileno()
 
     def sleep(
-        self, selector: selectors.BaseSelector, until: float, has_work: Callable[[], bool]
+        self, selector: selectors.BaseSelector, until: Callable[[], float]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Sleep in `select` until the time `until` (monotonic). If there is work, return at once.
-
-        Returns the events of all files except the waker.
-        """
+        """Select until the time that `until` returns (monotonic). Return the events of other files."""
         self._asleep = True
-        # Check for work only now. A `wake` before `_asleep` was set had no effect.
-        seconds = 0.0 if has_work() else max(0.0, until - clock.monotonic())
-        events = selector.select(seconds)
+        # Look for work, which `until` does, after this line. A `wake` that comes before it has no effect.
+        events = selector.select(max(0.0, until() - clock.monotonic()))
         self._asleep = False
         others = [event for event in events if event[0].fileobj is not self]
         if self._sockets and len(others) < len(events):

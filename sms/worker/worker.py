@@ -21,21 +21,20 @@ from django.db import connection
 from sms import clock, conf, runtime
 from sms.database import close_if_unavailable, sqlstate
 from sms.dmark.exchange import logger as deliveries
-from sms.models import SmsWorker
+from sms.models import SmsMessage, SmsWorker, Status
 from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
-from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, hand_back_unknown, renew_leases
+from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, renew_leases
 from sms.stats import status
 from sms.worker import activity
-from sms.worker.background import Periodic
+from sms.worker.background import Periodic, StatementTimeout
 from sms.worker.breaker import Breaker
 from sms.worker.engine.job import Job
 from sms.worker.engine.loop import Engine
 from sms.worker.listener import Listener
 from sms.worker.one_write import one_write
 from sms.worker.recorder import Recorder
-from sms.worker.statement_timeout import StatementTimeout
 from sms.worker.waker import Waker
 
 logger = logging.getLogger("sms.worker")
@@ -60,10 +59,7 @@ _STOP_SECONDS = 26.0
 
 
 class ThreadEnded(Exception):
-    """A thread of this process has ended unexpectedly.
-
-    The process then ends too, so that the service manager restarts it.
-    """
+    """A thread of this process has ended. The process then ends too, so that the service manager restarts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +87,7 @@ class Worker:
         self.breaker, self.waker = Breaker(), Waker()
         self.reaper = ExpiredLeaseReaper(options.lease)
         self.listener = Listener(self.claimer)
-        self.engine = Engine(
-            self.config,
-            in_flight=options.in_flight,
-            unrecorded=UNRECORDED,
-            batch=BATCH,
-            wake_owner=self.waker.wake,
-        )
+        self.engine = Engine(self.config, options.in_flight, UNRECORDED, BATCH, self.waker.wake)
         self.recorder = Recorder(self.engine, self.breaker)
         self.statement_timeout = StatementTimeout(max(2.0, options.lease * 2 / 3))
         # The threads without which the worker cannot work, by name.
@@ -172,7 +162,9 @@ class Worker:
         if not self.options.once:
             self.listener.open()
             self.listener.check()
-            self._beat()
+            if clock.monotonic() >= self._next_beat:
+                self._next_beat = clock.monotonic() + status.BEAT_SECONDS
+                activity.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
         self._count_repeats()
         self._take_ended()
         self.recorder.write()
@@ -184,7 +176,7 @@ class Worker:
         self.recorder.write()
         if (self.options.once or stopping) and not found and not self.recorder.in_hand:
             return True
-        self._sleep(min(self._next_turn(), self._end))
+        self._sleep()
         self.listener.take()
         return False
 
@@ -206,10 +198,7 @@ class Worker:
             )
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Note that this worker's leases were renewed at `asked_at` (monotonic).
-
-        The leases expire one lease time later. The next renewal is due after a third of that time.
-        """
+        """Note that this worker's leases were renewed at `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.hold_leases(asked_at + self.options.lease)
 
@@ -245,11 +234,8 @@ class Worker:
         if self.breaker.is_open:
             probe = not self.options.once and not self.recorder.in_hand and self.breaker.seconds_to_probe() <= 0
             return 1 if probe else 0
-        full = len(self.engine.inbox) > self._low_water() or self.recorder.pending or self._to_offer
+        full = len(self.engine.inbox) > self._claim_size // 2 or self.recorder.pending or self._to_offer
         return 0 if full else self._claim_size
-
-    def _low_water(self) -> int:
-        return self._claim_size // 2
 
     def _next_claim(self) -> float:
         if self._more or self.listener.notified:
@@ -258,10 +244,7 @@ class Worker:
         return min(self._last_look + (_LOOK_AGAIN if self._look_again else poll), self.recorder.due_again)
 
     def _offer(self) -> None:
-        """Check the eligibility of the claimed messages.
-
-        Give those that may be sent to the engine. Record results for the others.
-        """
+        """Give the claimed messages that may be sent now to the engine. Record results for the others."""
         if not self._to_offer:
             return
         jobs = self._to_offer
@@ -292,18 +275,14 @@ class Worker:
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
-        kept = count_ahead(self.claimer, [job.message for job, _ in waiting])
+        kept = count_ahead(self.claimer, [job.message.pk for job, _ in waiting])
         for job, _ in waiting:
             if job.message.pk not in kept:
                 job.lose_lease()
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Determine the results of the jobs that have ended.
-
-        Wait until there are BATCH jobs, or the first one has waited for _GATHER_SECONDS. Do not wait if the breaker is
-        open or the worker stops.
-        """
+        """Determine the results of the jobs that have ended, in batches if the breaker is closed."""
         waiting, now = len(self.engine.ended), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
@@ -325,12 +304,17 @@ class Worker:
             self._hand_back()
 
     def _hand_back(self) -> None:
-        self.recorder.hand_back([*self.engine.take_back(), *self._to_offer])
+        """Queue again the messages that have not begun."""
+        for job in (*self.engine.take_back(), *self._to_offer):
+            self.recorder.conclude(job)
         self._to_offer = []
 
     def _next_turn(self) -> float:
-        """Return the time (monotonic) at which the next round begins. An event can wake the worker earlier."""
-        times = [self.reaper.next_look]
+        """Return the time (monotonic) at which the next round begins. It lies in the past if there is work."""
+        waiting, stops = len(self.engine.ended), self._stop_requested and not self._stopping.is_set()
+        if self.engine.uncounted or waiting >= BATCH or (waiting and self._first_ended is None) or stops:
+            return 0.0
+        times = [self.reaper.next_look, self._end]
         if self.recorder.in_hand:
             times.append(self._next_renewal)
         elif self.breaker.is_open:
@@ -343,26 +327,15 @@ class Worker:
             times.append(self._next_beat)
         return min(times)
 
-    def _sleep(self, end: float) -> None:
-        """Sleep until the time `end` (monotonic), or until there is work."""
-        self.engine.low_water = -1 if self._room() or self.breaker.is_open else self._low_water()
+    def _sleep(self) -> None:
+        """Sleep until the next round begins or an event arrives."""
+        self.engine.low_water = -1 if self._room() or self.breaker.is_open else self._claim_size // 2
         with runtime.current.selector() as selector:
             selector.register(self.waker, selectors.EVENT_READ)
             listening = self.listener.fileno()
             if listening is not None:
                 selector.register(listening, selectors.EVENT_READ)
-            self.waker.sleep(selector, end, self._has_work)
-
-    def _has_work(self) -> bool:
-        waiting = len(self.engine.ended)
-        ended = waiting >= BATCH or (waiting > 0 and self._first_ended is None)
-        claims = self._room() > 0 and clock.monotonic() >= self._next_claim()
-        return ended or claims or bool(self.engine.uncounted) or self._stop_requested != self._stopping.is_set()
-
-    def _beat(self) -> None:
-        if clock.monotonic() >= self._next_beat:
-            self._next_beat = clock.monotonic() + status.BEAT_SECONDS
-            activity.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
+            self.waker.sleep(selector, self._next_turn)
 
     def _recover(self, error: Exception) -> None:
         """Log an exception and wait a moment. The worker continues afterwards."""
@@ -380,10 +353,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """End the messages in flight. Queue again the claimed messages that this worker does not know.
-
-        The worker does not know a message if the database's response to its claim was lost.
-        """
+        """End the messages in flight. Queue again the messages of claims whose answer from the database was lost."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error(
@@ -398,7 +368,8 @@ class Worker:
             # A message whose result could not be stored stays claimed until its lease expires, so that it is not sent
             # again soon.
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
-            hand_back_unknown(self.claimer, unrecorded)
+            claimed = SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer)
+            claimed.exclude(pk__in=unrecorded).update(status=Status.QUEUED, claim="", lease_until=None)
             if not self.options.once:
                 SmsWorker.objects.filter(claimer=self.claimer).delete()
         except Exception as error:

@@ -60,8 +60,8 @@ MUTATIONS = (
             Edit(_WORKER + "_turn", "    self.reaper.look()", "    self.recorder.in_hand or self.reaper.look()"),
             Edit(
                 _WORKER + "_next_turn",
-                "self.reaper.next_look]",
-                "1e9 if self.recorder.in_hand else self.reaper.next_look]",
+                "self.reaper.next_look,",
+                "1e9 if self.recorder.in_hand else self.reaper.next_look,",
             ),
         ),
         "test_a_busy_worker_sleeps_and_frees_what_another_left",
@@ -160,7 +160,7 @@ MUTATIONS = (
         "13: more than four copies in a crash loop",
         (
             Edit("sms.sending.claims:free_leases_over_before", "CASE doubts WHEN 0 THEN 1 ELSE doubts END", "doubts"),
-            Edit("sms.sending.claims:count_ahead", "earlier + 1", "earlier"),
+            Edit("sms.sending.claims:count_ahead", "doubts + %s", "doubts + 0 * %s"),
         ),
         "test_a_crash_loop_sends_four_copies_at_most",
         (0.4,),
@@ -176,7 +176,7 @@ MUTATIONS = (
                 "CASE doubts WHEN 0 THEN 1 ELSE doubts END",
                 "doubts + 1",
             ),
-            Edit("sms.sending.claims:count_ahead", "earlier + 1", "earlier"),
+            Edit("sms.sending.claims:count_ahead", "doubts + %s", "doubts + 0 * %s"),
         ),
         "test_a_crash_loop_ends_no_message_that_only_waits",
         (0.0,),
@@ -218,7 +218,7 @@ MUTATIONS = (
     Mutation(
         "no_statement_timeout",
         "18: a database that hangs",
-        (Edit("sms.worker.statement_timeout:StatementTimeout._run", "since is not None and", "False and"),),
+        (Edit("sms.worker.background:StatementTimeout._run", "since is not None and", "False and"),),
         "test_a_database_that_hangs_delays_sigterm_less_than_30_s",
         seed=15,
         invariant=9,

@@ -27,7 +27,7 @@ from sms.dmark.exchange import log_exchange
 from sms.models import SmsMessage, Status
 from sms.sending import rate_limit
 from sms.signals import sms_sent
-from sms.worker import recorder, statement_timeout
+from sms.worker import background, recorder
 from sms.worker.worker import UNRECORDED, Options, Worker
 from tests.simulation.network import Provider, SimCurl, SimMulti
 from tests.simulation.runtime import BASE, SimClock, SimRuntime
@@ -196,10 +196,10 @@ class _SimWorker(Worker):
     process: Process
     world: "World"
 
-    def _sleep(self, end: float) -> None:
+    def _sleep(self) -> None:
         self.process.turns += 1
         self.world.check_turns(self.process)
-        super()._sleep(end)
+        super()._sleep()
 
 
 class World:
@@ -678,7 +678,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (sms_cache, "_rest_until", 0.0),
             (access_token, "_fetches", _Fetches(world)),
             (access_token, "_fetches_lock", world.runtime.lock()),
-            (statement_timeout, "_shut_down", lambda connection: world._shut_down(connection)),
+            (background, "_shut_down", lambda connection: world._shut_down(connection)),
             (connection, "connection", raw),
             (connection, "execute_wrappers", _Wrappers(world)),
             (connection, "close", lambda: None),  # all greenlets share the connection

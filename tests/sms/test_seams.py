@@ -16,9 +16,9 @@ ALLOWED = {
     "worker/engine/transfer.py": {"pycurl"},
     "worker/engine/loop.py": {"pycurl", "selectors"},
     "worker/worker.py": {"selectors"},
-    "worker/waker.py": {"selectors", "socket"},  # type hints
-    "worker/activity.py": {"socket"},  # host name
-    "worker/statement_timeout.py": {"socket"},  # shuts down the database's socket
+    "worker/waker.py": {"selectors", "socket"},  # types
+    "worker/activity.py": {"socket"},  # the name of this machine
+    "worker/background.py": {"socket"},  # shuts down the database's socket
     "dmark/access_token.py": {"concurrent"},  # type hint
 }
 MODULES = [path for package in ("worker", "sending", "dmark") for path in sorted((ROOT / package).rglob("*.py"))]

@@ -41,7 +41,7 @@ class Engine:
     """
 
     def __init__(
-        self, config: conf.Config, *, in_flight: int, unrecorded: int, batch: int, wake_owner: Callable[[], None]
+        self, config: conf.Config, in_flight: int, unrecorded: int, batch: int, wake_owner: Callable[[], None]
     ) -> None:
         self.in_flight, self.unrecorded, self.batch = in_flight, unrecorded, batch
         self._timeouts, self._wake_owner = (config.connect_timeout, config.read_timeout), wake_owner
@@ -143,14 +143,7 @@ class Engine:
         self._waker.close()
 
     def _pass(self) -> None:
-        due = [clock.monotonic() + _LONGEST_SLEEP]
-        if self._curl_due is not None:
-            due.append(self._curl_due)
-        if self._unanswered:
-            due.append(self._unanswered[0][0])
-        if self._pauses:
-            due.append(self._pauses[0][0])
-        for key, events in self._waker.sleep(self._selector, min(due), self._has_work):
+        for key, events in self._waker.sleep(self._selector, self._due):
             flags = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
                 events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
             )
@@ -183,9 +176,19 @@ class Engine:
             self._owner_told, self.low_water = bool(ended) or self._owner_told, -1
             self._wake_owner()
 
-    def _has_work(self) -> bool:
+    def _due(self) -> float:
+        """Return the time (monotonic) of the next pass. It lies in the past if there is work."""
         ends_pauses = self.draining and self._pauses
-        return bool(self._quit or self._counted or self.tokens.answers or self._may_begin() or ends_pauses)
+        if self._quit or self._counted or self.tokens.answers or ends_pauses or self._may_begin():
+            return 0.0
+        due = [clock.monotonic() + _LONGEST_SLEEP]
+        if self._curl_due is not None:
+            due.append(self._curl_due)
+        if self._unanswered:
+            due.append(self._unanswered[0][0])
+        if self._pauses:
+            due.append(self._pauses[0][0])
+        return min(due)
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:

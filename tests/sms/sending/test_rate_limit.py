@@ -86,7 +86,7 @@ def test_what_is_handed_back_gives_its_key_back(sandbox: Sandbox, settings: Any)
     message = queue_sms(PHONE, "x")
     worker = Worker(Options())
     assert rate_limit.acquire_many([message], 30) == [0.0]
-    worker.recorder.hand_back([Job(message, lambda note: send_conversation(message, worker.config, note))])
+    worker.recorder.conclude(Job(message, lambda note: send_conversation(message, worker.config, note)))
     worker.recorder.write()
     assert acquire(PHONE, "", message.pk + 1) == 0.0
 
