@@ -9,8 +9,7 @@ from sms import conf
 from sms.dmark.conversation import Conversation
 from sms.dmark.exchange import Exchange
 from sms.sending.claims import ClaimedRow
-from sms.worker.engine.job import Job
-from sms.worker.engine.loop import Engine
+from sms.worker.engine.loop import Engine, Job
 
 
 def over_loop(talk: Conversation[str], config: conf.Config, exchanges: list[Exchange]) -> Any:

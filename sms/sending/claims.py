@@ -1,6 +1,5 @@
 """Claim due messages for a limited time (the lease), renew leases, and free the messages of expired leases."""
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,10 +8,11 @@ from typing import TypeAlias
 from django.db import connection
 
 from sms import clock
+from sms.logs import get_logger
 from sms.models import SmsMessage
 from sms.sending.pauses import may_leave
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 
 @dataclass(slots=True)
@@ -161,6 +161,6 @@ class ExpiredLeaseReaper:
             logger.warning(
                 "sms.reclaimed: %d messages of senders that ended without finishing are queued again",
                 freed,
-                extra={"event": "sms.reclaimed", "messages": freed},
+                extra={"messages": freed},
             )
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds

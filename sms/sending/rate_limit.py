@@ -1,5 +1,6 @@
 """Rate limit: at most one message per phone and kind within SMS_RATE_LIMIT_SECONDS. Keys in the cache enforce it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,21 +36,25 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     taken |= _add(gone, window)
     unknown = [message for message in messages if taken[message.pk] is None]
     by_rows = _held_by_table(unknown, window) if by_table and unknown else {}
-    waits: dict[int, float] = {}
+    waits: list[float] = []
+    turns: Counter[_Place] = Counter()
     renewed: dict[str, object] = {}
     for message in messages:
         name, value = entries[message.pk]
-        if taken[message.pk] is not False:
-            waits[message.pk] = by_rows.get(message.pk, 0.0)
-            continue
-        holder, until = _read(holders.get(name))
-        if holder == str(message.pk):
-            waits[message.pk], renewed[name] = 0.0, value
-        else:
-            waits[message.pk] = min(max(until - clock.time(), 1.0), window) if until else float(window)
+        wait = by_rows.get(message.pk, 0.0)
+        if taken[message.pk] is False:
+            holder, until = _read(holders.get(name))
+            if holder == str(message.pk):
+                renewed[name] = value
+            else:
+                wait = min(max(until - clock.time(), 1.0), window) if until else float(window)
+        if wait:
+            place = (message.phone, message.kind)
+            wait += turns[place] * window
+            turns[place] += 1
+        waits.append(wait)
     cache.put_many(renewed, window)
-    _spread(messages, waits, window)
-    return [waits[message.pk] for message in messages]
+    return waits
 
 
 def was_limited(message: ClaimedMessage) -> bool:
@@ -59,15 +64,6 @@ def was_limited(message: ClaimedMessage) -> bool:
 
 def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | None]:
     return dict(zip(entries, cache.add_many(list(entries.values()), window), strict=True)) if entries else {}
-
-
-def _spread(messages: Sequence[ClaimedMessage], waits: dict[int, float], window: int) -> None:
-    turns: dict[_Place, int] = {}
-    for message in messages:
-        if waits[message.pk]:
-            place = (message.phone, message.kind)
-            waits[message.pk] += turns.get(place, 0) * window
-            turns[place] = turns.get(place, 0) + 1
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:

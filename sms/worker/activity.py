@@ -8,7 +8,7 @@ from sms import clock
 from sms.models import SmsWorker
 from sms.text.redaction import mask_phone
 from sms.worker.breaker import Breaker
-from sms.worker.engine.job import WAITING
+from sms.worker.engine.loop import WAITING
 from sms.worker.recorder import Recorder
 
 _SHOWN = 20

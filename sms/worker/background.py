@@ -1,6 +1,5 @@
 """Threads of the worker: signals, periodic tasks, and the timeout of SQL statements."""
 
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -13,12 +12,13 @@ from sms import clock, runtime
 from sms.database import close_if_unavailable
 from sms.dlr import polling
 from sms.errors import ProviderError
+from sms.logs import get_logger
 from sms.sending.results import PendingSignals, send_signals
 from sms.worker import maintenance
 from sms.worker.breaker import Breaker
 from sms.worker.listener import PROBE_SECONDS, Listener
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 _POLL_LIMIT = 100
 _LOOK_EVERY = 1.0
@@ -61,7 +61,7 @@ class SignalSender:
                 send_signals(signals)
             # Only these signals are lost. The results of the messages are already stored.
             except Exception:
-                logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the thread continues")
                 connection.close()
             self._since = None
         connection.close()
@@ -89,19 +89,12 @@ class Periodic:
                         if not self._breaker.is_open:
                             polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
             except ProviderError as error:
-                logger.warning(
-                    "sms.poll_given_up: polling for delivery reports failed: %s",
-                    error,
-                    extra={"event": "sms.poll_given_up"},
-                )
+                logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
             except Exception as error:
                 if close_if_unavailable(error):
                     logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
                 else:
-                    logger.exception(
-                        "sms.housekeeping_failed: maintenance is retried later",
-                        extra={"event": "sms.housekeeping_failed"},
-                    )
+                    logger.exception("sms.housekeeping_failed: maintenance is retried later")
 
 
 class StatementTimeout:
@@ -135,15 +128,11 @@ class StatementTimeout:
             since = self._since
             if since is not None and clock.monotonic() > since + self._seconds:
                 self._since = None
-                logger.error(
-                    "sms.database_hangs: no answer for %g s, closing the connection",
-                    self._seconds,
-                    extra={"event": "sms.database_hangs"},
-                )
+                logger.error("sms.database_hangs: no answer for %g s, closing the connection", self._seconds)
                 try:
                     _shut_down(self._connection)
                 except Exception:
-                    logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
+                    logger.exception("sms.worker_error: the thread continues")
 
 
 def _shut_down(connection: Any) -> None:

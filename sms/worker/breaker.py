@@ -1,15 +1,15 @@
 """The circuit breaker decides if the worker sends all messages, a single test message (a probe), or nothing."""
 
-import logging
 from collections import deque
 
 from sms import clock
 from sms.conf import PROVIDER
 from sms.errors import ProviderRejected, ProviderUnavailable, Trouble
+from sms.logs import get_logger
 from sms.models import Status
 from sms.sending.attempt import Result, pauses_all
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 # The breaker opens if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
@@ -64,9 +64,7 @@ class Breaker:
         self._recent.append(True)
         self._refused.clear()
         if self.is_open:
-            logger.warning(
-                "sms.sending_again: %s accepts messages again", PROVIDER, extra={"event": "sms.sending_again"}
-            )
+            logger.warning("sms.sending_again: %s accepts messages again", PROVIDER)
             self.trouble, self.reason, self._pause = Trouble.NONE, "", FIRST_PAUSE
             self._recent.clear()
 
@@ -84,7 +82,7 @@ class Breaker:
         if self.is_open and self.seconds_to_probe() > 0:
             return  # This message was sent before the breaker opened, so it is not a probe.
         if not self.is_open:
-            logger.critical("sms.sending_paused: %s", reason, extra={"event": "sms.sending_paused"})
+            logger.critical("sms.sending_paused: %s", reason)
         self.trouble, self.reason = trouble, reason
         self._next_probe = clock.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)

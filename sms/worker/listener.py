@@ -5,15 +5,15 @@ arrives, polling still finds every message, only later. Therefore the listener r
 warning.
 """
 
-import logging
 from typing import Any
 
 from django.db import connection
 
 from sms import clock
+from sms.logs import get_logger
 from sms.outbox import CHANNEL
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 PROBE_SECONDS = 15.0
 _PATIENCE = 3.0
@@ -80,7 +80,7 @@ class Listener:
             self._lost = 0
             if self.polling_only:
                 self.polling_only = False
-                logger.warning("sms.listening_again: NOTIFY arrives again", extra={"event": "sms.listening_again"})
+                logger.warning("sms.listening_again: NOTIFY arrives again")
 
     def probe(self) -> None:
         """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
@@ -110,7 +110,7 @@ class Listener:
         self._probe = None
         self._lost += 1
         if self._lost == 1:
-            logger.warning("sms.listen_lost: reconnecting", extra={"event": "sms.listen_lost"})
+            logger.warning("sms.listen_lost: reconnecting")
             connection.close()
         elif not self.polling_only:
             self._warn("a transaction pooler is in the way: let the worker connect straight to PostgreSQL")
@@ -121,8 +121,4 @@ class Listener:
 
     def _warn(self, why: str) -> None:
         self.polling_only = True
-        logger.warning(
-            "sms.not_listening: NOTIFY does not arrive, new messages are noticed by polling; %s",
-            why,
-            extra={"event": "sms.not_listening"},
-        )
+        logger.warning("sms.not_listening: NOTIFY does not arrive, new messages are noticed by polling; %s", why)

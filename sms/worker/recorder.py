@@ -1,7 +1,10 @@
 """Determine the results of the worker's messages, store the results in batches, and send the signals."""
 
+import io
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sms import clock
@@ -9,16 +12,16 @@ from sms.conf import PROVIDER
 from sms.database import close_if_unavailable
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
+from sms.logs import get_logger
 from sms.models import Status
 from sms.sending import rate_limit
 from sms.sending.attempt import Result, conclude, settle
 from sms.sending.results import store, take_back
 from sms.worker.background import SignalSender
 from sms.worker.breaker import FIRST_PAUSE, Breaker
-from sms.worker.engine.job import UNANSWERED, Job, LeaseExpired
-from sms.worker.engine.loop import Engine
+from sms.worker.engine.loop import UNANSWERED, Engine, Job, LeaseExpired
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 _RETRY_REFUSED = 30.0
 
@@ -46,7 +49,7 @@ class Recorder:
         try:
             result = self._result(job)
         except Exception as error:
-            logger.exception("sms.worker_error: a result was not concluded", extra={"event": "sms.worker_error"})
+            logger.exception("sms.worker_error: a result was not concluded")
             accepted = isinstance(job.ending, str)
             status, provider_id = (Status.SENT, job.ending) if accepted else (Status.UNKNOWN, "")
             reason = None if accepted else SmsError(f"Internal error ({type(error).__name__}); the log has more.")
@@ -99,8 +102,7 @@ class Recorder:
         except Exception as error:
             if close_if_unavailable(error):
                 raise
-            extra = {"event": "sms.record_failed"}
-            logger.exception("sms.record_failed: the database refuses a result", extra=extra)
+            logger.exception("sms.record_failed: the database refuses a result")
             return False
         self.pending = self.pending[len(batch) :]
         for job, result in batch:
@@ -118,3 +120,33 @@ class Recorder:
         if signals:
             self.signals.send(signals)
         return True
+
+
+@contextmanager
+def one_write(logger: logging.Logger) -> Iterator[None]:
+    """Collect the lines that this block logs, and write them with one write. Lines of other threads wait until then.
+
+    Each write releases Python's GIL, and the thread must then wait until it gets the GIL back.
+    """
+    at: logging.Logger | None = logger
+    handlers: list[logging.StreamHandler[io.StringIO]] = []
+    while at is not None:
+        handlers += [handler for handler in at.handlers if type(handler) is logging.StreamHandler]
+        at = at.parent if at.propagate else None
+    streams = [handler.stream for handler in handlers]
+    for handler in handlers:
+        handler.acquire()
+        handler.stream = io.StringIO()
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, streams, strict=True):
+            lines, handler.stream = handler.stream.getvalue(), stream
+            handler.release()
+            # A failure to write the log must not stop the program. The logging module works in the same way.
+            try:
+                if lines:
+                    handler.stream.write(lines)
+                    handler.flush()
+            except Exception:  # noqa: BLE001
+                handler.handleError(logging.makeLogRecord({"msg": lines[:500]}))

@@ -9,7 +9,6 @@ second time: those that were in flight, and up to UNRECORDED messages whose resu
 """
 
 import gc
-import logging
 import math
 import selectors
 import uuid
@@ -21,6 +20,7 @@ from django.db import connection
 from sms import clock, conf, runtime
 from sms.database import close_if_unavailable, sqlstate
 from sms.dmark.exchange import logger as deliveries
+from sms.logs import get_logger
 from sms.models import SmsMessage, SmsWorker, Status
 from sms.outbox import NOTIFY_EVERY
 from sms.sending import eligibility
@@ -30,14 +30,12 @@ from sms.stats import status
 from sms.worker import activity
 from sms.worker.background import Periodic, StatementTimeout
 from sms.worker.breaker import Breaker
-from sms.worker.engine.job import Job
-from sms.worker.engine.loop import Engine
+from sms.worker.engine.loop import Engine, Job
 from sms.worker.listener import Listener
-from sms.worker.one_write import one_write
-from sms.worker.recorder import Recorder
+from sms.worker.recorder import Recorder, one_write
 from sms.worker.waker import Waker
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 # Results are stored when 25 of them are waiting, or when the first one has waited for 40 ms.
 BATCH = 25
@@ -192,9 +190,7 @@ class Worker:
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(
-                "sms.lease_lost: the leases of %d messages were lost",
-                len(lost),
-                extra={"event": "sms.lease_lost", "messages": len(lost)},
+                "sms.lease_lost: the leases of %d messages were lost", len(lost), extra={"messages": len(lost)}
             )
 
     def _hold_leases(self, asked_at: float) -> None:
@@ -259,7 +255,6 @@ class Worker:
                 "sms.slow_eligibility: the check of %d messages took %.1f s (their owners, the cache)",
                 len(jobs),
                 answered_at - asked_at,
-                extra={"event": "sms.slow_eligibility"},
             )
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
@@ -340,15 +335,15 @@ class Worker:
     def _recover(self, error: Exception) -> None:
         """Log an exception and wait a moment. The worker continues afterwards."""
         if not close_if_unavailable(error):
-            logger.error("sms.worker_error: the worker continues", exc_info=error, extra={"event": "sms.worker_error"})
+            logger.error("sms.worker_error: the worker continues", exc_info=error)
             runtime.current.sleep(1.0)
         elif sqlstate(error).startswith("40"):
             # A deadlock or a serialization failure. The database is available, and the next round tries again.
-            logger.warning("sms.database_conflict: trying again", extra={"event": "sms.database_conflict"})
+            logger.warning("sms.database_conflict: trying again")
             runtime.current.sleep(0.05)
         else:
             name = type(error).__name__
-            logger.error("sms.database_lost: %s; trying again", name, extra={"event": "sms.database_lost"})
+            logger.error("sms.database_lost: %s; trying again", name)
             self._next_renewal = 0.0
             runtime.current.sleep(0.5)
 
@@ -356,11 +351,7 @@ class Worker:
         """End the messages in flight. Queue again the messages of claims whose answer from the database was lost."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
-            logger.error(
-                "sms.cut_off: %d requests had no answer",
-                len(late),
-                extra={"event": "sms.cut_off", "messages": len(late)},
-            )
+            logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})
         try:
             for job in late:
                 self.recorder.cut_off(job)
@@ -374,6 +365,6 @@ class Worker:
                 SmsWorker.objects.filter(claimer=self.claimer).delete()
         except Exception as error:
             if not close_if_unavailable(error):
-                logger.exception("sms.worker_error: the worker ends anyway", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the worker ends anyway")
                 connection.close()
             logger.warning("sms.database_lost: %s; this worker's rows stay until they expire", type(error).__name__)

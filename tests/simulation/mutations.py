@@ -228,7 +228,7 @@ MUTATIONS = (
         "20: rate-limit events for each look",
         (
             Edit("sms.sending.rate_limit:was_limited", 'message.error.startswith("Rate limit")', "False"),
-            Edit("sms.sending.rate_limit:_spread", "turns.get(place, 0) * window", "0"),
+            Edit("sms.sending.rate_limit:acquire_many", "turns[place] * window", "0"),
         ),
         "test_200_messages_to_one_phone_are_logged_once_each",
         seed=47,

@@ -7,30 +7,81 @@ engine begins no message while there are `in_flight + unrecorded` of them. It al
 at which the claims on the messages may have expired.
 """
 
+import contextlib
 import heapq
 import itertools
-import logging
 import selectors
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pycurl
 
 from sms import clock, conf, runtime
-from sms.dmark.conversation import Command, NoResponse, Pause, Request
+from sms.dmark.conversation import Command, Conversation, NoResponse, OnExchange, Pause, Request
+from sms.dmark.exchange import Exchange
 from sms.dmark.kept_connections import KeptConnections
 from sms.dmark.responses import Reply
-from sms.worker.engine.job import ENDED, UNANSWERED, Job, LeaseExpired
+from sms.logs import get_logger
+from sms.sending.claims import ClaimedMessage
 from sms.worker.engine.tokens import TokenQueue
 from sms.worker.engine.transfer import Transfer
 from sms.worker.waker import Waker
 
-logger = logging.getLogger("sms.worker")
+logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
 # Time limit in seconds for counting a repeated request in its message's row before the request is written.
 _LONGEST_COUNT = 5.0
+# Names of a job's steps, as operators see them.
+WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
+UNANSWERED = "send: no answer yet"
+
+
+class LeaseExpired(Exception):
+    """The send request was not written, because the message's claim or its eligibility check was too old."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A message that the engine sends, and its conversation with DMark.
+
+    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `lease_lost`: another sender has
+    the message, or a delivery report has arrived. `counted`: the message's row will count the next send request as
+    ambiguous if this process is killed. `ending`: the return value of the conversation, or the exception that ended it.
+    """
+
+    message: ClaimedMessage
+    start: Callable[[OnExchange], Conversation[str]]
+    until: float = 0.0
+    conversation: Conversation[str] | None = None
+    lease_lost: bool = False
+    counted: bool = field(init=False)
+    exchanges: list[Exchange] = field(default_factory=list)
+    begun: bool = False
+    begun_at: float = 0.0
+    ending: str | Exception = ""
+    step: str = WAITING
+    since: float = field(default_factory=clock.monotonic)
+
+    def __post_init__(self) -> None:
+        # A message's first send request is not counted in advance. After a crash, `free_leases_over_before` counts it.
+        self.counted = not self.message.ambiguous_requests
+
+    def mark(self, step: str) -> None:
+        self.step, self.since = step, clock.monotonic()
+
+    def lose_lease(self) -> None:
+        """Note that another sender may have claimed the message. A failure of this job must not change the row.
+
+        The empty claim ensures this, even if this worker itself has claimed the message again.
+        """
+        self.lease_lost, self.message.claim = True, ""
+
+    @property
+    def in_flight(self) -> bool:
+        return self.begun and self.step != ENDED
 
 
 class Engine:
@@ -68,7 +119,6 @@ class Engine:
         self._unanswered: deque[tuple[float, Transfer, Job, float]] = deque()
         self._pauses: list[tuple[float, int, Job]] = []
         self._pause_number = itertools.count()
-        self._watched: set[int] = set()
         self._curl_due: float | None = None
         self._kept_connections = KeptConnections()
         self._thread: runtime.Thread | None = None
@@ -134,7 +184,7 @@ class Engine:
             try:
                 self._pass()
             except Exception:
-                logger.exception("sms.worker_error: the engine continues", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the engine continues")
                 runtime.current.sleep(0.1)
         for transfer in self._running:
             self._multi.remove_handle(transfer.curl)
@@ -192,18 +242,15 @@ class Engine:
 
     def _watch(self, event: int, fd: int, *_: object) -> None:
         if event == pycurl.POLL_REMOVE:
-            self._watched.discard(fd)
-            try:
+            # The socket may already be closed.
+            with contextlib.suppress(KeyError, ValueError, OSError):
                 self._selector.unregister(fd)
-            except (KeyError, ValueError, OSError):
-                return  # The socket is already closed.
             return
         events = (event & pycurl.POLL_IN and selectors.EVENT_READ) | (event & pycurl.POLL_OUT and selectors.EVENT_WRITE)
-        if fd in self._watched:
+        try:
             self._selector.modify(fd, events)
-        else:
+        except KeyError:
             self._selector.register(fd, events)
-            self._watched.add(fd)
 
     def _run_timer(self) -> None:
         if self._curl_due is not None and clock.monotonic() >= self._curl_due:
@@ -268,7 +315,7 @@ class Engine:
                 self._kept_connections.note_loss()
         except Exception:
             # DMark may have the message, so the request is ambiguous. The job needs an event to continue.
-            logger.exception("sms.worker_error: an answer was not read", extra={"event": "sms.worker_error"})
+            logger.exception("sms.worker_error: an answer was not read")
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)
         if code == pycurl.E_ABORTED_BY_CALLBACK:

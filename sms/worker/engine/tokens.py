@@ -1,19 +1,21 @@
 """The engine's access token: used for one second, then requested again, once for all jobs that wait for it."""
 
 import copy
-import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sms import clock, conf, runtime
 from sms.dmark import blocking
 from sms.dmark.conversation import AccessToken
 from sms.dmark.exchange import Exchange
 from sms.errors import ProviderError, ProviderUnavailable
-from sms.worker.engine.job import Job
+from sms.logs import get_logger
 
-logger = logging.getLogger("sms.worker")
+if TYPE_CHECKING:
+    from sms.worker.engine.loop import Job
+
+logger = get_logger("sms.worker")
 
 # The engine uses a token for up to this many seconds, and then gets a token from the cache again. After half of this
 # time it requests the token in the background.
@@ -31,7 +33,7 @@ class TokenQueue:
     def __init__(
         self,
         config: conf.Config,
-        resume: Callable[[Job, AccessToken | None, Exception | None], None],
+        resume: "Callable[[Job, AccessToken | None, Exception | None], None]",
         wake: Callable[[], None],
     ) -> None:
         self._config, self._resume, self._wake = config, resume, wake
@@ -56,12 +58,12 @@ class TokenQueue:
                 token = error
             # The engine always needs an answer. Without one, all messages would wait forever.
             except Exception as error:
-                logger.exception("sms.worker_error: the thread continues", extra={"event": "sms.worker_error"})
+                logger.exception("sms.worker_error: the thread continues")
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
             self.answers.append((rejected, token, exchanges))
             self._wake()
 
-    def want(self, job: Job, rejected: str) -> None:
+    def want(self, job: "Job", rejected: str) -> None:
         now = clock.monotonic()
         if self._token and self._token != rejected and (now < self._until or self._asking):
             if now > self._until - _TOKEN_SECONDS / 2:

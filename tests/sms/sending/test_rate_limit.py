@@ -12,7 +12,7 @@ from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending import inline, rate_limit
 from sms.sending.attempt import send_conversation
-from sms.worker.engine.job import Job
+from sms.worker.engine.loop import Job
 from sms.worker.worker import Options, Worker
 from tests.conftest import RedisServer, Sandbox
 from tests.sms.sending.keys import acquire

@@ -13,8 +13,7 @@ from typing import Any
 from sms import conf
 from sms.dmark.conversation import Conversation, OnExchange, Request
 from sms.sending.claims import ClaimedRow
-from sms.worker.engine.job import ENDED, Job
-from sms.worker.engine.loop import Engine
+from sms.worker.engine.loop import ENDED, Engine, Job
 from tests.conftest import wait_for
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"msg_id": 7}'

@@ -16,7 +16,7 @@ from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.sending.attempt import send_conversation
 from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, free_leases_over_before, renew_leases
-from sms.worker.engine.job import Job
+from sms.worker.engine.loop import Job
 from sms.worker.worker import Options, Worker
 from tests.audit import IN_FLIGHT
 from tests.conftest import Postgres, Sandbox, wait_for

@@ -4,7 +4,7 @@ import time
 
 from sms.dmark.conversation import AccessToken, Conversation, NeedToken, Pause, Request
 from sms.errors import ProviderUnavailable
-from sms.worker.engine.job import ENDED, WAITING
+from sms.worker.engine.loop import ENDED, WAITING
 from tests.conftest import wait_for
 from tests.sms.worker.loop_host import ANSWER, Driver, answering, host, once
 

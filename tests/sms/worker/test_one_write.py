@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sms.worker.one_write import one_write
+from sms.worker.recorder import one_write
 
 
 class Stream(io.StringIO):
