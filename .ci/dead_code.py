@@ -12,7 +12,7 @@ from vulture import Vulture
 
 APPS = ["sms", "game", "payments", "playmatatu"]
 
-# Looked up by name by Django, ninja, pydantic, gunicorn, http.server, urllib3, requests or argparse.
+# Looked up by name by Django, ninja, pydantic, gunicorn, http.server, urllib3, requests, logging or argparse.
 FRAMEWORK = {
     "Meta", "Media", "Command", "add_arguments", "handle", "requires_system_checks", "help", "urlpatterns", "app_name",
     "handler400", "handler403", "handler404", "handler500", "application", "default_auto_field", "default_site", "ready",
@@ -25,7 +25,7 @@ FRAMEWORK = {
     "wbufsize", "protocol_version", "disable_nagle_algorithm", "daemon_threads", "request_queue_size", "do_GET",
     "do_HEAD", "do_POST", "do_PUT", "log_message", "log_request", "server_version", "init_poolmanager", "format",
     "filter", "emit", "default_app_config", "dependencies", "operations", "css", "prefix", "allowed_permissions",
-    "short_description", "_savepoint", "_savepoint_commit", "_savepoint_rollback",
+    "short_description", "process",
 }  # fmt: skip
 # The public interface of the `sms` app: documented in docs/sms-app.md, called by other projects.
 PUBLIC_MODULES = ("sms/testing.py", "playmatatu_sms_pytest.py")

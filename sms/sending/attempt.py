@@ -1,7 +1,4 @@
-"""The result of an attempt to send one message to DMark, and the retry that follows it.
-
-This module does not depend on an HTTP library.
-"""
+"""The result of an attempt to send one message to DMark, and its retry. Does not depend on an HTTP library."""
 
 import logging
 import random
@@ -42,10 +39,7 @@ ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 @dataclass(slots=True)
 class Result:
-    """The result of one attempt to send a message.
-
-    `reason`: why the message was not sent. `due_at`: time of the retry, or None.
-    """
+    """The result of one attempt. `reason`: why the message was not sent. `due_at`: time of the retry, or None."""
 
     message: ClaimedMessage
     status: Status
@@ -104,10 +98,7 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … earlier retries.
-
-    The result is up to 25% shorter, at random.
-    """
+    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries, less up to 25% at random."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
@@ -117,10 +108,7 @@ def pauses_all(reason: object) -> bool:
 
 
 def settle(result: Result) -> Result:
-    """Return the result with the status `queued` if the message is to be retried. Otherwise return it unchanged.
-
-    Senders that read the queue again later call this function. An example is the worker.
-    """
+    """Return the result with the status `queued` if the message is to be sent again later, otherwise unchanged."""
     message, reason = result.message, result.reason
     if pauses_all(reason):
         return replace(result, status=Status.QUEUED)

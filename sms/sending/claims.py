@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from django.db import connection
+from django.db.models.functions import Greatest
+from django.db.models.lookups import GreaterThanOrEqual
 
 from sms import clock
 from sms.logs import get_logger
-from sms.models import SmsMessage
+from sms.models import SmsMessage, Status
 from sms.sending.pauses import may_leave
 
 logger = get_logger("sms.worker")
@@ -48,16 +50,11 @@ def claim(
     probe: bool = False,
     due_only: bool = True,
 ) -> list[ClaimedRow]:
-    r"""Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
+    """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
-    On PostgreSQL this is one statement.
-
-    - `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back
-      after it was queued.
-    - `probe`: prefer the messages with the fewest attempts. Otherwise every probe could choose the same message that
-      always fails.
-    - `due_only`: if False, also claim messages whose `due_at` is in the future. Inline delivery needs this right after
-      the commit.
+    `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back.
+    `probe`: prefer the messages with the fewest attempts, so that one that always fails is not every probe.
+    `due_only`: if False, also claim messages that are not due yet. Inline delivery needs this right after the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -77,9 +74,8 @@ def claim(
         FROM due WHERE {table}.id = due.id
         RETURNING {", ".join(f"{table}.{column}" for column in (_COLUMNS if postgresql else ("id",)))}
     """  # noqa: S608
-    which = [] if message_id is None else [message_id]
     with connection.cursor() as cursor:
-        cursor.execute(sql, [*which, limit, claimer, lease])
+        cursor.execute(sql, [*([] if message_id is None else [message_id]), limit, claimer, lease])
         rows = cursor.fetchall()
     if rows and not postgresql:
         # Let Django convert the values, because SQLite does not return all of them as Python types.
@@ -88,10 +84,8 @@ def claim(
 
 
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
-    """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
-
-    Other leases of `claimer` are not renewed. If the database's response to a claim was lost, no process knows the
-    claimed messages, and their leases must expire.
+    """Renew the leases of these messages, and no others: if the database's response to a claim was lost, no process
+    knows its messages, and their leases must expire. Return the ids of those that are still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
@@ -122,21 +116,14 @@ def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
     Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
-    then looks older than it is.
-
-    The count of ambiguous requests of a freed message becomes at least 1, because its sender may have sent it before it
-    crashed. A higher count does not change: `count_ahead` has counted the further requests in advance.
+    then looks older than it is. A freed message counts at least one ambiguous request, because its sender may have sent
+    it before it crashed. `count_ahead` has counted the further requests in advance.
     """
-    table = connection.ops.quote_name(SmsMessage._meta.db_table)
-    value = connection.ops.adapt_datetimefield_value(limit)
-    sql = f"""
-        UPDATE {table} SET status = 'queued', claim = '', lease_until = NULL,
-            doubts = CASE doubts WHEN 0 THEN 1 ELSE doubts END
-        WHERE status = 'sending' AND lease_until < %s AND {clock.sql_now()} >= %s
-    """  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [value, value])
-        return int(cursor.rowcount)
+    over = SmsMessage.objects.filter(
+        GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
+    )
+    counted = Greatest("ambiguous_requests", 1)
+    return over.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
 
 
 class ExpiredLeaseReaper:
@@ -158,9 +145,6 @@ class ExpiredLeaseReaper:
             return
         seen = clock.read()
         if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds)):
-            logger.warning(
-                "sms.reclaimed: %d messages of senders that ended without finishing are queued again",
-                freed,
-                extra={"messages": freed},
-            )
+            text = "sms.reclaimed: %d messages of senders that ended without finishing are queued again"
+            logger.warning(text, freed, extra={"messages": freed})
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds

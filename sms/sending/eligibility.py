@@ -1,7 +1,5 @@
-"""Decide if a claimed message may be sent now.
-
-A message is refused if it has expired, if it has had too many ambiguous requests, if its owner (the app that queued it)
-no longer wants it to be sent, or if the rate limit forbids it.
+"""Decide if a claimed message may be sent now, by its expiry, its number of ambiguous requests, its owner (the app that
+queued it) and the rate limit.
 """
 
 import logging

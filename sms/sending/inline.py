@@ -1,7 +1,4 @@
-"""Send one message in this process.
-
-If the outcome of the first request is unknown and no delivery report has arrived, the message is sent once more.
-"""
+"""Send one message in this process, and once more if the first request is ambiguous and no report has arrived."""
 
 import random
 

@@ -1,12 +1,8 @@
 """Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim.
-
-Paused messages in the queue are also parked: their `lease_until` is set. This removes them from the index that claims
-use, so that claims do not read them.
+Pauses and suppression list are stored in the database. Each sender therefore respects them at its next claim. Paused
+messages in the queue are also parked: their `lease_until` is set. This removes them from the index that claims use.
 """
-
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Q
@@ -20,10 +16,7 @@ _BATCH = 10_000
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition that is true for messages that may be claimed. `now`: an SQL expression.
-
-    Expired messages may always be claimed. They are not sent, but they must get their final status.
-    """
+    """Return an SQL condition for messages that may be claimed. Expired ones may, to get their final status."""
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))
     return f"""({table}.expires_at <= {now} OR (
@@ -36,8 +29,7 @@ def may_leave(now: str) -> str:
 def park() -> None:
     """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
 
-    The work is done in short transactions. Each transaction locks the pauses, so that a concurrent resume waits. The
-    resume then releases the messages that were parked.
+    Works in short transactions. Each locks the pauses: a concurrent resume waits, and then releases its messages.
     """
     while _park_batch():
         pass
@@ -56,11 +48,7 @@ def _park_batch() -> int:
         return parked.update(lease_until=F("expires_at")) + released.update(lease_until=None)
 
 
-def _resume(**_: Any) -> None:
-    transaction.on_commit(park, robust=True)
-
-
-post_delete.connect(_resume, SmsPause, dispatch_uid="sms.pauses")
+post_delete.connect(lambda **_: transaction.on_commit(park, robust=True), SmsPause, weak=False)
 
 
 def refusal(phone: str, kind: str) -> SmsError | None:

@@ -103,9 +103,6 @@ def _value(message_id: int, window: int) -> str:
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return the id of the message that holds a key, and the key's expiry. Return "" and 0 if they are unknown."""
+    """Return the holder of a key and the time at which it expires. Return "" and 0 for values that are not known."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
-    try:
-        return holder, float(until or 0)
-    except ValueError:
-        return holder, 0.0
+    return holder, float(until or 0)

@@ -50,7 +50,6 @@ _UPDATE = """
     WHERE {table}.id = it.id AND (it.status = 'sent' OR ({table}.status = 'sending' AND {table}.claim = it.claim))
     RETURNING {table}.id
 """
-_INSERT = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
 
 T = TypeVar("T")
 
@@ -62,8 +61,7 @@ PendingSignals: TypeAlias = list[tuple[Signal, list[int]]]
 def record(results: Sequence[Result]) -> None:
     """Store the results, then send the signals.
 
-    If the connection to the database was lost during sending, the results are stored on a new connection. Lost results
-    would cause the messages to be sent again.
+    If the database connection was lost during sending, use a new one. Messages without results would be sent again.
     """
     send_signals(retry_once(lambda: store(results)))
 
@@ -84,7 +82,8 @@ def store(results: Sequence[Result]) -> PendingSignals:
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
     update = _UPDATE.format(table=name(SmsMessage._meta.db_table), rows=_table(_ROW))
-    insert = _INSERT.format(table=name(SmsEvent._meta.db_table), columns=", ".join(_EVENT), rows=_table(_EVENT))
+    events_table, columns = name(SmsEvent._meta.db_table), ", ".join(_EVENT)
+    insert = f"INSERT INTO {events_table} ({columns}) SELECT {columns} FROM {_table(_EVENT)}"  # noqa: S608
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             sql = f"WITH changed AS ({update}), noted AS ({insert}) SELECT id FROM changed"  # noqa: S608

@@ -20,15 +20,11 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 
 logger = get_logger("sms.worker")
 
-_POLL_LIMIT = 100
 _LOOK_EVERY = 1.0
 
 
 class SignalSender:
-    """A thread that sends Django signals.
-
-    A receiver that hangs delays other receivers, but it does not delay messages.
-    """
+    """A thread that sends Django signals. A receiver that hangs delays other receivers, but no messages."""
 
     def __init__(self) -> None:
         self._pending: Any = runtime.current.queue()
@@ -87,7 +83,7 @@ class Periodic:
                         next_time = clock.monotonic() + self._every
                         maintenance.run()
                         if not self._breaker.is_open:
-                            polling.poll(limit=_POLL_LIMIT, stopping=self._stopping.is_set)
+                            polling.poll(limit=100, stopping=self._stopping.is_set)
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
             except Exception as error:

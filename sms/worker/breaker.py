@@ -13,8 +13,7 @@ logger = get_logger("sms.worker")
 
 # The breaker opens if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The breaker opens if DMark refuses messages to 10 numbers with the same words. The worker then assumes that DMark
-# refuses the whole account.
+# It opens if DMark refuses messages to 10 numbers with the same words, because DMark then refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
@@ -49,7 +48,12 @@ class Breaker:
         """Open or close the breaker after the result of one message. Any success closes the breaker."""
         reason = result.reason
         if result.status == Status.SENT:
-            self._passed()
+            self._recent.append(True)
+            self._refused.clear()
+            if self.is_open:
+                logger.warning("sms.sending_again: %s accepts messages again", PROVIDER)
+                self.trouble, self.reason, self._pause = Trouble.NONE, "", FIRST_PAUSE
+                self._recent.clear()
         elif pauses_all(reason):
             self._open(reason.trouble, str(reason))  # type: ignore[union-attr]  # only a ProviderError pauses all
         elif isinstance(reason, ProviderUnavailable):
@@ -59,14 +63,6 @@ class Breaker:
                 self._open(reason.trouble, str(reason))
         elif isinstance(reason, ProviderRejected) and not reason.ambiguous:
             self._record_refusal(result, str(reason))
-
-    def _passed(self) -> None:
-        self._recent.append(True)
-        self._refused.clear()
-        if self.is_open:
-            logger.warning("sms.sending_again: %s accepts messages again", PROVIDER)
-            self.trouble, self.reason, self._pause = Trouble.NONE, "", FIRST_PAUSE
-            self._recent.clear()
 
     def _record_refusal(self, result: Result, words: str) -> None:
         if words != self._refusal:

@@ -1,8 +1,7 @@
 """Receive PostgreSQL's NOTIFY on the worker's main connection.
 
 The listener tests itself: it sends a NOTIFY over another connection (a probe), which it must receive. If no NOTIFY
-arrives, polling still finds every message, only later. Therefore the listener reconnects once and then logs one
-warning.
+arrives, polling still finds every message, only later. So the listener reconnects once and then logs one warning.
 """
 
 from typing import Any
@@ -20,11 +19,7 @@ _PATIENCE = 3.0
 
 
 class Listener:
-    """Receives NOTIFY for the worker.
-
-    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, so the worker depends on
-    polling.
-    """
+    """`notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives."""
 
     def __init__(self, claimer: str) -> None:
         self._channel = f"sms_probe_{claimer}"
@@ -85,8 +80,7 @@ class Listener:
     def probe(self) -> None:
         """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
 
-        A connection pooler may drop every NOTIFY except those that a connection sends to itself. Only a probe over
-        another connection can detect this.
+        A pooler may deliver a connection's own NOTIFY and drop all others. Only a probe over another one detects this.
         """
         if self._listening is None:
             return
@@ -98,10 +92,7 @@ class Listener:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if a probe was not received in time.
-
-        If the next probe is lost too, log a warning and depend on polling.
-        """
+        """Reconnect if a probe was not received in time. If the next one is lost too, depend on polling."""
         if not self._overdue():
             return
         self.take()

@@ -1,7 +1,4 @@
-"""Periodic maintenance: remove expired credentials, erase old texts, delete old rows.
-
-The work is done in small batches, so that rows are locked only for a short time.
-"""
+"""Maintenance in small batches with short locks: remove expired credentials, erase old texts, delete old rows."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -76,10 +73,7 @@ def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete the messages queued before `cutoff` and their events. Return the number of deleted messages.
-
-    The daily counts are kept.
-    """
+    """Delete the messages queued before `cutoff` and their events, but no daily counts. Return the number deleted."""
 
     def act(keys: list[int]) -> int:
         SmsEvent.objects.filter(message_id__in=keys).delete()

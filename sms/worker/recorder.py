@@ -1,11 +1,14 @@
-"""Determine the results of the worker's messages, store the results in batches, and send the signals."""
+"""Determine the results of the worker's messages, store them in batches, and report the worker's activity."""
 
 import io
 import logging
 import math
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from sms import clock
 from sms.conf import PROVIDER
@@ -13,24 +16,23 @@ from sms.database import close_if_unavailable
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
 from sms.logs import get_logger
-from sms.models import Status
+from sms.models import SmsWorker, Status
 from sms.sending import rate_limit
 from sms.sending.attempt import Result, conclude, settle
 from sms.sending.results import store, take_back
+from sms.text.redaction import mask_phone
 from sms.worker.background import SignalSender
 from sms.worker.breaker import FIRST_PAUSE, Breaker
-from sms.worker.engine.loop import UNANSWERED, Engine, Job, LeaseExpired
+from sms.worker.engine.loop import UNANSWERED, WAITING, Engine, Job, LeaseExpired
 
 logger = get_logger("sms.worker")
 
 _RETRY_REFUSED = 30.0
+_SHOWN = 20
 
 
 class Recorder:
-    """Determines and stores the results of messages.
-
-    `in_hand`: jobs by message id. A job stays in it until the result of the message is stored.
-    """
+    """Determines and stores results. `in_hand`: the jobs, by message id, whose result is not stored yet."""
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
         self._engine, self._breaker = engine, breaker
@@ -76,10 +78,7 @@ class Recorder:
         self.end(job, conclude(job.message, error, job.exchanges))
 
     def write(self) -> None:
-        """Store the pending results.
-
-        If the database is unavailable, this raises the database's error and the results stay pending.
-        """
+        """Store the pending results. If the database is unavailable, raise its error; the results stay pending."""
         if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []
@@ -120,6 +119,44 @@ class Recorder:
         if signals:
             self.signals.send(signals)
         return True
+
+
+def beat(claimer: str, started_at: datetime, **activity: object) -> None:
+    """Write the worker's row. `activity`: columns that describe what the worker is doing."""
+    values = {"seen_at": clock.now(), **activity}
+    if not SmsWorker.objects.filter(claimer=claimer).update(**values):
+        name = f"{socket.gethostname()}:{os.getpid()}"[:100]
+        SmsWorker.objects.create(claimer=claimer, name=name, started_at=started_at, **values)
+
+
+def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
+    """Return the values for the worker's database row."""
+    in_flight = [job for job in recorder.in_hand.values() if job.in_flight]
+    oldest = min(in_flight, key=lambda job: job.begun_at, default=None)
+    return {
+        "sent": recorder.sent,
+        "trouble": breaker.trouble.value,
+        "paused": breaker.reason,
+        "in_flight": len(in_flight),
+        "longest_since": clock.now() - timedelta(seconds=clock.monotonic() - oldest.begun_at) if oldest else None,
+        "longest_step": oldest.step if oldest else "",
+        "receivers_behind": round(recorder.signals.behind()),
+    }
+
+
+def describe(recorder: Recorder) -> str:
+    """Return a report for operators: a line with id, step and seconds in this step for each of up to 20 messages.
+
+    The longest wait comes first. Messages whose sending has not begun come last.
+    """
+    now = clock.monotonic()
+    jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
+    lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]
+    for job in jobs[:_SHOWN]:
+        message = job.message
+        name = f"{message.pk} ({message.kind or 'plain'}) to {mask_phone(message.phone)}"
+        lines.append(f"  {name}: {job.step}, for {now - job.since:.1f} s")
+    return "\n".join(lines) + "\n"
 
 
 @contextmanager

@@ -1,7 +1,4 @@
-"""Wake a thread that sleeps in `select`.
-
-If the thread is not asleep, waking it makes no system call.
-"""
+"""Wake a thread that sleeps in `select`. If the thread is not asleep, waking it makes no system call."""
 
 import selectors
 import socket
@@ -11,10 +8,7 @@ from sms import clock, runtime
 
 
 class Waker:
-    """Wakes a sleeping thread through a socket pair.
-
-    The sleeping thread registers the waker with its selector. Any thread may call `wake`.
-    """
+    """A socket pair. The sleeping thread registers the waker with its selector. Any thread may call `wake`."""
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None

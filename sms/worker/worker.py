@@ -27,12 +27,11 @@ from sms.sending import eligibility
 from sms.sending.attempt import send_conversation
 from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, renew_leases
 from sms.stats import status
-from sms.worker import activity
 from sms.worker.background import Periodic, StatementTimeout
 from sms.worker.breaker import Breaker
 from sms.worker.engine.loop import Engine, Job
 from sms.worker.listener import Listener
-from sms.worker.recorder import Recorder, one_write
+from sms.worker.recorder import Recorder, beat, columns, one_write
 from sms.worker.waker import Waker
 
 logger = get_logger("sms.worker")
@@ -41,16 +40,14 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# The size of a claim doubles up to this limit (or `in_flight` if that is larger). It doubles if the last claim was full
-# and the engine had begun all earlier messages. Otherwise, if a claim was not full or a message waited too long for the
-# engine, the size is reset.
+# The size of a claim doubles up to this limit (or `in_flight` if that is larger) while claims are full and the engine
+# has begun all earlier messages. If a claim was not full or a message waited too long for the engine, it is reset.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages a second time. A process skips a NOTIFY if it sent its last one less
-# than NOTIFY_EVERY ago.
+# The worker looks again after a NOTIFY, because a process skips a NOTIFY within NOTIFY_EVERY of its last one.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -62,10 +59,8 @@ class ThreadEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a worker.
-
-    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
-    `maintenance`: in seconds. `once`: end when no message is due.
+    """`in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll`,
+    `maintenance`: seconds. `once`: end when no message is due.
     """
 
     in_flight: int = 64
@@ -103,10 +98,9 @@ class Worker:
         self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop` is called. With the option `once`, work until no message is due.
+        """Work until `stop` is called, or with the option `once` until no message is due.
 
-        Return True if the circuit breaker is closed (sending works). Raises ThreadEnded if a thread of this process has
-        ended.
+        Return True if the circuit breaker is closed. Raises ThreadEnded if a thread of this process has ended.
         """
         # The garbage collector can ignore the objects created so far, because they are needed until the process ends.
         gc.collect()
@@ -148,13 +142,13 @@ class Worker:
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        After `stop`, no message is claimed, and messages that have not begun are queued again. Return True if the
-        worker is done: no message is left, and `stop` was called or the option `once` is set.
+        After `stop`, queue the messages that have not begun again. Return True if the worker is done.
         """
         stopping = self._stop_requested
         if stopping and not self._stopping.is_set():
             self._stopping.set()
-            self.engine.drain()
+            self.engine.draining = True
+            self.engine.wake()
         self._keep_leases()
         self.reaper.look()
         if not self.options.once:
@@ -162,7 +156,7 @@ class Worker:
             self.listener.check()
             if clock.monotonic() >= self._next_beat:
                 self._next_beat = clock.monotonic() + status.BEAT_SECONDS
-                activity.beat(self.claimer, self.started_at, **activity.columns(self.recorder, self.breaker))
+                beat(self.claimer, self.started_at, **columns(self.recorder, self.breaker))
         self._count_repeats()
         self._take_ended()
         self.recorder.write()
@@ -196,7 +190,8 @@ class Worker:
     def _hold_leases(self, asked_at: float) -> None:
         """Note that this worker's leases were renewed at `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
-        self.engine.hold_leases(asked_at + self.options.lease)
+        self.engine.leases_hold_until = asked_at + self.options.lease
+        self.engine.wake()
 
     def _claim(self) -> bool:
         """Claim messages if a claim is due and there is room for them. Return True if a message was claimed."""
@@ -251,15 +246,11 @@ class Worker:
         self._to_offer = []
         answered_at, now = clock.monotonic(), clock.now(ask=False)
         if answered_at - asked_at > _SLOW_ELIGIBILITY:
-            logger.warning(
-                "sms.slow_eligibility: the check of %d messages took %.1f s (their owners, the cache)",
-                len(jobs),
-                answered_at - asked_at,
-            )
+            text = "sms.slow_eligibility: the check of %d messages took %.1f s (their owners, the cache)"
+            logger.warning(text, len(jobs), answered_at - asked_at)
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time limit starts at the end of the check. If it started earlier, a slow check could prevent a message
-            # from ever being sent.
+            # The time starts at the end of the check. Otherwise a slow check could keep a message forever.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -356,8 +347,7 @@ class Worker:
             for job in late:
                 self.recorder.cut_off(job)
             self.recorder.write()
-            # A message whose result could not be stored stays claimed until its lease expires, so that it is not sent
-            # again soon.
+            # A message whose result could not be stored stays claimed until its lease expires.
             unrecorded = [pk for pk, job in self.recorder.in_hand.items() if job.begun]
             claimed = SmsMessage.objects.filter(status=Status.SENDING, claim=self.claimer)
             claimed.exclude(pk__in=unrecorded).update(status=Status.QUEUED, claim="", lease_until=None)

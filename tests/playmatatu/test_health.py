@@ -14,7 +14,7 @@ from sms.errors import Trouble
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker
 from sms.outbox import queue_sms
 from sms.stats import status as sending_status
-from sms.worker import activity, maintenance
+from sms.worker import maintenance, recorder
 from tests.conftest import RedisServer, Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,10 +51,10 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
     settings.SMS_DELIVERY = "worker"
     status, parts = health(client)
     assert (status, parts["worker"]["status"]) == ("degraded", "none")
-    activity.beat("a", timezone.now())
+    recorder.beat("a", timezone.now())
     status, parts = health(client)
     assert (status, parts["worker"]) == ("ok", {"status": "ok", "alive": 1})
-    activity.beat("a", timezone.now(), trouble=Trouble.CREDENTIALS, paused="DMark refuses the credentials")
+    recorder.beat("a", timezone.now(), trouble=Trouble.CREDENTIALS, paused="DMark refuses the credentials")
     status, parts = health(client)
     assert (status, parts["worker"]["status"], parts["provider"]["status"]) == ("degraded", "paused", "refuses")
     SmsWorker.objects.update(seen_at=timezone.now() - timedelta(seconds=40))
@@ -64,7 +64,7 @@ def test_a_worker_is_needed_and_counted(client: Client, sandbox: Sandbox, settin
 @pytest.mark.parametrize("delivery", ["inline", "worker"])
 def test_paused_by_an_operator(client: Client, sandbox: Sandbox, settings: Any, delivery: str) -> None:
     settings.SMS_DELIVERY = delivery
-    activity.beat("a", timezone.now())
+    recorder.beat("a", timezone.now())
     waiting(3)
     SmsPause.objects.create(kind="match_found", reason="x", actor="somebody")
     assert health(client)[1]["worker"]["status"] != "paused"
@@ -106,11 +106,11 @@ def test_health_shows_no_secret_and_no_number(client: Client, sandbox: Sandbox) 
 
 def test_heartbeats() -> None:
     started = timezone.now()
-    activity.beat("a", started, sent=1)
-    activity.beat("a", started, sent=7)
+    recorder.beat("a", started, sent=1)
+    recorder.beat("a", started, sent=7)
     (worker,) = sending_status.workers(timezone.now())
     assert (worker.sent, worker.paused, ":" in worker.name) == (7, "", True)
-    activity.beat("b", started)
+    recorder.beat("b", started)
     SmsWorker.objects.filter(claimer="b").update(seen_at=timezone.now() - timedelta(days=2))
     maintenance.forget_silent_workers()
     assert [one.claimer for one in SmsWorker.objects.all()] == ["a"]

@@ -14,7 +14,7 @@ from payments.models import Payment
 from payments.rules.states import Account
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
-from sms.worker import activity
+from sms.worker import recorder
 from tests.conftest import Sandbox
 from tests.game_helpers import callback
 from tests.payments.helpers import pay, settle
@@ -53,7 +53,7 @@ def test_the_metrics_of_sms(client: Client, sandbox: Sandbox, settings: Any) -> 
     queue_sms("0772123456", "x" * 170, kind="match_found")
     sandbox.faults(send="400")
     queue_sms("0772123457", "x", kind="match_found")
-    activity.beat("a", timezone.now(), sent=3)
+    recorder.beat("a", timezone.now(), sent=3)
     told = scrape(client)
     assert told["messages match_found sent"] == 1
     assert told["messages match_found failed"] == 1

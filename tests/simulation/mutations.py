@@ -159,7 +159,11 @@ MUTATIONS = (
         "crashes_do_not_count",
         "13: more than four copies in a crash loop",
         (
-            Edit("sms.sending.claims:free_leases_over_before", "CASE doubts WHEN 0 THEN 1 ELSE doubts END", "doubts"),
+            Edit(
+                "sms.sending.claims:free_leases_over_before",
+                'Greatest("ambiguous_requests", 1)',
+                'Greatest("ambiguous_requests", 0)',
+            ),
             Edit("sms.sending.claims:count_ahead", "doubts + %s", "doubts + 0 * %s"),
         ),
         "test_a_crash_loop_sends_four_copies_at_most",
@@ -173,8 +177,8 @@ MUTATIONS = (
         (
             Edit(
                 "sms.sending.claims:free_leases_over_before",
-                "CASE doubts WHEN 0 THEN 1 ELSE doubts END",
-                "doubts + 1",
+                'Greatest("ambiguous_requests", 1)',
+                'Greatest("ambiguous_requests", 0) + 1',
             ),
             Edit("sms.sending.claims:count_ahead", "doubts + %s", "doubts + 0 * %s"),
         ),

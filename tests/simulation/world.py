@@ -344,7 +344,7 @@ class World:
         if process.defects and sql.lstrip().startswith("UPDATE") and "SET lease_until" in sql:
             process.defects -= 1
             raise DatabaseError("a defect")
-        self._freeing = "WHERE status = 'sending' AND lease_until <" in sql
+        self._freeing = sql.startswith("UPDATE") and '"lease_until" <' in sql
         result = execute(sql, params, many, context)
         if process.answers_to_lose and not connection.in_atomic_block and ("UPDATE" in sql or "WITH" in sql):
             process.answers_to_lose -= 1

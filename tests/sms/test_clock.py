@@ -13,7 +13,7 @@ from sms.dlr import polling
 from sms.models import SmsMessage
 from sms.outbox import queue_sms, send_sms
 from sms.sending.claims import claim, free_leases_over_before, renew_leases
-from sms.worker import activity
+from sms.worker import recorder
 from tests.conftest import Sandbox
 
 pytestmark = [
@@ -81,7 +81,7 @@ def test_sent_now_is_not_over(wrong: None, sandbox: Sandbox) -> None:
 def test_who_looks_with_a_wrong_clock_still_sees_the_worker(wrong: None, sandbox: Sandbox, settings: Any) -> None:
     """The heartbeat and the check of the heartbeat both use the database's time, so there is no false alarm."""
     settings.SMS_DELIVERY = "worker"
-    activity.beat("me", TRUE_NOW())
+    recorder.beat("me", TRUE_NOW())
     queue_sms(PHONE, "x")
     reading = banners.read(clock.now()).sending
     assert [worker.claimer for worker in reading.workers] == ["me"]

@@ -17,7 +17,7 @@ ALLOWED = {
     "worker/engine/loop.py": {"pycurl", "selectors"},
     "worker/worker.py": {"selectors"},
     "worker/waker.py": {"selectors", "socket"},  # types
-    "worker/activity.py": {"socket"},  # the name of this machine
+    "worker/recorder.py": {"socket"},  # the name of this machine
     "worker/background.py": {"socket"},  # shuts down the database's socket
     "dmark/access_token.py": {"concurrent"},  # type hint
 }

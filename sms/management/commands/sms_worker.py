@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
             )
         try:
-            from sms.worker.activity import describe
+            from sms.worker.recorder import describe
             from sms.worker.worker import Options, ThreadEnded, Worker
         except ImportError as error:
             if given["once"]:

@@ -1,4 +1,1 @@
-"""Send many messages to DMark at once, over libcurl in one thread.
-
-In the `sms` app, only this package uses libcurl.
-"""
+"""Send many messages to DMark at once, over libcurl in one thread. No other package of `sms` uses libcurl."""

@@ -2,9 +2,8 @@
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-If the process crashes, the messages that have begun and whose result is not stored may be sent again. Therefore the
-engine begins no message while there are `in_flight + unrecorded` of them. It also writes no send request after the time
-at which the claims on the messages may have expired.
+After a crash, messages that have begun and have no stored result may be sent again. Therefore no message begins while
+there are `in_flight + unrecorded` of them. No send request is written after the leases may have expired.
 """
 
 import contextlib
@@ -73,10 +72,7 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that another sender may have claimed the message. A failure of this job must not change the row.
-
-        The empty claim ensures this, even if this worker itself has claimed the message again.
-        """
+        """Note that another sender, or this one again, may have the message. A failure then changes no row."""
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -87,8 +83,8 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `wake_owner` is called when `take` can return the first job or `batch` jobs, when a request is added to `uncounted`,
-    or when the inbox has shrunk to `low_water`.
+    `wake_owner` is called when a first job or `batch` jobs have ended, when a request is `uncounted`, or when the inbox
+    has shrunk to `low_water`.
     """
 
     def __init__(
@@ -105,9 +101,11 @@ class Engine:
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
         self.leases_hold_until = 0.0
+        # If True, requests in flight finish without immediate retries.
+        self.draining = False
         self.recorded = 0
         self.low_water = -1
-        self.draining = self._owner_told = self._quit = False
+        self._owner_told = self._quit = False
         self._waker = Waker()
         self.tokens = TokenQueue(config, self._go_on, self._waker.wake)
         # Only the engine's thread uses the attributes from here on.
@@ -121,7 +119,6 @@ class Engine:
         self._pause_number = itertools.count()
         self._curl_due: float | None = None
         self._kept_connections = KeptConnections()
-        self._thread: runtime.Thread | None = None
 
     def start(self) -> runtime.Thread:
         self._thread = runtime.current.start(self._run, "sms-engine")
@@ -131,8 +128,8 @@ class Engine:
         self.inbox.extend(jobs)
         self._waker.wake()
 
-    def hold_leases(self, until: float) -> None:
-        self.leases_hold_until = until
+    def wake(self) -> None:
+        """Wake the engine's thread after a change of `leases_hold_until` or `draining`."""
         self._waker.wake()
 
     def take(self) -> list[Job]:
@@ -157,18 +154,11 @@ class Engine:
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
 
-    def drain(self) -> None:
-        """Let the requests in flight finish, without immediate retries."""
-        self.draining = True
-        self._waker.wake()
-
     def quit(self, seconds: float) -> bool:
         """End the threads and cut off the requests in flight. Return False if this takes longer than `seconds`."""
         self.tokens.finish()
         self._quit = True
         self._waker.wake()
-        if self._thread is None:
-            return True
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -208,8 +198,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a longer wait the message's rate-limit key may have expired. The worker then checks its eligibility
-            # again.
+            # After a longer wait the rate-limit key may have expired. The worker checks the eligibility again then.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
@@ -284,10 +273,7 @@ class Engine:
         return not job.lease_lost and clock.monotonic() < self.leases_hold_until
 
     def _may_write(self, transfer: Transfer) -> bool:
-        """Return True if the request's body may be written. Called when libcurl has connected.
-
-        If the result is False, libcurl aborts the request.
-        """
+        """Return True if the request's body may be written, now that libcurl has connected."""
         job, now = self._running[transfer], clock.monotonic()
         if transfer.step == "send" and not self._holds_lease(job):
             return False
@@ -328,10 +314,7 @@ class Engine:
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
     ) -> None:
-        """Continue the conversation of a job with an event, and carry out the command that it yields.
-
-        If `command` is given, carry out this command instead.
-        """
+        """Continue a job's conversation with an event. Carry out the command that it yields, or `command` if given."""
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)

@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# The engine uses a token for up to this many seconds, and then gets a token from the cache again. After half of this
-# time it requests the token in the background.
+# Seconds until the engine gets the token from the cache again. After half of this time it asks in the background.
 _TOKEN_SECONDS = 1.0
 
 
 class TokenQueue:
     """The jobs that wait for an access token, and a thread that gets the token from the cache or from DMark.
 
-    The engine does not wait for the token. `resume` is called with a job and either a token or an error. `wake` is
-    called after the thread has added an answer to `answers`: the token that DMark refused or "", the new token or an
-    error, and the HTTP requests that were made.
+    `resume` is called with a job and either a token or an error. `wake` is called after the thread has added to
+    `answers`: the token that DMark refused or "", the new token or an error, and the HTTP requests that were made.
     """
 
     def __init__(
@@ -89,8 +87,7 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # Each job gets a copy. One exception object in many conversations would collect all their
-                    # tracebacks.
+                    # A copy for each job: one exception in many conversations would collect all tracebacks.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))

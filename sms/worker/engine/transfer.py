@@ -1,8 +1,7 @@
 """One POST request over libcurl: set its options and read its result.
 
-If a kept connection closes before the response, libcurl by default resends the POST and hides the failure. It cannot
-resend a body that comes from a function and cannot be rewound. The transfer then fails, and the conversation decides
-about a retry.
+If a kept connection closes before the response, libcurl by default resends the POST and hides the failure. A body that
+comes from a function cannot be resent. The transfer then fails, and the conversation decides about a retry.
 """
 
 from collections.abc import Callable
@@ -44,8 +43,7 @@ _CAUSES = {
 class Transfer:
     """A libcurl easy handle, reused for one request after the other. Only one thread may use it.
 
-    `may_write` is called when the connection is open and the body is about to be written. If it returns False, no body
-    is written and the transfer ends with E_ABORTED_BY_CALLBACK.
+    If `may_write` returns False, no body is written, and the transfer ends with E_ABORTED_BY_CALLBACK.
     """
 
     def __init__(self, connect_timeout: float, read_timeout: float, may_write: "Callable[[Transfer], bool]") -> None:
@@ -72,10 +70,7 @@ class Transfer:
         curl.setopt(pycurl.READFUNCTION, self._read)
 
     def prepare(self, request: Request, *, fresh_connection: bool) -> None:
-        """Set the options for this request.
-
-        The request begins when the handle is added to libcurl's multi handle.
-        """
+        """Set the options for this request. It begins when the handle is added to libcurl's multi handle."""
         curl = self.curl
         self.step = request.step
         curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))

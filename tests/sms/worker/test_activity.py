@@ -12,7 +12,7 @@ from sms import clock
 from sms.models import SmsMessage, SmsWorker
 from sms.outbox import queue_sms
 from sms.signals import sms_sent
-from sms.worker.activity import beat
+from sms.worker.recorder import beat
 from sms.worker.worker import Options, Worker
 from tests.conftest import Sandbox, wait_for
 

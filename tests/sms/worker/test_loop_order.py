@@ -44,7 +44,8 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
         [job] = driver.submit(once(one.url))
         time.sleep(0.2)
         assert (job.step, one.requests) == (WAITING, [])
-        driver.loop.hold_leases(time.monotonic() + 10)
+        driver.loop.leases_hold_until = time.monotonic() + 10
+        driver.loop.wake()
         wait_for(lambda: job.step == ENDED)
 
 
@@ -103,7 +104,8 @@ def test_draining_cuts_pauses_short(driver: Driver) -> None:
 
     [before] = driver.submit(patient())
     wait_for(lambda: "pause" in before.step)
-    driver.loop.drain()
+    driver.loop.draining = True
+    driver.loop.wake()
     [after] = driver.submit(patient())
     wait_for(lambda: {before.ending, after.ending} == {"gave up"})
 

@@ -14,7 +14,7 @@ from sms.dmark import blocking
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.signals import sms_sent
-from sms.worker import activity, background, maintenance
+from sms.worker import background, maintenance, worker
 from sms.worker.engine import loop
 from sms.worker.worker import Options, ThreadEnded, Worker
 from tests import preloaded
@@ -73,7 +73,7 @@ def failing(times: int, error: Exception, real: Callable[..., Any]) -> Callable[
 
 
 PLACES = [
-    (activity, "beat"),
+    (worker, "beat"),
     (Worker, "_keep_leases"),
     (Worker, "_claim"),
     (Worker, "_offer"),
