@@ -16,6 +16,7 @@ from django.db.models import DateTimeField, Func
 from django.utils import timezone
 
 _ASK_EVERY = 60.0
+_BOOTTIME: int | None = getattr(_time, "CLOCK_BOOTTIME", None)
 
 
 class Clock:
@@ -25,7 +26,11 @@ class Clock:
     known: "tuple[datetime, float] | None" = None
 
     def monotonic(self) -> float:
-        return _time.monotonic()
+        """Return the seconds since the machine started. On Linux they include the time while it was suspended.
+
+        During a suspension leases expire, and the usual monotonic clock of Linux stands still.
+        """
+        return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 
     def time(self) -> float:
         return _time.time()

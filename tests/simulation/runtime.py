@@ -30,7 +30,8 @@ class SimClock(Clock):
             task.process.known_clock = value
 
     def monotonic(self) -> float:
-        return self._scheduler.now + 1000.0
+        task = self._scheduler.current
+        return self._scheduler.now + 1000.0 - (task.process.stood_still if task else 0.0)
 
     def time(self) -> float:
         return self.utc().timestamp()

@@ -36,6 +36,8 @@ class Process:
         self.started_at = self.ended_at = 0.0
         self.trouble_at = -1e9  # time of the last database fault or suspension
         self.cut_at = -1e9
+        # Seconds for which the monotonic clock of this process has stood still.
+        self.stood_still = 0.0
         self.known_clock: Any = None
         self.wrappers: list[Any] = []
         self.fetches: dict[str, Any] = {}

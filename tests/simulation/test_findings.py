@@ -12,7 +12,7 @@ from sms import outbox
 from sms.models import SmsEvent, SmsMessage, SmsPause
 from sms.worker.worker import Options
 from tests.simulation.network import ANSWERED, SILENT, Plan
-from tests.simulation.world import LEASE, World, simulated
+from tests.simulation.world import LEASE, Violation, World, simulated
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -398,3 +398,22 @@ def test_inline_records_its_result_on_a_fresh_connection() -> None:
         process.cuts = 1
         world.run(30)
         assert statuses(world) == {"sent": 1}
+
+
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_a_machine_that_was_suspended_sends_nothing_after_its_leases(stands_still: bool) -> None:
+    """A monotonic clock that stands still during the suspension hides that the leases have expired."""
+    with simulated(24) as world:
+        world.provider.behave = lambda number: (Plan(0.5), True)
+        world.backlog(range(60))
+        one = world.worker("one")
+        world.run(2.0)
+        world.scheduler.suspend(one, 2 * LEASE)
+        one.stood_still = 2 * LEASE * stands_still
+        if stands_still:
+            with pytest.raises(Violation, match="after its lease"):
+                world.run(60)
+            return
+        world.run(60)
+        assert statuses(world) == {"sent": 60}
+        world.check()

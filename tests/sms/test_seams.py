@@ -1,10 +1,15 @@
 """Time, threads and sockets are used only through `sms.clock` and `sms.runtime`. Only the engine uses libcurl."""
 
 import ast
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from sms import clock
 
 ROOT = Path(__file__).parents[2] / "sms"
 # Not replaced by the simulation, which replaces the whole function `blocking.post` above it.
@@ -60,3 +65,11 @@ def test_times_are_read_from_the_databases_clock() -> None:
                 ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
             }
             assert not calls & {"timezone.now", "datetime.now", "datetime.utcnow"}, name
+
+
+def test_the_monotonic_clock_counts_the_time_of_a_suspension(monkeypatch: Any) -> None:
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        pytest.skip("this system has no such clock")
+    clocks = SimpleNamespace(clock_gettime=lambda which: float(which), monotonic=lambda: -1.0)
+    monkeypatch.setattr(clock, "_time", clocks)
+    assert clock.Clock().monotonic() == time.CLOCK_BOOTTIME

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from sms import conf
+from sms import clock, conf
 from sms.dmark.conversation import Conversation, OnExchange, Request
 from sms.sending.claims import ClaimedRow
 from sms.worker.engine.loop import ENDED, Engine, Job
@@ -89,7 +89,7 @@ class Driver:
         config = replace(conf.current(), connect_timeout=connect, read_timeout=read)
         self.loop = Engine(config, in_flight=in_flight, unrecorded=unrecorded, batch=25, wake_owner=lambda: None)
         self.loop.tokens._asked = self
-        self.loop.leases_hold_until = time.monotonic() + 1000
+        self.loop.leases_hold_until = clock.monotonic() + 1000
         self.loop.start()
 
     def put(self, rejected: str | None) -> None:

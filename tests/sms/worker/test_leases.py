@@ -53,7 +53,7 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: s
     SmsMessage.objects.filter(pk=taken.pk).update(claim="another")
     SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
     worker._keep_leases()
-    assert worker.engine.leases_hold_until > time.monotonic() + 4
+    assert worker.engine.leases_hold_until > clock.monotonic() + 4
     worker._stop_requested = True  # The worker then takes ended jobs at once.
     worker._take_ended()
     worker._offer()

@@ -2,6 +2,7 @@
 
 import time
 
+from sms import clock
 from sms.dmark.conversation import AccessToken, Conversation, NeedToken, Pause, Request
 from sms.errors import ProviderUnavailable
 from sms.worker.engine.loop import ENDED, WAITING
@@ -39,18 +40,18 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
 
     Incidents elsewhere: cds-snc/notification-api#1912, hexpm/hexpm#1825.
     """
-    driver.loop.leases_hold_until = time.monotonic() - 0.01
+    driver.loop.leases_hold_until = clock.monotonic() - 0.01
     with host(answering(ANSWER)) as one:
         [job] = driver.submit(once(one.url))
         time.sleep(0.2)
         assert (job.step, one.requests) == (WAITING, [])
-        driver.loop.leases_hold_until = time.monotonic() + 10
+        driver.loop.leases_hold_until = clock.monotonic() + 10
         driver.loop.wake()
         wait_for(lambda: job.step == ENDED)
 
 
 def test_too_late_to_begin_is_handed_back(driver: Driver) -> None:
-    [job] = driver.submit(once("http://127.0.0.1:9/"), until=time.monotonic() - 1)
+    [job] = driver.submit(once("http://127.0.0.1:9/"), until=clock.monotonic() - 1)
     wait_for(lambda: len(driver.loop.ended) == 1)
     assert driver.loop.take() == [job]
     assert not job.begun
