@@ -183,7 +183,7 @@ def _events(tree: ast.AST) -> set[str]:
     loggers = {
         argument
         for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "logging.getLogger"
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("logging.getLogger", "get_logger")
         for argument in call.args
     }
     texts = (
