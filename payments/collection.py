@@ -1,8 +1,8 @@
 """Send payment requests.
 
-A request is saved together with its payment and sent after the commit. Only one process can claim it. If it certainly
-did not arrive, it is sent again. If it was sent and got no answer, or a crash interrupted it, it is ambiguous and never
-sent again.
+A request is saved together with its payment and sent after the commit. Only one process can claim it. A request that
+certainly did not arrive is sent again. A request that got no answer, or that a crash interrupted, is ambiguous and is
+never sent again.
 """
 
 import logging

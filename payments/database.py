@@ -1,8 +1,8 @@
 """The database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
 PostgreSQL usually waits for the disk at each commit. With the functions below, a callback waits only once, at its end.
-PostgreSQL writes its log in order, so this wait also covers all earlier commits and everything that other processes
-have done after they saw them.
+PostgreSQL writes its log in order, so this wait also covers all earlier commits, and everything that other processes
+did after seeing these commits.
 
 If the server crashes before the wait, no response has been sent yet. The provider then repeats its callback, or a
 status poll settles the payment.

@@ -153,7 +153,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add the answer to a poll that brought no status to the journal. Repeated equal answers are added only once."""
+    """Add the answer to a poll that brought no status to the journal. An answer equal to the last one is not added."""
     answer = cause.answer
     if answer is None:
         return
@@ -199,7 +199,10 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """Return the values of the columns that cache a state. The last two columns exist only for the previous release."""
+    """Return the values of the columns that cache a state.
+
+    The last two columns are needed only by the previous release.
+    """
     return {
         "status": state.status.value,
         "collection": state.request.value,
@@ -224,8 +227,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: where the money of a payment in use is, if the caller has locked this. Otherwise, if the event may change
-    the place, the app that uses the money is asked to lock it. `also`: names of further changed columns to save.
+    `place`: where the money of a payment in use is, if the caller holds the locks that protect this place. If it is
+    None and the event may change the place, the app that uses the money is asked to lock it. `also`: names of further
+    changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -364,7 +368,7 @@ def _send_contested(payment: Payment, said: str) -> None:
 
 
 def note_signal(payment: Payment, *, failed: bool) -> None:
-    """Store in a locked payment if its last signal must be sent again, because a receiver failed."""
+    """Store in a locked payment that its last signal must be sent again, or that no receiver failed."""
     since = (payment.signal_due_since or database.now()) if failed else None
     if since != payment.signal_due_since:
         payment.signal_due_since = since

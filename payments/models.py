@@ -62,8 +62,8 @@ class Payment(models.Model):
     network = models.CharField(max_length=20, blank=True, default="", db_default="")
     description = models.CharField("what the payer reads", max_length=100, blank=True, default="", db_default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
-    # For a `due` request, the earliest time to send it. For a request that is `asking`, the end of the claim of the
-    # process that sends it.
+    # For a `due` request, the earliest time to send it. For an `asking` request, the time when the claim of the sending
+    # process ends.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
     # The fields for status polling.
@@ -94,7 +94,8 @@ class Payment(models.Model):
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # Since when a receiver of a signal about this payment has failed, or null. The worker sends the signal again.
+    # The time since which a receiver of a signal about this payment has failed, or null. The worker then sends the
+    # signal again.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # Not a database field: the lock timeout that prevented the app from using the money, if any.
@@ -201,8 +202,8 @@ class Refund(models.Model):
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # For an `ordered` payout, the earliest time to send it. For a `started` payout, the end of the claim of the process
-    # that sends it.
+    # For an `ordered` payout, the earliest time to send it. For a `started` payout, the time when the claim of the
+    # sending process ends.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     # True if a receiver of the signal about this payout has failed. The worker then sends the signal again.
@@ -361,8 +362,8 @@ class LedgerEntry(models.Model):
 class AccountHour(models.Model):
     """The total of the postings between two accounts in a past hour.
 
-    The worker writes it once. If the database's clock is set back, postings may still get this hour. A database trigger
-    then adds them to the total.
+    The worker writes it once. If the database's clock is set back, postings may still be added to the hour. A database
+    trigger then updates the total.
     """
 
     hour = models.DateTimeField()

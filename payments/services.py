@@ -17,7 +17,7 @@ from payments.rules.states import Event, Kind, Place
 from payments.statements import insert, new
 from payments.worker import Loop, Outage
 
-# For this time, a signal that a receiver failed to handle is sent again.
+# Time for which a signal is sent again and again if a receiver fails to handle it.
 TELL_FOR = timedelta(days=2)
 Row = TypeVar("Row", bound=Model)
 # Number of threads that poll statuses. Each polls one payment at a time.

@@ -53,8 +53,8 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the time of the next poll of a payment with a final status, or None.
 
-    A notification that was not confirmed by a poll comes first. After a day without an answer, it is polled once a day,
-    and operators see it.
+    A notification that no poll has confirmed needs a poll first. After a day without an answer, this poll is made once
+    a day, and operators see the payment.
 
     If a lock timeout prevented the app from using the money, a poll follows soon. Its answer repeats the signal.
     """

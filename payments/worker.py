@@ -25,7 +25,7 @@ T = TypeVar("T")
 # PostgreSQL channel whose NOTIFY wakes workers when a request or poll is due.
 CHANNEL = "payments_work"
 THREADS = 16
-# A request that the provider did not accept is retried for this time.
+# Time for which a request is retried if the provider did not accept it.
 GIVE_UP = timedelta(minutes=10)
 # Seconds. If more time passes between the claim and the request, the process was suspended. The claim may have expired,
 # so the request is not sent.
@@ -60,7 +60,7 @@ class Outage:
 
 
 class Loop:
-    """A thread that repeats `turn` until `stop` is called. Exceptions do not end it.
+    """A thread that repeats `turn` until `stop` is called. Exceptions do not end the thread.
 
     `turn` returns the seconds until its next call, and `wake` ends this wait. `event`: the log event for exceptions of
     other kinds than those of the database.
