@@ -13,6 +13,8 @@ from sms import conf
 from tests.conftest import Sandbox
 
 ROOT = Path(__file__).parents[2]
+# An import of schemathesis takes 1 s of CPU.
+PYTEST = ("-q", "-p", "playmatatu_sms_pytest", "-p", "no:schemathesis")
 SETTINGS = """
 SECRET_KEY = "x" * 50
 INSTALLED_APPS = ["sms"]
@@ -89,13 +91,13 @@ def test_sms_is_on_in_tests_only_for_a_provider_on_this_machine(monkeypatch: Any
 def test_pytest_starts_in_a_project_with_a_package_sms_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, sms__init="", test_own="import sms\n\ndef test_own():\n    assert 'own' in sms.__file__")
     folder = tmp_path.rename(tmp_path.with_name("own-project"))
-    ended = run(folder, "-m", "pytest", "-q", "-p", "playmatatu_sms_pytest", path=f"{folder}:{ROOT}")
+    ended = run(folder, "-m", "pytest", *PYTEST, path=f"{folder}:{ROOT}")
     assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_the_fixtures_say_that_the_package_is_another(tmp_path: Path) -> None:
     write(tmp_path, sms__init="", test_own="def test_own(sms_sandbox):\n    pass")
-    ended = run(tmp_path, "-m", "pytest", "-q", "-p", "playmatatu_sms_pytest", path=f"{tmp_path}:{ROOT}")
+    ended = run(tmp_path, "-m", "pytest", *PYTEST, path=f"{tmp_path}:{ROOT}")
     assert "is not playmatatu-sms" in ended.stdout
 
 
