@@ -25,7 +25,8 @@ FRAMEWORK = {
     "wbufsize", "protocol_version", "disable_nagle_algorithm", "daemon_threads", "request_queue_size", "do_GET",
     "do_HEAD", "do_POST", "do_PUT", "log_message", "log_request", "server_version", "init_poolmanager", "format",
     "filter", "emit", "default_app_config", "dependencies", "operations", "css", "prefix", "allowed_permissions",
-    "short_description", "process",
+    "short_description", "_savepoint", "_savepoint_commit", "_savepoint_rollback",
+    "process",
 }  # fmt: skip
 # The public interface of the `sms` app: documented in docs/sms-app.md, called by other projects.
 PUBLIC_MODULES = ("sms/testing.py", "playmatatu_sms_pytest.py")
