@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import gunicorn  # type: ignore[import-untyped]
 import pytest
 import requests
 
@@ -92,9 +93,10 @@ def test_more_open_connections_than_threads_are_all_answered(site: str) -> None:
                 connection.sendall(request)
             for connection in connections:
                 _receive_configs(connection, 1)
-        # Two requests that arrive together are both answered.
-        connections[0].sendall(request + request)
-        _receive_configs(connections[0], 2)
+        # Two requests that arrive together are both answered. Older versions of gunicorn keep the second one waiting.
+        if gunicorn.version_info >= (27,):
+            connections[0].sendall(request + request)
+            _receive_configs(connections[0], 2)
 
 
 def _receive_configs(connection: socket.socket, number: int) -> None:
