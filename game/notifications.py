@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.db.models import Q
 from django.dispatch import receiver
 from django.template.loader import render_to_string
 from django.utils.translation import override
@@ -95,7 +96,7 @@ def text_match(
     `entries`: the two entries, if already loaded. `told_by_payment`: the entry whose payment completed the match. Its
     player gets one `payment_success` message with the link instead of a separate `match_found` message.
     """
-    messages = []
+    messages, failed = [], False
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
         try:
             messages.append(_success(entry.payment, entry) if entry == told_by_payment else _match_found(entry))
@@ -104,13 +105,11 @@ def text_match(
             logger.exception(
                 "game.text_not_queued: the message about the match could not be queued for entry %s", entry.pk
             )
-            if entry == told_by_payment:
-                # The receiver `text_payment` then tries to queue this message. If `text_payment` fails too, its signal
-                # is sent again later.
-                told_by_payment = None
+            failed = True
     with transaction.atomic():
         queue_many(messages)
-    if told_by_payment is not None:
+    # If a message is missing, `text_payment` tries to queue it. If that fails too, its signal is sent again later.
+    if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
 
@@ -127,7 +126,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the `payment_success` message if the provider repeats SUCCESS and a crash lost the message.
+    """Queue the messages about a payment, and about the match that it completed, if they are missing.
 
     Do nothing if the entry has ended, or if the player already got a message about the refund.
     """
@@ -137,6 +136,8 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
             return
         if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
             _text_success(payment)
+        elif entry is not None:
+            _text_opponent(entry)
 
 
 @receiver(payment_contested)
@@ -259,8 +260,19 @@ def _text_success(payment: Payment) -> None:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or entry.opened_at is not None:
         _queue(_success(payment, entry))
+        if entry is not None:
+            _text_opponent(entry)
     # If the entry could not be activated, no message is queued now. The periodic task that activates the entry also
     # queues the message.
+
+
+def _text_opponent(entry: Entry) -> None:
+    """Queue the `match_found` message to the opponent, unless a message with the opponent's link was queued before."""
+    for other in Entry.objects.filter(session=entry.session_id).exclude(pk=entry.pk) if entry.session_id else ():
+        found, paid = other.link_keys
+        with_link = Q(dedupe_key=found) | Q(dedupe_key=paid, holds_link=True)
+        if not SmsMessage.objects.filter(with_link).exists():
+            _queue(_match_found(other))
 
 
 def _success(payment: Payment, entry: Entry | None) -> NewMessage:
