@@ -56,7 +56,7 @@ def create_payment(
     return payment
 
 
-# The app calls these three functions inside a transaction, after it has locked the payment.
+# The app that takes payments calls the next three functions inside a transaction, with the payment locked.
 
 
 def activated(payment: Payment) -> None:
