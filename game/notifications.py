@@ -108,7 +108,8 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # If a message is missing, `text_payment` tries to queue it. If that fails too, its signal is sent again later.
+    # If a message could not be queued, `text_payment` tries to queue it. If that fails too, its signal is sent again
+    # later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
