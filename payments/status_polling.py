@@ -55,11 +55,7 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 
     A notification that no poll has confirmed needs a poll first. After a day without an answer, this poll is made once
     a day, and operators see the payment.
-
-    If a lock timeout prevented the app from using the money, a poll follows soon. Its answer repeats the signal.
     """
-    if payment.use_error is not None:
-        return now + timedelta(seconds=_FIRST[0])
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
         pause = next_pause((now - owed).total_seconds())
