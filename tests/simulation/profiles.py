@@ -358,6 +358,8 @@ def inline_only(world: World, random: Random, until: float) -> None:
 def operator(world: World, random: Random, until: float) -> None:
     """An operator resends, cancels, pauses and resumes. DMark pushes delivery reports."""
 
+    world.maintenance = 5.0
+
     def resend() -> None:
         began = world.now
         for pk in outbox.resend(SmsMessage.objects.filter(dedupe_key__startswith="sim:"), "grace"):
