@@ -5,7 +5,6 @@ posts a form with the fields `msisdn`, `text`, `short_code` and `tstamp`.
 """
 
 import hashlib
-import json
 import logging
 import re
 import unicodedata
@@ -65,16 +64,10 @@ def inbound(request: HttpRequest, secret: str) -> HttpResponse:
 
 def _fields(request: HttpRequest) -> dict[str, str]:
     """Return the fields of a form or a JSON object, with lower-case names. Raises Refused."""
-    body = request_body.read(request)
-    try:
-        values = json.loads(body)
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        values = dict(request.POST.items())
+    values = request_body.read(request)
     return {
         str(name).strip().lower(): str(value)
-        for name, value in values.items()
+        for name, value in (values.items() if isinstance(values, dict) else ())
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
 

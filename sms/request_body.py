@@ -1,6 +1,8 @@
-"""Read the body of a request, even if it is sent in chunks without a Content-Length."""
+"""Read the body of a provider's request: a form or JSON, even if it is sent in chunks without a Content-Length."""
 
+import json
 from io import BytesIO
+from typing import Any
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
@@ -19,7 +21,20 @@ class Refused(Exception):
         super().__init__(error)
 
 
-def read(request: HttpRequest) -> bytes:
+def read(request: HttpRequest) -> dict[str, Any] | list[Any]:
+    """Return a JSON object or list, or else the fields of a form. Raises Refused.
+
+    A provider may send JSON with any content type.
+    """
+    body = _read(request)
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        values = None
+    return values if isinstance(values, dict | list) else dict(request.POST.items())
+
+
+def _read(request: HttpRequest) -> bytes:
     """Return the body of the request. `request.POST` remains usable. Raises Refused.
 
     Django reads only as many bytes as Content-Length states, so a chunked body would seem empty. A WSGI server that

@@ -3,7 +3,6 @@
 DMark documents neither the method nor the encoding of its reports. The view accepts GET, form data and JSON.
 """
 
-import json
 import logging
 
 from django.contrib.auth.decorators import login_not_required
@@ -51,15 +50,7 @@ def _status(request: HttpRequest, message_id: int) -> str:
 
     The body takes precedence. Raises Refused if the body is invalid.
     """
-    report: object = {}
-    if request.method == "POST":
-        body = request_body.read(request)
-        try:
-            report = json.loads(body)
-        except (ValueError, RecursionError):
-            report = None
-        if not isinstance(report, dict | list):
-            report = dict(request.POST.items())
+    report = request_body.read(request) if request.method == "POST" else {}
     word = status_word(report) or status_word(dict(request.GET.items()))
     if not word:
         _log_shape(message_id, sorted({*_names(report), *request.GET}))
