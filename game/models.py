@@ -220,37 +220,33 @@ class _Attempt(models.Model):
         return f"{self._meta.verbose_name} {self.pk}"
 
 
+def _attempt_indexes(name: str) -> list[models.Index]:
+    return [
+        models.Index(fields=["client_address", "at"], name=f"{name}_from"),
+        models.Index(fields=["client_site", "at"], name=f"{name}_site"),
+        models.Index(fields=["at"], name=f"{name}_at"),
+    ]
+
+
 class WrongCode(_Attempt):
     """An attempt to use a match code that does not exist."""
 
     class Meta:
-        indexes: ClassVar = [
-            models.Index(fields=["client_address", "at"], name="wrong_code_from"),
-            models.Index(fields=["client_site", "at"], name="wrong_code_site"),
-            models.Index(fields=["at"], name="wrong_code_at"),
-        ]
+        indexes: ClassVar = _attempt_indexes("wrong_code")
 
 
 class LinkRequest(_Attempt):
     """A request for the SMS of *Text me my link*."""
 
     class Meta:
-        indexes: ClassVar = [
-            models.Index(fields=["client_address", "at"], name="link_request_from"),
-            models.Index(fields=["client_site", "at"], name="link_request_site"),
-            models.Index(fields=["at"], name="link_request_at"),
-        ]
+        indexes: ClassVar = _attempt_indexes("link_request")
 
 
 class RefusedStake(_Attempt):
     """A stake that was refused, for example because its phone number already has an active stake."""
 
     class Meta:
-        indexes: ClassVar = [
-            models.Index(fields=["client_address", "at"], name="refused_stake_from"),
-            models.Index(fields=["client_site", "at"], name="refused_stake_site"),
-            models.Index(fields=["at"], name="refused_stake_at"),
-        ]
+        indexes: ClassVar = _attempt_indexes("refused_stake")
 
 
 class GameWorker(models.Model):

@@ -68,11 +68,11 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "playmatatu.api.ApiMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "playmatatu.pages_only.Languages",
+    "playmatatu.middleware.Languages",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "playmatatu.pages_only.Messages",
+    "playmatatu.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 # A redirect to an address with a slash would lose the body of a POST.

@@ -80,15 +80,17 @@ def site_of(address: str) -> str | None:
     return _network(parsed, 48) if isinstance(parsed, ipaddress.IPv6Address) else None
 
 
-def _buckets(address: str) -> list[tuple[Q, int]]:
-    """Return the conditions for the rows that count towards the limit of this address.
+def _is_over(attempts: "QuerySet[Any]", limit: int, address: str) -> bool:
+    """Return True if this address has `limit` rows in `attempts`, or its /48 network SITE_FACTOR times as many."""
+    if attempts.filter(client_address=address or None).count() >= limit:
+        return True
+    site = site_of(address)
+    return site is not None and attempts.filter(client_site=site).count() >= limit * SITE_FACTOR
 
-    Each condition comes with a factor by which the limit is multiplied for its rows.
-    """
-    buckets = [(Q(client_address=address or None), 1)]
-    if site := site_of(address):
-        buckets.append((Q(client_site=site), SITE_FACTOR))
-    return buckets
+
+def _from(address: str) -> dict[str, str | None]:
+    """Return the values of the columns that hold a client's address."""
+    return {"client_address": address or None, "client_site": site_of(address)}
 
 
 def _network(address: ipaddress.IPv6Address, bits: int) -> str:
@@ -98,18 +100,17 @@ def _network(address: ipaddress.IPv6Address, bits: int) -> str:
 def refuse_code_guessing(address: str) -> None:
     """Raise Refused (429) if this address has sent too many wrong codes in the last 10 minutes."""
     recent = WrongCode.objects.filter(at__gt=clock.now() - CODES_WINDOW)
-    for rows, factor in _buckets(address):
-        if recent.filter(rows).count() >= settings.WRONG_CODES_PER_ADDRESS * factor:
-            raise Refused(
-                429,
-                _("Too many wrong match codes came from your network. Try again in 10 minutes."),
-                "match_code",
-                retry_after=int(CODES_WINDOW.total_seconds()),
-            )
+    if _is_over(recent, settings.WRONG_CODES_PER_ADDRESS, address):
+        raise Refused(
+            429,
+            _("Too many wrong match codes came from your network. Try again in 10 minutes."),
+            "match_code",
+            retry_after=int(CODES_WINDOW.total_seconds()),
+        )
 
 
 def count_wrong_code(address: str) -> None:
-    WrongCode.objects.create(client_address=address or None, client_site=site_of(address))
+    WrongCode.objects.create(**_from(address))
 
 
 # Unpaid stakes are limited, because each makes a phone show a payment prompt and anybody can enter any phone number.
@@ -179,7 +180,7 @@ def refuse_unpaid(entries: Sequence[Entry]) -> None:
 
 
 def count_refused_stake(address: str) -> None:
-    RefusedStake.objects.create(client_address=address or None, client_site=site_of(address))
+    RefusedStake.objects.create(**_from(address))
 
 
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
@@ -282,12 +283,11 @@ def count_link_request(address: str) -> None:
     """Count a request for a link. Raise Refused (429) if this address made too many such requests in the last hour."""
     since = clock.now() - WINDOW
     LinkRequest.objects.filter(at__lte=since).delete()
-    for rows, factor in _buckets(address):
-        if LinkRequest.objects.filter(rows, at__gt=since).count() >= settings.LINKS_PER_ADDRESS_HOUR * factor:
-            raise Refused(
-                429,
-                _("Too many links were requested from your network. Try again in an hour."),
-                "phone_number",
-                retry_after=int(WINDOW.total_seconds()),
-            )
-    LinkRequest.objects.create(client_address=address or None, client_site=site_of(address))
+    if _is_over(LinkRequest.objects.filter(at__gt=since), settings.LINKS_PER_ADDRESS_HOUR, address):
+        raise Refused(
+            429,
+            _("Too many links were requested from your network. Try again in an hour."),
+            "phone_number",
+            retry_after=int(WINDOW.total_seconds()),
+        )
+    LinkRequest.objects.create(**_from(address))
