@@ -111,7 +111,7 @@ class Players:
         self._placed: dict[int, list[tuple[dict[str, Any], str]]] = defaultdict(list)
 
     def warm_up(self) -> None:
-        """Place the stakes of the option `placed`, which are paid later, or play for some seconds, unmeasured.
+        """Place the stakes of the option `placed` and pay some of them, or play for some seconds, unmeasured.
 
         Each connection plans each statement several times before it keeps a plan.
         """
@@ -150,6 +150,11 @@ class Players:
             body = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
             if placed := self._post(client, sites, "stake", "/api/v1/game/stake", body):
                 self._placed[lane].append((placed, phone))
+        # Pay the first eighth.
+        stakes = self._placed[lane]
+        for placed, phone in stakes[: len(stakes) // 8]:
+            self._pay(client, sites, placed, phone)
+        del stakes[: len(stakes) // 8]
 
     def _pay_placed(self, lane: int) -> None:
         client, sites = Client(), self._sites(lane)
