@@ -18,12 +18,14 @@ import select
 import threading
 import time
 from collections.abc import Generator
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psycopg
 from django.conf import settings
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.psycopg_any import BaseTzLoader
 from django.db.backends.utils import debug_transaction
 
 from playmatatu import postgres
@@ -80,6 +82,18 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
         return stop.value  # type: ignore[no-any-return]
 
 
+class TimeLoader(BaseTzLoader):  # type: ignore[misc]
+    """Read times in UTC. Django's loader parses them in Python, which takes 20 times as long."""
+
+    timezone = timezone.utc
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(bytes(data).decode())
+        except ValueError:  # Python 3.10 does not know PostgreSQL's form of the offset.
+            return super().load(data)  # type: ignore[no-any-return]
+
+
 class _Server:
     """The server's state (responsive or unresponsive), shared by all threads."""
 
@@ -123,6 +137,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._limited_connection(conn_params) if postgres.limited else super().get_new_connection(conn_params)
         )
         connection.prepare_threshold = postgres.prepare_threshold
+        if self.timezone == timezone.utc:
+            connection.adapters.register_loader("timestamptz", TimeLoader)
         return connection
 
     def _limited_connection(self, conn_params: dict[str, Any]) -> Any:

@@ -5,13 +5,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timezone
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
+from django.db.backends.postgresql.psycopg_any import register_tzloader
 from django.test.utils import CaptureQueriesContext
+from psycopg import adapters
+from psycopg.pq import Format
 
 from game.models import Session
+from playmatatu.postgres.base import TimeLoader
 from sms import clock
 from tests.conftest import wait_for
 
@@ -81,6 +86,24 @@ def test_a_savepoint_does_not_outlive_its_transaction_or_connection() -> None:
         _add_nested("lost", error=_lose_connection)
     _add_nested("c")
     assert _tokens() == ["a 0", "b 0", "a 2", "b 2", "c"]
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="our backend is for PostgreSQL")
+def test_times_are_read_as_django_reads_them() -> None:
+    texts = ["2026-11-28 07:15:00+03", "2026-11-28 07:15:00.5+00", "2026-11-28 07:15:00.000001-05:30", "0001-01-02"]
+    sql = f"SELECT {', '.join(['%s::timestamptz'] * len(texts))}"
+    with connection.cursor() as cursor:
+        ours = cursor.execute(sql, texts).fetchone()
+        cursor.execute("SELECT 'infinity'::timestamptz")
+        with pytest.raises(DataError, match="too large"):
+            cursor.fetchone()
+    assert connection.connection.adapters.get_loader(adapters.types["timestamptz"].oid, Format.TEXT) is TimeLoader
+    with connection.cursor() as cursor:
+        register_tzloader(timezone.utc, cursor.cursor)
+        djangos = cursor.execute(sql, texts).fetchone()
+    assert ours == djangos
+    assert [moment.tzinfo for moment in ours] == [timezone.utc] * len(texts)
 
 
 def _add(token: str) -> None:
