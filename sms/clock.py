@@ -26,9 +26,9 @@ class Clock:
     known: "tuple[datetime, float] | None" = None
 
     def monotonic(self) -> float:
-        """Return the seconds since the machine started. On Linux they include the time while it was suspended.
+        """Return a monotonic time in seconds. On Linux it includes the time during which the machine was suspended.
 
-        During a suspension leases expire, and the usual monotonic clock of Linux stands still.
+        Leases expire during a suspension, but Linux's usual monotonic clock stands still.
         """
         return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 

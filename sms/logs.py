@@ -1,4 +1,4 @@
-"""Name the event of a log record after the first words of its message."""
+"""Name the event of a log record after the start of its message."""
 
 import logging
 from collections.abc import MutableMapping
@@ -9,7 +9,7 @@ class EventLogger(logging.LoggerAdapter):  # type: ignore[type-arg]  # not subsc
     """A logger whose records have the attribute `event`: the text of the message up to the first colon."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Keep the caller's `extra`, which LoggerAdapter would replace."""
+        """Keep the caller's `extra`. LoggerAdapter would replace it."""
         return msg, {**kwargs, "extra": {"event": msg.partition(":")[0], **(kwargs.get("extra") or {})}}
 
 

@@ -13,7 +13,7 @@ from tests.system import TEMPLATE
 ROOT = Path(__file__).parents[1]
 # Pytest plugins that are left out. Importing schemathesis takes 1 s of CPU.
 NOT_NEEDED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
-# It uses a PostgreSQL of its own in each run.
+# This test always starts its own PostgreSQL.
 NOT_NEEDED += ["--deselect", "tests/sms/test_outbox.py::test_a_connection_cut_during_the_send_loses_no_result"]
 # Subjects by app and folder. The path of a test is `tests/<app>/<folder>/test_<subject>.py`.
 SUBJECTS = {

@@ -49,7 +49,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
         budget.spent += wait
-        # The row does not count the first request yet if it was the message's first.
+        # If the first request was the message's first one ever, the row does not count it yet.
         if budget.allows(0) and counted(1 if known else 2):
             ending = send()
     return conclude(message, ending, exchanges)

@@ -16,7 +16,10 @@ _BATCH = 10_000
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition for messages that may be claimed. Expired ones may, to get their final status."""
+    """Return an SQL condition that is true for messages that may be claimed.
+
+    Expired messages may always be claimed, because they must get their final status.
+    """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))
     return f"""({table}.expires_at <= {now} OR (
@@ -29,7 +32,8 @@ def may_leave(now: str) -> str:
 def park() -> None:
     """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
 
-    Works in short transactions. Each locks the pauses: a concurrent resume waits, and then releases its messages.
+    The work is done in short transactions. Each transaction locks the pauses, so that a concurrent resume waits. The
+    resume then releases the messages that were parked.
     """
     while _park_batch():
         pass

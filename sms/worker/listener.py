@@ -19,7 +19,11 @@ _PATIENCE = 3.0
 
 
 class Listener:
-    """`notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives."""
+    """Receives NOTIFY for the worker.
+
+    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, so the worker depends on
+    polling.
+    """
 
     def __init__(self, claimer: str) -> None:
         self._channel = f"sms_probe_{claimer}"
@@ -80,7 +84,8 @@ class Listener:
     def probe(self) -> None:
         """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
 
-        A pooler may deliver a connection's own NOTIFY and drop all others. Only a probe over another one detects this.
+        A pooler may deliver a connection's own NOTIFY and drop all others. Only a probe over another connection detects
+        this.
         """
         if self._listening is None:
             return
@@ -92,7 +97,7 @@ class Listener:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if a probe was not received in time. If the next one is lost too, depend on polling."""
+        """Reconnect if a probe was not received in time. If the next probe is lost too, depend on polling."""
         if not self._overdue():
             return
         self.take()

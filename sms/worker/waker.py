@@ -24,9 +24,12 @@ class Waker:
     def sleep(
         self, selector: selectors.BaseSelector, until: Callable[[], float]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Select until the time that `until` returns (monotonic). Return the events of other files."""
+        """Sleep in `select` until the time that `until` returns (monotonic).
+
+        Returns the events of all files except the waker.
+        """
         self._asleep = True
-        # Look for work, which `until` does, after this line. A `wake` that comes before it has no effect.
+        # `until` also looks for work, so it is called only now. A `wake` before `_asleep` was set had no effect.
         events = selector.select(max(0.0, until() - clock.monotonic()))
         self._asleep = False
         others = [event for event in events if event[0].fileobj is not self]

@@ -41,13 +41,15 @@ BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
 # The size of a claim doubles up to this limit (or `in_flight` if that is larger) while claims are full and the engine
-# has begun all earlier messages. If a claim was not full or a message waited too long for the engine, it is reset.
+# has begun all earlier messages. If a claim was not full, or a message waited too long for the engine, the size is
+# reset.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# The worker looks again after a NOTIFY, because a process skips a NOTIFY within NOTIFY_EVERY of its last one.
+# After a NOTIFY, the worker searches for messages a second time. A process skips a NOTIFY if it sent its last one less
+# than NOTIFY_EVERY ago.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -59,8 +61,10 @@ class ThreadEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll`,
-    `maintenance`: seconds. `once`: end when no message is due.
+    """Options of a worker.
+
+    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
+    `maintenance`: in seconds. `once`: end when no message is due.
     """
 
     in_flight: int = 64
@@ -142,7 +146,7 @@ class Worker:
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        After `stop`, queue the messages that have not begun again. Return True if the worker is done.
+        After `stop`, messages that have not begun are queued again. Return True if the worker is done.
         """
         stopping = self._stop_requested
         if stopping and not self._stopping.is_set():
@@ -250,7 +254,8 @@ class Worker:
             logger.warning(text, len(jobs), answered_at - asked_at)
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time starts at the end of the check. Otherwise a slow check could keep a message forever.
+            # The time limit starts at the end of the check. If it started earlier, a slow check could prevent a message
+            # from ever being sent.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -296,7 +301,7 @@ class Worker:
         self._to_offer = []
 
     def _next_turn(self) -> float:
-        """Return the time (monotonic) at which the next round begins. It lies in the past if there is work."""
+        """Return the time (monotonic) at which the next round begins. If there is work, this time is in the past."""
         waiting, stops = len(self.engine.ended), self._stop_requested and not self._stopping.is_set()
         if self.engine.uncounted or waiting >= BATCH or (waiting and self._first_ended is None) or stops:
             return 0.0
@@ -339,7 +344,10 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """End the messages in flight. Queue again the messages of claims whose answer from the database was lost."""
+        """End the messages in flight.
+
+        Queue again the messages of a claim if the database's response to the claim was lost.
+        """
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})

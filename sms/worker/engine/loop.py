@@ -72,7 +72,10 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that another sender, or this one again, may have the message. A failure then changes no row."""
+        """Note that another sender, or this worker itself, may have claimed the message.
+
+        A failure of this job must not change the row. The empty claim ensures this.
+        """
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -83,8 +86,8 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `wake_owner` is called when a first job or `batch` jobs have ended, when a request is `uncounted`, or when the inbox
-    has shrunk to `low_water`.
+    `wake_owner` is called when a first job or `batch` jobs have ended, when a request is added to `uncounted`, or when
+    the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -216,7 +219,7 @@ class Engine:
             self._wake_owner()
 
     def _due(self) -> float:
-        """Return the time (monotonic) of the next pass. It lies in the past if there is work."""
+        """Return the time (monotonic) of the next pass. If there is work, this time is in the past."""
         ends_pauses = self.draining and self._pauses
         if self._quit or self._counted or self.tokens.answers or ends_pauses or self._may_begin():
             return 0.0
@@ -314,7 +317,10 @@ class Engine:
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
     ) -> None:
-        """Continue a job's conversation with an event. Carry out the command that it yields, or `command` if given."""
+        """Continue the conversation of a job with an event, and carry out the command that it yields.
+
+        If `command` is given, carry out this command instead.
+        """
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)
