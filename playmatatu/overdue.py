@@ -7,8 +7,9 @@ The alerts about payments and the game are defined here. The alerts about sendin
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from game.models import Entry
 from payments import refunds
@@ -26,40 +27,30 @@ _MOST = 1000
 def counts() -> dict[str, int]:
     """Return the number of overdue rows by kind of work. Each number is at most 1,000."""
     late = clock.now() - LATE
-    stakes = Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late)
-    activations = Entry.objects.filter(
-        status=Entry.Status.AWAITING_PAYMENT,
-        payment__status=Payment.Status.SUCCESS,
-        payment__settled_at__lt=late,
-        payment__refund_due=False,
-        payment__contested=False,
-    )
-    announcements = Entry.objects.filter(
-        status=Entry.Status.EXPIRED,
-        session=None,
-        opened_at__isnull=False,
-        refund_told=False,
-        expires_at__lt=late,
-        expires_at__gt=late - _ANNOUNCED_FOR,
-        payment__in=refunds.due(),
-    )
-    requests = Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late)
-    polls = Payment.objects.filter(next_ask_at__lt=late)
-    signals = Payment.objects.filter(signal_due_since__lt=late)
-    payouts = Refund.objects.filter(signal_due=True, ended_at__lt=late)
-    return {
-        "stakes_to_end": _count(stakes),
-        "stakes_to_activate": _count(activations),
-        "refunds_to_announce": _count(announcements),
-        "payment_requests": _count(requests),
-        "status_polls": _count(polls),
-        "payments_to_announce": _count(signals),
-        "payouts_to_announce": _count(payouts),
+    rows: dict[str, QuerySet[Any]] = {
+        "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),
+        "stakes_to_activate": Entry.objects.filter(
+            status=Entry.Status.AWAITING_PAYMENT,
+            payment__status=Payment.Status.SUCCESS,
+            payment__settled_at__lt=late,
+            payment__refund_due=False,
+            payment__contested=False,
+        ),
+        "refunds_to_announce": Entry.objects.filter(
+            status=Entry.Status.EXPIRED,
+            session=None,
+            opened_at__isnull=False,
+            refund_told=False,
+            expires_at__lt=late,
+            expires_at__gt=late - _ANNOUNCED_FOR,
+            payment__in=refunds.due(),
+        ),
+        "payment_requests": Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late),
+        "status_polls": Payment.objects.filter(next_ask_at__lt=late),
+        "payments_to_announce": Payment.objects.filter(signal_due_since__lt=late),
+        "payouts_to_announce": Refund.objects.filter(signal_due=True, ended_at__lt=late),
     }
-
-
-def _count(rows: QuerySet[Model]) -> int:
-    return rows.order_by()[:_MOST].count()
+    return {work: late_rows.order_by()[:_MOST].count() for work, late_rows in rows.items()}
 
 
 def contested(now: datetime) -> Iterable[Condition]:

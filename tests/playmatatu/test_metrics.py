@@ -102,7 +102,7 @@ def test_few_queries(client: Client, settings: Any, sandbox: Sandbox, django_ass
     for number in range(5):
         queue_sms(f"077212345{number}", "x")
     scrape(client)
-    with django_assert_max_num_queries(32):
+    with django_assert_max_num_queries(33):
         scrape(client)
 
 
