@@ -1,7 +1,7 @@
 """Statistics by mobile network: waiting times, and networks on which too many messages are late or fail."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -134,26 +134,30 @@ def in_trouble(now: datetime) -> list[Slow]:
     """
     minutes = _minutes(now)
     by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)
-    settled_after = int(LATE / _MINUTE)
-    texts: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-    bad: defaultdict[str, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-    reports: defaultdict[str, int] = defaultdict(int)
-    undelivered: defaultdict[str, int] = defaultdict(int)
-    for minute in minutes:
-        if minute.age < WINDOW:
-            reports[minute.network] += minute.delivered + minute.undelivered
-            undelivered[minute.network] += minute.undelivered
-        if minute.age >= settled_after:
-            back = minute.age - settled_after
-            texts[minute.network][back] += minute.total
-            bad[minute.network][back] += minute.failed + (minute.late if by_reports else minute.not_accepted)
     found = []
     for network in sorted({minute.network for minute in minutes}):
-        if all(_is_bad(bad[network], texts[network], back) for back in range(RUNNING)):
-            found.append(Slow(network, _share(bad[network], texts[network], 0), _within(texts[network], 0)))
-        elif reports[network] >= ENOUGH and undelivered[network] > REPORTED_SHARE * reports[network]:
-            found.append(Slow(network, undelivered[network] / reports[network], reports[network]))
+        own = [minute for minute in minutes if minute.network == network]
+        windows = [_window(own, back, by_reports) for back in range(RUNNING)]
+        recent = [minute for minute in own if minute.age < WINDOW]
+        undelivered = sum(minute.undelivered for minute in recent)
+        reports = undelivered + sum(minute.delivered for minute in recent)
+        if all(total >= ENOUGH and bad > SHARE * total for bad, total in windows):
+            bad, total = windows[0]
+            found.append(Slow(network, bad / total, total))
+        elif reports >= ENOUGH and undelivered > REPORTED_SHARE * reports:
+            found.append(Slow(network, undelivered / reports, reports))
     return found
+
+
+def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
+    """Return the numbers of bad and of all messages in the window that ends `back` minutes before the newest window.
+
+    Messages that are younger than LATE do not belong to any window.
+    """
+    start = int(LATE / _MINUTE) + back
+    chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]
+    bad = sum(minute.failed + (minute.late if by_reports else minute.not_accepted) for minute in chosen)
+    return bad, sum(minute.total for minute in chosen)
 
 
 def _minutes(now: datetime) -> list[_Minute]:
@@ -179,16 +183,3 @@ def _minutes(now: datetime) -> list[_Minute]:
         _Minute(networks.network_of(digits) or OTHER, int((now - minute) / _MINUTE), *counts)
         for minute, digits, *counts in counted
     ]
-
-
-def _within(counts: Mapping[int, int], back: int) -> int:
-    return sum(counts.get(minute, 0) for minute in range(back, back + WINDOW))
-
-
-def _share(bad: Mapping[int, int], texts: Mapping[int, int], back: int) -> float:
-    total = _within(texts, back)
-    return _within(bad, back) / total if total else 0.0
-
-
-def _is_bad(bad: Mapping[int, int], texts: Mapping[int, int], back: int) -> bool:
-    return _within(texts, back) >= ENOUGH and _share(bad, texts, back) > SHARE
