@@ -135,23 +135,19 @@ def _cache() -> dict[str, Any]:
 
 
 def _sms() -> dict[str, Any]:
-    config = conf.current()
-    if not config.enabled:
+    if not conf.current().enabled:
         return {"sms": "disabled"}
-    now = clock.now()
-    alive, attempts = status.workers(now), status.last_attempts()
-    pauses = list(SmsPause.objects.all())
-    oldest = status.oldest_due(now, pauses)
-    age = max(0, round((now - oldest).total_seconds())) if oldest else 0
-    trouble, _ = status.trouble(alive, attempts, now)
-    worker = "inline" if config.delivery == "inline" else "ok" if alive else "none"
-    if any(one.paused for one in alive) or any(pause.kind == SmsPause.ALL for pause in pauses):
+    sending = status.read(clock.now())
+    age = max(0, round(sending.late))
+    trouble, _ = status.trouble(sending.workers, sending.last, sending.time)
+    worker = "inline" if sending.config.delivery == "inline" else "ok" if sending.workers else "none"
+    if any(one.paused for one in sending.workers) or any(pause.kind == SmsPause.ALL for pause in sending.pauses):
         worker = "paused"
-    last = attempts[0] if attempts else None
+    last = sending.last[0] if sending.last else None
     return {
         "sms": "ok",
         "outbox": {"status": "late" if age > status.LATE_SECONDS else "ok", "oldest_due_seconds": age},
-        "worker": {"status": worker, "alive": len(alive)},
+        "worker": {"status": worker, "alive": len(sending.workers)},
         "provider": {
             "status": _PROVIDER.get(trouble, "ok" if last else "unheard"),
             "last_asked_at": last.at.isoformat(timespec="seconds") if last else None,
