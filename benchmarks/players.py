@@ -150,7 +150,7 @@ class Players:
             body = {"phone_number": phone, "stake_amount": 1000 * (1 + number % self.options.amounts)}
             if placed := self._post(client, sites, "stake", "/api/v1/game/stake", body):
                 self._placed[lane].append((placed, phone))
-        # Pay the first eighth.
+        # Pay the first eighth of the placed stakes.
         stakes = self._placed[lane]
         for placed, phone in stakes[: len(stakes) // 8]:
             self._pay(client, sites, placed, phone)
