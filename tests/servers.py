@@ -112,7 +112,7 @@ class Postgres:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c max_connections=300 -k {self.folder}"
         if not self.durable:
             # Autovacuum would start a process for each of about a hundred small databases in turn.
-            options += " -c fsync=off -c full_page_writes=off -c autovacuum=off"
+            options += " -c fsync=off -c full_page_writes=off -c autovacuum=off -c jit=off"
         self._run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:

@@ -77,8 +77,10 @@ class World:
             self.kinds[step.event.kind] += 1
             for posting in step.outcome.postings:
                 self.book(step.share, posting)
+        touched = {step.share for step in outcome.steps}
+        touched |= {index for index in (0, 1) if outcome.match.shares[index] is not self.match.shares[index]}
         self.match = outcome.match
-        for index in (0, 1):
+        for index in touched:
             self.check(index)
         return bool(outcome.steps)
 
