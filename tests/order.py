@@ -44,8 +44,9 @@ def dealt(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         ends[first] += takes
         parts[first] += long[together]
     for index, part in enumerate(parts):
-        # xdist divides the list in the same way.
+        # The size of a part as xdist computes it.
         size = (len(items) - sum(map(len, parts[:index]))) // (processes - index)
-        part += rest[: max(size - len(part), 0)]
-        del rest[: max(size - len(part), 0)]
+        missing = max(size - len(part), 0)
+        part += rest[:missing]
+        del rest[:missing]
     return [item for part in parts for item in part] + rest
