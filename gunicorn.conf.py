@@ -1,6 +1,7 @@
 """Gunicorn's settings. The access log shows no query and no credential."""
 
 import gc
+import logging
 import os
 import re
 import select
@@ -22,9 +23,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 class RedactedLogger(Logger):
     """Remove queries, which hold players' links and the numbers that an operator searches for, and mask the rest."""
 
-    def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
-        from playmatatu.logs import hidden
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.addFilter(_redact_warning)
 
+    def atoms(self, resp: Any, req: Any, environ: Any, request_time: Any) -> dict[str, Any]:
         if self.cfg.access_log_format == AccessLogFormat.default:
             atoms = self._default_atoms(resp, environ)
         else:
@@ -33,7 +36,7 @@ class RedactedLogger(Logger):
         for name in _printed(self.cfg.access_log_format):
             value = atoms.get(name)
             if isinstance(value, str) and value != "-":
-                atoms[name] = hidden(_QUERY.sub("?[hidden]", value))
+                atoms[name] = _redacted(value)
         return atoms
 
     def _default_atoms(self, resp: Any, environ: Any) -> dict[str, Any]:
@@ -54,6 +57,21 @@ class RedactedLogger(Logger):
 
 
 _QUERY = re.compile(r"\?.*?(?= HTTP/\d|$)")
+
+
+def _redacted(text: str) -> str:
+    from playmatatu.logs import hidden
+
+    return hidden(_QUERY.sub("?[hidden]", text))
+
+
+def _redact_warning(record: logging.LogRecord) -> bool:
+    """Redact a warning or an error of gunicorn. It may repeat the URL of a request that gunicorn could not read."""
+    if record.levelno >= logging.WARNING:
+        record.msg, record.args = _redacted(record.getMessage()), ()
+    return True
+
+
 # Parts of a line that are not texts from the request: address, time, status, sizes, process.
 _NOT_FROM_REQUEST = frozenset("hltsbBTDMLp")
 

@@ -202,6 +202,15 @@ def test_the_access_log_has_no_query(site: str, log: Path) -> None:
     assert "123" not in line.partition("GET")[2]
 
 
+def test_a_warning_about_an_unreadable_request_has_no_query(site: str, log: Path) -> None:
+    for target in ("/g/x?pt=a-players-token", "/waiting/0772123456"):
+        assert raw(site, f"GET {target}\r\n\r\n".encode()).split()[1] == b"400"
+    wait_for(lambda: log.read_text().count("Invalid HTTP request line: ") == 2)
+    assert "GET /g/x?[hidden]" in log.read_text()
+    for secret in ("a-players-token", "0772123456"):
+        assert secret not in log.read_text()
+
+
 def test_health_is_down_without_a_database_and_only_then() -> None:
     program = (
         "import django; django.setup()\n"
