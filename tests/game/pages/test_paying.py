@@ -45,6 +45,18 @@ def tap(phones: Sandbox, payment: Payment, answer: str) -> None:
     asking.poll_due()
 
 
+@pytest.mark.parametrize("phone", ["0712000101", "0702000101"])
+def test_a_network_from_which_nobody_collects(client: Client, phones: Sandbox, settings: Any, phone: str) -> None:
+    """The first number belongs to a network of NETWORK_PREFIXES, the second to none. DMarkPay serves neither."""
+    settings.NETWORK_PREFIXES = {"MTN": ["077"], "Airtel": ["075"], "Lyca": ["071"]}
+    body = {"phone_number": phone, "stake_amount": "5000", "opponent": "anyone", "display_name": "Alice"}
+    answer = client.post("/", body)
+    assert answer.status_code == 400
+    sentence = "We can only collect from these networks: Airtel, MTN. Enter a number of one of them."
+    assert sentence in answer.content.decode()
+    assert not Entry.objects.exists()
+
+
 @pytest.mark.parametrize(("phone", "network"), [("0772000001", "MTN"), ("0752000001", "Airtel")])
 def test_the_phone_rings(client: Client, phones: Sandbox, settings: Any, phone: str, network: str) -> None:
     settings.COMMISSION_FLAT = 500
