@@ -126,6 +126,11 @@ def test_leaving_is_one_tap(client: Client) -> None:
     assert Entry.objects.latest("pk").status == "queued"
 
 
+def test_a_page_of_the_previous_release_still_cancels(client: Client) -> None:
+    fill(client)
+    assert "You cancelled this stake." in client.post(own(client, "/leave"), follow=True).content.decode()
+
+
 def test_waiting_without_a_stake_leads_to_the_start(client: Client) -> None:
     for cookie in ("", "forged:x"):
         client.cookies["stakes"] = client.cookies["stake"] = cookie
