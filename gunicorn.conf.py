@@ -97,13 +97,13 @@ class Worker(ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         stays_open = super().handle(conn)
-        while stays_open is True and self.alive and self._next_request_comes(conn):
+        while stays_open is True and self._next_request_comes(conn):
             stays_open = super().handle(conn)
         return stays_open
 
     def _next_request_comes(self, conn: Any) -> bool:
-        if self.tpool._work_queue.qsize() or conn.parser.unreader.buf.getvalue():
-            return False  # Another connection waits for this thread, or gunicorn has read too far.
+        if self.tpool._work_queue.qsize():
+            return False  # Another connection waits for a thread.
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
         return bool(poll.poll(WAIT_MILLISECONDS))

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,32 @@ def test_more_open_connections_than_threads_are_all_answered(site: str) -> None:
         if gunicorn.version_info >= (27,):
             connections[0].sendall(request + request)
             _receive_configs(connections[0], 2)
+
+
+@pytest.mark.skipif(gunicorn.version_info < (27,), reason="older versions answer requests that arrive together late")
+def test_connections_with_more_requests_leave_threads_to_others(site: str) -> None:
+    """The site has 8 threads here, and 8 connections have a thousand requests each."""
+    host, port = site.removeprefix("http://").split(":")
+    request = b"GET /api/v1/config HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    answered = [0] * 8
+
+    def receive(number: int, connection: socket.socket) -> None:
+        while part := connection.recv(65536):
+            answered[number] += part.count(b"queue_expiry_minutes")
+
+    with ThreadPoolExecutor(8) as threads, ExitStack() as opened:
+        one, *busy = [opened.enter_context(socket.create_connection((host, int(port)), 30)) for _ in range(9)]
+        for connection in (one, *busy):
+            connection.sendall(request)
+            _receive_configs(connection, 1)
+        for number, connection in enumerate(busy):
+            opened.callback(connection.shutdown, socket.SHUT_RDWR)
+            connection.sendall(request * 1000)
+            threads.submit(receive, number, connection)
+        wait_for(lambda: min(answered) > 0)
+        one.sendall(request)
+        _receive_configs(one, 1)
+        assert max(answered) < 500
 
 
 def _receive_configs(connection: socket.socket, number: int) -> None:
