@@ -16,6 +16,7 @@ from psycopg import adapters
 from psycopg.pq import Format
 
 from game.models import Session
+from payments.statements import Select
 from playmatatu.postgres.base import TimeLoader
 from sms import clock
 from tests.conftest import wait_for
@@ -84,8 +85,38 @@ def test_a_savepoint_does_not_outlive_its_transaction_or_connection() -> None:
             _add_nested(f"a {number}", f"b {number}", error=error)
     with pytest.raises(OperationalError):
         _add_nested("lost", error=_lose_connection)
+    with pytest.raises(OperationalError), transaction.atomic():
+        _add_nested("lost in a savepoint", error=_lose_connection)
+    with pytest.raises(ZeroDivisionError):
+        _add_nested("closed", error=_close_connection)
     _add_nested("c")
-    assert _tokens() == ["a 0", "b 0", "a 2", "b 2", "c"]
+    with transaction.atomic():
+        savepoint = transaction.savepoint()
+        _add_nested("reverted")
+        transaction.savepoint_rollback(savepoint)
+        _add_nested("d")
+    assert _tokens() == ["a 0", "b 0", "a 2", "b 2", "c", "d"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="our backend is for PostgreSQL")
+def test_a_kept_cursor_belongs_to_its_connection_and_is_not_used_after_it() -> None:
+    select = Select(lambda token: Session.objects.filter(token=token))
+    connection.close()
+    assert select(token="x") == []
+    assert connection._kept_cursors[0] is connection.connection  # type: ignore[attr-defined]
+    # A cursor that was made outside the test of the statements does not hide them.
+    with CaptureQueriesContext(connection) as captured:
+        assert select(token="x") == []
+    assert len(captured) == 1
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    other.close()
+    wait_for(lambda: not connection.is_usable(), 2)
+    # As at the beginning of a request.
+    connection.health_check_done = False  # type: ignore[attr-defined]
+    assert select(token="x") == []
 
 
 @pytest.mark.django_db
@@ -124,6 +155,11 @@ def _lose_connection() -> Exception:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     return AssertionError("The connection was not lost.")
+
+
+def _close_connection() -> Exception:
+    connection.close()
+    return ZeroDivisionError()
 
 
 def _tokens() -> list[str]:
