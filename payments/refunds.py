@@ -1,7 +1,7 @@
 """Payouts: refunds to payers, and prizes to winners. The database allows one open payout per payment.
 
-An operator orders a payout, or PRIZE_AUTO_PAYOUT orders it. It is sent when a poll that began after the order has
-confirmed that we have the money.
+An operator orders each refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. A
+payout is sent when a poll that began after the order has confirmed that we have the money.
 
 A payout can also be made outside the service and recorded by hand.
 """
