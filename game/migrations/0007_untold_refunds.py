@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from game.migrations._unlocked import AddIndexUnlocked
+from payments.migrations._unlocked import AddIndexUnlocked
 
 
 class Migration(migrations.Migration):

@@ -1,7 +1,7 @@
 from django.db import migrations, models
 from django.db.models.functions import Upper
 
-from game.migrations._unlocked import AddIndexUnlocked
+from payments.migrations._unlocked import AddIndexUnlocked
 
 
 class Migration(migrations.Migration):

@@ -1,19 +1,6 @@
-from typing import Any
-
 from django.db import migrations, models
 
-
-class AddIndexUnlocked(migrations.AddIndex):
-    """On PostgreSQL built CONCURRENTLY: stakes go on while a large table is indexed."""
-
-    atomic = False
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        if schema_editor.connection.vendor != "postgresql":
-            return super().database_forwards(app_label, schema_editor, from_state, to_state)
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            schema_editor.add_index(model, self.index, concurrently=True)
+from payments.migrations._unlocked import AddIndexUnlocked
 
 
 class Migration(migrations.Migration):

@@ -15,6 +15,8 @@ class AddIndexUnlocked(migrations.AddIndex):
             return super().database_forwards(app_label, schema_editor, from_state, to_state)
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
+            # If an earlier run was interrupted, its index exists but may be incomplete.
+            schema_editor.remove_index(model, self.index, concurrently=True)
             schema_editor.add_index(model, self.index, concurrently=True)
 
 

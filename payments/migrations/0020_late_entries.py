@@ -14,7 +14,7 @@ def remove(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0018_payment_signal_due'),
+        ('payments', '0019_signal_due_index'),
     ]
 
     operations = [migrations.RunPython(install, remove)]
