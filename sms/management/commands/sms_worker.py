@@ -13,6 +13,7 @@ from django.db import connection
 from sms import conf, outbox
 from sms.conf import PROVIDER
 from sms.models import SmsMessage
+from sms.sending import pauses
 
 
 class Command(BaseCommand):
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         )
         _need_descriptors(options.in_flight)
         if options.once:
-            _need_table()
+            _prepare_once()
         worker = Worker(options)
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
@@ -93,7 +94,7 @@ class Command(BaseCommand):
         return None
 
     def _send_without_pycurl(self) -> None:
-        _need_table()
+        _prepare_once()
         if reason := outbox.deliver_due():
             raise CommandError(f"Sending is paused: {reason}")
         self._say("sms_worker: done (one message after the other, since pycurl is not installed)")
@@ -109,10 +110,11 @@ class Command(BaseCommand):
             self.stdout = OutputWrapper(sys.stdout)
 
 
-def _need_table() -> None:
-    """Raise CommandError if the table of messages does not exist.
+def _prepare_once() -> None:
+    """Release parked messages that have expired or are no longer paused, as the maintenance of other workers does.
 
-    Without this check, a cron job with `--once` would wait forever without an error.
+    Raise CommandError if the table of messages does not exist. Without this check, a cron job with `--once` would wait
+    forever without an error.
     """
     table = SmsMessage._meta.db_table
     try:
@@ -121,6 +123,7 @@ def _need_table() -> None:
         raise CommandError(f"The database is out of reach ({type(error).__name__}).") from None
     if not found:
         raise CommandError(f"The table {table} is missing: run manage.py migrate.")
+    pauses.park()
 
 
 def _need_descriptors(in_flight: int) -> None:

@@ -22,6 +22,15 @@ def test_once(system: System) -> None:
     assert set(system.texts().values()) == {1}
 
 
+def test_once_releases_parked_messages(system: System) -> None:
+    """A worker has parked them and has ended. The pause was deleted without Django."""
+    system.queue(2)
+    system.queue(1, start=900, life=-1)
+    system.sql("UPDATE sms_smsmessage SET lease_until = expires_at")
+    system.manage("sms_worker", "--once")
+    assert system.counts() == {"sent": 2, "expired": 1}
+
+
 def test_once_ends_where_the_table_is_missing(system: System) -> None:
     """A cron job that waits for a migration would wait unnoticed. Incident elsewhere: graphile/worker v0.17.0."""
     system.sql("ALTER TABLE sms_smsmessage RENAME TO moved")
