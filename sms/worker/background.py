@@ -1,5 +1,6 @@
 """Threads of the worker: signals, periodic tasks, and the timeout of SQL statements."""
 
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 
 logger = get_logger("sms.worker")
 
-_LOOK_EVERY = 1.0
+_LOOK_EVERY = _LAST_SECONDS = 1.0
 
 
 class SignalSender:
@@ -94,10 +95,11 @@ class Periodic:
 
 
 class StatementTimeout:
-    """Watches the database connection of the thread that calls `watch`."""
+    """Watches the connection of the thread that calls `watch`. After `end` (monotonic), a statement gets one second."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.end = math.inf
         self._since: float | None = None
         self._connection: Any = None
         self._stopped = runtime.current.event()
@@ -121,10 +123,10 @@ class StatementTimeout:
 
     def _run(self) -> None:
         while not self._stopped.wait(_LOOK_EVERY):
-            since = self._since
-            if since is not None and clock.monotonic() > since + self._seconds:
+            since, now = self._since, clock.monotonic()
+            if since is not None and now > min(since + self._seconds, max(since + _LAST_SECONDS, self.end)):
                 self._since = None
-                logger.error("sms.database_hangs: no answer for %g s, closing the connection", self._seconds)
+                logger.error("sms.database_hangs: no answer for %.0f s, closing the connection", now - since)
                 try:
                     _shut_down(self._connection)
                 except Exception:

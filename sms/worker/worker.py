@@ -48,8 +48,7 @@ _LARGEST_CLAIM = 256
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages a second time. A process skips a NOTIFY if it sent its last one less
-# than NOTIFY_EVERY ago.
+# The worker looks twice after a NOTIFY, because a process sends none within NOTIFY_EVERY of its last one.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -140,7 +139,7 @@ class Worker:
     def stop(self) -> None:
         """Begin no new message, finish the messages in flight, and end. Safe to call in a signal handler."""
         self._stop_requested = True
-        self._end = min(self._end, clock.monotonic() + _STOP_SECONDS)
+        self._end = self.statement_timeout.end = min(self._end, clock.monotonic() + _STOP_SECONDS)
         self.waker.wake()
 
     def _turn(self) -> bool:
@@ -254,8 +253,7 @@ class Worker:
             logger.warning(text, len(jobs), answered_at - asked_at)
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time limit starts at the end of the check. If it started earlier, a slow check could prevent a message
-            # from ever being sent.
+            # The time limit starts at the end of the check. Otherwise a slow check could stop all sending.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])
@@ -344,10 +342,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """End the messages in flight.
-
-        Queue again the messages of a claim if the database's response to the claim was lost.
-        """
+        """End the messages in flight. Queue those of a claim again if the database's response to the claim was lost."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})

@@ -237,6 +237,20 @@ def test_a_database_that_hangs_delays_sigterm_less_than_30_s() -> None:
         assert one.exited is not None
 
 
+def test_the_default_lease_does_not_delay_sigterm_if_the_database_hangs() -> None:
+    """Before the fix, the last two statements waited 10 s each, and systemd killed the worker after 35 s."""
+    with simulated(182) as world:
+        world.provider.behave = lambda number: (Plan(2.5), True)
+        world.backlog(range(30))
+        one = world.worker("one", options(lease=15.0))
+        world.run(0.6)
+        one.db_hangs_until = 1e6
+        world.run(3)
+        world.stop(one)
+        world.run(34)
+        assert one.exited is not None
+
+
 def test_one_hung_backend_is_left_for_another() -> None:
     with simulated(181) as world:
         one = world.worker("one")
