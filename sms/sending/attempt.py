@@ -98,10 +98,7 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries.
-
-    The result is up to 25% shorter, at random.
-    """
+    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries, at random up to 25% less."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 

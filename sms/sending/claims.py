@@ -42,20 +42,13 @@ _COLUMNS = [field.column for name in _FIELDS for field in SmsMessage._meta.field
 
 
 def claim(
-    claimer: str,
-    limit: int,
-    lease: float,
-    message_id: int | None = None,
-    *,
-    probe: bool = False,
-    due_only: bool = True,
+    claimer: str, limit: int, lease: float, message_id: int | None = None, *, probe: bool = False, due_only: bool = True
 ) -> list[ClaimedRow]:
     """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
     `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back.
     `probe`: prefer the messages with the fewest attempts, so that a message that always fails is not chosen for every
-    probe. `due_only`: if False, also claim messages that are not due yet. Inline delivery needs this right after the
-    commit.
+    probe. `due_only`: if False, also claim messages that are not due yet, as inline delivery does after the commit.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -87,8 +80,7 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
 
-    Other leases of `claimer` are not renewed. If the database's response to a claim was lost, no process knows the
-    claimed messages, and their leases must expire.
+    Other leases of `claimer` expire: if the response to a claim was lost, no process knows the claimed messages.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 

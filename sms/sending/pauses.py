@@ -32,8 +32,7 @@ def may_leave(now: str) -> str:
 def park() -> None:
     """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
 
-    The work is done in short transactions. Each transaction locks the pauses, so that a concurrent resume waits. The
-    resume then releases the messages that were parked.
+    Each of the short transactions locks the pauses. A concurrent resume waits, and then releases the parked messages.
     """
     while _park_batch():
         pass

@@ -52,17 +52,12 @@ _UPDATE = """
 """
 
 T = TypeVar("T")
-
-
 # Signals to send, each with the ids of its messages.
 PendingSignals: TypeAlias = list[tuple[Signal, list[int]]]
 
 
 def record(results: Sequence[Result]) -> None:
-    """Store the results, then send the signals.
-
-    If the database connection was lost during sending, use a new one. Messages without results would be sent again.
-    """
+    """Store the results, on a new database connection if the old one was lost. Then send the signals."""
     send_signals(retry_once(lambda: store(results)))
 
 

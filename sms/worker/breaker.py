@@ -13,8 +13,7 @@ logger = get_logger("sms.worker")
 
 # The breaker opens if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The breaker opens if DMark refuses messages to 10 numbers with the same words. The worker then assumes that DMark
-# refuses the whole account.
+# The breaker opens if DMark refuses messages to 10 numbers with the same words: it probably refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 

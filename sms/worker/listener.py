@@ -21,8 +21,7 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, so the worker depends on
-    polling.
+    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, only polling finds work.
     """
 
     def __init__(self, claimer: str) -> None:
@@ -84,8 +83,7 @@ class Listener:
     def probe(self) -> None:
         """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
 
-        A pooler may deliver a connection's own NOTIFY and drop all others. Only a probe over another connection detects
-        this.
+        A pooler may deliver a connection's own NOTIFY and drop all others. Only another connection can detect this.
         """
         if self._listening is None:
             return

@@ -24,10 +24,7 @@ class Waker:
     def sleep(
         self, selector: selectors.BaseSelector, until: Callable[[], float]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Sleep in `select` until the time that `until` returns (monotonic).
-
-        Returns the events of all files except the waker.
-        """
+        """Sleep in `select` until the time that `until` returns. Return the events of all files except the waker."""
         self._asleep = True
         # `until` also looks for work, so it is called only now. A `wake` before `_asleep` was set had no effect.
         events = selector.select(max(0.0, until() - clock.monotonic()))

@@ -72,10 +72,7 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that another sender, or this worker itself, may have claimed the message.
-
-        A failure of this job must not change the row. The empty claim ensures this.
-        """
+        """Note that the message may have been claimed again. With an empty claim, a failure does not change its row."""
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -98,8 +95,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # `uncounted`: send requests that must wait until their rows count them as ambiguous. `_counted`: requests that
-        # may now be written.
+        # Send requests that wait until their rows count them as ambiguous, and requests that may now be written.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -187,10 +183,9 @@ class Engine:
 
     def _pass(self) -> None:
         for key, events in self._waker.sleep(self._selector, self._due):
-            flags = (events & selectors.EVENT_READ and pycurl.CSELECT_IN) | (
-                events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
-            )
-            self._multi.socket_action(key.fd, flags)
+            readable = events & selectors.EVENT_READ and pycurl.CSELECT_IN
+            writable = events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
+            self._multi.socket_action(key.fd, readable | writable)
         self._run_timer()
         self._collect()
         now = clock.monotonic()
@@ -317,10 +312,7 @@ class Engine:
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
     ) -> None:
-        """Continue the conversation of a job with an event, and carry out the command that it yields.
-
-        If `command` is given, carry out this command instead.
-        """
+        """Carry out `command`. If it is None, continue the job's conversation and carry out the command it yields."""
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)
