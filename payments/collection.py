@@ -49,9 +49,9 @@ def is_open(payment: Payment) -> bool:
 
 
 def lock_open(phone: str) -> frozenset[int]:
-    """Lock the payments of this phone (E.164) with an open request, and return their ids.
+    """Lock this phone's payments that have an open request. Withdraw the requests that were not yet sent.
 
-    Requests that were not yet sent are withdrawn. Payments must be locked before the player.
+    Return the ids of the payments. `phone`: in E.164. Call this before locking the player.
     """
     rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
     payments = list(rows.select_for_update(no_key=True))

@@ -26,7 +26,7 @@ from sms.stats import status
 logger = logging.getLogger("playmatatu.health")
 # Seconds after which the response is sent, even if a part has not answered.
 PROBE_SECONDS = 1.5
-# State of the SMS provider in the response, by the kind of trouble.
+# The state of the SMS provider that `/health` reports, by the kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
 # States of a part that works normally. `unheard`: no request to the provider has been made yet.
 _WELL = ("ok", "inline", "unheard")

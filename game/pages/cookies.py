@@ -13,7 +13,7 @@ from game.models import Entry
 
 STAKE_COOKIE = "stake"  # Path /waiting/<id>: the browser may open the page of the stake.
 PLAYER_COOKIE = "player"  # Path /g/<token>/<id>: the browser may open the player's page of the match.
-OWN_STAKES_COOKIE = "stakes"  # Path /: ids of the stakes placed in this browser, newest first.
+OWN_STAKES_COOKIE = "stakes"  # The ids of the stakes placed in this browser, newest first. Its path is `/`.
 ASKED_COOKIE = "asked"  # Path /waiting: the phone number last entered in *Text me my link*.
 _SECONDS = 86400
 _OWN_STAKES = 4

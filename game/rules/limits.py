@@ -238,9 +238,9 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Return the number of recent invites by this inviter, to this recipient, and from this address.
+    """Return three numbers of recent invites: by this inviter, to this recipient, and from this address.
 
-    For IPv6, the number from the address's /48 network follows.
+    For IPv6, a fourth number follows: the invites from the address's /48 network.
     """
     if not address:
         return _invites([Q(client_address=None)], **which)[0]

@@ -173,8 +173,8 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the current state of both shares.
 
-    If only one share is still in an ordered payout, the payout is withdrawn. If the match has a winner and the money of
-    both shares is there, they become the prize.
+    If an ordered payout has lost one of its two shares, the payout is withdrawn. If the match has a winner and we hold
+    the money of both shares, both shares become the prize.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

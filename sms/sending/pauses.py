@@ -32,7 +32,7 @@ def may_leave(now: str) -> str:
 def park() -> None:
     """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
 
-    Each of the short transactions locks the pauses. A concurrent resume waits, and then releases the parked messages.
+    Short transactions do the work. Each locks the pauses: a concurrent resume waits, then releases parked messages.
     """
     while _park_batch():
         pass

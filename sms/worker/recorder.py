@@ -95,7 +95,7 @@ class Recorder:
             self._breaker.taken_back = []
 
     def _store(self, batch: list[tuple[Job, Result]]) -> bool:
-        """Store the first results of `pending`. Return False if the database refuses them."""
+        """Store `batch`, the first results of `self.pending`. Return False if the database refuses them."""
         try:
             signals = store([result for _, result in batch])
         except Exception as error:
@@ -113,7 +113,7 @@ class Recorder:
             if self.in_hand.get(job.message.pk) is job:
                 del self.in_hand[job.message.pk]
         self._engine.note_recorded(sum(job.begun for job, _ in batch))
-        # Keep the rate-limit key if another sender may have the message: after a lost lease or LeaseExpired.
+        # Free the rate-limit keys of failed jobs, but not if another sender may now have the message.
         failed = [job for job, result in batch if result.frees_rate_limit and not job.lease_lost]
         rate_limit.release_many([job.message for job in failed if not isinstance(job.ending, LeaseExpired)])
         if signals:

@@ -78,8 +78,8 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payout request.
 
-    Unconfirmed: the response has the same format as the response to a payin, and its status is final. Therefore
-    "Pending" is treated as ambiguous.
+    DMarkPay has not confirmed two assumptions: the response has the format of a response to a payin, and it contains a
+    final status. "Pending" is therefore unexpected and counts as ambiguous.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer

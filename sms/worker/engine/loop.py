@@ -95,7 +95,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Send requests that wait until their rows count them as ambiguous, and requests that may now be written.
+        # Two queues of send requests: their rows must still count them as ambiguous, and their rows now count them.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -141,7 +141,7 @@ class Engine:
         return _emptied(self.inbox)
 
     def note_recorded(self, count: int) -> None:
-        """Note that the results of `count` more jobs have been stored."""
+        """Add `count` to the number of jobs whose results have been stored."""
         full = self._full()
         self.recorded += count
         if full:
@@ -169,7 +169,7 @@ class Engine:
         self._selector = runtime.current.selector()
         self._selector.register(self._waker, selectors.EVENT_READ)
         while not self._quit:
-            # An exception must not end the thread. No message in flight would get a result then.
+            # Catch every exception: if the thread ended, no message in flight would get a result.
             try:
                 self._pass()
             except Exception:

@@ -24,8 +24,8 @@ _TOKEN_SECONDS = 1.0
 class TokenQueue:
     """The jobs that wait for an access token, and a thread that gets the token from the cache or from DMark.
 
-    `resume` is called with a job and either a token or an error. `wake` is called after the thread has added to
-    `answers`: the token that DMark refused or "", the new token or an error, and the HTTP requests that were made.
+    `resume` is called with a job and either a token or an error. The thread adds tuples to `answers`, and then calls
+    `wake`. A tuple holds the refused token (or ""), the new token (or an error), and the HTTP requests that were made.
     """
 
     def __init__(
