@@ -23,8 +23,8 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# Seconds. After each failure in a row, the wait before a task is repeated doubles from 2 seconds up to this limit. The
-# wait is never shorter than the task's own interval.
+# Seconds. A failed task waits for 2 seconds before it runs again. The wait doubles with each consecutive failure, up to
+# this limit. It is never shorter than the task's own interval.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0

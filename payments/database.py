@@ -81,7 +81,7 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
 # Seconds until the time is read from the database again. Until then, the time that has passed on this process's
 # monotonic clock is added.
 _ASK_EVERY = 5.0
-# The last time that the database returned, and the monotonic clock at that moment. Empty before the first query.
+# The newest time read from the database, and the monotonic clock at that moment. Empty before the first query.
 _known: list[tuple[datetime, float]] = []
 
 

@@ -153,7 +153,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add the answer to a poll that brought no status to the journal. An answer equal to the last one is not added."""
+    """A poll brought no status: add its answer to the journal, unless it equals the last answer."""
     answer = cause.answer
     if answer is None:
         return

@@ -262,7 +262,7 @@ def figures() -> Figures:
         oldest=Min("created_at", filter=Q(collection=Payment.Collection.DUE)),
         asking=Count("pk", filter=Q(collection=Payment.Collection.ASKING)),
     )
-    # Payments whose request was sent and that have no status yet have a value in `next_ask_at`.
+    # A payment whose request was sent has a value in `next_ask_at` until its status is final.
     asked = rows.filter(collection=Payment.Collection.ASKED, next_ask_at__isnull=False).count()
     doubts = rows.filter(collection__in=(Payment.Collection.IN_DOUBT, Payment.Collection.UNRESOLVED)).aggregate(
         in_doubt=Count("pk", filter=Q(collection=Payment.Collection.IN_DOUBT)),

@@ -233,7 +233,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send the payout of a payment after a poll has confirmed it, either in this process or by a worker."""
+    """Send a payout whose payment was confirmed by a poll: in this process, or through a worker."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():

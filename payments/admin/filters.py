@@ -155,7 +155,7 @@ class DayFilter(admin.SimpleListFilter):
 
 
 class BookedDayFilter(DayFilter):
-    """A filter for ledger entries by day. It uses the hour of the posting, as the daily totals do."""
+    """A filter for ledger entries by day. Like the daily totals, it reads the stored hour of the posting."""
 
     field = "hour"
 

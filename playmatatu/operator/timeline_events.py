@@ -71,7 +71,7 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return the time when the stake ended.
 
-    If no time is stored, it is derived from the reason and the payment.
+    If the entry stores no time, its reason decides: the time of the next stake (`replaced_at`) or of the payment.
     """
     if entry.session is not None:
         return entry.session.expires_at

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Number of threads that run actions. One slow receiver then does not delay the other actions.
+# Number of threads that run actions, so that an action with a slow receiver does not delay the others.
 THREADS = 16
 
 Act = Callable[[], object]

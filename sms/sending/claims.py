@@ -88,8 +88,8 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
     """Count `requests` more ambiguous requests for each message, in case this process is killed during the request.
 
-    The result of the request later replaces this count. `free_leases_over_before` counts a message's first ambiguous
-    request instead. Returns the ids of the messages that are still claimed by `claimer`.
+    The result later replaces this count. A first request is not counted here: after a crash,
+    `free_leases_over_before` counts it. Returns the ids of the messages that are still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 

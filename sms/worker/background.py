@@ -1,4 +1,4 @@
-"""Threads of the worker: signals, periodic tasks, and the timeout of SQL statements."""
+"""Background threads: one sends Django signals, one runs periodic tasks, one ends SQL statements that hang."""
 
 import math
 import os
