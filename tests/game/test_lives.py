@@ -32,7 +32,7 @@ PAID, FAILED = Payment.Status.SUCCESS, Payment.Status.FAILED
 
 @dataclass
 class Money:
-    """What the provider and the operator did, according to the test. This is independent of the service's data."""
+    """The actions of provider and operator that the test has chosen. They are independent of the service's data."""
 
     amount: int
     came: bool = False
