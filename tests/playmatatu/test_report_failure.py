@@ -44,3 +44,9 @@ def test_an_alert_that_cannot_be_sent_fails() -> None:
     ended = report("http://127.0.0.1:1/hook")
     assert ended.returncode == 1
     assert "could not be sent" in ended.stderr
+
+
+def test_an_alert_without_a_recipient_fails() -> None:
+    ended = report("")
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith("The alert has no recipient: set ADMINS or ALERT_WEBHOOK_URL.")
