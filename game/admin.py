@@ -21,14 +21,14 @@ from sms.text import to_e164
 
 
 class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
-    """A read-only list that can be searched by phone number (in any notation) and by other conditions."""
+    """A read-only admin list. Its search finds phone numbers in any notation and the `conditions` of the subclass."""
 
     search_fields = ("pk",)
     sortable_by = ()
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions of a search for `term`. The condition on the phone number is added elsewhere.
+        """Return the conditions of a search for `term`. `condition` adds the condition on the phone number.
 
         Each condition runs as its own query, so that the query can use an index.
         """

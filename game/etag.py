@@ -16,10 +16,11 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Columns with times after which the response changes. For `payment__asked_at`, the change is RINGING later, when the
-# payment prompt disappears.
+# Columns with a time at which the response changes. For `payment__asked_at`, it changes three minutes later (RINGING),
+# when the payment prompt disappears.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
-# The other columns that affect the response. Amounts, names and phone numbers never change, so they are not needed.
+# The other columns that affect the response. Amounts, names and phone numbers never change, so the ETag does not need
+# them.
 _OTHERS = (
     *("status", "reason", "opened_at", "session_id", "invite_refused", "payment__status", "payment__collection"),
     *("payment__collected_at", "payment__refunded_at", "payment__refund_due", "payment__contested", "payment__place"),

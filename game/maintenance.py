@@ -29,7 +29,7 @@ class Done(NamedTuple):
 def activate_left(within: timedelta | None = None) -> Done:
     """Activate entries that are paid but still inactive, for example after a crash or a lock timeout.
 
-    `within`: only consider payments collected in this last period. None considers all payments.
+    `within`: an hour means that only payments collected in the last hour are considered. None considers all payments.
     """
     activated = failed = 0
     for payment in left_inactive(within):
@@ -46,7 +46,7 @@ def _activate(payment: Payment) -> bool:
     with journal.writing():
         locked = not_locked(Payment.objects.filter(pk=payment.pk)).first()
         if locked is None:
-            return False  # Another process is activating this entry.
+            return False  # Another process has locked the payment and is activating its entry.
         journal.ensure_adopted(locked)
         entry = activate_paid(locked)
         text_activated(locked)
@@ -75,7 +75,7 @@ TASKS = (
     Task("abandoned", lambda: Done(give_up_unpaid()), 60.0),
     Task("pruned", lambda: Done(prune(positions=_pruned_until)), 10.0),
 )
-# The tasks as run by `expire_queue`: each task once, over whole tables.
+# The tasks that `manage.py expire_queue` runs once. Unlike in TASKS, activation and pruning search whole tables.
 THOROUGH = tuple(
     task._replace(run={"activated": activate_left, "pruned": lambda: Done(prune())}.get(task.name, task.run))
     for task in TASKS

@@ -98,8 +98,8 @@ class Entry(models.Model):
     )
     # The language of the page on which the player staked, also used for messages. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # The client's IP address, or null if it is unknown. For IPv6, `client_address` is the /64 network and `client_site`
-    # the /48 network.
+    # The IP address of the player who staked, or null if it is unknown. For IPv6, `client_address` is the /64 network
+    # and `client_site` is the /48 network. For IPv4, `client_site` is null.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
@@ -198,7 +198,7 @@ class Entry(models.Model):
         return next((entry for entry in entries if entry.pk != self.pk), None)
 
     def start_life(self, now: datetime) -> None:
-        """Activate the entry at the time `now`, without saving it."""
+        """Set the fields of an entry that becomes active at the time `now`. The caller saves the entry."""
         self.status, self.reason, self.ended_at = self.Status.OPEN, "", None
         self.opened_at, self.expires_at = now, now + life()
 

@@ -108,8 +108,8 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # If a message could not be queued, `text_payment` tries to queue it. If that fails too, its signal is sent again
-    # later.
+    # If a message could not be queued, the receiver `text_payment` tries again when it runs next. If it fails too, the
+    # `payments` app sends a signal about the payment again later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
@@ -169,7 +169,10 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
 
 
 def _payout_key(kind: str, refund: Refund) -> str:
-    """Return the last part of the dedupe key. A payout that replaces a returned one has its own message."""
+    """Return the last part of the dedupe key.
+
+    If a payout was returned and repeated, the second payout gets its own key.
+    """
     earlier = Refund.objects.filter(payment=refund.payment_id, kind=refund.kind, pk__lt=refund.pk)
     returned = earlier.filter(state=Refund.State.RETURNED).count()
     return f"{kind}_{returned + 1}" if returned else kind
@@ -185,8 +188,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    Raises DatabaseError, so that the transaction with the activation is rolled back and repeated. Another error does
-    not prevent the activation. A later task then queues the message.
+    A DatabaseError is raised, so that the transaction with the activation is rolled back and repeated. Any other error
+    is logged, and the entry stays activated. A later task then queues the message.
     """
     try:
         with transaction.atomic():
@@ -263,8 +266,8 @@ def _text_success(payment: Payment) -> None:
         _queue(_success(payment, entry))
         if entry is not None:
             _text_opponent(entry)
-    # If the entry could not be activated, no message is queued now. The periodic task that activates the entry also
-    # queues the message.
+    # Otherwise the entry is paid but could not be activated, so no message is queued now. The periodic task that
+    # activates the entry later also queues the message.
 
 
 def _text_opponent(entry: Entry) -> None:

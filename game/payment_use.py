@@ -69,8 +69,8 @@ def due_back(entry: Entry) -> bool:
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # Payments from an earlier release have `version` 0. Only they get past this check. The worker adds them to the
-    # journal within a second.
+    # The lines after this check are only for payments from a release without a journal (`version` 0). The worker adds
+    # such payments to the journal within a second.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:

@@ -4,7 +4,7 @@ A game token identifies a match and is stored. A player token proves which of th
 request. A queue token gives access to one entry.
 
 Player tokens and queue tokens are signatures, computed when needed. They stay valid while the key that signed them is
-in SECRET_KEY_FALLBACKS.
+SECRET_KEY or in SECRET_KEY_FALLBACKS.
 """
 
 from django.conf import settings

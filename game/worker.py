@@ -58,7 +58,7 @@ class Worker:
         """Run all threads until `stop` is called or a thread has ended by itself.
 
         Return False if a thread has ended by itself. The process must then exit with status 1. At a shutdown, work that
-        takes too long is abandoned. This is safe, because each step survives a crash.
+        takes too long is abandoned. This is safe, because another worker repeats or continues it, as after a crash.
         """
         limit_idle_transactions()
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]

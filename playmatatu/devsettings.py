@@ -29,7 +29,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
         "DJANGO_RUNSERVER_HIDE_WARNING": "true",
         "DEBUG": "true",
         "ALLOWED_HOSTS": "",
-        # With this level, only the output of `make run` itself (as in README.md) and warnings are printed.
+        # With this log level, `make run` prints only warnings and its own lines (which README.md shows).
         "LOG_LEVEL": "warning",
         "DATABASE_URL": "",
         "REDIS_URL": "",
@@ -59,7 +59,10 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """Store these settings in a file while the block runs, for `recall`. Store nothing if another site runs."""
+    """Store these settings in a file while the block runs, so that `recall` can load them.
+
+    If another site runs, store nothing.
+    """
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:

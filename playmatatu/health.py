@@ -58,7 +58,7 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 class Probe:
-    """A check of one part, run in its own thread.
+    """A check of the database or the cache, run in its own thread.
 
     Requests that arrive during a check share its result.
     """

@@ -31,7 +31,7 @@ def extras(record: logging.LogRecord) -> dict[str, object]:
 
 # The event name at the start of a log message. docs/logs.md lists all events.
 _EVENT = re.compile(r"(?:sms|game|payments|playmatatu)\.[a-z_]+")
-# Extra fields of `sms` that are not printed, because the message text already contains their values.
+# Extra fields that are not printed for loggers of `sms`, because their messages already contain these values.
 _SAID = frozenset({"event", "message_id", "kind", "phone", "http_status", "provider_id"})
 # Escape sequences for characters that start a line or move the cursor, so that a request cannot forge a log line.
 _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code != 0x09})
@@ -66,7 +66,7 @@ class ConsoleFormatter(logging.Formatter):
             f"{key}={value}" for key, value in extras(record).items() if value not in (None, "") and key not in said
         )
         line = " ".join((super().formatMessage(record), *fields))
-        # Few lines contain such characters, so the slow `translate` is usually skipped.
+        # Few lines contain characters to escape, so the slow `translate` is usually skipped.
         return line if line.isprintable() else line.translate(_BREAKS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802

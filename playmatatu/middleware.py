@@ -145,10 +145,10 @@ def _given(request: HttpRequest) -> Iterator[str]:
 
 
 class _PagesOnly(MiddlewareMixin):
-    """Skip a part of Django's middleware for the API and for providers' requests.
+    """Base class of Django middleware that is skipped for paths under /api/ and /sms/.
 
-    Their responses are in English and contain no messages to an operator. A poll that finds nothing new becomes 10%
-    cheaper.
+    Responses to such requests are in English and show no messages to operators, so they need neither of the two
+    subclasses. Skipping them makes a poll that finds nothing new 10% cheaper.
     """
 
     def __call__(self, request: HttpRequest) -> Any:

@@ -64,7 +64,8 @@ def queue_status(
     queue_token: Annotated[str, Field(min_length=1, json_schema_extra=NO_CONTROL)],
 ) -> dict[str, Any] | HttpResponse:
     pk = entry_id_of(queue_token)
-    # The tag is read before the entry, so that a change in between is not missed: the next poll sees a new tag.
+    # The ETag is read before the entry. If the entry changes in between, the next poll gets a new ETag, so no change is
+    # missed.
     tag = "" if pk is None else current_tag(pk)
     if tag and tag == request.headers.get("If-None-Match"):
         return HttpResponseNotModified(headers={"ETag": tag})
@@ -125,7 +126,7 @@ def config(request: HttpRequest) -> dict[str, Any]:
 
 
 def signed(request: HttpRequest) -> bool:
-    """Check the game server's signature of the request. Raises HttpError if it is wrong.
+    """Check that the game server has signed the request. Raises HttpError if the signature is missing or wrong.
 
     Django Ninja calls this as `auth`, before it parses the body.
     """

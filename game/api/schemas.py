@@ -86,7 +86,7 @@ class StakeIn(BaseModel):
             for key, value in data.items()
             if value is not None and not (isinstance(value, str) and not value.strip(" "))
         }
-        # Ignore the friend's number if the player invites nobody. Some frontends still send it.
+        # Ignore the friend's number if the request creates no private match. Some frontends always send the number.
         if given.get("create_private") in (None, False, "false"):
             given.pop("invite_phone", None)
         return given

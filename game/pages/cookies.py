@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from game.models import Entry
 
-STAKE_COOKIE = "stake"  # Path /waiting/<id>: the browser may open the page of the stake.
-PLAYER_COOKIE = "player"  # Path /g/<token>/<id>: the browser may open the player's page of the match.
-OWN_STAKES_COOKIE = "stakes"  # The ids of the stakes placed in this browser, newest first. Its path is `/`.
-ASKED_COOKIE = "asked"  # Path /waiting: the phone number last entered in *Text me my link*.
+STAKE_COOKIE = "stake"  # A cookie for /waiting/<id>. It lets the browser open this stake's page.
+PLAYER_COOKIE = "player"  # A cookie for /g/<token>/<id>. It lets the browser open the player's page of the match.
+OWN_STAKES_COOKIE = "stakes"  # A cookie for all pages: the ids of the stakes placed in this browser.
+ASKED_COOKIE = "asked"  # A cookie for /waiting: the phone number last entered in *Text me my link*.
 _SECONDS = 86400
 _OWN_STAKES = 4
 

@@ -120,7 +120,7 @@ class StakeForm(forms.Form):
             self.add_error(name, error)
 
     def join(self, entry: Entry) -> None:
-        """Prepare the form to join a friend's match. The stake is then fixed."""
+        """Prepare the form to join a friend's match. The player must then stake the same amount as the friend."""
         self.joining = entry
         self.initial.update(opponent="code", match_code=entry.match_code, stake_amount=str(entry.stake_amount))
         if isinstance(self.data, QueryDict):
@@ -154,7 +154,9 @@ class StakeForm(forms.Form):
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the stake from a valid form. Inputs for opponents other than the selected kind are ignored.
+        """Return the stake from a valid form.
+
+        The friend's number is used only if *Invite a friend* is selected, and the match code only with *I have a code*.
 
         `address`: the client's address.
         """

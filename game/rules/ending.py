@@ -113,10 +113,10 @@ def announce_refunds() -> tuple[int, int]:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # If an entry ended without a match, its money is due for refund, even if `place` is still "in_use".
+    # If an entry ended without a match, its money is due for refund, even if the payment's `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # The rows are sorted like the index. Sorted by "pk" alone, PostgreSQL would read the whole table.
+        # This is the order of the index. If the rows were sorted by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
@@ -141,7 +141,7 @@ def _announce(entry: Entry, payment: Payment) -> bool:
     if payment.collected_at is None:
         return True
     if payment.place == "in_use":
-        # An entry without `opened_at` was never in the queue. Its money was held, not unused.
+        # If the entry was never active (no `opened_at`), its money is booked as held, otherwise as unused.
         (services.held if entry.opened_at is None else services.unused)(payment)
     if payment.place != "refund_due":
         return True

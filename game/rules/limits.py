@@ -40,7 +40,7 @@ INVITE_REFUSALS = {
 }
 
 
-# An IP address with an optional port, as some proxies write it.
+# Matches an IP address in brackets or with a port, as some proxies write it.
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
@@ -190,7 +190,7 @@ def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | No
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # The next attempt is allowed when `blocking` is older than the window.
+    # `blocking` is the `limit`-th newest attempt. The next attempt is allowed when `blocking` is older than WINDOW.
     blocking = after(limit - 1)
     if not blocking:
         return None
@@ -238,9 +238,9 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Return three numbers of recent invites: by this inviter, to this recipient, and from this address.
+    """Return the numbers of recent invites by this inviter, to this recipient, and from this address.
 
-    For IPv6, a fourth number follows: the invites from the address's /48 network.
+    For an IPv6 address, a fourth number follows: the invites from its /48 network.
     """
     if not address:
         return _invites([Q(client_address=None)], **which)[0]
@@ -260,7 +260,7 @@ def _invites(
         sent.filter(opened_at__gt=today, invite_phone=phone),
         *(sent.filter(origin, opened_at__gt=this_hour) for origin in origins),
     ]
-    # One statement returns all counts. Each is a subquery that uses an index.
+    # One statement returns all counts. Each count is a subquery that uses an index.
     return Player.objects.filter(pk=player).values_list(*map(_count, rows))
 
 

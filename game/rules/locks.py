@@ -30,7 +30,7 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """The stake level was locked a moment ago, so no attempt was made.
+    """Raised without an attempt to lock the stake level, because an attempt within the last second has timed out.
 
     `sqlstate` is PostgreSQL's code for a lock timeout.
     """

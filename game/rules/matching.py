@@ -31,9 +31,9 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # The money of the entry has arrived, or the entry counts as paid without money (MOMO_AUTO_APPROVE).
+        # Keep entries whose money has arrived, and entries that count as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # The payment was not reversed by the provider and is not being refunded.
+        # Leave out entries whose payment is due for refund, refunded, or contested (its final status was contradicted).
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
         .select_related("player", "payment")
@@ -156,7 +156,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
     """Return payments that succeeded but whose entries are still inactive, for example after a crash.
 
-    `within`: only search payments collected in this last period. None searches all payments.
+    `within`: an hour means that only payments collected in the last hour are searched. None searches all payments.
     """
     payments = Payment.objects.all()
     if within is not None:

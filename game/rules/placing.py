@@ -121,7 +121,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
     if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
-        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match ended after its code was checked.
+        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match has ended since its code was checked.
     return entry
 
 

@@ -29,8 +29,8 @@ _Row = TypeVar("_Row", bound=Model)
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
     """Delete up to `limit` rows of each kind. Return the number of deleted stakes.
 
-    `positions`: the id of each table after which the next periodic run continues. Without `positions`, whole tables are
-    checked.
+    `positions`: by table, the id after which this run continues. The function updates it for the next run. Without
+    `positions`, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
@@ -41,7 +41,7 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # A worker that crashed has left its row behind.
+    # Delete the rows of workers that crashed. A worker that stops normally deletes its own row.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 

@@ -109,7 +109,7 @@ def _late() -> Iterator[Tile]:
 # Kinds of postings that are shown even if today has none.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
-# Kinds of postings that operators enter. They have their own list.
+# Kinds of postings that operators enter. Their tiles link to an admin list of their own.
 _OPERATORS = ("fees", "withdrawals")
 _ENTRIES = "payments_ledgerentry"
 

@@ -71,7 +71,8 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return the time when the stake ended.
 
-    If the entry stores no time, its reason decides: the time of the next stake (`replaced_at`) or of the payment.
+    If the entry does not store the time, a replaced stake ended with the next stake (`replaced_at`), and a failed one
+    with the end of its payment.
     """
     if entry.session is not None:
         return entry.session.expires_at
