@@ -1,9 +1,12 @@
 """The admin pages with 1,000,000 messages and 300,000 payments on PostgreSQL: milliseconds and queries of each page.
 
-The same pages are measured with a thousandth of this data. `make bench-console` starts PostgreSQL itself and takes a
+    python -m benchmarks.console
+
+The same pages are also measured with a thousandth of this data. The benchmark starts PostgreSQL itself and takes a
 minute or two.
 """
 
+import argparse
 import os
 import statistics
 import time
@@ -138,6 +141,7 @@ def measure(client: Any, path: str) -> tuple[float, float, int]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with temporary_postgres() as postgres:
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
