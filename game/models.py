@@ -116,7 +116,7 @@ class Entry(models.Model):
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # When the status became `expired`. The status of a matched entry never becomes `expired`, even when its match
+    # The time at which the status became `expired`. The status of a matched entry stays `matched`, even when its match
     # expires.
     ended_at = models.DateTimeField(null=True, blank=True)
 

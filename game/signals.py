@@ -7,5 +7,6 @@ private_match_created = Signal()
 # Two entries were matched. Arguments: `session`; `entries`, its two entries; `told_by_payment`, the entry whose payment
 # completed the match, or None.
 session_committed = Signal()
-# An entry ended without a match, so its money is due for refund. Argument: `entry`.
+# The money of an entry became due for refund: it ended without a match, or its match was a draw or void, or an operator
+# gave both stakes back. Argument: `entry`.
 refund_became_due = Signal()

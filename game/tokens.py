@@ -43,7 +43,7 @@ def entry_of(token: str) -> Entry | None:
 def session_of(token: str) -> Session | None:
     """Return the match with this game token, or None.
 
-    A token with NUL is not looked up, because the database driver rejects it.
+    A token with an unprintable character is not looked up, because the database driver rejects NUL.
     """
     return Session.objects.filter(token=token).first() if token.isprintable() else None
 

@@ -78,9 +78,9 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Show a page which says that this match code cannot be joined.
+    """Show a page which says why nobody can join with this match code.
 
-    The page has no form: with a form, a player could stake against a stranger by mistake.
+    The page has no form. With a form, a player could stake against a stranger by mistake.
     """
     context = {
         "code": read_code(code),

@@ -207,9 +207,9 @@ def order_invite(entry: Entry, invite_phone: str) -> None:
 
 
 def admit_invite(entry: Entry) -> None:
-    """Check the limits on invites again when the entry is activated.
+    """Check the limits on invites again when the entry is activated. The caller saves the entry.
 
-    The recipient's number is locked. The caller saves the entry.
+    This locks the invited phone number, so that concurrent invites to it are counted correctly.
     """
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)

@@ -58,14 +58,17 @@ class Stake:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An accepted stake: its new entry, and the invite message if it is already queued."""
+    """An accepted stake: its new entry, and the message that invites a friend, if it is already queued."""
 
     entry: Entry
     invite: SmsMessage | None = None
 
 
 def place(stake: Stake) -> Placed:
-    """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake. Nothing is saved then."""
+    """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake.
+
+    After Refused, no entry is saved. Some refusals are counted for the limit on stakes from one address.
+    """
     approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:

@@ -61,7 +61,7 @@ _AMOUNT = re.compile(
 
 
 def read_amount(text: str) -> int:
-    """Return the amount that a player typed, in whole UGX. Raise ValueError if it is not a clear amount.
+    """Return the amount that a player typed, in whole UGX. Raise ValueError if the text is not an amount.
 
     Accepted are `5000`, `5,000` and `5 000`, each also with `UGX`, `/=` or `/-`.
     """
@@ -81,8 +81,8 @@ _MOST_MARKS = 2
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    Removed are characters that are invisible or reorder text, unassigned characters, and more than two accents per
-    letter. Blanks and line separators in a row become one blank.
+    The function removes invisible characters, characters that reorder text, unassigned characters, and all but two
+    accents per letter. Blanks and line separators in a row become one blank.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))

@@ -38,10 +38,7 @@ ATTENTION = "Needs attention"
 
 
 def gather(request: HttpRequest) -> dict[str, list[Tile]]:
-    """Return the tiles by the heading of their section. Sections that the user may not see are empty.
-
-    This takes about 30 queries, each with a limited cost.
-    """
+    """Return the tiles by the heading of their section. Sections that the user may not see are empty."""
     may = request.user.has_perm
     current = ledger.figures() if may("payments.view_payment") else None
     attention = [*_attention(current), *_late()] if current else []
