@@ -163,7 +163,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _savepoint(self, sid: str) -> None:
-        """Create a savepoint, and in the same round trip release the one that is no longer needed.
+        """Create a savepoint, and in the same round trip release an earlier one that is no longer needed.
 
         A savepoint that stays open a little longer changes nothing, and the end of the transaction releases it too.
         """

@@ -57,7 +57,7 @@ class Transaction:
 
 
 class Transactions:
-    """All transactions of the sandbox. The caller must hold the lock of the state."""
+    """All transactions of the sandbox. The caller must hold the `lock` of the sandbox's `State`."""
 
     def __init__(self) -> None:
         self.transactions: dict[str, Transaction] = {}
