@@ -283,7 +283,11 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
-    """Return the time of the first poll after a payment request. Without an id from the provider it is a day later."""
+    """Return the time of the first poll after a payment request.
+
+    Without an id from the provider no poll is possible. Then this is the time, a day later, when an operator must
+    decide.
+    """
     if not status_polling.ids_of(payment):
         return asked_at + status_polling.DAY
     return now + timedelta(seconds=status_polling.next_pause((now - asked_at).total_seconds()) or 0)

@@ -54,10 +54,10 @@ def sqlstate(error: BaseException) -> str:
 
 
 def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]":
-    """Lock `rows`, and leave out the rows that another transaction has locked. SQLite allows one writer, so it locks no
-    rows.
+    """Return `rows` with a lock on each, without those that another transaction has locked.
 
-    `no_key`: False if the caller deletes the rows, so that nobody adds a reference to one of them.
+    SQLite allows one writer, so it locks no rows. `no_key`: False if the caller deletes the rows, so that no other
+    transaction can add a reference to one of them.
     """
     skip_locked = connection.features.has_select_for_update_skip_locked
     return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
@@ -78,8 +78,8 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
             cursor.execute("SET idle_in_transaction_session_timeout = '1min'")
 
 
-# Seconds until the time is read from the database again. Until then, the time that has passed on this process's
-# monotonic clock is added.
+# Seconds for which a reading of the database's clock is used. The time that has passed since, on this process's
+# monotonic clock, is added to it.
 _ASK_EVERY = 5.0
 # The newest time read from the database, and the monotonic clock at that moment. Empty before the first query.
 _known: list[tuple[datetime, float]] = []

@@ -48,7 +48,7 @@ _OWED = [account for account in Account if account not in (*ASSETS, Account.OPEN
 _TIMED_OUT = ("55P03", "57014", "40P01")
 # A final status from one of these sources keeps the planned poll. A status from another source cancels it.
 _KEEPS_SCHEDULE = ("asking", "answer")
-# If the answer to a poll makes another poll necessary, the pause between them.
+# Pause before the next poll, if the answer to a poll makes another poll necessary.
 _AFTER_A_POLL = timedelta(seconds=5)
 
 
@@ -153,7 +153,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """A poll brought no status: add its answer to the journal, unless it equals the last answer."""
+    """Add the answer of a poll that brought no final status to the journal, unless it equals the last answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -170,8 +170,8 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
-    `place`: where the money of a payment in use is: received, waiting or in a match. If it is None, the app that uses
-    the payment is asked.
+    `place`: the place of the money if the row says only that it is in use: received, waiting or in a match. If None,
+    the app that uses the payment is asked.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -227,9 +227,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: where the money of a payment in use is, if the caller holds the locks that protect this place. If it is
-    None and the event may change the place, the app that uses the money is asked to lock it. `also`: names of further
-    changed columns to save.
+    `place`: the place of the money of a payment in use (received, waiting or in a match), if the caller holds the locks
+    that protect this place. If it is None and the event may change the place, the app that uses the money is asked to
+    lock it. `also`: names of further changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -292,8 +292,8 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # Without this pause, polls would follow each other at once after the database's clock was set back: each seems
-        # older than the last answer.
+        # Without this pause, polls would follow each other at once after the database's clock was set back, because
+        # each answer would seem older than the one before.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
@@ -446,7 +446,7 @@ _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 
 def locked(payment_id: int) -> Payment:
-    """Return the payment, locked, after adopting it into the journal if necessary. Raises Payment.DoesNotExist."""
+    """Return the locked payment, after adding it to the journal if necessary. Raises Payment.DoesNotExist."""
     payment = _LOCKED.first(key=payment_id)
     if payment is None:
         raise Payment.DoesNotExist
@@ -455,13 +455,13 @@ def locked(payment_id: int) -> Payment:
 
 
 def ensure_adopted(payment: Payment) -> None:
-    """Adopt a locked payment into the journal, unless it is already there."""
+    """Adopt a locked payment (add its state to the journal), unless the journal already has its state."""
     if payment.version == 0 or payment.stale:
         _adopt(payment)
 
 
 def adopt() -> int:
-    """Adopt payments into the journal, each in its own transaction. Return the number of adopted payments.
+    """Add payments to the journal that it does not know yet, each in its own transaction. Return their number.
 
     Payments that another transaction has locked are left for a later call.
     """
@@ -476,7 +476,7 @@ def adopt() -> int:
 
 
 def left_to_adopt() -> int:
-    """Return the number of payments that are not in the journal yet."""
+    """Return the number of payments that are not in the journal yet, or whose state was changed without the journal."""
     return Payment.objects.filter(TO_ADOPT).count()
 
 
@@ -526,7 +526,7 @@ def _book_opponent(payment: Payment) -> None:
 
 
 def _share(payment: Payment) -> None:
-    """Add missing shares to the payouts of this payment, because the previous release wrote no shares."""
+    """Add the missing shares to the payouts of this payment. The previous release wrote no shares."""
     for refund in payment.refunds.filter(shares=None):
         is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
         PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)

@@ -96,8 +96,8 @@ def _floor(moment: datetime) -> datetime:
 def write_hours() -> int:
     """Write the totals of past hours, at most 12 of them. Return the number of new rows.
 
-    Several workers may do this at once. An entry belongs to the hour in which it was made, and its transaction has
-    begun earlier. So an hour gets no more entries after all transactions that began before its end have finished.
+    Several workers may do this at once. A ledger entry belongs to the hour in which it was made, and its transaction
+    has begun earlier. So an hour gets no more entries after all transactions that began before its end have finished.
     """
     with transaction.atomic():
         end = _floor(min(database.now(), _oldest_transaction()) - CLOSED_AFTER)
@@ -226,9 +226,9 @@ class Figures(NamedTuple):
     """Counts of payments that need attention.
 
     `refused`, `unreadable`: callbacks of the last 24 hours. `answers_owed`: payments with a notification that no poll
-    has answered. `unanswered`: such payments whose notification is over a day old. `unknown_words`: payments with an
-    unknown status word, for an operator. `to_adopt`: payments that are not in the journal yet. `balances`: whole UGX on
-    each account of the ledger.
+    has answered. `unanswered`: such payments whose notification is over a day old. `unknown_words`: payments about
+    whose unknown status word an operator must decide. `to_adopt`: payments that are not in the journal yet. `balances`:
+    whole UGX on each account of the ledger.
     """
 
     to_ask: int
@@ -255,7 +255,8 @@ class Figures(NamedTuple):
 
 def figures() -> Figures:
     """Return the current counts, with at most 16 queries."""
-    # There are three queries, each with its own partial index. One query for all conditions would read every payment.
+    # Count the payments by the state of their request with three queries, each with its own partial index. A single
+    # query would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Payment.Collection.DUE, Payment.Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Payment.Collection.DUE)),

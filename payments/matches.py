@@ -45,10 +45,7 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 
 def locked(payment_id: int) -> Locked:
-    """Lock a payment. If its match has a result, lock the other payment of the match too.
-
-    `seen`: the payment as just read by the caller, which saves a query. Raises Payment.DoesNotExist.
-    """
+    """Lock a payment, and the other payment of its match if there is a result. Raises Payment.DoesNotExist."""
     place, collected_at = Payment.objects.values_list("place", "collected_at").get(pk=payment_id)
     result = _result_of(payment_id) if place in _OF_A_RESULT or (collected_at and not place) else None
     payment = journal.locked(payment_id) if result is None else None
@@ -115,9 +112,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """If a lock timeout prevented a receiver from using the money, raise its exception, so that the operator tries
-    again.
-    """
+    """If a lock timeout kept the game from using the money, raise the timeout, so that the operator tries again."""
     if payment.use_error is not None:
         raise payment.use_error
 

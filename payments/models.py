@@ -71,8 +71,7 @@ class Payment(models.Model):
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
-    # The following fields cache the payment's state, which follows from its journal. Only `payments.journal` writes
-    # them.
+    # The following fields cache the payment's state, which follows from its journal. `payments.journal` updates them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
     # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which
     # (payments.signals).
@@ -109,7 +108,7 @@ class Payment(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["phone"], name="payment_phone"),
-            # A partial index keeps this query of the worker fast, even with many old payments.
+            # A partial index keeps the worker's search for due payment requests fast, even with many old payments.
             models.Index(fields=["start_at"], condition=Q(collection__in=("due", "asking")), name="payment_to_start"),
             models.Index(fields=["next_ask_at"], condition=Q(next_ask_at__isnull=False), name="payment_to_ask"),
             models.Index(fields=["id"], condition=Q(collection__in=("in_doubt", "unresolved")), name="payment_doubt"),
@@ -148,7 +147,8 @@ class Callback(models.Model):
     body = models.TextField()
     # The HTTP status of our response, or 0 if a crash prevented the response.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
-    # True if the callback changed the payment. A callback that repeats or contradicts a final status changes nothing.
+    # True if the callback changed the status of the payment. A callback that repeats or contradicts a final status
+    # leaves the status unchanged.
     applied = models.BooleanField("changed the payment", default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
     # When an operator marked an unreadable or rejected callback as seen.
@@ -212,7 +212,8 @@ class Refund(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # The database allows at most one payout per payment that may have been sent, even if the code has a bug.
+            # Even if the code has a bug, the database allows only one payout per payment, apart from payouts that
+            # failed or were returned.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),

@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A payment or payout, the id by which it was polled, and the provider's answer."""
+    """A payment, or one of its payouts (`refund`), with the provider's answer to a poll of it."""
 
     payment: Payment
     refund: Refund | None
@@ -52,7 +52,7 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Yield the differences between our payments and the provider, by payment id.
 
-    Only payments with an event after `since` are compared.
+    Only payments that were created or settled after `since`, or had an event after it, are compared.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
@@ -82,7 +82,8 @@ def rebuild(since: datetime) -> Iterator[Difference]:
     """Yield the differences between the journal of each payment and its cached data.
 
     The journal is replayed. The result is compared with the payment's row and with the ledger. Only payments with an
-    event after `since` are compared.
+    event after `since` are compared. Also yield the hours whose stored totals are wrong, and payments that are not in
+    the journal yet.
     """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)
@@ -170,13 +171,13 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Lock a payment and compare it with its journal again. It may have changed since it was read."""
+    """Read a payment and its ledger entries again, and compare them. They may have changed since they were read."""
     now = Payment.objects.get(pk=payment.pk)
     return place_differs(journal.state_of(now), journal.balances_of(now))
 
 
 def _never_named(payment: Payment) -> str:
-    """Return a sentence if no id is known by which the provider could be polled, otherwise ""."""
+    """Return a sentence if the payment request has an unknown outcome and there is no id to poll, otherwise ""."""
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""

@@ -75,7 +75,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
     """Record that a payment was refunded by hand. Raises Refused with the reason.
 
-    `note`: how it was refunded. `elsewhere`: the money came from another account than the provider's.
+    `note`: how it was refunded. `elsewhere`: the money came from an account other than ours at the provider.
     """
     with journal.writing():
         return _by_hand(*_refund(payment_id), actor, note, elsewhere)
@@ -233,7 +233,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send a payout whose payment was confirmed by a poll: in this process, or through a worker."""
+    """Send the ordered payouts of a payment after a poll has confirmed it: in this process, or through a worker."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():
@@ -250,9 +250,10 @@ def pay_out(refund_id: int) -> None:
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send all ordered payouts that polls have confirmed. Return the number of steps done.
+    """Send all ordered payouts that polls have confirmed.
 
-    `stopping`: when it returns True, no further payout is begun.
+    Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of all
+    these payouts. `stopping`: when it returns True, no further payout is begun.
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
@@ -511,7 +512,7 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
 
 
 def tell(refund: Refund) -> bool:
-    """Send the signal that a payout has arrived. If a receiver fails, `tell_again` repeats the signal."""
+    """Send the signal that a payout has arrived. If a receiver fails, `services.tell_again` sends the signal again."""
     signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
     answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
     failed = any(isinstance(answer, Exception) for _receiver, answer in answers)

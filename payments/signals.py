@@ -14,7 +14,8 @@ from payments.rules.states import Place
 
 # The payment's status has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# The provider repeated SUCCESS. Receivers complete work that a crash has interrupted. Argument: `payment`.
+# The provider repeated SUCCESS, or a receiver of an earlier signal about a success failed. Receivers complete work that
+# a crash or an error has interrupted. Argument: `payment`.
 momo_success_repeated = Signal()
 # The provider contradicted its own final status. Arguments: `payment`, `said`. If `said` is SUCCESS, the money has
 # arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before. The

@@ -65,7 +65,7 @@ def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         if opened is not connection.connection or len(cursors) >= _MOST_CURSORS:
             cursors = {}
             connection._kept_cursors = connection.connection, cursors
-        # Django wraps the cursor in another class if a test counts the statements.
+        # If a test counts the statements, Django wraps cursors in another class. Such a cursor is kept separately.
         key = sql, connection.force_debug_cursor
         cursor = cursors.get(key)
         if cursor is None:
@@ -140,7 +140,8 @@ class Select(Generic[T]):
 class Update:
     """An UPDATE that is compiled at its first call.
 
-    `build`: returns a queryset and the values of its `update`. Its arguments have the same types as those of `Select`.
+    `build`: returns a queryset and the values for its `update()`. The arguments of `build` may have the same types as
+    in `Select`.
     """
 
     def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
@@ -148,7 +149,7 @@ class Update:
         self._compiled: dict[str, tuple[str, _Parameters]] = {}
 
     def __call__(self, **arguments: Any) -> int:
-        """Run the statement and return the number of rows. Raises TypeError like `Select`."""
+        """Run the statement and return the number of rows. Raises TypeError as in `Select`, for example for None."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         if connection.vendor not in self._compiled:
@@ -269,7 +270,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 class _Column(NamedTuple):
     """A column that is written.
 
-    `sent`: functions that convert a value, by its type, for types that Django need not check.
+    `sent`: for each type of value that Django need not check, a function that converts the value for the database.
     """
 
     name: str
@@ -278,7 +279,8 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of the types that most fields pass to the database unchanged, or wrapped in a class.
+# Sample values of the types that most fields pass to the database unchanged, or wrapped in a class. They show which
+# types a field need not check.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 

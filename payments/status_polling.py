@@ -17,11 +17,12 @@ from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# Number of notifications of a payment that each trigger a poll at once. Later polls are at least GAP seconds apart.
+# The first AT_ONCE notifications of a payment each trigger a poll at once. Polls after later notifications are at least
+# GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Seconds after a poll without an answer until another process may poll the payment. This is short, because a player who
-# has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
+# Seconds after the start of a poll until another process may poll the payment, at most. This is short, because a player
+# who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
 # Maximum number of ids from notifications that are tried for one payment.
 _MOST_IDS = 20
@@ -315,7 +316,7 @@ def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
 def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
     """Settle a payment as paid. Raises Refused.
 
-    `confirmed`: the result of `look_up`. If it is None, only the operator's decision settles the payment.
+    `confirmed`: the result of `confirm`. If it is None, only the operator's decision settles the payment.
     """
     if confirmed is None:
         return matches.judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)

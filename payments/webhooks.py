@@ -1,4 +1,4 @@
-"""HTTP requests that we receive about payments. Each is stored as received, before it is validated.
+"""HTTP requests that we receive about payments. If its proof is valid, a request is stored before its body is parsed.
 
 - `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The request is
 authenticated.
@@ -47,7 +47,7 @@ MOST_NOTICES = 200
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# Finds and locks the payment of a callback. Its match has no result yet, so the other payment need not be locked.
+# Finds and locks the payment of a callback. A PENDING payment is in no match, so no other payment need be locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""

@@ -41,8 +41,8 @@ _BUSY = ("55P03", "57014", "40001", "40P01")
 class Operator(NamedTuple):
     """The user who confirms an action, with the input on the confirmation page.
 
-    `provider_id`: the payment's id in the provider's portal. `elsewhere`: True if the money was paid from another
-    account than the provider's.
+    `provider_id`: the payment's id in the provider's portal. `elsewhere`: True if the money was paid from an account
+    other than ours at the provider.
     """
 
     name: str
@@ -96,9 +96,9 @@ class Action:
     def __call__(
         self, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
     ) -> HttpResponse | None:
-        """Show the confirmation page. If it was confirmed, carry out the action.
+        """Show the confirmation page. If the request comes from that page, carry out the action instead.
 
-        Then redirect to the URL in the form field `next`, or show the list if there is none.
+        After the action, redirect to the URL in the form field `next`, or to the list if there is none.
         """
         able, note = self.able(queryset), _answer(request, "note")
         note_missing = bool(self.note) and not note
@@ -351,7 +351,8 @@ def _carry(action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest,
         with journal.writing():
             try:
                 action.carry(row, operator, found)
-            # Refused is caught inside the transaction, so that the journal entry about the refusal is committed.
+            # The exception Refused is caught inside the transaction, so that the journal entry about the refusal is
+            # committed.
             except Refused as refusal:
                 return str(refusal)
             message = f"{action.logged}: {operator.note}" if operator.note else action.logged

@@ -155,7 +155,7 @@ class DayFilter(admin.SimpleListFilter):
 
 
 class BookedDayFilter(DayFilter):
-    """A filter for ledger entries by day. Like the daily totals, it reads the stored hour of the posting."""
+    """A filter for ledger entries by day. It uses the stored hour of each posting, as the daily totals do."""
 
     field = "hour"
 
@@ -169,7 +169,7 @@ class AccountFilter(LabeledFilter):
 
 
 class FlowFilter(LabeledFilter):
-    """A filter for the ledger entries behind one figure of the daily totals."""
+    """A filter that lists the ledger entries whose sum is one figure of the daily totals."""
 
     title = "figure"
     parameter_name = "flow"

@@ -69,7 +69,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(SearchByValue, PaymentsAdmin):
-    """A list sorted by id, so that the database need not sort it."""
+    """An admin list in the order of ids. The database reads this order from the primary key and need not sort."""
 
     ordering = ("-id",)
     sortable_by = ()
@@ -151,12 +151,15 @@ class LedgerAdmin(JournalAdmin):
 
 
 class DebitForm(forms.ModelForm):
-    """The form of a withdrawal or fee. Each page with this form contains a new `key`."""
+    """The form of a withdrawal or fee. Each rendered form has its own `key`.
+
+    If the form is sent twice, the second request has the same key and books nothing.
+    """
 
     key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
     def validate_unique(self) -> None:
-        """Skip Django's check. The unique index also refuses the second of two concurrent requests."""
+        """Skip Django's query for a duplicate `key`. The unique index refuses each duplicate, even a concurrent one."""
 
 
 @admin.register(ProviderDebit)
@@ -195,7 +198,7 @@ class ProviderDebitAdmin(PaymentsAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except IntegrityError:  # There is already an entry with the key of this form.
+        except IntegrityError:  # An entry with the key of this form already exists.
             self.message_user(request, "This form was saved before. Nothing was booked again.", messages.WARNING)
             return redirect("admin:payments_providerdebit_changelist")
 

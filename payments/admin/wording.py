@@ -26,7 +26,7 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-# The state of a prize, by the place of the money of its shares.
+# Words for the state of a prize. The key is the place of the money of the prize's two shares.
 _PRIZE = {
     "prize": "is not paid yet",
     "prize_transit": "is being paid out",
@@ -40,7 +40,7 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if a new payout may be ordered: there is none yet, or the latest one failed or was returned."""
+    """Return True if a new payout may be ordered: none was ordered yet, or the latest one failed or was returned."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 

@@ -100,7 +100,7 @@ _STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in
 
 
 def status_of(word: object) -> Payment.Status | None:
-    """Return the meaning of a provider's status word, in upper or lower case. Return None for an unknown word."""
+    """Return the meaning of a provider's status word, or None for an unknown word. Upper and lower case are equal."""
     return _STATUSES.get(word.strip(" ").upper()) if isinstance(word, str) else None
 
 

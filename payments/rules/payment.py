@@ -4,7 +4,7 @@ This function uses no database, HTTP or clock. A payment's state is the result o
 and the payment's row only caches this state. An event that does not fit changes nothing and returns the effect
 `refused`.
 
-`match` combines the two payments of a match.
+The module `match` applies these rules to both payments of a match.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def share_of(state: State, due: Place) -> int:
 def balances(state: State) -> dict[Account, int]:
     """Return the balances that the ledger must have for a payment in this state.
 
-    They depend only on the place of the money, the amount, the fee and `house_share`.
+    They depend only on `place`, `back`, the amount, the fee and `house_share`.
     """
     place = state.place
     fee = {} if state.house_share or not state.fee else {Account.COMMISSION: state.fee}
@@ -77,7 +77,8 @@ def unresolved(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    A poll that began after the order said Successful, and no notification waits for a poll.
+    Either the house pays this share. Or a poll that began after the order said Successful, and no notification waits
+    for a poll.
     """
     if state.house_share:
         return True
@@ -446,7 +447,7 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
     """Make the money payable again after the provider returned a payout.
 
-    `event.elsewhere`: True if the payout was made by hand from another account than the provider's.
+    `event.elsewhere`: True if the payout was made by hand, from an account other than ours at the provider.
     """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:

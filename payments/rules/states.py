@@ -29,7 +29,8 @@ class Word(str, Enum):
 class Place(str, Enum):
     """The place of a payment's money.
 
-    The money is on the ledger account with the same name. NONE, REFUNDED, PRIZE_PAID and LOST have no such account.
+    At most places, the ledger account with the same name holds the money. At NONE, REFUNDED, PRIZE_PAID and LOST, we
+    hold no money of the payment, except the commission.
     """
 
     NONE, RECEIVED, WAITING, IN_MATCH = "", "received", "waiting", "in_match"
@@ -48,8 +49,8 @@ class Account(str, Enum):
     """Ledger accounts.
 
     PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, COMMISSION is income. OPENING balances money from
-    before the ledger. WITHDRAWALS is money that the owner took out. The other accounts hold money that we owe, by its
-    place.
+    before the ledger. WITHDRAWALS is money that the owner took out. Each other account holds money that we owe, and has
+    the name of a `Place`.
     """
 
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"
@@ -136,10 +137,11 @@ class Event:
     """An event of one payment.
 
     `said`: the provider's answer. `polled`: True if it answers a poll. `began`: when this poll began. `elsewhere`: paid
-    by hand from another account than the provider's. `alone`: one operator may both settle a payment and pay it out.
+    by hand, from an account other than ours at the provider. `alone`: one operator may both settle a payment and pay it
+    out.
 
-    `place`: where the money of an approved payment is now. `becomes`: the state with which a payment from before the
-    journal enters the journal.
+    `place`: where the money of an approved payment is now, or where the money of a late payout was due. `becomes`: the
+    state with which a payment from before the journal enters the journal.
     """
 
     kind: Kind
