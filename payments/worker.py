@@ -62,8 +62,8 @@ class Outage:
 class Loop:
     """A thread that repeats `turn` until `stop` is called. Exceptions do not end the thread.
 
-    `turn` returns the seconds until its next call, and `wake` ends this wait. `event`: the log event for exceptions of
-    other kinds than those of the database.
+    `turn` returns the seconds until its next call, and `wake` ends this wait. `event`: the log event for exceptions
+    that do not come from an unavailable database.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class CallbackInline(ReadOnly, admin.TabularInline):
 
 
 class ExchangeInline(ReadOnly, admin.TabularInline):
-    """Requests to the provider, made before the journal existed."""
+    """Requests to the provider that were made by releases without a payment journal."""
 
     model = Exchange
     extra = 0

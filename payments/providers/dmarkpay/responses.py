@@ -86,7 +86,7 @@ def read_payout(status: int, body: bytes, reference: str) -> Answer:
 
 
 def read_status(status: int, body: bytes) -> Answer:
-    """Interpret the response to a status poll. IN_DOUBT means that it says nothing about the transaction."""
+    """Interpret the response to a status poll. IN_DOUBT means that the response says nothing about the transaction."""
     answer = _read(status, body)
     if status == 404:
         return _as(answer, Said.UNKNOWN, "DMarkPay does not know this transaction")
