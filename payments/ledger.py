@@ -254,7 +254,7 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    """Return the current counts, with at most 16 queries."""
+    """Return the current counts of payments that need attention, with at most 16 queries."""
     # Count the payments by the state of their request with three queries, each with its own partial index. A single
     # query would read every payment.
     rows = Payment.objects.order_by()
