@@ -46,7 +46,8 @@ _IN_USE = "in_use"
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# A final status from one of these sources keeps the planned poll. A status from another source cancels it.
+# If a final status comes from one of these sources (a poll, or the answer to the payment request), the planned poll is
+# kept. A status from another source cancels the poll.
 _KEEPS_SCHEDULE = ("asking", "answer")
 # Pause before the next poll, if the answer to a poll makes another poll necessary.
 _AFTER_A_POLL = timedelta(seconds=5)
