@@ -200,10 +200,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """Return the values of the columns that cache a state.
-
-    The last two columns are needed only by the previous release.
-    """
+    """Return the values of the columns that cache a state."""
     return {
         "status": state.status.value,
         "collection": state.request.value,
@@ -442,7 +439,7 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places that did not exist in the previous release, so that its columns cannot express them.
+# Places that did not exist in the previous release. Its columns cannot express them.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 

@@ -91,8 +91,8 @@ def take_word(
     """Apply the provider's answer to a payment locked by `matches.locked`. `began`: when the poll began."""
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. The game
-        # tells to which place the money belongs.
+        # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. `hold`
+        # asks the game where the money belongs.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     return take(payment, event, cause, also)

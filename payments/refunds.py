@@ -66,7 +66,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
     The refund is sent when a poll that began after the order says Successful. Some payments can only be refunded by
-    hand: those that a third party collected, and those whose id at the provider is unknown.
+    hand: those that a third party collected, and those whose id at the provider or mobile network is unknown.
     """
     with journal.writing():
         return _order(*_refund(payment_id), actor)
@@ -523,7 +523,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the final state of a payout, and send the signal if the money has arrived.
+    """Save the result of a payout, which may also be unknown. Send the signal if the money has arrived.
 
     The caller has locked its payments.
     """

@@ -102,7 +102,8 @@ class Select(Generic[T]):
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, **arguments: Any) -> list[T]:
-        """Run the statement and return its rows. Raises TypeError for an argument of another type, such as None."""
+        """Run the statement and return its rows. Raises TypeError for an argument of an unsupported type, such as None.
+        """
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
@@ -149,7 +150,8 @@ class Update:
         self._compiled: dict[str, tuple[str, _Parameters]] = {}
 
     def __call__(self, **arguments: Any) -> int:
-        """Run the statement and return the number of rows. Raises TypeError as in `Select`, for example for None."""
+        """Run the statement and return the number of rows. Raises TypeError for an unsupported argument, such as None.
+        """
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         if connection.vendor not in self._compiled:

@@ -87,7 +87,7 @@ def text_of(body: bytes) -> str:
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    This commit does not wait for the disk. The caller commits another change before it answers, at least by `refuse`.
+    This commit does not wait for the disk. The caller commits another change before it responds, at least in `refuse`.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)

@@ -73,9 +73,8 @@ class SearchByValue:
 
 
 class LabeledFilter(admin.SimpleListFilter):
-    """A filter in the sidebar that offers fixed values.
-
-    Finding the values in use would need a DISTINCT over the whole table.
+    """A filter in the sidebar that offers fixed values. To find the values in use, a DISTINCT would read the whole
+    table.
 
     `labels`: the values, each with its label.
     """

@@ -140,7 +140,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def identifier(value: object) -> str:
-    """Return an id as text. Return "" if `value` is neither text nor a whole number."""
+    """Return an id as text. Return "" unless it is a whole number or printable ASCII text of at most 100 characters."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
