@@ -102,8 +102,7 @@ class Select(Generic[T]):
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, **arguments: Any) -> list[T]:
-        """Run the statement and return its rows. Raises TypeError for an argument of an unsupported type, such as None.
-        """
+        """Run the statement and return its rows. Raises TypeError for an unsupported argument, such as None."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         compiled = self._compiled.get(connection.vendor)
@@ -150,8 +149,7 @@ class Update:
         self._compiled: dict[str, tuple[str, _Parameters]] = {}
 
     def __call__(self, **arguments: Any) -> int:
-        """Run the statement and return the number of rows. Raises TypeError for an unsupported argument, such as None.
-        """
+        """Run the statement and return the number of rows. Raises TypeError for an unsupported argument."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         if connection.vendor not in self._compiled:
