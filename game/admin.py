@@ -21,7 +21,10 @@ from sms.text import to_e164
 
 
 class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
-    """A read-only admin list. Its search finds phone numbers in any notation and the `conditions` of the subclass."""
+    """A read-only admin list with a search by phone number in any notation.
+
+    Subclasses override `conditions` to add other searches.
+    """
 
     search_fields = ("pk",)
     sortable_by = ()

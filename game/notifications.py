@@ -266,8 +266,8 @@ def _text_success(payment: Payment) -> None:
         _queue(_success(payment, entry))
         if entry is not None:
             _text_opponent(entry)
-    # Otherwise the entry is paid but could not be activated, so no message is queued now. The periodic task that
-    # activates the entry later also queues the message.
+    # If the entry was paid but could not be activated, no message is queued now. The periodic task that activates the
+    # entry later also queues the message.
 
 
 def _text_opponent(entry: Entry) -> None:

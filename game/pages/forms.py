@@ -70,7 +70,7 @@ class StakeForm(forms.Form):
     )
     opponent = forms.ChoiceField(
         label=_("Who will you play against?"),
-        # An empty form preselects a friend, so that nobody plays against a stranger by mistake.
+        # A new form preselects *Invite a friend*, so that nobody plays against a stranger by mistake.
         choices=(("friend", _("Invite a friend")), ("code", _("I have a code")), ("anyone", _("Anyone"))),
         initial="friend",
         widget=forms.RadioSelect,

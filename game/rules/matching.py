@@ -129,7 +129,7 @@ def _opponent(entry: Entry) -> Entry | None:
 
 
 def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
-    """Match two entries. `first` was waiting. `payment` is the payment of `second`."""
+    """Match two entries. `first` was already waiting. `payment` is the payment of `second`, the entry activated now."""
     now = clock.now()
     session = new(
         Session,
@@ -156,7 +156,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
     """Return payments that succeeded but whose entries are still inactive, for example after a crash.
 
-    `within`: an hour means that only payments collected in the last hour are searched. None searches all payments.
+    `within`: the period before now in which a payment must have been collected. None searches all payments.
     """
     payments = Payment.objects.all()
     if within is not None:

@@ -87,7 +87,7 @@ def _without_result(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
 
 
 def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
-    """Delete unused rows. The second query runs under a lock, because an entry may have been added after the first."""
+    """Delete unused rows. They are locked and then checked again, as an entry may have been added before the lock."""
     with transaction.atomic():
         keys = list(not_locked(rows, no_key=False).order_by("pk").values_list("pk", flat=True)[:limit])
         if keys:
