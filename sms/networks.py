@@ -5,6 +5,7 @@ are in the setting NETWORK_PREFIXES.
 from collections.abc import Mapping, Sequence
 
 from django.conf import settings
+from django.db.models.functions import Substr
 
 # Names with special capitals. The name of any other network is its key with one capital letter, such as `Airtel`.
 _NAMES = {"mtn": "MTN"}
@@ -32,6 +33,14 @@ def network_of(phone: str) -> str:
         if local.startswith(prefix)
     ]
     return max(matches)[1] if matches else ""
+
+
+def deciding_digits(phone: str) -> Substr:
+    """Return the beginning of a column with phone numbers, for a query. `network_of` returns the same for it as for the
+    whole number.
+    """
+    longest = max((len(prefix) for prefixes in _prefixes().values() for prefix in prefixes), default=1)
+    return Substr(phone, 1, len("+256") + longest - 1)
 
 
 def _prefixes() -> Mapping[str, Sequence[str]]:

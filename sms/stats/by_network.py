@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import Count, F, Q
-from django.db.models.functions import Substr, TruncMinute
+from django.db.models.functions import TruncMinute
 
 from sms import conf, networks
 from sms.conf import PROVIDER
@@ -26,8 +26,6 @@ SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # queued within the last WINDOW minutes count. This rule often finds trouble earlier than the rule above.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
-# Length of a prefix such as `+25677`: the country code and the first two digits of the national number.
-_DIGITS = len("+25677")
 
 
 class Sample(NamedTuple):
@@ -168,7 +166,7 @@ def _minutes(now: datetime) -> list[_Minute]:
     counted = (
         SmsMessage.objects.filter(created_at__gte=start, created_at__lt=now)
         .order_by()
-        .annotate(minute=TruncMinute("created_at"), digits=Substr("phone", 1, _DIGITS))
+        .annotate(minute=TruncMinute("created_at"), digits=networks.deciding_digits("phone"))
         .values_list("minute", "digits")
         .annotate(
             texts=Count("pk"),

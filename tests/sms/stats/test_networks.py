@@ -77,6 +77,14 @@ def test_a_network_is_slow_after_ten_minutes_of_it_not_before() -> None:
     assert slow() == ["mtn"]
 
 
+def test_a_network_with_longer_prefixes_is_slow(settings: Any) -> None:
+    settings.NETWORK_PREFIXES = {"mtn": ["077"], "lyca": ["0779"]}
+    for minute in range(5, 35):
+        texts("+256779123456", minute + 0.5, 3, arrives=400)
+        texts(MTN, minute + 0.5, 3)
+    assert slow() == ["lyca"]
+
+
 def test_what_has_not_arrived_at_all_or_failed_counts_as_well() -> None:
     for minute in range(5, 35):
         texts(AIRTEL, minute + 0.5, 3, arrives=None)
