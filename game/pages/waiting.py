@@ -1,7 +1,6 @@
 """The page of one stake, from its payment until its match or refund, and the form *Text me my link*."""
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +36,7 @@ from game.tokens import entry_of
 from game.wording import INVITE_STATUS, end_of
 from payments.collection import RINGING
 from payments.models import Payment
+from payments.providers.declines import Decline, read_decline
 from sms import clock, conf, networks
 from sms.formats import spaced, ugx
 from sms.models import SmsMessage
@@ -161,19 +161,16 @@ def _invite(entry: Entry) -> dict[str, str]:
 
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
 
-# Regular expressions for failure reasons of providers, each with a sentence for players. The first match counts.
-_REASONS = (
-    (r"low balance or|limit reached", _("There was not enough money in your account, or its limit is reached.")),
-    (r"insufficient|not enough|balance", _("There was not enough money in your account.")),
-    (r"\bpin\b", _("The PIN was wrong.")),
-    (r"declin|reject|cancel|denied", _("The request was declined on your phone.")),
-    (r"time ?out|timed out|expired|no response|not answer", _("The request was not approved in time.")),
-    (r"limit|maximum|exceed", _("The amount is over your account's limit.")),
-    (
-        r"not registered|unknown subscriber|not found|inactive|not active|barred|blocked",
-        _("This number has no mobile-money account that can pay."),
-    ),
-)
+# Sentences for players about a failed payment. Other reasons of the provider are quoted.
+_DECLINES = {
+    Decline.BALANCE_OR_LIMIT: _("There was not enough money in your account, or its limit is reached."),
+    Decline.BALANCE: _("There was not enough money in your account."),
+    Decline.PIN: _("The PIN was wrong."),
+    Decline.REFUSED: _("The request was declined on your phone."),
+    Decline.LATE: _("The request was not approved in time."),
+    Decline.LIMIT: _("The amount is over your account's limit."),
+    Decline.NO_ACCOUNT: _("This number has no mobile-money account that can pay."),
+}
 
 
 def paying(entry: Entry) -> dict[str, Any]:
@@ -227,10 +224,9 @@ def why_not_paid(payment: Payment) -> str:
     # Players see reasons from the provider only, never an operator's note.
     if payment.settled_by not in ("asking", "answer") or not payment.reason:
         return ""
-    reason = payment.reason.casefold().replace("_", " ")
-    for pattern, sentence in _REASONS:
-        if re.search(pattern, reason):
-            return str(sentence)
+    sentence = _DECLINES.get(read_decline(payment.reason))
+    if sentence is not None:
+        return str(sentence)
     return gettext("%(network)s says: “%(words)s”.") % {"network": network, "words": payment.reason.rstrip(".")}
 
 
