@@ -70,7 +70,7 @@ def to_e164(value: object) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def masked(phone: str) -> str:
+def mask_phone(phone: str) -> str:
     """Return the number as in `+25677****456`, which is enough to recognize the number and too little to call it."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
@@ -80,7 +80,7 @@ _DIGITS = re.compile(r"(?<!\d)\+?\d{9,15}(?!\d)")
 
 def hidden(text: str) -> str:
     """Return the text with every run of 9 to 15 digits masked like a phone number."""
-    return _DIGITS.sub(lambda found: masked(found[0]), text)
+    return _DIGITS.sub(lambda found: mask_phone(found[0]), text)
 
 
 def spaced(phone: str) -> str:
@@ -90,10 +90,10 @@ def spaced(phone: str) -> str:
     return f"0{phone[4:7]} {phone[7:10]} {phone[10:]}"
 
 
-def masked_spaced(phone: str) -> str:
+def masked(phone: str) -> str:
     """Return `0772 ••• 001` for `+256772000001`, as pages show it. Other numbers are masked as in logs."""
     if not (phone.startswith("+256") and len(phone) == 13):
-        return masked(phone)
+        return mask_phone(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"
 
 

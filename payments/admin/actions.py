@@ -404,7 +404,7 @@ def _payee(request: HttpRequest, payment: Payment, amount: int) -> Payee:
     # `entry` is a stake. Its model is in the app `game`, which `payments` does not import.
     name = getattr(getattr(payment, "entry", None), "display_name", "")
     in_full = request.user.has_perm("sms.view_full_phone")
-    phone = phones.spaced(payment.phone) if in_full else phones.masked_spaced(payment.phone)
+    phone = phones.spaced(payment.phone) if in_full else phones.masked(payment.phone)
     due = refunds.due().filter(pk=payment.pk).exists()
     return Payee(name, phone, amount, payment.created_at, wording.meaning(payment, payment.refunds.first(), due))
 

@@ -116,7 +116,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
     csv_columns = {  # noqa: RUF012
         "id": "pk",
         "created_at": "created_at",
-        "phone": lambda payment: phones.masked(payment.phone).lstrip("+"),
+        "phone": lambda payment: phones.mask_phone(payment.phone).lstrip("+"),
         "amount_ugx": "amount",
         "state": _state,
         "transaction_id": "transaction_id",
@@ -132,7 +132,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
     @admin.display(description="phone")
     def masked_phone(self, payment: Payment) -> str:
-        return phones.masked_spaced(payment.phone)
+        return phones.masked(payment.phone)
 
     @admin.display(description="phone")
     def full_phone(self, payment: Payment) -> str:

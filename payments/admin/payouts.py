@@ -99,7 +99,7 @@ class MatchResultAdmin(PaymentsAdmin):
 
     @admin.display(description="winner")
     def masked_phone(self, result: MatchResult) -> str:
-        return phones.masked_spaced(result.winner.phone) if result.winner else ""
+        return phones.masked(result.winner.phone) if result.winner else ""
 
     @admin.display(description="winner")
     def full_phone(self, result: MatchResult) -> str:

@@ -64,7 +64,9 @@ class Phone(NamedTuple):
 
     @property
     def number(self) -> str:
-        return spaced(self.key)
+        """The phone number as in `0772 123 456`. Any other text is returned unchanged."""
+        key = self.key
+        return f"{key[:4]} {key[4:7]} {key[7:]}" if key.isdigit() and len(key) == 10 else key
 
 
 class Links(NamedTuple):
@@ -171,11 +173,6 @@ def _found(phones: list[Phone], find: str) -> list[Phone]:
         return [phone for phone in phones if any(find.casefold() in item.words.casefold() for item in phone.items)]
     found = [phone for phone in phones if number in phone.key]
     return found or ([Phone(number, "", [], [])] if re.fullmatch(r"0\d{9}", number) else [])
-
-
-def spaced(number: str) -> str:
-    """Format `0772123456` as `0772 123 456`. Return any other text unchanged."""
-    return f"{number[:4]} {number[4:7]} {number[7:]}" if number.isdigit() and len(number) == 10 else number
 
 
 def linked(text: str) -> list[Part]:
