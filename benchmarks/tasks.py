@@ -57,14 +57,14 @@ def run_all() -> dict[str, Callable[[], object]]:
     """Return the functions that workers and each scrape of the metrics call, by name."""
     from game.maintenance import TASKS
     from payments import collection, refunds, status_polling
-    from playmatatu import overdue
+    from playmatatu.alert_sources import late_counts
 
     return {
         **{task.name: task.run for task in TASKS},
         "payment requests due": collection.start_due,
         "status polls due": status_polling.poll_due,
         "payouts due": refunds.pay_out_due,
-        "overdue counts (health, metrics)": overdue.counts,
+        "overdue counts (health, metrics)": late_counts,
     }
 
 

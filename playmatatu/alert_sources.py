@@ -1,8 +1,9 @@
-"""Count work that is at least a minute late.
+"""The alerts about payments and the game, and the counts of overdue work behind them.
 
-A heartbeat only shows that a worker's process runs. These counts also reveal a worker that does no work.
+A worker's heartbeat only shows that its process runs. The counts also reveal a worker that does no work. The health
+check, the metrics and the dashboard show them too.
 
-The alerts about payments and the game are defined here. The alerts about sending are defined in `sms`.
+The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,8 @@ _ANNOUNCED_FOR = timedelta(days=1)
 _MOST = 1000
 
 
-def counts() -> dict[str, int]:
-    """Return the number of overdue rows by kind of work. Each number is at most 1,000."""
+def late_counts() -> dict[str, int]:
+    """Return the number of rows whose work is a minute late, by kind of work. Each number is at most 1,000."""
     late = clock.now() - LATE
     rows: dict[str, QuerySet[Any]] = {
         "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),
@@ -67,10 +68,14 @@ def contested(now: datetime) -> Iterable[Condition]:
 
 def late_work(now: datetime) -> Iterable[Condition]:
     """Yield an alert condition if some work of `game_worker` is over a minute late."""
-    late = {work.replace("_", " "): count for work, count in counts().items() if count}
+    late = {work.replace("_", " "): count for work, count in late_counts().items() if count}
     if late:
         found = ", ".join(f"{count:,} {work}" for work, count in late.items())
         yield Condition(
             "game:overdue",
             f"Work is over a minute late: {found}. Check that manage.py game_worker runs, and read its log.",
         )
+
+
+# `sms/alerts.py` calls each of these functions once a minute.
+SOURCES = (contested, late_work)

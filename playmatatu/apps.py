@@ -9,12 +9,11 @@ class PlayMatatuConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from playmatatu import checks, postgres  # noqa: F401
-        from playmatatu.overdue import contested, late_work
+        from playmatatu import alert_sources, checks, postgres  # noqa: F401
         from sms.alerts import register
 
-        register(contested)
-        register(late_work)
+        for source in alert_sources.SOURCES:
+            register(source)
         pre_migrate.connect(postgres.migration_begins)
         post_migrate.connect(postgres.migration_ends)
 

@@ -18,7 +18,7 @@ from ninja import Router
 from game.api.schemas import Health
 from game.models import GameWorker
 from payments import collection
-from playmatatu import overdue
+from playmatatu.alert_sources import late_counts
 from sms import clock, conf
 from sms.models import SmsPause
 from sms.stats import status
@@ -121,7 +121,7 @@ def _game() -> dict[str, Any]:
 
 
 def _overdue() -> dict[str, Any]:
-    counts = overdue.counts()
+    counts = late_counts()
     return {"overdue": {"status": "late" if any(counts.values()) else "ok", **counts}}
 
 

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from game.models import GameWorker
 from payments import ledger
-from playmatatu import overdue
+from playmatatu.alert_sources import late_counts
 from sms import clock, formats
 from sms.stats import by_network, status, volume
 
@@ -106,7 +106,7 @@ class PaymentsCollector(Collector):
         late = GaugeMetricFamily(
             "playmatatu_overdue", "Rows whose work is a minute late, at most 1000.", labels=["work"]
         )
-        for work, count in overdue.counts().items():
+        for work, count in late_counts().items():
             late.add_metric([work], float(count))
         yield late
 

@@ -15,7 +15,7 @@ from game.models import Entry, Session
 from payments import ledger
 from payments.admin import wording as money_wording
 from payments.rules.states import Account
-from playmatatu import overdue
+from playmatatu.alert_sources import late_counts
 from sms.formats import MANY, counted, ugx
 from sms.models import SmsMessage, SmsSuppression, Status
 from sms.stats import status
@@ -89,7 +89,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         yield Tile(label, counted(number), url, "bad")
 
 
-# Labels of overdue work, by its name in `overdue.counts()`.
+# Labels of overdue work, by its name in `late_counts()`.
 _LATE = {
     "stakes_to_end": "stakes past their end: game_worker is late",
     "stakes_to_activate": "paid stakes not opened: game_worker is late",
@@ -99,7 +99,7 @@ _LATE = {
 
 
 def _late() -> Iterator[Tile]:
-    for work, number in overdue.counts().items():
+    for work, number in late_counts().items():
         yield Tile(_LATE.get(work, work.replace("_", " ")), counted(number), _list("game_gameworker"), "bad")
 
 
