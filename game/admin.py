@@ -4,10 +4,11 @@ from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Cast, Coalesce, Concat
+from django.db.models import Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
+from game import keys
 from game.models import Entry, GameWorker, Player, Session, StakeLevel
 from game.rules import results
 from game.wording import ENDS, RESULTS, state_words
@@ -72,7 +73,7 @@ class ReasonFilter(LabeledFilter):
 
 def _result_of(match: str) -> "QuerySet[MatchResult]":
     """Return a subquery for the result of a match. `match`: the outer query's column that holds the match's id."""
-    return MatchResult.objects.filter(key=Concat(Value("session:"), Cast(OuterRef(match), CharField())))
+    return MatchResult.objects.filter(key=keys.in_query(keys.SESSION, match))
 
 
 @admin.register(Entry)

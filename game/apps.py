@@ -10,7 +10,7 @@ class GameConfig(AppConfig):
         # entry, then `notifications` queues messages about it.
         from game import payment_receivers  # noqa: F401, I001
         from game import notifications
-        from game import checks, sms_owner  # noqa: F401
+        from game import checks, keys, sms_owner  # noqa: F401
         from game.payment_use import USE
         from payments import signals
         from sms.clicks import watch
@@ -19,11 +19,11 @@ class GameConfig(AppConfig):
 
         signals.register(USE)
         watch("match_found", "private_invite")
-        register("session", sms_owner.of_session, sms_owner.matches_worth_sending)
+        register(keys.SESSION, sms_owner.of_session, sms_owner.matches_worth_sending)
         worth = sms_owner.payments_worth_sending, sms_owner.payments_worth_resending
-        register("payment", sms_owner.of_payment, *worth)
-        register("invite", sms_owner.of_invite, sms_owner.invites_worth_sending)
-        register("link", sms_owner.of_link)
+        register(keys.PAYMENT, sms_owner.of_payment, *worth)
+        register(keys.INVITE, sms_owner.of_invite, sms_owner.invites_worth_sending)
+        register(keys.LINK, sms_owner.of_link)
         register_samples(notifications.samples)
         # Messages about a player's own money or match are sent even after the player has replied STOP.
         register_transactional(*notifications.TRANSACTIONAL)

@@ -7,9 +7,9 @@ once.
 from hashlib import sha256
 from typing import Any
 
-from django.db.models import CharField, F, OuterRef, QuerySet, Subquery, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import F, QuerySet, Subquery
 
+from game import keys
 from game.models import Entry
 from payments.collection import RINGING
 from payments.statements import Select
@@ -29,8 +29,8 @@ _OTHERS = (
 
 
 def _facts(pk: int) -> "QuerySet[Entry, tuple[Any, ...]]":
-    key = Concat(Value("invite:"), Cast(OuterRef("pk"), CharField()))
-    invite = Subquery(SmsMessage.objects.filter(dedupe_key=key).values("status")[:1])
+    message = SmsMessage.objects.filter(dedupe_key=keys.in_query(keys.INVITE, "pk"))
+    invite = Subquery(message.values("status")[:1])
     return Entry.objects.filter(pk=pk).order_by().annotate(invite=invite).values_list(*_ENDS, *_OTHERS, F("invite"))
 
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Right, Upper
 from django.utils import timezone
 
+from game import keys
 from payments.models import Payment
 from payments.statements import Select
 from sms import clock
@@ -166,7 +167,7 @@ class Entry(models.Model):
     @property
     def invite_key(self) -> str:
         """Return the dedupe key of the message that invites the friend."""
-        return f"invite:{self.pk}"
+        return keys.invite(self.pk)
 
     @property
     def link_keys(self) -> tuple[str, str]:
@@ -174,7 +175,7 @@ class Entry(models.Model):
 
         The first is of `match_found`, the second of `payment_success`.
         """
-        return f"session:{self.session_id}:{self.player_id}", f"payment:{self.payment_id}:success"
+        return keys.match_found(self.session_id, self.player_id), keys.payment(self.payment_id, "success")
 
     @property
     def state(self) -> str:

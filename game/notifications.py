@@ -16,6 +16,7 @@ from django.dispatch import receiver
 from django.template.loader import render_to_string
 from django.utils.translation import override
 
+from game import keys
 from game.models import Entry, Player, Session
 from game.payment_use import due_back
 from game.rules.limits import WINDOW
@@ -135,7 +136,7 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
         entry = _entry(payment)
         if entry is not None and (entry.refund_told or (entry.opened_at is not None and not entry.is_live)):
             return
-        if not SmsMessage.objects.filter(dedupe_key=f"payment:{payment.pk}:success").exists():
+        if not SmsMessage.objects.filter(dedupe_key=keys.payment(payment.pk, "success")).exists():
             _text_success(payment)
         elif entry is not None:
             _text_opponent(entry)
@@ -149,13 +150,13 @@ def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> N
     """
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
-            _queue(_about(payment, "payment_held", _entry(payment), key="held"))
+            _queue(_about(payment, "payment_held", _entry(payment), subject="held"))
 
 
 @receiver(payment_refunded)
 def text_refunded(sender: Any, payment: Payment, refund: Refund, **kwargs: Any) -> None:
     with transaction.atomic():
-        _queue(_about(payment, "refunded", _entry(payment), key=_payout_key("refunded", refund)))
+        _queue(_about(payment, "refunded", _entry(payment), subject=_payout_subject("refunded", refund)))
 
 
 @receiver(prize_paid)
@@ -164,11 +165,11 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
     with transaction.atomic():
         entry = _entry(payment)
         text = render("prize_paid", entry.language if entry else "", amount=str(refund.amount))
-        key = f"payment:{payment.pk}:{_payout_key('prize_paid', refund)}"
+        key = keys.payment(payment.pk, _payout_subject("prize_paid", refund))
         _queue(NewMessage(payment.phone, text, "prize_paid", key))
 
 
-def _payout_key(kind: str, refund: Refund) -> str:
+def _payout_subject(kind: str, refund: Refund) -> str:
     """Return the last part of the dedupe key.
 
     If a payout was returned and repeated, the second payout gets its own key.
@@ -182,7 +183,7 @@ def _payout_key(kind: str, refund: Refund) -> str:
 def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
     with transaction.atomic():
         played = {"played": True} if entry.session_id else {}
-        _queue(_about(entry.payment, "refund_due", entry, played, key="refund_due"))
+        _queue(_about(entry.payment, "refund_due", entry, played, subject="refund_due"))
 
 
 def text_activated(payment: Payment) -> None:
@@ -214,13 +215,12 @@ def text_own_link(phone: str) -> None:
         recent = SmsMessage.objects.filter(phone=phone, kind="own_link", created_at__gt=clock.now() - WINDOW)
         if recent.count() >= settings.LINKS_PER_PHONE_HOUR:
             return
-        prefix = f"link:{entry.pk}:"
-        asked = SmsMessage.objects.filter(dedupe_key__startswith=prefix).count()
+        asked = SmsMessage.objects.filter(dedupe_key__startswith=keys.own_link(entry.pk, "")).count()
         queue_sms(
             phone,
             render("own_link", entry.language, link=stake_link(entry)),
             kind="own_link",
-            dedupe_key=f"{prefix}{asked + 1}",
+            dedupe_key=keys.own_link(entry.pk, asked + 1),
             expires_at=_ends(entry) if entry.is_live else None,
         )
 
@@ -312,15 +312,15 @@ def _about(
     entry: Entry | None,
     values: Mapping[str, object] | None = None,
     *,
-    key: str = "",
+    subject: str = "",
     expires_at: datetime | None = None,
 ) -> NewMessage:
-    """Return a message to the payer. `key`: the last part of the dedupe key, by default the payment's status."""
+    """Return a message to the payer. `subject`: part of the dedupe key, by default the payment's status."""
     return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),
         kind,
-        f"payment:{payment.pk}:{key or payment.status.lower()}",
+        keys.payment(payment.pk, subject or payment.status.lower()),
         expires_at,
     )
 

@@ -6,6 +6,7 @@ refund at once, even if the end is not recorded yet.
 
 from django.db.models import Q
 
+from game import keys
 from game.models import Entry
 from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
@@ -47,12 +48,7 @@ def _end_entry(payment: Payment) -> None:
 def _opponent(payment: Payment) -> tuple[Payment, str] | None:
     entries = Entry.objects.filter(session__entries__payment=payment).exclude(payment=payment)
     entry = entries.select_related("payment").first()
-    return None if entry is None else (entry.payment, matched_key(entry.session_id))
-
-
-def matched_key(session_id: int | None) -> str:
-    """Return the journal key of the events that record a match."""
-    return f"session:{session_id}:matched"
+    return None if entry is None else (entry.payment, keys.matched(entry.session_id))
 
 
 USE = Use(place_of=_place_of, hold=_hold, end_entry=_end_entry, over=_over, played=_played, opponent=_opponent)

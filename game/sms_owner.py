@@ -8,6 +8,7 @@ from collections.abc import Collection
 from django.db.models import Q
 from django.urls import reverse
 
+from game import keys
 from game.models import Entry, Session
 from payments.models import Payment
 from sms import clock
@@ -16,9 +17,7 @@ from sms.owners import Link, Referenced
 
 
 def _number(message: Referenced) -> int:
-    """Return the id in a dedupe key such as `session:12:34` or `invite:12`, or 0 if there is none."""
-    parts = (message.dedupe_key or "").split(":")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
+    return keys.id_in(message.dedupe_key)
 
 
 def _link(model: str, label: str, number: int) -> Link:
@@ -101,8 +100,8 @@ def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
     return payments_worth_sending(messages) - over
 
 
-def _is(message: Referenced, *keys: str) -> bool:
-    return (message.dedupe_key or "").rpartition(":")[2] in keys
+def _is(message: Referenced, *subjects: str) -> bool:
+    return keys.subject_in(message.dedupe_key) in subjects
 
 
 def _about(messages: Collection[Referenced], numbers: set[int]) -> set[int]:

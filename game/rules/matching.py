@@ -10,8 +10,8 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
+from game import keys
 from game.models import Entry, Session, life
-from game.payment_use import matched_key
 from game.rules.ending import end, end_expired
 from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
@@ -146,7 +146,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
     _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + life())
     services.activated(payment)
     for paid in (first.payment, payment):
-        journal.matched(paid, matched_key(session.pk))
+        journal.matched(paid, keys.matched(session.pk))
     told = second if paid_now else None
     journal.raise_if_timed_out(
         session_committed.send_robust(Session, session=session, entries=(first, second), told_by_payment=told)

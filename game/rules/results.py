@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
+from game import keys
 from game.models import Entry, Session
 from game.payment_use import due_back
 from game.signals import refund_became_due
@@ -21,7 +21,7 @@ from sms import clock
 Outcome = Literal["win", "draw", "void"]
 _BATCH = 500
 # Finds the result of a match in a subquery.
-_OF_SESSION = Q(key=Concat(Value("session:"), Cast(OuterRef("pk"), CharField())))
+_OF_SESSION = Q(key=keys.in_query(keys.SESSION, "pk"))
 
 
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
@@ -32,7 +32,7 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
     """
     with journal.writing():
         winner_id = winner.payment_id if winner is not None else None
-        recorded = matches.record(_key(session), _payments(session), outcome, winner_id, by=by, note=note)
+        recorded = matches.record(keys.result(session.pk), _payments(session), outcome, winner_id, by=by, note=note)
         if recorded and outcome != "win":
             _tell_refunds(session)
     return recorded
@@ -44,12 +44,8 @@ def give_back(session: Session, *, by: str, note: str) -> None:
     The match must either have no result, or have a prize that is held because the provider reversed a payment.
     """
     with journal.writing():
-        matches.give_back(_key(session), _payments(session), by=by, note=note)
+        matches.give_back(keys.result(session.pk), _payments(session), by=by, note=note)
         _tell_refunds(session)
-
-
-def _key(session: Session) -> str:
-    return f"session:{session.pk}"
 
 
 def _payments(session: Session) -> tuple[int, int]:
@@ -102,7 +98,7 @@ def close_one(session: Session, *, by: str, note: str) -> int:
 
     Raises matches.Refused.
     """
-    return matches.close_elsewhere(_key(session), _payments(session), by=by, note=note)
+    return matches.close_elsewhere(keys.result(session.pk), _payments(session), by=by, note=note)
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
