@@ -32,8 +32,8 @@ from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
 
-# The query of `_sent_last_minute` uses the index on `created_at`. Therefore it ignores messages that were queued more
-# than an hour before that minute.
+# `_sent_last_minute` ignores messages that were queued more than an hour before that minute, so that its query can use
+# the index on `created_at`.
 _LOOK_BACK = timedelta(hours=1)
 
 
@@ -69,7 +69,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
 
     readonly_fields = (*fields, "full_phone")
     change_list_template = "admin/sms/smsmessage/change_list.html"
-    # Operators compare the file with the provider's bill. It contains no texts and no full phone numbers.
+    # Operators compare the CSV file with the provider's bill. The file contains no texts and no full phone numbers.
     csv_columns = {  # noqa: RUF012
         "id": "pk",
         "queued_at": "created_at",
@@ -159,13 +159,14 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
     ) -> "tuple[QuerySet[Any], bool]":
         """Search messages by phone number, by DMark's message id, or by reference.
 
-        The phone number may be in any notation. A reference may be shortened at a colon. Each search uses an index.
+        The phone number may be in any notation. The search term `payment:12` also finds references that begin with
+        `payment:12:`. Each search uses an index.
         """
         term = search_term.strip().replace("\0", "")
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # The search term may be something other than a phone number.
+        with suppress(SmsError):  # Raised if the search term is not a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 
@@ -186,7 +187,7 @@ class AddOrRemoveAdmin(StrictLookups):
     sortable_by = ()
     ordering = ("-since",)
     removal = ""
-    actions = None  # Rows are removed one at a time, each with its own confirmation.
+    actions = None  # No deletion of several rows at once: each removal has its own confirmation.
 
     class Media:
         css = {"all": ("sms/console.css",)}  # noqa: RUF012

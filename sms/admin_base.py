@@ -72,7 +72,7 @@ class ByPermission:
         return self.permitted(request, super().get_fields(request, obj))  # type: ignore[misc]
 
     def permitted(self, request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-        """Replace the masked columns in `names` if the user may see personal data in full."""
+        """Return `names`, with the full column for each masked column if the user may see personal data in full."""
         may = request.user.has_perm("sms.view_full_phone")
         return [self.in_full.get(name, name) if may else name for name in names]
 

@@ -78,7 +78,7 @@ def check(now: datetime | None = None) -> None:
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
     """Return the present conditions by name, and True if all sources worked.
 
-    If False, an absent condition may still exist: its source may have failed.
+    If a source failed, its conditions are missing from the result although they may still exist.
     """
     found: dict[str, Condition] = {}
     complete = True
@@ -117,7 +117,10 @@ def _seen(condition: Condition, now: datetime) -> None:
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. The claim expires after _BUSY, in case the process is killed."""
+    """Claim the alert for this process. Return False if another process has claimed or sent it.
+
+    The claim expires after _BUSY, in case this process is killed.
+    """
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
     return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY, claimed=True))
 

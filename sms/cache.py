@@ -1,4 +1,4 @@
-"""Use Django's cache without errors.
+"""Functions that use Django's cache and never raise its errors.
 
 If the cache is down, each function returns as if no value were stored, and a warning is logged.
 """

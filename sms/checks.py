@@ -66,7 +66,7 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # The check `sms_settings` reports invalid settings.
+        return []  # Another check, `sms_settings`, reports invalid settings.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]
@@ -111,7 +111,7 @@ def _sqlite(options: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _other_packages() -> Iterator[CheckMessage]:
-    """Report another package with the import name `sms`: in the import path, or the installed django-sms of PyPI."""
+    """Report other packages that Python could import as `sms`: in a folder of sys.path, or PyPI's django-sms."""
     ours = Path(sms.__file__).resolve().parent
     places = {Path(entry or ".").resolve() / "sms" for entry in sys.path if isinstance(entry, str)}
     others = sorted(str(place) for place in places if place != ours and (place / "__init__.py").exists())

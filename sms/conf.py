@@ -212,7 +212,7 @@ class Config:
 
     @property
     def enabled(self) -> bool:
-        """True if SMS is configured. In a test run, the provider's URL must also be on this machine."""
+        """True if SMS is configured. In a test run the URL must also be on this machine, so no real SMS is sent."""
         return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
 
     @property
@@ -278,7 +278,7 @@ def problems() -> list[str]:
 
 
 def redact() -> Redact:
-    """Return the value of SMS_REDACT, or no rules if the value is invalid, so that logging continues.
+    """Return the value of SMS_REDACT. If it is invalid, return an empty Redact, so that logging continues.
 
     `problems` reports the invalid value.
     """

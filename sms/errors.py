@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class SmsError(Exception):
-    """Base class of all errors of this app. `transient`: a later attempt to send the same message may succeed."""
+    """Base class of all errors of this app. `transient`: True if a later attempt to send the message may succeed."""
 
     transient = False
 
@@ -57,8 +57,8 @@ class Trouble(str, Enum):
 class ProviderError(SmsError):
     """DMark did not accept the message.
 
-    `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: DMark may have the message
-    all the same. `trouble`: the kind of fault, if the fault affects all messages.
+    `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: True if DMark may have the
+    message all the same. `trouble`: the kind of fault, if the fault affects all messages.
     """
 
     ambiguous = False
@@ -120,8 +120,9 @@ class ProviderUnavailable(ProviderError):
 class InDoubt(ProviderUnavailable):
     """DMark may or may not have the message: a send request was written, but its outcome is unknown.
 
-    Causes are a timeout, a reset connection, a truncated response or a 504 from a gateway. Do not send the message
-    again, because the person may get it twice. If a delivery report arrives, it sets the final status of the message.
+    Causes are a timeout, a reset connection, a truncated response or a 504 from a gateway. If `send_sms` raises this
+    error, do not send the message again, because the person may get it twice. If a delivery report arrives, it sets the
+    final status of the message.
     """
 
     ambiguous = True

@@ -126,9 +126,9 @@ def _store(message: SmsInbound) -> bool:
 
 
 def _obey(phone: str) -> None:
-    """Update the suppression list by the newest STOP or START of this phone number.
+    """Apply the newest STOP or START from this phone number to the suppression list.
 
-    The rows are locked, so that the second of two concurrent deliveries sees both rows.
+    All its STOPs and STARTs are locked, so that the second of two concurrent deliveries sees both messages.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)

@@ -1,4 +1,4 @@
-"""Name the event of a log record after the start of its message."""
+"""Add the event's name to each log record. The name is the start of the log message, up to the first colon."""
 
 import logging
 from collections.abc import MutableMapping

@@ -50,7 +50,7 @@ OPEN = (Status.QUEUED, Status.SENDING)
 class SmsMessage(models.Model):
     """One message to one phone. All times are timezone-aware."""
 
-    # The reverse of SmsEvent.message. Declared for type checkers without the django-stubs plugin.
+    # Declared for type checkers without the django-stubs plugin. Django itself adds this reverse of SmsEvent.message.
     events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
@@ -262,7 +262,7 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The time in the provider's request, limited to the 30 days before `received_at`.
+    # The time stated in the provider's request, or the nearest time within the 30 days before `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
     # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.

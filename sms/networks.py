@@ -1,4 +1,4 @@
-"""Mobile networks: the network of a phone number, and the names of networks for people. The prefixes of each network
+"""Mobile networks: the network of a phone number, and the display name of a network. The prefixes of each network
 are in the setting NETWORK_PREFIXES.
 """
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from django.conf import settings
 from django.db.models.functions import Substr
 
-# Names with special capitals. The name of any other network is its key with one capital letter, such as `Airtel`.
+# Display names in capitals. The display name of any other network is its key with one capital letter: `Airtel`.
 _NAMES = {"mtn": "MTN"}
 
 
 def name(network: str) -> str:
-    """Return the name of a network for people, such as "MTN" for "mtn"."""
+    """Return the display name of a network, such as "MTN" for "mtn"."""
     return _NAMES.get(network, network.title())
 
 

@@ -52,7 +52,7 @@ def queue_sms(
     if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
         message.status, message.error = Status.CANCELLED, str(refusal)
     try:
-        # If the dedupe key already exists, only the savepoint is rolled back, and the caller's transaction can go on.
+        # If the dedupe key already exists, only the savepoint is rolled back, and the caller's transaction continues.
         with transaction.atomic():
             _insert(message)
     except IntegrityError:
@@ -120,9 +120,9 @@ def _prepared(field: Any, value: Any) -> Any:
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     """Send one message in this process and wait for the result. The setting SMS_DELIVERY has no effect here.
 
-    Raises SmsError with the reason, which is also stored. Raises InDoubt if DMark may have the message; do not send it
-    again in this case. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent
-    message.
+    Raises SmsError with the reason, which is also stored. Raises InDoubt or NotDmarks if DMark may have the message; do
+    not send it again in this case. Raises RuntimeError inside an atomic block, because a rollback would delete the row
+    of a sent message.
     """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
@@ -235,7 +235,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
                 error="",
                 claim="",
                 lease_until=None,
-                # A poll with DMark's id of the old request would apply the old request's report to this message.
+                # Forget DMark's id of the earlier send. A poll with this id would return the earlier send's report.
                 provider_id="",
                 sent_at=None,
                 polled_at=None,
@@ -326,7 +326,7 @@ def _notify_after_commit() -> None:
 
 
 def _notify() -> None:
-    """Notify the workers, at most once in NOTIFY_EVERY.
+    """Notify the workers, at most once in NOTIFY_EVERY (10 ms) from this process.
 
     PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. A worker searches
     for messages a second time after each NOTIFY. The second search finds messages whose NOTIFY was skipped.

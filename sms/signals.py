@@ -1,7 +1,7 @@
 """Signals about messages.
 
-They are sent with `send_robust` after the change has been stored. `message` is an SmsMessage, or an SmsInbound for
-`sms_received`.
+They are sent with `send_robust` after the change has been stored. Receivers get the argument `message`: an SmsMessage,
+or an SmsInbound for `sms_received`.
 """
 
 from django.dispatch import Signal

@@ -25,7 +25,8 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 from sms.sandbox.server import Server
 from sms.text.phone import to_e164
 
-# A queued message counts as sent. Under Django's TestCase no transaction commits, so messages stay queued.
+# Statuses that `assert_texted` does not accept. It accepts `queued`: under Django's TestCase no transaction commits, so
+# messages stay queued.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
 S = TypeVar("S", bound=BaseServer)
@@ -67,7 +68,7 @@ class Texts(Sequence[SmsMessage]):
 def assert_texted(
     phone: str | int, text: str | re.Pattern[str] | None = None, *, kind: str | None = None
 ) -> SmsMessage:
-    """Assert that a matching message was sent or is queued, and return the newest one.
+    """Assert that the newest matching message was sent or is queued, and return it.
 
     `text`: the whole text, or a compiled pattern to search for.
     """
@@ -152,9 +153,10 @@ def serving(server: S) -> Iterator[S]:
 
 @contextmanager
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
-    """Run a sandbox and send SMS to it.
+    """Run a sandbox, and send the SMS of this block to it.
 
-    By default messages are sent inline, without a rate limit and without delivery reports. `settings` override this.
+    By default messages are sent inline, without a rate limit and without delivery reports. Change this with `settings`,
+    for example `SMS_RATE_LIMIT_SECONDS=30`.
     """
     with serving(Server(0)) as server:
         running = Sandbox(server)

@@ -26,8 +26,8 @@ from sms.stats import failures
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# The largest number of messages that one action resends. Without a worker the number is lower, because the messages are
-# then sent while the operator waits for the page.
+# The largest number of messages that one action resends: 2,000 if a worker sends them. Without a worker it is 100,
+# because the operator waits for the page until these messages are sent.
 _INLINE, _QUEUED = 100, 2000
 
 
@@ -61,7 +61,7 @@ class MessageActions(BoundedAdmin):
         return None
 
     def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
-        """Resend the messages that failed with a given status and reason since a given time.
+        """Resend messages that failed with a given status and reason, and were queued since a given time.
 
         Show a preview first. Resend after the operator has confirmed the preview.
         """
@@ -152,7 +152,7 @@ class MessageActions(BoundedAdmin):
 def _selection(request: HttpRequest) -> dict[str, Any]:
     """Return the fields with which the confirmation form repeats the operator's selection of messages.
 
-    `across`: the operator selected the whole list. Django then needs only one of the ticked ids.
+    `across`: True if the operator selected the whole list. Then one of the ticked ids is enough for Django.
     """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)

@@ -34,15 +34,15 @@ class PhoneField(forms.CharField):
 
 
 class TestForm(forms.Form):
-    """The phone that receives a test message."""
+    """Form for the phone number that receives a test message."""
 
     phone = PhoneField()
 
 
 class FailedForm(forms.Form):
-    """A choice of failed messages: those with this status and reason, queued at or after `since`.
+    """Form that selects failed messages by status, reason, and the time at which they were queued.
 
-    Without a reason, all reasons count. Without a time, the last day counts.
+    If `reason` is empty, it selects messages with any reason. If `since` is empty, it selects messages of the last day.
     """
 
     status = forms.ChoiceField(label=_("Status"), choices=[(one.value, one.label) for one in RESENDABLE])
@@ -53,7 +53,7 @@ class FailedForm(forms.Form):
         label=_("Queued after"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
-        # The database cannot compare times near the ends of Python's calendar.
+        # Python cannot convert times near the years 1 and 9999 to another time zone.
         validators=[MinValueValidator(_FIRST), MaxValueValidator(_LAST)],
     )
 
@@ -65,8 +65,8 @@ class FailedForm(forms.Form):
 
 
 class PauseForm(forms.ModelForm):
-    # This declared form field does not use the model's default. Without `initial`, the form would preselect the kind ""
-    # (plain texts).
+    # A field that is declared here does not use the model's default. Without `initial`, the form would preselect the
+    # kind "" (plain texts).
     kind = forms.ChoiceField(label=_("What to pause"), required=False, initial=SmsPause.ALL)
 
     class Meta:
@@ -88,9 +88,9 @@ class SuppressionForm(forms.ModelForm):
         fields = ("phone", "reason")
 
     def validate_unique(self) -> None:
-        """Accept a number that is already listed because of a STOP from its owner.
+        """Accept a number that is already on the list because the person sent STOP.
 
-        The operator's entry replaces the STOP entry. It stops every message to the number.
+        The operator's entry replaces the STOP entry, which lets transactional messages through.
         """
         stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
         if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():

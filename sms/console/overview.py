@@ -41,7 +41,7 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """Counts of messages of one kind in the last 24 hours. The totals row counts all kinds.
+    """Counts of messages of one kind in the last 24 hours, or of all kinds (the totals row).
 
     `groups`: number of messages by the key of a chart series. `cost`: UGX.
     """

@@ -1,1 +1,1 @@
-"""Delivery reports: DMark pushes them to a view, or we poll for them."""
+"""Delivery reports: DMark sends them to a view (push), or we ask DMark for them (poll)."""

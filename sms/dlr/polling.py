@@ -46,14 +46,14 @@ def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # Of two polls that run at the same time, only the poll that changes `polled_at` asks DMark.
+        # If two processes poll at the same time, only the process that changes `polled_at` asks DMark.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=clock.now()):
             continue
         try:
             word = blocking.report(message.provider_id, lambda exchange, of=message: log_exchange(of, exchange))  # type: ignore[misc]
         except ProviderRejected:
-            word = ""  # This message has no readable report. `log_exchange` has logged the error.
+            word = ""  # DMark's response contains no report. `log_exchange` has logged the error.
         statuses.record_report(message.pk, word, "poll")
         counts[str(final_status(word) or Status.SENT)] += 1
     return counts

@@ -24,7 +24,7 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
 )  # fmt: skip
 
 # A delivery report proves that DMark has the message. Therefore it replaces a status in _PROVED with `sent` or with a
-# final status. It replaces a status in _ENDED only if a send request was made for the message.
+# final status. If the status is in _ENDED and no send request was made, only the report `delivered` replaces it.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -108,8 +108,8 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
     """Change the message and store the event, unless the status of the message has changed from `before`.
 
-    Returns False if the status has changed. Then nothing is stored, and the caller must apply the report again. On
-    PostgreSQL this is one statement.
+    Returns False if the status has changed. Then nothing is stored, and the caller reads the message again and applies
+    the report to it. On PostgreSQL this is one statement.
     """
     if not changes:
         if event is not None:
@@ -147,7 +147,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # Read under the lock, so that this report is later than all others.
+            event.at = clock.now()  # Read while the message is locked, so that this report is the newest.
             event.save(force_insert=True)
 
 
@@ -179,7 +179,7 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message. Only then a report changes the status of the message."""
+    """Return True if DMark may have the message. If False, only the report `delivered` changes the message's status."""
     if message.status in _ENDED:
         return bool(message.attempts)
     # DMark can have a queued message only if an earlier send request had an unknown outcome.

@@ -71,13 +71,13 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
                 pending = _fetches[key] = runtime.current.future()
         if is_first:
             return _fetch_for_all(pending, key, fetch, rejected, config)
+        # If the other thread's fetch returned `rejected` or raised an unexpected exception, the loop tries again.
         failure = pending.exception()
         if failure is None and pending.result() != rejected:
             return pending.result()
         if isinstance(failure, ProviderError):
             # Raise a copy. One exception object that many threads raise would collect all their tracebacks.
             raise copy.copy(failure)
-        # The other thread's fetch returned `rejected`, or failed with an unexpected exception. Try again.
     return token
 
 

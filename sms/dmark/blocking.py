@@ -80,7 +80,7 @@ def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> s
 
 
 def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
-    """Run a conversation until it ends. Returns its result, or raises its exception."""
+    """Carry out the commands of a conversation (see `conversation`). Returns its result, or raises its error."""
     event: object = None
     error: Exception | None = None
     while True:
@@ -110,7 +110,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request body that records if reading has begun. DMark cannot have the message if nothing was read."""
+    """A request body. `begun`: `requests` has begun to read it. If it has not, DMark cannot have the message."""
 
     begun = False
 
@@ -162,7 +162,8 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
         if body.begun and not timed_out:
-            # The provider has probably closed a kept connection. Close the others, so that the retry is not lost too.
+            # DMark has probably closed this connection while it was idle. Close the other idle connections too, so that
+            # the retry opens a new connection.
             _kept_connections.note_loss()
             session.close()
         raise NoResponse(_cause(error), request_written=body.begun, timed_out=timed_out, ms=_ms(started)) from None

@@ -18,7 +18,7 @@ from sms.dmark.responses import Reply
 from sms.errors import AuthenticationFailed, InDoubt, Misdirected, ProviderError, ProviderUnavailable, SmsDisabled
 from sms.text.redaction import redact
 
-# Waiting times in seconds before the first and the second immediate retry. The time is drawn at random from its range.
+# Waiting time in seconds before the first and the second immediate retry: a random number between these limits.
 PAUSES = ((0.10, 0.25), (0.45, 0.55))
 LONGEST_QUICK_RETRY_AFTER = 2.0
 # The two URL paths at which DMark issues tokens. If one path responds 404, the other path is tried once.
@@ -104,7 +104,7 @@ class Budget:
 
 
 class RequestSpec(NamedTuple):
-    """A request without its access token.
+    """All parts of a request except its access token.
 
     `read` converts a Reply into the result of the request, or raises ProviderError.
     """
@@ -244,7 +244,7 @@ def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, 
         return None
     wait = random.uniform(*pause)  # noqa: S311
     if reply is not None and 200 <= reply.status < 300:
-        return None  # The response is complete but unreadable. A retry would get the same response.
+        return None  # The response is complete but unreadable. A retry would probably get the same response.
     if error.status_code == 429 and error.retry_after is not None:
         return max(wait, error.retry_after) if error.retry_after <= LONGEST_QUICK_RETRY_AFTER else None
     return wait

@@ -65,7 +65,7 @@ def clean(text: str) -> str:
 def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Reply:
     """Parse a response.
 
-    `retry_after`: seconds, as `retry_after_seconds` or libcurl has read them from the header.
+    `retry_after`: seconds, which `retry_after_seconds` or libcurl has read from the Retry-After header.
     """
     body = _decompressed(body)
     try:
@@ -115,9 +115,9 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Convert a count or a status code to a float, or return None.
+    """Convert a count or a status code in a response to a float. Return None if it is neither.
 
-    Accepts numbers, booleans, digits or `true` and `false` in a string, and a list, whose length is the count.
+    The value may be a number, a boolean, or a string with a number, `true` or `false`. A list counts as its length.
     """
     if isinstance(value, list):
         return float(len(value))
@@ -252,7 +252,7 @@ _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 
 def status_word(report: object) -> str:
-    """Return the status word in a delivery report in capitals, or "" if there is none.
+    """Find the status word in a delivery report. Return it in capitals, or "" if there is none.
 
     The field may be named `status`, `delivery_status` or `dlr_status`, in any case. The report may be inside a list or
     another object.

@@ -31,8 +31,8 @@ class Part(NamedTuple):
 class Item(NamedTuple):
     """An item on the screen of a phone.
 
-    `mine`: the phone sent this SMS. `money`: the item is a line about a payment. Otherwise the item is an SMS that the
-    phone received. `note`: the line below the item.
+    `mine`: True for an SMS that the phone sent. `money`: True for a line about a payment. Any other item is an SMS that
+    the phone received. `note`: the line below the item.
     """
 
     at: str

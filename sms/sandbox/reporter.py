@@ -39,7 +39,7 @@ class Reporter:
         return push_later
 
     def at_once(self, message: Received) -> None:
-        """Push a delivery report now. The response to the send request is written only afterwards."""
+        """Push a delivery report now, before the response to the send request is written."""
         message.status = "DELIVERED"
         if message.dlr_url:
             self._push(message, message.status, TRIES)

@@ -28,8 +28,8 @@ from sms.text.phone import to_local
 logger = logging.getLogger("sms.delivery")
 
 LONGEST_DELAY = 120.0
-# Delays in seconds of the retries after the first, second and third ambiguous request. There is no fourth retry: DMark
-# has no idempotency key, so each retry may put one more copy of the message on the phone.
+# Shortest and longest delay in seconds before the retry after the first, second and third ambiguous request. There is
+# no fourth retry: DMark has no idempotency key, so each retry may put one more copy of the message on the phone.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
 # A provider may respond 5xx although it has accepted the message. Therefore, from the fourth failed attempt on, a 5xx

@@ -80,15 +80,15 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
 
-    Other leases of `claimer` expire: if the response to a claim was lost, no process knows the claimed messages.
+    The leases of `claimer`'s other messages are left to end: the response to their claim was lost, so none is sent.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Count `requests` more ambiguous requests for each message, in case this process is killed during the request.
+    """Add `requests` to each row's number of ambiguous requests, in case this process is killed during a request.
 
-    The result later replaces this count. A first request is not counted here: after a crash,
+    The result later replaces this number. A message's first request needs no such count: after a crash,
     `free_leases_over_before` counts it. Returns the ids of the messages that are still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
@@ -111,8 +111,8 @@ def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
     Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
-    then looks older than it is. A freed message counts at least one ambiguous request, because its sender may have sent
-    it before it crashed. `count_ahead` has counted the further requests in advance.
+    then looks older than it is. A freed message gets an ambiguous request count of at least 1, because its sender may
+    have sent it before it crashed. `count_ahead` has already counted any further requests.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit

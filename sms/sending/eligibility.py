@@ -1,5 +1,7 @@
-"""Decide if a claimed message may be sent now, by its expiry, its number of ambiguous requests, its owner (the app that
-queued it) and the rate limit.
+"""Decide if a claimed message may be sent now.
+
+A message is refused if it has expired, had too many ambiguous requests, or exceeds the rate limit, or if its owner (the
+app that queued it) no longer wants it to be sent.
 """
 
 import logging

@@ -44,12 +44,12 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
     if known and not counted(1):
         return Result(message, Status.QUEUED, clock.now(ask=False))
     ending = send()
-    # An earlier run of a task may already have sent requests with an unknown outcome (`known`).
+    # `known`: number of ambiguous requests in earlier attempts, for example of a task. They count toward the limit.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
         budget.spent += wait
-        # If the first request was the message's first one ever, the row does not count it yet.
+        # If `known` is 0, the row does not count the first request yet, so add 2 for both requests.
         if budget.allows(0) and counted(1 if known else 2):
             ending = send()
     return conclude(message, ending, exchanges)

@@ -30,9 +30,9 @@ def may_leave(now: str) -> str:
 
 
 def park() -> None:
-    """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
+    """Park the paused messages in the queue, so that claims skip them. Release messages that are expired or resumed.
 
-    Short transactions do the work. Each locks the pauses: a concurrent resume waits, then releases parked messages.
+    Each transaction is short and locks the pauses. A concurrent resume waits for it, then releases the parked messages.
     """
     while _park_batch():
         pass

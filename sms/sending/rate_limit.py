@@ -57,7 +57,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """Return True if the rate limit has delayed this message before. Log and history already report that."""
+    """Return True if the rate limit has delayed this message before. The log and the history then already show it."""
     return message.error.startswith("Rate limit")
 
 
@@ -66,7 +66,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return seconds to wait, by message id, for messages whose phone got one of the same kind within the window."""
+    """Return seconds to wait, by message id. A message waits if its phone just got another message of the same kind."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -15,7 +15,7 @@ SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is searched among the 200 newest accepted messages.
+# The newest success is looked up among the 200 messages that were queued last and accepted by DMark.
 _RECENT = 200
 
 # The parts of an error text that do not belong to its reason: ids, and numbers of seconds.
@@ -107,8 +107,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # Usually, any message that DMark accepted later shows that the cause is gone. If only one kind of message is
-        # affected, only a later success of this kind shows it.
+        # Usually, any message that DMark accepted later shows that the cause is gone. If the message itself is the
+        # cause, only a later success of the same kind of message shows this.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

@@ -78,7 +78,7 @@ def to_e164(raw: object) -> str:
 
 @lru_cache(maxsize=1024)
 def _mobile(digits: str, extra_prefixes: tuple[str, ...]) -> str:
-    """Convert to E.164. Cached, because one request converts the same number several times."""
+    """Convert the digits of a number to E.164. Cached, because one request converts the same number several times."""
     if not digits:
         raise InvalidPhone(f"The phone number is missing. {_EXAMPLE}.")
     try:

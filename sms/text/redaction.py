@@ -105,7 +105,7 @@ def mask_phone(phone: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Hide the tokens, credentials and the middle of phone numbers in a text."""
+    """Hide tokens, other credentials, and the middle digits of phone numbers in a text."""
     known = rules()
     for secret in known.secrets:
         text = text.replace(secret, HIDDEN)

@@ -65,7 +65,7 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread that runs maintenance every `every` seconds and then polls for missing delivery reports."""
+    """A thread that runs maintenance and polls for delivery reports every `every` seconds, and tests the listener."""
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
@@ -95,7 +95,10 @@ class Periodic:
 
 
 class StatementTimeout:
-    """Watches the connection of the thread that calls `watch`. After `end` (monotonic), a statement gets one second."""
+    """Closes the connection of the thread that called `watch` if a statement takes over `seconds`.
+
+    After `end` (monotonic) the limit is one second.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -27,7 +27,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # Ids of the messages that DMark last refused with the same words, by phone.
+        # By phone number: the id of the last message that DMark refused with the words in `_refusal`.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE

@@ -52,7 +52,7 @@ class Listener:
         raw.add_notify_handler(lambda notify: self._received(notify.channel))
         self._listening = raw
         self._probe = None
-        # Before the connection listened, it may have missed a NOTIFY.
+        # A NOTIFY may have been sent before this connection listened, so look for messages now.
         self.notified = True
 
     def fileno(self) -> int | None:

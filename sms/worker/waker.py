@@ -26,7 +26,7 @@ class Waker:
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """Sleep in `select` until the time that `until` returns. Return the events of all files except the waker."""
         self._asleep = True
-        # `until` also looks for work, so it is called only now. A `wake` before `_asleep` was set had no effect.
+        # `until` must find work that was added before `_asleep` was set: the `wake` for that work had no effect.
         events = selector.select(max(0.0, until() - clock.monotonic()))
         self._asleep = False
         others = [event for event in events if event[0].fileobj is not self]

@@ -48,7 +48,7 @@ _LARGEST_CLAIM = 256
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# The worker looks twice after a NOTIFY, because a process sends none within NOTIFY_EVERY of its last one.
+# After a NOTIFY the worker looks for messages twice: a process sends at most one NOTIFY within NOTIFY_EVERY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -105,7 +105,7 @@ class Worker:
 
         Return True if the circuit breaker is closed. Raises ThreadEnded if a thread of this process has ended.
         """
-        # The garbage collector can ignore the objects created so far, because they are needed until the process ends.
+        # Let the garbage collector ignore the objects created so far: they are needed until the process ends.
         gc.collect()
         gc.freeze()
         self._threads = {
@@ -342,7 +342,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """End the messages in flight. Queue those of a claim again if the database's response to the claim was lost."""
+        """End the messages in flight. Queue again all messages that this worker has claimed and not begun."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})

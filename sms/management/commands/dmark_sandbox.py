@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def _links() -> Links:
-    """Return the URL of this site, and the URL at which it receives inbound SMS."""
+    """Return the URL of this site, and the URL to which the sandbox sends inbound SMS."""
     site, secret = str(getattr(settings, "SITE_URL", "")).rstrip("/"), conf.current().inbound_secret
     try:
         inbound = f"{site}{reverse('sms:inbound', args=[secret])}" if site and secret else ""

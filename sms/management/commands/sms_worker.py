@@ -77,7 +77,7 @@ class Command(BaseCommand):
         worker = Worker(options)
         stop.append(worker.stop)
         if hasattr(signal, "SIGUSR1"):
-            # A signal can arrive while a line is being written. A raw write is safe then, a buffered write is not.
+            # The signal may arrive while a line is being written. Then `os.write` works, but a buffered write can fail.
             signal.signal(signal.SIGUSR1, lambda *_: os.write(2, describe(worker.recorder).encode()))
         self._say(
             f"sms_worker: {connection.vendor}, {options.in_flight} in flight, {options.batch} rows a claim, "
@@ -113,8 +113,8 @@ class Command(BaseCommand):
 def _prepare_once() -> None:
     """Release parked messages that have expired or are no longer paused, as the maintenance of other workers does.
 
-    Raise CommandError if the table of messages does not exist. Without this check, a cron job with `--once` would wait
-    forever without an error.
+    Raise CommandError if the table of messages does not exist. Without this check, `sms_worker --once` would repeat its
+    queries forever.
     """
     table = SmsMessage._meta.db_table
     try:
@@ -127,7 +127,7 @@ def _prepare_once() -> None:
 
 
 def _need_descriptors(in_flight: int) -> None:
-    """Raise the limit on open files.
+    """Raise this process's limit on open files, so that it suffices for `in_flight` messages at once.
 
     Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default.
     """

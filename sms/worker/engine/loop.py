@@ -1,9 +1,9 @@
-"""The engine's thread. It runs many conversations with DMark, using libcurl's multi interface.
+"""The engine: a thread that sends many messages at once, with libcurl's multi interface. A job is one message.
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-After a crash, messages that have begun and have no stored result may be sent again. Therefore no message begins while
-there are `in_flight + unrecorded` of them. No send request is written after the leases may have expired.
+After a crash, messages that have begun and have no stored result may be sent again. Therefore at most
+`in_flight + unrecorded` messages are in this state. No send request is written after the worker's claims have expired.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# Time limit in seconds for counting a repeated request in its message's row before the request is written.
+# Seconds that a repeated send request can wait until the worker has counted it in the message's row.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -72,7 +72,7 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Note that the message may have been claimed again. With an empty claim, a failure does not change its row."""
+        """Clear the claim, because another sender may have the message. A failure of this job is then not stored."""
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -83,8 +83,8 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `wake_owner` is called when a first job or `batch` jobs have ended, when a request is added to `uncounted`, or when
-    the inbox has shrunk to `low_water`.
+    `wake_owner` is called when one job has ended since the last `take`, again when `batch` jobs have ended, when a
+    request is added to `uncounted`, and when the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Two queues of send requests: their rows must still count them as ambiguous, and their rows now count them.
+        # Repeated send requests, before and after the worker has counted them as ambiguous in their messages' rows.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -148,7 +148,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Write the first `count` requests of `uncounted`. Their rows now count them as ambiguous."""
+        """Write the first `count` requests of `uncounted`. Their messages' rows now count them as ambiguous."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
@@ -196,7 +196,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a longer wait the rate-limit key may have expired. The worker checks the eligibility again then.
+            # After a longer wait the rate-limit key may have expired. The worker then checks the eligibility again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
@@ -259,7 +259,7 @@ class Engine:
             self._free.append(Transfer(*self._timeouts, self._may_write))
             self._transfers[self._free[-1].curl] = self._free[-1]
         transfer = self._free.pop()
-        # A retry after an ambiguous request gets a new connection. DMark may have closed the kept connections.
+        # A retry after an ambiguous request gets a new connection, because DMark may have closed the idle ones.
         fresh = job.message.ambiguous_requests > 0 or not self._kept_connections.usable
         transfer.prepare(request, fresh_connection=fresh)
         job.mark(f"{request.step}: connecting")

@@ -1,4 +1,4 @@
-"""The engine's access token: used for one second, then requested again, once for all jobs that wait for it."""
+"""The engine's access token. All jobs use it for one second. Then a thread gets it again, from the cache or DMark."""
 
 import copy
 from collections import deque
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Seconds until the engine gets the token from the cache again. After half of this time it asks in the background.
+# Seconds for which jobs use a token. After half of this time, the thread already gets the next one.
 _TOKEN_SECONDS = 1.0
 
 

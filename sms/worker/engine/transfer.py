@@ -1,7 +1,7 @@
 """One POST request over libcurl: set its options and read its result.
 
-If a kept connection closes before the response, libcurl by default resends the POST and hides the failure. A body that
-comes from a function cannot be resent. The transfer then fails, and the conversation decides about a retry.
+If DMark closes an idle connection, libcurl by default resends the POST and hides the failure. To prevent this, the body
+comes from a function, which libcurl cannot resend. The transfer then fails, and the conversation decides about a retry.
 """
 
 from collections.abc import Callable
@@ -70,10 +70,7 @@ class Transfer:
         curl.setopt(pycurl.READFUNCTION, self._read)
 
     def prepare(self, request: Request, *, fresh_connection: bool) -> None:
-        """Set the options for this request.
-
-        The request begins when the handle is added to libcurl's multi handle.
-        """
+        """Set the options for this request. It begins when the handle is added to libcurl's multi handle."""
         curl = self.curl
         self.step = request.step
         curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))
@@ -100,7 +97,7 @@ class Transfer:
         return NoResponse(cause, request_written=written, timed_out=timed_out, ms=ms)
 
     def lost_kept_connection(self, code: int) -> bool:
-        """Return True if this failed request used a kept connection and did not time out."""
+        """Return True if this failed request reused an idle connection and did not time out."""
         return code != pycurl.E_OPERATION_TIMEDOUT and not self.curl.getinfo(pycurl.NUM_CONNECTS)
 
     def _read(self, size: int) -> bytes | int:
