@@ -1,6 +1,7 @@
 """Commands for development.
 
-`make run` starts the site, the sandbox and the workers. `make manage` runs a manage.py command with the same settings.
+`make run` starts the site, the sandbox and the game worker, and the SMS worker if SMS_DELIVERY is "worker".
+`make manage` runs a manage.py command with the same settings.
 """
 
 import ctypes

@@ -147,8 +147,8 @@ def _given(request: HttpRequest) -> Iterator[str]:
 class _PagesOnly(MiddlewareMixin):
     """Base class of Django middleware that is skipped for paths under /api/ and /sms/.
 
-    Responses to such requests are in English and show no messages to operators, so they need neither of the two
-    subclasses. Skipping them makes a poll that finds nothing new 10% cheaper.
+    Responses to such requests are always in English, and show no messages to operators. Skipping the middleware makes a
+    poll that finds nothing new 10% cheaper.
     """
 
     def __call__(self, request: HttpRequest) -> Any:
