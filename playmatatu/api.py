@@ -155,7 +155,7 @@ def unavailable(request: HttpRequest, exc: BaseException) -> HttpResponse:
 
 
 def log_unavailable(request: HttpRequest, exc: BaseException) -> None:
-    """Log one line without a traceback. During an outage, every request logs this line."""
+    """Log one line without a traceback, because every request logs this line during an outage."""
     reason = next(iter(str(exc).splitlines()), "")
     logger.error(
         "playmatatu.no_database: %s %s was answered 503 (%s: %s)",

@@ -26,5 +26,5 @@ def site_facts() -> dict[str, Any]:
 
 @register.filter
 def commas(amount: int) -> str:
-    """Return the amount with commas, as in `5,000`. Uganda uses commas in every language."""
+    """Return the amount with commas, as in `5,000`. Amounts are written like this in each language of the site."""
     return f"{amount:,}"
