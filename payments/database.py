@@ -1,4 +1,4 @@
-"""The database: its time, errors that mean that it is unavailable, and waiting for the disk.
+"""Functions about the database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
 PostgreSQL usually waits for the disk at each commit. With the functions below, a callback waits only once, at its end.
 PostgreSQL writes its log in order, so this wait also covers all earlier commits, and everything that other processes

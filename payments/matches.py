@@ -19,7 +19,7 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# Places of money whose payment can belong to a match with a result. For other places no query is needed.
+# If a payment's money is at one of these places, its match may have a result. At other places no query is needed.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
