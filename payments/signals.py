@@ -45,8 +45,8 @@ class Use:
     """Functions of the app that uses payments.
 
     `place_of`: return where the money of a payment in use is: received, waiting or in a match. `hold`: return the same
-    as `place_of`, and lock the app's rows that could change it. The caller has locked the payment. `end_entry`: the
-    provider has reversed a payment; remove its entry from the queue.
+    as `place_of`, and lock the app's rows that could change it. The caller has locked the payment. `end_entry`: end the
+    entry of a payment that the provider has reversed, so that the entry is not matched.
 
     `over`: return a condition for payments whose entry expired without a match. `played`: return a condition for
     payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event that

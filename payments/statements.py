@@ -270,7 +270,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 class _Column(NamedTuple):
     """A column that is written.
 
-    `sent`: for each type of value that Django need not check, a function that converts the value for the database.
+    `sent`: for each type of value that skips Django's conversion, a function that makes the value for the database.
     """
 
     name: str
@@ -279,8 +279,8 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of the types that most fields pass to the database unchanged, or wrapped in a class. They show which
-# types a field need not check.
+# Sample values of frequent types. If a field passes a sample on unchanged, or only wrapped in a class, then values of
+# this type skip Django's conversion.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 
