@@ -429,7 +429,7 @@ def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
 
 
 # Adoption adds the event `adopted` to a payment's journal, with the state that the columns show. It is needed for
-# payments written by the previous release (`version` is 0) or changed by a manual UPDATE (`stale` is set).
+# payments written by a release without a journal (`version` is 0) or changed by a manual UPDATE (`stale` is set).
 
 TO_ADOPT = Q(version=0) | Q(stale=True)
 _BATCH = 500
@@ -439,7 +439,7 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places that did not exist in the previous release. Its columns cannot express them.
+# Places that releases without a journal do not know. Their columns cannot express them.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 
@@ -510,10 +510,9 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """If the previous release made a match, add the match to the journal of the opponent's payment.
+    """If a release without a journal made a match, add the match to the journal of the opponent's payment.
 
-    The previous release writes only the payment that completes a match, so the opponent's payment is not marked as
-    stale.
+    Such a release writes only the payment that completes a match, so the opponent's payment is not marked as stale.
     """
     found = current_use().opponent(payment)
     if found is None:
@@ -524,7 +523,7 @@ def _book_opponent(payment: Payment) -> None:
 
 
 def _share(payment: Payment) -> None:
-    """Add the missing shares to the payouts of this payment. The previous release wrote no shares."""
+    """Add the missing shares to the payouts of this payment. Releases without a journal wrote no shares."""
     for refund in payment.refunds.filter(shares=None):
         is_open = refund.state not in (Refund.State.FAILED, Refund.State.RETURNED)
         PayoutShare.objects.create(payout=refund, payment=payment, amount=refund.amount, open=is_open)
