@@ -242,7 +242,7 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Book a match without a result as paid from another account. Return the booked UGX.
+    """Book a match without a result as paid from an account other than ours at the provider. Return the booked UGX.
 
     No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested or the match
     has no money.

@@ -263,8 +263,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    For each of their payments, a poll that began after the order said Successful, and no notification still waits for a
-    poll.
+    For each of their payments, the house pays the share, or a poll that began after the order said Successful and no
+    notification still waits for a poll.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
@@ -393,9 +393,7 @@ def sweep() -> int:
 def poll_ambiguous() -> int:
     """Poll ambiguous payouts, and payouts that an operator marked as not paid out.
 
-    Return the number of settled payouts.
-
-    A payout that has an id at the provider is polled for a day.
+    Return the number of settled payouts. Only payouts with an id at the provider are polled, for a day.
     """
     ended = 0
     rows = Refund.objects.filter(state__in=(State.IN_DOUBT, State.FAILED), start_at__lte=database.now())
@@ -525,7 +523,7 @@ def tell(refund: Refund) -> bool:
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
     """Save the result of a payout, which may also be unknown. Send the signal if the money has arrived.
 
-    The caller has locked its payments.
+    The caller has locked the payments of the payout.
     """
     now = database.now()
     refund.state, refund.reason = state, reason[:200]

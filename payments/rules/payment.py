@@ -77,8 +77,8 @@ def unresolved(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    Either the house pays this share. Or a poll that began after the order said Successful, and no notification waits
-    for a poll.
+    This is so if the house pays this share, or if a poll that began after the order said Successful and no notification
+    waits for a poll.
     """
     if state.house_share:
         return True
