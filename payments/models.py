@@ -383,7 +383,7 @@ class AccountHour(models.Model):
 
 
 class ProviderDebit(models.Model):
-    """A ledger posting without a payment: money that left the provider's account, entered by an operator.
+    """A ledger posting without a payment: money that left our account at the provider, entered by an operator.
 
     Database triggers make it append-only. A wrong entry is corrected by one with a negative amount.
     """

@@ -502,7 +502,8 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events that concern both payments of a match. The module `match` creates them.
+# Events about a payment's match, created by the module `match`. POLLED only notes a poll's answer, and shares a
+# handler.
 
 
 @_on(Kind.RESULT, Kind.POLLED)
