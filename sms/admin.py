@@ -32,8 +32,8 @@ from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
 
-# `_sent_last_minute` ignores messages that were queued more than an hour before that minute, so that its query can use
-# the index on `created_at`.
+# `_sent_last_minute` counts only messages that were queued within this time before the last minute, so that its query
+# can use the index on `created_at`.
 _LOOK_BACK = timedelta(hours=1)
 
 

@@ -20,8 +20,8 @@ def close_if_unavailable(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     state = sqlstate(error)
-    # "cached plan must not change result type": a migration changed a column after this connection prepared a
-    # statement.
+    # The error "cached plan must not change result type": a migration changed a column after this connection had
+    # prepared a statement.
     has_old_plan = state == "0A000" and "cached plan" in str(error)
     if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE and not has_old_plan:
         return False

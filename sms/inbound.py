@@ -63,7 +63,7 @@ def inbound(request: HttpRequest, secret: str) -> HttpResponse:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of a form or a JSON object, with lower-case names. Raises Refused."""
+    """Return the fields of a form or a JSON object, with lower-case names. Raises Refused if the body is unreadable."""
     values = request_body.read(request)
     return {
         str(name).strip().lower(): str(value)

@@ -22,8 +22,9 @@ def known() -> list[str]:
 
 
 def network_of(phone: str) -> str:
-    """Return the network with the longest matching prefix, or "" if no prefix matches. `phone`: in E.164, or its
-    beginning.
+    """Return the network with the longest matching prefix, or "" if no prefix matches.
+
+    `phone`: a number in E.164, or its first digits.
     """
     local = "0" + phone.removeprefix("+256")
     matches = [
@@ -36,9 +37,7 @@ def network_of(phone: str) -> str:
 
 
 def deciding_digits(phone: str) -> Substr:
-    """Return the beginning of a column with phone numbers, for a query. `network_of` returns the same for it as for the
-    whole number.
-    """
+    """Return a query expression for the first digits of the column `phone`, as many as `network_of` needs."""
     longest = max((len(prefix) for prefixes in _prefixes().values() for prefix in prefixes), default=1)
     return Substr(phone, 1, len("+256") + longest - 1)
 

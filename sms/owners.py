@@ -1,8 +1,8 @@
 """Owners: the apps that queue messages.
 
-The part of a message's reference (its dedupe key) before the first colon identifies the owner. For the admin, an owner
-links a message to the object that the message is about. An owner may also decide if a waiting message is still worth
-sending. For a system check, an owner may give samples of its messages.
+The part of a message's reference (its dedupe key) before the first colon identifies its owner. An owner gives the admin
+links to the object that a message is about. An owner can also decide if a waiting message is still worth sending, and
+give samples of its messages to a system check.
 """
 
 import logging

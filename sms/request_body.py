@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def read(request: HttpRequest) -> dict[str, Any] | list[Any]:
-    """Return a JSON object or list, or else the fields of a form. Raises Refused.
+    """Return a JSON object or list, or else the fields of a form. Raises Refused if the body cannot be read.
 
     A provider may send JSON with any content type.
     """
@@ -35,7 +35,7 @@ def read(request: HttpRequest) -> dict[str, Any] | list[Any]:
 
 
 def _read(request: HttpRequest) -> bytes:
-    """Return the body of the request. `request.POST` remains usable. Raises Refused.
+    """Return the body of the request. `request.POST` remains usable. Raises Refused if the body cannot be read.
 
     Django reads only as many bytes as Content-Length states, so a chunked body would seem empty. A WSGI server that
     decodes chunks sets `wsgi.input_terminated`. Without this flag, a chunked request is refused.
@@ -51,7 +51,7 @@ def _read(request: HttpRequest) -> bytes:
     try:
         body = request.body
         request.POST  # noqa: B018 - parses a form, and raises if it cannot be parsed
-    except RawPostDataException:  # A middleware has already read the body as a form.
+    except RawPostDataException:  # Raised if a middleware has already read the body as a form.
         return b""
     except (MultiPartParserError, SuspiciousOperation, BadRequest, OSError):
         raise Refused(400, "The body cannot be read.") from None

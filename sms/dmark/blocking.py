@@ -110,7 +110,7 @@ def _ms(started: float) -> int:
 
 
 class _Body(io.BytesIO):
-    """A request body. `begun`: `requests` has begun to read it. If it has not, DMark cannot have the message."""
+    """A request body. `begun`: True after the first read of the body. If False, DMark cannot have the message."""
 
     begun = False
 

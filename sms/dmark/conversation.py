@@ -45,8 +45,8 @@ class Request(NamedTuple):
 class Pause(NamedTuple):
     """Command to the driver: wait.
 
-    The driver sends None back into the generator. It sends False if it did not wait because the process is about to
-    end.
+    The driver sends None back into the generator after the wait. If the process is about to end, the driver does not
+    wait but sends False at once.
     """
 
     seconds: float

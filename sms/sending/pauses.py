@@ -30,7 +30,7 @@ def may_leave(now: str) -> str:
 
 
 def park() -> None:
-    """Park the paused messages in the queue, so that claims skip them. Release messages that are expired or resumed.
+    """Park paused messages, so that claims skip them. Release parked messages that have expired or may be sent again.
 
     Each transaction is short and locks the pauses. A concurrent resume waits for it, then releases the parked messages.
     """

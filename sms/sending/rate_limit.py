@@ -102,6 +102,6 @@ def _value(message_id: int, window: int) -> str:
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return the holder of a key and the time at which it expires. Return "" and 0 for values that are not known."""
+    """Return a key's holder and the time at which the key expires. A missing part is returned as "" or 0."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     return holder, float(until or 0)

@@ -72,7 +72,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> PendingSignals:
-    """Store all results or none, on PostgreSQL in one statement. Return the signals that have receivers."""
+    """Store all results, or none after an error. On PostgreSQL this is one statement. Return the signals to send."""
     name, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])

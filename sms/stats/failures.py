@@ -145,7 +145,7 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """For the newest message of each part, return its last event, by message id."""
+    """Return the last event of the newest message in each `_Part`, by message id."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}

@@ -11,15 +11,15 @@ from sms.sending.attempt import Result, pauses_all
 
 logger = get_logger("sms.worker")
 
-# The breaker opens if at least 80% of the last 40 sends failed (minimum 20 sends).
+# The circuit breaker opens (pauses sending) if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The breaker opens if DMark refuses messages to 10 numbers with the same words: it probably refuses the account.
+# It also opens if DMark refuses messages to 10 numbers with the same words: DMark probably refuses the account.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class Breaker:
-    """Opens (pauses sending) if DMark refuses the credentials or the account, or if most sends fail.
+    """Circuit breaker: opens (pauses sending) if DMark refuses the credentials or the account, or if most sends fail.
 
     While it is open, single messages are sent as probes. The pauses between probes grow. `trouble` and `reason`: why it
     is open. `taken_back`: ids of messages to queue again, because DMark refused the account and not these messages.

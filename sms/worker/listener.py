@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: a NOTIFY has arrived; the worker resets it. `polling_only`: no NOTIFY arrives, only polling finds work.
+    `notified`: True from a NOTIFY until the next claim. `polling_only`: True if no NOTIFY arrives, only polling works.
     """
 
     def __init__(self, claimer: str) -> None:

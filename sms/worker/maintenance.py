@@ -94,7 +94,7 @@ def _in_batches(rows: "QuerySet[SmsMessage]", act: Callable[[list[int]], int], p
     since: datetime | None = None
     while True:
         with transaction.atomic():
-            # Start where the last batch ended. The index still contains the rows deleted before, which cost time.
+            # Start where the last batch ended, because reading the index entries of deleted rows takes time.
             batch = (rows.filter(created_at__gte=since) if since else rows).order_by("created_at", "pk")
             found = list(batch.select_for_update(skip_locked=True).values_list("pk", "created_at")[:BATCH])
             if not found:

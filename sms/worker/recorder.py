@@ -32,7 +32,7 @@ _SHOWN = 20
 
 
 class Recorder:
-    """Determines and stores results. `in_hand`: the jobs, by message id, whose result is not stored yet."""
+    """Determines and stores the results of messages. `in_hand`: the jobs without a stored result, by message id."""
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
         self._engine, self._breaker = engine, breaker
@@ -177,7 +177,7 @@ def one_write(logger: logging.Logger) -> Iterator[None]:
         for handler, stream in zip(handlers, streams, strict=True):
             lines, handler.stream = handler.stream.getvalue(), stream
             handler.release()
-            # A failure to write the log must not stop the program. The logging module works in the same way.
+            # A failure to write the log must not stop the worker. `handleError` reports it, as for any other log line.
             try:
                 if lines:
                     handler.stream.write(lines)

@@ -260,7 +260,7 @@ class Worker:
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count repeated requests in their messages' rows as ambiguous. Then let the engine write the requests."""
+        """Count each repeated send request as ambiguous in its message's row. Then let the engine write the request."""
         waiting = list(self.engine.uncounted)
         if not waiting:
             return
