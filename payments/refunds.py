@@ -105,6 +105,8 @@ def _refund(payment_id: int) -> tuple[Locked, Refund]:
         over = Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
         if place is Place.WAITING and over:
             journal.take(payment, Event(Kind.UNUSED), place=place)
+    if payment.place == Place.PRIZE.value:
+        raise Refused("It is a share of a prize.")
     return found, Refund(payment=payment, amount=payment.amount)
 
 

@@ -3,10 +3,12 @@
 import hashlib
 import hmac
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -16,6 +18,7 @@ from payments import ledger, matches, reconciliation, refunds, services
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
+from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, kinds, paid, stake
 from tests.payments.helpers import asked, later, settle
 from tests.sandbox import Sandbox
@@ -67,6 +70,17 @@ def test_a_win_makes_the_prize_payable_once(client: Client, players: list[dict[s
     assert "prize_paid" not in kinds()
 
 
+def test_a_share_of_a_prize_is_not_refunded(client: Client, players: list[dict[str, Any]]) -> None:
+    """Otherwise the payout's row would stay open, and the prize could never be paid."""
+    report(client, win(players[0]))
+    payment = Payment.objects.earliest("pk")
+    with pytest.raises(matches.Refused, match="share of a prize"):
+        refunds.refund_by_hand(payment.pk, "cashier", "by hand")
+    with pytest.raises(matches.Refused, match="share of a prize"):
+        refunds.order_refund(payment.pk, "cashier")
+    assert refunds.prize_by_hand(MatchResult.objects.get().pk, "cashier", "by hand").amount == 2000
+
+
 def test_the_winner_is_told_when_the_prize_was_sent(client: Client, players: list[dict[str, Any]]) -> None:
     report(client, win(players[1]))
     refunds.prize_by_hand(MatchResult.objects.get().pk, "cashier", "by hand")
@@ -86,6 +100,43 @@ def test_without_a_winner_both_get_their_money_back(client: Client, players: Any
     assert sorted(payment.amount for payment in refunds.due()) == [1100, 1100]
     texts = SmsMessage.objects.filter(kind="refund_due").values_list("text", flat=True)
     assert list(texts) == ["Your match ended without a winner. Your 1100 UGX will be refunded."] * 2
+
+
+def test_no_message_about_a_draw_is_lost_by_an_error(client: Client, players: Any, monkeypatch: Any) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", lambda *args, **values: 1 / 0)
+        assert report(client, {"outcome": "draw"}) == 200
+    assert services.tell_again() == (2, 0)
+    assert services.tell_again() == (0, 0)
+    assert [kinds(phone).count("refund_due") for phone in (ALICE, BOB)] == [1, 1]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+def test_a_prize_is_payable_although_its_result_arrives_while_a_dispute_is_closed(
+    client: Client, players: list[dict[str, Any]]
+) -> None:
+    payment = Payment.objects.earliest("pk")
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    session = Session.objects.get()
+
+    def close_dispute() -> None:
+        matches.judge(payment.pk, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
+        connection.close()
+
+    closing = threading.Thread(target=close_dispute)
+    with transaction.atomic():
+        Payment.objects.select_for_update().get(pk=payment.pk)
+        closing.start()
+        wait_for(_waits_for_a_lock)
+        results.record_result(session, "win", session.entries.get(payment=payment), by="game server")
+    closing.join(20)
+    assert MatchResult.objects.get().prize == "payable"
+
+
+def _waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.parametrize("body", [*FORMS, [], b"{", {}])
