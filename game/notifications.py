@@ -74,18 +74,9 @@ def render(kind: str, language: str = "", **values: object) -> str:
 
 @receiver(private_match_created)
 def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> None:
-    if not invite_phone:
-        return
-    left = (entry.expires_at - clock.now()).total_seconds() if entry.expires_at else 0
-    with transaction.atomic():
-        text = render(
-            "private_invite",
-            code=entry.match_code,
-            stake=str(entry.stake_amount),
-            ttl=str(max(1, ceil(left / 60 - 0.01))),
-            frontend_url=settings.FRONTEND_URL.rstrip("/"),
-        )
-        _queue(NewMessage(invite_phone, text, "private_invite", entry.invite_key, entry.expires_at))
+    if invite_phone:
+        with transaction.atomic():
+            _queue(_invite(entry, invite_phone))
 
 
 @receiver(session_committed)
@@ -130,10 +121,14 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the messages about a payment, and about the match that it completed, if they are missing.
 
-    Do nothing if the entry has ended, or if the player already got a message about the refund.
+    If the match ended without a winner, queue the message about the refund instead. Do nothing if the entry has ended,
+    or if the player already got a message about the refund.
     """
     with transaction.atomic():
         entry = _entry(payment)
+        if entry is not None and entry.session_id and payment.place == "refund_due":
+            text_refund_due(sender, entry)
+            return
         if entry is not None and (entry.refund_told or (entry.opened_at is not None and not entry.is_live)):
             return
         if not SmsMessage.objects.filter(dedupe_key=keys.payment(payment.pk, "success")).exists():
@@ -258,12 +253,28 @@ def _match_found(entry: Entry) -> NewMessage:
     )
 
 
+def _invite(entry: Entry, phone: str) -> NewMessage:
+    left = (entry.expires_at - clock.now()).total_seconds() if entry.expires_at else 0
+    text = render(
+        "private_invite",
+        code=entry.match_code,
+        stake=str(entry.stake_amount),
+        ttl=str(max(1, ceil(left / 60 - 0.01))),
+        frontend_url=settings.FRONTEND_URL.rstrip("/"),
+    )
+    return NewMessage(phone, text, "private_invite", entry.invite_key, entry.expires_at)
+
+
 def _text_success(payment: Payment) -> None:
     entry = _entry(payment)
     if payment.refund_due:
         _queue(_about(payment, "payment_held", entry))
     elif entry is None or entry.opened_at is not None:
-        _queue(_success(payment, entry))
+        messages = [_success(payment, entry)]
+        if entry is not None and entry.invite_phone and entry.session_id is None:
+            # Usually `text_invite` has queued the invite. The dedupe key prevents a second one.
+            messages.append(_invite(entry, entry.invite_phone))
+        queue_many(messages)
         if entry is not None:
             _text_opponent(entry)
     # If the entry was paid but could not be activated, no message is queued now. The periodic task that activates the

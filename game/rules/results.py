@@ -56,7 +56,10 @@ def _payments(session: Session) -> tuple[int, int]:
 def _tell_refunds(session: Session) -> None:
     for entry in session.entries.select_related("player", "payment").order_by("payment_id"):
         if due_back(entry):
-            journal.raise_if_timed_out(refund_became_due.send_robust(Entry, entry=entry))
+            answers = refund_became_due.send_robust(Entry, entry=entry)
+            journal.raise_if_timed_out(answers)
+            if any(isinstance(answer, Exception) for _receiver, answer in answers):
+                journal.note_signal(entry.payment, failed=True)
 
 
 class Closed(NamedTuple):

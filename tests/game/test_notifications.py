@@ -331,6 +331,27 @@ def test_no_message_about_a_payment_is_lost_by_an_error(client: Client, settings
     assert not Payment.objects.filter(signal_due_since__isnull=False).exists()
 
 
+@pytest.mark.parametrize("errors", [1, 2])
+def test_an_invite_is_not_lost_by_an_error(client: Client, settings: Any, monkeypatch: Any, errors: int) -> None:
+    """After an error the invite is queued with the message about the payment, at the latest by `game_worker`."""
+    settings.MOMO_AUTO_APPROVE = False
+    left = errors
+
+    def failing(kind: str, *args: Any, **values: Any) -> str:
+        nonlocal left
+        if kind == "private_invite" and left:
+            left -= 1
+            raise RuntimeError("broken template")
+        return render(kind, *args, **values)
+
+    monkeypatch.setattr("game.notifications.render", failing)
+    paid(client, stake(client, ALICE, create_private=True, invite_phone=BOB), ALICE)
+    assert len(rows("private_invite")) == (errors == 1)
+    for _ in range(2):
+        call_command("expire_queue", stdout=StringIO())
+    assert sorted(row.kind for row in rows()) == ["payment_success", "private_invite"]
+
+
 def test_one_players_broken_text_leaves_the_others(client: Client, monkeypatch: Any) -> None:
     def half(entry: Entry) -> Any:
         return game_link(entry) if entry.phone == "+256772000002" else 1 / 0
