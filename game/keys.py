@@ -1,7 +1,7 @@
-"""The keys that other apps store for the game: of messages, of match results, and of journal events.
+"""Keys that the `sms` and `payments` apps store for the game: of messages, of match results and of journal events.
 
-The key of a message (its dedupe key) is `<owner>:<id>` or `<owner>:<id>:<rest>`. Rows contain these keys. A changed key
-would send a message again, or hide a result.
+The key of a message (its dedupe key) is `<owner>:<id>` or `<owner>:<id>:<rest>`. Stored rows contain these keys, so
+their form must not change. With a changed key, a message would be sent again, or a result would not be found.
 """
 
 from django.db.models import CharField, OuterRef, Value
@@ -16,7 +16,10 @@ def match_found(session_id: int | None, player_id: int) -> str:
 
 
 def payment(payment_id: int, subject: str) -> str:
-    """Return the key of a message about a payment. `subject`: its status in lower case, or for example `refunded`."""
+    """Return the key of a message about a payment.
+
+    `subject`: the payment's status in lower case, or a word such as `refunded`.
+    """
     return f"{PAYMENT}:{payment_id}:{subject}"
 
 
@@ -40,7 +43,10 @@ def matched(session_id: int | None) -> str:
 
 
 def in_query(owner: str, column: str) -> Concat:
-    """Return `<owner>:<id>` for a subquery. `column`: the column of the outer query that contains the id."""
+    """Return the SQL expression of `<owner>:<id>` for a subquery.
+
+    `column`: the column of the outer query that contains the id.
+    """
     return Concat(Value(f"{owner}:"), Cast(OuterRef(column), CharField()))
 
 

@@ -1,4 +1,4 @@
-"""The periodic tasks of the game. They are safe to run in several processes at once."""
+"""The periodic tasks of the game. Several processes can safely run them at the same time."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at once.
+"""The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at the same time.
 
 Separate threads run the game's periodic tasks, send alerts, and request, poll and pay out payments. Another thread
 receives PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads are running.
