@@ -75,8 +75,8 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the SMS was delivered before, or if the phone has already sent MOST_PER_HOUR messages within an
-    hour.
+    Returns None if the provider has already delivered the same SMS, or if the phone has already sent MOST_PER_HOUR
+    messages within an hour.
     """
     now = clock.now()
     message = SmsInbound(

@@ -126,8 +126,8 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
     update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
     marks = ", ".join(["%s"] * len(added))
     insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) SELECT {marks} FROM changed"  # noqa: S608
-    # It is acceptable that a crash of PostgreSQL loses this report, because reports of sent messages are polled later.
-    # So the commit does not wait for the disk.
+    # If a crash of PostgreSQL loses the report on a sent message, polling gets the report later. Therefore the commit
+    # does not wait for the disk.
     is_polled = before == Status.SENT and event.message.provider_id
     no_wait = "RETURNING set_config('synchronous_commit', 'off', true)" if is_polled else ""
     with connection.cursor() as cursor:

@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: True from a NOTIFY until the next claim. `polling_only`: True if no NOTIFY arrives, only polling works.
+    `notified`: True from a NOTIFY until the next claim. `polling_only`: True if NOTIFY does not arrive.
     """
 
     def __init__(self, claimer: str) -> None:
