@@ -344,11 +344,8 @@ def _queue(message: NewMessage) -> None:
 _LARGEST_ID = 999_999_999
 
 
-def samples() -> Iterator[Sample]:
-    """Yield sample messages in each language with the longest possible values.
-
-    A system check counts the SMS segments of each sample.
-    """
+def longest_values() -> list[tuple[str, dict[str, str]]]:
+    """Return (kind, values) pairs. The values make a message of this kind as long as possible."""
     entry = Entry(pk=_LARGEST_ID, player_id=_LARGEST_ID)
     own_link = stake_link(entry)
     entry.session = Session(token="x" * TOKEN_LENGTH)
@@ -360,7 +357,7 @@ def samples() -> Iterator[Sample]:
         "ttl": f"{settings.QUEUE_EXPIRY_MINUTES:.0f}",
         "frontend_url": settings.FRONTEND_URL.rstrip("/"),
     }
-    values: list[tuple[str, dict[str, str]]] = [
+    return [
         ("private_invite", invite),
         ("match_found", {"link": link}),
         ("own_link", {"link": own_link}),
@@ -374,6 +371,10 @@ def samples() -> Iterator[Sample]:
         ("refunded", {"amount": amount}),
         ("prize_paid", {"amount": str(prize(settings.MAX_STAKE_AMOUNT))}),
     ]
+
+
+def samples() -> Iterator[Sample]:
+    """Yield the longest message of each kind in each language. A system check counts the SMS segments."""
     for language, _ in settings.LANGUAGES:
-        for kind, given in values:
-            yield Sample(kind, language, render(kind, language, **given))
+        for kind, values in longest_values():
+            yield Sample(kind, language, render(kind, language, **values))
