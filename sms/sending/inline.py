@@ -44,7 +44,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
     if known and not counted(1):
         return Result(message, Status.QUEUED, clock.now(ask=False))
     ending = send()
-    # `known`: number of ambiguous requests in earlier attempts, for example of a task. They count toward the limit.
+    # `known`: number of ambiguous requests in earlier attempts to send this message. They count toward the limit.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
