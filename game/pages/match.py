@@ -97,7 +97,7 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
 
 
 def _player(request: HttpRequest, session: Session, pk: int) -> Entry | None:
-    """Return the player whose page this is, or None if the browser does not have the player's cookie."""
+    """Return the entry of the player whose page this is, or None if the browser does not have the player's cookie."""
     path = request.path.removesuffix("/play")
     if remembered(request, PLAYER_COOKIE, path) != str(pk):
         return None

@@ -70,7 +70,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
 
 
 def _match_of(code: str, address: str) -> Entry:
-    """Return the open private match with this code. Raise Refused if there is none or the code is not valid."""
+    """Return the entry that waits in the private match with this code. Raise Refused if there is none."""
     try:
         return open_match(read_code(code), address)
     except ValueError as error:

@@ -92,7 +92,7 @@ def give_code(entry: Entry) -> None:
 
 
 def open_match(code: str, address: str) -> Entry:
-    """Return the waiting private match with this code.
+    """Return the entry that waits in the private match with this code.
 
     Raise Refused if there is none, or if the client `address` has sent too many wrong codes. An unknown code counts as
     wrong.
@@ -112,7 +112,7 @@ def open_match(code: str, address: str) -> Entry:
 
 
 def joinable(code: str, stake_amount: int, address: str) -> Entry:
-    """Return the waiting private match with this code.
+    """Return the entry that waits in the private match with this code.
 
     Raise Refused if the match cannot be joined or has a different stake.
     """
