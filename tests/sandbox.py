@@ -73,4 +73,4 @@ def assert_documented(faults: type[Faults]) -> None:
     """Assert that docs/sandbox.md names each switch and each of its values."""
     words = set(re.findall(r"`([^`]+)`", (Path(__file__).parents[1] / "docs" / "sandbox.md").read_text()))
     assert {name for name in faults.names() if not name.endswith(("_times", "_every"))} <= words
-    assert {choice for choices in faults.CHOICES.values() for choice in choices if not choice.isdigit()} <= words
+    assert {choice for name in faults.names() for choice in faults.choices(name) if not choice.isdigit()} <= words

@@ -4,7 +4,8 @@ Some phone numbers have a fixed outcome without any switch, like the test cards 
 `playmatatu.sandbox.money.faults` has further numbers, with fixed outcomes of payment prompts.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 # Faults that replace the correct response. `ok` means no fault. `late` means the correct response, `answer_after`
@@ -16,7 +17,14 @@ ANSWERS = (
 # Faults that occur after the request was carried out. The client gets the correct response late or never.
 TAKEN = "taken_hang taken_late taken_reset taken_truncated taken_500 taken_504 taken_html taken_empty".split()
 EFFECTS = [*ANSWERS, *TAKEN]
+_REPORTS = (
+    "delivered failed pending never late twice backwards numeric before repeated "
+    "delivrd expired rejected undeliv undeliverable blacklisted deleted odd_word"
+).split()
+# Labels of switches whose names end in `_times` and `_every`.
+TIMES, EVERY = "… for this many requests (0: always)", "… on every n-th request"
 
+T = TypeVar("T")
 F = TypeVar("F", bound="Faults")
 
 
@@ -50,59 +58,61 @@ class Fault(NamedTuple):
     taken: bool
 
 
+def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
+    """Return a field of `Faults`. `label`: its label on the page. `choices`: the valid values, if not all are valid."""
+    return field(default=default, metadata={"label": label, "choices": choices})
+
+
 @dataclass
 class Faults:
     """The switches and their values.
 
     `<name>_times`: number of faulty requests before the switch `<name>` returns to `ok`; 0 means no limit.
-    `<name>_every`: only every n-th request is faulty. `CHOICES`: the valid values of a switch.
+    `<name>_every`: only every n-th request is faulty.
     """
-
-    CHOICES: ClassVar[dict[str, list[str]]] = {
-        "token": ANSWERS,
-        "token_kind": "jwt no_exp past opaque missing".split(),
-        "token_path": "both api v3".split(),
-        "send": EFFECTS,
-        "send_kind": "detail top no_id failed submitted_0 no_credit no_credit_failed".split(),
-        "dlr": ANSWERS,
-        "report": (
-            "delivered failed pending never late twice backwards numeric before repeated "
-            "delivrd expired rejected undeliv undeliverable blacklisted deleted odd_word"
-        ).split(),
-        "report_method": "json form get".split(),
-    }
 
     NUMBERS: ClassVar[tuple[Special, ...]] = SMS_NUMBERS
 
-    token: str = "ok"  # noqa: S105
-    token_times: int = 0
-    token_kind: str = "jwt"  # noqa: S105
-    token_life: float = 86400.0
-    token_path: str = "both"  # noqa: S105
-    send: str = "ok"
-    send_times: int = 0
-    send_every: int = 1
-    send_kind: str = "detail"
-    dlr: str = "ok"
-    lose: bool = False
-    refuse_tokens: bool = False
-    refusal: str = "Insufficient credit"
-    latency_ms: float = 0.0
-    report: str = "delivered"
-    report_after: float = 1.0
-    report_method: str = "json"
-    retry_after: float = 1.0
-    answer_after: float = 5.0
-    hang_seconds: float = 30.0
-    late_seconds: float = 30.0
+    token: str = switch("Token request", "ok", ANSWERS)
+    token_times: int = switch(TIMES, 0)
+    token_kind: str = switch("Kind of token", "jwt", "jwt no_exp past opaque missing".split())
+    token_life: float = switch("Token lifetime (s)", 86400.0)
+    token_path: str = switch("Paths that issue a token", "both", "both api v3".split())
+    send: str = switch("Sending", "ok", EFFECTS)
+    send_times: int = switch(TIMES, 0)
+    send_every: int = switch(EVERY, 1)
+    send_kind: str = switch(
+        "Format of the acceptance", "detail", "detail top no_id failed submitted_0 no_credit no_credit_failed".split()
+    )
+    dlr: str = switch("Report request", "ok", ANSWERS)
+    lose: bool = switch("Lose SMS after accepting them", default=False)
+    refuse_tokens: bool = switch("Refuse every token", default=False)
+    refusal: str = switch("Description sent for a refused account", "Insufficient credit")
+    latency_ms: float = switch("Latency (ms)", 0.0)
+    report: str = switch("Delivery reports", "delivered", _REPORTS)
+    report_after: float = switch("Report after (s)", 1.0)
+    report_method: str = switch("Reports are sent as", "json", "json form get".split())
+    retry_after: float = switch("Retry-After of a 429 (s)", 1.0)
+    answer_after: float = switch("Late response: delay (s)", 5.0)
+    hang_seconds: float = switch("Hang for (s)", 30.0)
+    late_seconds: float = switch("Late reports and notifications: delay (s)", 30.0)
 
     @classmethod
     def names(cls) -> list[str]:
-        return [field.name for field in fields(cls)]
+        return [one.name for one in fields(cls)]
 
     @classmethod
     def default(cls, name: str) -> Any:
         return cls.__dataclass_fields__[name].default
+
+    @classmethod
+    def label(cls, name: str) -> str:
+        return str(cls.__dataclass_fields__[name].metadata["label"])
+
+    @classmethod
+    def choices(cls, name: str) -> list[str]:
+        """Return the valid values of a switch, or an empty list if all values of its type are valid."""
+        return list(cls.__dataclass_fields__[name].metadata["choices"])
 
     def of_number(self: F, number: str) -> F:
         """Return the switches for requests about `number`. A number with a fixed outcome overrides some switches."""
@@ -124,7 +134,7 @@ class Faults:
         if name not in self.names():
             raise ValueError(f"There is no switch {name!r}; there are: {', '.join(self.names())}.")
         default = self.default(name)
-        if choices := self.CHOICES.get(name):
+        if choices := self.choices(name):
             if str(value) not in choices:
                 raise ValueError(f"{name} is one of: {', '.join(choices)}.")
             return str(value)

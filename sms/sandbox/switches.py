@@ -35,9 +35,8 @@ class Control(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The controls of a page. `labels`: the label of each switch, by name. `groups`: the buttons, by group title."""
+    """The controls of a page. `groups`: the buttons, by group title."""
 
-    labels: dict[str, str]
     groups: dict[str, tuple[Switch, ...]]
 
     def buttons(self, faults: Faults) -> list[tuple[str, list[Button]]]:
@@ -46,7 +45,7 @@ class Panel(NamedTuple):
     def changed(self, faults: Faults) -> list[str]:
         """Return the text `label: value` for each switch that differs from its default."""
         return [
-            f"{self.labels[name].removeprefix('… ')}: {word(value)}"
+            f"{faults.label(name).removeprefix('… ')}: {word(value)}"
             for name, value in asdict(faults).items()
             if value != faults.default(name)
         ]
@@ -55,38 +54,15 @@ class Panel(NamedTuple):
         return [
             Control(
                 name,
-                self.labels[name],
+                faults.label(name),
                 word(value),
-                ["false", "true"] if isinstance(value, bool) else faults.CHOICES.get(name, []),
+                ["false", "true"] if isinstance(value, bool) else faults.choices(name),
             )
             for name, value in asdict(faults).items()
         ]
 
 
 TEXTS = Panel(
-    labels={
-        "token": "Token request",
-        "token_times": "… for this many requests (0: always)",
-        "token_kind": "Kind of token",
-        "token_life": "Token lifetime (s)",
-        "token_path": "Paths that issue a token",
-        "send": "Sending",
-        "send_times": "… for this many requests (0: always)",
-        "send_every": "… on every n-th request",
-        "send_kind": "Format of the acceptance",
-        "dlr": "Report request",
-        "lose": "Lose SMS after accepting them",
-        "refuse_tokens": "Refuse every token",
-        "refusal": "Description sent for a refused account",
-        "latency_ms": "Latency (ms)",
-        "report": "Delivery reports",
-        "report_after": "Report after (s)",
-        "report_method": "Reports are sent as",
-        "retry_after": "Retry-After of a 429 (s)",
-        "answer_after": "Late response: delay (s)",
-        "hang_seconds": "Hang for (s)",
-        "late_seconds": "Late reports and notifications: delay (s)",
-    },
     groups={
         "SMS: faults": (
             Switch("DMark is down", {"token": "503", "token_times": 0, "send": "503", "send_times": 0, "dlr": "503"}),

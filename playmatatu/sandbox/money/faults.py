@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sms.sandbox import faults
-from sms.sandbox.faults import ANSWERS, EFFECTS, SMS_NUMBERS, Special
+from sms.sandbox.faults import ANSWERS, EFFECTS, EVERY, SMS_NUMBERS, TIMES, Special, switch
 from sms.sandbox.switches import TEXTS, Panel, Switch
 
 MONEY_NUMBERS = (
@@ -24,87 +24,45 @@ MONEY_NUMBERS = (
         "0770000011", "Pays without a tap; payouts to it stay pending", {"phones": "pay", "payout_kind": "pending"}
     ),
 )
+_CALLBACKS = ("after late never twice pending_first before contradicts lies reverses reverses_unseen garbage").split()
 
 
 @dataclass
 class Faults(faults.Faults):
-    CHOICES: ClassVar[dict[str, list[str]]] = {
-        **faults.Faults.CHOICES,
-        "pay_token": ANSWERS,
-        "payin": EFFECTS,
-        "payin_kind": "pending successful failed refused no_id odd_word".split(),
-        "payin_again": "twice refused same".split(),
-        "pay_status": ANSWERS,
-        "payout": EFFECTS,
-        "payout_kind": "successful failed pending refused no_id odd_word".split(),
-        "pay_words": "Title UPPER lower".split(),
-        "phones": "ask pay decline unreached".split(),
-        "callback": (
-            "after late never twice pending_first before contradicts lies reverses reverses_unseen garbage"
-        ).split(),
-        "reversal": "opposite Reversed".split(),
-        "pay_stale": "403 401 403_html".split(),
-        "callback_method": "json put form".split(),
-    }
-
     NUMBERS: ClassVar[tuple[Special, ...]] = tuple(sorted((*SMS_NUMBERS, *MONEY_NUMBERS)))
 
-    pay_token: str = "ok"  # noqa: S105
-    pay_token_times: int = 0
-    pay_token_life: float = 36000.0
-    pay_token_uses: int = 0
-    pay_stale: str = "403"
-    payin: str = "ok"
-    payin_times: int = 0
-    payin_every: int = 1
-    payin_kind: str = "pending"
-    payin_again: str = "twice"
-    pay_status: str = "ok"
-    pay_status_times: int = 0
-    pay_unknown_for: float = 0.0
-    payout: str = "ok"
-    payout_times: int = 0
-    payout_kind: str = "successful"
-    pay_words: str = "Title"
-    pay_latency_ms: float = 0.0
-    phones: str = "ask"
-    phones_after: float = 0.0
-    phones_seconds: float = 120.0
-    broke: bool = False
-    callback: str = "after"
-    callback_after: float = 0.2
-    reversal: str = "opposite"
-    callback_method: str = "json"
+    pay_token: str = switch("Money: token request", "ok", ANSWERS)
+    pay_token_times: int = switch(TIMES, 0)
+    pay_token_life: float = switch("Money token lifetime (s)", 36000.0)
+    pay_token_uses: int = switch("… and number of requests it is valid for (0: any)", 0)
+    pay_stale: str = switch("… and the response to an expired one", "403", "403 401 403_html".split())
+    payin: str = switch("Payment request", "ok", EFFECTS)
+    payin_times: int = switch(TIMES, 0)
+    payin_every: int = switch(EVERY, 1)
+    payin_kind: str = switch(
+        "Response to a payment request", "pending", "pending successful failed refused no_id odd_word".split()
+    )
+    payin_again: str = switch("The same payment request again is taken", "twice", "twice refused same".split())
+    pay_status: str = switch("Status request", "ok", ANSWERS)
+    pay_status_times: int = switch(TIMES, 0)
+    pay_unknown_for: float = switch("… 404 for the first (s)", 0.0)
+    payout: str = switch("Payout", "ok", EFFECTS)
+    payout_times: int = switch(TIMES, 0)
+    payout_kind: str = switch(
+        "Response to a payout", "successful", "successful failed pending refused no_id odd_word".split()
+    )
+    pay_words: str = switch("Money: case of the status words", "Title", "Title UPPER lower".split())
+    pay_latency_ms: float = switch("Money: latency (ms)", 0.0)
+    phones: str = switch("Phones with a payment prompt", "ask", "ask pay decline unreached".split())
+    phones_after: float = switch("… answer automatically after (s)", 0.0)
+    phones_seconds: float = switch("… give up after (s; 0: never)", 120.0)
+    broke: bool = switch("Phones have no money", default=False)
+    callback: str = switch("Notifications", "after", _CALLBACKS)
+    callback_after: float = switch("Notify after (s)", 0.2)
+    reversal: str = switch("Status of a reversed payment", "opposite", "opposite Reversed".split())
+    callback_method: str = switch("Notifications are sent as", "json", "json put form".split())
 
 
-_LABELS = {
-    "pay_token": "Money: token request",
-    "pay_token_times": "… for this many requests (0: always)",
-    "pay_token_life": "Money token lifetime (s)",
-    "pay_token_uses": "… and number of requests it is valid for (0: any)",
-    "pay_stale": "… and the response to an expired one",
-    "payin": "Payment request",
-    "payin_times": "… for this many requests (0: always)",
-    "payin_every": "… on every n-th request",
-    "payin_kind": "Response to a payment request",
-    "payin_again": "The same payment request again is taken",
-    "pay_status": "Status request",
-    "pay_status_times": "… for this many requests (0: always)",
-    "pay_unknown_for": "… 404 for the first (s)",
-    "payout": "Payout",
-    "payout_times": "… for this many requests (0: always)",
-    "payout_kind": "Response to a payout",
-    "pay_words": "Money: case of the status words",
-    "pay_latency_ms": "Money: latency (ms)",
-    "phones": "Phones with a payment prompt",
-    "phones_after": "… answer automatically after (s)",
-    "phones_seconds": "… give up after (s; 0: never)",
-    "broke": "Phones have no money",
-    "callback": "Notifications",
-    "callback_after": "Notify after (s)",
-    "reversal": "Status of a reversed payment",
-    "callback_method": "Notifications are sent as",
-}
 _PHONES = (
     Switch("Pay automatically", {"phones": "pay"}),
     Switch("Decline automatically", {"phones": "decline"}),
@@ -145,4 +103,4 @@ _GROUPS = {
         Switch("No notifications", {"callback": "never"}),
     ),
 }
-PANEL = Panel({**TEXTS.labels, **_LABELS}, {"The phones": _PHONES, **TEXTS.groups, **_GROUPS})
+PANEL = Panel({"The phones": _PHONES, **TEXTS.groups, **_GROUPS})

@@ -22,5 +22,5 @@ def test_labels_of_buttons_differ() -> None:
 
 
 def test_every_switch_has_a_label_and_a_place_in_the_document() -> None:
-    assert set(PANEL.labels) == set(Faults.names())
+    assert all(map(Faults.label, Faults.names()))
     assert_documented(Faults)
