@@ -1,5 +1,6 @@
 """System checks of the game's settings."""
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,19 +26,15 @@ _PAIRS = (
 
 
 @register
-def game_url(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def game_url(app_configs: Any, **kwargs: Any) -> Iterator[CheckMessage]:
     address = settings.GAME_URL
-    if not address or (
-        urlsplit(address).scheme in ("http", "https") and all(name in address for name in ("{token}", "{pt}"))
-    ):
-        return []
-    return [
-        Error(
+    leads = urlsplit(address).scheme in ("http", "https") and all(name in address for name in ("{token}", "{pt}"))
+    if address and not leads:
+        yield Error(
             "GAME_URL does not lead players to their match.",
             hint="It needs a scheme, {token} and {pt}: https://cards.example.com/g/{token}?pt={pt}",
             id="game.E001",
         )
-    ]
 
 
 @register

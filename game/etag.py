@@ -37,6 +37,11 @@ def _facts(pk: int) -> "QuerySet[Entry, tuple[Any, ...]]":
 _FACTS = Select(_facts)
 
 
+def etag(*facts: object) -> str:
+    """Return an ETag that depends on the given facts."""
+    return f'"{sha256(repr(facts).encode()).hexdigest()[:24]}"'
+
+
 def current_tag(pk: int, *more: object) -> str:
     """Return the current ETag of an entry, or "" if the entry does not exist.
 
@@ -49,4 +54,4 @@ def current_tag(pk: int, *more: object) -> str:
     now = clock.now()
     ends = (expires_at, session_expires_at, asked_at and asked_at + RINGING)
     passed = [end is not None and end <= now for end in ends]
-    return f'"{sha256(repr((more, row, passed)).encode()).hexdigest()[:24]}"'
+    return etag(more, row, passed)

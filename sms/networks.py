@@ -16,11 +16,6 @@ def name(network: str) -> str:
     return _NAMES.get(network, network.title())
 
 
-def known() -> list[str]:
-    """Return the networks in NETWORK_PREFIXES."""
-    return [network.lower() for network in _prefixes()]
-
-
 def network_of(phone: str) -> str:
     """Return the network with the longest matching prefix, or "" if no prefix matches.
 

@@ -1,18 +1,18 @@
 """Helpers for players' pages that update themselves by polling."""
 
 from datetime import datetime
-from hashlib import sha256
 from math import ceil
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import get_language, gettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_noop as _
 
 from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remember
+from game.rules.validation import Refused
 from sms import clock
 
 FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own SMS.")
@@ -21,11 +21,6 @@ FOREIGN_LINK = _("This link is not yours or is incomplete. Open it from your own
 def is_poll(request: HttpRequest) -> bool:
     """Return True if the page's script sent this request, to update the part of the page that can change."""
     return bool(request.headers.get("X-Part"))
-
-
-def etag(*facts: object) -> str:
-    """Return an ETag that depends on the given facts and on the active language."""
-    return f'"{sha256(repr((get_language(), facts)).encode()).hexdigest()[:24]}"'
 
 
 def not_modified(request: HttpRequest, tag: str) -> HttpResponse | None:
@@ -65,6 +60,14 @@ def to_match(session: Session, entry: Entry) -> HttpResponseRedirect:
     path = reverse("match", args=[session.token, entry.pk])
     response = HttpResponseRedirect(path)
     remember(response, PLAYER_COOKIE, str(entry.pk), path=path)
+    return response
+
+
+def with_retry(response: HttpResponse, refusal: Refused) -> HttpResponse:
+    """If a limit was reached, set the response's status and `Retry-After`. Otherwise leave the response unchanged."""
+    if refusal.retry_after is not None:
+        response.status_code = refusal.status
+        response["Retry-After"] = str(refusal.retry_after)
     return response
 
 

@@ -7,14 +7,15 @@ from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_noop as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from game.etag import etag
 from game.models import Entry, Session
 from game.pages.cookies import PLAYER_COOKIE, remembered
-from game.pages.live import FOREIGN_LINK, etag, milliseconds, minutes_left, not_modified, page, sorry, to_match
+from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match
 from game.tokens import entry_in, play_address, session_of
 from game.wording import money_of
 from payments.models import MatchResult
@@ -79,7 +80,7 @@ def _match_page(request: HttpRequest, session: Session, entry: Entry | None) -> 
         _mark_seen(entry)
     here = opponent is not None and _is_here(opponent)
     end = shown_result(entry, opponent) if entry is not None else None
-    tag = etag(session.status, here, end)
+    tag = etag(get_language(), session.status, here, end)
     if unchanged := not_modified(request, tag):
         return unchanged
     context = {

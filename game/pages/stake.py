@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from game.models import Entry
 from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
-from game.pages.live import sorry
+from game.pages.live import sorry, with_retry
 from game.pages.match import decided
 from game.payment_use import concerns_its_player
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
@@ -63,7 +63,7 @@ def _for_code(request: HttpRequest, form: StakeForm, code: str) -> HttpResponse:
         # An unknown code is probably a typing error, so the form keeps the code for correction.
         if refusal.status in (400, 404):
             form.initial.update(opponent="code", match_code=code[:LONGEST_TEXT])
-        return _refused(_form_page(request, form, notice=refusal.translated()), refusal)
+        return with_retry(_form_page(request, form, notice=refusal.translated()), refusal)
     if request.method == "GET":
         record_click(request, match.invite_key)
     return _form_page(request, form)
@@ -90,14 +90,6 @@ def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> 
     return render(request, "game/gone.html", context, status=status)
 
 
-def _refused(response: HttpResponse, refusal: Refused) -> HttpResponse:
-    """If a limit was reached, set the response's status and `Retry-After`. Otherwise leave the response unchanged."""
-    if refusal.retry_after is not None:
-        response.status_code = refusal.status
-        response["Retry-After"] = str(refusal.retry_after)
-    return response
-
-
 def _place(request: HttpRequest) -> HttpResponse:
     form = StakeForm(request.POST)
     if not form.is_valid():
@@ -106,7 +98,7 @@ def _place(request: HttpRequest) -> HttpResponse:
         placed = place(form.stake(client_address(request)))
     except Refused as refusal:
         form.add_error(refusal.field if refusal.field in form.fields else None, refusal.translated())
-        return _refused(_with_errors(request, form, refusal.status), refusal)
+        return with_retry(_with_errors(request, form, refusal.status), refusal)
     response = redirect("waiting", placed.entry.pk)
     remember_own_stake(request, response, placed.entry)
     return response
@@ -158,9 +150,7 @@ def stop(request: HttpRequest) -> HttpResponse:
     try:
         refuse_code_guessing(address)
     except Refused as refusal:
-        refused = sorry(request, refusal.status, str(refusal))
-        refused["Retry-After"] = str(refusal.retry_after)
-        return refused
+        return with_retry(sorry(request, refusal.status, str(refusal)), refusal)
     invited = _invited(request.POST.get("match_code", ""))
     if invited is None:
         count_wrong_code(address)

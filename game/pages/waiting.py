@@ -27,7 +27,7 @@ from game.pages.cookies import (
     stake_of,
 )
 from game.pages.forms import LinkForm
-from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match
+from game.pages.live import FOREIGN_LINK, milliseconds, minutes_left, not_modified, page, sorry, to_match, with_retry
 from game.payment_use import due_back
 from game.rules import ending
 from game.rules.limits import INVITE_REFUSALS, client_address, count_link_request
@@ -267,9 +267,7 @@ def link(request: HttpRequest) -> HttpResponse:
         count_link_request(client_address(request))
     except Refused as refusal:
         form.add_error("phone_number", refusal.translated())
-        refused = render(request, "game/link.html", {"form": form}, status=refusal.status)
-        refused["Retry-After"] = str(refusal.retry_after)
-        return refused
+        return with_retry(render(request, "game/link.html", {"form": form}), refusal)
     response = _RespondFirst(f"{reverse('link')}?asked", lambda: text_own_link(phone))
     remember(response, ASKED_COOKIE, phone, path="/waiting")
     return response

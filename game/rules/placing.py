@@ -123,7 +123,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     end([entry for entry in known if entry.status == Entry.Status.AWAITING_PAYMENT], "replaced")
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
-    if friend is not None and (entry.session is None or entry.session.pk != _session_of(friend)):
+    if friend is not None and (entry.session is None or not entry.session.entries.filter(pk=friend.pk).exists()):
         raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match has ended since its code was checked.
     return entry
 
@@ -185,7 +185,3 @@ def _write(stake: Stake, player: Player, *, approved: bool) -> Entry:
     else:
         insert([entry])
     return entry
-
-
-def _session_of(entry: Entry) -> int | None:
-    return Entry.objects.filter(pk=entry.pk).values_list("session", flat=True).get()
