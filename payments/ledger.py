@@ -98,8 +98,14 @@ def write_hours() -> int:
 
     Several workers may do this at once. A ledger entry belongs to the hour in which it was made, and its transaction
     has begun earlier. So an hour gets no more entries after all transactions that began before its end have finished.
+
+    If the database's clock was changed, an open transaction may have entries from an earlier hour. It has locked the
+    table of totals by a trigger, so this function waits for it.
     """
     with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE payments_accounthour IN SHARE ROW EXCLUSIVE MODE")
         end = _floor(min(database.now(), _oldest_transaction()) - CLOSED_AFTER)
         entries = LedgerEntry.objects.filter(hour__lt=end)
         last = AccountHour.objects.aggregate(last=Max("hour"))["last"]

@@ -98,9 +98,17 @@ def remove_stale(connection: Any) -> None:
             cursor.execute("DROP TRIGGER IF EXISTS payments_payment_stale")
 
 
-_LATE_POSTGRES = """
+# A worker that totals hours (`ledger.write_hours`) does not see entries of open transactions. It takes into account when
+# these began, but their entries may be from earlier hours if the clock was changed. Such a transaction waits here until
+# the totals are stored, or the worker waits for the transaction.
+_LATE_FUNCTION = """
 CREATE OR REPLACE FUNCTION payments_late_entries() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF EXISTS (
+        SELECT 1 FROM entries WHERE hour + interval '1 hour' <= greatest(clock_timestamp(), transaction_timestamp())
+    ) THEN
+        LOCK TABLE payments_accounthour IN ROW EXCLUSIVE MODE;
+    END IF;
     IF EXISTS (SELECT 1 FROM entries WHERE hour <= (SELECT max(hour) FROM payments_accounthour)) THEN
         INSERT INTO payments_accounthour AS total (hour, debit, credit, amount, count)
         SELECT hour, debit, credit, sum(amount), count(*) FROM entries
@@ -111,6 +119,8 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+"""
+_LATE_TRIGGER = """
 CREATE TRIGGER late_entries AFTER INSERT ON payments_ledgerentry
 REFERENCING NEW TABLE AS entries FOR EACH STATEMENT EXECUTE FUNCTION payments_late_entries();
 """
@@ -129,7 +139,7 @@ def install_late(connection: Any) -> None:
     """Create the trigger for entries whose hour has stored totals, because the database's clock was set back."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(_LATE_POSTGRES)
+            cursor.execute(_LATE_FUNCTION + _LATE_TRIGGER)
         elif connection.vendor == "sqlite":
             cursor.execute(_LATE_SQLITE)
 
@@ -140,3 +150,10 @@ def remove_late(connection: Any) -> None:
             cursor.execute("DROP TRIGGER IF EXISTS late_entries ON payments_ledgerentry")
         elif connection.vendor == "sqlite":
             cursor.execute("DROP TRIGGER IF EXISTS payments_ledgerentry_late")
+
+
+def replace_late(connection: Any) -> None:
+    """Replace the function of this trigger. The table is not locked."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_LATE_FUNCTION)

@@ -15,6 +15,7 @@ from payments import database, ledger
 from payments.ledger import Amount
 from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
 from payments.rules.states import Account
+from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, paid_stake
 from tests.payments.helpers import PHONE, by_others, fresh, record_by_hand, settle
 
@@ -166,6 +167,55 @@ def test_entries_count_although_the_clock_was_set_back_into_a_totaled_hour(at: A
     while ledger.write_hours():
         pass
     assert ledger.balances()[Account.PROVIDER] == 15000
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.parametrize("first", ["entry", "totals"])
+def test_an_hour_and_an_entry_whose_time_was_read_before_the_clock_was_set_forward_wait_for_each_other(
+    monkeypatch: Any, first: str
+) -> None:
+    """A process reads the database's time every five seconds only."""
+    payment, now = paid(), database.now()
+    post(payment, now - 3 * HOUR)
+    may_end, written, totaled = threading.Event(), threading.Event(), threading.Event()
+    by_hour = ledger._by_hour
+
+    def totals(rows: Any) -> list[AccountHour]:
+        found = list(by_hour(rows))
+        totaled.set()
+        may_end.wait(10)
+        return found
+
+    def total() -> None:
+        assert ledger.write_hours() > 0
+        connection.close()
+
+    def write() -> None:
+        with transaction.atomic():
+            post(payment, now - 3 * HOUR)
+            written.set()
+            may_end.wait(10)
+        connection.close()
+
+    threads = [threading.Thread(target=call) for call in ((write, total) if first == "entry" else (total, write))]
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_by_hour", totals)
+        patched.setattr(ledger, "_oldest_transaction", lambda: now)
+        threads[0].start()
+        assert (written if first == "entry" else totaled).wait(10)
+        threads[1].start()
+        wait_for(_waits_for_a_lock)
+        may_end.set()
+        for thread in threads:
+            thread.join(10)
+    assert AccountHour.objects.get(hour__lt=now - HOUR).amount == 200
+    assert not list(ledger.wrong_hours(now - 4 * HOUR))
+
+
+def _waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_one_run_writes_twelve_hours_at_most(at: Any) -> None:
