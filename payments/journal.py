@@ -254,6 +254,10 @@ def commit(
         if cause.actor or cause.callback is not None or cause.answer is not None:
             record(payment, event, (), now, cause, outcome.refusal)
         return
+    if event.kind is Kind.WORD and state is before:
+        # A replay must not apply this late answer. It may not find it late, because the journal has no entry for a poll
+        # that only changed `word_at`.
+        event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
         record(payment, event, outcome.postings, now, cause)

@@ -163,7 +163,7 @@ EVENTS: Mapping[Kind, str] = {
     Kind.GIVEN_UP: "Payment request given up after ten minutes",
     Kind.UNRESOLVED: "No answer for a day",
     Kind.WORD: "Payment status reported",
-    Kind.POLLED: "Status polled, without a result",
+    Kind.POLLED: "Status polled, nothing changed",
     Kind.NOTIFIED: "Notification received",
     Kind.ACTIVATED: "Stake opened",
     Kind.HELD: "Paid too late to play",

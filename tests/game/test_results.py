@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import json
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -118,19 +120,39 @@ def test_a_prize_is_payable_although_its_result_arrives_while_a_dispute_is_close
     payment = Payment.objects.earliest("pk")
     settle(payment.pk, Payment.Status.FAILED, by="callback")
     session = Session.objects.get()
+    with _meanwhile(lambda: matches.judge(payment.pk, Kind.CONTEST_WITH_US, actor="anna", note="looked up")):
+        results.record_result(session, "win", session.entries.get(payment=payment), by="game server")
+    assert MatchResult.objects.get().prize == "payable"
 
-    def close_dispute() -> None:
-        matches.judge(payment.pk, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+def test_a_match_has_no_prize_although_an_answer_arrives_while_its_stakes_are_given_back(
+    client: Client, players: list[dict[str, Any]]
+) -> None:
+    report(client, win(players[0]))
+    first, second = Payment.objects.order_by("pk")
+    with _meanwhile(lambda: settle(first.pk, Payment.Status.SUCCESS, by="callback")):
+        settle(second.pk, Payment.Status.FAILED, by="callback")
+        results.give_back(Session.objects.get(), by="anna", note="taken back")
+    result = MatchResult.objects.get()
+    assert (result.outcome, result.prize) == ("void", "")
+
+
+@contextmanager
+def _meanwhile(call: Callable[[], object]) -> Iterator[None]:
+    """Run the block in a transaction that has locked all payments, while `call` waits in a thread for the first."""
+
+    def run() -> None:
+        call()
         connection.close()
 
-    closing = threading.Thread(target=close_dispute)
+    thread = threading.Thread(target=run)
     with transaction.atomic():
-        Payment.objects.select_for_update().get(pk=payment.pk)
-        closing.start()
+        list(Payment.objects.select_for_update().order_by("pk"))
+        thread.start()
         wait_for(_waits_for_a_lock)
-        results.record_result(session, "win", session.entries.get(payment=payment), by="game server")
-    closing.join(20)
-    assert MatchResult.objects.get().prize == "payable"
+        yield
+    thread.join(20)
 
 
 def _waits_for_a_lock() -> bool:

@@ -11,10 +11,12 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
-from payments import ledger, matches, services
+from payments import journal, ledger, matches, services
+from payments.journal import Cause
 from payments.ledger import Amount
 from payments.models import LedgerEntry, Payment, PaymentEvent
-from payments.rules.states import Account, Kind
+from payments.providers import Answer, Said
+from payments.rules.states import Account, Kind, Word
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, stake
 from tests.payments.helpers import fresh, later, notice, order_payouts, record_by_hand, settle
 from tests.sandbox import Sandbox
@@ -203,6 +205,21 @@ def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Cl
     assert lines[0].startswith(f"payment {payment.pk} ")
     assert "Rebuilt: " in lines[0]
     assert lines[-1].startswith("1 differences since ")
+
+
+def test_rebuild_does_not_apply_an_answer_that_came_late(client: Client, collection: Sandbox) -> None:
+    """The journal has no entry for the second answer, because it only changed `word_at`."""
+    payment = placed(client, ALICE)
+    start = timezone.now()
+    for word, second in ((Word.SUCCESSFUL, 1), (Word.SUCCESSFUL, 3), (Word.FAILED, 2)):
+        with journal.writing():
+            found = matches.locked(payment.pk).payment
+            cause = Cause("asking", answer=Answer(Said.PENDING, text=word.value))
+            matches.take_word(found, word, began=start + timedelta(seconds=second), polled=True, cause=cause)
+    events = list(payment.events.order_by("pk").values_list("kind", "said"))[-3:]
+    assert events == [("word", "successful"), ("activated", ""), ("polled", "failed")]
+    assert fresh(payment).place == "in_use"
+    assert reconcile("--rebuild")[-1].startswith("No difference since ")
 
 
 def test_a_payment_that_only_an_operator_called_paid_is_listed_with_their_name(
