@@ -83,7 +83,7 @@ class SmsMessage(models.Model):
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
     # `claim`: id of the sender that has claimed the message. `lease_until`: time at which this claim expires. A paused
     # message in the queue also has `lease_until`, so that queries for due messages skip it (see
-    # `sms.sending.pauses.park`).
+    # `sms.worker.maintenance.park`).
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 

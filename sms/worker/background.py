@@ -65,26 +65,32 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread that runs maintenance and polls for delivery reports every `every` seconds, and tests the listener."""
+    """A thread that runs maintenance and polls for delivery reports every `every` seconds, and tests the listener.
+
+    It parks paused messages, and releases those of an ended pause, every PROBE_SECONDS except during the polls.
+    """
+
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
+        self._next = clock.monotonic() + every
 
     def start(self) -> runtime.Thread:
         return runtime.current.start(self._run, "sms-maintenance")
 
     def _run(self) -> None:
-        next_time, pause = clock.monotonic() + self._every, min(self._every, 1.0)
+        pause = min(self._every, 1.0)
         while not self._stopping.wait(pause):
             pause = min(self._every, PROBE_SECONDS)
             try:
                 with closing(connection):
                     self._listener.probe()
-                    if clock.monotonic() >= next_time:
-                        next_time = clock.monotonic() + self._every
+                    if clock.monotonic() >= self._next:
+                        self._next = clock.monotonic() + self._every
                         maintenance.run()
                         if not self._breaker.is_open:
-                            polling.poll(limit=100, stopping=self._stopping.is_set)
+                            polling.poll(limit=100, stopping=self._end_of_polls)
+                    maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
             except Exception as error:
@@ -92,6 +98,9 @@ class Periodic:
                     logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
                 else:
                     logger.exception("sms.housekeeping_failed: maintenance is retried later")
+
+    def _end_of_polls(self) -> bool:
+        return self._stopping.is_set() or clock.monotonic() >= self._next
 
 
 class StatementTimeout:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from sms import alerts, clock
-from sms.models import OPEN, SmsEvent, SmsMessage, SmsWorker
+from sms.models import OPEN, SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 from sms.sending import pauses
 from sms.stats import volume
 from sms.text.redaction import BLANKED, blank_link, rules
@@ -23,13 +23,30 @@ def run() -> None:
     alerts.check()
     blank_links()
     pauses.cancel_suppressed()
-    pauses.park()
     forget_silent_workers()
     volume.keep_days()
 
 
 def forget_silent_workers() -> None:
     SmsWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
+
+
+def park() -> None:
+    """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
+
+    A parked message has a `lease_until`. This removes it from the index that claims use. If a pause begins or ends
+    during the call, the next call handles its remaining messages.
+    """
+    kinds = set(SmsPause.objects.values_list("kind", flat=True))
+    paused = Q(expires_at__gt=clock.Now())
+    if SmsPause.ALL not in kinds:
+        paused &= Q(kind__in=kinds)
+    queued = SmsMessage.objects.filter(status=Status.QUEUED)
+    to_park, to_release = queued.filter(paused, lease_until=None), queued.exclude(lease_until=None).exclude(paused)
+    for rows, lease_until in ((to_release, None), (to_park, F("expires_at"))):
+        while ids := list(rows.values_list("pk", flat=True)[: 10 * BATCH]):
+            for start in range(0, len(ids), BATCH):
+                rows.filter(pk__in=ids[start : start + BATCH]).update(lease_until=lease_until)
 
 
 # The batch is a CTE. With outdated statistics, PostgreSQL might run a subquery again for each row.

@@ -66,7 +66,7 @@ class Provider:
         self.on_accepted: Callable[[int], None] = lambda number: None
         self.on_polled: Callable[[Process, str], None] = lambda process, provider_id: None
         # The status words in polled reports. `words`: by DMark's id. `word`: for all other ids.
-        self.word, self.words = "PENDING", dict[str, str]()
+        self.word, self.words, self.report_seconds = "PENDING", dict[str, str](), 0.05
         self.requests: Counter[str] = Counter()
         # The times at which each process lost a request on a kept connection.
         self.kept_losses: defaultdict[str, list[float]] = defaultdict(list)
@@ -86,7 +86,7 @@ class Provider:
             self.requests["report"] += 1
             self.on_polled(process, body["msg_id"])
             word = self.words.get(body["msg_id"], self.word)
-            return Plan(0.05, body=json.dumps({"status": word}).encode()), None
+            return Plan(self.report_seconds, body=json.dumps({"status": word}).encode()), None
         self.requests["send"] += 1
         match = TEXT.search(body["msg"])
         assert match

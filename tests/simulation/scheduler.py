@@ -52,7 +52,6 @@ class Process:
         # `stuck`: the connection hangs until it is shut down.
         self.cuts = self.defects = 0
         self.stuck = False
-        self.aborted = False
         self.exited: BaseException | bool | None = None
 
 
@@ -61,6 +60,7 @@ class Task:
         self.process, self.name, self._target = process, name, target
         self.scheduler = scheduler
         self.turn, self.parked, self.done, self.woken = 0, True, False, False
+        self.aborted = False  # True if the statement that this task runs must fail
         self.failure: BaseException | None = None
         self.joiners: list[Task] = []
         self.greenlet = greenlet(self._run, scheduler.hub)

@@ -328,14 +328,14 @@ class World:
         process.statements += 1
         self.statements += 1
         # Wait only before a statement runs. A statement that has begun keeps SQLite's lock.
-        process.aborted = False
+        task.aborted = False
         self.scheduler.park(process.db_latency)
-        while (process.db_hangs_until > self.now or process.stuck) and not process.aborted:
+        while (process.db_hangs_until > self.now or process.stuck) and not task.aborted:
             process.trouble_at = self.now
             self.scheduler.park(0.25)
-        if process.aborted or process.db_gone_until > self.now:
-            process.stuck = process.stuck and not process.aborted
-            process.trouble_at, process.aborted = self.now, False
+        if task.aborted or process.db_gone_until > self.now:
+            process.stuck = process.stuck and not task.aborted
+            process.trouble_at = self.now
             raise OperationalError("the database is gone")
         if process.cuts:
             process.cuts -= 1
@@ -354,8 +354,9 @@ class World:
         return result
 
     def _abort_statement(self, connection: Any) -> None:
+        """Shut down the connection of the worker's main thread. Only this connection has a statement timeout."""
         assert self.scheduler.current
-        self.scheduler.current.process.aborted = True
+        self.scheduler.current.process.tasks[0].aborted = True
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a query in zero simulated time."""

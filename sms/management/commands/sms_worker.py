@@ -13,7 +13,7 @@ from django.db import connection
 from sms import conf, outbox
 from sms.conf import PROVIDER
 from sms.models import SmsMessage
-from sms.sending import pauses
+from sms.worker import maintenance
 
 
 class Command(BaseCommand):
@@ -123,7 +123,7 @@ def _prepare_once() -> None:
         raise CommandError(f"The database is out of reach ({type(error).__name__}).") from None
     if not found:
         raise CommandError(f"The table {table} is missing: run manage.py migrate.")
-    pauses.park()
+    maintenance.park()
 
 
 def _need_descriptors(in_flight: int) -> None:

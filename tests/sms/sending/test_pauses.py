@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from sms.errors import NeverTexted, Paused
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsSuppression
-from sms.outbox import deliver, queue_sms, resendable, send_sms
+from sms.outbox import NewMessage, deliver, queue_many, queue_sms, resendable, send_sms
 from sms.sending import pauses
 from sms.sending.claims import claim
 from sms.worker import maintenance
@@ -141,11 +141,12 @@ def test_a_claim_reads_no_paused_rows(paused: str) -> None:
         )
         cursor.execute("ANALYZE sms_smsmessage")
     hold = pause(paused)
-    pauses.park()
+    maintenance.park()
     if paused != SmsPause.ALL:
         assert 48 <= rows_read(48) <= 49
     assert claim("me", 1, 5, SmsMessage.objects.filter(kind="invite", status="queued").first().pk) == []  # type: ignore[union-attr]
     hold.delete()
+    maintenance.park()
     assert 48 <= rows_read(48) <= 49
 
 
@@ -153,25 +154,44 @@ def test_parked_messages_expire_and_are_sent_after_the_pause(sandbox: Sandbox) -
     hold = pause("invite")
     message, late, free = (queue_sms(PHONE, "x", kind=kind) for kind in ("invite", "invite", "match_found"))
     SmsMessage.objects.filter(pk=free.pk).update(status="queued")
-    pauses.park()
+    maintenance.park()
     parked = SmsMessage.objects.exclude(lease_until=None)
     assert {one.pk for one in parked.all()} == {message.pk, late.pk}
     SmsMessage.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    pauses.park()
+    maintenance.park()
     deliver(late.pk)
     assert (status(late), status(message)) == ("expired", "queued")
-    other = pause("reminder")
-    other.delete()
+    pause("reminder").delete()
+    maintenance.park()
     assert [one.pk for one in parked.all()] == [message.pk]
     hold.delete()
+    maintenance.park()
     assert not parked.all().exists()
     deliver(message.pk)
     assert status(message) == "sent"
 
 
-def test_the_workers_maintenance_parks(sandbox: Sandbox) -> None:
-    pause("invite")
-    message = queue_sms(PHONE, "x", kind="invite")
-    maintenance.run()
-    message.refresh_from_db()
-    assert (message.status, message.lease_until) == ("queued", message.expires_at)
+def test_many_messages_are_parked_and_released_in_short_transactions(
+    sandbox: Sandbox, settings: Any, monkeypatch: Any
+) -> None:
+    """Before the fix, ending a pause of 200,000 messages took 9.5 s in the operator's request."""
+    settings.SMS_DELIVERY = "worker"
+    monkeypatch.setattr(maintenance, "BATCH", 3)
+    queue_many([NewMessage(f"07721234{number:02}", "x", "invite") for number in range(32)])
+    parked = SmsMessage.objects.exclude(lease_until=None)
+    hold = pause("invite")
+    changed: list[int] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith("UPDATE"):
+            changed.append(context["cursor"].rowcount)
+        return result
+
+    with connection.execute_wrapper(note):
+        maintenance.park()
+        assert (parked.count(), changed) == (32, [*[3] * 10, 2])
+        hold.delete()
+        assert (parked.count(), len(changed)) == (32, 11)
+        maintenance.park()
+    assert (parked.count(), changed) == (0, [*[3] * 10, 2] * 2)
