@@ -271,13 +271,12 @@ class Worker:
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Determine the results of the jobs that have ended, in batches if the breaker is closed."""
+        """Determine the results of the jobs that have ended, in batches."""
         waiting, now = len(self.engine.ended), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
         self._first_ended = self._first_ended or now
-        hurry = self.breaker.is_open or self._stop_requested
-        if waiting < BATCH and now < self._first_ended + _GATHER_SECONDS and not hurry:
+        if waiting < BATCH and now < self._first_ended + _GATHER_SECONDS:
             return
         self._first_ended = None
         was_open = self.breaker.is_open

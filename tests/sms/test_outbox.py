@@ -340,6 +340,18 @@ def test_a_callback_that_fails_after_commit_does_not_stop_the_others(
     assert "Error calling _send_after_commit.<locals>.send_committed in on_commit()" in caplog.text
 
 
+def test_a_notify_that_fails_does_not_disturb_the_caller(sandbox: Sandbox, settings: Any, monkeypatch: Any) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL has NOTIFY")
+
+    def fail() -> None:
+        raise OSError("no socket")
+
+    settings.SMS_DELIVERY = "worker"
+    monkeypatch.setattr(outbox, "_notify", fail)
+    assert queue_sms(PHONE, "x", dedupe_key="a").pk == queue_sms(PHONE, "x", dedupe_key="a").pk
+
+
 def test_a_clock_that_steps_back_does_not_leave_a_message_queued(sandbox: Sandbox, monkeypatch: Any) -> None:
     with transaction.atomic():
         message = queue_sms(PHONE, "x")

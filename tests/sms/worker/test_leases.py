@@ -54,12 +54,13 @@ def test_what_another_has_is_not_begun(sandbox: Sandbox, settings: Any, where: s
     SmsMessage.objects.filter(pk=reported.pk).update(status="delivered")
     worker._keep_leases()
     assert worker.engine.leases_hold_until > clock.monotonic() + 4
-    worker._stop_requested = True  # The worker then takes ended jobs at once.
+    worker._first_ended = -1.0  # The worker then takes ended jobs at once.
     worker._take_ended()
     worker._offer()
     worker.engine.tokens.start()
     worker.engine.start()
     wait_for(lambda: len(worker.engine.ended) == 3)
+    worker._first_ended = -1.0
     worker._take_ended()
     worker.recorder.write()
     worker.engine.quit(5)
@@ -89,6 +90,18 @@ def test_ten_thousand_leases_are_all_freed() -> None:
         for _ in range(10_000)
     )
     assert free_leases_over_before(clock.read()) == 10_000
+
+
+@pytest.mark.django_db
+def test_the_log_record_of_freed_leases_has_their_number(caplog: Any) -> None:
+    past = timezone.now() - timedelta(minutes=1)
+    for _ in range(2):
+        SmsMessage.objects.create(
+            phone="+256772123456", text="x", status="sending", claim="dead", lease_until=past, expires_at=past
+        )
+    ExpiredLeaseReaper(5.0).look()
+    [record] = (one for one in caplog.records if one.name == "sms.worker")
+    assert (record.event, record.messages) == ("sms.reclaimed", 2)
 
 
 @pytest.mark.django_db
