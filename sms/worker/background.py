@@ -70,7 +70,6 @@ class Periodic:
     It parks paused messages, and releases those of an ended pause, every PROBE_SECONDS except during the polls.
     """
 
-
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
         self._next = clock.monotonic() + every
