@@ -24,7 +24,7 @@ _BATCH = 500
 _OF_SESSION = Q(key=keys.in_query(keys.SESSION, "pk"))
 
 
-def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str, note: str = "") -> bool:
+def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str) -> bool:
     """Record the result of a match. After a draw or void, queue messages about the refunds.
 
     `winner`: only for a win. Return False if the same result was already recorded. Raise DifferentResult if a different
@@ -32,7 +32,7 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
     """
     with journal.writing():
         winner_id = winner.payment_id if winner is not None else None
-        recorded = matches.record(keys.result(session.pk), _payments(session), outcome, winner_id, by=by, note=note)
+        recorded = matches.record(keys.result(session.pk), _payments(session), outcome, winner_id, by=by)
         if recorded and outcome != "win":
             _tell_refunds(session)
     return recorded

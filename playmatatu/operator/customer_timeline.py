@@ -148,7 +148,10 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         opponents = Prefetch("session__entries", Entry.objects.select_related("player"))
         found = Entry.objects.filter(player=player).select_related("player", "payment", "session")
         entries = list(found.order_by("-pk").prefetch_related(opponents)[:MOST_STAKES])
-    payments = _payments_of(phone) if may("payments.view_payment") else []
+    payments: list[Payment] = []
+    if may("payments.view_payment"):
+        of_phone = Payment.objects.filter(phone=phone).order_by("-pk")
+        payments = list(of_phone.prefetch_related("callbacks", "refunds", "events")[:MOST_STAKES])
     messages: list[SmsMessage] = []
     if may("sms.view_smsmessage"):
         newest = SmsMessage.objects.filter(phone=phone).order_by("-created_at").prefetch_related("events")
@@ -165,7 +168,7 @@ def _read(request: HttpRequest, phone: str, player: Player | None) -> _Rows:
         _results([entry.payment_id for entry in entries] + [payment.pk for payment in payments]),
         list(SmsInbound.objects.filter(phone=phone).order_by("-pk")[:MOST_TEXTS]) if may("sms.view_smsinbound") else [],
         list(player.notes.order_by("-pk")[:MOST_TEXTS]) if player and may("playmatatu.view_playernote") else [],
-        _refund_due(payments),
+        set(refunds.due().filter(pk__in=[payment.pk for payment in payments]).values_list("pk", flat=True)),
         set(outbox.worth_resending(shown)),
     )
 
@@ -223,7 +226,9 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
     if match and not row.to_do and payment is not None and may_see and _is_without_link(entry, payment, rows):
         row.level, row.money = "warning", "Paid and matched, but no text with the link arrived."
         row.to_do = _without_link_to_do(match, spaced(call) if call else "the player")
-        row.actions = [*_resend_link(request, entry, rows), *_give_back(request, match), *row.actions]
+        texts = _with_link(entry, rows)
+        resend = [action for text in texts for action in _text_actions(request, text, text.pk in rows.resendable)]
+        row.actions = [*resend, *_give_back(request, match), *row.actions]
     return row
 
 
@@ -263,7 +268,8 @@ def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
 
     If the result of the match is known, the link is no longer needed, so the function returns False.
     """
-    if entry.payment_id in rows.results or not _is_paid(payment):
+    is_paid = payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
+    if entry.payment_id in rows.results or not is_paid:
         return False
     return not any(_may_have_arrived(message) for message in _with_link(entry, rows))
 
@@ -284,11 +290,6 @@ def _may_have_arrived(message: SmsMessage) -> bool:
         return True
     on_the_way = message.status in (Status.QUEUED, Status.SENDING, Status.SENT)
     return on_the_way and timezone.now() - message.created_at < DELIVERY_TIME
-
-
-def _resend_link(request: HttpRequest, entry: Entry, rows: _Rows) -> Iterator[Action]:
-    for message in _with_link(entry, rows):
-        yield from _text_actions(request, message, message.pk in rows.resendable)
 
 
 def _text_row(request: HttpRequest, message: SmsMessage, resendable: bool) -> TextRow:
@@ -319,18 +320,6 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
         yield Link("all texts", f"{reverse('admin:sms_smsmessage_changelist')}?phone__exact=%2B{phone.lstrip('+')}")
 
 
-def _payments_of(phone: str) -> list[Payment]:
-    """Return the newest payments of a phone number, with related rows prefetched."""
-    rows = Payment.objects.filter(phone=phone).order_by("-pk")
-    return list(rows.prefetch_related("callbacks", "refunds", "events")[:MOST_STAKES])
-
-
-def _refund_due(payments: Iterable[Payment]) -> set[int]:
-    """Return the ids of the payments that are due for refund."""
-    ids = [payment.pk for payment in payments]
-    return set(refunds.due().filter(pk__in=ids).values_list("pk", flat=True))
-
-
 def _results(payments: Iterable[int]) -> dict[int, str]:
     """Return the result of each payment's match: won, lost, draw or void. Payments without a result are left out."""
     ids = set(payments)
@@ -340,11 +329,6 @@ def _results(payments: Iterable[int]) -> dict[int, str]:
             won = result.outcome == MatchResult.Outcome.WIN
             found[pk] = ("won" if result.winner_id == pk else "lost") if won else result.outcome
     return found
-
-
-def _is_paid(payment: Payment) -> bool:
-    """Return True if the payment succeeded and was not refunded."""
-    return payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
 
 
 def _money_actions(request: HttpRequest, payment: Payment, refund: Refund | None, due: bool) -> Iterator[Action]:

@@ -166,7 +166,7 @@ def _minutes(now: datetime) -> list[_Minute]:
     counted = (
         SmsMessage.objects.filter(created_at__gte=start, created_at__lt=now)
         .order_by()
-        .annotate(minute=TruncMinute("created_at"), digits=networks.deciding_digits("phone"))
+        .annotate(minute=TruncMinute("created_at"), digits=networks.deciding_digits())
         .values_list("minute", "digits")
         .annotate(
             texts=Count("pk"),
