@@ -1,6 +1,6 @@
 """The reason why a payment failed, read from the provider's sentence.
 
-`game/pages/waiting.py` words the reason for the player.
+`game/pages/waiting.py` has the sentence that the player reads for each reason.
 """
 
 import re
@@ -18,7 +18,7 @@ class Decline(Enum):
     OTHER = "a sentence that matches no pattern"
 
 
-# Regular expressions for the sentences of providers. The first match counts.
+# Regular expressions that are searched in the provider's sentence. The first match decides.
 _PATTERNS = (
     (r"low balance or|limit reached", Decline.BALANCE_OR_LIMIT),
     (r"insufficient|not enough|balance", Decline.BALANCE),
