@@ -31,15 +31,15 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 def close_if_unavailable(error: BaseException) -> bool:
     """Return True if `error` means that the database is unavailable now and a later attempt may succeed.
 
-    Also close this thread's connection unless it is still usable. The next query then opens a new connection. This
-    helps if the server has become a read-only standby. Inside an atomic block the connection is not closed here,
-    because Django closes it there if it is broken.
+    Also close this thread's connection unless it is still usable. The next query then opens a new connection, which may
+    reach the new primary if the old server has become a read-only standby. Inside an atomic block this function does
+    not close the connection: Django closes a broken connection at the end of the block.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
     state = sqlstate(error)
-    # "cached plan must not change result type": a migration changed a column after this connection prepared a
-    # statement.
+    # The error "cached plan must not change result type": a migration changed a column after this connection had
+    # prepared a statement.
     has_old_plan = state == "0A000" and "cached plan" in str(error)
     if not isinstance(error, OperationalError | InterfaceError) and state not in _UNAVAILABLE and not has_old_plan:
         return False

@@ -308,9 +308,9 @@ def _write_row(
 
 
 def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
-    """Send signals for the effects, inside the transaction.
+    """Send the signals for these effects, inside the transaction. Also log, end entries and cancel payouts.
 
-    Effects without a signal are already saved or are left to the caller.
+    Other effects need nothing here: `_write_row` has saved them, or the caller carries them out.
     """
     for effect in effects:
         if effect.name == "settled":

@@ -169,9 +169,11 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
-    """Return the SQL and one function for each of its parameters, which computes the value from the arguments.
+    """Return the SQL of a compiled statement, and one function for each of its parameters.
 
-    `marks`: placeholder values, by which the arguments are found in the SQL. Raises ValueError if one is not found.
+    The function computes the parameter from the arguments of a call. `parameters`: the compiled parameters. `marks`:
+    the placeholder value for each argument. A parameter that equals a placeholder takes the argument. Raises ValueError
+    if a placeholder is not found.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)

@@ -38,7 +38,7 @@ class Outage:
     """Log one line when the database becomes unavailable and one when it is back, for all threads together."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
-        """`lost` and `back` are the names of the two log events."""
+        """`lost`: the log event if the database becomes unavailable. `back`: the log event if it is available again."""
         self.logger, self.lost, self.back = logger, lost, back
         self._is_lost, self._lock = False, threading.Lock()
 

@@ -541,6 +541,10 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.ADOPTED)
 def _adopted(state: State, event: Event, now: datetime) -> Outcome:
-    """Take over the state that the payment's columns show. Differences are posted against the account `opening`."""
+    """Replace the state by `event.becomes`, the state that the payment's columns show.
+
+    The columns were written by a release without a journal, or changed by a manual UPDATE. The difference is posted
+    against the account `opening`.
+    """
     becomes = event.becomes or state
     return Outcome(becomes, (), _between(balances(state), balances(becomes), Account.OPENING))

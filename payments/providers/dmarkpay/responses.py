@@ -123,7 +123,7 @@ def _read(status: int, body: bytes) -> Answer:
 
 
 def _as(answer: Answer, said: Said, otherwise: str) -> Answer:
-    """Return the same response with the meaning `said`.
+    """Return a copy of `answer` with the meaning `said`.
 
     `otherwise`: the sentence for the operator if DMarkPay sent none.
     """
