@@ -78,8 +78,8 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
             cursor.execute("SET idle_in_transaction_session_timeout = '1min'")
 
 
-# Seconds for which a reading of the database's clock is used. The time that has passed since, on this process's
-# monotonic clock, is added to it.
+# Seconds after which the database's clock is read again. Until then, `now` adds the time that has passed on this
+# process's monotonic clock to the last reading.
 _ASK_EVERY = 5.0
 # The newest time read from the database, and the monotonic clock at that moment. Empty before the first query.
 _known: list[tuple[datetime, float]] = []

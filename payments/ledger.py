@@ -96,11 +96,9 @@ def _floor(moment: datetime) -> datetime:
 def write_hours() -> int:
     """Write the totals of past hours, at most 12 of them. Return the number of new rows.
 
-    Several workers may do this at once. A ledger entry belongs to the hour in which it was made, and its transaction
-    has begun earlier. So an hour gets no more entries after all transactions that began before its end have finished.
-
-    If the database's clock was changed, an open transaction may have entries from an earlier hour. It has locked the
-    table of totals by a trigger, so this function waits for it.
+    Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made, and its
+    transaction has begun earlier. So an hour gets no more entries after all transactions that began before its end have
+    finished.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
