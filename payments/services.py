@@ -5,7 +5,6 @@ They create payments, report how the payments are used, and do the due work.
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import TypeVar
 
 from django.db import transaction
@@ -17,8 +16,6 @@ from payments.rules.states import Event, Kind, Place
 from payments.statements import insert, new
 from payments.worker import Loop, Outage
 
-# Time for which a signal is sent again and again if a receiver fails to handle it.
-TELL_FOR = timedelta(days=2)
 Row = TypeVar("Row", bound=Model)
 # Number of threads that poll statuses. Each polls one payment at a time.
 POLLERS = 4
@@ -91,13 +88,12 @@ def work_once() -> int:
 
 
 def tell_again() -> tuple[int, int]:
-    """Repeat the signals of the last two days that a receiver failed to handle.
+    """Repeat the signals that a receiver failed to handle.
 
     Return the number of signals that now succeeded, and the number that failed again.
     """
-    since = database.now() - TELL_FOR
-    payments = Payment.objects.filter(signal_due_since__gt=since)
-    payouts = Refund.objects.filter(signal_due=True, state=Refund.State.SUCCEEDED, ended_at__gt=since)
+    payments = Payment.objects.filter(signal_due_since__isnull=False)
+    payouts = Refund.objects.filter(signal_due=True, state=Refund.State.SUCCEEDED)
     results = [*_tell_each(payments, journal.tell_again), *_tell_each(payouts, refunds.tell)]
     return results.count(True), results.count(False)
 

@@ -49,7 +49,7 @@ def late_counts() -> dict[str, int]:
         "payment_requests": Payment.objects.filter(collection=Payment.Collection.DUE, start_at__lt=late),
         "status_polls": Payment.objects.filter(next_ask_at__lt=late),
         "payments_to_announce": Payment.objects.filter(signal_due_since__lt=late),
-        "payouts_to_announce": Refund.objects.filter(signal_due=True, ended_at__lt=late),
+        "payouts_to_announce": Refund.objects.filter(signal_due=True, state="succeeded", ended_at__lt=late),
     }
     return {work: late_rows.order_by()[:_MOST].count() for work, late_rows in rows.items()}
 

@@ -172,6 +172,8 @@ def test_overdue_work_is_reported_although_the_worker_beats(client: Client, sand
     refund: dict[str, Any] = {"amount": 1000, "how": "by_hand", "state": "succeeded", "signal_due": True}
     for payment, ended in zip(Payment.objects.order_by("-pk")[:2], (late, now), strict=True):
         Refund.objects.create(payment=payment, ended_at=ended, **refund)
+    # No message is due about a payout that the provider has returned.
+    Refund.objects.create(payment=payment, ended_at=late, **refund | {"state": "returned"})
     status, parts = health(client)
     assert status == "degraded"
     assert parts["overdue"] == {"status": "late", **dict.fromkeys(nothing, 1)}
