@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from game.rules.codes import LONGEST_TEXT, read_code
+from game.rules.results import Outcome
 from game.rules.validation import MAX_NAME, has_control, read_name
 from sms.text import to_e164
 
@@ -189,7 +190,7 @@ class SessionOut(BaseModel):
 
 
 class ResultIn(BaseModel):
-    outcome: Literal["win", "draw", "void"]
+    outcome: Outcome
     winner: Annotated[str | None, Field(description="The winner's player token, with win only")] = None
 
 
