@@ -42,10 +42,10 @@ class Migration(migrations.Migration):
             ],
         ),
         drop_indexes_unlocked(
-            "game_entry_session_id_9c4d6487",
+            game_entry_session_id_9c4d6487="game_entry (session_id)",
             # For searches by the first characters of a code, a phone number or a token.
-            "game_entry_match_code_88a135b2_like",
-            "game_player_phone_662d8cbd_like",
-            "game_session_token_ae95e697_like",
+            game_entry_match_code_88a135b2_like="game_entry (match_code varchar_pattern_ops)",
+            game_player_phone_662d8cbd_like="game_player (phone varchar_pattern_ops)",
+            game_session_token_ae95e697_like="game_session (token varchar_pattern_ops)",
         ),
     ]

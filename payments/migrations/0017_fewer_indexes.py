@@ -80,11 +80,11 @@ class Migration(migrations.Migration):
             ],
         ),
         drop_indexes_unlocked(
-            "payments_callback_payment_id_912baa66",
-            "payments_payment_refund_due_b401cc03",
-            "payments_paymentevent_callback_id_63d8c42d",
-            "payments_paymentevent_payout_id_6c46e1a4",
+            payments_callback_payment_id_912baa66="payments_callback (payment_id)",
+            payments_payment_refund_due_b401cc03="payments_payment (refund_due)",
+            payments_paymentevent_callback_id_63d8c42d="payments_paymentevent (callback_id)",
+            payments_paymentevent_payout_id_6c46e1a4="payments_paymentevent (payout_id)",
             # For searches by the first characters of a transaction id.
-            "payments_payment_transaction_id_55f6af3a_like",
+            payments_payment_transaction_id_55f6af3a_like="payments_payment (transaction_id varchar_pattern_ops)",
         ),
     ]

@@ -20,12 +20,21 @@ class AddIndexUnlocked(migrations.AddIndex):
             schema_editor.add_index(model, self.index, concurrently=True)
 
 
-def drop_indexes_unlocked(*names: str) -> migrations.RunPython:
-    """Drop indexes that Django made for a field. Stakes go on meanwhile. SQLite keeps the indexes."""
+def drop_indexes_unlocked(**indexes: str) -> migrations.RunPython:
+    """Drop indexes that Django made for a field. Stakes go on meanwhile. SQLite keeps the indexes.
+
+    `indexes`: for each name the table and its column, to build the index again if the migration is reversed.
+    """
 
     def drop(_apps: Any, schema_editor: Any) -> None:
         if schema_editor.connection.vendor == "postgresql":
-            for name in names:
+            for name in indexes:
                 schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
 
-    return migrations.RunPython(drop, migrations.RunPython.noop)
+    def build(apps: Any, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            drop(apps, schema_editor)  # An earlier run may have been interrupted.
+            for name, columns in indexes.items():
+                schema_editor.execute(f'CREATE INDEX CONCURRENTLY "{name}" ON {columns}')
+
+    return migrations.RunPython(drop, build)
