@@ -26,13 +26,7 @@ from game.signals import private_match_created, refund_became_due, session_commi
 from game.tokens import game_link, stake_link
 from payments import journal
 from payments.models import Payment, Refund
-from payments.signals import (
-    momo_status_changed,
-    momo_success_repeated,
-    payment_contested,
-    payment_refunded,
-    prize_paid,
-)
+from payments.signals import momo_status_changed, momo_success_repeated, payment_contested, payment_refunded, prize_paid
 from sms import clock
 from sms.models import SmsMessage
 from sms.outbox import NewMessage, queue_many, queue_sms

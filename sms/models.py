@@ -34,14 +34,7 @@ class Status(models.TextChoices):
 
 # Statuses of messages that the provider has accepted.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
-RESENDABLE = (
-    Status.FAILED,
-    Status.UNDELIVERED,
-    Status.UNKNOWN,
-    Status.EXPIRED,
-    Status.RATE_LIMITED,
-    Status.DISABLED,
-)
+RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
 # Final statuses of messages that probably did not reach the phone. Pages list and count them as failures.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)

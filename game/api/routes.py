@@ -27,10 +27,7 @@ ERRORS = dict.fromkeys((400, 403, 404, 409, 413, 415, 429, 503), schemas.Error)
 
 @router.post(
     "/game/stake",
-    response={
-        200: schemas.Placed,
-        **ERRORS,
-    },
+    response={200: schemas.Placed, **ERRORS},
     summary="Place a stake: in the public queue, in a new private match, or in a friend's",
 )
 def stake(request: HttpRequest, body: schemas.StakeIn) -> dict[str, Any]:

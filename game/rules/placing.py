@@ -14,14 +14,7 @@ from django.utils.translation import gettext_noop as _
 from game.models import Entry, Player
 from game.rules.codes import CODE_EXPIRED, give_code, joinable
 from game.rules.ending import end, end_expired
-from game.rules.limits import (
-    WINDOW,
-    count_refused_stake,
-    order_invite,
-    refuse_stakes_from,
-    refuse_unpaid,
-    site_of,
-)
+from game.rules.limits import WINDOW, count_refused_stake, order_invite, refuse_stakes_from, refuse_unpaid, site_of
 from game.rules.locks import new_or_locked_player
 from game.rules.matching import activate
 from game.rules.validation import Refused, check_amount, payable

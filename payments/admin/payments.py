@@ -81,14 +81,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
     search_fields = ("phone",)
     search_help_text = SEARCHED
     sortable_by = ("created_at",)
-    actions = (
-        actions.REFUND,
-        actions.BY_HAND,
-        actions.PAID,
-        actions.UNPAID,
-        actions.END_CONTEST,
-        actions.CONTEST_GONE,
-    )
+    actions = (actions.REFUND, actions.BY_HAND, actions.PAID, actions.UNPAID, actions.END_CONTEST, actions.CONTEST_GONE)
     inlines = (RefundInline, EventInline, CallbackInline, ExchangeInline)
     fields = (
         "transaction_id",

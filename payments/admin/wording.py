@@ -27,11 +27,7 @@ _REFUND = {
     Refund.State.RETURNED: "A refund came back.",
 }
 # Words for the state of a prize. The key is the place of the money of the prize's two shares.
-_PRIZE = {
-    "prize": "is not paid yet",
-    "prize_transit": "is being paid out",
-    "prize_paid": "was paid",
-}
+_PRIZE = {"prize": "is not paid yet", "prize_transit": "is being paid out", "prize_paid": "was paid"}
 _PRIZE_OF = {
     "": "The match is decided, and the prize",
     "won": "This player won the match, and the prize",
@@ -125,11 +121,7 @@ def to_do(payment: Payment, refund: Refund | None, due: bool) -> str:
     return ""
 
 
-STATUSES: Mapping[str, str] = {
-    Status.PENDING: "not paid yet",
-    Status.SUCCESS: "paid",
-    Status.FAILED: "not paid",
-}
+STATUSES: Mapping[str, str] = {Status.PENDING: "not paid yet", Status.SUCCESS: "paid", Status.FAILED: "not paid"}
 ACCOUNTS: Mapping[Account, str] = {
     Account.PROVIDER: "at the provider",
     Account.RECEIVED: "received, not in a queue yet",

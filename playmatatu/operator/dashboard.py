@@ -73,11 +73,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         ("payments without an answer for a day", money.unresolved, _list(payment, collection="unresolved")),
         ("notifications not confirmed for a day", money.unanswered, _list(payment, collection="unanswered")),
         ("payments with an unknown status word", money.unknown_words, _list(payment, collection="unknown_word")),
-        (
-            "payments where we don't know if the player was asked",
-            money.in_doubt,
-            _list(payment, collection="in_doubt"),
-        ),
+        ("payments where we don't know if the player was asked", money.in_doubt, _list(payment, collection="in_doubt")),
         (
             "refunds where we don't know if they were paid out",
             money.refunds_in_doubt,

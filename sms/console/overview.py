@@ -170,10 +170,7 @@ def _month_chart(numbers: volume.Counts, kind: str | None, today: date) -> SafeS
 def _facts(snapshot: Snapshot, total: KindRow, sample: list[by_network.Sample]) -> Iterable[tuple[str, str]]:
     sending = snapshot.sending
     ended = total.groups["delivered"] + total.groups["sent"] + total.groups["failed"] + total.groups["unknown"]
-    yield (
-        "Delivery rate (delivered ÷ sent)",
-        f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet",
-    )
+    yield ("Delivery rate (delivered ÷ sent)", f"{total.groups['delivered'] / ended:.1%}" if ended else "none yet")
     accept, deliver = by_network.waits(sample)
     yield f"Median time until {PROVIDER} accepted", span(median(accept)) if accept else "none yet"
     yield "Median time from accepted to delivered", span(median(deliver)) if deliver else "none yet"

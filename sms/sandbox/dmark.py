@@ -10,12 +10,7 @@ from sms.sandbox.reporter import Reporter
 from sms.sandbox.state import Received, State, now
 
 TOKEN, SEND, DLR = "token", "send", "dlr"
-PLACES = {
-    "/api/get_token/": TOKEN,
-    "/v3/api/get_token/": TOKEN,
-    "/v3/api/send_sms/": SEND,
-    "/v3/api/dlr/": DLR,
-}
+PLACES = {"/api/get_token/": TOKEN, "/v3/api/get_token/": TOKEN, "/v3/api/send_sms/": SEND, "/v3/api/dlr/": DLR}
 _NO_ACCOUNT = {"error": "Account Not Found", "description": "Account Does Not Exist.", "status_code": 404}
 
 

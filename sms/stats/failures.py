@@ -136,10 +136,7 @@ def _count(now: datetime) -> list[_Part]:
     newest = recent.order_by("-created_at").values("pk")[:MANY]
     grouped = SmsMessage.objects.filter(pk__in=newest).order_by().values_list("status", "error", "kind")
     counts = grouped.annotate(
-        texts=Count("pk"),
-        open=Count("pk", filter=Q(expires_at__gt=now)),
-        newest=Max("pk"),
-        queued_at=Max("created_at"),
+        texts=Count("pk"), open=Count("pk", filter=Q(expires_at__gt=now)), newest=Max("pk"), queued_at=Max("created_at")
     )
     return [_Part(*row) for row in counts.order_by("-texts")[:_MOST]]
 

@@ -15,11 +15,7 @@ MONEY_NUMBERS = (
     Special("0770000002", "No answer: the payment stays pending", {"phones": "unreached"}),
     Special("0770000005", "The payer has no money", {"phones": "pay", "broke": True}),
     Special("0770000006", "The payer pays without a tap", {"phones": "pay"}),
-    Special(
-        "0770000010",
-        "Pays without a tap; payouts to it fail",
-        {"phones": "pay", "payout_kind": "failed"},
-    ),
+    Special("0770000010", "Pays without a tap; payouts to it fail", {"phones": "pay", "payout_kind": "failed"}),
     Special(
         "0770000011", "Pays without a tap; payouts to it stay pending", {"phones": "pay", "payout_kind": "pending"}
     ),

@@ -4,14 +4,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sms.conf import PROVIDER
-from sms.errors import (
-    AuthenticationFailed,
-    InvalidPhone,
-    ProviderError,
-    RateLimited,
-    SmsDisabled,
-    SmsError,
-)
+from sms.errors import AuthenticationFailed, InvalidPhone, ProviderError, RateLimited, SmsDisabled, SmsError
 from sms.outbox import send_sms
 
 # Error classes with the words that name their cause in the output. The first matching class is used.
