@@ -100,11 +100,7 @@ class Handler(Answers):
     def _reply(self, number: str, raw: bytes) -> None:
         """Send an SMS from a phone of the sandbox to the site, in the format of DMark's inbound SMS."""
         inbound = self.server.page.links.inbound
-        try:
-            values = self.values(raw)
-        except ValueError:
-            values = None
-        text = str(values.get("text") or "").strip() if isinstance(values, dict) else ""
+        text = str(self.fields(raw).get("text") or "").strip()
         if not text or not inbound:
             self.json(400, {"error": "text is missing." if inbound else "The sandbox has no address for inbound SMS."})
             return
@@ -122,6 +118,14 @@ class Handler(Answers):
     def values(self, raw: bytes) -> Any:
         """Return the fields of a form, or the parsed JSON. Raises ValueError if the body cannot be parsed."""
         return dict(parse_qsl(raw.decode())) if self.is_form() else json.loads(raw or b"{}")
+
+    def fields(self, raw: bytes) -> dict[str, Any]:
+        """Return the fields of a form or of a JSON object, or an empty dict for any other body."""
+        try:
+            values = self.values(raw)
+        except ValueError:
+            return {}
+        return values if isinstance(values, dict) else {}
 
     def done(self, value: object) -> None:
         """Redirect to the page if the request was a form. Otherwise respond with `value` as JSON."""

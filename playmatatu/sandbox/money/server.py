@@ -39,11 +39,7 @@ class Handler(server.Handler):
         return True
 
     def _prompt(self, sp_transaction_id: str, raw: bytes) -> None:
-        try:
-            values = self.values(raw)
-        except ValueError:
-            values = None
-        answer = values.get("answer") if isinstance(values, dict) else None
+        answer = self.fields(raw).get("answer")
         if answer not in phones.ANSWERS:
             self.json(400, {"error": "answer is one of: pay, decline."})
             return
