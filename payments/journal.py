@@ -255,8 +255,9 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # A replay must not apply this late answer. It may not find it late, because the journal has no entry for a poll
-        # that only changed `word_at`.
+        # This answer changed nothing, because a poll that began later had already brought an answer. It is recorded as
+        # POLLED, which a replay ignores. The later poll may have no journal entry, so a replay could not see that this
+        # answer was late.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):

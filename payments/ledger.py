@@ -98,7 +98,8 @@ def write_hours() -> int:
 
     Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made, and its
     transaction has begun earlier. So an hour gets no more entries after all transactions that began before its end have
-    finished.
+    finished. If the clock was changed, a transaction may still add entries to such an hour. By the lock on the table of
+    totals, that transaction and this function wait for each other.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":

@@ -45,19 +45,19 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 
 def locked(payment_id: int) -> Locked:
-    """Lock a payment, and the other payment of its match if there is a result. Raises Payment.DoesNotExist."""
+    """Lock a payment, and the other payment of its match if both may have to change. Raises Payment.DoesNotExist."""
     place, collected_at = Payment.objects.values_list("place", "collected_at").get(pk=payment_id)
     keys = {payment_id}
     if place in ("in_use", "contested") and (opponent := current_use().opponent(Payment(pk=payment_id))):
-        # A result may be recorded until this payment is locked. Then it would be too late to lock the other one,
-        # because payments are locked by ascending id.
+        # The match may get its result before this payment is locked. Then it would be too late to lock the other
+        # payment, because payments must be locked by ascending id.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)
         keys |= {recorded.first_id, recorded.second_id} if recorded is not None else set()
     payments = [journal.locked(key) for key in sorted(keys)]
     payment = next(one for one in payments if one.pk == payment_id)
-    # Another transaction may have changed the result until the payments were locked.
+    # Read the result again. Another transaction may have changed it before the payments were locked.
     result = _result_of(payment_id) if len(payments) == 2 else None
     found = Locked(payment) if result is None else Locked(payment, result, payments)
     payment._match = found  # type: ignore[attr-defined]

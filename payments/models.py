@@ -363,7 +363,7 @@ class LedgerEntry(models.Model):
 class AccountHour(models.Model):
     """The total of the postings between two accounts in a past hour.
 
-    The worker writes it once. If the database's clock is set back, postings may still be added to the hour. A database
+    The worker writes it once. If the database's clock is changed, postings may still be added to the hour. A database
     trigger then updates the total.
     """
 
