@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -22,6 +23,8 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
+# Polls for delivery reports end after this time, because they delay the release of parked messages.
+_POLL_SECONDS = 60.0
 
 
 class SignalSender:
@@ -72,23 +75,23 @@ class Periodic:
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
         self._breaker, self._listener, self._stopping, self._every = breaker, listener, stopping, every
-        self._next = clock.monotonic() + every
 
     def start(self) -> runtime.Thread:
         return runtime.current.start(self._run, "sms-maintenance")
 
     def _run(self) -> None:
-        pause = min(self._every, 1.0)
+        next_time, pause = clock.monotonic() + self._every, min(self._every, 1.0)
         while not self._stopping.wait(pause):
             pause = min(self._every, PROBE_SECONDS)
             try:
                 with closing(connection):
                     self._listener.probe()
-                    if clock.monotonic() >= self._next:
-                        self._next = clock.monotonic() + self._every
+                    if clock.monotonic() >= next_time:
+                        next_time = clock.monotonic() + self._every
                         maintenance.run()
                         if not self._breaker.is_open:
-                            polling.poll(limit=100, stopping=self._end_of_polls)
+                            polls_end = clock.monotonic() + _POLL_SECONDS
+                            polling.poll(limit=100, stopping=partial(self._must_stop, polls_end))
                     maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
@@ -98,8 +101,8 @@ class Periodic:
                 else:
                     logger.exception("sms.housekeeping_failed: maintenance is retried later")
 
-    def _end_of_polls(self) -> bool:
-        return self._stopping.is_set() or clock.monotonic() >= self._next
+    def _must_stop(self, end: float) -> bool:
+        return self._stopping.is_set() or clock.monotonic() >= end
 
 
 class StatementTimeout:
