@@ -224,9 +224,8 @@ def why_not_paid(payment: Payment) -> str:
     # Players see reasons from the provider only, never an operator's note.
     if payment.settled_by not in ("asking", "answer") or not payment.reason:
         return ""
-    sentence = _DECLINES.get(read_decline(payment.reason))
-    if sentence is not None:
-        return str(sentence)
+    if decline := read_decline(payment.reason):
+        return str(_DECLINES[decline])
     return gettext("%(network)s says: “%(words)s”.") % {"network": network, "words": payment.reason.rstrip(".")}
 
 

@@ -9,9 +9,11 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry
+from game.pages import waiting
 from game.pages.waiting import why_not_paid
 from payments import status_polling as asking
 from payments.models import Payment
+from payments.providers.declines import Decline
 from tests.game.pages.helpers import cancel, own, shown
 from tests.game_helpers import ALICE, age
 from tests.payments.helpers import order_payouts
@@ -183,6 +185,10 @@ def test_the_provider_s_reason_in_plain_words(client: Client, phones: Sandbox, s
     tap(phones, payment, "decline")
     Payment.objects.filter(pk=payment.pk).update(reason=said)
     assert words in shown(client)
+
+
+def test_each_reason_of_a_failed_payment_has_a_sentence() -> None:
+    assert set(waiting._DECLINES) == set(Decline)
 
 
 @pytest.mark.parametrize(
