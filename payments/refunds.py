@@ -145,11 +145,15 @@ def _by_hand(found: Locked, refund: Refund, actor: str, note: str, elsewhere: bo
 
 
 def pay_prizes_due() -> int:
-    """If PRIZE_AUTO_PAYOUT is on, order the payout of every payable prize. Return the number of orders."""
+    """If PRIZE_AUTO_PAYOUT is on, order up to 100 payouts of payable prizes. Return the number of orders."""
     if not settings.PRIZE_AUTO_PAYOUT:
         return 0
-    ordered = 0
-    for key in list(MatchResult.objects.filter(prize=Prize.PAYABLE.value).values_list("pk", flat=True)[:100]):
+    ordered, names = 0, [provider.name for provider in providers.configured()]
+    payable = MatchResult.objects.filter(
+        prize=Prize.PAYABLE.value, first__provider__in=names, second__provider__in=names
+    )
+    # The order is random, so that prizes whose order is refused do not block the others.
+    for key in list(payable.order_by("?").values_list("pk", flat=True)[:100]):
         try:
             order_prize(key, AUTOMATIC)
             ordered += 1

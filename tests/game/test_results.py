@@ -21,7 +21,7 @@ from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from tests.conftest import wait_for
-from tests.game_helpers import ALICE, BOB, kinds, paid, stake
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, kinds, paid, stake
 from tests.payments.helpers import asked, later, settle
 from tests.sandbox import Sandbox
 
@@ -309,6 +309,26 @@ def test_a_prize_that_cannot_be_paid_out_says_so(
     assert "No provider that is set up can pay it out: record it by hand." in page
     result.refresh_from_db()
     assert result.prize == "payable"
+
+
+def test_prizes_are_paid_automatically_unless_a_third_party_has_the_money(
+    client: Client, players: list[dict[str, Any]], collection: Sandbox, settings: Any, caplog: Any
+) -> None:
+    report(client, win(players[0]))
+    collection.faults(callback="never")
+    stakes = [stake(client, phone, 1000) for phone in (CAROL, DAVE)]
+    for placed in stakes:
+        payment = Payment.objects.get(transaction_id=placed["transaction_id"])
+        collection.tap(payment.transaction_id, "pay")
+        later(payment, 5)
+    services.work_once()
+    report(client, win(stakes[0]), token=Session.objects.latest("pk").token)
+    settings.PRIZE_AUTO_PAYOUT = True
+    for _ in range(2):
+        services.work_once()
+    assert list(MatchResult.objects.order_by("pk").values_list("prize", flat=True)) == ["payable", "paid"]
+    assert kinds(CAROL)[-1] == "prize_paid"
+    assert "prize_not_ordered" not in caplog.text
 
 
 def test_an_operator_pays_a_prize_by_payout(

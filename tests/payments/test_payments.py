@@ -1,5 +1,6 @@
 """Every way of a payment, from the callback to the match and its messages."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,10 @@ from django.utils import timezone
 
 from game.models import Entry, Session
 from game.rules.ending import expire_old
+from payments import journal
+from payments.journal import Cause
 from payments.models import Callback, Payment
+from payments.rules.states import Event, Kind
 from payments.signals import momo_status_changed
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
@@ -256,3 +260,15 @@ def test_a_payment_that_was_lost_to_a_crash_is_found_again(client: Client, monke
     paid(client, placed, ALICE)
     assert status(client, placed["queue_token"])["status"] == "queued"
     assert kinds() == ["payment_success"]
+
+
+def test_the_events_of_a_block_that_was_rolled_back_are_not_recorded(client: Client) -> None:
+    """Otherwise the journal would contain an activation that a receiver's error has reverted."""
+    stake(client, ALICE)
+    payment = Payment.objects.get()
+    with journal.writing():
+        for number in range(3):
+            with suppress(ZeroDivisionError), journal.writing():
+                journal.record(payment, Event(Kind.POLLED), (), timezone.now(), Cause(note=f"poll {number}"))
+                assert 1 / (number - 1)
+    assert list(payment.events.order_by("pk").values_list("note", flat=True)) == ["", "poll 0", "poll 2"]
