@@ -121,12 +121,7 @@ def _judged(kind: Kind) -> Callable[[Payment, Operator, Any], object]:
     return lambda payment, by, _found: matches.judge(payment.pk, kind, actor=by.name, note=by.note)
 
 
-def _resolved(went_out: bool) -> Callable[[Refund, Operator, Any], object]:
-    def carry(payout: Refund, by: Operator, _found: Any) -> None:
-        if not refunds.resolve(payout.pk, went_out=went_out, actor=by.name, note=by.note):
-            raise Refused("Its outcome is known already.")
-
-    return carry
+_KNOWN = "Its outcome is known already."
 
 
 def _each(action: Callable[[int, str, str], bool], otherwise: str) -> Callable[[Refund, Operator, Any], object]:
@@ -221,7 +216,7 @@ WENT_OUT = Action(
     "the prize was sent.",
     "The outcome of every selected payout is known already.",
     _in_doubt,
-    _resolved(True),
+    _each(lambda pk, by, note: refunds.resolve(pk, went_out=True, actor=by, note=note), _KNOWN),
     "Marked as paid out",
     note="How do you know? (for example the portal's reference)",
 )
@@ -233,7 +228,7 @@ STAYED = Action(
     "a text.",
     "The outcome of every selected payout is known already.",
     _in_doubt,
-    _resolved(False),
+    _each(lambda pk, by, note: refunds.resolve(pk, went_out=False, actor=by, note=note), _KNOWN),
     "Marked as not paid out",
     note="How do you know? (for example the portal's reference)",
 )
