@@ -1,7 +1,7 @@
-"""The ETag of a stake's page and status, a hash of everything shown there.
+"""ETags of the pages and responses that players poll. The ETag of a stake is a hash of everything shown about it.
 
-Players poll often and rarely get anything new. Therefore the query reads few columns, and its SQL is compiled only
-once.
+Players poll often and rarely get anything new. Therefore the query for a stake reads few columns, and its SQL is
+compiled only once.
 """
 
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Helpers for players' pages that update themselves by polling."""
+"""Helpers for players' pages: pages that update themselves by polling, redirects to a match, and error pages."""
 
 from datetime import datetime
 from math import ceil
