@@ -72,8 +72,3 @@ def due_back(entry: Entry) -> bool:
     if payment.contested and payment.status == Payment.Status.SUCCESS:
         return False
     return payment.refund_due or unplayed
-
-
-def concerns_its_player(entry: Entry) -> bool:
-    """Return True if the entry still matters to its player: it is live, or its money is due for refund."""
-    return entry.is_live or due_back(entry)

@@ -21,10 +21,6 @@ def readable(value: object, name: str, longest: int) -> str:
     return value.strip()
 
 
-def _phone(value: object) -> str:
-    return to_e164(value)
-
-
 def _amount(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
         value = int(value)
@@ -68,13 +64,13 @@ _CODE = {
 class StakeIn(BaseModel):
     """A request to stake. An empty string or null counts as a missing value."""
 
-    phone_number: Annotated[str, BeforeValidator(_phone), _described(_PHONE)]
+    phone_number: Annotated[str, BeforeValidator(to_e164), _described(_PHONE)]
     stake_amount: Annotated[int, BeforeValidator(_amount), _described(*_UGX, description="Whole UGX", examples=[1000])]
     display_name: Annotated[
         str, BeforeValidator(_name), _described({"type": "string", "maxLength": MAX_NAME}, _NULL)
     ] = ""
     create_private: Annotated[bool, BeforeValidator(_flag), _described({"type": "boolean"}, _NULL)] = False
-    invite_phone: Annotated[str, BeforeValidator(_phone), _described(_PHONE, _NULL)] = ""
+    invite_phone: Annotated[str, BeforeValidator(to_e164), _described(_PHONE, _NULL)] = ""
     match_code: Annotated[str, BeforeValidator(_code), _described(_CODE, {"const": ""}, _NULL)] = ""
 
     @model_validator(mode="before")

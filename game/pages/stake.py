@@ -17,7 +17,7 @@ from game.pages.cookies import own_stakes, remember_own_stake, stake_of
 from game.pages.forms import StakeForm, initial_of, presets
 from game.pages.live import sorry, with_retry
 from game.pages.match import decided
-from game.payment_use import concerns_its_player
+from game.payment_use import due_back
 from game.rules.codes import CODE_NOT_OPEN, LONGEST_TEXT, open_match, read_code
 from game.rules.limits import client_address, count_wrong_code, refuse_code_guessing
 from game.rules.placing import place
@@ -124,7 +124,7 @@ def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResp
 
 def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", status: int = 200) -> HttpResponse:
     minutes = settings.QUEUE_EXPIRY_MINUTES
-    own = [entry for entry in own_stakes(request) if concerns_its_player(entry)]
+    own = [entry for entry in own_stakes(request) if entry.is_live or due_back(entry)]
     context: dict[str, Any] = {
         "form": form,
         "presets": presets(),

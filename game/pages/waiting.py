@@ -74,7 +74,8 @@ def waiting(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("link")
     if entry.session is not None:
         return to_match(entry.session, entry)
-    return page(request, "waiting", _context(entry), tag, live=_may_change(entry))
+    may_change = entry.is_live or prompt_may_be_open(entry) or due_back(entry)
+    return page(request, "waiting", _context(entry), tag, live=may_change)
 
 
 @require_POST
@@ -98,10 +99,6 @@ def _follow_link(request: HttpRequest, token: str) -> HttpResponse:
     else:
         remember_stake(response, entry)
     return response
-
-
-def _may_change(entry: Entry) -> bool:
-    return entry.is_live or prompt_may_be_open(entry) or due_back(entry)
 
 
 def _context(entry: Entry) -> dict[str, Any]:
