@@ -50,7 +50,8 @@ class SmsCollector(Collector):
         yield segments
         oldest, alive, attempts = status.oldest_due(now), status.workers(now), status.last_attempts(200)
         trouble, _ = status.trouble(alive, attempts[:20], now)
-        accepted = next((event.at for event in attempts if event.step == "send" and not event.error), None)
+        successes = (event.at.timestamp() for event in attempts if event.step == "send" and not event.error)
+        accepted = next(successes, 0.0)
         age = (now - oldest).total_seconds() if oldest else 0.0
         singles: tuple[tuple[str, str, float], ...] = (
             ("waiting", "Messages in the queue, at most 10000.", status.waiting()),
@@ -61,7 +62,7 @@ class SmsCollector(Collector):
             ("account_refused", "1 while DMark refuses the account.", trouble == "account"),
             ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
             ("throttled", "Messages that the rate limit stopped in the last 24 hours.", status.rate_limited(now)),
-            ("last_accepted_timestamp_seconds", "Time of DMark's last acceptance. 0: none recently.", _stamp(accepted)),
+            ("last_accepted_timestamp_seconds", "Time of DMark's last acceptance. 0: none recently.", accepted),
         )
         for name, about, number in singles:
             yield GaugeMetricFamily(f"playmatatu_sms_{name}", about, value=float(number))
@@ -129,10 +130,6 @@ def _by_network(now: datetime) -> Iterator[Metric]:
             family.add_metric([network], [*buckets, ("+Inf", float(len(seconds)))], sum(seconds))
     yield accept
     yield deliver
-
-
-def _stamp(at: datetime | None) -> float:
-    return at.timestamp() if at else 0.0
 
 
 @never_cache
