@@ -313,8 +313,11 @@ def test_no_message_about_a_payment_is_lost_by_an_error(client: Client, settings
         paid(client, carol, CAROL)  # completes the match with Bob
         paid(client, alice, ALICE)
         paid(client, dave, DAVE, "FAILED")
+        since = set(Payment.objects.values_list("signal_due_since", flat=True))
         with pytest.raises(CommandError, match="3 could not be activated"):
             call_command("expire_queue", stdout=StringIO())
+    # The alert about overdue work counts from the first error.
+    assert set(Payment.objects.values_list("signal_due_since", flat=True)) == since
     assert [row.kind for row in rows()] == ["payment_success"]
     # There is no limit of time: an error in the code may last for days.
     unannounced = Payment.objects.filter(signal_due_since__isnull=False)

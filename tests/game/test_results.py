@@ -17,7 +17,7 @@ from django.utils import timezone
 from game.models import Session
 from game.rules import results
 from payments import ledger, matches, reconciliation, refunds, services
-from payments.models import MatchResult, Payment, PaymentEvent, Refund
+from payments.models import MatchResult, Payment, PaymentEvent, PayoutShare, Refund
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from tests.conftest import wait_for
@@ -343,12 +343,19 @@ def test_an_operator_pays_a_prize_by_payout(
     services.work_once()
     report(client, win(stakes[0]))
     result = MatchResult.objects.get()
+    settings.SMS_DELIVERY = "worker"
+    refunds.order_prize(result.pk, "anna")
+    # While a stake is disputed, the order is taken back for both payments. Then the prize can be ordered again.
+    disputed = Payment.objects.latest("pk")
+    settle(disputed.pk, Payment.Status.FAILED, by="asking")
+    assert not PayoutShare.objects.filter(open=True).exists()
+    matches.judge(disputed.pk, Kind.CONTEST_WITH_US, actor="anna", note="looked up")
     for _ in range(2):
         act(admin_client, "/admin/payments/matchresult/", "pay_prize", result.pk, post="yes")
         services.work_once()
     result.refresh_from_db()
     assert result.prize == "paid"
-    payout = Refund.objects.get()
+    payout = Refund.objects.get(state="succeeded")
     assert (payout.kind, payout.amount, payout.state, payout.actor) == ("prize", 2000, "succeeded", "admin")
     assert asked(collection, "payout") == {payout.reference: 1}
     assert ledger.balances()[Account.PROVIDER] == 200

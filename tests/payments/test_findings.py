@@ -275,7 +275,8 @@ def test_a_payout_that_was_returned_is_payable_again(collection: Sandbox) -> Non
     payment = paid_late(collection)
     refund = order_payouts(ALL, "anna")[0]
     assert refunds.returned(refund.pk, "anna", "wrong number")
-    assert (fresh(payment).place, fresh(payment).refunded_at) == ("refund_due", None)
+    found = fresh(payment)
+    assert (found.place, found.refunded_at, found.collected_at) == ("refund_due", None, payment.collected_at)
     assert order_payouts(ALL, "anna")[0].pk != refund.pk
     assert fresh(payment).place == "refunded"
 
