@@ -152,7 +152,7 @@ def pay_prizes_due() -> int:
     payable = MatchResult.objects.filter(
         prize=Prize.PAYABLE.value, first__provider__in=names, second__provider__in=names
     )
-    # The order is random, so that prizes whose order is refused do not block the others.
+    # The order is random, so that prizes whose payout is refused do not block the others.
     for key in list(payable.order_by("?").values_list("pk", flat=True)[:100]):
         try:
             order_prize(key, AUTOMATIC)

@@ -1,6 +1,6 @@
 """The reason why a payment failed, read from the provider's sentence.
 
-`game/pages/waiting.py` words the reason for the player.
+`game/pages/waiting.py` has the sentence that the player reads for each reason.
 """
 
 import re
@@ -8,7 +8,10 @@ from enum import Enum
 
 
 class Decline(Enum):
-    """A reason. Its value is a regular expression for the sentences of providers. The first match counts."""
+    """The reason for a failed payment. Its value is a regular expression that is searched in the provider's sentence.
+
+    The first reason whose expression matches is used.
+    """
 
     BALANCE_OR_LIMIT = r"low balance or|limit reached"
     BALANCE = r"insufficient|not enough|balance"
