@@ -1,6 +1,6 @@
 """Record the results of matches, reported by the game server or entered by an operator.
 
-An old match without a result can be closed: it is booked as paid from an account other than the provider's.
+An old match without a result can be closed: it is booked as paid from an account other than ours at the provider.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Record that one match was paid from an account other than the provider's. Return the booked UGX.
+    """Record that one match was paid from an account other than ours at the provider. Return the booked UGX.
 
     Raises matches.Refused.
     """
