@@ -70,7 +70,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
     readonly_fields = (*fields, "full_phone")
     change_list_template = "admin/sms/smsmessage/change_list.html"
     # Operators compare the CSV file with the provider's bill. The file contains no texts and no full phone numbers.
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "queued_at": "created_at",
         "kind": "kind",
@@ -87,7 +87,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
     }
 
     class Media:
-        css = {"all": ("sms/console.css",)}  # noqa: RUF012
+        css = {"all": ("sms/console.css",)}
 
     @admin.display(description=_("time"), ordering="created_at")
     def time(self, message: SmsMessage) -> str:
@@ -190,7 +190,7 @@ class AddOrRemoveAdmin(StrictLookups):
     actions = None  # No deletion of several rows at once: each removal has its own confirmation.
 
     class Media:
-        css = {"all": ("sms/console.css",)}  # noqa: RUF012
+        css = {"all": ("sms/console.css",)}
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -25,7 +25,7 @@ _MOST = 10_000
 class RefundFilter(LabeledFilter):
     title = "refund"
     parameter_name = "refund"
-    labels = {  # noqa: RUF012
+    labels = {
         "due": "due",
         "under_way": "under way",
         "in_doubt": "outcome unknown",
@@ -73,7 +73,7 @@ class NetworkFilter(LabeledFilter):
 class CollectionFilter(LabeledFilter):
     title = "payment request"
     parameter_name = "collection"
-    labels = {  # noqa: RUF012
+    labels = {
         **{value: label for value, label in Payment.Collection.choices if value},
         "unanswered": "notification not confirmed for a day",
         "unknown_word": "unknown status word",
@@ -90,7 +90,7 @@ class CollectionFilter(LabeledFilter):
 class PlaceFilter(LabeledFilter):
     title = "money"
     parameter_name = "place"
-    labels = {  # noqa: RUF012
+    labels = {
         "in_use": "received, waiting or in a match",
         **{
             place.value: wording.PLACES[place.value]
@@ -103,12 +103,7 @@ class PlaceFilter(LabeledFilter):
 class RefusedFilter(LabeledFilter):
     title = "rejected"
     parameter_name = "refused"
-    labels = {  # noqa: RUF012
-        "unreadable": "unreadable, not seen yet",
-        "refused": "rejected, not seen yet",
-        "seen": "seen",
-        "no": "no",
-    }
+    labels = {"unreadable": "unreadable, not seen yet", "refused": "rejected, not seen yet", "seen": "seen", "no": "no"}
 
     def condition(self, value: str) -> Q:
         return {
@@ -122,7 +117,7 @@ class RefusedFilter(LabeledFilter):
 class KindFilter(LabeledFilter):
     title = "what happened"
     parameter_name = "kind"
-    labels = {kind.value: words for kind, words in wording.EVENTS.items()}  # noqa: RUF012
+    labels = {kind.value: words for kind, words in wording.EVENTS.items()}
 
 
 class DayFilter(admin.SimpleListFilter):
@@ -162,7 +157,7 @@ class BookedDayFilter(DayFilter):
 
 class AccountFilter(LabeledFilter):
     title = parameter_name = "account"
-    labels = {account.value: words for account, words in wording.ACCOUNTS.items()}  # noqa: RUF012
+    labels = {account.value: words for account, words in wording.ACCOUNTS.items()}
 
     def condition(self, value: str) -> Q:
         return Q(debit=value) | Q(credit=value)
@@ -173,7 +168,7 @@ class FlowFilter(LabeledFilter):
 
     title = "figure"
     parameter_name = "flow"
-    labels = {name: flow.label for name, flow in ledger.FLOWS.items()}  # noqa: RUF012
+    labels = {name: flow.label for name, flow in ledger.FLOWS.items()}
 
     def condition(self, value: str) -> Q:
         flow = ledger.FLOWS[value]
@@ -184,4 +179,4 @@ class FlowFilter(LabeledFilter):
 
 class PrizeFilter(LabeledFilter):
     title = parameter_name = "prize"
-    labels = {state: words for state, words in wording.PRIZES.items() if state}  # noqa: RUF012
+    labels = {state: words for state, words in wording.PRIZES.items() if state}

@@ -101,7 +101,7 @@ class EventAdmin(EventColumns, JournalAdmin):
         "ms",
     )
     readonly_fields = (*fields, "answer")
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "at": "at",
         "payment": "payment.transaction_id",
@@ -120,7 +120,7 @@ class LedgerAdmin(JournalAdmin):
     change_list_template = "admin/payments/ledger_list.html"
     list_select_related = ("payment", "event")
     fields = readonly_fields = ("at", "shown_amount", "from_account", "to_account", "payment", "event", "what")
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "at": "at",
         "payment": "payment.transaction_id",
@@ -174,7 +174,7 @@ class ProviderDebitAdmin(PaymentsAdmin):
     list_filter = (DayFilter,)
     form = DebitForm
     change_list_template = "admin/payments/debit_list.html"
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "at": "at",
         "account": "account",

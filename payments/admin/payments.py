@@ -106,7 +106,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
     )
 
     readonly_fields = (*fields, "full_phone")
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "created_at": "created_at",
         "phone": lambda payment: phones.mask_phone(payment.phone).lstrip("+"),

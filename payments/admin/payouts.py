@@ -26,7 +26,7 @@ class RefundAdmin(SearchByValue, PaymentsAdmin):
     search_fields = ("reference",)
     search_help_text = "Our reference, the provider's ID, or the payment's transaction ID"
     actions = (actions.WENT_OUT, actions.STAYED, actions.RETURNED, actions.WITHDRAW)
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "ordered_at": "ordered_at",
         "kind": "kind",
@@ -81,7 +81,7 @@ class MatchResultAdmin(PaymentsAdmin):
         "note",
     )
     readonly_fields = (*fields, "full_phone")
-    csv_columns = {  # noqa: RUF012
+    csv_columns = {
         "id": "pk",
         "recorded_at": "recorded_at",
         "match": _match,
