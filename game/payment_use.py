@@ -24,6 +24,13 @@ def _over() -> Q:
     return Q(entry__opened_at__isnull=False, entry__session=None) & ended
 
 
+def _newly_over() -> Q:
+    # `refund_told` is set only after the money has left the place `in_use`.
+    ended = Q(entry__status=Entry.Status.EXPIRED, entry__refund_told=False)
+    late = Q(entry__status=Entry.Status.OPEN, entry__expires_at__lte=clock.now())
+    return Q(entry__opened_at__isnull=False, entry__session=None) & (ended | late)
+
+
 def _place_of(payment: Payment) -> Place:
     found = Entry.objects.filter(payment=payment).values_list("opened_at", "session").first()
     if found is None or found[0] is None:
@@ -51,7 +58,15 @@ def _opponent(payment: Payment) -> tuple[Payment, str] | None:
     return None if entry is None else (entry.payment, keys.matched(entry.session_id))
 
 
-USE = Use(place_of=_place_of, hold=_hold, end_entry=_end_entry, over=_over, played=_played, opponent=_opponent)
+USE = Use(
+    place_of=_place_of,
+    hold=_hold,
+    end_entry=_end_entry,
+    over=_over,
+    newly_over=_newly_over,
+    played=_played,
+    opponent=_opponent,
+)
 
 
 def due_back(entry: Entry) -> bool:

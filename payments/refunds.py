@@ -59,7 +59,7 @@ def due() -> "QuerySet[Payment]":
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
     """Return the payments of `due()` as two disjoint querysets, because one query could not use both indexes."""
     rows = Payment.objects.all()
-    return rows.filter(place="refund_due"), rows.filter(current_use().over(), place="in_use")
+    return rows.filter(place="refund_due"), rows.filter(current_use().newly_over(), place="in_use")
 
 
 def order_refund(payment_id: int, actor: str) -> Refund:

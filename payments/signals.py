@@ -48,7 +48,8 @@ class Use:
     as `place_of`, and lock the app's rows that could change it. The caller has locked the payment. `end_entry`: end the
     entry of a payment that the provider has reversed, so that the entry is not matched.
 
-    `over`: return a condition for payments whose entry expired without a match. `played`: return a condition for
+    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return a condition that
+    finds the same payments among those with the place `in_use`, and that can use an index. `played`: return a condition for
     payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event that
     records the match.
     """
@@ -57,6 +58,7 @@ class Use:
     hold: Callable[[Payment], Place] = _none
     end_entry: Callable[[Payment], None] = _ignore
     over: Callable[[], Q] = _nothing
+    newly_over: Callable[[], Q] = _nothing
     played: Callable[[], Q] = _nothing
     opponent: Callable[[Payment], tuple[Payment, str] | None] = _ignore
 
