@@ -49,9 +49,9 @@ class Use:
     entry of a payment that the provider has reversed, so that the entry is not matched.
 
     `over`: return a condition for payments whose entry expired without a match. `newly_over`: return a condition that
-    finds the same payments among those with the place `in_use`, and that can use an index. `played`: return a condition for
-    payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event that
-    records the match.
+    finds the same payments among those with the place `in_use`, and that can use an index. `played`: return a condition
+    for payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event
+    that records the match.
     """
 
     place_of: Callable[[Payment], Place] = _none
