@@ -19,6 +19,7 @@ from django.utils.translation import override
 from game import keys
 from game.models import Entry, Player, Session
 from game.payment_use import due_back
+from game.rules.codes import LENGTH
 from game.rules.limits import WINDOW
 from game.rules.matching import TOKEN_LENGTH
 from game.rules.validation import payable, prize
@@ -343,7 +344,7 @@ def longest_values() -> list[tuple[str, dict[str, str]]]:
     entry = Entry(pk=_LARGEST_ID, player_id=_LARGEST_ID)
     own_link = stake_link(entry)
     entry.session = Session(token="x" * TOKEN_LENGTH)
-    link, code = game_link(entry), "W" * 6
+    link, code = game_link(entry), "W" * LENGTH
     amount = str(payable(settings.MAX_STAKE_AMOUNT))
     invite = {
         "code": code,

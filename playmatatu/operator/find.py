@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from game.models import Entry, Player
+from game.rules.codes import LENGTH
 from payments.models import Payment, Refund
 from playmatatu.models import PlayerNote
 from playmatatu.operator import customer_timeline
@@ -29,7 +30,7 @@ from sms.text import to_e164
 MOST = 20
 _LONGEST = 200
 _LAST_DIGITS = re.compile(r"\d{6}", re.ASCII)
-_CODE = re.compile(r"[A-Za-z0-9]{6}")
+_CODE = re.compile(rf"[A-Za-z0-9]{{{LENGTH}}}")
 _MATCH_LINK = re.compile(r"/g/([\w-]+)")
 _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
