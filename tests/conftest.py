@@ -1,6 +1,7 @@
 """Fixtures for the real parts of the tests: the sandbox over HTTP, Redis, PostgreSQL and a browser."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -81,6 +82,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         items[:] = dealt(items, processes)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the modules and the collected tests from garbage collection, which takes a fifth of the CPU otherwise."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone
 
 from sms import cache as sms_cache
-from sms import clock, conf, outbox, owners, runtime
+from sms import alerts, clock, conf, outbox, owners, runtime
 from sms.dlr import polling
 from sms.dmark import access_token, blocking
 from sms.dmark.exchange import log_exchange
@@ -685,6 +685,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (connection, "close", lambda: None),  # all greenlets share the connection
             (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
             (recorder, "log_exchange", world.log_exchange),
+            (alerts, "_sources", []),  # the game's sources read tables that are empty here
             (polling.poll, "__defaults__", (8.0, *(polling.poll.__defaults__ or ())[1:])),
             (timezone, "now", world.clock.utc),
             (gc, "freeze", lambda: None),
