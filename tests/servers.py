@@ -84,7 +84,7 @@ class Postgres:
 
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self.programs, self.durable = programs, durable
-        self.folder = Path(tempfile.mkdtemp(prefix="playmatatu-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"playmatatu-pg-{os.getpid()}-"))
         self.data = self.folder / "data"
         self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}"

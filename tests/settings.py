@@ -22,7 +22,7 @@ ALLOWED_HOSTS = ["*"]
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # The threads of a test share this database file.
-    DATABASES["default"]["TEST"] = {"NAME": f"/tmp/playmatatu-test-{os.getpid()}.sqlite3"}
+    DATABASES["default"]["TEST"] = {"NAME": f"/tmp/playmatatu-db-{os.getpid()}-.sqlite3"}
     # Tests need no protection against a power failure.
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 # TEST_DATABASE_TEMPLATE names a migrated database on the same server. The test database is a copy of it.

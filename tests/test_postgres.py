@@ -1,18 +1,16 @@
 """Run the tests about the database a second time, on PostgreSQL."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.conftest import Postgres
 from tests.system import TEMPLATE
 
 ROOT = Path(__file__).parents[1]
-# Pytest plugins that are left out. Importing schemathesis takes 1 s of CPU.
-NOT_NEEDED = ["-p", "no:cacheprovider", "-p", "no:schemathesis"]
+NOT_NEEDED = ["-p", "no:cacheprovider"]
 # This test always starts its own PostgreSQL.
 NOT_NEEDED += ["--deselect", "tests/sms/test_outbox.py::test_a_connection_cut_during_the_send_loses_no_result"]
 # Subjects by app and folder. The path of a test is `tests/<app>/<folder>/test_<subject>.py`.
@@ -57,13 +55,6 @@ def test_on_postgresql(postgres: Postgres, app: str) -> None:
         "TEST_DATABASE_URL": f"{postgres.url}/suite_{app}",
         "TEST_DATABASE_TEMPLATE": TEMPLATE,
     }
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--no-cov", *NOT_NEEDED, *map(str, paths(app))],
-        cwd=ROOT,
-        env={**os.environ, **database},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    command = ["-m", "pytest", "-q", "--no-cov", *NOT_NEEDED, *map(str, paths(app))]
+    run = preloaded.run(command, env={**os.environ, **database}, timeout=900)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]

@@ -213,7 +213,7 @@ def test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls() -> None
     ):
         missing("PostgreSQL, Redis or nginx")
     # PostgreSQL runs as another user, who cannot read pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="playmatatu-trial-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"playmatatu-trial-{os.getpid()}-"))
     kept = {
         name: value
         for name, value in os.environ.items()
