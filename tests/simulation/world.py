@@ -19,8 +19,8 @@ from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
-from sms import cache as sms_cache
 from sms import alerts, clock, conf, outbox, owners, runtime
+from sms import cache as sms_cache
 from sms.dlr import polling
 from sms.dmark import access_token, blocking
 from sms.dmark.exchange import log_exchange
