@@ -6,6 +6,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from playmatatu.postgres import limit_waits
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
-# Same as DATA_UPLOAD_MAX_MEMORY_SIZE. A longer body is refused with 413.
-_LONGEST = 64 * 1024
 # Maximum number of bytes that are read of a body that is too long. If the body is not read to its end, the client may
 # see a broken connection instead of the response.
 _READ_AND_DROPPED = 8 * 1024 * 1024
@@ -31,11 +30,12 @@ def read_chunks(application: "WSGIApplication") -> "WSGIApplication":
 
     def with_length(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+            longest: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # A longer body is refused with 413.
             # If the chunks cannot be read, no length is set and the request is refused with 411.
             with suppress(Exception):
-                body = environ["wsgi.input"].read(_LONGEST + 1)
+                body = environ["wsgi.input"].read(longest + 1)
                 dropped = len(body)
-                while _LONGEST < dropped < _READ_AND_DROPPED and (chunk := environ["wsgi.input"].read(_LONGEST)):
+                while longest < dropped < _READ_AND_DROPPED and (chunk := environ["wsgi.input"].read(longest)):
                     dropped += len(chunk)
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
         return application(environ, start_response)
