@@ -361,8 +361,9 @@ def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalErro
     If a receiver fails for any reason, `tell_again` sends the signal again.
     """
     answers = signal.send_robust(Payment, payment=payment, **arguments)
+    error = _timed_out(answers)
     note_signal(payment, failed=any(isinstance(answer, Exception) for _receiver, answer in answers))
-    return _timed_out(answers)
+    return error
 
 
 def _send_contested(payment: Payment, said: str) -> None:
@@ -392,8 +393,20 @@ def tell_again(payment: Payment) -> bool:
 
 def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
     """Return the first lock timeout, statement timeout or deadlock among the results of `send_robust`, or None."""
+    raise_if_lost(answers)
     errors = (answer for _receiver, answer in answers if isinstance(answer, OperationalError))
     return next((error for error in errors if sqlstate(error) in _TIMED_OUT), None)
+
+
+def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
+    """Raise the first error of a signal receiver if the connection was lost, because then nothing more can be written.
+
+    `answers`: the result of `send_robust`.
+    """
+    if connection.needs_rollback:
+        for _receiver, answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
 
 
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:

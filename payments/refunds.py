@@ -519,6 +519,7 @@ def tell(refund: Refund) -> bool:
     """Send the signal that a payout has arrived. If a receiver fails, `services.tell_again` sends the signal again."""
     signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
     answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
+    journal.raise_if_lost(answers)
     failed = any(isinstance(answer, Exception) for _receiver, answer in answers)
     if failed != refund.signal_due:
         refund.signal_due = failed

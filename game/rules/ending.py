@@ -147,6 +147,7 @@ def _announce(entry: Entry, payment: Payment) -> bool:
         return True
     entry.payment = payment
     responses = refund_became_due.send_robust(Entry, entry=entry)
+    journal.raise_if_lost(responses)
     if any(isinstance(response, Exception) for _receiver, response in responses):
         return False
     Entry.objects.filter(pk=entry.pk).update(refund_told=True)

@@ -127,6 +127,8 @@ def test_a_flag_that_the_former_release_set_moves_the_money(client: Client, colu
     sql(f"UPDATE payments_payment SET {columns} WHERE id = %s", True, entry.payment_id)
     services.work_once()
     assert balances() == {Account.PROVIDER: 1000, account: 1000}
+    # A disputed stake leaves the queue. The former release has ended the entry of a refund itself.
+    assert Entry.objects.get().status == ("expired" if account is Account.CONTESTED else "queued")
     assert_journals_agree()
 
 

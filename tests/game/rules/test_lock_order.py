@@ -215,6 +215,53 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_poll_finds_the_money(
     assert _kinds("0772009721") == ["payment_success"]
 
 
+@pytest.mark.parametrize("kind", ["payment_success", "match_found", "payment_failed", "payment_held"])
+def test_a_callback_whose_connection_is_lost_in_a_receiver_is_a_503(
+    client: Client, kind: str, monkeypatch: Any
+) -> None:
+    for phone in ("0772009771", "0772009772"):
+        placed = stake(client, phone)
+        if kind == "match_found" and phone == "0772009771":
+            paid(client, placed, phone)
+    if kind == "payment_held":
+        paid(client, placed, phone, "FAILED")
+    body = callback_body(placed, phone, status="FAILED" if kind == "payment_failed" else "SUCCESS")
+    with monkeypatch.context() as patched:
+        patched.setattr("game.notifications.render", _lose_connection)
+        assert callback(client, body).status_code == 503
+    assert callback(client, body).status_code == 200
+    sent = "payment_success" if kind == "match_found" else kind
+    assert _kinds(phone)[-1] == sent
+    assert _kinds("0772009771") == (["payment_success", "match_found"] if kind == "match_found" else [])
+
+
+@pytest.mark.parametrize("step", ["cancel", "refund"])
+def test_an_end_whose_connection_is_lost_in_a_receiver_is_repeated(client: Client, step: str, monkeypatch: Any) -> None:
+    paid(client, stake(client, "0772009781"), "0772009781")
+    entry = Entry.objects.get()
+
+    def end() -> None:
+        if step == "cancel":
+            cancel(entry)
+        else:
+            refunds.refund_by_hand(entry.payment_id, "anna", "cash")
+
+    if step == "refund":
+        cancel(entry)
+    with monkeypatch.context() as patched:
+        patched.setattr("game.notifications.render", _lose_connection)
+        with pytest.raises(OperationalError):
+            end()
+    end()
+    assert _kinds("0772009781") == ["payment_success", "refund_due", "refunded"][: 2 if step == "cancel" else 3]
+
+
+def _lose_connection(*args: Any, **values: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    raise AssertionError("The connection is not lost.")
+
+
 def test_a_repeated_success_is_recorded_although_the_outbox_is_locked(client: Client) -> None:
     """After an error outside a savepoint, PostgreSQL ends the transaction: COMMIT rolls back without an exception."""
     paid(client, stake(client, "0772009761"), "0772009761")
