@@ -16,8 +16,13 @@ from sms import clock
 from sms.formats import masked
 
 
-def life() -> timedelta:
-    """Return how long an entry stays active before it expires. A match lasts equally long."""
+def stake_life() -> timedelta:
+    """Return how long an active stake waits for an opponent before it expires."""
+    return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
+
+
+def match_life() -> timedelta:
+    """Return how long a match lasts."""
     return timedelta(minutes=settings.QUEUE_EXPIRY_MINUTES)
 
 
@@ -201,7 +206,7 @@ class Entry(models.Model):
     def start_life(self, now: datetime) -> None:
         """Set the fields of an entry that becomes active at the time `now`. The caller saves the entry."""
         self.status, self.reason, self.ended_at = self.Status.OPEN, "", None
-        self.opened_at, self.expires_at = now, now + life()
+        self.opened_at, self.expires_at = now, now + stake_life()
 
 
 _OF_SESSION = Select(lambda session: Entry.objects.filter(session=session))

@@ -126,7 +126,7 @@ def _order(found: Locked, refund: Refund, actor: str) -> Refund:
     provider = providers.named(payments[0].provider)
     if provider is None:
         raise Refused("No provider that is set up can pay it out: record it by hand.")
-    if not _network(refund.payment) or not all(status_polling.ids_of(payment) for payment in payments):
+    if not network_of(refund.payment) or not all(status_polling.ids_of(payment) for payment in payments):
         raise Refused("The provider's id or the number's network is not known: record it by hand.")
     refund.how, refund.actor, refund.provider = Refund.How.PAYOUT, actor, provider.name
     refund.start_at = database.now()
@@ -221,7 +221,8 @@ def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bo
     return outcome.effects
 
 
-def _network(payment: Payment) -> str:
+def network_of(payment: Payment) -> str:
+    """Return the mobile network of the payer, or "". The column is blank if a third party collects the payment."""
     return payment.network or phones.network_of(payment.phone)
 
 
@@ -319,7 +320,7 @@ def _ask(refund: Refund) -> Answer:
         Order(
             reference=refund.reference,
             phone=payment.phone,
-            network=_network(payment),
+            network=network_of(payment),
             amount=refund.amount,
             description=f"{what} {payment.description or 'PlayMatatu'}"[:100],
         )

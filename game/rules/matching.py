@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
 from game import keys
-from game.models import Entry, Session, life
+from game.models import Entry, Session, match_life, stake_life
 from game.rules.ending import end, end_expired
 from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
@@ -137,13 +137,13 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
         stake_amount=second.stake_amount,
         prize_amount=prize(second.stake_amount),
         created_at=now,
-        expires_at=now + life(),
+        expires_at=now + match_life(),
     )
     insert([session])
     second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
-    _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + life())
+    _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + stake_life())
     services.activated(payment)
     for paid in (first.payment, payment):
         journal.matched(paid, keys.matched(session.pk))

@@ -17,7 +17,7 @@ from sms.models import SmsMessage, Status
 
 logger = logging.getLogger("sms.polling")
 
-MIN_AGE = 120.0
+FIRST_POLL_AGE = 120.0
 GIVE_UP = timedelta(days=1)
 
 
@@ -36,7 +36,9 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
     return unreported.filter(Q(polled_at=None) | Q(polled_at__lte=again)).exclude(provider_id="").order_by("sent_at")
 
 
-def poll(min_age: float = MIN_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False) -> "Counter[str]":
+def poll(
+    min_age: float = FIRST_POLL_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False
+) -> "Counter[str]":
     """Poll the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
     Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials or is unreachable,

@@ -163,8 +163,7 @@ def test_the_games_messages_are_sampled(settings: Any) -> None:
     settings.MAX_STAKE_AMOUNT = 5_000_000
     kinds = {sample.kind for sample in owners.samples()}
     templates = (Path(__file__).parents[2] / "game/templates/game/sms").glob("*.txt")
-    # Prizes need no sample: the message is as long as `refunded`, and has no link.
-    assert {template.stem for template in templates} - kinds <= {"prize_paid"}
+    assert {template.stem for template in templates} == kinds
     found = {check.msg.split("]")[0] for check in run_checks() if check.id == "sms.W010"}
     assert found >= {"[private_invite", "[payment_success"}
     assert not found & {"[payment_failed", "[payment_held", "[refund_due", "[refunded"}

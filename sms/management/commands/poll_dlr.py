@@ -17,8 +17,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
+        age = polling.FIRST_POLL_AGE
         parser.add_argument(
-            "--min-age", type=float, default=polling.MIN_AGE, help="smallest age of a message in seconds (120)"
+            "--min-age", type=float, default=age, help=f"smallest age of a message in seconds ({age:.0f})"
         )
         parser.add_argument("--limit", type=int, default=1000, help="largest number of polls (1000)")
 
