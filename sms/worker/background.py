@@ -90,8 +90,7 @@ class Periodic:
                         next_time = clock.monotonic() + self._every
                         maintenance.run()
                         if not self._breaker.is_open:
-                            polls_end = clock.monotonic() + _POLL_SECONDS
-                            polling.poll(limit=100, stopping=partial(self._must_stop, polls_end))
+                            polling.poll(limit=100, stopping=partial(self._stops, clock.monotonic() + _POLL_SECONDS))
                     maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
@@ -101,7 +100,7 @@ class Periodic:
                 else:
                     logger.exception("sms.housekeeping_failed: maintenance is retried later")
 
-    def _must_stop(self, end: float) -> bool:
+    def _stops(self, end: float) -> bool:
         return self._stopping.is_set() or clock.monotonic() >= end
 
 

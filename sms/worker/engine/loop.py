@@ -46,15 +46,16 @@ class LeaseExpired(Exception):
 class Job:
     """A message that the engine sends, and its conversation with DMark.
 
-    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `lease_lost`: another sender has
-    the message, or a delivery report has arrived. `counted`: the message's row will count the next send request as
-    ambiguous if this process is killed. `ending`: the return value of the conversation, or the exception that ended it.
+    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the conversation's
+    first. `lease_lost`: another sender has the message, or a delivery report has arrived. `counted`: if this process is
+    killed, the row counts the next send request as ambiguous. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
     start: Callable[[OnExchange], Conversation[str]]
     until: float = 0.0
     conversation: Conversation[str] | None = None
+    command: Command | None = None
     lease_lost: bool = False
     counted: bool = field(init=False)
     exchanges: list[Exchange] = field(default_factory=list)
@@ -124,7 +125,12 @@ class Engine:
         return self._thread
 
     def submit(self, jobs: Iterable[Job]) -> None:
-        self.inbox.extend(jobs)
+        for job in jobs:
+            # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
+            with contextlib.suppress(Exception):  # The engine then begins it again, and reports the exception.
+                conversation = job.start(job.exchanges.append)
+                job.command, job.conversation = next(conversation), conversation
+            self.inbox.append(job)
         self._waker.wake()
 
     def wake(self) -> None:
@@ -215,8 +221,7 @@ class Engine:
 
     def _due(self) -> float:
         """Return the time (monotonic) of the next pass. If there is work, this time is in the past."""
-        ends_pauses = self.draining and self._pauses
-        if self._quit or self._counted or self.tokens.answers or ends_pauses or self._may_begin():
+        if self._quit or self._counted or self.tokens.answers or (self.draining and self._pauses) or self._may_begin():
             return 0.0
         due = [clock.monotonic() + _LONGEST_SLEEP]
         if self._curl_due is not None:
@@ -304,10 +309,8 @@ class Engine:
         self._free.append(transfer)
         if code == pycurl.E_ABORTED_BY_CALLBACK:
             self._end(job, LeaseExpired())
-        elif isinstance(event, NoResponse):
-            self._go_on(job, None, event)
         else:
-            self._go_on(job, event)
+            self._go_on(job, event, event if isinstance(event, NoResponse) else None)
 
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
@@ -356,7 +359,7 @@ class Engine:
                 continue
             job.begun, job.begun_at = True, now
             self.begun.add(job)
-            self._go_on(job)
+            self._go_on(job, command=job.command)
 
 
 def _emptied(jobs: deque[Job]) -> list[Job]:

@@ -251,9 +251,9 @@ def attempt(request: Any) -> Attempt:
     def one() -> tuple[list[Exchange], Any]:
         exchanges: list[Exchange] = []
         config = conf.current()
-        talk = conversation.send(config, "0772123456", "hello", "", exchanges.append)
         if request.param == "loop":
-            return exchanges, over_loop(talk, config, exchanges)
+            return exchanges, over_loop(config, exchanges)
+        talk = conversation.send(config, "0772123456", "hello", "", exchanges.append)
         try:
             return exchanges, blocking.run(talk, config, exchanges.append)
         except ProviderError as error:

@@ -71,9 +71,9 @@ def driver(request: Any, settings: Any) -> Any:
             settings.SMS_CONNECT_TIMEOUT, settings.SMS_READ_TIMEOUT = 0.5, 0.7
             exchanges: list[Exchange] = []
             config = conf.current()
-            running = conversation.send(config, "0772123456", "hello", "", exchanges.append)
             if request.param == "loop":
-                return over_loop(running, config, exchanges)
+                return over_loop(config, exchanges)
+            running = conversation.send(config, "0772123456", "hello", "", exchanges.append)
             try:
                 return blocking.run(running, config, exchanges.append)
             except ProviderError as error:

@@ -1,5 +1,6 @@
 """The engine's order: which jobs begin and which wait, pauses, and one token request for all jobs."""
 
+import threading
 import time
 
 from sms import clock
@@ -85,6 +86,20 @@ def test_a_conversation_with_a_defect_ends_alone(driver: Driver) -> None:
 
 
 # --- pauses and tokens
+
+
+def test_a_conversation_begins_in_the_thread_that_submits_it(driver: Driver) -> None:
+    """The engine's thread would be slower: its work delays all messages in flight."""
+    names: list[str] = []
+
+    def talk() -> Conversation[str]:
+        names.append(threading.current_thread().name)
+        yield Pause(0.0)
+        names.append(threading.current_thread().name)
+        return "id"
+
+    assert driver.results(talk()) == ["id"]
+    assert names == [threading.current_thread().name, "sms-engine"]
 
 
 def test_pauses_end_in_their_order(driver: Driver) -> None:
