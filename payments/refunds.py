@@ -102,8 +102,7 @@ def _refund(payment_id: int) -> tuple[Locked, Refund]:
     payment = found.payment
     if payment.place == "in_use":
         place = current_use().hold(payment)
-        over = Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
-        if place is Place.WAITING and over:
+        if Payment.objects.filter(current_use().over(), pk=payment.pk).exists():
             journal.take(payment, Event(Kind.UNUSED), place=place)
     if payment.place == Place.PRIZE.value:
         raise Refused("It is a share of a prize.")

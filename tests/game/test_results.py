@@ -344,6 +344,13 @@ def test_an_operator_pays_a_prize_by_payout(
     report(client, win(stakes[0]))
     result = MatchResult.objects.get()
     settings.SMS_DELIVERY = "worker"
+    # Without the provider's id of one stake, no poll could confirm it before the payout.
+    ids = Payment.objects.filter(pk=Payment.objects.latest("pk").pk)
+    provider_id = ids.get().provider_id
+    ids.update(provider_id="")
+    with pytest.raises(matches.Refused, match="record it by hand"):
+        refunds.order_prize(result.pk, "anna")
+    ids.update(provider_id=provider_id)
     refunds.order_prize(result.pk, "anna")
     # While a stake is disputed, the order is taken back for both payments. Then the prize can be ordered again.
     disputed = Payment.objects.latest("pk")

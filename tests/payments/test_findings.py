@@ -287,11 +287,15 @@ def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
     refund = order_payouts(ALL, "anna")[0]
     refund.refresh_from_db()
     assert (refund.state, bool(refund.provider_id)) == ("in_doubt", True)
-    collection.server.state.money.transactions[refund.provider_id].status = "Successful"
-    Refund.objects.update(start_at=F("ordered_at"))
-    services.work_once()
-    refund.refresh_from_db()
-    assert refund.state == "succeeded"
+    theirs = collection.server.state.money.transactions[refund.provider_id]
+    theirs.status = "Successful"
+    # An answer about another transaction settles nothing.
+    for reference, state in (("another", "in_doubt"), (refund.reference, "succeeded")):
+        theirs.sp_transaction_id = reference
+        Refund.objects.update(start_at=F("ordered_at"))
+        services.work_once()
+        refund.refresh_from_db()
+        assert refund.state == state
 
 
 @pytest.mark.parametrize("ordered_again", [False, True])

@@ -208,6 +208,22 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     assert asked(collection, "payout") == {}
 
 
+def test_a_payout_that_is_not_accepted_for_ten_minutes_is_due_again(
+    collection: Sandbox, due: Payment, settings: Any
+) -> None:
+    settings.SMS_DELIVERY = "worker"
+    collection.faults(payout="429")
+    order_payouts(ALL, "anna")
+    status_polling.poll_due()
+    [claimed] = refunds._claim(1)
+    back_by(claimed, worker.GIVE_UP.total_seconds())
+    claimed.refresh_from_db()
+    refunds._record(claimed, refunds._ask(claimed))
+    claimed.refresh_from_db()
+    assert claimed.state == "failed"
+    assert refunds.due().get() == due
+
+
 @pytest.mark.parametrize("ordered_again", [False, True])
 def test_a_payout_went_out_after_all(
     collection: Sandbox, due: Payment, settings: Any, caplog: pytest.LogCaptureFixture, ordered_again: bool
