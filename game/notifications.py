@@ -321,7 +321,7 @@ def _about(
     subject: str = "",
     expires_at: datetime | None = None,
 ) -> NewMessage:
-    """Return a message to the payer. `subject`: part of the dedupe key, by default the payment's status."""
+    """Build the message to the payer. `subject`: part of the dedupe key, by default the payment's status."""
     return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),

@@ -271,7 +271,7 @@ _smtp: dict[str, Any] = {
     "use_ssl": bool(_email.get("EMAIL_USE_SSL")),
     "timeout": 10,
 }
-# Django 6.1 replaces the separate email settings by MAILERS and refuses the old settings.
+# Django 6.1 replaces the separate email settings with MAILERS and refuses the old settings.
 if DJANGO >= (6, 1):
     _smtp = _smtp if _email["EMAIL_BACKEND"].endswith("smtp.EmailBackend") else {}
     MAILERS = {"default": {"BACKEND": _email["EMAIL_BACKEND"], "OPTIONS": _smtp}}

@@ -72,7 +72,7 @@ class ByPermission:
         return self.permitted(request, super().get_fields(request, obj))  # type: ignore[misc]
 
     def permitted(self, request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-        """Return `names`. If the user may see personal data in full, replace each masked column by its full one."""
+        """Return `names`. If the user may see personal data in full, replace each masked column with its full one."""
         may = request.user.has_perm("sms.view_full_phone")
         return [self.in_full.get(name, name) if may else name for name in names]
 

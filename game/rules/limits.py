@@ -60,7 +60,7 @@ def client_address(request: HttpRequest) -> str:
     try:
         address = ipaddress.ip_address(seen.partition("%")[0])
     except ValueError:
-        # All clients without a readable address then share one limit.
+        # The limits count all clients without a readable address as one client.
         logger.warning(
             "game.no_address: a client's address cannot be read; TRUSTED_PROXY_COUNT is %s",
             count,
@@ -142,9 +142,9 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Return the time of one unpaid or refused stake: the newest after skipping `newer` stakes.
+    """Return the time of one unpaid or refused stake: the newest one after leaving out the `newer` newest stakes.
 
-    The result has one row, or none if there are no more stakes.
+    The result has one row, or none if there are not so many stakes.
     """
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()

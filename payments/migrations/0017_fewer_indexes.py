@@ -5,7 +5,7 @@ from payments.migrations._unlocked import AddIndexUnlocked, drop_indexes_unlocke
 
 
 class Migration(migrations.Migration):
-    """Replace indexes of mostly empty columns by partial ones, and drop those that no query uses.
+    """Replace indexes of mostly empty columns with partial ones, and drop those that no query uses.
 
     Only the state of the fields changes: in the database, Django would also make the foreign keys again, which locks
     the tables while all rows are checked.

@@ -38,7 +38,8 @@ _CHECK_SECONDS = 1.0
 _CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to an unresponsive server.
 _RETRY_SECONDS = 1.0
-# Seconds added to PostgreSQL's statement timeout. PostgreSQL's own error is more informative, so it must come first.
+# Our own limit for a statement is this many seconds longer than PostgreSQL's statement timeout, because PostgreSQL's
+# error is more informative and must come first.
 _GRACE_SECONDS = 1.0
 
 
@@ -207,8 +208,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return True if the connection works. Django calls this before each request and after an error.
 
-        A query checks the connection at most once a second. Between two queries, only the socket is checked: if the
-        server has closed the connection, the socket is readable.
+        At most once a second, the connection is tested with a query. In between, only the socket is checked: if it is
+        readable, the server has closed the connection.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True

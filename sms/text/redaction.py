@@ -88,7 +88,7 @@ setting_changed.connect(_forget)
 
 
 def blank_link(text: str) -> str:
-    """Replace the credentials in the links of a text by "[redacted]"."""
+    """Replace the credentials in the links of a text with "[redacted]"."""
     pattern = rules().link
     return pattern.sub(rf"\1{BLANKED}", text) if pattern else text
 
