@@ -144,7 +144,7 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
     """Return the time of one unpaid or refused stake: the newest one after leaving out the `newer` newest stakes.
 
-    The result has one row, or none if there are not so many stakes.
+    The result has one row, or none if there are fewer stakes.
     """
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
