@@ -167,11 +167,6 @@ def log_unavailable(request: HttpRequest, exc: BaseException) -> None:
     )
 
 
-@api.exception_handler(Http404)
-def not_found_error(request: HttpRequest, exc: Http404) -> HttpResponse:
-    return error(404, "There is nothing at this address.")
-
-
 @api.exception_handler(ValidationError)
 def invalid(request: HttpRequest, exc: ValidationError) -> HttpResponse:
     fields: dict[str, str] = {}
@@ -188,9 +183,10 @@ def _sentence(name: str, item: dict[str, Any]) -> str:
     return message if item["type"] == "value_error" else f"{name}: {message}."
 
 
+@api.exception_handler(Http404)
 @csrf_exempt
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Respond 404 to any unknown path under /api/."""
+    """Respond 404 to any unknown path under /api/, and to Http404 in the API."""
     return error(404, "There is nothing at this address.")
 
 
