@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, cancel
@@ -134,6 +135,18 @@ def test_an_unknown_word_for_an_hour_is_the_operators(collection: Sandbox) -> No
     truth(collection, payment, "Successful")
     notice(Client(), payment)
     assert (fresh(payment).status, ledger.figures().unknown_words) == ("SUCCESS", 0)
+
+
+def test_an_unknown_word_on_which_an_operator_has_decided_is_not_shown_again(collection: Sandbox) -> None:
+    payment = pay()
+    truth(collection, payment, "Reversed")
+    notice(Client(), payment)
+    ALL.update(other_since=timezone.now() - timedelta(hours=1))
+    matches.judge(payment.pk, Kind.SETTLED_PAID, actor="anna", note="seen in the portal")
+    ALL.update(refund_due=True)
+    assert record_by_hand(ALL, "ben", "cash")
+    found = fresh(payment)
+    assert (found.place, found.other_since is not None, ledger.figures().unknown_words) == ("refunded", True, 0)
 
 
 def test_an_unknown_word_after_a_refund_is_the_operators(collection: Sandbox) -> None:

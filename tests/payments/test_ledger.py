@@ -13,7 +13,7 @@ from django.utils.timezone import localdate
 
 from payments import database, ledger
 from payments.ledger import Amount
-from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent
+from payments.models import AccountHour, LedgerEntry, Payment, PaymentEvent, ProviderDebit
 from payments.rules.states import Account
 from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, paid_stake
@@ -57,8 +57,11 @@ def test_a_day_is_that_of_kampala_and_goes_by_when_it_was_booked(at: Any) -> Non
     at(NIGHT)
     paid("+256772000002", 2000)
     settle(late.pk, Payment.Status.FAILED, by="callback")
+    for moment, amount in ((NIGHT - HOUR, 5), (NIGHT, 7)):
+        ProviderDebit.objects.create(at=moment, account="fees", amount=amount, actor="anna", note="statement")
     yesterday, today = ledger.day(DAY - timedelta(days=1)), ledger.day(DAY)
     assert (yesterday["in"], today["in"]) == (Amount(1000, 1), Amount(2000, 1))
+    assert (yesterday["fees"], today["fees"]) == (Amount(5, 1), Amount(7, 1))
     before = dict(yesterday)
     at(NIGHT + 30 * HOUR)
     assert ledger.write_hours() > 0
