@@ -65,7 +65,17 @@ def _delete_rows(case: TransactionTestCase) -> None:
         database.ops.execute_sql_flush(statements)
 
 
+def _failed(case: TransactionTestCase) -> bool:
+    """Return True if a database error occurred on a connection. Django then closes all connections of this thread.
+
+    Without this function it closes them after each test. On a new connection, PostgreSQL reads its catalogs again, and
+    SQLite its schema.
+    """
+    return any(connection.errors_occurred for connection in connections.all(initialized_only=True))
+
+
 TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
+TransactionTestCase._should_reload_connections = _failed  # type: ignore[attr-defined]
 
 
 # A test that uses one of these fixtures counts as slow. They start a process or a browser.
