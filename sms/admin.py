@@ -32,8 +32,8 @@ from sms.text.phone import to_e164
 from sms.text.redaction import mask_phone, redact
 from sms.text.segments import segments
 
-# `_sent_last_minute` counts only messages that were queued within this time before the last minute, so that its query
-# can use the index on `created_at`.
+# `_sent_last_minute` ignores messages that were queued more than about an hour ago. Its query can therefore use the
+# index on `created_at`.
 _LOOK_BACK = timedelta(hours=1)
 
 
@@ -166,7 +166,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # Raised if the search term is not a phone number.
+        with suppress(SmsError):  # `to_e164` raises it if the term is not a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 
@@ -187,7 +187,7 @@ class AddOrRemoveAdmin(StrictLookups):
     sortable_by = ()
     ordering = ("-since",)
     removal = ""
-    actions = None  # No deletion of several rows at once: each removal has its own confirmation.
+    actions = None  # Rows cannot be deleted in bulk. Each deletion needs its own confirmation.
 
     class Media:
         css = {"all": ("sms/console.css",)}

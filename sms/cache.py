@@ -1,6 +1,6 @@
 """Functions that use Django's cache and never raise its errors.
 
-If the cache is down, each function returns as if no value were stored, and a warning is logged.
+If the cache is down, they find no value, store nothing, and log a warning.
 """
 
 import logging
@@ -53,7 +53,10 @@ def get(key: str) -> Any:
 
 
 def get_many(keys: Sequence[str]) -> dict[str, Any]:
-    """Return the values of these keys, in one round trip if the cache supports it."""
+    """Return the stored values by key. Keys without a value are left out.
+
+    If the cache supports it, this takes one round trip.
+    """
     return guarded(lambda: cache.get_many(keys), {}) if keys else {}
 
 
@@ -73,7 +76,10 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Call `add` for each key and value, in one round trip if the cache is django-redis."""
+    """Set each key that does not exist yet. Return for each key the same as `add`.
+
+    If the cache is django-redis, this takes one round trip.
+    """
     client: Any = getattr(cache, "client", None)
     if DefaultClient is None or type(client) is not DefaultClient:
         return [add(key, value, seconds) for key, value in entries]

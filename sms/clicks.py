@@ -35,7 +35,7 @@ def watched() -> frozenset[str]:
 
 
 def is_preview(request: HttpRequest) -> bool:
-    """Return True if a link preview, a crawler or a prefetch sent this request. Return False if a person sent it."""
+    """Return True if the request comes from a link preview, a crawler or a prefetch, and False otherwise."""
     purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
     return "prefetch" in purpose.lower() or _PREVIEW.search(request.headers.get("User-Agent", "")[:500]) is not None
 

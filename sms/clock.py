@@ -62,7 +62,8 @@ def time() -> float:
 def now(*, ask: bool = True) -> datetime:
     """Return the database's time as an aware datetime.
 
-    `ask=False`: run no query, and compute the time from the last reading.
+    `ask=False`: run no query, and compute the time from the last reading. If there was no reading yet, return this
+    machine's time.
     """
     if not current.asks_database():
         return current.utc()

@@ -212,7 +212,7 @@ class Config:
 
     @property
     def enabled(self) -> bool:
-        """True if SMS is configured. In a test run the URL must also be on this machine, so no real SMS is sent."""
+        """True if SMS is configured. In a test run the base URL must also be local, so that no real SMS is sent."""
         return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
 
     @property
@@ -233,7 +233,7 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "".
+        """The reason why the base URL must not be used, or "" if the URL is valid.
 
         The reason does not contain the URL, because the URL may contain a password.
         """

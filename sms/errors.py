@@ -80,7 +80,7 @@ class ProviderRejected(ProviderError):
 
 
 class Misdirected(ProviderRejected):
-    """DMark redirects requests, or the settings make no valid URL.
+    """DMark redirects requests, or the settings do not form a valid URL.
 
     Every message fails until an operator corrects the settings.
     """

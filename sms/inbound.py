@@ -75,8 +75,8 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the provider has already delivered the same SMS, or if the phone has already sent MOST_PER_HOUR
-    messages within an hour.
+    Returns None if the provider has already delivered the same SMS. Also returns None if the SMS is neither STOP nor
+    START and the phone has already sent MOST_PER_HOUR messages within an hour.
     """
     now = clock.now()
     message = SmsInbound(
@@ -86,7 +86,8 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         command=read_command(text),
         sent_at=max(min(_time(timestamp) or now, now), now - KEPT),
         received_at=now,
-        # Without a timestamp, the same text from the same number in the same minute counts as a repeated delivery.
+        # Without a timestamp, the same text from the same number in the same minute has the same digest, so it counts
+        # as a repeated delivery.
         digest=_digest(phone, text, short_code, timestamp or now.isoformat(timespec="minutes")),
     )
     stored = _store(message)
@@ -107,7 +108,7 @@ def prune(now: datetime) -> int:
 
 
 def _store(message: SmsInbound) -> bool:
-    """Insert the row. Returns False if the SMS is already stored, or if its sender has sent too many messages."""
+    """Insert the row. Returns False if the SMS is already stored or exceeds MOST_PER_HOUR."""
     recent = SmsInbound.objects.filter(phone=message.phone, received_at__gt=message.received_at - timedelta(hours=1))
     if message.command not in _SWITCHES and recent.count() >= MOST_PER_HOUR:
         logger.warning(
@@ -128,7 +129,7 @@ def _store(message: SmsInbound) -> bool:
 def _obey(phone: str) -> None:
     """Apply the newest STOP or START from this phone number to the suppression list.
 
-    All its STOPs and STARTs are locked, so that the second of two concurrent deliveries sees both messages.
+    All STOPs and STARTs from the number are locked, so that the second of two concurrent calls sees both messages.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)
@@ -187,7 +188,7 @@ _MOST_WORDS = 4
 
 
 def read_command(text: str) -> Command:
-    """Return the command in a text, or NONE. Case, accents and punctuation are ignored."""
+    """Return the command in a text, or NONE if the text is no command. Case, accents and punctuation are ignored."""
     plain = unicodedata.normalize("NFKD", text[:200]).casefold().replace("'", "").replace("\u2019", "")
     words = re.findall(r"\w+", "".join(char for char in plain if not unicodedata.combining(char)))
     if not words or len(words) > _MOST_WORDS:

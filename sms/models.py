@@ -43,7 +43,7 @@ OPEN = (Status.QUEUED, Status.SENDING)
 class SmsMessage(models.Model):
     """One message to one phone. All times are timezone-aware."""
 
-    # Declared for type checkers without the django-stubs plugin. Django itself adds this reverse of SmsEvent.message.
+    # Declared for type checkers without the django-stubs plugin. At runtime Django adds this reverse relation.
     events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
@@ -255,7 +255,8 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The time stated in the provider's request, or the nearest time within the 30 days before `received_at`.
+    # The time that the provider stated. A time outside the 30 days before `received_at` is moved to the nearer end of
+    # these 30 days. If the provider stated no time, `sent_at` equals `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
     # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.
@@ -302,11 +303,11 @@ class SmsAlert(models.Model):
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # True if the current notice was sent by e-mail (`mailed`) or to the webhook (`posted`).
+    # `mailed`: the current notice was sent by e-mail. `posted`: the current notice was sent to the webhook.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process sends a notice before this time. Either another process is sending it, or the problem has not lasted
-    # long enough.
+    # No process sends a notice before this time. Either a process is sending the notice now, or the problem has not
+    # lasted long enough.
     busy_until = models.DateTimeField(null=True, blank=True)
     # True if a process has begun to send the first notice.
     claimed = models.BooleanField(default=False, db_default=False)

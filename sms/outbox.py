@@ -65,7 +65,7 @@ def queue_sms(
 
 
 class NewMessage(NamedTuple):
-    """One message for `queue_many`. The fields equal the arguments of `queue_sms`."""
+    """One message for `queue_many`. The fields are the arguments of `queue_sms`."""
 
     phone: str | int
     text: str
@@ -99,7 +99,7 @@ _VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
 
 
 def _insert_new(rows: Sequence[SmsMessage]) -> None:
-    """Insert rows that are due now by the database's clock. Skip a row if its `dedupe_key` exists.
+    """Insert the rows. `due_at` is the database's time. Skip a row if its `dedupe_key` already exists.
 
     The SQL is the same as that of `bulk_create`. It is written by hand, because `bulk_create` takes longer to build the
     SQL than the database takes to run it.
@@ -154,7 +154,7 @@ asend_sms = sync_to_async(send_sms)
 
 
 def _insert(message: SmsMessage) -> None:
-    """Insert the row with `due_at` by the database's clock. The query for due messages uses the same clock."""
+    """Insert the row. `due_at` is the database's time, because the query for due messages uses the same clock."""
     message.due_at = clock.Now()
     message.save(force_insert=True)
     message.due_at = message.created_at
@@ -257,7 +257,7 @@ def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the messages in `rows` that can be resent and that their owners still want to be sent.
+    """Return the ids of the messages in `rows` that can be resent, and that are worth resending as their owners decide.
 
     The owner of a message is the app that queued it.
     """
@@ -328,8 +328,8 @@ def _notify_after_commit() -> None:
 def _notify() -> None:
     """Notify the workers, at most once in NOTIFY_EVERY (10 ms) from this process.
 
-    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. A worker searches
-    for messages a second time after each NOTIFY. The second search finds messages whose NOTIFY was skipped.
+    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. The messages of a
+    skipped NOTIFY are found all the same: after each NOTIFY a worker searches at once, and again after 15 ms.
     """
     global _last_notify
     now = time.monotonic()

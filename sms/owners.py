@@ -88,18 +88,20 @@ def links(message: SmsMessage) -> list[Link]:
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the messages that their owners still want to be sent. Call this outside a transaction.
+    """Return the ids of the messages that are still worth sending, as their owners decide.
 
-    Each owner's function is called once. If the function raises an exception, all messages of this owner are sent,
-    because a late message is better than no message.
+    Call this outside a transaction.
+
+    Messages without an owner are included. Each owner's function is called once. If the function raises an exception,
+    all messages of this owner are sent, because a late message is better than no message.
     """
     return _worth(messages, {prefix: owner.worth_sending for prefix, owner in _owners.items()})
 
 
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
-    """Return the ids of the messages that their owners want to be sent again.
+    """Return the ids of the messages that are worth resending, as their owners decide.
 
-    Errors are treated as in `worth_sending`.
+    An exception or a missing owner has the same effect as in `worth_sending`.
     """
     return _worth(messages, {prefix: owner.worth_resending for prefix, owner in _owners.items()})
 

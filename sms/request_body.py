@@ -14,7 +14,7 @@ MAX_BODY = 64 * 1024
 
 
 class Refused(Exception):
-    """The body of a request is refused. `status`: the HTTP status for the response."""
+    """The body of a request is invalid or too large. `status`: the HTTP status for the response."""
 
     def __init__(self, status: int, error: str) -> None:
         self.status = status
@@ -51,7 +51,7 @@ def _read(request: HttpRequest) -> bytes:
     try:
         body = request.body
         request.POST  # noqa: B018 - parses a form, and raises if it cannot be parsed
-    except RawPostDataException:  # Raised if a middleware has already read the body as a form.
+    except RawPostDataException:  # A middleware has already read the body as a form.
         return b""
     except (MultiPartParserError, SuspiciousOperation, BadRequest, OSError):
         raise Refused(400, "The body cannot be read.") from None

@@ -26,8 +26,8 @@ from sms.stats import failures
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# The largest number of messages that one action resends: 2,000 if a worker sends them. Without a worker it is 100,
-# because the operator waits for the page until these messages are sent.
+# The largest number of messages that one action resends: 100 without a worker, 2,000 with a worker. Without a worker,
+# the operator's request sends the messages, so the page loads only after they are sent.
 _INLINE, _QUEUED = 100, 2000
 
 
@@ -150,9 +150,9 @@ class MessageActions(BoundedAdmin):
 
 
 def _selection(request: HttpRequest) -> dict[str, Any]:
-    """Return the fields with which the confirmation form repeats the operator's selection of messages.
+    """Return values for hidden fields. The confirmation form submits the operator's selection again in these fields.
 
-    `across`: True if the operator selected the whole list. Then one of the ticked ids is enough for Django.
+    `across`: True if the operator selected the whole list. In this case Django needs only one of the selected ids.
     """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
@@ -164,7 +164,7 @@ class Preview:
     """The messages that a resend would send, and those that it would skip.
 
     `ids`: messages that this action would resend. `more`: number of messages left for another run of the action.
-    `skipped`: pairs of a number of messages and the reason for not resending them. `cost`: UGX.
+    `skipped`: pairs of a number of messages and the reason for not resending them. `cost`: in UGX.
     """
 
     selected: int

@@ -24,8 +24,8 @@ _CACHE_DOWN = "the cache is down"
 class Banner(NamedTuple):
     """One problem, as shown to operators.
 
-    `level`: error or warning. `topic`: the section of docs/troubleshooting.md about the problem. `url`: the page on
-    which the operator can act, or "".
+    `level`: error or warning. `topic`: the section of docs/troubleshooting.md about the problem, or "". `url`: the page
+    on which the operator can act, or "".
     """
 
     level: str

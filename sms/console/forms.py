@@ -20,7 +20,7 @@ _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=zones.utc) for year in (2000, 3000)
 
 
 class PhoneField(forms.CharField):
-    """A Ugandan mobile number in any notation. Its cleaned value is in E.164."""
+    """Form field that accepts a Ugandan mobile number in any notation. The cleaned value is in E.164."""
 
     def __init__(self) -> None:
         widget = forms.TextInput(attrs={"type": "tel", "placeholder": "0772 123 456"})
@@ -90,7 +90,8 @@ class SuppressionForm(forms.ModelForm):
     def validate_unique(self) -> None:
         """Accept a number that is already on the list because the person sent STOP.
 
-        The operator's entry replaces the STOP entry, which lets transactional messages through.
+        A STOP entry does not block transactional messages. The operator's entry, which blocks every message, replaces
+        the STOP entry.
         """
         stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
         if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():

@@ -41,9 +41,9 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """Counts of messages of one kind in the last 24 hours, or of all kinds (the totals row).
+    """One row of a table: the messages of the last 24 hours of one kind, or of all kinds (the totals row).
 
-    `groups`: number of messages by the key of a chart series. `cost`: UGX.
+    `groups`: number of messages by the key of a chart series. `cost`: in UGX.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """The percentage of accepted messages whose link was clicked, or "" if clicks are not tracked for this kind."""
+        """The percentage of accepted messages whose link was clicked, or "" if this kind has no click tracking."""
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"

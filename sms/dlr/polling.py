@@ -24,8 +24,8 @@ GIVE_UP = timedelta(days=1)
 def due(min_age: float) -> "QuerySet[SmsMessage]":
     """Return the messages without a final report that were sent at least `min_age` seconds and at most one day ago.
 
-    A message is polled again when its age has doubled since the last poll, so at most ten times in a day. Messages that
-    never get a report therefore do not delay the other messages.
+    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll, so
+    at most ten times in a day. Messages that never get a report therefore do not delay the other messages.
     """
     now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -39,7 +39,7 @@ def due(min_age: float) -> "QuerySet[SmsMessage]":
 def poll(
     min_age: float = FIRST_POLL_AGE, limit: int = 500, stopping: Callable[[], bool] = lambda: False
 ) -> "Counter[str]":
-    """Poll the delivery reports of up to `limit` messages. Returns the number of messages by status.
+    """Poll DMark for the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
     Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials or is unreachable,
     because the remaining polls would fail too.

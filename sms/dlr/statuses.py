@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore it replaces a status in _PROVED with `sent` or with a
-# final status. If the status is in _ENDED and no send request was made, only the report `delivered` replaces it.
+# A delivery report proves that DMark has the message. Therefore the report replaces a status in _PROVED with `sent` or
+# with a final status. If the status is in _ENDED and no send request was made, only a report of delivery replaces it.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -73,9 +73,10 @@ _READ = f"""
 
 
 def _read(message_id: int) -> SmsMessage | None:
-    """Return the message with the extra attribute `last_report`: the status word of its newest report.
+    """Return the message, or None if it does not exist.
 
-    The row is not locked, because `_write` checks that the status has not changed.
+    The extra attribute `last_report` is the status word of its newest stored report, or None if it has no report. The
+    row is not locked, because `_write` checks that the status has not changed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_READ, [message_id])
@@ -139,7 +140,7 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
 
 
 def _add(event: SmsEvent) -> None:
-    """Store a report that does not change the message, unless it equals the previous report.
+    """Store a report that does not change the message. A report that equals the previous report is not stored.
 
     The lock on the message makes concurrent reports run one after the other.
     """
@@ -159,7 +160,7 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
     """Apply a report to the message object, and return the changed fields by name.
 
-    The text is among them only if the message was delivered: the credentials are then removed from its links.
+    If the status changes to delivered, the credentials are removed from the links in the text.
     """
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}
@@ -179,7 +180,10 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message. If False, only the report `delivered` changes the message's status."""
+    """Return True if DMark may have the message.
+
+    If the result is False, only a report of delivery changes the status of the message.
+    """
     if message.status in _ENDED:
         return bool(message.attempts)
     # DMark can have a queued message only if an earlier send request had an unknown outcome.

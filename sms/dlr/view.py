@@ -18,7 +18,8 @@ from sms.dmark.responses import clean, status_word
 
 logger = logging.getLogger("sms.delivery")
 
-# A report without a status is logged once for each set of field names (its shape). One process logs at most 20 shapes.
+# The set of field names of a report is its shape. Reports without a status are logged once for each shape. One process
+# logs at most 20 shapes.
 _MOST_SHAPES = 20
 _logged_shapes: set[tuple[str, ...]] = set()
 

@@ -82,15 +82,15 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
 
 
 def cached(config: conf.Config, rejected: str) -> str:
-    """Return the cached token, or "" if there is none or if it equals `rejected`."""
+    """Return the cached token, or "" if no token is cached or the cached token equals `rejected`."""
     token = cache.get(cache_key(config))
     return token if isinstance(token, str) and token != rejected else ""
 
 
 def working_path(config: conf.Config) -> str:
-    """Return the URL path at which DMark last issued a token if it differs from SMS_TOKEN_PATH.
+    """Return the cached URL path at which DMark last issued a token.
 
-    Return "" if it does not differ, or if it is not in the cache.
+    Return "" if no path is cached, or if the cached path equals SMS_TOKEN_PATH.
     """
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""

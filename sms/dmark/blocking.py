@@ -80,7 +80,10 @@ def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> s
 
 
 def run(running: Conversation[T], config: conf.Config, on_exchange: OnExchange) -> T:
-    """Carry out the commands of a conversation (see `conversation`). Returns its result, or raises its error."""
+    """Carry out the commands of a conversation (see `conversation`).
+
+    Returns the result of the conversation, or raises its error.
+    """
     event: object = None
     error: Exception | None = None
     while True:

@@ -22,7 +22,7 @@ class Exchange:
     """A request to DMark with its response.
 
     `step`: token, send or report. `status`: the HTTP status, or None if there was no complete response. `trouble`: a
-    value of `sms.errors.Trouble`. `ambiguous`: the request failed, but DMark may have the message.
+    value of `sms.errors.Trouble`, or "". `ambiguous`: the request failed, but DMark may have the message.
     """
 
     step: str

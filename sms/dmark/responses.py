@@ -115,9 +115,10 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Convert a count or a status code in a response to a float. Return None if it is neither.
+    """Convert a count or a status code in a response to a float.
 
-    The value may be a number, a boolean, or a string with a number, `true` or `false`. A list counts as its length.
+    The value may be a number, a boolean, or a string with a number, `true` or `false`. For a list, return its length.
+    For any other value, return None.
     """
     if isinstance(value, list):
         return float(len(value))
@@ -132,7 +133,7 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the error for a redirect, a 429 or a 5xx. These mean the same for every kind of request."""
+    """Raise the error for a redirect, a 429 or a 5xx. These statuses mean the same for every kind of request."""
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status

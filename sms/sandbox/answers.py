@@ -19,10 +19,9 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Reply:
-    """The correct response to a request.
+    """The correct response to a request, even if the client gets a fault instead.
 
-    `after`: called after the response was written. If a fault replaces the response, it is called after the fault was
-    written.
+    `after`: a function that is called after the response, or the fault that replaces the response, was written.
     """
 
     status: int

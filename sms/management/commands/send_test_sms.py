@@ -22,7 +22,7 @@ _TEXT = "Test message of playmatatu-sms: messages are being sent."
 
 class Command(BaseCommand):
     help = "Send one message without a kind now, and print its status."
-    # An error in an unrelated setting must not prevent the test message.
+    # An error in an unrelated setting must not stop the test message from being sent.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -111,7 +111,7 @@ class Command(BaseCommand):
 
 
 def _prepare_once() -> None:
-    """Release parked messages that have expired or are no longer paused, as the maintenance of other workers does.
+    """Update the messages in the queue if a pause has begun or ended: see `sms.worker.maintenance.park`.
 
     Raise CommandError if the table of messages does not exist. Without this check, `sms_worker --once` would repeat its
     queries forever.
@@ -127,7 +127,7 @@ def _prepare_once() -> None:
 
 
 def _need_descriptors(in_flight: int) -> None:
-    """Raise this process's limit on open files, so that it suffices for `in_flight` messages at once.
+    """Increase this process's limit on open files to at least `in_flight` + 200.
 
     Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default.
     """
