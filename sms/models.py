@@ -43,7 +43,7 @@ OPEN = (Status.QUEUED, Status.SENDING)
 class SmsMessage(models.Model):
     """One message to one phone. All times are timezone-aware."""
 
-    # Declared for type checkers without the django-stubs plugin. At runtime Django adds this reverse relation.
+    # Declared for type checkers without the django-stubs plugin. At runtime Django adds this reverse relation itself.
     events: "RelatedManager[SmsEvent]"
 
     phone = models.CharField(_("phone (E.164)"), max_length=16)
@@ -303,7 +303,8 @@ class SmsAlert(models.Model):
     since = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # `mailed`: the current notice was sent by e-mail. `posted`: the current notice was sent to the webhook.
+    # `mailed`: the current notice was sent by e-mail, or ADMINS is empty. `posted`: the current notice was sent to the
+    # webhook, or ALERT_WEBHOOK_URL is empty.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
     # No process sends a notice before this time. Either a process is sending the notice now, or the problem has not

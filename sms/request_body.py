@@ -14,7 +14,7 @@ MAX_BODY = 64 * 1024
 
 
 class Refused(Exception):
-    """The body of a request is invalid or too large. `status`: the HTTP status for the response."""
+    """The body of a request is not accepted. `status`: the HTTP status for the response."""
 
     def __init__(self, status: int, error: str) -> None:
         self.status = status

@@ -19,7 +19,7 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Reply:
-    """The correct response to a request, even if the client gets a fault instead.
+    """The correct response to a request. The client gets this response unless a fault is simulated.
 
     `after`: a function that is called after the response, or the fault that replaces the response, was written.
     """
