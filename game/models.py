@@ -118,7 +118,7 @@ class Entry(models.Model):
         db_index=False,
     )
     # True if the refund message to the player has been queued.
-    refund_told = models.BooleanField("refund SMS sent", default=False, db_default=False, editable=False)
+    refund_told = models.BooleanField("refund SMS queued", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -106,7 +106,7 @@ def _context(entry: Entry) -> dict[str, Any]:
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
     asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
     why = why_not_paid(payment)
-    # A reason given by the provider (`why`) replaces the general sentence "Your payment failed.".
+    # The page shows a reason given by the provider (`why`) instead of the general sentence "Your payment failed.".
     explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,
