@@ -1,8 +1,8 @@
 """Send payment requests.
 
-A request is saved together with its payment and sent after the commit. Only one process can claim it. A request that
-certainly did not arrive is sent again. A request that got no answer, or that a crash interrupted, is ambiguous and is
-never sent again.
+A request is saved together with its payment and sent after the commit. Only one process can claim a request. A request
+that certainly did not arrive is sent again. A request that got no answer, or that a crash interrupted, is ambiguous and
+is never sent again.
 """
 
 import logging
@@ -106,7 +106,7 @@ def order(payment: Payment, description: str) -> None:
 
 
 def set_off(payment: Payment) -> None:
-    """Send the payment request after the commit, either in this process or by a worker."""
+    """Send the payment request after the commit, either in this process or through a worker."""
     if payment.collection != Collection.DUE:
         return
     if worker.inline():
@@ -116,7 +116,7 @@ def set_off(payment: Payment) -> None:
 
 
 def start(payment_id: int) -> None:
-    """Send one payment request in this process, unless another process sends it."""
+    """Send one payment request in this process, unless another process is sending it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
         _record(payment, worker.ask_guarded(_ask, payment, before))
@@ -198,7 +198,7 @@ def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment
 
 
 def _ask(payment: Payment) -> Answer:
-    """Send the payment request to the provider. This uses no database, so it may run in any thread."""
+    """Send the payment request to the provider. The database is not used, so any thread may call this."""
     provider = providers.named(payment.provider)
     if provider is None:
         return Answer(Said.NOT_TAKEN, words="Collection is off.")
@@ -285,8 +285,8 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
     """Return the time of the first poll after a payment request.
 
-    Without an id from the provider no poll is possible. Then this is the time, a day later, when an operator must
-    decide.
+    If no id at the provider is known, no poll is possible. In this case, return the time one day after the request,
+    when an operator must decide.
     """
     if not status_polling.ids_of(payment):
         return asked_at + status_polling.DAY

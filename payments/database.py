@@ -54,10 +54,10 @@ def sqlstate(error: BaseException) -> str:
 
 
 def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]":
-    """Return `rows` with a lock on each, without those that another transaction has locked.
+    """Return a queryset that locks its rows and skips the rows that another transaction has locked.
 
-    SQLite allows one writer, so it locks no rows. `no_key`: False if the caller deletes the rows, so that no other
-    transaction can add a reference to one of them.
+    SQLite allows only one writer, so no rows are locked there. `no_key`: False if the caller deletes the rows, so that
+    no other transaction can add a reference to one of them.
     """
     skip_locked = connection.features.has_select_for_update_skip_locked
     return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
@@ -81,7 +81,8 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
 # Seconds after which the database's clock is read again. Until then, `now` adds the time that has passed on this
 # process's monotonic clock to the last reading.
 _ASK_EVERY = 5.0
-# The newest time read from the database, and the monotonic clock at that moment. Empty before the first query.
+# The last time read from the database, and the value of the monotonic clock at that moment. Empty before the first
+# query.
 _known: list[tuple[datetime, float]] = []
 
 
@@ -121,7 +122,10 @@ def wait_after_commit() -> None:
 
 @contextmanager
 def commit_follows() -> Iterator[None]:
-    """Skip the wait of `wait_after_commit` in this block. The caller commits another change before it answers."""
+    """Skip the wait of `wait_after_commit` in this block.
+
+    The caller commits another change before it responds, and that commit waits for the disk.
+    """
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:
         yield

@@ -172,7 +172,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
     `place`: the place of the money if the row says only that it is in use: received, waiting or in a match. If None,
-    the app that uses the payment is asked.
+    the registered function `place_of` of the app that uses the payment returns it.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -225,9 +225,10 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: the place of the money of a payment in use (received, waiting or in a match), if the caller holds the locks
-    that protect this place. If it is None and the event may change the place, the app that uses the money is asked to
-    lock it. `also`: names of further changed columns to save.
+    `place`: the place of the money of a payment in use: received, waiting or in a match. The caller passes it only if
+    it holds the locks that protect this place. If `place` is None and the event may change the place, the registered
+    function `hold` of the app that uses the payment locks and returns the place. `also`: names of further changed
+    columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -358,7 +359,7 @@ def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalErro
 
     Return the first lock timeout, statement timeout or deadlock of a receiver, or None.
 
-    If a receiver fails for any reason, `tell_again` sends the signal again.
+    If a receiver fails for any reason, the signal is marked, and `tell_again` sends it again later.
     """
     answers = signal.send_robust(Payment, payment=payment, **arguments)
     error = _timed_out(answers)
@@ -372,7 +373,7 @@ def _send_contested(payment: Payment, said: str) -> None:
 
 
 def note_signal(payment: Payment, *, failed: bool) -> None:
-    """Store in a locked payment that its last signal must be sent again, or that no receiver failed."""
+    """Mark a locked payment if a receiver of its last signal failed, otherwise remove the mark."""
     since = (payment.signal_due_since or database.now()) if failed else None
     if since != payment.signal_due_since:
         payment.signal_due_since = since
@@ -399,7 +400,9 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
 
 
 def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
-    """Raise the first error of a signal receiver if the connection was lost, because then nothing more can be written.
+    """If the database connection was lost, re-raise the first exception of a signal receiver.
+
+    Nothing more can be written in this case.
 
     `answers`: the result of `send_robust`.
     """
@@ -410,10 +413,10 @@ def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
 
 
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
-    """Raise the lock timeout, statement timeout or deadlock of a signal receiver, if there is one.
+    """If a signal receiver had a lock timeout, statement timeout or deadlock, re-raise its exception.
 
-    `answers`: the result of `send_robust`. The exception rolls back the whole step, which is then repeated. Otherwise
-    the receiver's message would be lost.
+    `answers`: the result of `send_robust`. The exception rolls back the whole step, and the step is repeated. Otherwise
+    the message that the receiver could not save would be lost.
     """
     if error := _timed_out(answers):
         raise error
@@ -457,7 +460,7 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places that releases without a journal do not know. Their columns cannot express them.
+# Places that the columns of releases without a journal cannot express.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 
@@ -477,9 +480,10 @@ def ensure_adopted(payment: Payment) -> None:
 
 
 def adopt() -> int:
-    """Add payments to the journal that it does not know yet, each in its own transaction. Return their number.
+    """Adopt payments that are missing from the journal or were changed without it. Return their number.
 
-    Payments that another transaction has locked are left for a later call.
+    Each payment is adopted in its own transaction. Payments that another transaction has locked are left for a later
+    call.
     """
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):

@@ -3,7 +3,7 @@
 The totals of each past hour are stored (`AccountHour`). The balance of an account is the sum of these totals and of the
 later entries.
 
-The counts are for /metrics and the dashboard. Each uses an index.
+The counts are for /metrics and the dashboard. Each count uses an index.
 """
 
 from argparse import ArgumentTypeError
@@ -96,10 +96,10 @@ def _floor(moment: datetime) -> datetime:
 def write_hours() -> int:
     """Write the totals of past hours, at most 12 of them. Return the number of new rows.
 
-    Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made, and its
-    transaction has begun earlier. So an hour gets no more entries after all transactions that began before its end have
-    finished. If the clock was changed, a transaction may still add entries to such an hour. By the lock on the table of
-    totals, that transaction and this function wait for each other.
+    Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made. Therefore
+    an hour gets no more entries after all transactions that began before its end have finished. If the clock was
+    changed, a later transaction may still add entries to such an hour. The lock on the table of totals makes that
+    transaction and this function run one after the other.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
@@ -130,7 +130,8 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 def _oldest_transaction() -> datetime:
     """Return the start of the oldest other transaction, which may still add entries.
 
-    SQLite allows only one writer, the caller, so there is no other transaction to consider.
+    If there is no other transaction, return the current time. SQLite allows only one writer, the caller, so there is no
+    other transaction to consider.
     """
     oldest: datetime | None = None
     if connection.vendor == "postgresql":
@@ -161,9 +162,10 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
     """Return the sums of postings in a period of whole hours.
 
-    They come from stored totals and, for later hours, from entries.
+    Stored totals are used for the hours that have them, and ledger entries for later hours.
     """
-    # The last stored hour is read only once, so that no entry is counted twice if a worker stores another hour now.
+    # The last stored hour is read only once, so that no entry is counted twice if a worker stores another hour
+    # meanwhile.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
@@ -217,10 +219,10 @@ def balances() -> dict[Account, int]:
 
 
 def unknown_words() -> Q:
-    """Return a condition for payments whose unknown status word needs a decision by an operator.
+    """Return a condition for payments that an operator must decide because of an unknown status word.
 
-    Such a payment has had an unknown word for an hour and no final status, or got an unknown word after its money was
-    paid out.
+    A payment without a final status must be decided if its word has been unknown for an hour. A payment whose money was
+    paid out must be decided as soon as its word is unknown, unless an operator has settled it.
     """
     hour_ago = database.now() - UNKNOWN_WORD_AFTER
     pending = Q(other_since__lte=hour_ago, status=Payment.Status.PENDING)
@@ -228,12 +230,12 @@ def unknown_words() -> Q:
 
 
 class Figures(NamedTuple):
-    """Counts of payments that need attention.
+    """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances.
 
     `refused`, `unreadable`: callbacks of the last 24 hours. `answers_owed`: payments with a notification that no poll
-    has answered. `unanswered`: such payments whose notification is over a day old. `unknown_words`: payments about
-    whose unknown status word an operator must decide. `to_adopt`: payments that are not in the journal yet. `balances`:
-    whole UGX on each account of the ledger.
+    has confirmed yet. `unanswered`: the payments in `answers_owed` whose notification is over a day old.
+    `unknown_words`: payments that an operator must decide because of an unknown status word. `to_adopt`: payments that
+    are not in the journal yet. `balances`: whole UGX on each account of the ledger.
     """
 
     to_ask: int
@@ -259,7 +261,7 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    """Return the current counts of payments that need attention, with at most 16 queries."""
+    """Return the current figures for /metrics and the dashboard, with at most 16 queries."""
     # Count the payments by the state of their request with three queries, each with its own partial index. A single
     # query would read every payment.
     rows = Payment.objects.order_by()

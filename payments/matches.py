@@ -96,7 +96,7 @@ def take_word(
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
         # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. `hold`
-        # asks the game where the money belongs.
+        # locks and returns the place of the money in the game.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     return take(payment, event, cause, also)
@@ -117,7 +117,10 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """If a lock timeout kept the game from using the money, raise the timeout, so that the operator tries again."""
+    """If a lock timeout kept the game from using the money, re-raise its exception.
+
+    The transaction is then rolled back, and the operator can try again.
+    """
     if payment.use_error is not None:
         raise payment.use_error
 
@@ -185,9 +188,9 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Mark both stakes of a match for refund. Raises Refused.
+    """Mark both stakes of a match for refund.
 
-    The match must have no result, or a prize that is held.
+    Raises Refused, for example if the match has a result and its prize is not held.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -246,7 +249,7 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Book a match without a result as paid from an account other than ours at the provider. Return the booked UGX.
+    """Book a match without a result as paid, but not from our account at the provider. Return the amount in UGX.
 
     No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested or the match
     has no money.

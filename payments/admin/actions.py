@@ -28,10 +28,11 @@ from payments.rules.states import Kind
 # Maximum number of rows for one action, because each row is locked and logged separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# Seconds after which an action on many rows begins no further row. A row may have to wait for the provider.
+# After this many seconds, an action does not begin another row. A row can take long, because it may wait for the
+# provider's response.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
-# Maximum number of refused rows that are shown separately after an action.
+# Maximum number of refused rows that are listed one by one after an action.
 _SHOWN = 10
 # SQLSTATEs that mean that another transaction is changing the row: lock timeout, canceled statement, serialization
 # failure, deadlock.
@@ -39,10 +40,10 @@ _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
 class Operator(NamedTuple):
-    """The user who confirms an action, with the input on the confirmation page.
+    """The operator who confirms an action, and the values entered on the confirmation page.
 
-    `provider_id`: the payment's id in the provider's portal. `elsewhere`: True if the money was paid from an account
-    other than ours at the provider.
+    `name`: the user name. `note`: the answer to the action's question. `provider_id`: the payment's id in the
+    provider's portal. `elsewhere`: True if the money was paid out, but not from our account at the provider.
     """
 
     name: str
@@ -53,14 +54,16 @@ class Operator(NamedTuple):
 
 @dataclass(frozen=True)
 class Action:
-    """An action of an operator on selected rows, for `ModelAdmin.actions`.
+    """An admin action on selected rows, with a confirmation page. Used in `ModelAdmin.actions`.
 
-    `able`: keeps the rows to which the action applies. `none`: the message if there is no such row. `check`: is called
-    before the transaction of `carry`, which gets the result. `carry`: does the action to one row, or raises Refused
-    with the reason.
+    `able`: a function that keeps the rows to which the action applies. `none`: the message if the action applies to
+    none of the selected rows. `check`: a function that is called for one row before the transaction begins. Its result
+    is passed to `carry`. `carry`: a function that carries out the action for one row, or raises Refused with the
+    reason.
 
-    `note`: a question whose answer is stored, or "". `asks_id`: the page also asks for the provider's id.
-    `asks_account`: the page also asks from which account the money was paid. `permission`: refund or settle.
+    `note`: the question to the operator, whose answer is stored. If it is "", the page asks no question. `asks_id`: the
+    page also asks for the provider's id. `asks_account`: the page also asks from which account the money was paid.
+    `permission`: refund or settle.
     """
 
     name: str
@@ -96,9 +99,10 @@ class Action:
     def __call__(
         self, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
     ) -> HttpResponse | None:
-        """Show the confirmation page. If the request comes from that page, carry out the action instead.
+        """Show the confirmation page, or carry out the action if that page was submitted.
 
-        After the action, redirect to the URL in the form field `next`, or to the list if there is none.
+        If a required note is missing, show the page again. After the action, redirect to the URL in the form field
+        `next`, or to the list if there is none.
         """
         able, note = self.able(queryset), _answer(request, "note")
         note_missing = bool(self.note) and not note

@@ -38,7 +38,10 @@ class ReadOnly:
 
 
 def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return `names`. If the user may see personal data in full, masked columns are replaced by full columns."""
+    """Return `names`, the columns of a list.
+
+    If the user may see personal data in full, replace each masked column with the column that shows the data in full.
+    """
     in_full = request.user.has_perm("sms.view_full_phone")
     return [_IN_FULL.get(name, name) if in_full else name for name in names]
 
@@ -73,10 +76,10 @@ class SearchByValue:
 
 
 class LabeledFilter(admin.SimpleListFilter):
-    """A filter in the sidebar that offers fixed values. To find the values in use, a DISTINCT would read the whole
-    table.
+    """A filter in the sidebar that offers fixed values.
 
-    `labels`: the values, each with its label.
+    The values are fixed, because a DISTINCT query for the values in use would read the whole table. `labels`: the
+    values, each with its label.
     """
 
     labels: Mapping[str, Any] = {}
@@ -97,7 +100,7 @@ def found(term: str) -> list[int]:
     """Return the ids of payments that match a search term.
 
     `term` is one of: a phone number in any notation, our transaction id, the provider's id, the reference of a payout,
-    the payment's own id. It must be complete, so that the database can use an index.
+    the payment's own id. The term must be complete, so that the database can use an index.
     """
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:

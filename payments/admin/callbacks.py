@@ -40,7 +40,7 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
 
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
-        """Return "yes" or "no" for a callback.
+        """Return "yes" if the callback changed the payment, otherwise "no".
 
         Return "" for a notification, because a notification never changes a payment by itself.
         """

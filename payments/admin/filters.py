@@ -137,7 +137,7 @@ class DayFilter(admin.SimpleListFilter):
         """Return the date in a URL parameter, or None if it is not a valid date."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
-            # Other years are ignored, because the next day may not exist near the limits of Python's `date`.
+            # Years outside 2000 to 2999 are ignored. Near the limits of Python's `date`, the next day may not exist.
             return day if 2000 <= day.year < 3000 else None
         return None
 
@@ -164,7 +164,7 @@ class AccountFilter(LabeledFilter):
 
 
 class FlowFilter(LabeledFilter):
-    """A filter that lists the ledger entries whose sum is one figure of the daily totals."""
+    """A filter for the ledger entries that add up to one figure of the daily totals."""
 
     title = "figure"
     parameter_name = "flow"

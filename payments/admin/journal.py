@@ -69,7 +69,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(SearchByValue, PaymentsAdmin):
-    """An admin list in the order of ids. The database reads this order from the primary key and need not sort."""
+    """The list of journal entries, newest first. The primary key has this order, so the database need not sort."""
 
     ordering = ("-id",)
     sortable_by = ()

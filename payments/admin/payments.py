@@ -145,8 +145,8 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
         return wording.to_do(payment, *_refund(payment)) or "Nothing."
 
     def condition(self, term: str) -> Q:
-        # Find the ids in a query of their own. A single query could not use one index for the search and another for
-        # the order.
+        # Find the ids in a separate query. A single query could not use one index for the search and another for the
+        # order.
         return Q(pk__in=found(term))
 
 

@@ -26,7 +26,7 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-# Words for the state of a prize. The key is the place of the money of the prize's two shares.
+# Words for the state of a prize. The key is the column `place` of a payment of the match.
 _PRIZE = {"prize": "is not paid yet", "prize_transit": "is being paid out", "prize_paid": "was paid"}
 _PRIZE_OF = {
     "": "The match is decided, and the prize",
