@@ -138,6 +138,25 @@ def test_a_match_has_no_prize_although_an_answer_arrives_while_its_stakes_are_gi
     assert (result.outcome, result.prize) == ("void", "")
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+def test_the_house_does_not_pay_while_the_stakes_are_given_back(client: Client, players: list[dict[str, Any]]) -> None:
+    report(client, win(players[0]))
+    gone = lose_one_stake(players)
+    matches.judge(gone.pk, Kind.CONTEST_GONE, actor="anna", note="not in the account")
+    refused = []
+
+    def pay() -> None:
+        try:
+            matches.house_pays(MatchResult.objects.get().pk, by="ben", note="goodwill")
+        except matches.Refused as refusal:
+            refused.append(refusal)
+
+    with _meanwhile(pay):
+        results.give_back(Session.objects.get(), by="anna", note="taken back")
+    assert len(refused) == 1
+    assert ledger.balances()[Account.PRIZE] == 0
+
+
 @contextmanager
 def _meanwhile(call: Callable[[], object]) -> Iterator[None]:
     """Run the block in a transaction that has locked all payments, while `call` waits in a thread for the first."""
