@@ -22,7 +22,7 @@ from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, kinds, paid, stake
-from tests.payments.helpers import asked, later, settle
+from tests.payments.helpers import asked, later, notice, settle
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +70,12 @@ def test_a_win_makes_the_prize_payable_once(client: Client, players: list[dict[s
     assert result.winner.phone == f"+256{ALICE[1:]}"
     assert not refunds.due().exists()
     assert "prize_paid" not in kinds()
+
+
+def test_a_match_with_a_result_is_not_closed(client: Client, players: list[dict[str, Any]]) -> None:
+    report(client, {"outcome": "void"})
+    with pytest.raises(matches.Refused, match="is recorded"):
+        results.close_one(Session.objects.get(), by="cashier", note="paid by hand")
 
 
 def test_a_share_of_a_prize_is_not_refunded(client: Client, players: list[dict[str, Any]]) -> None:
@@ -369,7 +375,10 @@ def test_an_operator_pays_a_prize_by_payout(
     ids.update(provider_id="")
     with pytest.raises(matches.Refused, match="record it by hand"):
         refunds.order_prize(result.pk, "anna")
-    ids.update(provider_id=provider_id)
+    # A poll stores the id from a notification.
+    notice(client, ids.get(), transaction_id=provider_id)
+    services.work_once()
+    assert ids.get().provider_id == provider_id
     refunds.order_prize(result.pk, "anna")
     # While a stake is disputed, the order is taken back for both payments. Then the prize can be ordered again.
     disputed = Payment.objects.latest("pk")

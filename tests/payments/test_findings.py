@@ -294,6 +294,17 @@ def test_a_payout_that_was_returned_is_payable_again(collection: Sandbox) -> Non
     assert fresh(payment).place == "refunded"
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_returned_payout_goes_to_the_account_that_paid_it(collection: Sandbox, elsewhere: bool) -> None:
+    refund = refunds.refund_by_hand(paid_late(collection).pk, "anna", "cash", elsewhere=elsewhere)
+    account = Account.ELSEWHERE if elsewhere else Account.PROVIDER
+    before = ledger.balances()
+    assert refunds.returned(refund.pk, "anna", "wrong number")
+    after = ledger.balances()
+    moved = {account: 1000, Account.REFUND_DUE: 1000}
+    assert {one: ugx - before[one] for one, ugx in after.items() if ugx != before[one]} == moved
+
+
 def test_an_ambiguous_payout_with_an_id_is_polled(collection: Sandbox) -> None:
     collection.faults(payout_kind="pending")
     paid_late(collection)
