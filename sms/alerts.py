@@ -111,7 +111,7 @@ def _seen(condition: Condition, now: datetime) -> None:
     silent_until = now + condition.patience if condition.patience else None
     begin = {"text": redact(condition.text), "since": now, "mailed": False, "posted": False, "busy_until": silent_until}
     alert, _ = SmsAlert.objects.get_or_create(name=condition.name[:60], defaults=begin | {"seen_at": now})
-    # The problem occurs again before the alert about its end was sent. Send an alert about its beginning instead.
+    # If the problem occurs again before the alert about its end was sent, send a new alert about its beginning instead.
     SmsAlert.objects.filter(pk=alert.pk, ended_at__isnull=False).update(**begin, ended_at=None)
     SmsAlert.objects.filter(pk=alert.pk).update(seen_at=now)
 

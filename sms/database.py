@@ -13,9 +13,9 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 def close_if_unavailable(error: BaseException) -> bool:
     """Return True if `error` means that the database is unavailable now and a later attempt may succeed.
 
-    Also close this thread's connection unless it is still usable. The next query then opens a new connection, which
-    may reach the new primary if the old server has become a read-only standby. Inside an atomic block this function
-    does not close the connection: Django closes a broken connection at the end of the block.
+    Also close this thread's connection unless it is still usable. The next query then opens a new connection, which may
+    reach the new primary if the old server has become a read-only standby. Inside an atomic block this function does
+    not close the connection: Django closes a broken connection at the end of the block.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False

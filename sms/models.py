@@ -256,7 +256,7 @@ class SmsInbound(models.Model):
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
     # The time that the provider stated. A time outside the 30 days before `received_at` is moved to the nearer end of
-    # these 30 days. If the provider stated no time, `sent_at` equals `received_at`.
+    # these 30 days. If the provider stated no valid time, `sent_at` equals `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
     # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.

@@ -88,7 +88,7 @@ def links(message: SmsMessage) -> list[Link]:
 
 
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
-    """Return the ids of the messages that are still worth sending, as their owners decide.
+    """Return the ids of the messages that are still worth sending according to their owners.
 
     Messages without an owner are included. Each owner's function is called once. If the function raises an exception,
     all messages of this owner are sent, because a late message is better than no message. Call this outside a
@@ -98,7 +98,7 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
 
 
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
-    """Return the ids of the messages that are worth resending, as their owners decide.
+    """Return the ids of the messages that are worth resending according to their owners.
 
     An exception or a missing owner has the same effect as in `worth_sending`.
     """

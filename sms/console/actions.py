@@ -26,8 +26,8 @@ from sms.stats import failures
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# The largest number of messages that one action resends: 100 without a worker, 2,000 with a worker. Without a worker,
-# the operator's request sends the messages, so the page loads only after they are sent.
+# The largest number of messages that one action resends: 2,000 with SMS_DELIVERY=worker, otherwise 100. With
+# SMS_DELIVERY=inline the operator's request sends the messages, so the page loads only after they are sent.
 _INLINE, _QUEUED = 100, 2000
 
 

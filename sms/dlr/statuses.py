@@ -110,7 +110,8 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
     """Change the message and store the event, unless the status of the message has changed from `before`.
 
     Returns False if the status has changed. Then nothing is stored, and the caller reads the message again and applies
-    the report to it. On PostgreSQL this is one statement.
+    the report to it. If `changes` is empty, the status is not checked and only the event is stored. On PostgreSQL a
+    change with an event is one statement.
     """
     if not changes:
         if event is not None:

@@ -239,7 +239,7 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
 
 
 def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
-    """Return the seconds to wait before an immediate retry, or None if there is no immediate retry.
+    """Return how many seconds to wait before an immediate retry, or None if there is no immediate retry.
 
     `pause`: limits of the waiting time, or None after the last attempt.
     """
@@ -256,7 +256,7 @@ def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, 
 def _exchange(
     step: str, attempt: int, reply: Reply | None, outcome: object, error: ProviderError | None, ms: int
 ) -> Exchange:
-    # A successful response to a token request contains the token, so its text is not kept.
+    # A successful response to a token request contains the token, so the text is not kept.
     shown = reply.text if reply and (step != "token" or error) else ""
     return Exchange(
         step=step,

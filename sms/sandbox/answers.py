@@ -21,7 +21,7 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 class Reply:
     """The correct response to a request. The client gets this response unless a fault is simulated.
 
-    `after`: a function that is called after the response, or the fault that replaces the response, was written.
+    `after`: a function that is called after the correct or the faulty response was written, or None.
     """
 
     status: int

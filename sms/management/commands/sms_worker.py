@@ -111,7 +111,7 @@ class Command(BaseCommand):
 
 
 def _prepare_once() -> None:
-    """Update the messages in the queue if a pause has begun or ended: see `sms.worker.maintenance.park`.
+    """Prepare a run with `--once`: check the table of messages, and apply the pauses to the queue (see `park`).
 
     Raise CommandError if the table of messages does not exist. Without this check, `sms_worker --once` would repeat its
     queries forever.
