@@ -51,7 +51,7 @@ class Payment(models.Model):
     # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # When we first knew that the money had arrived. Null for a stake that was approved without money.
+    # The time at which we first knew that the money had arrived. Null for a stake that was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
     # True if the provider contradicted its own final status. An operator must then decide.
     contested = models.BooleanField("disputed", default=False, db_default=False)
@@ -66,15 +66,15 @@ class Payment(models.Model):
     # process ends.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
-    # The fields for status polling.
+    # The following fields are for status polling.
     next_ask_at = models.DateTimeField(null=True, blank=True)
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
     # The following fields cache the payment's state, which follows from its journal. `payments.journal` updates them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which
-    # (payments.signals).
+    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which of the
+    # three (`Use.place_of` in payments.signals).
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -93,8 +93,8 @@ class Payment(models.Model):
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # The time since which a receiver of a signal about this payment has failed, or null. The worker then sends the
-    # signal again.
+    # The first time a receiver of the last signal about this payment failed. The worker repeats the signal until no
+    # receiver fails. Null if none failed.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # Not a database field: the lock timeout that prevented the app from using the money, if any.
@@ -206,7 +206,7 @@ class Refund(models.Model):
     # sending process ends.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    # True if a receiver of the signal about this payout has failed. The worker then sends the signal again.
+    # True if a receiver of the signal about this payout failed. The worker repeats the signal until no receiver fails.
     signal_due = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -385,7 +385,7 @@ class AccountHour(models.Model):
 class ProviderDebit(models.Model):
     """A ledger posting without a payment: money that left our account at the provider, entered by an operator.
 
-    Database triggers make it append-only. A wrong entry is corrected by one with a negative amount.
+    Database triggers make it append-only. To correct a wrong entry, an operator adds an entry with a negative amount.
     """
 
     class Account(models.TextChoices):
@@ -420,7 +420,7 @@ class PayoutShare(models.Model):
     payout = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="shares")
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="payout_shares")
     amount = models.PositiveIntegerField("amount (UGX)")
-    # False if the payout has failed or was returned.
+    # True until the payout fails or is returned.
     open = models.BooleanField(default=True)
 
     class Meta:
@@ -433,9 +433,9 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match, which is identified by its two payments.
+    """The result of a match. The match is identified by its two payments.
 
-    The state of the prize follows from their states.
+    The state of the prize follows from the result and from the states of the two payments.
     """
 
     class Outcome(models.TextChoices):

@@ -71,7 +71,10 @@ def to_e164(value: object) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """Return the number as in `+25677****456`, which is enough to recognize the number and too little to call it."""
+    """Return the masked number, such as `+25677****456`.
+
+    The visible digits suffice to recognize it, but not to call it.
+    """
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
@@ -91,14 +94,17 @@ def spaced(phone: str) -> str:
 
 
 def masked(phone: str) -> str:
-    """Return `0772 ••• 001` for `+256772000001`, as pages show it. Other numbers are masked as in logs."""
+    """Return `0772 ••• 001` for `+256772000001`, as pages show it. `mask_phone` masks other numbers."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return mask_phone(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"
 
 
 def network_of(phone: str) -> str:
-    """Return the network of a number in E.164, or "". The longest matching prefix in NETWORK_PREFIXES decides."""
+    """Return the network of a number in E.164, or "" if it is unknown.
+
+    The longest matching prefix in NETWORK_PREFIXES decides.
+    """
     local = "0" + phone.removeprefix("+256")
     found = [
         (len(prefix), network.lower())

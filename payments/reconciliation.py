@@ -23,9 +23,10 @@ _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """A sentence about one payment, for the operator.
+    """A difference or open work, for the operator.
 
-    `open`: True if it reports open work, such as a refund due, and not a difference.
+    `what`: a sentence that describes it. `payment`: None if no single payment is concerned. `open`: True for open work,
+    such as a refund due.
     """
 
     payment: Payment | None
@@ -141,7 +142,7 @@ def _compare(one: _Compared) -> str:
 
 
 def _unconfirmed(payment: Payment) -> str:
-    """Return a sentence if only an operator's decision, and no poll, says that we have the payment's money.
+    """Return a sentence if an operator marked a payment as paid and no poll has confirmed it.
 
     Otherwise return "".
     """
@@ -171,7 +172,10 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Read a payment and its ledger entries again, and compare them. They may have changed since they were read."""
+    """Read a payment and its ledger entries again, and return a sentence if they differ, otherwise "".
+
+    The data may have changed since the first reading.
+    """
     now = Payment.objects.get(pk=payment.pk)
     return place_differs(journal.state_of(now), journal.balances_of(now))
 
@@ -209,7 +213,8 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # A row does not store which of three places a payment in use has, so any of the three is accepted.
+    # The row of a payment in use does not show if the money is received, waiting or in a match. Therefore any of the
+    # three places is accepted.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

@@ -239,7 +239,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send the ordered payouts of a payment after a poll has confirmed it: in this process, or through a worker."""
+    """Send the ordered payouts of a payment that a poll has confirmed, in this process or through a worker."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():
@@ -249,7 +249,7 @@ def send_soon(payment_id: int) -> None:
 
 
 def pay_out(refund_id: int) -> None:
-    """Send one payout in this process, if a poll has confirmed it and no other process sends it."""
+    """Send one payout in this process, if a poll has confirmed it and no other process is sending it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
         _record(refund, worker.ask_guarded(_ask, refund, before))
@@ -269,8 +269,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    For each of their payments, the house pays the share, or a poll that began after the order said Successful and no
-    notification still waits for a poll.
+    Each share of the payout must meet one of two conditions. Either the house pays the share, or the payment is
+    confirmed: a poll that began after the order said Successful, and no notification waits for a poll.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
@@ -399,7 +399,8 @@ def sweep() -> int:
 def poll_ambiguous() -> int:
     """Poll ambiguous payouts, and payouts that an operator marked as not paid out.
 
-    Return the number of settled payouts. Only payouts with an id at the provider are polled, for a day.
+    Return the number of payouts that the polls settled. A payout is polled for a day, and only if its id at the
+    provider is known.
     """
     ended = 0
     rows = Refund.objects.filter(state__in=(State.IN_DOUBT, State.FAILED), start_at__lte=database.now())
@@ -432,7 +433,8 @@ def poll_ambiguous() -> int:
 def give_up_stranded() -> int:
     """Cancel payouts that cannot be sent. Return their number.
 
-    Their provider is no longer configured, or no poll has confirmed them for a day.
+    A payout cannot be sent if its provider is no longer configured, or if no poll has confirmed it within a day after
+    the order.
     """
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
@@ -516,7 +518,10 @@ def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
 
 
 def tell(refund: Refund) -> bool:
-    """Send the signal that a payout has arrived. If a receiver fails, `services.tell_again` sends the signal again."""
+    """Send the signal that a payout has arrived. Return False if a receiver fails.
+
+    In this case, `services.tell_again` sends the signal again later.
+    """
     signal = prize_paid if refund.kind == Refund.Kind.PRIZE else payment_refunded
     answers = signal.send_robust(Payment, payment=refund.payment, refund=refund)
     journal.raise_if_lost(answers)
@@ -528,7 +533,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the result of a payout, which may also be unknown. Send the signal if the money has arrived.
+    """Save the result of a payout, even if the result is unknown. If the money has arrived, send the signal.
 
     The caller has locked the payments of the payout.
     """

@@ -109,7 +109,7 @@ def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[b
 
 
 def worker_loops(poll: float) -> list[Loop]:
-    """Return threads that send payment requests and payouts, and poll statuses.
+    """Return the loops that send payment requests and payouts, and poll statuses. Each loop is a thread.
 
     `poll`: seconds between two searches for due work if no NOTIFY wakes the threads.
     """

@@ -44,14 +44,14 @@ def _nothing() -> Q:
 class Use:
     """Functions of the app that uses payments.
 
-    `place_of`: return where the money of a payment in use is: received, waiting or in a match. `hold`: return the same
-    as `place_of`, and lock the app's rows that could change it. The caller has locked the payment. `end_entry`: end the
+    `place_of`: return the place of the money of a payment in use: received, waiting or in a match. `hold`: lock the
+    app's rows that determine this place, and return the place. The caller has locked the payment. `end_entry`: end the
     entry of a payment that the provider has reversed, so that the entry is not matched.
 
-    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return a condition that
-    finds the same payments among those with the place `in_use`, and that can use an index. `played`: return a condition
-    for payments whose entry is in a match. `opponent`: return the other payment of the match, and the key of the event
-    that records the match.
+    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return the same condition
+    for payments with the column `place` = `in_use` only, written so that the database can use an index. `played`:
+    return a condition for payments whose entry is in a match. `opponent`: return the other payment of the match and the
+    key of the event that records the match, or None if the payment is in no match.
     """
 
     place_of: Callable[[Payment], Place] = _none

@@ -74,14 +74,14 @@ def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
     return cursor
 
 
-# One function for each parameter of the SQL. It computes the parameter from the call's arguments.
+# One function for each parameter of the SQL. Each function computes its parameter from the call's arguments.
 _Parameters = tuple[Callable[[dict[str, Any]], Any], ...]
 
 
 class _Compiled(NamedTuple):
     sql: str
     parameters: _Parameters
-    # The index of each column that needs a conversion, with the functions that convert its values.
+    # For each column that needs a conversion: its index, the functions that convert its values, and its expression.
     converters: list[tuple[int, Any, Any]]
     # Converts the values of a row to the result.
     read: Callable[[Sequence[Any]], Any]
@@ -92,9 +92,10 @@ class _Compiled(NamedTuple):
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build`: returns the queryset for its arguments: int, str, datetime, IPv4Address or IPv6Address. The queryset may
-    depend on nothing else. An argument may be used only in lookups that pass the value on unchanged, such as `=`, `<`
-    or `>`. An int may also be the start of a slice. An address must be converted with `str()`.
+    `build`: a function that returns the queryset. Each argument of `build` must be an int, str, datetime, IPv4Address
+    or IPv6Address. The queryset may depend only on these arguments. An argument may be used only in lookups that pass
+    the value on unchanged, such as `=`, `<` or `>`. An int may also be the start of a slice. An address must be
+    converted with `str()`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -108,7 +109,7 @@ class Select(Generic[T]):
         compiled = self._compiled.get(connection.vendor)
         if compiled is None:
             compiled = self._compiled[connection.vendor] = self._compile(arguments)
-        # As in the ORM, this is an error: outside a transaction the locks would end with the statement.
+        # Outside a transaction, the locks would end with the statement. The ORM raises the same error.
         if compiled.locks and connection.get_autocommit():
             raise TransactionManagementError("select_for_update cannot be used outside of a transaction.")
         cursor = _executed(connection, compiled.sql, [parameter(values) for parameter in compiled.parameters])
@@ -140,8 +141,8 @@ class Select(Generic[T]):
 class Update:
     """An UPDATE that is compiled at its first call.
 
-    `build`: returns a queryset and the values for its `update()`. The arguments of `build` may have the same types as
-    in `Select`.
+    `build`: a function that returns a queryset and the values for its `update()`. The arguments of `build` must have
+    the same types as for `Select`.
     """
 
     def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
@@ -171,9 +172,9 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
     """Return the SQL of a compiled statement, and one function for each of its parameters.
 
-    The function computes the parameter from the arguments of a call. `parameters`: the compiled parameters. `marks`:
-    the placeholder value for each argument. A parameter that equals a placeholder takes the argument. Raises ValueError
-    if a placeholder is not found.
+    Each function computes its parameter from the arguments of a call. `parameters`: the compiled parameters. `marks`:
+    the placeholder value of each argument. If a compiled parameter equals a placeholder, its function returns the
+    argument of the call. Raises ValueError if the SQL does not contain all placeholders.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
@@ -251,9 +252,10 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that takes one argument from a call's arguments.
+    """Return a function that picks the argument `name` from the arguments of a call.
 
-    `kind`: the class in which Django wraps integers.
+    `kind`: the type of the compiled parameter. If it is a subclass of int, the value is converted to it, as Django
+    does.
     """
     if issubclass(kind, int):
         return lambda values: kind(values[name])
@@ -270,7 +272,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 
 
 class _Column(NamedTuple):
-    """A column that is written.
+    """A column that `insert` or `update` writes.
 
     `sent`: for each type of value that skips Django's conversion, a function that makes the value for the database.
     """
@@ -303,7 +305,7 @@ def _same(value: Any) -> Any:
 
 
 def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> list[Any]:
-    """Return the values of the columns in the form that the database driver takes."""
+    """Return the values of the columns, converted for the database driver."""
     values = []
     for name, field, sent, _is_null in columns:
         value = getattr(row, name)
@@ -341,7 +343,8 @@ def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
     """Insert rows of one model with one statement, and set their primary keys. `rows` must not be empty.
 
-    `locks`: the name of a unique field. If a row with the same value exists, it is locked and its primary key is used.
+    `locks`: the name of a unique field, or "". If a row with the same value in this field exists, that row is locked,
+    and the instance gets its primary key.
 
     `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.database`).
     """

@@ -21,8 +21,8 @@ logger = logging.getLogger("payments")
 # GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Seconds after the start of a poll until another process may poll the payment, at most. This is short, because a player
-# who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
+# Maximum duration in seconds of a claim for a poll. After it, another process may poll the payment. The duration is
+# short, because a player who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
 # Maximum number of ids from notifications that are tried for one payment.
 _MOST_IDS = 20
@@ -52,10 +52,10 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """Return the time of the next poll of a payment with a final status, or None.
+    """Return the time of the next poll of a payment with a final status, or None if none is planned.
 
-    A notification that no poll has confirmed needs a poll first. After a day without an answer, this poll is made once
-    a day, and operators see the payment.
+    If a notification has arrived and no poll has confirmed it, the payment is polled at the pauses of `next_pause`.
+    After a day without an answer, it is polled once a day, and operators see it as open work.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
@@ -82,7 +82,7 @@ def ids_of(payment: Payment) -> list[str]:
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
     """Record that a callback or notification has arrived.
 
-    The payment is then polled until a poll that began later gets an answer.
+    The payment is then polled until a poll that began after the arrival gets an answer.
     """
     with journal.writing():
         payment = journal.locked(payment_id)
@@ -115,7 +115,7 @@ def poll_due(limit: int = 100, stopping: Callable[[], bool] = lambda: False) -> 
 
 
 def poll(payment_id: int) -> bool:
-    """Poll one payment in this process. Return False if it is not due or another process polls it."""
+    """Poll one payment in this process. Return False if it is not due or another process is polling it."""
     claimed = _claim(Payment.objects.filter(pk=payment_id), wait=True)
     if claimed is not None:
         _poll(claimed)
@@ -123,9 +123,10 @@ def poll(payment_id: int) -> bool:
 
 
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
-    """Claim the payment that has been due longest, so that no other process polls it during the request.
+    """Claim and return the payment that has been due longest, or None if no payment is due.
 
-    `wait`: wait for a locked row. If False, locked rows are left for a later call.
+    No other process polls a claimed payment during the request. `wait`: if True, wait for a locked row. If False, skip
+    locked rows.
     """
     now = database.now()
     with journal.writing():
@@ -273,8 +274,8 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
-    Raises Refused if the provider contradicts the operator. Returns None if there is no id to poll. It also returns
-    None if a poll by an id that we already had brought no clear answer. Then the operator's decision counts.
+    Raises Refused if the provider contradicts the operator. Returns None if there is no id to poll. Also returns None
+    if we already had the id and the poll brought no clear answer. If None is returned, the operator's decision counts.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)

@@ -59,8 +59,8 @@ _BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_
 def has_proof(request: HttpRequest) -> bool:
     """Return True if the request has a valid X-Callback-Secret or X-Callback-Signature header.
 
-    The signature is the HMAC-SHA256 of the raw body, with the shared secret as key. Without a configured secret, every
-    request is accepted in DEBUG mode and none otherwise.
+    The signature is the HMAC-SHA256 of the raw body, with the shared secret as key. If no secret is configured, every
+    request is accepted in DEBUG mode, and no request is accepted otherwise.
     """
     secrets = [secret for secret in (settings.MOMO_CALLBACK_SECRET, *settings.MOMO_CALLBACK_SECRET_FALLBACKS) if secret]
     if not secrets:
@@ -80,14 +80,18 @@ def _signature(secret: str, body: bytes) -> str:
 
 
 def text_of(body: bytes) -> str:
-    r"""Return the body as text. Bytes that are not UTF-8 become `\x..`. NUL does too, because PostgreSQL refuses it."""
+    r"""Return the body as text.
+
+    Bytes that are not UTF-8 become `\x..`. A NUL byte is replaced too, because PostgreSQL refuses it.
+    """
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    This commit does not wait for the disk. The caller commits another change before it responds, at least in `refuse`.
+    This commit does not wait for the disk, because the caller always commits another change before it responds. If the
+    callback is refused, `refuse` makes this commit.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
@@ -200,7 +204,7 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    # This commit does not wait for the disk, because the next commit, that of the callback, does.
+    # This commit does not wait for the disk. The callback is saved next, and the commit of the callback waits.
     with database.commit_follows():
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200

@@ -69,7 +69,7 @@ class Loop:
     def __init__(
         self, name: str, turn: Callable[[], float], outage: Outage, event: str, at_end: Callable[[], None] | None = None
     ) -> None:
-        """`at_end`: is called in the thread after the last turn."""
+        """`at_end`: a function that is called in the thread after the last turn."""
         self.turn, self.outage, self.event, self.at_end = turn, outage, event, at_end
         self.stopping, self._wake = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -142,8 +142,8 @@ def run(
 ) -> int:
     """Send all due requests, THREADS at a time. Return the number of requests.
 
-    A slow request does not delay the others. If the database is down, answers are kept until they can be recorded.
-    `stopping`: when it returns True, no further request is begun.
+    A slow request does not delay the others. If the database is down, the answers are kept in memory until they can be
+    recorded. `stopping`: when it returns True, no further request is begun.
     """
     begun = 0
     flying: dict[Future[Answer], T] = {}
@@ -166,7 +166,8 @@ def run(
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
     """Return the claimed rows.
 
-    If the database is lost, return no rows, so that answers to requests in flight can still be recorded.
+    If the database becomes unavailable while requests are in flight (`in_hand`), return no rows, so that their answers
+    can still be recorded.
     """
     try:
         return claim(room)
@@ -221,7 +222,7 @@ def lease(provider: Provider) -> timedelta:
 
 
 def pause(age: timedelta) -> timedelta:
-    """Return the pause before a request that was not sent is retried: half of its age, but 1 to 30 seconds."""
+    """Return the pause before a request that was not sent is retried: half of its age, at least 1 s, at most 30 s."""
     return timedelta(seconds=min(30.0, max(1.0, age.total_seconds() / 2)))
 
 

@@ -69,7 +69,10 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(SearchByValue, PaymentsAdmin):
-    """The list of journal entries, newest first. The primary key has this order, so the database need not sort."""
+    """The list of journal entries, newest first. It is also the base class of the ledger's list.
+
+    The primary key has this order, so the database need not sort.
+    """
 
     ordering = ("-id",)
     sortable_by = ()

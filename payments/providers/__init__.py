@@ -100,7 +100,7 @@ _STATUSES = {word: status for status, words in _STATUS_WORDS.items() for word in
 
 
 def status_of(word: object) -> Payment.Status | None:
-    """Return the meaning of a provider's status word, or None for an unknown word. Upper and lower case are equal."""
+    """Return the status that a provider's status word means, or None for an unknown word. Case is ignored."""
     return _STATUSES.get(word.strip(" ").upper()) if isinstance(word, str) else None
 
 

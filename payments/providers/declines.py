@@ -23,6 +23,6 @@ class Decline(Enum):
 
 
 def read_decline(sentence: str) -> Decline | None:
-    """Return the reason, or None if no pattern matches."""
+    """Return the reason for the failure in the provider's sentence, or None if no regular expression matches."""
     words = sentence.casefold().replace("_", " ")
     return next((decline for decline in Decline if re.search(decline.value, words)), None)

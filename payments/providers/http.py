@@ -1,8 +1,8 @@
 """Make one HTTP request to a mobile money provider, with libcurl.
 
-libcurl has two advantages. Its timeout covers the whole exchange. After a failure, it tells if the request was written
-(REQUEST_SIZE). Only a request that was not written can be repeated safely: a repeated payment request could move money
-twice.
+libcurl has two advantages. Its timeout covers the whole exchange. After a failure, libcurl shows if the request was
+written (REQUEST_SIZE). Only a request that was not written can be repeated safely: a repeated payment request could
+move money twice.
 """
 
 import json as json_module
@@ -18,7 +18,7 @@ import pycurl
 
 MAX_BODY = 64 * 1024
 
-# Seconds. A connection that was idle for longer may be closing, so it is not reused.
+# Maximum idle time in seconds of a reused connection. The server may already be closing an older one.
 _MAX_IDLE = 4
 _HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
 _CAUSES = {
@@ -68,10 +68,10 @@ def post(
 ) -> tuple[int, bytes]:
     """Make a POST request once, over a new connection. Return the HTTP status and the body.
 
-    An old connection is not reused. If the server were closing it, the request would count as written although the
-    server never read it.
+    No open connection is reused, because the server may be closing it. The request would then count as written although
+    the server never read it.
 
-    The arguments are those of `get`, and a body as either `json` or `form`. Raises NoResponse.
+    `json` or `form`: the body. The other arguments are those of `get`. Raises NoResponse.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"

@@ -101,7 +101,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Make both stakes due for refund. The match must have no result, or a prize that is not under way or paid."""
+    """Make both stakes due for refund, unless the prize is under way or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)

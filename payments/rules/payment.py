@@ -62,7 +62,7 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def unresolved(state: State, now: datetime) -> bool:
-    """Return True if an operator may decide if the payment was paid.
+    """Return True if an operator may mark the payment as paid or as not paid.
 
     The payment is PENDING, and its request is ambiguous, has had no answer for a day, or has had an unknown status word
     for an hour.
@@ -77,8 +77,8 @@ def unresolved(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    This is so if the house pays this share, or if a poll that began after the order said Successful and no notification
-    waits for a poll.
+    Either the house pays this share, or a poll that began after the order said Successful and no notification waits for
+    a poll.
     """
     if state.house_share:
         return True
@@ -92,7 +92,7 @@ def is_contested(state: State) -> bool:
     return late or state.place is Place.CONTESTED
 
 
-# Handles one kind of event. `TABLE` has one handler for each kind.
+# A function that handles one kind of event. `TABLE` contains one handler for each kind.
 Handler = Callable[[State, Event, datetime], Outcome]
 TABLE: dict[Kind, Handler] = {}
 
@@ -282,7 +282,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 def _house_repaid(state: State) -> tuple[Posting, ...]:
     """Return the posting that reverses the house's expense.
 
-    It is made if the provider pays a share that the house had paid in its place.
+    This posting is needed if the provider reports a share as paid after the house has paid that share.
     """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
@@ -502,8 +502,8 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events about a payment's match, created by the module `match`. POLLED only notes a poll's answer, and shares a
-# handler.
+# Events about a payment's match, created by the module `match`. POLLED only records the answer of a poll. All of these
+# events leave the state unchanged.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

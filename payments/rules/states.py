@@ -105,9 +105,9 @@ class Kind(str, Enum):
 class State:
     """The state of one payment. Amounts are whole UGX.
 
-    `ours`: we send the payment request and poll the status. `approved`: counted as paid without money. `word`,
-    `word_at`: the provider's last answer, and when its poll began. `ok_at`: when the last poll that said Successful
-    began.
+    `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
+    arrived. `word`, `word_at`: the provider's last answer, and when its poll began. `ok_at`: when the last poll that
+    said Successful began.
 
     `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: the house paid this
     payment's share of a prize. `back`: the place to which contested or lost money returns.
@@ -136,9 +136,9 @@ class State:
 class Event:
     """An event of one payment.
 
-    `said`: the provider's answer. `polled`: True if it answers a poll. `began`: when this poll began. `elsewhere`: paid
-    by hand, from an account other than ours at the provider. `alone`: one operator may both settle a payment and pay it
-    out.
+    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when this poll began.
+    `elsewhere`: True if a payout was made by hand, but not from our account at the provider. `alone`: one operator may
+    both settle a payment and pay it out.
 
     `place`: where the money of an approved payment is now, or where the money of a late payout was due. `becomes`: the
     state with which a payment from before the journal enters the journal.
