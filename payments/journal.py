@@ -317,8 +317,8 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # If a lock timeout prevents the handling of a failed payment, roll back the whole transaction, so that the
-            # caller repeats it.
+            # If a lock timeout kept a receiver from handling a failed payment, roll back the whole transaction. The
+            # caller then repeats the transaction.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:

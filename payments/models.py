@@ -94,7 +94,7 @@ class Payment(models.Model):
     stale = models.BooleanField(default=False, db_default=False)
 
     # The first time a receiver of the last signal about this payment failed. The worker repeats the signal until no
-    # receiver fails. Null if none failed.
+    # receiver fails. Null if no receiver failed.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # Not a database field: the lock timeout that prevented the app from using the money, if any.

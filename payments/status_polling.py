@@ -294,9 +294,7 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
 
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
-    """Return a sentence if the provider's answer contradicts the operator's claim that the payment was paid, otherwise
-    "".
-    """
+    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise ""."""
     if answer is None:
         return "No provider that is set up can check this ID."
     if answer.ours not in ("", payment.transaction_id):

@@ -304,7 +304,7 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     if place in _OWED and state.payout is Payout.ORDERED:
         moved = _move(state, Place.CONTESTED, told, Effect("cancel_payout"))
         return _after(moved, back=_OWED[place], payout=Payout.NONE, ordered_at=None)
-    if place in _OWED:  # Wait for the result if the payout is being sent or is ambiguous.
+    if place in _OWED:  # Wait for the result of the payout if it is being sent or is ambiguous.
         return Outcome(state)
     return _lose(state) if failed else Outcome(state, (Effect("operator", "another word after the payout"),))
 

@@ -199,8 +199,8 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# Return the result of a cache operation, or None if the cache fails.|P|Without a cache, a new token is requested for
-# each request.
+# `_cache` returns the result of a cache operation, or None if the cache fails. If the cache is down, a new token is
+# requested for each request.
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:
