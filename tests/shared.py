@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _NAME = "PLAYMATATU_TEST_RUN"
+_PATTERN = "playmatatu-*-[0-9]*-*"
 
 
 def remove_leftovers() -> None:
@@ -18,7 +19,7 @@ def remove_leftovers() -> None:
 
     The name of a temporary file or folder is `playmatatu-<purpose>-<id of its process>-<rest>`.
     """
-    for path in Path(tempfile.gettempdir()).glob("playmatatu-*-[0-9]*-*"):
+    for path in (*Path(tempfile.gettempdir()).glob(_PATTERN), *Path("/dev/shm").glob(_PATTERN)):
         owner = path.name.split("-")[2]
         if not owner.isdigit() or Path("/proc", owner).exists():
             continue
