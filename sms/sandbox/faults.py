@@ -52,14 +52,21 @@ def national(number: str) -> str:
 
 
 class Fault(NamedTuple):
-    """A fault that the sandbox applies to one request. `taken`: the request is carried out all the same."""
+    """The fault that the sandbox applies to one request.
+
+    `name`: the fault, or `ok` for no fault. `taken`: True if the sandbox carries out the request before the fault
+    occurs.
+    """
 
     name: str
     taken: bool
 
 
 def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
-    """Return a field of `Faults`. `label`: its label on the page. `choices`: the valid values, if not all are valid."""
+    """Return the dataclass field of a switch in `Faults`.
+
+    `label`: its label on the page. `choices`: the valid values. No choices mean that every value of its type is valid.
+    """
     return field(default=default, metadata={"label": label, "choices": choices})
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Number of threads that run actions, so that an action with a slow receiver does not delay the others.
+# Actions run in this many threads, so that an action with a slow receiver does not delay the others.
 THREADS = 16
 
 Act = Callable[[], object]
@@ -81,7 +81,7 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
         body, content_type = urlencode(values).encode(), "application/x-www-form-urlencoded"
     else:
         body = json.dumps(values).encode()
-    # `requests` would need three times as much CPU time for such a short request.
+    # The `requests` library would use three times as much CPU time for such a short request.
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
         try:

@@ -80,7 +80,7 @@ class Links(NamedTuple):
 
 
 class Page:
-    """The page. A subclass can add a folder with templates, further items and payment prompts."""
+    """Renders the page of the sandbox. A subclass can add template folders, more items and payment prompts."""
 
     folders: ClassVar[list[Path]] = [Path(__file__).parent]
     template: ClassVar[str] = "page.html"
@@ -123,7 +123,7 @@ class Page:
         return next(((file.read_bytes(), TYPES[file.suffix]) for file in found if file.exists()), None)
 
     def items(self) -> list[tuple[str, Item]]:
-        """Return a (phone number, item) pair for each item. The caller holds the lock of the state."""
+        """Return a (phone number, item) pair for each item. The caller must hold the lock of `state`."""
         received = [(message.to, _text(message)) for message in self.state.messages if not message.hidden]
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 

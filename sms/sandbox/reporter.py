@@ -17,7 +17,7 @@ class Reporter:
     def plan(self, message: Received) -> Callable[[], None]:
         """Set the status that polls return for the message. Return a function that schedules the delivery reports.
 
-        Call this function after the response to the send request was written.
+        Call the returned function after the response to the send request was written.
         """
         faults = self.state.faults.of_number(message.to)
         after = faults.report_after

@@ -155,7 +155,7 @@ class Handler(Answers):
 
 
 class Server(ThreadingHTTPServer):
-    """The HTTP server. A subclass can replace the classes of the handler, the state and the page."""
+    """The sandbox's HTTP server. A subclass can replace the classes of the handler, the state and the page."""
 
     daemon_threads = True
     request_queue_size = 256

@@ -42,7 +42,7 @@ class Received:
 
 
 class State:
-    """The state, protected by one lock. `version` increases with each change that the page shows."""
+    """The sandbox's state, protected by one lock. `version` increases with each change that the page shows."""
 
     faults_class: ClassVar[type[Faults]] = Faults
 
@@ -56,7 +56,7 @@ class State:
         self.empty()
 
     def empty(self) -> None:
-        """Reset the switches, messages and requests. The caller holds the lock."""
+        """Reset the switches, messages and requests. The caller must hold the lock."""
         self.faults = self.faults_class()
         self.messages: list[Received] = []
         self.replies: list[Reply] = []

@@ -7,17 +7,17 @@ from sms.sandbox.faults import Faults
 
 
 class Switch(NamedTuple):
-    """The definition of a button. `on`: the values that the switches have while the button is pressed."""
+    """An on/off switch, shown as a button on the page. `on`: the values that fields of `Faults` have while it is on."""
 
     label: str
     on: dict[str, Any]
 
 
 class Button(NamedTuple):
-    """A button on the page.
+    """The button that the page shows for a `Switch`.
 
-    `sets`: the values that switches get when the user presses the button. If the button is already pressed, these are
-    the default values.
+    `sets`: the values that fields of `Faults` get when the user presses the button. If the button is already pressed,
+    these are the default values.
     """
 
     label: str
@@ -26,7 +26,7 @@ class Button(NamedTuple):
 
 
 class Control(NamedTuple):
-    """An input for one switch. `choices`: the valid values. An empty list means that any value is valid."""
+    """An input for one field of `Faults`. `choices`: the valid values. An empty list means that any value is valid."""
 
     name: str
     label: str
@@ -35,7 +35,7 @@ class Control(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """The controls of a page. `groups`: the buttons, by group title."""
+    """The controls of a page. `groups`: the switches that the page shows as buttons, by group title."""
 
     groups: dict[str, tuple[Switch, ...]]
 

@@ -1,4 +1,4 @@
-"""The result of an attempt to send one message to DMark, and its retry. Does not depend on an HTTP library."""
+"""Conclude the result of an attempt to send one message to DMark, and decide about a retry. Uses no HTTP library."""
 
 import logging
 import random
@@ -98,7 +98,7 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries, at random up to 25% less."""
+    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries, less a random 0 to 25%."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 

@@ -80,7 +80,7 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
 
-    The leases of `claimer`'s other messages are left to end: the response to their claim was lost, so none is sent.
+    If the response to a claim was lost, `claimer` does not know the claimed messages. Their leases are left to expire.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
@@ -110,8 +110,8 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
-    Nothing changes if the database's clock is before `limit`. The clock was then set back, and a lease renewed since
-    then looks older than it is. A freed message gets an ambiguous request count of at least 1, because its sender may
+    If the database's clock is before `limit`, no message is freed. The clock was then set back, and leases renewed
+    since then would look expired. A freed message gets an ambiguous request count of at least 1, because its sender may
     have sent it before it crashed. `count_ahead` has already counted any further requests.
     """
     over = SmsMessage.objects.filter(

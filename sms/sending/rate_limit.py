@@ -19,7 +19,7 @@ def key(phone: str, kind: str) -> str:
 
 
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
-    """Take rate-limit keys. Return for each message 0 if it may be sent now, otherwise the seconds to wait.
+    """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, or 0 for none.
 
     A message that already holds its key may be sent. Its key is renewed for a whole window. Refused messages for the
     same phone and kind get waiting times one window apart, so that they do not all become due at once. `by_table`: if
@@ -66,7 +66,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return seconds to wait, by message id. A message waits if its phone just got another message of the same kind."""
+    """Return the seconds to wait, by message id. A message waits if its phone got one of the same kind in `window`."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -33,8 +33,8 @@ _EVENT = {
 }  # fmt: skip
 # Columns of an event that have the same name as an attribute of `Exchange`.
 _COPIED = tuple(_EVENT)[5:]
-# An acceptance by DMark is stored even if another sender has claimed the row since then. It does not replace a status
-# that came from a delivery report. Any other result is stored only if this sender still has the claim.
+# An acceptance by DMark is stored even if another sender has claimed the row in the meantime. It does not replace a
+# status that came from a delivery report. Any other result is stored only if this sender still has the claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -72,7 +72,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> PendingSignals:
-    """Store all results, or none after an error. On PostgreSQL this is one statement. Return the signals to send."""
+    """Store all results, or none if an error occurs. PostgreSQL needs one statement. Return the signals to send."""
     name, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])

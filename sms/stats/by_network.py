@@ -51,9 +51,10 @@ class Sample(NamedTuple):
 
 
 class Slow(NamedTuple):
-    """A network in trouble.
+    """A network on which too many messages are late or failed.
 
-    `texts`: number of recent messages on the network. `share`: the fraction of them that was late or failed.
+    `texts`: number of recent messages, or of recent delivery reports. `share`: the fraction of them that was late or
+    failed.
     """
 
     network: str
@@ -148,7 +149,7 @@ def in_trouble(now: datetime) -> list[Slow]:
 
 
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
-    """Return the numbers of bad and of all messages in the window that ends `back` minutes before the newest window.
+    """Return the numbers of bad and of all messages in the window that is `back` minutes older than the newest window.
 
     Messages that are younger than LATE do not belong to any window.
     """

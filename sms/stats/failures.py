@@ -15,7 +15,7 @@ SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is looked up among the 200 messages that were queued last and accepted by DMark.
+# The newest success is searched only among the last 200 queued messages that DMark accepted.
 _RECENT = 200
 
 # The parts of an error text that do not belong to its reason: ids, and numbers of seconds.

@@ -1,8 +1,8 @@
 """Count messages by hour and by day.
 
-The counts of each past day are stored in `SmsDay`. Counting a month of a large table takes almost a second. Counting
-only the last two days is about 50 times faster. If a message is resent later, the stored counts of its day do not
-change.
+The counts of each day before yesterday are stored in `SmsDay`. Counting a month of a large table takes almost a second.
+Counting only the last two days is about 50 times faster. If a message is resent later, the stored counts of its day do
+not change.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ class Counts(NamedTuple):
     """Counts of the last DAYS days.
 
     `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of earlier days, oldest first. `complete`:
-    True if every past day has been counted.
+    True if the counts of all earlier days are stored.
     """
 
     hours: list[Hour]
@@ -52,7 +52,7 @@ class Counts(NamedTuple):
 def current() -> Counts:
     """Return the counts of the last DAYS days, with three queries.
 
-    Two more queries are made if past days have to be counted first.
+    If earlier days must be counted first, this takes two more queries.
     """
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
@@ -63,9 +63,9 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count past days that have not been counted yet, at most `limit` days. Return True if none is left.
+    """Count the days before yesterday that are not stored yet, at most `limit` days. Return True if none is left.
 
-    If no day has been counted before, start DAYS days ago, or at the oldest message if `everything` is True.
+    If no day is stored yet, start at the oldest message. Unless `everything` is True, start at most DAYS days ago.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]

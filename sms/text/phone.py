@@ -72,7 +72,7 @@ def to_e164(raw: object) -> str:
     except ValueError as error:
         raise InvalidPhone(f"{error}. {_EXAMPLE}.") from None
     if digits.startswith("+256") and len(digits) == len("+256") + _NATIONAL_DIGITS:
-        digits = to_local(digits)  # So the cache of `_mobile` needs one entry per number, not one per notation.
+        digits = to_local(digits)  # Use one notation, so that the cache of `_mobile` has one entry per number.
     return _mobile(digits, conf.extra_mobile_prefixes())
 
 

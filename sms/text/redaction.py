@@ -15,12 +15,12 @@ from django.core.signals import setting_changed
 from sms import conf
 
 HIDDEN = "[redacted]"
-# Replaces the credential of a link in a stored text after the message was delivered or has expired.
+# Text that replaces the credential of a link in a stored message, after delivery or expiry.
 BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
-# Settings with shorter values are not treated as secrets, because the values could be parts of ordinary words.
+# Values of settings that are shorter than this are not treated as secrets: they could be parts of ordinary words.
 _SHORTEST_SECRET = 4
 # Finds the signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
@@ -30,7 +30,7 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The compiled patterns.
+    """The compiled patterns that find secrets.
 
     `keyed` finds secrets after a name such as `password=`. It is slow, so it is applied only if a text contains one of
     `hints` or matches `short`.
@@ -65,7 +65,7 @@ def rules() -> Rules:
         ),
         hints=tuple(hints),
         short=re.compile("|".join(map(_whole, short))) if short else None,
-        # PostgreSQL uses this pattern too. It does not support \b, so the pattern begins with (?<!\w).
+        # PostgreSQL uses this pattern too. PostgreSQL does not support \b, so the pattern begins with (?<!\w).
         link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, own.links))})=[^\s&]+") if own.links else None,
     )
 

@@ -23,7 +23,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Polls for delivery reports end after this time, because they delay the release of parked messages.
+# Polling for delivery reports ends after this time, because it delays the release of parked messages.
 _POLL_SECONDS = 60.0
 
 
@@ -68,9 +68,9 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread that runs maintenance and polls for delivery reports every `every` seconds, and tests the listener.
+    """A thread that runs maintenance and polls for delivery reports every `every` seconds.
 
-    It parks paused messages, and releases those of an ended pause, every PROBE_SECONDS except during the polls.
+    Every PROBE_SECONDS, except during the polls, it tests the listener, and parks and releases messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
@@ -105,7 +105,7 @@ class Periodic:
 
 
 class StatementTimeout:
-    """Closes the connection of the thread that called `watch` if a statement takes over `seconds`.
+    """Closes the connection of the thread that called `watch` if a statement takes longer than `seconds`.
 
     After `end` (monotonic) the limit is one second.
     """

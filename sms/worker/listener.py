@@ -1,7 +1,7 @@
 """Receive PostgreSQL's NOTIFY on the worker's main connection.
 
-The listener tests itself: it sends a NOTIFY over another connection (a probe), which it must receive. If no NOTIFY
-arrives, polling still finds every message, only later. So the listener reconnects once and then logs one warning.
+The listener tests itself with probes. A probe is a NOTIFY over another connection, which the listener must receive. If
+a probe is lost, the listener reconnects. If the next one is lost too, polling still finds every message, only later.
 """
 
 from typing import Any
@@ -56,7 +56,7 @@ class Listener:
         self.notified = True
 
     def fileno(self) -> int | None:
-        """Return the file descriptor that becomes readable with a NOTIFY, or None if the worker does not listen."""
+        """Return a file descriptor that is readable after a NOTIFY, or None if the worker does not listen."""
         raw = self._listening
         return raw.pgconn.socket if raw is not None and not raw.closed else None
 

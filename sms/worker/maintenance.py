@@ -32,10 +32,10 @@ def forget_silent_workers() -> None:
 
 
 def park() -> None:
-    """Park the queued messages that are paused. Release parked messages that are no longer paused or have expired.
+    """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    A parked message has a `lease_until`. This removes it from the index that claims use. If a pause begins or ends
-    during the call, the next call handles its remaining messages.
+    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. If a pause begins or ends
+    during the call, the next call parks or releases the remaining messages.
     """
     kinds = set(SmsPause.objects.values_list("kind", flat=True))
     paused = Q(expires_at__gt=clock.Now())
@@ -49,7 +49,7 @@ def park() -> None:
                 rows.filter(pk__in=ids[start : start + BATCH]).update(lease_until=lease_until)
 
 
-# The batch is a CTE. With outdated statistics, PostgreSQL might run a subquery again for each row.
+# The batch is a CTE, because with outdated statistics PostgreSQL might run a subquery again for each row.
 _BLANK = """
     WITH batch AS MATERIALIZED (
         SELECT id FROM sms_smsmessage WHERE holds_link AND expires_at < %s AND status NOT IN (%s, %s)
@@ -85,7 +85,7 @@ def blank_links() -> int:
 
 
 def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
-    """Return the messages queued before `cutoff`. Messages that are still to be sent are left out."""
+    """Return the messages queued before `cutoff`, except those that are still to be sent."""
     return SmsMessage.objects.filter(created_at__lt=cutoff).exclude(status__in=OPEN)
 
 

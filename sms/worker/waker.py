@@ -8,7 +8,7 @@ from sms import clock, runtime
 
 
 class Waker:
-    """A socket pair. The sleeping thread registers the waker with its selector. Any thread may call `wake`."""
+    """Wakes a sleeping thread through a socket pair. The thread registers the waker with its selector."""
 
     def __init__(self) -> None:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -24,9 +24,9 @@ class Waker:
     def sleep(
         self, selector: selectors.BaseSelector, until: Callable[[], float]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Sleep in `select` until the time that `until` returns. Return the events of all files except the waker."""
+        """Wait in `select` for an event, a `wake`, or the time that `until()` returns. Return the files' events."""
         self._asleep = True
-        # `until` must find work that was added before `_asleep` was set: the `wake` for that work had no effect.
+        # `until` is called after `_asleep` is set. It must find work whose `wake` came earlier and thus had no effect.
         events = selector.select(max(0.0, until() - clock.monotonic()))
         self._asleep = False
         others = [event for event in events if event[0].fileobj is not self]

@@ -40,15 +40,15 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# The size of a claim doubles up to this limit (or `in_flight` if that is larger) while claims are full and the engine
-# has begun all earlier messages. If a claim was not full, or a message waited too long for the engine, the size is
-# reset.
+# If a claim is full and the engine had begun all earlier messages, the claim size doubles, up to this limit (or
+# `in_flight` if larger). If a claim is not full, or a message waited too long for the engine, the size is reset.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY the worker looks for messages twice: a process sends at most one NOTIFY within NOTIFY_EVERY.
+# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. The second search finds
+# messages without a NOTIFY of their own: each process sends at most one NOTIFY per NOTIFY_EVERY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -183,7 +183,7 @@ class Worker:
         self._hold_leases(now)
         if lost:
             # Another sender has claimed these messages, or a delivery report has changed their status. Requests in
-            # flight continue. Their results count if DMark accepts the message.
+            # flight continue. Their results are stored if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(

@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# Seconds that a repeated send request can wait until the worker has counted it in the message's row.
+# A repeated send request waits at most this many seconds for the worker to count it in the message's row.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -46,9 +46,10 @@ class LeaseExpired(Exception):
 class Job:
     """A message that the engine sends, and its conversation with DMark.
 
-    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the conversation's
-    first. `lease_lost`: another sender has the message, or a delivery report has arrived. `counted`: if this process is
-    killed, the row counts the next send request as ambiguous. `ending`: the conversation's return value or exception.
+    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
+    `conversation`. `lease_lost`: another sender has the message, or a delivery report has arrived. `counted`: if this
+    process is killed, the next send request counts as ambiguous. `ending`: the return value or exception of the
+    conversation.
     """
 
     message: ClaimedMessage
@@ -154,7 +155,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Write the first `count` requests of `uncounted`. Their messages' rows now count them as ambiguous."""
+        """Let the engine write the first `count` requests of `uncounted`: the rows now count them as ambiguous."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
@@ -315,7 +316,7 @@ class Engine:
     def _go_on(
         self, job: Job, value: object = None, error: Exception | None = None, command: Command | None = None
     ) -> None:
-        """Carry out `command`. If it is None, continue the job's conversation and carry out the command it yields."""
+        """Carry out `command`. If `command` is None, carry out the next command of the job's conversation."""
         try:
             if job.conversation is None:
                 job.conversation = job.start(job.exchanges.append)

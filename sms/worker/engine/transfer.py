@@ -70,7 +70,7 @@ class Transfer:
         curl.setopt(pycurl.READFUNCTION, self._read)
 
     def prepare(self, request: Request, *, fresh_connection: bool) -> None:
-        """Set the options for this request. It begins when the handle is added to libcurl's multi handle."""
+        """Set the options for this request. The request begins when the handle is added to libcurl's multi handle."""
         curl = self.curl
         self.step = request.step
         curl.setopt(pycurl.FRESH_CONNECT, int(fresh_connection))
