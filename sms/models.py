@@ -172,7 +172,10 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """Number of messages of one past day, by kind and status. The row is kept after the messages are deleted."""
+    """Counts of messages and of SMS segments for one past day, one kind and one status.
+
+    The row is kept after the messages are deleted.
+    """
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")

@@ -257,7 +257,7 @@ def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the messages in `rows` that can be resent, and that are worth it according to their owners.
+    """Return the ids of the resendable messages in `rows` that are worth resending according to their owners.
 
     The owner of a message is the app that queued it.
     """

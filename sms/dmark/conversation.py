@@ -53,7 +53,7 @@ class Pause(NamedTuple):
 
 
 class NeedToken(NamedTuple):
-    """Command to the driver: get an access token other than `rejected`, which DMark has refused.
+    """Command to the driver: get an access token. `rejected`: a token that DMark has refused, or "".
 
     The driver sends an AccessToken back into the generator, or throws ProviderError if no token could be fetched.
     """

@@ -102,9 +102,10 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 
 
 def _decompressed(body: bytes) -> bytes:
-    """Decompress a body that is gzip data, up to 64 KiB.
+    """If the body is gzip data, decompress it up to 64 KiB. Return any other body unchanged.
 
-    Some proxies compress responses although the request did not allow compression.
+    If the gzip data is damaged, return an empty body. Some proxies compress responses although the request did not
+    allow compression.
     """
     if not body.startswith(b"\x1f\x8b"):
         return body
@@ -133,7 +134,10 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the error for a redirect, a 429 or a 5xx. These statuses mean the same for every kind of request."""
+    """Raise the error for a redirect, a 429 or a 5xx. Do nothing for any other status.
+
+    These statuses mean the same for every kind of request.
+    """
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
