@@ -123,7 +123,7 @@ def start(payment_id: int) -> None:
 
 
 def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send all due payment requests. Return the number of requests.
+    """Send all due payment requests. Return the number of requests that were sent or given up.
 
     `stopping`: when it returns True, no further request is begun.
     """
@@ -217,7 +217,8 @@ def _ask(payment: Payment) -> Answer:
 def notice_url(payment_id: int) -> str:
     """Return the URL for the provider's notifications about a payment. It contains the signed payment id.
 
-    Return "" if SITE_URL is empty or the URLconf does not include `payments`. Then only polling finds the status.
+    Return "" if SITE_URL is empty or the URLconf does not include `payments`. In these cases, only polling finds the
+    status.
     """
     site = str(settings.SITE_URL).rstrip("/")
     if not site:

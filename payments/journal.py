@@ -77,7 +77,7 @@ NO_CAUSE = Cause()
 def writing(*, savepoint: bool = True) -> Iterator[None]:
     """An atomic block that writes the journal and the ledger.
 
-    Its events and postings are inserted at the end of the outermost block. `savepoint`: False if an error in a nested
+    Its events and postings are inserted at the end of the outermost block. `savepoint`: pass False if an error in this
     block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
@@ -154,7 +154,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add the answer of a poll that brought no final status to the journal, unless it equals the last answer."""
+    """If a poll brought no final status, add its answer to the journal, unless the last answer there is the same."""
     answer = cause.answer
     if answer is None:
         return
@@ -423,7 +423,7 @@ def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
 
 
 def _cancel_payout(payment: Payment) -> None:
-    """Cancel an ordered payout of this payment that was not sent yet."""
+    """If this payment has an ordered payout that was not sent yet, cancel the payout."""
     for share in PayoutShare.objects.filter(payment=payment, open=True, payout__state=Refund.State.ORDERED):
         Refund.objects.filter(pk=share.payout_id).update(
             state=Refund.State.FAILED, start_at=None, ended_at=database.now(), reason="The order was taken back."
@@ -437,7 +437,7 @@ def balances_of(payment: Payment) -> dict[Account, int]:
 
 
 def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return the same balances as `balances_of` for several payments, by id, with one query."""
+    """Return the same balances as `balances_of` for several payments, keyed by payment id, with one query."""
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
     rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
     for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):

@@ -202,7 +202,7 @@ def start_of_day(text: str) -> datetime:
 
 
 def day(on: date) -> dict[str, Amount]:
-    """Return the totals of a day in the site's time zone, by the names in FLOWS, with at most four queries.
+    """Return the totals of a day in the site's time zone, keyed by the names in FLOWS, with at most four queries.
 
     Entries count on the day of their posting, so the totals of a past day never change.
     """
@@ -219,10 +219,10 @@ def balances() -> dict[Account, int]:
 
 
 def unknown_words() -> Q:
-    """Return a condition for payments that an operator must decide because of an unknown status word.
+    """Return a condition for payments that need an operator's decision because of an unknown status word.
 
-    A payment without a final status must be decided if its word has been unknown for an hour. A payment whose money was
-    paid out must be decided as soon as its word is unknown, unless an operator has settled it.
+    A payment without a final status needs a decision if its word has been unknown for an hour. A payment whose money
+    was paid out needs a decision as soon as its word is unknown, unless an operator has settled the payment.
     """
     hour_ago = database.now() - UNKNOWN_WORD_AFTER
     pending = Q(other_since__lte=hour_ago, status=Payment.Status.PENDING)
@@ -234,8 +234,8 @@ class Figures(NamedTuple):
 
     `refused`, `unreadable`: callbacks of the last 24 hours. `answers_owed`: payments with a notification that no poll
     has confirmed yet. `unanswered`: the payments in `answers_owed` whose notification is over a day old.
-    `unknown_words`: payments that an operator must decide because of an unknown status word. `to_adopt`: payments that
-    are not in the journal yet. `balances`: whole UGX on each account of the ledger.
+    `unknown_words`: payments that need an operator's decision because of an unknown status word. `to_adopt`: payments
+    that are not in the journal yet. `balances`: whole UGX on each account of the ledger.
     """
 
     to_ask: int

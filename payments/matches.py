@@ -33,7 +33,10 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment. If its match has a result: also the result and both payments of the match, locked."""
+    """A locked payment.
+
+    If the match of the payment has a result, also that result and both payments of the match, locked.
+    """
 
     payment: Payment
     result: MatchResult | None = None
@@ -134,7 +137,7 @@ def write(
     also: tuple[str, ...] = (),
     own: Payment | None = None,
 ) -> None:
-    """Save the changes of both payments and the state of the prize."""
+    """Save the changes to both payments and the state of the prize."""
     for step in outcome.steps:
         payment = found.payments[step.share]
         columns = also if payment is own else ()
@@ -148,7 +151,9 @@ def write(
 def record(
     key: str, payment_ids: tuple[int, int], outcome: str, winner_id: int | None, *, by: str, note: str = ""
 ) -> bool:
-    """Record the result of a match. Return True if it is new, and False if the same result was recorded before.
+    """Record the result of a match.
+
+    Return True if the result is new, and False if the same result was recorded before.
 
     After a win the prize is payable. After a draw or void both payments are due for refund. `outcome`: win, draw or
     void. `winner_id`: the id of the winner's payment, only for a win. Raises DifferentResult if another result was

@@ -56,8 +56,9 @@ def _plain(char: str) -> str:
 
 
 def to_e164(value: object) -> str:
-    """Return a phone number in E.164, such as `+256772123456`, from any notation. Raises ValueError if it is not a
-    number.
+    """Return a phone number in E.164, such as `+256772123456`, from any notation.
+
+    Raises ValueError if it is not a phone number.
 
     Numbers of other countries are accepted too.
     """

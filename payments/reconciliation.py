@@ -43,7 +43,7 @@ class Difference(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A payment, or one of its payouts (`refund`), with the provider's answer to a poll of it."""
+    """A payment or one of its payouts (`refund`), with the provider's answer to a status poll."""
 
     payment: Payment
     refund: Refund | None
@@ -51,7 +51,7 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between our payments and the provider, by payment id.
+    """Yield the differences between our payments and the provider, in the order of payment ids.
 
     Only payments that were created or settled after `since`, or had an event after it, are compared.
     """
@@ -199,7 +199,10 @@ def replay(payments: Sequence[Payment]) -> dict[int, State]:
 
 
 def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
-    """Return a sentence for each payment whose row, journal and ledger disagree, by payment id, with two queries."""
+    """Return a sentence for each payment whose row, journal and ledger disagree, keyed by payment id.
+
+    This takes two queries.
+    """
     folded, held = replay(payments), journal.balances_of_all(payment.pk for payment in payments)
     found = {
         one.pk: _row_differs(one, folded[one.pk]) or place_differs(folded[one.pk], held[one.pk]) for one in payments

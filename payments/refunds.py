@@ -75,7 +75,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
     """Record that a payment was refunded by hand. Raises Refused with the reason.
 
-    `note`: how it was refunded. `elsewhere`: the money came from an account other than ours at the provider.
+    `note`: how it was refunded. `elsewhere`: True if the money did not come from our account at the provider.
     """
     with journal.writing():
         return _by_hand(*_refund(payment_id), actor, note, elsewhere)
@@ -200,7 +200,7 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
     """Apply an event of a payout to its payment. Raises Refused.
 
-    For a prize, the event is applied to both payments of the match.
+    For a prize, the event is applied to both payments of the match. `some`: True if one of them may refuse it.
     """
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
@@ -221,7 +221,10 @@ def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bo
 
 
 def network_of(payment: Payment) -> str:
-    """Return the mobile network of the payer, or "". The column is blank if a third party collects the payment."""
+    """Return the mobile network of the payer, or "" if it is unknown.
+
+    If a third party collects the payment, the column `network` is blank. The prefix of the phone number is then used.
+    """
     return payment.network or phones.network_of(payment.phone)
 
 

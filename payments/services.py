@@ -82,7 +82,7 @@ def _moved(payment: Payment, kind: Kind, place: Place) -> None:
 
 
 def work_once() -> int:
-    """Do all due work in this process, for cron. Return the number of requests and polls."""
+    """Do all due work in this process, for cron. Return the number of handled requests, polls and payouts."""
     journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 

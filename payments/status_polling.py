@@ -159,7 +159,7 @@ def _poll(claimed: Payment) -> None:
 
 
 def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, str]:
-    """Poll by each id until an answer is about this payment. Return the last answer and its id."""
+    """Poll the payment by each of its ids until an answer is about this payment. Return the last answer and its id."""
     answer, known_by = Answer(Said.IN_DOUBT), ""
     for known_by in ids:
         answer = provider.status(known_by)
@@ -261,7 +261,8 @@ class Confirmed(NamedTuple):
 def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
     """Poll a payment without changing it. Return the answer and the polled id.
 
-    The answer is None if no poll is possible. `provider_id`: the only id to poll, unless it is "".
+    The answer is None if no poll is possible. `provider_id`: the only id to poll. If it is "", poll the ids of
+    `ids_of`.
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:

@@ -43,7 +43,8 @@ def is_over(refund: Refund | None) -> bool:
 def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = "") -> str:
     """Describe the state of a payment in words.
 
-    `refund`: the latest refund. `due`: True if the money is due for refund now. `result`: "won" or "lost" if known.
+    `refund`: the latest refund, or None. `due`: True if the money is due for refund now. `result`: "won" or "lost" if
+    known.
     """
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:
@@ -77,7 +78,7 @@ def is_taken_back(payment: Payment) -> bool:
 
 
 def is_unanswered(payment: Payment) -> bool:
-    """Return True if a notification has waited for a day for a poll to confirm it."""
+    """Return True if a notification arrived over a day ago and no poll has confirmed it."""
     since = payment.answer_owed_since
     return since is not None and timezone.now() - since >= timedelta(days=1)
 

@@ -69,8 +69,8 @@ class Order:
 class Provider(Protocol):
     """The interface of a provider.
 
-    `collect`, `status` and `payout` return an Answer and raise no exception, even if the network fails. They never
-    repeat a request that may already have moved money.
+    `collect`, `status` and `payout` return an Answer and raise no exception, even if the network fails. These methods
+    never repeat a request that may already have moved money.
     """
 
     name: str

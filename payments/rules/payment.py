@@ -447,7 +447,7 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
     """Make the money payable again after the provider returned a payout.
 
-    `event.elsewhere`: True if the payout was made by hand, from an account other than ours at the provider.
+    `event.elsewhere`: True if the payout was made by hand, but not from our account at the provider.
     """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:

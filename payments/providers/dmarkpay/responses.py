@@ -1,7 +1,7 @@
 """Interpret DMarkPay's responses. The functions take an HTTP status and a raw body, and do no I/O.
 
-DMarkPay has no public documentation. The facts here come from a program that runs against DMarkPay. Other assumptions
-are marked as unconfirmed.
+DMarkPay has no public documentation. The facts here come from a program that works with DMarkPay. Other assumptions are
+marked as unconfirmed.
 """
 
 import json
