@@ -93,8 +93,8 @@ class Payment(models.Model):
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # The first time a receiver of the last signal about this payment failed. The worker repeats the signal until no
-    # receiver fails. Null if no receiver failed.
+    # When a receiver of a signal about this payment first failed. Null if none has failed. While this field is set, the
+    # worker repeats the signal until no receiver fails.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # Not a database field: the lock timeout that prevented the app from using the money, if any.

@@ -51,7 +51,7 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between our payments and the provider, in the order of payment ids.
+    """Yield the differences between our payments and the provider's, in the order of payment ids.
 
     Only payments that were created or settled after `since`, or had an event after it, are compared.
     """

@@ -12,20 +12,21 @@ from django.dispatch import Signal
 from payments.models import Payment
 from payments.rules.states import Place
 
-# The payment's status has changed. Arguments: `payment`, `previous_status`.
+# Sent when the status of a payment has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# The provider repeated SUCCESS, or a receiver of an earlier signal about a success failed. Receivers complete work that
-# a crash or an error has interrupted. Argument: `payment`.
+# Sent if the provider reports SUCCESS again, or if a receiver failed when the success was first signaled. Receivers
+# then complete the work that a crash or an error has interrupted. Argument: `payment`.
 momo_success_repeated = Signal()
-# The provider contradicted its own final status. Arguments: `payment`, `said`. If `said` is SUCCESS, the money has
-# arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before. The
-# signal may be sent again, so receivers must be idempotent.
+# Sent when the provider has contradicted its own final status. Arguments: `payment`, `said`. If `said` is SUCCESS, the
+# money has arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before.
+# The signal may be sent again, so receivers must be idempotent.
 payment_contested = Signal()
-# The payer has the money back, through the provider or by hand. Arguments: `payment`, `refund`.
+# Sent when the payer has got the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()
-# The winner has the prize, through the provider or by hand. Arguments: `payment` (the winner's), `refund` (the payout).
+# Sent when the winner has got the prize, through the provider or by hand. Arguments: `payment` (the winner's), `refund`
+# (the payout).
 prize_paid = Signal()
-# The provider took the money back after we had paid it out. Argument: `payment`.
+# Sent when the provider has taken the money back after we had paid it out. Argument: `payment`.
 payment_lost = Signal()
 
 

@@ -252,7 +252,7 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that picks the argument `name` from the arguments of a call.
+    """Return a function that extracts the argument `name` from the arguments of a call.
 
     `kind`: the type of the compiled parameter. If it is a subclass of int, the value is converted to it, as Django
     does.
@@ -272,9 +272,10 @@ def _prepared(value: Any, connection: Any) -> Any:
 
 
 class _Column(NamedTuple):
-    """A column that `insert` or `update` writes.
+    """A column of an INSERT or UPDATE.
 
-    `sent`: for each type of value that skips Django's conversion, a function that makes the value for the database.
+    `sent`: maps each Python type that skips Django's conversion to the function that converts its values for the
+    database.
     """
 
     name: str

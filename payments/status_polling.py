@@ -21,8 +21,8 @@ logger = logging.getLogger("payments")
 # GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Maximum duration in seconds of a claim for a poll. After it, another process may poll the payment. The duration is
-# short, because a player who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
+# After a poll has begun, no other process polls the same payment for at most this many seconds. The time is short,
+# because a player who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
 # Maximum number of ids from notifications that are tried for one payment.
 _MOST_IDS = 20

@@ -64,8 +64,8 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 def unresolved(state: State, now: datetime) -> bool:
     """Return True if an operator may mark the payment as paid or as not paid.
 
-    The payment is PENDING, and its request is ambiguous, has had no answer for a day, or has had an unknown status word
-    for an hour.
+    This is so if the payment is PENDING and its request is ambiguous, has had no answer for a day, or has had an
+    unknown status word for an hour.
     """
     if state.status is not Status.PENDING:
         return False
