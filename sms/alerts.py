@@ -26,7 +26,7 @@ logger = logging.getLogger("sms.alerts")
 # would cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
-# Delay before the alert about a missing worker. A restart of the worker takes some seconds.
+# Delay before the alert about a missing worker, because a restart of the worker takes some seconds.
 _RESTART = timedelta(seconds=30)
 _TIMEOUT = (3.0, 10.0)
 

@@ -44,7 +44,7 @@ class Clock:
         return timezone.now()
 
     def asks_database(self) -> bool:
-        """Return True if the database's clock is read, False if this machine's clock is read instead (on SQLite)."""
+        """Return True if `now` uses the database's clock, and False if it uses this machine's clock (on SQLite)."""
         return connection.vendor == "postgresql"
 
 

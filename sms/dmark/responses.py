@@ -134,9 +134,9 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the error for a redirect, a 429 or a 5xx. Do nothing for any other status.
+    """Raise the error for a redirect, a 429 or a 5xx, whose meaning is the same for every kind of request.
 
-    These statuses mean the same for every kind of request.
+    Do nothing for any other status.
     """
     if 300 <= reply.status < 400:
         raise Misdirected(
