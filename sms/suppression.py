@@ -17,9 +17,9 @@ _transactional: set[str] = set()
 
 
 def register_transactional(*kinds: str) -> None:
-    """Register transactional kinds of messages. They are sent even to people who have asked to stop.
+    """Register transactional kinds of messages. Call this in an AppConfig's `ready`.
 
-    Call this in an AppConfig's `ready`.
+    Messages of these kinds are sent even to people who have asked to stop.
     """
     for kind in kinds:
         if not _KIND.fullmatch(kind):

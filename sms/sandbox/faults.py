@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-# Faults that replace the correct response. `ok` means no fault. `late` means the correct response, `answer_after`
-# seconds late.
+# Values of the switches for requests. `ok` is the correct response. `late` is the correct response, `answer_after`
+# seconds late. Any other value is a fault that replaces the correct response.
 ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
@@ -72,7 +72,7 @@ def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
 
 @dataclass
 class Faults:
-    """The switches and their values.
+    """The sandbox's switches, which select the faults to simulate.
 
     `<name>_times`: number of faulty requests before the switch `<name>` returns to `ok`; 0 means no limit.
     `<name>_every`: only every n-th request is faulty.

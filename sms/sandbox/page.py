@@ -64,13 +64,13 @@ class Phone(NamedTuple):
 
     @property
     def number(self) -> str:
-        """The phone number as in `0772 123 456`. Any other text is returned unchanged."""
+        """The phone number in the format `0772 123 456`, or `key` unchanged if it is not a phone number."""
         key = self.key
         return f"{key[:4]} {key[4:7]} {key[7:]}" if key.isdigit() and len(key) == 10 else key
 
 
 class Links(NamedTuple):
-    """URLs of the site that uses the sandbox, or "".
+    """URLs of the site that uses the sandbox. An empty string means that there is no such URL.
 
     `inbound`: the URL to which the sandbox sends SMS that a user writes on one of its phones.
     """
@@ -93,8 +93,8 @@ class Page:
     def html(self, find: str = "") -> str:
         """Return the page as HTML.
 
-        `find`: show only phones whose number contains this text, or that have an item with this text. "" shows all
-        phones.
+        `find`: show only matching phones. Text of 3 to 10 digits matches a part of the phone number. Any other text
+        matches a part of an item. "" shows all phones.
         """
         state, find = self.state, find.strip()
         with state.lock:

@@ -65,7 +65,7 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the phone certainly did not get the message. Its rate-limit key is then deleted."""
+        """True if the phone certainly did not get the message. The message's rate-limit key is then deleted."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 

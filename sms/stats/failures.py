@@ -157,7 +157,10 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return when DMark last accepted a message that matches `which`, and when such a message was delivered last."""
+    """Return the time of the last acceptance by DMark, and of the last delivery, of messages that match `which`.
+
+    A time is None if no such message was accepted or delivered. `since`: ignore messages that were queued earlier.
+    """
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)

@@ -238,7 +238,7 @@ class Worker:
         return min(self._last_look + (_LOOK_AGAIN if self._look_again else poll), self.recorder.due_again)
 
     def _offer(self) -> None:
-        """Give the claimed messages that may be sent now to the engine. Record results for the others."""
+        """Give the engine the claimed messages that may be sent now. Record results for the others."""
         if not self._to_offer:
             return
         jobs = self._to_offer

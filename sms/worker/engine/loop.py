@@ -48,8 +48,7 @@ class Job:
 
     `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
     `conversation`. `lease_lost`: another sender has the message, or a delivery report has arrived. `counted`: if this
-    process is killed, the next send request counts as ambiguous. `ending`: the return value or exception of the
-    conversation.
+    process is killed, the next request counts as ambiguous. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
