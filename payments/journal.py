@@ -480,10 +480,10 @@ def ensure_adopted(payment: Payment) -> None:
 
 
 def adopt() -> int:
-    """Adopt payments that are missing from the journal or were changed without it. Return their number.
+    """Adopt each payment that is missing from the journal or was changed without it. Return their number.
 
-    Each payment is adopted in its own transaction. Payments that another transaction has locked are left for a later
-    call.
+    Adoption adds the state of a payment to the journal, in a separate transaction for each payment. Payments that
+    another transaction has locked are left for a later call.
     """
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):

@@ -188,7 +188,7 @@ def _never_named(payment: Payment) -> str:
 
 
 def replay(payments: Sequence[Payment]) -> dict[int, State]:
-    """Return the state of each payment after a replay of its journal, with one query."""
+    """Replay the journals of these payments with one query. Return the resulting states, keyed by payment id."""
     states = {one.pk: State(one.amount, one.fee, ours=bool(one.provider)) for one in payments}
     rows = PaymentEvent.objects.filter(payment__in=list(states), refused="").order_by("pk")
     for row in rows.only("payment_id", "at", "kind", "said", "actor", "facts").iterator(chunk_size=2000):

@@ -43,7 +43,7 @@ AUTOMATIC = "automatic"
 def owed() -> Q:
     """Return a condition for payments that must be refunded.
 
-    They are marked for refund, or their entry expired without a match.
+    These payments are marked for refund, or their entries expired without a match.
     """
     return Q(place="refund_due") | (Q(place="in_use") & current_use().over())
 

@@ -1,6 +1,7 @@
 """Frequent SQL statements, compiled once and reused.
 
-Django's ORM would build and compile the same SQL for each stake, which took most of the site's time.
+Django's ORM would build and compile the same SQL again for each stake. Before this module existed, this work took most
+of the site's time.
 
 `Select` and `Update` compile a queryset at their first call. `insert` and `update` keep the SQL for each model and set
 of fields. They take model instances like the ORM, but send no pre_save and post_save signals and ignore auto_now.
@@ -85,7 +86,7 @@ class _Compiled(NamedTuple):
     converters: list[tuple[int, Any, Any]]
     # Converts the values of a row to the result.
     read: Callable[[Sequence[Any]], Any]
-    # True if the statement locks rows, which needs a transaction.
+    # True if the statement locks rows. It then needs a transaction.
     locks: bool
 
 

@@ -55,7 +55,8 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the time of the next poll of a payment with a final status, or None if none is planned.
 
     If a notification has arrived and no poll has confirmed it, the payment is polled at the pauses of `next_pause`.
-    After a day without an answer, it is polled once a day, and operators see it as open work.
+    After a day without an answer, it is polled once a day, and operators see it as open work. Otherwise polls are
+    planned for an ordered payout that no poll has confirmed yet, or at the times in `_LATER`.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:

@@ -1,10 +1,10 @@
-"""HTTP requests that we receive about payments. If its proof is valid, a request is stored before its body is parsed.
+"""HTTP requests that we receive about payments. A request with a valid proof is stored before its body is parsed.
 
-- `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The request is
-authenticated.
+- `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The proof is a
+  secret or a signature in a header.
 
-- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay. Its content is not trusted. It only
-triggers a status poll.
+- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay. The proof is the signature in the
+  URL. The content is not trusted, so a notification only triggers a status poll.
 """
 
 import hashlib

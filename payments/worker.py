@@ -35,10 +35,10 @@ _PAUSE_AFTER_ERROR = 1.0
 
 
 class Outage:
-    """Log one line when the database becomes unavailable and one when it is back, for all threads together."""
+    """The state of the database, shared by all threads: available or not. Each change is logged once."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
-        """`lost`: the log event if the database becomes unavailable. `back`: the log event if it is available again."""
+        """`lost`: the log event when the database becomes unavailable. `back`: the one when it is available again."""
         self.logger, self.lost, self.back = logger, lost, back
         self._is_lost, self._lock = False, threading.Lock()
 
@@ -62,8 +62,8 @@ class Outage:
 class Loop:
     """A thread that repeats `turn` until `stop` is called. Exceptions do not end the thread.
 
-    `turn` returns the seconds until its next call, and `wake` ends this wait. `event`: the log event for exceptions
-    that do not come from an unavailable database.
+    `turn` returns the seconds until its next call, and `wake` ends this wait early. `event`: the log event for
+    exceptions that do not come from an unavailable database.
     """
 
     def __init__(

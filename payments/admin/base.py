@@ -1,7 +1,7 @@
 """Base classes for the admin of payments and of the game.
 
-They add search by complete values, filters with fixed values, and personal data that only users with a permission see
-in full. The admin site adds the maximum length of lists, strict filters and the CSV export (`playmatatu/admin.py`).
+They add search by complete values and filters with fixed values, and they mask personal data for users without a
+permission. The admin site adds the maximum length of lists, strict filters and the CSV export (`playmatatu/admin.py`).
 """
 
 from collections.abc import Mapping, Sequence

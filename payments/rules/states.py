@@ -21,7 +21,10 @@ class Request(str, Enum):
 
 
 class Word(str, Enum):
-    """A complete answer of the provider about the payment's status. The rules never get an incomplete answer."""
+    """A complete answer of the provider about the payment's status. NONE means that there is no answer.
+
+    The rules never get an incomplete answer.
+    """
 
     NONE, SUCCESSFUL, FAILED, OTHER = "", "successful", "failed", "other"
 
