@@ -12,6 +12,7 @@ from django.test import Client
 from payments import services, status_polling
 from payments import status_polling as asking
 from payments.models import Callback, Payment, PaymentEvent
+from payments.providers import Answer, Said
 from payments.signals import momo_status_changed, payment_contested
 from tests.conftest import wait_for
 from tests.payments.helpers import PHONE, address, asked, fresh, later, notice, pay, polled_soon, seconds_until
@@ -88,6 +89,17 @@ def test_no_end_no_move(collection: Sandbox, fault: str) -> None:
         assert pause - 5 < seconds_until(payment.next_ask_at) <= pause
     # Equal answers add only one row.
     assert PaymentEvent.objects.filter(kind="polled").count() == 1
+
+
+def test_an_answer_without_our_reference_counts_only_for_the_id_that_the_provider_gave_us() -> None:
+    """Anybody who knows the URL of a notification can send any id."""
+    payment = Payment(transaction_id="ours", provider_id="P1")
+    found = {
+        (reference, known_by): asking.is_ours(payment, Answer(Said.SUCCESS, ours=reference), known_by)
+        for reference in ("ours", "another", "")
+        for known_by in ("P1", "P2")
+    }
+    assert {key for key, ours in found.items() if ours} == {("ours", "P1"), ("ours", "P2"), ("", "P1")}
 
 
 def test_after_a_day_it_is_the_operators(collection: Sandbox, caplog: Any) -> None:

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.test import Client
 
 from game.models import Entry, Session
-from game.rules.ending import cancel, expire_old
+from game.rules.ending import announce_refunds, cancel, expire_old
 from game.rules.placing import Stake, place
 from game.rules.validation import Refused
 from payments import collection as collecting
@@ -88,6 +88,7 @@ class World:
 
     def expire(self) -> None:
         expire_old()
+        announce_refunds()
 
     def cancel(self) -> None:
         entry = Entry.objects.filter(status__in=("queued", "awaiting_payment")).order_by("?").first()

@@ -12,7 +12,18 @@ from payments.models import Payment, PaymentEvent, Refund
 from payments.rules.states import Kind
 from payments.services import create_payment
 from payments.signals import payment_refunded
-from tests.payments.helpers import asked, end_contest, fresh, order_payouts, paid_late, pay, record_by_hand, settle
+from tests.payments.helpers import (
+    asked,
+    end_contest,
+    fresh,
+    later,
+    order_payouts,
+    paid_late,
+    pay,
+    polled_soon,
+    record_by_hand,
+    settle,
+)
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +95,7 @@ def test_messages_that_cannot_be_sent_do_not_keep_back_a_later_one(collection: S
     finally:
         payment_refunded.disconnect(tell)
     assert heard == {later_one.pk}
+    assert Refund.objects.filter(signal_due=True).count() == 10
 
 
 @pytest.mark.parametrize(
@@ -208,6 +220,19 @@ def test_a_payout_whose_provider_is_gone_is_due_again(collection: Sandbox, due: 
     assert asked(collection, "payout") == {}
 
 
+def test_an_ordered_payout_is_polled_until_an_answer_comes(collection: Sandbox, due: Payment, settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    collection.faults(pay_status="500")
+    order_payouts(ALL, "anna")
+    assert status_polling.poll_due() == 1
+    assert polled_soon(fresh(due))
+    later(due, 60)
+    collection.faults(pay_status="ok")
+    services.work_once()
+    services.work_once()
+    assert fresh(due).place == "refunded"
+
+
 def test_a_payout_that_is_not_accepted_for_ten_minutes_is_due_again(
     collection: Sandbox, due: Payment, settings: Any
 ) -> None:
@@ -241,7 +266,8 @@ def test_a_payout_went_out_after_all(
     refunds._record(claimed, refunds._ask(claimed))
     refund.refresh_from_db()
     assert refund.state == "succeeded"
-    # The second order is cancelled, so nothing is paid twice.
+    # The second order is cancelled, and no other can be made, so nothing is paid twice.
+    assert refund.shares.get().open
     assert not Refund.objects.filter(state="ordered").exists()
     assert "may be given back twice" not in caplog.text
     assert fresh(due).refunded_at is not None
