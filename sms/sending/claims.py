@@ -110,9 +110,9 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
-    If the database's clock is before `limit`, no message is freed. The clock was then set back, and leases renewed
-    since then would look expired. A freed message gets an ambiguous request count of at least 1, because its sender may
-    have sent it before it crashed. `count_ahead` has already counted any further requests.
+    If the database's clock is before `limit`, the clock was set back, and leases renewed after that would look expired.
+    No message is freed in this case. A freed message gets an ambiguous request count of at least 1, because its sender
+    may have sent it before it crashed. `count_ahead` has already counted any further requests.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit

@@ -1,7 +1,7 @@
 """Store the results of sending, and send the signals `sms_sent` and `sms_failed` afterwards.
 
 One statement stores a whole batch. The batch is one JSON parameter, because database drivers quote each parameter in
-Python, which would take longer than the statement itself.
+Python. Quoting many parameters would take longer than the statement itself.
 """
 
 import json

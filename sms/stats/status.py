@@ -67,9 +67,9 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
     """Return the fault that prevents DMark from accepting messages, and its error text.
 
-    Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise the
-    attempts of the last hour decide. DMark itself has a fault if at least 80% of these attempts failed (minimum 3
-    attempts).
+    Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise, the
+    newest attempt of the last hour decides. If it failed because of a fault of DMark itself, this fault is returned
+    only if at least 80% of the attempts of the last hour failed in the same way (minimum 3 attempts).
     """
     for worker in alive:
         if worker.trouble:

@@ -59,7 +59,7 @@ class SignalSender:
             self._since, signals = batch
             try:
                 send_signals(signals)
-            # Only this batch of signals is lost. The results of the messages are already stored.
+            # After an error, only this batch of signals is lost. The results of the messages are already stored.
             except Exception:
                 logger.exception("sms.worker_error: the thread continues")
                 connection.close()

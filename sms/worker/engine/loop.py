@@ -211,7 +211,7 @@ class Engine:
             _, _, job = heapq.heappop(self._pauses)
             self._go_on(job, False if self.draining else None)
         self._begin()
-        # Write the new requests before the next sleep, and collect those that failed at once.
+        # Write the new requests before the next sleep, and collect those that failed immediately.
         self._run_timer()
         self._collect()
         ended = len(self.ended)

@@ -1,4 +1,4 @@
-"""The engine's access token. All jobs use it for one second. Then a thread gets it again, from the cache or DMark."""
+"""Get the engine's access token in a thread, from the cache or DMark. All jobs use the same token for one second."""
 
 import copy
 from collections import deque

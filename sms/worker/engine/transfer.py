@@ -41,7 +41,7 @@ _CAUSES = {
 
 
 class Transfer:
-    """A libcurl easy handle, reused for one request after the other. Only one thread may use it.
+    """A libcurl easy handle, reused for many requests, one at a time. Only one thread may use the handle.
 
     If `may_write` returns False, no body is written, and the transfer ends with E_ABORTED_BY_CALLBACK.
     """
