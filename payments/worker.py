@@ -160,7 +160,7 @@ def run(
             if not flying and not unwritten:
                 return begun
             done, _ = wait(flying, timeout=0.2, return_when=FIRST_COMPLETED)
-            unwritten = _written(record, [*unwritten, *((flying.pop(future), future.result()) for future in done)])
+            unwritten = _written(record, unwritten, [(flying.pop(future), future.result()) for future in done])
 
 
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
@@ -194,20 +194,27 @@ def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")
 
 
-def _written(record: Callable[[T, Answer], None], answers: list[tuple[T, Answer]]) -> list[tuple[T, Answer]]:
-    """Record answers. Return the answers that could not be recorded because the database is down."""
+def _written(
+    record: Callable[[T, Answer], None], waiting: list[tuple[T, Answer]], new: list[tuple[T, Answer]]
+) -> list[tuple[T, Answer]]:
+    """Record answers. Return the answers that could not be recorded because the database is down.
+
+    `waiting`: answers that could not be recorded before. While there are some, the outage is not logged again.
+    """
+    answers = [*waiting, *new]
     for index, (one, answer) in enumerate(answers):
         try:
             record(one, answer)
         except (DatabaseError, InterfaceError) as error:
             if not close_if_unavailable(error):
                 raise
-            logger.error(
-                "payments.database_lost: the answer about %s waits (%s)",
-                one,
-                type(error).__name__,
-                extra={"event": "payments.database_lost"},
-            )
+            if not waiting:
+                logger.error(
+                    "payments.database_lost: the answer about %s waits (%s)",
+                    one,
+                    type(error).__name__,
+                    extra={"event": "payments.database_lost"},
+                )
             time.sleep(0.5)
             return answers[index:]
     return []

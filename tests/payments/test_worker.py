@@ -165,3 +165,20 @@ def test_no_more_than_there_is_room_for() -> None:
 
     worker_threads.run(claim, ask, lambda one, answer: None, lambda: False)
     assert rooms[:2] == [worker_threads.THREADS, 2]
+
+
+def test_an_answer_that_waits_for_the_database_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    claimed, recorded = ["first"], list[str]()
+    errors = [OperationalError("x")] * 3
+
+    def record(one: str, answer: Answer) -> None:
+        if errors:
+            raise errors.pop()
+        recorded.append(one)
+
+    def claim(limit: int) -> list[str]:
+        return [claimed.pop()] if claimed else []
+
+    assert worker_threads.run(claim, lambda one: PENDING, record, lambda: False) == 1
+    assert recorded == ["first"]
+    assert [getattr(record, "event", "") for record in caplog.records].count("payments.database_lost") == 1
