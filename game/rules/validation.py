@@ -105,6 +105,6 @@ def has_control(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Return the text with full-width characters as ASCII, without invisible characters, and with single blanks."""
+    """Return the text with full-width characters as ASCII, without invisible characters, and with single spaces."""
     visible = (char for char in text if unicodedata.category(char) != "Cf")
     return " ".join("".join(chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char for char in visible).split())
