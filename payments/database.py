@@ -115,7 +115,7 @@ NO_WAIT_SQL = "set_config('synchronous_commit', 'off', true)"
 
 
 def wait_after_commit() -> None:
-    """Wait for the disk, and for synchronous standbys, after this transaction has committed without waiting."""
+    """After the commit of this transaction, wait until it is on disk and on the synchronous standbys."""
     if connection.vendor == "postgresql" and not any(call[1] is _wait for call in connection.run_on_commit):
         transaction.on_commit(_wait)
 

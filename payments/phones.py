@@ -95,7 +95,7 @@ def spaced(phone: str) -> str:
 
 
 def masked(phone: str) -> str:
-    """Return `0772 ••• 001` for `+256772000001`, as pages show it. `mask_phone` masks other numbers."""
+    """Return `0772 ••• 001` for `+256772000001`, as pages show it. For other numbers, return `mask_phone(phone)`."""
     if not (phone.startswith("+256") and len(phone) == 13):
         return mask_phone(phone)
     return f"0{phone[4:7]} ••• {phone[10:]}"

@@ -216,8 +216,8 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # The row of a payment in use does not show if the money is received, waiting or in a match. Therefore any of the
-    # three places is accepted.
+    # If a payment's `place` is "in_use", its row does not say which of three places has the money: received, waiting or
+    # in a match. Therefore each of them is accepted.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

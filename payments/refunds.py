@@ -259,7 +259,7 @@ def pay_out(refund_id: int) -> None:
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send all ordered payouts that polls have confirmed.
+    """Send the ordered payouts whose payments were confirmed by a poll.
 
     Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of all
     these payouts. `stopping`: when it returns True, no further payout is begun.

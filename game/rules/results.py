@@ -20,7 +20,7 @@ from sms import clock
 
 Outcome = Literal["win", "draw", "void"]
 _BATCH = 500
-# Finds the result of a match in a subquery.
+# A condition for a subquery of results: the result belongs to the match of the outer query.
 _OF_SESSION = Q(key=keys.in_query(keys.SESSION, "pk"))
 
 

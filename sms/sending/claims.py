@@ -86,10 +86,10 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Add `requests` to each row's number of ambiguous requests, in case this process is killed during a request.
+    """Count `requests` as ambiguous in the messages' rows before they are sent, in case this process is then killed.
 
-    The result later replaces this number. A message's first request needs no such count: after a crash,
-    `free_leases_over_before` counts it. Returns the ids of the messages that are still claimed by `claimer`.
+    The result of a request later replaces this number. The first request of a message is not counted here: after a
+    crash, `free_leases_over_before` counts it. Returns the ids of the messages still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 

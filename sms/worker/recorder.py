@@ -47,7 +47,7 @@ class Recorder:
         self.due_again = math.inf
 
     def conclude(self, job: Job) -> None:
-        """Determine the result of a job that has ended or has not begun. Never raises an exception."""
+        """Determine the result of a job that has ended or was never begun. Never raises an exception."""
         try:
             result = self._result(job)
         except Exception as error:

@@ -292,7 +292,7 @@ class Worker:
             self._hand_back()
 
     def _hand_back(self) -> None:
-        """Queue again the messages that have not begun."""
+        """Return to the queue the claimed messages whose sending has not begun."""
         for job in (*self.engine.take_back(), *self._to_offer):
             self.recorder.conclude(job)
         self._to_offer = []

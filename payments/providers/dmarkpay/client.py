@@ -109,7 +109,7 @@ class DMarkPay:
         return replace(read_status(status, raw), ms=_ms(started))
 
     def _move(self, order: Order, path: str, more: dict[str, str], read: Callable[[int, bytes, str], Answer]) -> Answer:
-        """Make a request that moves money. It is repeated only after a 401 or 403, with a new token."""
+        """Make a request that moves money. After a 401 or 403 it is made once more, with a new token."""
         started = time.monotonic()
         url, body = self._transactions(path), self._body(order) | more
         try:

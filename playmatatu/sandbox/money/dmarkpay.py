@@ -17,9 +17,10 @@ _WALLETS = ("dmark", *(network.wallet for network in NETWORKS.values()))
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """Return the name of an endpoint's switch, and the id of the polled transaction or "".
+    """Return which endpoint of DMarkPay this request calls, as the name of its switch in the sandbox.
 
-    Return None if the path is not an endpoint of DMarkPay.
+    The second value is the id of the polled transaction, or "" if the request is no poll. Return None if DMarkPay has
+    no such endpoint.
     """
     if path == TOKEN_PATH:
         return ("pay_token", "") if method == "POST" else None

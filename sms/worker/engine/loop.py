@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Repeated send requests, before and after the worker has counted them as ambiguous in their messages' rows.
+        # Send requests to repeat: first in `uncounted`, and in `_counted` after their messages' rows count them.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
