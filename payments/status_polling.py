@@ -52,11 +52,11 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """Return the time of the next poll of a payment with a final status, or None if none is planned.
+    """Return when to poll a payment with a final status next, or None if no poll is planned.
 
-    If a notification has arrived and no poll has confirmed it, the payment is polled at the pauses of `next_pause`.
-    After a day without an answer, it is polled once a day, and operators see it as open work. Otherwise polls are
-    planned for an ordered payout that no poll has confirmed yet, or at the times in `_LATER`.
+    If no poll has confirmed a notification yet, polls follow each other at the intervals of `next_pause`. After a day
+    without an answer, the payment is polled once a day, and operators see it as open work. If no poll has confirmed an
+    ordered payout yet, polls follow at the same intervals. Otherwise the payment is polled at the times in `_LATER`.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
@@ -160,7 +160,7 @@ def _poll(claimed: Payment) -> None:
 
 
 def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, str]:
-    """Poll the payment by each of its ids until an answer is about this payment. Return the last answer and its id."""
+    """Poll with each id in turn until the answer is about this payment. Return the last answer and the polled id."""
     answer, known_by = Answer(Said.IN_DOUBT), ""
     for known_by in ids:
         answer = provider.status(known_by)

@@ -143,8 +143,8 @@ class Event:
     `elsewhere`: True if a payout was made by hand, but not from our account at the provider. `alone`: one operator may
     both settle a payment and pay it out.
 
-    `place`: where the money of an approved payment is now, or where the money of a late payout was due. `becomes`: the
-    state with which a payment from before the journal enters the journal.
+    `place`: the present place of the money of a payment that was approved without money, or the place where the money
+    of a late payout was due. `becomes`: the first state in the journal of a payment that is older than the journal.
     """
 
     kind: Kind

@@ -148,7 +148,7 @@ _SETTLED_BY: Mapping[str, str] = {
 
 _PAYOUT_FAILURES = (Kind.PAYOUT_FAILED, Kind.PAYOUT_NOT_TAKEN, Kind.PAYOUT_AMBIGUOUS, Kind.RETURNED)
 _PAYOUTS = (Kind.PAYOUT_SUCCESSFUL, *_PAYOUT_FAILURES)
-# Kinds of journal entries that are shown, by their tone. Other kinds repeat facts that callbacks, refunds or the
+# Kinds of journal entries that the timeline shows, grouped by the color of their dot. Other kinds repeat facts that callbacks, refunds or the
 # payment already show.
 _TONES: Mapping[str, tuple[Kind, ...]] = {
     "good": (Kind.PAYOUT_SUCCESSFUL, Kind.WON),

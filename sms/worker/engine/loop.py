@@ -108,7 +108,7 @@ class Engine:
         self._owner_told = self._quit = False
         self._waker = Waker()
         self.tokens = TokenQueue(config, self._go_on, self._waker.wake)
-        # Only the engine's thread uses the attributes from here on.
+        # Only the engine's thread uses the attributes below.
         self.begun: set[Job] = set()
         self._count_ended = 0
         self._free: list[Transfer] = []
