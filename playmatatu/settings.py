@@ -130,8 +130,8 @@ DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)
 DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
 
 
-# Options of libpq. `keepalives_idle` and `keepalives_interval` are in seconds, `keepalives_count` is a number of probes.
-# `tcp_user_timeout` is in milliseconds: a connection ends if sent bytes stay unacknowledged for longer.
+# Options of libpq: `keepalives_idle` and `keepalives_interval` in seconds, and `tcp_user_timeout` in milliseconds. A
+# connection ends if sent bytes stay unacknowledged for longer than the latter.
 _TCP_LIMITS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 

@@ -148,8 +148,8 @@ _SETTLED_BY: Mapping[str, str] = {
 
 _PAYOUT_FAILURES = (Kind.PAYOUT_FAILED, Kind.PAYOUT_NOT_TAKEN, Kind.PAYOUT_AMBIGUOUS, Kind.RETURNED)
 _PAYOUTS = (Kind.PAYOUT_SUCCESSFUL, *_PAYOUT_FAILURES)
-# Kinds of journal entries that the timeline shows, grouped by the color of their dot. Other kinds repeat facts that callbacks, refunds or the
-# payment already show.
+# Kinds of journal entries that the timeline shows, grouped by the color of their dot. Other kinds repeat facts that
+# callbacks, refunds or the payment already show.
 _TONES: Mapping[str, tuple[Kind, ...]] = {
     "good": (Kind.PAYOUT_SUCCESSFUL, Kind.WON),
     "bad": (Kind.REQUEST_AMBIGUOUS, Kind.REQUEST_NOT_TAKEN, Kind.UNRESOLVED, *_PAYOUT_FAILURES),

@@ -80,7 +80,7 @@ class Links(NamedTuple):
 
 
 class Page:
-    """Renders the page of the sandbox. A subclass can add template folders, entries besides SMS, and payment prompts."""
+    """Renders the sandbox's page. A subclass can add template folders, entries besides SMS, and payment prompts."""
 
     folders: ClassVar[list[Path]] = [Path(__file__).parent]
     template: ClassVar[str] = "page.html"
