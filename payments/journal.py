@@ -269,7 +269,7 @@ def commit(
 def matched(payment: Payment, key: str) -> None:
     """Add the event "matched" to a payment's journal.
 
-    The payment's row does not change, so the opponent's payment need not be locked.
+    Only the journal changes, not the payment's row. Therefore the opponent's payment need not be locked for this.
     """
     event, now = Event(Kind.MATCHED), database.now()
     outcome = apply(state_of(payment, Place.WAITING), event, now)

@@ -272,8 +272,8 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def _confirmed() -> "QuerySet[Refund]":
     """Return the payouts that may be sent.
 
-    Each share of the payout must meet one of two conditions. Either the house pays the share, or the payment is
-    confirmed: a poll that began after the order said Successful, and no notification waits for a poll.
+    For each share of such a payout, either the house pays the share, or its payment is confirmed. A payment is
+    confirmed if a poll returned Successful, this poll began after the order, and no notification waits for a poll.
     """
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
@@ -436,8 +436,8 @@ def poll_ambiguous() -> int:
 def give_up_stranded() -> int:
     """Cancel payouts that cannot be sent. Return their number.
 
-    A payout cannot be sent if its provider is no longer configured, or if no poll has confirmed it within a day after
-    the order.
+    A payout cannot be sent if its provider is no longer configured, or if within a day after the order no poll has
+    confirmed its payment.
     """
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):

@@ -191,7 +191,7 @@ def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
 
 def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> bool:
     """Apply the answer of a poll to a locked payment. Return True if an ordered payout may now be sent."""
-    # The note begins with an unknown status word, so that operators see it.
+    # If the status word is unknown, the note begins with it, so that operators see it.
     note = f"{answer.word}: {answer.words}" if answer.said is Said.OTHER else answer.words
     cause = Cause("asking", note=note, reason=note, answer=answer)
     if not is_ours(claimed, answer, known_by) or answer.said not in (*_WORDS, Said.PENDING):

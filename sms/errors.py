@@ -55,10 +55,10 @@ class Trouble(str, Enum):
 
 
 class ProviderError(SmsError):
-    """DMark did not accept the message.
+    """DMark did not confirm that it accepted the message.
 
     `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: True if DMark may have the
-    message all the same. `trouble`: the kind of fault, if the fault affects all messages.
+    message nevertheless. `trouble`: the kind of fault, if the fault affects all messages.
     """
 
     ambiguous = False

@@ -253,7 +253,7 @@ def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
 def _invites(
     origins: Sequence[Q], *, own: int, player: int, phone: str, today: datetime, this_hour: datetime
 ) -> "QuerySet[Player, tuple[int | None, ...]]":
-    # Only invites of paid stakes count. Otherwise unpaid stakes could use up a stranger's limit.
+    # Count only invites of paid stakes. Otherwise anybody could use up the limit of another player without paying.
     sent = Entry.objects.exclude(invite_phone="").exclude(pk=own)
     rows = [
         sent.filter(opened_at__gt=today, player_id=player),

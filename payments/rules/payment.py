@@ -77,8 +77,8 @@ def unresolved(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    Either the house pays this share, or a poll that began after the order said Successful and no notification waits for
-    a poll.
+    It may be sent if the house pays this share. It may also be sent if a poll that began after the order returned
+    Successful, and no notification waits for a poll.
     """
     if state.house_share:
         return True
@@ -120,7 +120,7 @@ def _refused(state: State, why: str) -> Outcome:
 def _move(state: State, place: Place, *effects: Effect, via: Account | None = None) -> Outcome:
     """Move all money of the payment to `place`.
 
-    `via`: the account that gives or takes the difference if the amounts before and after differ.
+    `via`: the account that supplies or receives the difference if `place` must hold more or less than there is now.
     """
     before, after = balances(state), balances(replace(state, place=place))
     return Outcome(replace(state, place=place), effects, _between(before, after, via))

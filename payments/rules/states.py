@@ -21,7 +21,7 @@ class Request(str, Enum):
 
 
 class Word(str, Enum):
-    """A complete answer of the provider about the payment's status. NONE means that there is no answer.
+    """The provider's answer about the payment's status. NONE: there is no answer.
 
     The rules never get an incomplete answer.
     """

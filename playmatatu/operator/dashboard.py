@@ -1,4 +1,4 @@
-"""The dashboard, the admin's first page. Its tiles show open tasks for operators, money, sending and playing.
+"""The dashboard, the admin's first page. It has four groups of tiles: open tasks, money, sending and playing.
 
 Most tiles link to a list of the rows that they count.
 """

@@ -149,7 +149,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # Read while the message is locked, so that this report is the newest.
+            event.at = clock.now()  # The message is locked, so this time is later than that of each stored report.
             event.save(force_insert=True)
 
 
@@ -183,7 +183,7 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 def _may_have_been_sent(message: SmsMessage) -> bool:
     """Return True if DMark may have the message.
 
-    If the result is False, only a report of delivery changes the status of the message.
+    If not, the status of the message changes only if a report says that it was delivered.
     """
     if message.status in _ENDED:
         return bool(message.attempts)

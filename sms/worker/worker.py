@@ -341,7 +341,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """End the messages in flight. Queue again all messages that this worker has claimed and not begun."""
+        """Record the requests in flight as unanswered, and return the messages that have not begun to the queue."""
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})

@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A message's first send request is not counted in advance. After a crash, `free_leases_over_before` counts it.
+        # A message's first request needs no count before it is sent: `free_leases_over_before` counts it after a crash.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
@@ -127,7 +127,7 @@ class Engine:
     def submit(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
-            with contextlib.suppress(Exception):  # The engine then begins it again, and reports the exception.
+            with contextlib.suppress(Exception):  # The engine begins the job again, and reports the exception.
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)
