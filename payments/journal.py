@@ -532,9 +532,9 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """If a release without a journal made a match, add the match to the journal of the opponent's payment.
+    """If a release without a journal made the match, add it to the journal of the opponent's payment too.
 
-    Such a release writes only the payment that completes a match, so the opponent's payment is not marked as stale.
+    Such a release writes only the payment that completes a match, so the other payment is not marked for adoption.
     """
     found = current_use().opponent(payment)
     if found is None:

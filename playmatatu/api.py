@@ -191,7 +191,7 @@ def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
 
 
 class ApiMiddleware:
-    """Middleware for /api/: make every error response JSON, and forbid caches to store responses.
+    """Middleware for /api/: make every error response JSON, and forbid caches from storing responses.
 
     Most responses contain a credential, such as a player's token.
     """

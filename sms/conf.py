@@ -27,8 +27,8 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 class Redact:
     """The value of the setting SMS_REDACT: secrets to hide in logs, on pages and in old messages.
 
-    SMS_REDACT is a dict. Each key is optional. `links`: query parameters of links in messages. `names`: names whose
-    values are hidden. `settings`: settings whose values are hidden.
+    SMS_REDACT is a dict. Each key is optional. `links`: names of query parameters whose values are hidden in links.
+    `names`: names whose values are hidden in any text. `settings`: names of settings whose values are hidden.
     """
 
     links: tuple[str, ...] = ()

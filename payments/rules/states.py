@@ -112,8 +112,8 @@ class State:
     arrived. `word`, `word_at`: the provider's last answer, and when its poll began. `ok_at`: when the last poll that
     said Successful began.
 
-    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: the house paid this
-    payment's share of a prize. `back`: the place to which contested or lost money returns.
+    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house
+    paid this payment's share of a prize. `back`: the place to which contested or lost money returns.
     """
 
     amount: int

@@ -71,7 +71,7 @@ def rules() -> Rules:
 
 
 def _whole(name: str) -> str:
-    """Return a pattern that finds a short name as a whole word, in any case.
+    """Return a case-insensitive pattern that finds a short name as a whole word.
 
     The name may follow a URL-encoded `?` or `&`.
     """
