@@ -57,7 +57,7 @@ class Https:
 
 
 class PageHeaders:
-    """Middleware: add the headers Content-Security-Policy and Permissions-Policy, and forbid caches from storing errors.
+    """Middleware: add Content-Security-Policy and Permissions-Policy headers, and forbid caches from storing errors.
 
     Headers that a view has set are kept.
     """
