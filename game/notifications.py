@@ -117,12 +117,14 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the messages about a payment, and about the match that it completed, if they are missing.
 
     If the match ended without a winner, queue the message about the refund instead. Do nothing if the entry has ended,
-    or if the player already got a message about the refund.
+    if the payment was refunded, or if the player already got a message about the refund.
     """
     with transaction.atomic():
         entry = _entry(payment)
-        if entry is not None and entry.session_id and payment.place == "refund_due":
+        if entry is not None and entry.session_id and payment.refund_due:
             text_refund_due(sender, entry)
+            return
+        if payment.refunded_at is not None:
             return
         if entry is not None and (entry.refund_told or (entry.opened_at is not None and not entry.is_live)):
             return

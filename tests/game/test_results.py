@@ -119,6 +119,38 @@ def test_no_message_about_a_draw_is_lost_by_an_error(client: Client, players: An
     assert [kinds(phone).count("refund_due") for phone in (ALICE, BOB)] == [1, 1]
 
 
+def test_a_refund_ordered_before_the_message_about_a_draw_keeps_that_message(
+    client: Client, collection: Sandbox, settings: Any, monkeypatch: Any
+) -> None:
+    collection.faults(callback="never")
+    for phone in (ALICE, BOB):
+        payment = Payment.objects.get(transaction_id=stake(client, phone, 1000)["transaction_id"])
+        collection.tap(payment.transaction_id, "pay")
+        later(payment, 5)
+    services.work_once()
+    settings.SMS_DELIVERY = "worker"
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", lambda *args, **values: 1 / 0)
+        assert report(client, {"outcome": "draw"}) == 200
+        refunds.order_refund(Payment.objects.earliest("pk").pk, "cashier")
+    assert services.tell_again() == (2, 0)
+    assert [kinds(phone).count("refund_due") for phone in (ALICE, BOB)] == [1, 1]
+
+
+def test_a_refunded_payment_gets_no_message_that_it_arrived(client: Client, monkeypatch: Any) -> None:
+    stakes = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    paid(client, stakes[0], ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", lambda *args, **values: 1 / 0)
+        paid(client, stakes[1], BOB)
+        assert report(client, {"outcome": "draw"}) == 200
+        for payment in list(Payment.objects.all()):
+            refunds.refund_by_hand(payment.pk, "cashier", "by hand")
+    services.tell_again()
+    assert "payment_success" not in kinds(BOB)
+    assert "match_found" not in kinds(ALICE)
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
 def test_a_prize_is_payable_although_its_result_arrives_while_a_dispute_is_closed(
     client: Client, players: list[dict[str, Any]]
