@@ -59,6 +59,10 @@ def locked(payment_id: int) -> Locked:
         recorded = _result_of(payment_id)
         keys |= {recorded.first_id, recorded.second_id} if recorded is not None else set()
     payments = [journal.locked(key) for key in sorted(keys)]
+    if len(payments) == 1 and payments[0].place.startswith("prize") and (recorded := _result_of(payment_id)):
+        # The match was made and won after the first query. Lock the other payment too, although its id may be lower: a
+        # deadlock is very unlikely, and the step would be repeated.
+        payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
     # Read the result again. Another transaction may have changed it before the payments were locked.
     result = _result_of(payment_id) if len(payments) == 2 else None

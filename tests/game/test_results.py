@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from game.models import Session
 from game.rules import results
-from payments import ledger, matches, reconciliation, refunds, services
+from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.models import MatchResult, Payment, PaymentEvent, PayoutShare, Refund
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
@@ -149,6 +149,26 @@ def test_a_refunded_payment_gets_no_message_that_it_arrived(client: Client, monk
     services.tell_again()
     assert "payment_success" not in kinds(BOB)
     assert "match_found" not in kinds(ALICE)
+
+
+def test_a_payment_whose_match_gets_its_result_before_it_is_locked_changes_the_prize(
+    client: Client, monkeypatch: Any
+) -> None:
+    stakes = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    paid(client, stakes[0], ALICE)
+    payment = Payment.objects.earliest("pk")
+    lock, now = journal.locked, [True]
+
+    def late(key: int) -> Payment:
+        if now:
+            now.clear()
+            paid(client, stakes[1], BOB)
+            assert report(client, win(stakes[0])) == 200
+        return lock(key)
+
+    monkeypatch.setattr("payments.journal.locked", late)
+    settle(payment.pk, Payment.Status.FAILED, by="callback")
+    assert MatchResult.objects.get().prize == "held"
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
