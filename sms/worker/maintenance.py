@@ -34,17 +34,18 @@ def forget_silent_workers() -> None:
 def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. If a pause begins or ends
-    during the call, the next call parks or releases the remaining messages.
+    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. The pauses are read again
+    for each batch. Otherwise, after a pause, one worker could park what another releases, without end.
     """
-    kinds = set(SmsPause.objects.values_list("kind", flat=True))
-    paused = Q(expires_at__gt=clock.Now())
-    if SmsPause.ALL not in kinds:
-        paused &= Q(kind__in=kinds)
-    queued = SmsMessage.objects.filter(status=Status.QUEUED)
-    to_park, to_release = queued.filter(paused, lease_until=None), queued.exclude(lease_until=None).exclude(paused)
-    for rows, lease_until in ((to_release, None), (to_park, F("expires_at"))):
-        while ids := list(rows.values_list("pk", flat=True)[: 10 * BATCH]):
+    full = True
+    while full:
+        kinds, full = set(SmsPause.objects.values_list("kind", flat=True)), False
+        paused = Q(expires_at__gt=clock.Now()) & (Q() if SmsPause.ALL in kinds else Q(kind__in=kinds))
+        queued = SmsMessage.objects.filter(status=Status.QUEUED)
+        to_park, to_release = queued.filter(paused, lease_until=None), queued.exclude(lease_until=None).exclude(paused)
+        for rows, lease_until in ((to_release, None), (to_park, F("expires_at"))):
+            ids = list(rows.values_list("pk", flat=True)[: 10 * BATCH])
+            full = full or len(ids) == 10 * BATCH
             for start in range(0, len(ids), BATCH):
                 rows.filter(pk__in=ids[start : start + BATCH]).update(lease_until=lease_until)
 

@@ -226,8 +226,7 @@ class Worker:
         if self._stop_requested:
             return 0
         if self.breaker.is_open:
-            probe = not self.options.once and not self.recorder.in_hand and self.breaker.seconds_to_probe() <= 0
-            return 1 if probe else 0
+            return int(not self.options.once and not self.recorder.in_hand and self.breaker.seconds_to_probe() <= 0)
         full = len(self.engine.inbox) > self._claim_size // 2 or self.recorder.pending or self._to_offer
         return 0 if full else self._claim_size
 
@@ -261,8 +260,7 @@ class Worker:
 
     def _count_repeats(self) -> None:
         """Count each repeated send request as ambiguous in its message's row. Then let the engine write the request."""
-        waiting = list(self.engine.uncounted)
-        if not waiting:
+        if not (waiting := list(self.engine.uncounted)):
             return
         kept = count_ahead(self.claimer, [job.message.pk for job, _ in waiting])
         for job, _ in waiting:
@@ -320,8 +318,7 @@ class Worker:
         self.engine.low_water = -1 if self._room() or self.breaker.is_open else self._claim_size // 2
         with runtime.current.selector() as selector:
             selector.register(self.waker, selectors.EVENT_READ)
-            listening = self.listener.fileno()
-            if listening is not None:
+            if (listening := self.listener.fileno()) is not None:
                 selector.register(listening, selectors.EVENT_READ)
             self.waker.sleep(selector, self._next_turn)
 
@@ -341,7 +338,9 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Record the requests in flight as unanswered, and return the messages that have not begun to the queue."""
+        """Record the last results and the requests in flight, and queue the messages that have not begun again."""
+        for job in self.engine.take():
+            self.recorder.conclude(job)
         late = [job for job in self.recorder.in_hand.values() if job.in_flight]
         if late:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})

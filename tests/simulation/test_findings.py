@@ -431,3 +431,17 @@ def test_a_machine_that_was_suspended_sends_nothing_after_its_leases(stands_stil
         world.run(60)
         assert statuses(world) == {"sent": 60}
         world.check()
+
+
+def test_an_answer_just_before_the_worker_must_end_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, the result was lost. Another worker then sent the message again."""
+    monkeypatch.setattr("sms.worker.worker._STOP_SECONDS", 2.0)
+    with simulated(25) as world:
+        world.provider.behave = lambda number: (Plan(2.98 - world.now), True)
+        world.backlog(range(8))
+        one = world.worker("one", options())
+        world.run(1.0)
+        world.stop(one)
+        world.run(5)
+        assert one.exited is True
+        assert (statuses(world), len(world.provider.sent)) == ({"sent": 8}, 8)

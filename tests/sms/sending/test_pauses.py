@@ -195,3 +195,32 @@ def test_many_messages_are_parked_and_released_in_short_transactions(
         assert (parked.count(), len(changed)) == (32, 11)
         maintenance.park()
     assert (parked.count(), changed) == (0, [*[3] * 10, 2] * 2)
+
+
+def test_a_pause_that_ends_while_its_messages_are_parked_parks_no_more(
+    sandbox: Sandbox, settings: Any, monkeypatch: Any
+) -> None:
+    """Before the fix, one worker parked what another one had released, and neither came to an end."""
+    settings.SMS_DELIVERY = "worker"
+    monkeypatch.setattr(maintenance, "BATCH", 1)
+    queue_many([NewMessage(f"07721234{number:02}", "x", "invite") for number in range(25)])
+    hold = pause("invite")
+    rounds: list[int] = []
+    is_inside = False
+
+    def other_worker(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal is_inside
+        result = execute(sql, params, many, context)
+        if sql.startswith("UPDATE") and not is_inside:
+            if not rounds:
+                hold.delete()
+            rounds.append(1)
+            assert len(rounds) < 100, "the two workers undo each other's work"
+            is_inside = True
+            maintenance.park()
+            is_inside = False
+        return result
+
+    with connection.execute_wrapper(other_worker):
+        maintenance.park()
+    assert not SmsMessage.objects.exclude(lease_until=None).exists()
