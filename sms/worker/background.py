@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -85,13 +84,15 @@ class Periodic:
             pause = min(self._every, PROBE_SECONDS)
             try:
                 with closing(connection):
-                    self._listener.probe()
-                    if clock.monotonic() >= next_time:
-                        next_time = clock.monotonic() + self._every
-                        maintenance.run()
-                        if not self._breaker.is_open:
-                            polling.poll(limit=100, stopping=partial(self._stops, clock.monotonic() + _POLL_SECONDS))
-                    maintenance.park()
+                    try:
+                        self._listener.probe()
+                        if clock.monotonic() >= next_time:
+                            next_time = clock.monotonic() + self._every
+                            maintenance.run()
+                            if not self._breaker.is_open:
+                                self._poll(clock.monotonic() + _POLL_SECONDS)
+                    finally:  # Also if the polls fail each time.
+                        maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
             except Exception as error:
@@ -100,8 +101,8 @@ class Periodic:
                 else:
                     logger.exception("sms.housekeeping_failed: maintenance is retried later")
 
-    def _stops(self, end: float) -> bool:
-        return self._stopping.is_set() or clock.monotonic() >= end
+    def _poll(self, end: float) -> None:
+        polling.poll(limit=100, stopping=lambda: self._stopping.is_set() or clock.monotonic() >= end)
 
 
 class StatementTimeout:

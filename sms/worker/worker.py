@@ -341,8 +341,7 @@ class Worker:
         """Record the last results and the requests in flight, and queue the messages that have not begun again."""
         for job in self.engine.take():
             self.recorder.conclude(job)
-        late = [job for job in self.recorder.in_hand.values() if job.in_flight]
-        if late:
+        if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:
             logger.error("sms.cut_off: %d requests had no answer", len(late), extra={"messages": len(late)})
         try:
             for job in late:

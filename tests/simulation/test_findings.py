@@ -9,7 +9,9 @@ import pytest
 from django.db import connection, transaction
 
 from sms import outbox
+from sms.errors import ProviderUnavailable
 from sms.models import SmsEvent, SmsMessage, SmsPause
+from sms.worker import maintenance
 from sms.worker.worker import Options
 from tests.simulation.network import ANSWERED, SILENT, Plan
 from tests.simulation.world import LEASE, Violation, World, simulated
@@ -445,3 +447,21 @@ def test_an_answer_just_before_the_worker_must_end_is_recorded(monkeypatch: pyte
         world.run(5)
         assert one.exited is True
         assert (statuses(world), len(world.provider.sent)) == ({"sent": 8}, 8)
+
+
+def test_polls_that_fail_do_not_keep_the_messages_of_an_ended_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, with `--maintenance 15` or less, the messages were never released and did not even expire."""
+
+    def refused(**_: object) -> None:
+        raise ProviderUnavailable("a defect of the reports only")
+
+    monkeypatch.setattr("sms.worker.background.polling.poll", refused)
+    with simulated(26) as world:
+        hold = SmsPause.objects.create(reason="test", actor="grace")
+        world.backlog(range(8))
+        maintenance.park()
+        world.worker("one", options(maintenance=3.0))
+        world.run(10)
+        hold.delete()
+        world.run(30)
+        assert statuses(world) == {"sent": 8}
