@@ -35,7 +35,7 @@ def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
     Parking sets `lease_until`, so that the message is not in the index that `claim` reads. The pauses are read again
-    for each batch. Otherwise, after a pause, one worker could park what another releases, without end.
+    every 10,000 messages. Otherwise, after a pause, one worker could park what another releases, without end.
     """
     full = True
     while full:
