@@ -32,9 +32,9 @@ class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions of a search for `term`. `condition` adds the condition on the phone number.
+        """Return the conditions of a search for `term`, except for that on the phone number.
 
-        Each condition runs as its own query, so that the query can use an index.
+        The method `condition` adds the phone number. Each condition runs as its own query, which can use an index.
         """
         return []
 

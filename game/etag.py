@@ -1,7 +1,7 @@
-"""ETags of the pages and responses that players poll. The ETag of a stake is a hash of everything shown about it.
+"""ETags of the pages and responses that players poll.
 
-Players poll often and rarely get anything new. Therefore the query for a stake reads few columns, and its SQL is
-compiled only once.
+The ETag of a stake is a hash of all facts about the stake that can change and are shown. Players poll often and rarely
+get anything new. Therefore the query for a stake reads few columns, and its SQL is compiled only once.
 """
 
 from hashlib import sha256
@@ -16,8 +16,8 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Columns with a time at which the response changes. For `payment__asked_at`, it changes three minutes later (RINGING),
-# when the payment prompt disappears.
+# Columns with a time at which the response changes. For `payment__asked_at`, the response changes three minutes
+# (RINGING) after this time, when the payment prompt disappears.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
 # The other columns that affect the response. Amounts, names and phone numbers never change, so the ETag does not need
 # them.

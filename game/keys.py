@@ -7,7 +7,7 @@ their form must not change. With a changed key, a message would be sent again, o
 from django.db.models import CharField, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 
-# Owners of messages. `game/apps.py` registers them with the `sms` app.
+# The owners in the keys of messages: what a message is about. `game/apps.py` registers them with the `sms` app.
 SESSION, PAYMENT, INVITE, LINK = "session", "payment", "invite", "link"
 
 
@@ -51,7 +51,7 @@ def in_query(owner: str, column: str) -> Concat:
 
 
 def id_in(key: str | None) -> int:
-    """Return the id in the key of a message, or 0 if there is none."""
+    """Return the id in the key of a message, or 0 if the key is missing or contains no id."""
     parts = (key or "").split(":")
     return int(parts[1]) if len(parts) > 1 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 

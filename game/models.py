@@ -126,7 +126,7 @@ class Entry(models.Model):
     # expires.
     ended_at = models.DateTimeField(null=True, blank=True)
 
-    # Not a database field. True if the message about the match, already queued, also confirms the payment.
+    # Not a database field. True if a queued message tells the player about both the payment and the match.
     told_with_match = False
 
     class Meta:
@@ -184,7 +184,10 @@ class Entry(models.Model):
 
     @property
     def state(self) -> str:
-        """Return the current status. It is `expired` after the expiry time, even if the stored status still differs."""
+        """Return the current status.
+
+        After the expiry time of the entry or its match, this is `expired`, even if the stored status still differs.
+        """
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)

@@ -1,6 +1,6 @@
 """All SMS of the game, and the signal receivers that queue them.
 
-Each receiver uses its own savepoint, so that an error in one receiver reverts only its own changes.
+Each receiver uses its own savepoint, so that an error in a receiver reverts only the changes of that receiver.
 """
 
 import logging
@@ -95,8 +95,8 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # If a message could not be queued, the receiver `text_payment` tries again when it runs next. If it fails too, the
-    # `payments` app sends a signal about the payment again later.
+    # If a message could not be queued, the receiver `text_payment`, which runs after this one, tries again. If
+    # `text_payment` fails too, the `payments` app sends a signal about the payment again later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
@@ -116,8 +116,8 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the messages about a payment, and about the match that it completed, if they are missing.
 
-    If the match ended without a winner, queue the message about the refund instead. Do nothing if the entry has ended,
-    if the payment was refunded, or if the player already got a message about the refund.
+    If the match ended without a winner, queue the message about the refund instead. Do nothing if the payment was
+    refunded, if an activated entry has ended, or if a message about the refund was already queued.
     """
     with transaction.atomic():
         entry = _entry(payment)
@@ -136,9 +136,9 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Send the message `payment_held` if money arrived after the provider had reported FAILED.
+    """Queue the message `payment_held` if money arrived after the provider had reported FAILED.
 
-    The payer gets no message about a reversal. Operators see it in the admin.
+    If the provider takes a payment back, the payer gets no message. Operators see the reversal in the admin.
     """
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
@@ -162,9 +162,9 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
 
 
 def _payout_subject(kind: str, refund: Refund) -> str:
-    """Return the last part of the dedupe key.
+    """Return the last part of the dedupe key of a message about a payout.
 
-    If a payout was returned and repeated, the second payout gets its own key.
+    If a payout was returned and repeated, the message about the second payout gets its own key.
     """
     earlier = Refund.objects.filter(payment=refund.payment_id, kind=refund.kind, pk__lt=refund.pk)
     returned = earlier.filter(state=Refund.State.RETURNED).count()
@@ -181,8 +181,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    A DatabaseError is raised, so that the transaction with the activation is rolled back and repeated. Any other error
-    is logged, and the entry stays activated. A later task then queues the message.
+    A DatabaseError is not caught, so that the transaction with the activation is rolled back. The next run repeats it.
+    Any other error is logged, and the entry stays activated. A later task then queues the message.
     """
     try:
         with transaction.atomic():
@@ -323,7 +323,10 @@ def _about(
     subject: str = "",
     expires_at: datetime | None = None,
 ) -> NewMessage:
-    """Build the message to the payer. `subject`: part of the dedupe key, by default the payment's status."""
+    """Build a message to the payer about a payment.
+
+    `subject`: the last part of the dedupe key, by default the payment's status.
+    """
     return NewMessage(
         payment.phone,
         render(kind, entry.language if entry else "", amount=str(payment.amount), **(values or {})),

@@ -32,7 +32,7 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def activate_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Activate the entry if the provider repeats SUCCESS and a crash or an error has left the entry inactive."""
+    """Activate the entry if a crash or an error left it inactive when its payment succeeded."""
     _activate(payment)
 
 

@@ -1,7 +1,7 @@
-"""Tell the `payments` app what a payment's stake is doing, and if its money must be refunded.
+"""The state of a payment's stake, for the `payments` app.
 
-A paid stake waits for an opponent, is in a match, or has ended without a match. After such an end the money is due for
-refund at once, even if the end is not recorded yet.
+A paid stake waits for an opponent, is in a match, or has ended without a match. If a paid stake ends without a match,
+its money is due for refund at once, even if the end is not recorded yet.
 """
 
 from django.db.models import Q
@@ -70,9 +70,9 @@ USE = Use(
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is due for refund.
+    """Return True if the money of this entry is due for refund, or if its refund is being paid out.
 
-    `refunds.due()` finds the same payments by a query.
+    `refunds.due()` is a query for payments that are due for refund. It leaves out refunds that are being paid out.
     """
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
@@ -80,8 +80,8 @@ def due_back(entry: Entry) -> bool:
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # The lines after this check are only for payments from a release without a journal (`version` 0). The worker adds
-    # such payments to the journal within a second.
+    # The lines after this check are only for payments from a release without a journal (`version` 0). The worker soon
+    # adds such payments to the journal.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:

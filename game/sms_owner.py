@@ -1,6 +1,6 @@
-"""Find the stake or payment that a message is about, by the message's dedupe key.
+"""Find the stake, match or payment that a message is about, by the message's dedupe key.
 
-The `sms` app uses this for links to admin pages, and to ask if a message is still worth sending.
+The `sms` app calls these functions for links to admin pages, and to check if a message is still worth sending.
 """
 
 from collections.abc import Collection

@@ -91,7 +91,10 @@ def stake_link(entry: Entry) -> str:
 
 
 def play_address(entry: Entry) -> str:
-    """Return the URL of the match in the game, or "" if GAME_URL is not set."""
+    """Return the URL of the match in the game, or "" if GAME_URL is not set.
+
+    Raise ValueError if the entry has not been matched.
+    """
     if entry.session is None:
         raise ValueError("An entry without a session is not played.")
     address: str = settings.GAME_URL

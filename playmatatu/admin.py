@@ -56,7 +56,7 @@ class Accounts:
 
     @admin.action(description="Deactivate: the user can no longer log in", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Deactivate the selected accounts, except the user's own account."""
+        """Deactivate the selected accounts, except the account of the user who runs this action."""
         for user in queryset.exclude(pk=request.user.pk).filter(is_active=True):
             user.is_active = False
             user.save(update_fields=["is_active"])

@@ -1,7 +1,7 @@
 """The alerts about payments and the game, and the counts of overdue work behind them.
 
 A worker's heartbeat only shows that its process runs. The counts also reveal a worker that does no work. The health
-check, the metrics and the dashboard show them too.
+check, the metrics and the dashboard show these counts too.
 
 The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
 """
@@ -19,14 +19,15 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# Only entries that expired in this period are counted. `game_worker` sends refund messages for two days after expiry.
+# Only entries that expired within this time are counted. `game_worker` queues refund messages for two days after the
+# expiry.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000
 
 
 def late_counts() -> dict[str, int]:
-    """Return the number of rows whose work is a minute late, by kind of work. Each number is at most 1,000."""
+    """Count the rows that wait for work over a minute late, by kind of work. Each count is at most 1,000."""
     late = clock.now() - LATE
     rows: dict[str, QuerySet[Any]] = {
         "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),

@@ -108,7 +108,7 @@ def checked(run: Handler) -> Handler:
 
 
 def has_unknown_length(request: HttpRequest) -> bool:
-    """Return True for a chunked body without a known length, because Django would treat it as empty."""
+    """Return True if the body is sent in chunks without a length. Django would treat such a body as empty."""
     return "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH")
 
 
@@ -193,7 +193,7 @@ def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
 class ApiMiddleware:
     """Middleware for /api/: make every error response JSON, and forbid caches from storing responses.
 
-    Most responses contain a credential, such as a player's token.
+    Some responses contain a credential, such as a player's token.
     """
 
     def __init__(self, get_response: Handler) -> None:

@@ -91,7 +91,8 @@ def manage(arguments: list[str]) -> NoReturn:
 def admin_login() -> str:
     """Return a line with the admin user's name and password.
 
-    The first start creates the user. The password is kept in a file.
+    The first start creates the user. The password is kept in a file. If somebody has changed the password since then,
+    the line does not contain it.
     """
     from django.contrib.auth.models import User
 

@@ -111,9 +111,10 @@ def _refused(request: HttpRequest, status: int, sentence: str) -> HttpResponse:
 
 
 def on_error(request: HttpRequest) -> HttpResponse:
-    """Respond to an error outside the views, such as an error while reading the session.
+    """Respond to an unhandled exception: 503 if the database is unavailable, otherwise 500.
 
-    Django calls this as `handler500`.
+    Django calls this function as `handler500`. An error outside the views, such as an error while reading the session,
+    reaches no other handler.
     """
     error = sys.exc_info()[1]
     if error is not None and close_if_unavailable(error):
@@ -145,9 +146,9 @@ def _given(request: HttpRequest) -> Iterator[str]:
 
 
 class _PagesOnly(MiddlewareMixin):
-    """Base class of Django middleware that is skipped for paths under /api/ and /sms/.
+    """Base class that skips a middleware of Django for paths under /api/ and /sms/.
 
-    Responses to such requests are always in English, and show no messages to operators. Skipping the middleware makes a
+    Responses to such requests are always in English and show none of Django's messages. Skipping the middleware makes a
     poll that finds nothing new 10% cheaper.
     """
 

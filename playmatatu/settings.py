@@ -131,7 +131,7 @@ DATABASE_IDLE_TIMEOUT = number("DATABASE_IDLE_TIMEOUT", 15)
 
 
 # Options of libpq: `keepalives_idle` and `keepalives_interval` in seconds, and `tcp_user_timeout` in milliseconds. A
-# connection ends if sent bytes stay unacknowledged for longer than the latter.
+# connection ends if sent bytes stay unacknowledged for longer than `tcp_user_timeout`.
 _TCP_LIMITS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
@@ -156,7 +156,7 @@ def _database() -> dict[str, Any]:
                 options.setdefault(name, value)
             # Prepared statements (see playmatatu/postgres) need server-side binding.
             options.setdefault("server_side_binding", True)
-        # Seconds. New connections are expensive, because each plans every frequent statement several times.
+        # In seconds. New connections are expensive, because each of them plans every frequent statement several times.
         config.setdefault("CONN_MAX_AGE", 600)
         config.setdefault("CONN_HEALTH_CHECKS", True)
     return config

@@ -123,9 +123,10 @@ def config(request: HttpRequest) -> dict[str, Any]:
 
 
 def signed(request: HttpRequest) -> bool:
-    """Check that the game server has signed the request. Raises HttpError if the signature is missing or wrong.
+    """Check that the game server has signed the request.
 
-    Django Ninja calls this as `auth`, before it parses the body.
+    Raises HttpError if the signature is missing or wrong, or if GAME_SERVER_SECRET is not set. Django Ninja calls this
+    function as `auth`, before it parses the body.
     """
     if not settings.GAME_SERVER_SECRET:
         raise HttpError(404, "Results are not accepted here: GAME_SERVER_SECRET is not set.")

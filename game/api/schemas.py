@@ -142,7 +142,7 @@ class AwaitingPayment(_Accepted):
     display_name: str
 
 
-# The `status` field selects the schema. Without it, each response would be checked against all four schemas.
+# The `status` field selects the schema. Without this rule, a response would be checked against all four schemas.
 Placed = Annotated[Matched | PrivateCreated | AwaitingPayment | Queued, Field(discriminator="status")]
 
 

@@ -1,7 +1,7 @@
 """Signed cookies that let a browser open the pages of its own stakes and matches.
 
 Each such cookie is limited to the path of one page, so that two players can share a browser. One more cookie lists the
-stakes that were placed in this browser, for the start page.
+newest stakes of this browser, for the start page.
 """
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from game.models import Entry
 
 STAKE_COOKIE = "stake"  # A cookie for /waiting/<id>. It lets the browser open this stake's page.
 PLAYER_COOKIE = "player"  # A cookie for /g/<token>/<id>. It lets the browser open the player's page of the match.
-OWN_STAKES_COOKIE = "stakes"  # A cookie for all pages: the ids of the stakes placed in this browser.
+OWN_STAKES_COOKIE = "stakes"  # A cookie for all pages: the ids of the last four stakes of this browser.
 ASKED_COOKIE = "asked"  # A cookie for /waiting: the phone number last entered in *Text me my link*.
 _SECONDS = 86400
 _OWN_STAKES = 4
@@ -61,7 +61,10 @@ def stake_of(request: HttpRequest, pk: int) -> Entry | None:
 
 
 def own_stakes(request: HttpRequest) -> list[Entry]:
-    """Return the stakes that were placed in this browser, newest first."""
+    """Return the stakes that the start page lists for this browser, newest first.
+
+    They were placed in this browser, or their link was requested in it.
+    """
     keys = _own_stakes(request)
     return list(_entries().filter(pk__in=keys).order_by("-pk")) if keys else []
 

@@ -78,7 +78,7 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Show a page which says why nobody can join with this match code.
+    """Show a page that says why nobody can join with this match code.
 
     The page has no form. With a form, a player could stake against a stranger by mistake.
     """

@@ -47,9 +47,9 @@ logger = logging.getLogger("game.link")
 @never_cache
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Redirect `/waiting` to this browser's newest stake.
+    """Redirect `/waiting` to this browser's newest stake, or to the start page if there is none.
 
-    With the token `pt` from an SMS, redirect to that token's stake.
+    With the token `pt` from an SMS, redirect to the stake of this token.
     """
     if token := request.GET.get("pt", ""):
         return _follow_link(request, token)
@@ -62,7 +62,7 @@ def find(request: HttpRequest) -> HttpResponse:
 def waiting(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a stake to a browser that has the stake's cookie.
 
-    If the stake is matched, redirect to the page of the match.
+    If the stake is matched, redirect to the page of the match. Without the cookie, redirect to *Text me my link*.
     """
     if not may_see(request, pk):
         return redirect("link")
@@ -209,9 +209,9 @@ def no_money_was_taken(payment: Payment) -> bool:
 
 
 def why_not_paid(payment: Payment) -> str:
-    """Return the provider's reason for a failed payment, or "" if there is none.
+    """Return a sentence about why the payment failed, or "" if no reason is known.
 
-    A known reason is put into plain words. Any other reason is quoted.
+    A known reason of the provider is put into plain words. Any other reason of the provider is quoted.
     """
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""

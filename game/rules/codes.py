@@ -35,7 +35,7 @@ def new_code() -> str:
 def read_code(text: str) -> str:
     """Return the match code from a text that a player typed or pasted. Raise ValueError if there is none.
 
-    Blanks, punctuation, lower case and full-width characters are accepted: `ABC 234`, `abc-234`.
+    Spaces, punctuation, lower case and full-width characters are accepted: `ABC 234`, `abc-234`.
 
     A code is also found in a link (`match_code=…`) and in a sentence after the word "code". A sentence without this
     word must contain exactly one possible code, with both letters and digits.

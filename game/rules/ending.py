@@ -14,7 +14,7 @@ from payments.database import not_locked
 from payments.models import Payment
 from sms import clock
 
-# A stake ends after this time without payment. If the payment succeeds later, the stake is activated after all.
+# A stake ends after this time without payment. A later payment can still activate the stake.
 UNPAID_LIFE = timedelta(days=1)
 # If a stake expired longer ago than this, no refund message is sent.
 _ANNOUNCE_FOR = timedelta(days=2)
@@ -58,7 +58,7 @@ def give_up(entry: Entry, reason: str) -> None:
 def cancel(entry: Entry) -> bool:
     """Cancel an entry. Return False if it is already matched or has ended.
 
-    The stake level need not be locked, because a match also locks the row of the entry.
+    The stake level need not be locked, because cancelling and matching both lock the row of the entry.
     """
     with journal.writing():
         payment = journal.locked(entry.payment_id)
@@ -102,9 +102,10 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 
 
 def announce_refunds() -> tuple[int, int]:
-    """Mark money of entries that ended without a match as due for refund, and send `refund_became_due` for each.
+    """Mark money of up to 500 entries that ended without a match as due for refund. Send `refund_became_due` for each.
 
-    Return the number of sent signals and the number of failed signals. A later run repeats the failed signals.
+    Return two numbers: the entries that are done, and the entries for which a receiver failed. A later run tries the
+    latter again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -116,7 +117,7 @@ def announce_refunds() -> tuple[int, int]:
     # If an entry ended without a match, its money is due for refund, even if the payment's `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # This is the order of the index. If the rows were sorted by "pk" alone, PostgreSQL would read the whole table.
+        # The index `entry_untold` has this order. Sorted by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )

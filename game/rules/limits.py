@@ -3,7 +3,8 @@
 Invites, unpaid stakes, wrong match codes and link requests are limited. All are counted in the database, so that the
 limits hold across processes.
 
-For an IPv6 client, most limits apply to its /64 network, and SITE_FACTOR times the limit applies to its /48 network.
+For an IPv6 client, a limit per address applies to the client's /64 network. For the /48 network, the limit is
+SITE_FACTOR times as high.
 """
 
 import ipaddress
@@ -142,9 +143,9 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Return the time of one unpaid or refused stake: the newest one after leaving out the `newer` newest stakes.
+    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next one.
 
-    The result has one row, or none if there are fewer stakes.
+    The result has one row, or none if there is no further stake after `since`.
     """
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
@@ -197,7 +198,8 @@ def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | No
     return max(1, int((blocking[0][0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
-# Limits on invites are checked twice: when the match is created, to inform the player, and when the invite is sent.
+# Limits on invites are checked twice: when the stake is placed, to inform the player, and when the entry is activated,
+# before the invite is queued.
 
 
 def order_invite(entry: Entry, invite_phone: str) -> None:
@@ -209,7 +211,7 @@ def order_invite(entry: Entry, invite_phone: str) -> None:
 def admit_invite(entry: Entry) -> None:
     """Check the limits on invites again when the entry is activated. The caller saves the entry.
 
-    This locks the invited phone number, so that concurrent invites to it are counted correctly.
+    The function locks the invited phone number, so that concurrent invites to this number are counted correctly.
     """
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
@@ -238,9 +240,9 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Return the numbers of recent invites by this inviter, to this recipient, and from this address.
+    """Count the recent invites by this inviter, to this recipient, and from this address.
 
-    For an IPv6 address, a fourth number follows: the invites from its /48 network.
+    For an IPv6 address, a fourth count follows: the invites from its /48 network.
     """
     if not address:
         return _invites([Q(client_address=None)], **which)[0]

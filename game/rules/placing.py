@@ -36,7 +36,7 @@ _KNOWN = Select(
 class Stake:
     """A validated stake. Phone numbers are in E.164, the amount is in whole UGX.
 
-    `language`: the language of the page. `address`: the client's IP address.
+    `language`: the language of the page, or "" for a stake from the API. `address`: the client's IP address.
     """
 
     phone: str
@@ -60,7 +60,7 @@ class Placed:
 def place(stake: Stake) -> Placed:
     """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake.
 
-    After Refused, no entry is saved. Some refusals are counted for the limit on stakes from one address.
+    If Refused is raised, no entry is saved. Some refusals are counted for the limit on stakes from one address.
     """
     approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)

@@ -20,8 +20,8 @@ KEEP_UNPAID = timedelta(days=30)
 _AT_ONCE = 500
 # Number of rows of a large table that one periodic run checks. The next run continues after these rows.
 _WINDOW = 1000
-# Stake levels are only pruned if there are more than this. Deleting and recreating a popular level would make payers
-# wait for each other.
+# `game_worker` prunes stake levels only if there are more than this. Deleting and recreating a popular level would make
+# payers wait for each other.
 _LEVELS = 1000
 _Row = TypeVar("_Row", bound=Model)
 
@@ -47,7 +47,10 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
 
 
 def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
-    """Return the next 1,000 rows after the stored position. At the end of the table, the next call starts over."""
+    """Return the next 1,000 rows after the stored position, or all rows if `positions` is None.
+
+    At the end of the table, the next call starts over.
+    """
     if positions is None:
         return rows
     table = rows.model._meta.db_table
@@ -87,7 +90,7 @@ def _without_result(payments: "QuerySet[Payment]") -> "QuerySet[Payment]":
 
 
 def _prune_unused(rows: "QuerySet[_Row]", limit: int) -> None:
-    """Delete unused rows. They are locked and then checked again, as an entry may have been added before the lock."""
+    """Delete unused rows. They are locked and then checked again, because an entry may have been added meanwhile."""
     with transaction.atomic():
         keys = list(not_locked(rows, no_key=False).order_by("pk").values_list("pk", flat=True)[:limit])
         if keys:

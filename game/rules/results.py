@@ -1,6 +1,7 @@
 """Record the results of matches, reported by the game server or entered by an operator.
 
-An old match without a result can be closed: it is booked as paid from an account other than ours at the provider.
+An operator can close an old match that has no result. The match is then booked as paid, from an account other than ours
+at the provider.
 """
 
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 
 
 def give_back(session: Session, *, by: str, note: str) -> None:
-    """Mark both stakes of a match for refund and queue the messages about it. Raises matches.Refused.
+    """Mark the stakes of a match for refund and queue messages about the refunds. Raises matches.Refused.
 
-    The match must either have no result, or have a prize that is held because the provider reversed a payment.
+    A stake that the provider has taken back is left out. The match must either have no result, or have a prize that is
+    held because the provider reversed a payment.
     """
     with journal.writing():
         matches.give_back(keys.result(session.pk), _payments(session), by=by, note=note)
@@ -107,7 +109,7 @@ def close_one(session: Session, *, by: str, note: str) -> int:
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
     """Close the matches, each in its own transaction, and yield the result of each.
 
-    Matches that are already closed are skipped, so it is safe to call this again.
+    A match that is already closed is not booked again, so it is safe to call this function again.
     """
     last = 0
     while batch := list(sessions.filter(pk__gt=last).order_by("pk").prefetch_related("entries")[:_BATCH]):

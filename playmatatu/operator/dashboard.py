@@ -1,5 +1,6 @@
-"""The dashboard, the admin's first page. It has four groups of tiles: open tasks, money, sending and playing.
+"""The dashboard, the admin's first page.
 
+It has five sections of tiles: open tasks, today's money, balances of accounts, sending and playing.
 Most tiles link to a list of the rows that they count.
 """
 
@@ -61,7 +62,7 @@ def _sum(amount: int, payments: int) -> str:
 
 
 def _attention(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield a tile for each kind of payment, prize, refund or callback that an operator must decide about."""
+    """Yield a tile for each kind of payment, prize, refund or callback that needs an operator."""
     payment, callback, refund = "payments_payment", "payments_callback", "payments_refund"
     due = _sum(money.refund_due_ugx, money.refund_due) if money.refund_due else "0"
     yield Tile("refunds due", due, _list(payment, refund="due"), "bad")
@@ -102,7 +103,7 @@ def _late() -> Iterator[Tile]:
 # Kinds of postings that are shown even if today has none.
 _USUAL = ("in", "refunds", "prizes")
 _BAD = ("taken_back",)
-# Kinds of postings that operators enter. Their tiles link to an admin list of their own.
+# Kinds of postings that operators enter. The tiles of these kinds link to a separate admin list.
 _OPERATORS = ("fees", "withdrawals")
 _ENTRIES = "payments_ledgerentry"
 
@@ -110,7 +111,8 @@ _ENTRIES = "payments_ledgerentry"
 def _money(money: ledger.Figures) -> Iterator[Tile]:
     """Yield a tile for each kind of ledger posting of today, with its sum.
 
-    Most tiles also show the number of payments.
+    Most tiles also show the number of payments. Two further tiles count payments that wait for an answer, and payments
+    that are not in the journal yet, if there are any.
     """
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():

@@ -71,8 +71,8 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return the time when the stake ended.
 
-    If the entry does not store the time, a replaced stake ended with the next stake (`replaced_at`), and a failed one
-    with the end of its payment.
+    A matched stake ends when its match expires. If an unmatched entry does not store the time, a replaced stake ended
+    with the next stake (`replaced_at`), and a failed stake ended with its payment.
     """
     if entry.session is not None:
         return entry.session.expires_at

@@ -6,7 +6,7 @@ Three kinds of wait need different limits:
 - TCP's timeouts limit the wait for a machine or network that has vanished (settings.py).
 - `Connection` limits each wait for the socket. This helps if the server does not respond although its kernel
   acknowledges all bytes, as with a suspended process or a frozen disk. psycopg itself has no such limit. The limit is
-  one second longer than PostgreSQL's own timeout.
+  one second longer than PostgreSQL's timeout for statements.
 
 If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect, and
 the other threads raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit, and the site would
@@ -208,8 +208,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return True if the connection works. Django calls this before each request and after an error.
 
-        At most once a second, the connection is tested with a query. In between, only the socket is checked: if it is
-        readable, the server has closed the connection.
+        After an error, and otherwise at most once a second, the connection is tested with a query. In between, only the
+        socket is checked. If the socket is readable, the server has closed the connection.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True

@@ -1,6 +1,6 @@
 """Switches for the sandbox's payments: faults of DMarkPay, and how phones answer payment prompts.
 
-MONEY_NUMBERS lists phone numbers whose payment prompts have a fixed outcome.
+MONEY_NUMBERS lists phone numbers whose payment prompts or payouts have a fixed outcome.
 """
 
 from dataclasses import dataclass
