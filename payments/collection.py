@@ -1,8 +1,8 @@
 """Send payment requests.
 
-A request is saved together with its payment and sent after the commit. Only one process can claim a request. A request
-that certainly did not arrive is sent again. A request that got no answer, or that a crash interrupted, is ambiguous and
-is never sent again.
+A request is saved together with its payment and sent after the commit. Only one process can claim a request. If the
+provider certainly did not accept a request, the request is sent again for up to ten minutes. If the provider may have
+the request, but we have no answer, for example after a crash, the request is ambiguous and is never sent again.
 """
 
 import logging
@@ -51,7 +51,7 @@ def is_open(payment: Payment) -> bool:
 def lock_open(phone: str) -> frozenset[int]:
     """Lock this phone's payments that have an open request. Withdraw the requests that were not yet sent.
 
-    Return the ids of the payments. `phone`: in E.164. Call this before locking the player.
+    Return the ids of all locked payments. `phone`: in E.164. Call this before locking the player.
     """
     rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
     payments = list(rows.select_for_update(no_key=True))
@@ -132,7 +132,7 @@ def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def give_up_late() -> int:
-    """Give up payment requests that could not be sent within ten minutes. Return their number.
+    """Give up payment requests that could not be sent within ten minutes. Return the number of requests given up.
 
     After this time the player no longer waits for the prompt.
     """
@@ -150,7 +150,10 @@ def give_up_late() -> int:
 
 
 def sweep() -> int:
-    """Mark requests as ambiguous if a process crashed while it sent them. Return their number."""
+    """Mark a request as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
+
+    Return the number of these requests.
+    """
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
@@ -177,7 +180,10 @@ def sweep() -> int:
 
 
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
-    """Claim and return up to `limit` due requests, oldest first. No other process sends a claimed request."""
+    """Claim up to `limit` due requests and return their payments. No other process sends a claimed request.
+
+    The requests that have been due longest are claimed first.
+    """
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
     now, provider = database.now(), providers.current()
     if provider is None:
@@ -234,7 +240,7 @@ def signer() -> Signer:
 
 
 def _record(asked: Payment, answer: Answer) -> None:
-    """Record the provider's answer to a payment request. A final status that the payment already has is kept."""
+    """Record the provider's answer to a payment request. If the payment has a final status, that status is kept."""
     with journal.writing():
         payment = journal.locked(asked.pk)
         also: tuple[str, ...] = ()

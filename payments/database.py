@@ -1,11 +1,11 @@
 """Functions about the database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
-PostgreSQL usually waits for the disk at each commit. With the functions below, a callback waits only once, at its end.
-PostgreSQL writes its log in order, so this wait also covers all earlier commits, and everything that other processes
-did after seeing these commits.
+PostgreSQL usually waits for the disk at each commit. With the functions below, the handling of a callback waits only
+once, at its end. PostgreSQL writes its log in order, so this wait also covers all earlier commits, and everything that
+other processes did after seeing these commits.
 
-If the server crashes before the wait, no response has been sent yet. The provider then repeats its callback, or a
-status poll settles the payment.
+If the database server crashes before this wait ends, the sender of the callback has received no response yet. The
+sender then repeats the callback, or a status poll settles the payment.
 """
 
 import time
@@ -102,7 +102,7 @@ def now() -> datetime:
     return found + timedelta(seconds=time.monotonic() - at)
 
 
-# A column for a SELECT. It makes the transaction commit without waiting for the disk.
+# A column for a SELECT. If a query contains this column, its transaction commits without waiting for the disk.
 NO_WAIT = Func(
     Value("synchronous_commit"),
     Value("off"),

@@ -1,7 +1,7 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-The totals of each past hour are stored (`AccountHour`). The balance of an account is the sum of these totals and of the
-later entries.
+The totals of each past hour are stored (`AccountHour`). The balance of an account is the sum of these totals, of the
+later entries, and of the withdrawals and fees that operators entered.
 
 The counts are for /metrics and the dashboard. Each count uses an index.
 """
@@ -23,8 +23,8 @@ from payments.rules.match import Prize
 from payments.rules.payment import UNKNOWN_WORD_AFTER
 from payments.rules.states import ASSETS, Account
 
-# Shortest time between the end of an hour and the writing of its totals. All transactions that began before this end
-# must also have finished.
+# Minimum time between the end of an hour and the storing of its totals. All transactions that began before the end of
+# the hour must also have finished.
 CLOSED_AFTER = timedelta(minutes=10)
 # Longest period whose entries are summed in one transaction.
 _AT_ONCE = timedelta(hours=12)
@@ -94,10 +94,10 @@ def _floor(moment: datetime) -> datetime:
 
 
 def write_hours() -> int:
-    """Write the totals of past hours, at most 12 of them. Return the number of new rows.
+    """Write the totals of past hours, at most 12 hours at a time. Return the number of new rows.
 
     Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made. Therefore
-    an hour gets no more entries after all transactions that began before its end have finished. If the clock was
+    an hour gets no more entries once all transactions that began before its end have finished. If the clock was
     changed, a later transaction may still add entries to such an hour. The lock on the table of totals makes that
     transaction and this function run one after the other.
     """
@@ -128,7 +128,7 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 
 
 def _oldest_transaction() -> datetime:
-    """Return the start of the oldest other transaction, which may still add entries.
+    """Return the time at which the oldest other transaction began. That transaction may still add entries.
 
     If there is no other transaction, return the current time. SQLite allows only one writer, the caller, so there is no
     other transaction to consider.
@@ -160,12 +160,12 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 
 
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
-    """Return the sums of postings in a period of whole hours.
+    """Return the sums of postings in a period of whole hours, with the withdrawals and fees that operators entered.
 
     Stored totals are used for the hours that have them, and ledger entries for later hours.
     """
-    # The last stored hour is read only once, so that no entry is counted twice if a worker stores another hour
-    # meanwhile.
+    # The last stored hour is read only once. Otherwise, if a worker stored another hour between two reads, its entries
+    # would be counted twice.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
@@ -204,7 +204,7 @@ def start_of_day(text: str) -> datetime:
 def day(on: date) -> dict[str, Amount]:
     """Return the totals of a day in the site's time zone, keyed by the names in FLOWS, with at most four queries.
 
-    Entries count on the day of their posting, so the totals of a past day never change.
+    Entries count on the day on which they were made. Later events of a payment do not change the totals of a past day.
     """
     moves = _moves(*bounds(on))
     return {name: moves.total(flow.debit, flow.credit) for name, flow in FLOWS.items()}
@@ -232,10 +232,11 @@ def unknown_words() -> Q:
 class Figures(NamedTuple):
     """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances.
 
-    `refused`, `unreadable`: callbacks of the last 24 hours. `answers_owed`: payments with a notification that no poll
-    has confirmed yet. `unanswered`: the payments in `answers_owed` whose notification is over a day old.
-    `unknown_words`: payments that need an operator's decision because of an unknown status word. `to_adopt`: payments
-    that are not in the journal yet. `balances`: whole UGX on each account of the ledger.
+    `refused`, `unreadable`: callbacks of the last 24 hours that were rejected and that no operator has marked as seen.
+    `answers_owed`: payments with a notification that no poll has confirmed yet. `unanswered`: the payments in
+    `answers_owed` whose notification is over a day old. `unknown_words`: payments that need an operator's decision
+    because of an unknown status word. `to_adopt`: payments that are not in the journal yet, or were changed without the
+    journal. `balances`: whole UGX on each account of the ledger.
     """
 
     to_ask: int

@@ -1,6 +1,7 @@
 """Results of matches, their prizes, and refunds of both stakes.
 
-Both payments of a match are locked, by ascending id.
+If a function locks both payments of a match, it locks the payment with the lower id first. For an exception, see
+`locked`.
 """
 
 import logging
@@ -19,7 +20,8 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# If a payment's money is at one of these places, its match may have a result. At other places no query is needed.
+# If a payment's money is at one of these places, an event of the payment may also change the other payment of its
+# match.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
@@ -33,9 +35,10 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment.
+    """A locked payment, and the match of the payment as far as it is needed.
 
-    If the match of the payment has a result, also that result and both payments of the match, locked.
+    `result`: the result of the match, or None. `payments`: both payments of the match, locked, or empty if the other
+    payment is not needed.
     """
 
     payment: Payment
@@ -52,16 +55,16 @@ def locked(payment_id: int) -> Locked:
     place, collected_at = Payment.objects.values_list("place", "collected_at").get(pk=payment_id)
     keys = {payment_id}
     if place in ("in_use", "contested") and (opponent := current_use().opponent(Payment(pk=payment_id))):
-        # The match may get its result before this payment is locked. Then it would be too late to lock the other
-        # payment, because payments must be locked by ascending id.
+        # The match may get its result before the locks below are taken. Both payments would then be needed. Lock both
+        # now, because payments must be locked by ascending id.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)
         keys |= {recorded.first_id, recorded.second_id} if recorded is not None else set()
     payments = [journal.locked(key) for key in sorted(keys)]
     if len(payments) == 1 and payments[0].place.startswith("prize") and (recorded := _result_of(payment_id)):
-        # The match was made and won after the first query. Lock the other payment too, although its id may be lower: a
-        # deadlock is very unlikely, and the step would be repeated.
+        # The match was made and won after the first query above. Lock the other payment too, although its id may be
+        # lower. A deadlock is very unlikely. If it happens, the caller repeats the step.
         payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
     # Read the result again. Another transaction may have changed it before the payments were locked.
@@ -99,7 +102,10 @@ def take_word(
     cause: Cause,
     also: tuple[str, ...] = (),
 ) -> Outcome:
-    """Apply the provider's answer to a payment locked by `matches.locked`. `began`: when the poll began."""
+    """Apply the provider's answer to a payment locked by `matches.locked`.
+
+    `began`: when the poll or the payment request began. For a callback: when the callback was handled.
+    """
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
         # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. `hold`
@@ -124,7 +130,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """If a lock timeout kept the game from using the money, re-raise its exception.
+    """If a timeout or a deadlock kept the game from using the money, re-raise the exception.
 
     The transaction is then rolled back, and the operator can try again.
     """
@@ -159,9 +165,9 @@ def record(
 
     Return True if the result is new, and False if the same result was recorded before.
 
-    After a win the prize is payable. After a draw or void both payments are due for refund. `outcome`: win, draw or
-    void. `winner_id`: the id of the winner's payment, only for a win. Raises DifferentResult if another result was
-    recorded before.
+    After a win the prize is payable, or held if a share is missing. After a draw or void both payments are due for
+    refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win. Raises
+    DifferentResult if another result was recorded before.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -197,7 +203,7 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Mark both stakes of a match for refund.
+    """Mark both stakes of a match for refund, and record that the match is void.
 
     Raises Refused, for example if the match has a result and its prize is not held.
     """

@@ -51,9 +51,11 @@ class Payment(models.Model):
     # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # The time at which we first knew that the money had arrived. Null for a stake that was approved without money.
+    # The time at which we first knew that the money had arrived. Null if no money arrived, also for a stake that was
+    # approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # True if the provider contradicted its own final status. An operator must then decide.
+    # True while a contradiction of the provider's final status is open. An operator must then decide or refund the
+    # money.
     contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
@@ -66,7 +68,7 @@ class Payment(models.Model):
     # process ends.
     start_at = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField("asked for the money", null=True, blank=True)
-    # The following fields are for status polling.
+    # The next three fields are for status polling.
     next_ask_at = models.DateTimeField(null=True, blank=True)
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
@@ -88,16 +90,17 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # Increases with each change of the row. It is 0 until the payment is in the journal. If an UPDATE changes the state
-    # without `version`, a database trigger sets `stale`.
+    # Increases with each change of the payment's state. It is 0 until the payment is in the journal. If an UPDATE
+    # changes the state without `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # When a receiver of a signal about this payment first failed. Null if none has failed. While this field is set, the
-    # worker repeats the signal until no receiver fails.
+    # When a receiver of a signal about this payment first failed, or null if no signal must be repeated. While this
+    # field is set, the worker repeats the signal until no receiver fails.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
-    # Not a database field: the lock timeout that prevented the app from using the money, if any.
+    # Not a database field: the lock timeout, statement timeout or deadlock that prevented the app from using the money,
+    # or None.
     use_error: OperationalError | None = None
 
     class Meta:
@@ -159,7 +162,8 @@ class Callback(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
-            # This index leaves out callbacks without a payment. Each callback is first stored without its payment.
+            # This index leaves out callbacks without a payment. A third party's callback is first stored without its
+            # payment, and then its INSERT does not change this index.
             models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 
@@ -278,9 +282,10 @@ _RARE_ACCOUNTS = (
 
 
 class PaymentEvent(models.Model):
-    """The journal: one row for each event of a payment, in order, with the person or process that caused it.
+    """A journal entry: one event of a payment, with the operator, callback or answer of the provider that caused it.
 
-    Database triggers make it append-only.
+    Database triggers make the journal append-only. Only entries of a payment that is over 30 days old and has no ledger
+    entries can be deleted.
     """
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")
@@ -316,7 +321,8 @@ class PaymentEvent(models.Model):
             # These indexes leave out most events, which have neither a callback nor a payout.
             models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
             models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
-            # The index omits kinds that occur for every stake. A search for such a kind is fast without an index.
+            # The index omits kinds that occur for every stake. Entries of these kinds are so frequent that a list finds
+            # them quickly without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 
@@ -331,7 +337,7 @@ class LedgerEntry(models.Model):
     """
 
     at = models.DateTimeField()
-    # The hour of the posting in UTC. The totals are computed per hour.
+    # The start of the hour of the posting, in UTC. The totals are computed per hour.
     hour = models.DateTimeField()
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="entries_in_ledger")
     event = models.ForeignKey(PaymentEvent, on_delete=models.PROTECT, related_name="postings")
@@ -349,8 +355,8 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
-            # The index omits accounts that occur for every stake. A search for such an account is fast without an
-            # index.
+            # The index omits accounts that occur for every stake. Their entries are so frequent that a list finds them
+            # quickly without an index.
             models.Index(
                 fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
             ),
@@ -361,10 +367,10 @@ class LedgerEntry(models.Model):
 
 
 class AccountHour(models.Model):
-    """The total of the postings between two accounts in a past hour.
+    """The total of the postings of a past hour that debit one account and credit another.
 
-    The worker writes it once. If the database's clock is changed, postings may still be added to the hour. A database
-    trigger then updates the total.
+    The worker writes the row once. If the database's clock is changed, postings may still be added to the hour. A
+    database trigger then updates the total.
     """
 
     hour = models.DateTimeField()
@@ -414,7 +420,7 @@ class ProviderDebit(models.Model):
 class PayoutShare(models.Model):
     """The part of a payout that comes from one payment.
 
-    A refund has one share, a prize has two. A payment has at most one open share.
+    A refund has one share, and a prize has two. A payment has at most one open share.
     """
 
     payout = models.ForeignKey(Refund, on_delete=models.PROTECT, related_name="shares")
@@ -433,7 +439,7 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match. The match is identified by its two payments.
+    """The result of a match. `first` and `second`: the two payments of the match. `key`: its key, such as `session:17`.
 
     The state of the prize follows from the result and from the states of the two payments.
     """

@@ -72,9 +72,9 @@ def to_e164(value: object) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """Return the masked number, such as `+25677****456`.
+    """Return the masked number, such as `+25677****456`, or `****` if the number has at most nine characters.
 
-    The visible digits suffice to recognize it, but not to call it.
+    The visible digits suffice to recognize the number, but not to call it.
     """
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 

@@ -18,7 +18,7 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment that is younger than this may still have no final status. It is not reported.
+# If a payment has no final status at the provider, it is reported only if it is older than this.
 _IN_TIME = timedelta(hours=1)
 
 
@@ -43,7 +43,7 @@ class Difference(NamedTuple):
 
 
 class _Compared(NamedTuple):
-    """A payment or one of its payouts (`refund`), with the provider's answer to a status poll."""
+    """A payment or one of its payouts, with the provider's answer to a status poll. `refund`: the payout, or None."""
 
     payment: Payment
     refund: Refund | None
@@ -53,7 +53,8 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Yield the differences between our payments and the provider's, in the order of payment ids.
 
-    Only payments that were created or settled after `since`, or had an event after it, are compared.
+    Also yield problems that the ledger shows, and refunds that are due. Only payments that were created or settled
+    after `since`, or had an event after it, are compared.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
@@ -118,7 +119,7 @@ def _ask(pool: ThreadPoolExecutor, provider: Provider, batch: Sequence[Payment])
 
 
 def _compare(one: _Compared) -> str:
-    """Return a sentence if the provider's status differs from ours, otherwise ""."""
+    """Return a sentence if the provider's status differs from ours or could not be compared, otherwise ""."""
     payment, refund, answer = one
     ours = refund.reference if refund else payment.transaction_id
     of = "The payout" if refund else "The payment"
@@ -134,7 +135,7 @@ def _compare(one: _Compared) -> str:
         return "" if done else f"{of} went through at the provider; here it is: {kept}."
     if answer.said is Said.FAILED:
         failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
-        # The contradiction of a contested payment has already been reported.
+        # A contested payment is reported in another sentence: by `_in_the_ledger`, or as a refund due.
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."
@@ -154,7 +155,7 @@ def _unconfirmed(payment: Payment) -> str:
 def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
     """Return a sentence about a problem or open work that the ledger shows for a payment, otherwise "".
 
-    `held`: the payment's balances in the ledger.
+    `held`: the payment's balances in the ledger. `moneyless`: True if the payment is in a match, but no money arrived.
     """
     if payment.version == 0 or payment.stale:
         return "The journal does not know it yet: game_worker or expire_queue adopts it."
@@ -181,7 +182,10 @@ def _differs_now(payment: Payment) -> str:
 
 
 def _never_named(payment: Payment) -> str:
-    """Return a sentence if the payment request has an unknown outcome and there is no id to poll, otherwise ""."""
+    """Return a sentence if the outcome of the payment request is unknown, otherwise "".
+
+    The caller has no id with which it could poll the payment.
+    """
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""

@@ -1,7 +1,8 @@
-"""Payouts: refunds to payers, and prizes to winners. The database allows one open payout per payment.
+"""Payouts: refunds to payers, and prizes to winners.
 
-An operator orders each refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. A
-payout is sent when a poll that began after the order has confirmed that we have the money.
+The database allows a new payout of a payment only if all earlier ones failed or were returned. An operator orders each
+refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. A payout is sent when a poll
+that began after the order has confirmed that we have the money.
 
 A payout can also be made outside the service and recorded by hand.
 """
@@ -57,7 +58,10 @@ def due() -> "QuerySet[Payment]":
 
 
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
-    """Return the payments of `due()` as two disjoint querysets, because one query could not use both indexes."""
+    """Return the payments of `due()` as two disjoint querysets, each with its own index.
+
+    A single query could not use both indexes.
+    """
     rows = Payment.objects.all()
     return rows.filter(place="refund_due"), rows.filter(current_use().newly_over(), place="in_use")
 
@@ -65,8 +69,8 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    The refund is sent when a poll that began after the order says Successful. Some payments can only be refunded by
-    hand: those that a third party collected, and those whose id at the provider or mobile network is unknown.
+    The refund is sent when a poll that began after the order says Successful. A payment can only be refunded by hand if
+    a third party collected it, if its id at the provider is unknown, or if its mobile network is unknown.
     """
     with journal.writing():
         return _order(*_refund(payment_id), actor)
@@ -94,7 +98,7 @@ def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = Fa
 
 
 def _refund(payment_id: int) -> tuple[Locked, Refund]:
-    """Lock a payment. Return it with a new, unsaved refund.
+    """Lock a payment, and return it with a new, unsaved refund. Raises Refused if the payment is a share of a prize.
 
     If the payment's entry expired without a match, its money is first marked as due for refund.
     """
@@ -110,7 +114,10 @@ def _refund(payment_id: int) -> tuple[Locked, Refund]:
 
 
 def _prize(result_id: int) -> tuple[Locked, Refund]:
-    """Lock both payments of a match. Return them with a new, unsaved payout of the prize."""
+    """Lock both payments of a match, and return them with a new, unsaved payout of the prize.
+
+    Raises Refused if the prize is not payable.
+    """
     found = matches.locked_result(result_id)
     result = found.result
     if result is None or result.winner_id is None or matches.prize(found) is not Prize.PAYABLE:
@@ -167,7 +174,7 @@ def pay_prizes_due() -> int:
 
 
 def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
-    """Save a new payout, if the rules allow it.
+    """Save a new payout. Raises Refused if the rules forbid it, or if another payout of the payment is open.
 
     By default, the operator who settled the payment may not order its payout (PAYMENTS_SINGLE_OPERATOR).
     """
@@ -200,7 +207,8 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
     """Apply an event of a payout to its payment. Raises Refused.
 
-    For a prize, the event is applied to both payments of the match. `some`: True if one of them may refuse it.
+    For a prize, the event is applied to both payments of the match. `some`: True if one of the two payments may refuse
+    the event.
     """
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
@@ -261,8 +269,9 @@ def pay_out(refund_id: int) -> None:
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """Send the ordered payouts whose payments were confirmed by a poll.
 
-    Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of all
-    these payouts. `stopping`: when it returns True, no further payout is begun.
+    Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of payouts
+    that were sent, ordered, settled by a poll, or cancelled. `stopping`: when it returns True, no further payout is
+    begun.
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
@@ -380,7 +389,10 @@ def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
 
 
 def sweep() -> int:
-    """Mark payouts as ambiguous if a process crashed while it sent them. Return their number."""
+    """Mark a payout as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
+
+    Return the number of these payouts.
+    """
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):
@@ -434,10 +446,10 @@ def poll_ambiguous() -> int:
 
 
 def give_up_stranded() -> int:
-    """Cancel payouts that cannot be sent. Return their number.
+    """Cancel payouts that cannot be sent. Return the number of cancelled payouts.
 
-    A payout cannot be sent if its provider is no longer configured, or if within a day after the order no poll has
-    confirmed its payment.
+    A payout cannot be sent if its provider is no longer configured, or if no poll confirms its payment within a day
+    after the order.
     """
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
@@ -467,7 +479,7 @@ def _withdraw(refund_id: int, reason: str, cause: Cause) -> bool:
 def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bool:
     """Settle an ambiguous payout with the result that an operator found at the provider.
 
-    Return False if the payout is not ambiguous.
+    Return False if the payout is not ambiguous or does not exist.
     """
     if not Refund.objects.filter(pk=refund_id).exists():
         return False
@@ -536,7 +548,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the result of a payout, even if the result is unknown. If the money has arrived, send the signal.
+    """Save the result of a payout, or that the result is unknown. If the money has arrived, send the signal.
 
     The caller has locked the payments of the payout.
     """

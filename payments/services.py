@@ -34,7 +34,7 @@ def create_payment(
 
     `replace`: withdraw earlier requests of this phone that were not sent. Pass False if this was already done.
 
-    Raises ValueError if a provider is configured and the network of the number is unknown.
+    Raises ValueError if providers are configured, but none of them serves the network of the number.
     """
     payment = new(Payment, phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
     with journal.writing(savepoint=False):
@@ -82,13 +82,16 @@ def _moved(payment: Payment, kind: Kind, place: Place) -> None:
 
 
 def work_once() -> int:
-    """Do all due work in this process, for cron. Return the number of handled requests, polls and payouts."""
+    """Do the due work in this process, for cron: payment requests, payouts, and up to 100 polls.
+
+    Return the number of handled requests, payouts and polls.
+    """
     journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 
 def tell_again() -> tuple[int, int]:
-    """Repeat the signals that a receiver failed to handle.
+    """Repeat the signals that a receiver failed to handle, for at most 10 payments and 10 payouts.
 
     Return the number of signals that now succeeded, and the number that failed again.
     """

@@ -21,10 +21,10 @@ momo_success_repeated = Signal()
 # money has arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before.
 # The signal may be sent again, so receivers must be idempotent.
 payment_contested = Signal()
-# Sent when the payer has got the money back, through the provider or by hand. Arguments: `payment`, `refund`.
+# Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()
-# Sent when the winner has got the prize, through the provider or by hand. Arguments: `payment` (the winner's), `refund`
-# (the payout).
+# Sent when the winner has received the prize, through the provider or by hand. Arguments: `payment` (the winner's),
+# `refund` (the payout).
 prize_paid = Signal()
 # Sent when the provider has taken the money back after we had paid it out. Argument: `payment`.
 payment_lost = Signal()

@@ -31,7 +31,8 @@ T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
 _DB = DEFAULT_DB_ALIAS
-# Placeholder values that occur in no row. They show where each argument appears in the compiled SQL.
+# Placeholder values with which a statement is compiled. They show where each argument appears in the SQL, so they must
+# differ from the statement's other parameters.
 _MARKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: 1_900_000_000 + number,
     str: lambda number: f"<argument {number}>",
@@ -66,7 +67,8 @@ def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
         if opened is not connection.connection or len(cursors) >= _MOST_CURSORS:
             cursors = {}
             connection._kept_cursors = connection.connection, cursors
-        # If a test counts the statements, Django wraps cursors in another class. Such a cursor is kept separately.
+        # If a test counts the statements, Django wraps cursors in another class. Such a cursor is kept under its own
+        # key.
         key = sql, connection.force_debug_cursor
         cursor = cursors.get(key)
         if cursor is None:
@@ -86,7 +88,7 @@ class _Compiled(NamedTuple):
     converters: list[tuple[int, Any, Any]]
     # Converts the values of a row to the result.
     read: Callable[[Sequence[Any]], Any]
-    # True if the statement locks rows. It then needs a transaction.
+    # True if the statement locks rows. Such a statement needs a transaction.
     locks: bool
 
 
@@ -151,7 +153,7 @@ class Update:
         self._compiled: dict[str, tuple[str, _Parameters]] = {}
 
     def __call__(self, **arguments: Any) -> int:
-        """Run the statement and return the number of rows. Raises TypeError for an unsupported argument."""
+        """Run the statement and return the number of updated rows. Raises TypeError for an unsupported argument."""
         connection = connections[_DB]
         values = {name: _prepared(value, connection) for name, value in arguments.items()}
         if connection.vendor not in self._compiled:
@@ -174,8 +176,9 @@ def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple
     """Return the SQL of a compiled statement, and one function for each of its parameters.
 
     Each function computes its parameter from the arguments of a call. `parameters`: the compiled parameters. `marks`:
-    the placeholder value of each argument. If a compiled parameter equals a placeholder, its function returns the
-    argument of the call. Raises ValueError if the SQL does not contain all placeholders.
+    for each argument, the placeholder value with which the statement was compiled. If a compiled parameter equals a
+    placeholder, its function returns the argument of the call. Raises ValueError if the SQL does not contain all
+    placeholders.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
@@ -285,8 +288,8 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of frequent types. If a field passes a sample on unchanged, or only wrapped in a class, then values of
-# this type skip Django's conversion.
+# Sample values of frequent types. If a field returns a sample unchanged, or an int wrapped in a subclass of int, then
+# values of this type skip Django's conversion.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 
@@ -354,8 +357,8 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     model = type(rows[0])
     columns = _insert_columns(model, connection.vendor)
     values = [_values(row, columns, connection) for row in rows]
-    # Columns that are NULL in all rows are left out, because psycopg parses a statement with more than 50 parameters
-    # each time.
+    # Nullable columns without a value in any row are left out, because psycopg parses a statement with more than 50
+    # parameters each time.
     used = tuple(
         index
         for index, column in enumerate(columns)

@@ -21,7 +21,7 @@ logger = logging.getLogger("payments")
 # GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# After a poll has begun, no other process polls the same payment for at most this many seconds. The time is short,
+# Longest time in seconds for which a poll keeps other processes from polling the same payment. The time is short,
 # because a player who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
 _LEASE = 30.0
 # Maximum number of ids from notifications that are tried for one payment.
@@ -37,10 +37,10 @@ _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: W
 
 
 def next_pause(elapsed: float) -> float | None:
-    """Return the seconds until the next poll, or None if the request is over a day old.
+    """Return the seconds until the next poll, or None after a day.
 
-    `elapsed`: seconds since the payment request. Polls are made after 5, 10, 20 and 40 s, then each minute, and after
-    half an hour every ten minutes.
+    `elapsed`: seconds since the payment request, the notification or the order of the payout. Polls are made after 5,
+    10, 20 and 40 s, then each minute, and after half an hour every ten minutes.
     """
     elapsed = max(0.0, elapsed)  # `elapsed` is negative after the database's clock was set back.
     for point in _FIRST:
@@ -56,7 +56,8 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 
     If no poll has confirmed a notification yet, polls follow each other at the intervals of `next_pause`. After a day
     without an answer, the payment is polled once a day, and operators see it as open work. If no poll has confirmed an
-    ordered payout yet, polls follow at the same intervals. Otherwise the payment is polled at the times in `_LATER`.
+    ordered payout yet, polls follow at the same intervals for a day. Otherwise the payment is polled at the times in
+    `_LATER`.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
@@ -83,7 +84,8 @@ def ids_of(payment: Payment) -> list[str]:
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
     """Record that a callback or notification has arrived.
 
-    The payment is then polled until a poll that began after the arrival gets an answer.
+    The payment is then polled until a poll that began after the arrival gets an answer. `notifications`: the number of
+    notifications about the payment, including this one, or 0 for a callback.
     """
     with journal.writing():
         payment = journal.locked(payment_id)
@@ -126,8 +128,8 @@ def poll(payment_id: int) -> bool:
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
     """Claim and return the payment that has been due longest, or None if no payment is due.
 
-    No other process polls a claimed payment during the request. `wait`: if True, wait for a locked row. If False, skip
-    locked rows.
+    Other processes do not poll the payment for the next 30 seconds at most (`_LEASE`). `wait`: if True, wait for a
+    locked row. If False, skip locked rows.
     """
     now = database.now()
     with journal.writing():
@@ -276,8 +278,9 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
-    Raises Refused if the provider contradicts the operator. Returns None if there is no id to poll. Also returns None
-    if we already had the id and the poll brought no clear answer. If None is returned, the operator's decision counts.
+    Raises Refused if the provider contradicts the operator, or if an id that the operator entered cannot be checked.
+    Returns None if there is no id to poll. Also returns None if we already had the id and the poll brought no clear
+    answer. If None is returned, the operator's decision counts.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)
@@ -296,7 +299,10 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
 
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
-    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise ""."""
+    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise "".
+
+    `typed`: True if the operator entered the id. Also return a sentence if such an id could not be checked.
+    """
     if answer is None:
         return "No provider that is set up can check this ID."
     if answer.ours not in ("", payment.transaction_id):

@@ -47,7 +47,8 @@ MOST_NOTICES = 200
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# Finds and locks the payment of a callback. A PENDING payment is in no match, so no other payment need be locked.
+# Finds and locks the payment of a callback, if the payment is PENDING and a third party collects it. Such a payment is
+# in no match, so no other payment need be locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""
@@ -90,8 +91,8 @@ def text_of(body: bytes) -> str:
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    This commit does not wait for the disk, because the caller always commits another change before it responds. If the
-    callback is refused, `refuse` makes this commit.
+    This commit does not wait for the disk, because another commit follows before the response is sent. If the callback
+    is refused, the commit of `refuse` follows. Otherwise, the commits of `momo_callback` follow.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
@@ -204,12 +205,12 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    # This commit does not wait for the disk. The callback is saved next, and the commit of the callback waits.
+    # The commit of `_settle` does not wait for the disk. The callback is saved next, and that commit waits.
     with database.commit_follows():
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200
     update(callback, ["payment", "status", "answered", "applied"])
-    # If a lock timeout prevented the activation of the entry, respond with 503. The payment is settled anyway. A
+    # If a timeout or deadlock prevented the activation of the entry, respond with 503. The payment is settled anyway. A
     # repeated callback or `game_worker` activates the entry later.
     if payment.use_error is not None:
         raise payment.use_error
@@ -219,8 +220,8 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
 def _settle(callback: Callback, body: CallbackIn) -> tuple[Payment, bool]:
     """Apply the status of a callback. Return the payment, and True if its status has changed.
 
-    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if amount or phone number
-    differ from the payment.
+    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if the payment is unknown,
+    or if its amount or phone number differs from that in the callback.
     """
     with journal.writing():
         payment = _PENDING.first(transaction=body.transaction_id)
@@ -259,7 +260,7 @@ def _apply(callback: Callback, payment: Payment, body: CallbackIn) -> bool:
 @csrf_exempt
 @require_http_methods(["POST", "PUT"])
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Store a notification and have the payment polled. Any body is accepted.
+    """Store a notification and have the payment polled. A body in any format is accepted, up to 64 KiB.
 
     Respond 403 if the signature of the id in the URL is wrong, and 404 if the payment no longer exists.
     """
@@ -289,7 +290,8 @@ def _refused(code: int, sentence: str) -> HttpResponse:
 def notice(payment_id: int, body: bytes) -> bool:
     """Store a notification and have the payment polled. Return False if the payment does not exist.
 
-    The content of the notification is not trusted.
+    The content of the notification is not trusted. At most MOST_NOTICES notifications of a payment are stored. Later
+    ones only trigger polls.
     """
     if not Payment.objects.filter(pk=payment_id).exists():
         return False

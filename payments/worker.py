@@ -38,7 +38,7 @@ class Outage:
     """The state of the database, shared by all threads: available or not. Each change is logged once."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
-        """`lost`: the log event when the database becomes unavailable. `back`: the one when it is available again."""
+        """`lost`: the event to log when the database is lost. `back`: the event to log when it is available again."""
         self.logger, self.lost, self.back = logger, lost, back
         self._is_lost, self._lock = False, threading.Lock()
 
@@ -140,7 +140,7 @@ def run(
     record: Callable[[T, Answer], None],
     stopping: Callable[[], bool],
 ) -> int:
-    """Send all due requests, THREADS at a time. Return the number of requests.
+    """Send all due requests to the provider, up to THREADS at the same time. Return the number of requests.
 
     A slow request does not delay the others. If the database is down, the answers are kept in memory until they can be
     recorded. `stopping`: when it returns True, no further request is begun.
@@ -164,10 +164,10 @@ def run(
 
 
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
-    """Return the claimed rows.
+    """Claim up to `room` rows and return them.
 
-    If the database becomes unavailable while requests are in flight (`in_hand`), return no rows, so that their answers
-    can still be recorded.
+    If the database becomes unavailable while requests are in flight (`in_hand`), return no rows, so that the answers to
+    those requests can still be recorded.
     """
     try:
         return claim(room)
@@ -229,7 +229,10 @@ def lease(provider: Provider) -> timedelta:
 
 
 def pause(age: timedelta) -> timedelta:
-    """Return the pause before a request that was not sent is retried: half of its age, at least 1 s, at most 30 s."""
+    """Return the pause before a request that the provider did not accept is sent again.
+
+    The pause is half of `age`, at least 1 s and at most 30 s. `age`: the time since the payment or payout was created.
+    """
     return timedelta(seconds=min(30.0, max(1.0, age.total_seconds() / 2)))
 
 

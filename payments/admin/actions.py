@@ -34,8 +34,8 @@ _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # Maximum number of refused rows that are listed one by one after an action.
 _SHOWN = 10
-# SQLSTATEs that mean that another transaction is changing the row: lock timeout, canceled statement, serialization
-# failure, deadlock.
+# SQLSTATEs of errors that occur if another transaction is changing the row: lock timeout, canceled statement,
+# serialization failure, deadlock.
 _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
@@ -56,14 +56,14 @@ class Operator(NamedTuple):
 class Action:
     """An admin action on selected rows, with a confirmation page. Used in `ModelAdmin.actions`.
 
-    `able`: a function that keeps the rows to which the action applies. `none`: the message if the action applies to
-    none of the selected rows. `check`: a function that is called for one row before the transaction begins. Its result
-    is passed to `carry`. `carry`: a function that carries out the action for one row, or raises Refused with the
-    reason.
+    `able`: a function that filters a queryset to the rows to which the action applies. `none`: the message if the
+    action applies to none of the selected rows. `check`: a function that is called for one row before the transaction
+    begins. The result of `check` is passed to `carry`. `carry`: a function that carries out the action for one row, or
+    raises Refused with the reason.
 
-    `note`: the question to the operator, whose answer is stored. If it is "", the page asks no question. `asks_id`: the
-    page also asks for the provider's id. `asks_account`: the page also asks from which account the money was paid.
-    `permission`: refund or settle.
+    `note`: a question to the operator, or "" if the page asks no question. The answer is stored. `asks_id`: True if the
+    page also asks for the provider's id. `asks_account`: True if the page also asks from which account the money was
+    paid. `permission`: the permission that the action needs, "refund" or "settle".
     """
 
     name: str
@@ -318,7 +318,7 @@ HOUSE_PAYS = Action(
 def _carry_all(
     action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest, rows: list[Any], operator: Operator
 ) -> dict[Any, str]:
-    """Carry out the action for each row. Return the rows for which it was refused, with the reasons."""
+    """Carry out the action for each row. Return the rows for which it was not carried out, with the reasons."""
     end, refused = time.monotonic() + _SECONDS, dict[Any, str]()
     for row in rows:
         late = time.monotonic() > end
@@ -376,7 +376,7 @@ def _next(request: HttpRequest) -> str:
 
 
 class Payee(NamedTuple):
-    """A player who will be paid, as a line on the confirmation page."""
+    """A player to whom an action relates, shown as a line of the confirmation page: name, phone and amount."""
 
     name: str
     phone: str
@@ -390,7 +390,11 @@ class Payee(NamedTuple):
 
 
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
-    """Return the players whom an action on this row would pay. For a match without a result, these are both players."""
+    """Return the players to show on the confirmation page for this row.
+
+    For a payment, this is the payer. For a payout or a result, it is the player who receives the money, if any. For a
+    match without a result, these are both players.
+    """
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
     if isinstance(row, Payment | Refund):

@@ -1,7 +1,8 @@
 """Base classes for the admin of payments and of the game.
 
 They add search by complete values and filters with fixed values, and they mask personal data for users without a
-permission. The admin site adds the maximum length of lists, strict filters and the CSV export (`playmatatu/admin.py`).
+permission. The admin site (`playmatatu/admin.py`) limits the length of lists, refuses invalid filters, and adds the CSV
+export.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from payments.models import Payment, Refund
 SEARCHED = "A phone number in any form, a transaction ID, the provider's ID, a payout's reference or a payment's number"
 # A search by phone number finds at most this many payments.
 _MOST_FOUND = 1000
-# Columns with masked data, each with the column that shows the data in full.
+# Maps each column with masked data to the column that shows the data in full.
 _IN_FULL: Mapping[Any, str] = {"masked_phone": "full_phone", "shown_body": "body", "shown_answer": "answer"}
 
 
@@ -38,7 +39,7 @@ class ReadOnly:
 
 
 def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return `names`, the columns of a list.
+    """Return `names`: the columns of a list, or the fields of a page.
 
     If the user may see personal data in full, replace each masked column with the column that shows the data in full.
     """

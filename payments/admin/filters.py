@@ -18,7 +18,7 @@ from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Place
 
-# Maximum number of payments that the filter for refunds due returns.
+# Maximum number of payments that the filter for refunds due takes from each part of `refunds.due_in_parts`.
 _MOST = 10_000
 
 
@@ -49,7 +49,7 @@ class RefundFilter(LabeledFilter):
 
 
 def _with_refund(*states: Refund.State) -> Q:
-    """Return a condition for payments that have a refund in one of these states.
+    """Return a condition for payments that have a payout (a row of `Refund`) in one of these states.
 
     A join instead of this subquery could list a payment twice.
     """
@@ -134,10 +134,10 @@ class DayFilter(admin.SimpleListFilter):
 
     @staticmethod
     def chosen(text: str | None) -> date | None:
-        """Return the date in a URL parameter, or None if it is not a valid date."""
+        """Return the date in a URL parameter, or None if the date is invalid or outside the years 2000 to 2999."""
         with suppress(ValueError):
             day = date.fromisoformat(text or "")
-            # Years outside 2000 to 2999 are ignored. Near the limits of Python's `date`, the next day may not exist.
+            # Near the limits of Python's `date`, the next day may not exist.
             return day if 2000 <= day.year < 3000 else None
         return None
 

@@ -58,7 +58,10 @@ _REQUESTED: dict[str, str] = {
 
 
 def _state(payment: Payment) -> str:
-    """Return the state of a payment in words. The admin list annotates each payment with `is_due`."""
+    """Return the state of a payment in words.
+
+    If the admin's list has annotated the payment with `is_due`, this value is used instead of the column `refund_due`.
+    """
     if payment.refunded_at is not None:
         return "refunded"
     if payment.contested and payment.status == Payment.Status.SUCCESS:
@@ -151,5 +154,5 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
-    """Return the payment's latest refund, or None. The second value is True if the payment is due for refund now."""
+    """Return the payment's latest payout, or None. The second value is True if the payment is due for refund now."""
     return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()

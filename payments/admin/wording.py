@@ -26,7 +26,7 @@ _REFUND = {
     Refund.State.FAILED: "A refund was rejected.",
     Refund.State.RETURNED: "A refund came back.",
 }
-# Words for the state of a prize. The key is the column `place` of a payment of the match.
+# Words for the state of a prize, keyed by the column `place` of a payment of the match.
 _PRIZE = {"prize": "is not paid yet", "prize_transit": "is being paid out", "prize_paid": "was paid"}
 _PRIZE_OF = {
     "": "The match is decided, and the prize",
@@ -36,15 +36,18 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if a new payout may be ordered: none was ordered yet, or the latest one failed or was returned."""
+    """Return True if there was no payout yet, or if the latest one failed or was returned.
+
+    Only then may another payout be ordered.
+    """
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = "") -> str:
     """Describe the state of a payment in words.
 
-    `refund`: the latest refund, or None. `due`: True if the money is due for refund now. `result`: "won" or "lost" if
-    known.
+    `refund`: the payment's latest payout, or None. `due`: True if the money is due for refund now. `result`: "won" or
+    "lost", or "" if it is not known.
     """
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:

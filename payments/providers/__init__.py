@@ -22,12 +22,12 @@ class Said(str, Enum):
     FAILED = "failed"
     # A complete response about this transaction, with a status word that we do not know, such as `Reversed`.
     OTHER = "other"
-    # Ambiguous: the request was written, but no usable response arrived. If the request moves money, it is never
+    # The provider gave no usable response. If the request moves money, its outcome is ambiguous, and it is never
     # repeated automatically.
     IN_DOUBT = "in_doubt"
     # The request was not written, or the provider refused it before processing. It may be repeated.
     NOT_TAKEN = "not_taken"
-    # The provider does not know this transaction, or not yet.
+    # The provider does not know this transaction, or does not know it yet.
     UNKNOWN = "unknown"
 
 
@@ -113,8 +113,8 @@ def printable(text: str, longest: int) -> str:
     return shown[:longest]
 
 
-# Import paths of functions that return a provider, or None if its settings are incomplete. The first provider is
-# preferred for new payments.
+# Import paths of functions that return a provider, or None if the settings of the provider are incomplete. The first
+# configured provider is preferred for new payments.
 _PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.client.configured"}
 
 

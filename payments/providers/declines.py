@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Decline(Enum):
-    """The reason for a failed payment. Its value is a regular expression that is searched in the provider's sentence.
+    """The reason why a payment failed. The value is a regular expression that is searched in the provider's sentence.
 
     The first reason whose expression matches is used.
     """

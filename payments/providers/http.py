@@ -18,7 +18,8 @@ import pycurl
 
 MAX_BODY = 64 * 1024
 
-# Maximum idle time in seconds of a reused connection. The server may already be closing an older one.
+# A connection is reused only if it was idle for at most this many seconds. The server may already be closing a
+# connection that was idle for longer.
 _MAX_IDLE = 4
 _HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
 _CAUSES = {

@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class MatchOutcome:
-    """A match after an operation, with the steps that were applied. `refusal`: the reason if nothing was done."""
+    """A match after an operation, with the steps that were applied. `refusal`: the reason if it was refused."""
 
     match: Match
     steps: tuple[Step, ...] = ()
@@ -101,7 +101,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Make both stakes due for refund, unless the prize is under way or paid."""
+    """Make the stakes that we hold due for refund, unless the prize is under way or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)
@@ -149,7 +149,7 @@ def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to each share that accepts it.
+    """Apply an event to each share that accepts it. The operation is refused if no share accepts the event.
 
     Used for a payout that was returned, and for a late result of a payout.
     """

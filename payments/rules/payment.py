@@ -62,7 +62,7 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def unresolved(state: State, now: datetime) -> bool:
-    """Return True if an operator may mark the payment as paid or as not paid.
+    """Return True if an operator may mark a payment that we requested ourselves as paid or as not paid.
 
     This is so if the payment is PENDING and its request is ambiguous, has had no answer for a day, or has had an
     unknown status word for an hour.
@@ -87,7 +87,10 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """Return True if the provider contradicted its own final status. This is the value of the column `contested`."""
+    """Return True while a contradiction of the provider's final status is open.
+
+    This is the value of the column `contested`.
+    """
     late = state.status is Status.FAILED and state.place in (Place.REFUND_DUE, Place.REFUND_TRANSIT)
     return late or state.place is Place.CONTESTED
 
@@ -334,7 +337,7 @@ def _used(state: State, event: Event, now: datetime) -> Outcome:
     return _move(state, end) if state.place is start else _refused(state, f"The money is not in {start.value}.")
 
 
-# Events about payouts, which are refunds or shares of a prize
+# Events about payouts: refunds, and shares of a prize
 
 
 @_on(Kind.ORDERED)
@@ -447,7 +450,8 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
     """Make the money payable again after the provider returned a payout.
 
-    `event.elsewhere`: True if the payout was made by hand, but not from our account at the provider.
+    If the money was booked as lost, the loss is reversed instead. `event.elsewhere`: True if the payout was made by
+    hand, but not from our account at the provider.
     """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:
@@ -502,8 +506,8 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events about a payment's match, created by the module `match`. POLLED only records the answer of a poll. All of these
-# events leave the state unchanged.
+# Events about a payment's match, created by the module `match`, and the event POLLED. RESULT and POLLED only record a
+# fact and leave the state unchanged.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

@@ -32,7 +32,7 @@ class Word(str, Enum):
 class Place(str, Enum):
     """The place of a payment's money.
 
-    At most places, the ledger account with the same name holds the money. At NONE, REFUNDED, PRIZE_PAID and LOST, we
+    For most places, the ledger account with the same name holds the money. At NONE, REFUNDED, PRIZE_PAID and LOST, we
     hold no money of the payment, except the commission.
     """
 
@@ -109,11 +109,12 @@ class State:
     """The state of one payment. Amounts are whole UGX.
 
     `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
-    arrived. `word`, `word_at`: the provider's last answer, and when its poll began. `ok_at`: when the last poll that
-    said Successful began.
+    arrived. `word`, `word_at`: the provider's last answer, and when its poll began. `other_since`: since when the
+    status word has been unknown. `ok_at`: when the last poll that said Successful began. `owed_since`: since when a
+    notification waits for a poll.
 
-    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house
-    paid this payment's share of a prize. `back`: the place to which contested or lost money returns.
+    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house paid this
+    payment's share of a prize. `back`: the place to which contested or lost money returns.
     """
 
     amount: int
@@ -139,12 +140,14 @@ class State:
 class Event:
     """An event of one payment.
 
-    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when this poll began.
-    `elsewhere`: True if a payout was made by hand, but not from our account at the provider. `alone`: one operator may
-    both settle a payment and pay it out.
+    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when this poll began. For
+    other answers: when the payment request began, or when the callback was handled. `elsewhere`: True if a payout was
+    made by hand, but not from our account at the provider. `alone`: True if one operator may both settle a payment and
+    pay it out. `late`: True if it is too late to send the payment request again.
 
-    `place`: the present place of the money of a payment that was approved without money, or the place where the money
-    of a late payout was due. `becomes`: the first state in the journal of a payment that is older than the journal.
+    `place`: for a late payout, the place where its money was due. For money that arrives although the payment was
+    approved without money, the place where this money belongs. `becomes`: for an adoption, the state that the payment's
+    columns show.
     """
 
     kind: Kind
@@ -220,7 +223,8 @@ class Posting(NamedTuple):
 class Effect(NamedTuple):
     """Something to do after an event.
 
-    `name`: a key of EFFECTS. `detail`: the reason, or the payment's former status.
+    `name`: a key of EFFECTS. `detail`: a reason, the former status of a settled payment, or the status that the
+    provider now reports for a contested payment.
     """
 
     name: str

@@ -68,7 +68,7 @@ def config() -> Config:
 
 
 class _NoToken(Exception):
-    """No token could be obtained in time, so the request was not made."""
+    """No token was obtained, or it arrived too late, so the request was not made."""
 
 
 class DMarkPay:

@@ -58,9 +58,9 @@ def read_token(status: int, body: bytes) -> Token | str:
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payin (payment request) with our `reference`.
 
-    Below HTTP 400, the status word in the body decides. A missing or unknown word is ambiguous. The statuses 408, 409
-    and 5xx are ambiguous too. The statuses in `_NOT_TAKEN` mean that the request was not accepted. Any other 4xx means
-    that the payment failed.
+    The statuses in `_NOT_TAKEN` mean that the request was not accepted. A response with the reference of another
+    transaction is ambiguous. Below HTTP 400, the status word in the body decides, and a missing or unknown word is
+    ambiguous. The statuses 408, 409 and 5xx are ambiguous too. Any other 4xx means that the payment failed.
     """
     answer = _read(status, body)
     if status in _NOT_TAKEN:
