@@ -69,7 +69,8 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
 
     readonly_fields = (*fields, "full_phone")
     change_list_template = "admin/sms/smsmessage/change_list.html"
-    # Operators compare the CSV file with the provider's bill. The file contains no texts and no full phone numbers.
+    # Operators compare the CSV file with the provider's bill. The file contains no message texts and no full phone
+    # numbers.
     csv_columns = {
         "id": "pk",
         "queued_at": "created_at",
@@ -207,7 +208,7 @@ class AddOrRemoveAdmin(StrictLookups):
 
 @admin.register(SmsPause)
 class PauseAdmin(AddOrRemoveAdmin):
-    """Admin for pauses. Adding a row pauses sending; deleting the row resumes sending."""
+    """Admin for pauses. Adding a row starts a pause. Deleting the row ends the pause."""
 
     form = PauseForm
     list_display = ("what", "reason", "actor", "since", "remove")

@@ -1,7 +1,7 @@
 """Base classes for the admins of all apps: strict filters, bounded lists, read-only pages, and masked phone numbers.
 
-By default the URL of an admin list may filter by any column. A user could then read a hidden text letter by letter with
-`?text__regex=…`. `StrictLookups` allows only the filters that the list itself offers.
+By default, the URL of an admin list may filter by any column of the table. A user could then read a hidden text letter
+by letter with `?text__regex=…`. `StrictLookups` allows only the filters that the list itself offers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class ByPermission:
         return self.permitted(request, super().get_fields(request, obj))  # type: ignore[misc]
 
     def permitted(self, request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-        """Return `names`. If the user may see personal data in full, replace each masked column with its full one."""
+        """Return `names`, with masked columns replaced by full ones if the user may see personal data in full."""
         may = request.user.has_perm("sms.view_full_phone")
         return [self.in_full.get(name, name) if may else name for name in names]
 
@@ -86,7 +86,7 @@ class ByPermission:
 
 
 class BoundedAdmin(StrictLookups):
-    """An admin list whose cost does not grow with the size of its table."""
+    """Admin for a large table. The page of the list counts at most LONGEST_LIST rows."""
 
     paginator = BoundedPaginator
     show_full_result_count = False

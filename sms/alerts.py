@@ -1,7 +1,7 @@
 """Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a problem begins and when it ends.
 
-The state of each alert is in the database, so that only one of several processes sends it. Other apps add sources of
-problems with `register`.
+The state of each alert is stored in the database, so that only one of several processes sends the alert. Other apps add
+sources of problems with `register`.
 """
 
 import logging
@@ -22,8 +22,8 @@ from sms.text.redaction import redact
 
 logger = logging.getLogger("sms.alerts")
 
-# A problem counts as ended after it has been absent for this time. Without the delay, a problem that comes and goes
-# would cause an alert each minute.
+# After the alert about a problem, the problem counts as ended once it has been absent for this time. Without the delay,
+# a problem that comes and goes would cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before the alert about a missing worker, because a restart of the worker takes some seconds.
@@ -34,9 +34,8 @@ _TIMEOUT = (3.0, 10.0)
 class Condition(NamedTuple):
     """A problem about which operators are alerted.
 
-    `name`: identifies the problem and stays the same while the problem lasts. `text`: one or two sentences with the
-    problem and the operator's next step. `patience`: how long the problem must last without a break before an alert is
-    sent.
+    `name`: identifies the problem and stays the same while the problem lasts. `text`: the problem and the operator's
+    next step, in full sentences. `patience`: how long the problem must last without a break before an alert is sent.
     """
 
     name: str
@@ -65,7 +64,7 @@ def check(now: datetime | None = None) -> None:
         _seen(condition, now)
     if complete:
         absent = SmsAlert.objects.filter(ended_at=None).exclude(name__in=present)
-        # These problems ended before their `patience` was over, so no alert was sent.
+        # These problems ended before an alert about them was sent, so no alert is needed.
         absent.filter(claimed=False, busy_until__isnull=False).delete()
         absent.filter(seen_at__lte=now - QUIET).update(ended_at=now, mailed=False, posted=False, busy_until=None)
     current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))
@@ -117,7 +116,7 @@ def _seen(condition: Condition, now: datetime) -> None:
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. Return False if another process has claimed or sent it.
+    """Claim the alert for this process. Return False if it is already claimed or sent, or not due yet.
 
     The claim expires after _BUSY, in case this process is killed.
     """

@@ -67,8 +67,8 @@ def put(key: str, value: object, seconds: float) -> None:
 def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    With IGNORE_EXCEPTIONS, django-redis returns False both for an existing key and for a failure of Redis. Reading the
-    key tells the two cases apart: if Redis is down, the key cannot be read.
+    With IGNORE_EXCEPTIONS, django-redis returns False both if the key exists and if Redis is down. This function then
+    reads the key. The key can be read only if Redis works.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True
@@ -76,7 +76,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Set each key that does not exist yet. Return for each key the same as `add`.
+    """Set each key that does not exist yet. Return True, False or None for each key, as `add` does.
 
     If the cache is django-redis, this takes one round trip.
     """

@@ -26,7 +26,7 @@ _SCHEMES = ("http", "https")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
-# Shortest accepted busy timeout on SQLite, in seconds.
+# The check warns if the busy timeout of SQLite is shorter than this number of seconds.
 _BUSY_TIMEOUT = 5
 
 
@@ -66,7 +66,7 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # The check `sms_settings` reports this error.
+        return []  # The check `sms_settings` reports settings that cannot be read.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]

@@ -23,7 +23,7 @@ _PREVIEW = re.compile(
 
 
 def watch(*kinds: str) -> None:
-    """Make the overview show the share of messages of these kinds whose link was clicked.
+    """Register kinds of messages for which the overview shows the percentage of clicked links.
 
     Call this in an AppConfig's `ready`.
     """

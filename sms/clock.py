@@ -1,8 +1,8 @@
 """Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
 The clocks of several machines differ, so only the database's clock decides about claims, leases and expiry. SQL reads
-it with `clock_timestamp()`. Python reads it at most once a minute, and adds the monotonic time since the last reading.
-On SQLite this module defines the SQL functions `clock_timestamp` and `clock_after`.
+it with `clock_timestamp()`. In Python, `now` reads it at most once a minute, and adds the monotonic time since the last
+reading. On SQLite this module defines the SQL functions `clock_timestamp` and `clock_after`.
 """
 
 import time as _time

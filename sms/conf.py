@@ -182,7 +182,7 @@ def _setting(name: str, read: Callable[[str], Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The values of all `SMS_*` settings. Times are in seconds."""
+    """The values of the `SMS_*` settings and of SITE_URL. Durations are in seconds."""
 
     base_url: str = _setting("SMS_SERVICE_BASE_URL", _text(clean=lambda url: url.strip().rstrip("/")))
     username: str = _setting("SMS_SERVICE_USERNAME", _text())
@@ -217,14 +217,14 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """Time limit for one message, in seconds. No further request for the message is started after this time."""
+        """Time limit for sending one message, in seconds. After this time, no failed request is repeated."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time that sending one message can take, in seconds.
+        """The longest time that sending one message can take with a cached access token, in seconds.
 
-        It is the time limit plus one request that starts just before the limit.
+        It is the time limit plus the duration of one request that starts just before the limit.
         """
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 

@@ -71,8 +71,8 @@ def _lines(rows: "QuerySet[Any]", columns: Mapping[str, str | Callable[[Any], ob
 def _cell(value: object) -> object:
     """Return a value for the CSV file. A time is formatted as ISO 8601 in the site's time zone.
 
-    An apostrophe is put before a text that a spreadsheet program would run as a formula. Texts from the provider are
-    not trusted.
+    An apostrophe is put before a text that a spreadsheet program would run as a formula, because texts from the
+    provider are not trusted.
     """
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Errors that explain why a message was not sent. `str()` of an error is a sentence for operators without secrets."""
+"""Errors that explain why a message was not sent. `str(error)` is a sentence for operators, without secrets."""
 
 from enum import Enum
 
@@ -14,7 +14,7 @@ class InvalidPhone(SmsError, ValueError):
 
 
 class SmsDisabled(SmsError):
-    """SMS is not configured: the base URL, the user name or the password is not set."""
+    """SMS is not configured (base URL, user name or password), or a test run uses a base URL that is not local."""
 
     def __init__(self) -> None:
         super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
@@ -70,7 +70,7 @@ class ProviderError(SmsError):
 
 
 class AuthenticationFailed(ProviderError):
-    """DMark refuses the user name and password. Every message fails until an operator corrects the settings."""
+    """DMark refuses the user name and password. No message can be sent until an operator corrects the settings."""
 
     trouble = Trouble.CREDENTIALS
 
@@ -82,7 +82,7 @@ class ProviderRejected(ProviderError):
 class Misdirected(ProviderRejected):
     """DMark redirects requests, or the settings do not form a valid URL.
 
-    Every message fails until an operator corrects the settings.
+    No message can be sent until an operator corrects the settings.
     """
 
     trouble = Trouble.CREDENTIALS
@@ -95,9 +95,9 @@ class AccountRefused(ProviderRejected):
 
 
 class NotDmarks(ProviderRejected):
-    """A server other than DMark answered with a complete 2xx response.
+    """A complete 2xx response that does not come from DMark, but for example from a proxy.
 
-    DMark may have the message all the same. Therefore the message is never resent automatically.
+    DMark may have the message nevertheless. Therefore the message is never resent automatically.
     """
 
     ambiguous = True
@@ -121,8 +121,8 @@ class InDoubt(ProviderUnavailable):
     """DMark may or may not have the message: a send request was written, but its outcome is unknown.
 
     Causes are a timeout, a reset connection, a truncated response or a 504 from a gateway. If `send_sms` raises this
-    error, do not send the message again, because the person may get it twice. If a delivery report arrives, it sets the
-    final status of the message.
+    error, do not send the message again, because the person may get it twice. A delivery report that arrives later
+    still updates the status of the message.
     """
 
     ambiguous = True

@@ -11,7 +11,7 @@ MANY = 10_000
 
 
 def counted(number: int) -> str:
-    """Format a count as `7` or `1,234`. The result is `10,000 or more` from MANY on, because counting stops at MANY."""
+    """Format a count as `7`, `1,234` or `10,000 or more`. Counting stops at MANY (10,000)."""
     return f"{number:,} or more" if number >= MANY else f"{number:,}"
 
 

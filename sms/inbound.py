@@ -86,8 +86,8 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         command=read_command(text),
         sent_at=max(min(_time(timestamp) or now, now), now - KEPT),
         received_at=now,
-        # Without a timestamp, the same text from the same number in the same minute has the same digest, so it counts
-        # as a repeated delivery.
+        # If there is no timestamp, the digest contains the minute of receipt. The same text from the same number in the
+        # same minute then counts as a repeated delivery.
         digest=_digest(phone, text, short_code, timestamp or now.isoformat(timespec="minutes")),
     )
     stored = _store(message)

@@ -35,7 +35,8 @@ class Status(models.TextChoices):
 # Statuses of messages that the provider has accepted.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
-# Final statuses of messages that probably did not reach the phone. Pages list and count them as failures.
+# Statuses of messages that did not reach the phone, or may not have reached it (UNKNOWN). Pages list and count these
+# messages as failures.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
@@ -110,7 +111,7 @@ class SmsMessage(models.Model):
 
 
 class SmsEvent(models.Model):
-    """One event in the history of a message: a request, a delivery report, an operator's action, or a click."""
+    """One event in a message's history: an attempt to send it, a delivery report, an operator's action, or a click."""
 
     class What(models.TextChoices):
         ATTEMPT = "attempt", _("attempt")
@@ -152,8 +153,8 @@ class SmsWorker(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     sent = models.PositiveIntegerField(default=0)
-    # Reasons why the worker does not send. `trouble`: a value of `sms.errors.Trouble`. `paused`: a sentence. Both are
-    # empty while the worker sends.
+    # Reasons why the worker has paused sending. `trouble`: a value of `sms.errors.Trouble`. `paused`: a sentence. Both
+    # are empty if the worker has not paused sending.
     trouble = models.CharField(max_length=12, blank=True, default="", db_default="")
     paused = models.TextField(blank=True, default="")
     # `in_flight`: number of messages that the worker is sending. `longest_since` and `longest_step`: start time and
@@ -192,7 +193,7 @@ class SmsDay(models.Model):
 
 
 class SmsPause(models.Model):
-    """A pause: an operator has stopped the sending of all messages or of one kind. Deleting the row resumes sending."""
+    """A pause: an operator has stopped the sending of all messages or of one kind. Deleting the row ends the pause."""
 
     ALL = "*"
 
@@ -280,7 +281,7 @@ class SmsInbound(models.Model):
 class SmsDismissal(models.Model):
     """A group of failures that an operator has dismissed.
 
-    The banner about the group stays hidden until another message fails for the same reason.
+    The banner about the group stays hidden until another message fails with the same status and reason.
     """
 
     status = models.CharField(max_length=12, choices=Status)

@@ -45,8 +45,8 @@ def queue_sms(
     """Store one message, to be sent after commit: in this process, by a worker or by a task (see SMS_DELIVERY).
 
     If `dedupe_key` already exists, the existing message is returned and nothing is sent. An empty key counts as no key.
-    A message to a suppressed number is stored as `cancelled`. Raises InvalidPhone or ValueError before a row is
-    written.
+    If the suppression list stops the message, it is stored as `cancelled`. If SMS is switched off, it is stored as
+    `disabled`. Raises InvalidPhone or ValueError before a row is written.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
     if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
@@ -78,8 +78,8 @@ def queue_many(messages: Sequence[NewMessage]) -> None:
     """Store several messages, to be sent after commit.
 
     With worker delivery this is one INSERT per 500 messages. A message is skipped if its `dedupe_key` already exists.
-    With worker delivery, a message to a suppressed number stays queued until the worker cancels it. Raises InvalidPhone
-    or ValueError before a row is written.
+    With worker delivery, a message that the suppression list stops is queued until the worker cancels it. Raises
+    InvalidPhone or ValueError before a row is written.
     """
     rows = [_new(one.phone, one.text, one.kind, one.dedupe_key or None, one.expires_at) for one in messages]
     if conf.current().delivery != "worker":
@@ -120,9 +120,9 @@ def _prepared(field: Any, value: Any) -> Any:
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     """Send one message in this process and wait for the result. The setting SMS_DELIVERY has no effect here.
 
-    Raises SmsError with the reason, which is also stored. Raises InDoubt or NotDmarks if DMark may have the message; do
-    not send it again in this case. Raises RuntimeError inside an atomic block, because a rollback would delete the row
-    of a sent message.
+    Raises InvalidPhone or ValueError before a row is written. If the message is not sent, raises another SmsError with
+    the reason, which is also stored. If this error is InDoubt or NotDmarks, DMark may have the message: do not send it
+    again. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent message.
     """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
@@ -216,8 +216,8 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
     """Queue the resendable messages of `rows` again. Returns the ids of the messages that this call queued.
 
     Concurrent calls queue each message only once. Each message gets at least SMS_LIFE_SECONDS until it expires. A
-    message is skipped if the credential in its link was removed, if its number is suppressed, or if the app that queued
-    it no longer wants it to be sent. Raises SmsDisabled if SMS is switched off.
+    message is skipped if its text was erased, if the credential in its link was removed, if the suppression list stops
+    it, or if the app that queued it no longer wants it to be sent. Raises SmsDisabled if SMS is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -250,7 +250,7 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
     """Filter `rows` to messages that can be resent.
 
-    These are unsuccessful messages with a complete text, to numbers that are not suppressed.
+    Their status is in RESENDABLE, their text is complete, and the suppression list does not stop them.
     """
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(pk__in=suppression.suppressed(able).values("pk"))

@@ -1,4 +1,4 @@
-"""Threads, sleep and sockets. The packages `sms.worker`, `sms.sending` and `sms.dmark` use them through this module.
+"""Threads, sleep and wake-up sockets. The packages `sms.worker`, `sms.sending` and `sms.dmark` get them from here.
 
 In production these are Python's own threads and sockets. In the tests, `tests/simulation` replaces `current` and runs
 each thread as a greenlet in simulated time.
@@ -21,7 +21,7 @@ class Thread(Protocol):
 
 
 class Runtime:
-    """Creates the threads, events, queues, locks, selectors and sockets of this process."""
+    """Creates threads, events, queues, locks, futures, selectors and pairs of sockets, and sleeps."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -1,6 +1,6 @@
 """Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message.
 
-Resending and cancelling ask for confirmation, and are logged with the user's name.
+The operator must confirm a resend or a cancellation. Both are logged with the user's name.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
 
     def dismiss(self, request: HttpRequest) -> HttpResponse:
-        """Hide the banner about a group of failures until another message fails for the same reason."""
+        """Hide the banner about a group of failures until another message fails with the same status and reason."""
         if not self.has_resend_permission(request):
             return HttpResponse("You may not dismiss failures.", status=403, content_type="text/plain")
         status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")
@@ -152,7 +152,7 @@ class MessageActions(BoundedAdmin):
 def _selection(request: HttpRequest) -> dict[str, Any]:
     """Return values for hidden fields. The confirmation form submits the operator's selection again in these fields.
 
-    `across`: True if the operator selected the whole list. In this case Django needs only one of the selected ids.
+    The field `across` is True if the operator selected the whole list. Django then needs only one of the selected ids.
     """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
@@ -182,7 +182,7 @@ class Preview:
 
 
 def preview_of(rows: "QuerySet[SmsMessage]") -> Preview:
-    """Return a preview of resending `rows`. Rows beyond the first LONGEST_LIST are ignored."""
+    """Return a preview of resending `rows`. At most LONGEST_LIST of the rows are included."""
     rows = SmsMessage.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)[:LONGEST_LIST]))
     able = outbox.resendable(rows).count()
     wanted = outbox.worth_resending(rows)

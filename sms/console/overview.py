@@ -41,7 +41,7 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """One row of a table: the messages of the last 24 hours of one kind, or of all kinds (the totals row).
+    """One row of a table: the messages of the last day of one kind, or of all kinds (the totals row).
 
     `groups`: number of messages by the key of a chart series. `cost`: in UGX.
     """
@@ -59,7 +59,10 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """The percentage of accepted messages whose link was clicked, or "" if this kind has no click tracking."""
+        """The percentage of accepted messages whose link was clicked, or "none yet" if no message was accepted.
+
+        The result is "" if no link was clicked and this kind is not registered with `clicks.watch`.
+        """
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
@@ -95,7 +98,7 @@ class Overview:
 
 
 def gather(kind: str | None = None) -> Overview:
-    """Read the overview with at most 20 queries. If `kind` is given, the charts count only messages of this kind."""
+    """Collect the overview's data with at most 20 queries. `kind`: the charts count only this kind of message."""
     now = clock.now()
     numbers = volume.current()
     day_start = now - timedelta(hours=24)

@@ -24,8 +24,9 @@ GIVE_UP = timedelta(days=1)
 def due(min_age: float) -> "QuerySet[SmsMessage]":
     """Return the messages without a final report that were sent at least `min_age` seconds and at most one day ago.
 
-    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll, so
-    at most ten times in a day. Messages that never get a report therefore do not delay the other messages.
+    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll. If
+    `min_age` is two minutes, a message is therefore polled at most ten times in a day, and messages that never get a
+    report do not delay the other messages.
     """
     now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -41,8 +42,8 @@ def poll(
 ) -> "Counter[str]":
     """Poll DMark for the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
-    Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials or is unreachable,
-    because the remaining polls would fail too.
+    Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials, reports a fault or is
+    unreachable, because the remaining polls would probably fail too.
     """
     counts: Counter[str] = Counter()
     for message in due(min_age)[:limit]:

@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore the report replaces a status in _PROVED with `sent` or
-# with a final status. If the status is in _ENDED and no send request was made, only a report of delivery replaces it.
+# A delivery report proves that DMark has the message, so it replaces each of these statuses with `sent` or with a final
+# status. Exception: if no send request was made, only a report of delivery replaces a status in _ENDED.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
@@ -37,8 +37,8 @@ def final_status(word: str) -> Status | None:
 def record_report(message_id: int, word: str, step: str) -> bool:
     """Store a delivery report and update the status of its message. A delivered message stays delivered.
 
-    `word`: DMark's status word in any case. An unknown word means that the message is still on its way. "" means that
-    the report has no status. `step`: push or poll. Returns False if the message does not exist.
+    `word`: DMark's status word, in upper or lower case. An unknown word means that the message is still on its way. ""
+    means that the report has no status. `step`: push or poll. Returns False if the message does not exist.
     """
     word = word.strip().upper()[:50]
     report = redact(word)
@@ -149,7 +149,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # The message is locked, so this time is later than that of each stored report.
+            event.at = clock.now()  # Read again under the lock, so that the newest report has the latest time.
             event.save(force_insert=True)
 
 
@@ -181,9 +181,9 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message.
+    """Return True if DMark may have the message and no final report has arrived.
 
-    If not, the status of the message changes only if a report says that it was delivered.
+    Otherwise, only a report of delivery changes the status of the message. A canceled message counts as not sent.
     """
     if message.status in _ENDED:
         return bool(message.attempts)

@@ -31,7 +31,8 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
     """Store a delivery report.
 
     The signed URL identifies the message. A `msg_id` in the body is ignored. Responds 200 even if the report has no
-    status, 403 if the signature is invalid, and 404 if the message no longer exists.
+    status, 403 if the signature is invalid, 404 if the message no longer exists, and another 4xx if the body is
+    invalid.
     """
     try:
         message_id = int(signer().unsign(signed_id))

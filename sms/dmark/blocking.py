@@ -139,7 +139,7 @@ os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """Send one POST request. Do not follow redirects, and read at most 64 KiB of the response.
+    """Send one POST request. Do not follow redirects, and use only the first 64 KiB of the response.
 
     Raises NoResponse if there was no complete response, and Misdirected if the URL is invalid.
     """

@@ -45,8 +45,8 @@ class Request(NamedTuple):
 class Pause(NamedTuple):
     """Command to the driver: wait.
 
-    The driver sends None back into the generator after the wait. If the process is about to end, the driver does not
-    wait but sends False at once.
+    After the wait, the driver sends None back into the generator. A worker that is shutting down ends the wait early
+    and sends False. The generator then makes no further request.
     """
 
     seconds: float
@@ -94,7 +94,7 @@ Conversation: TypeAlias = Generator[Command, Any, T]
 
 @dataclass(slots=True)
 class Budget:
-    """The time limit for one message, in seconds. After this time no further request is started."""
+    """A time limit for the requests about one message, in seconds. After this time, no failed request is repeated."""
 
     seconds: float
     spent: float = 0.0
@@ -146,7 +146,7 @@ def report(config: Config, provider_id: str, on_exchange: OnExchange) -> Convers
 
 
 def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[FetchedToken]:
-    """Fetch a new token. If DMark responds 404 at the configured URL path, the other known path is tried once."""
+    """Fetch a new token. If DMark responds 404 at the configured URL path, another known path is tried once."""
     other = TOKEN_PATHS[0] if config.token_path == TOKEN_PATHS[1] else TOKEN_PATHS[1]
     payload = json.dumps({"username": config.username, "password": config.password}).encode()
     budget = Budget(config.send_budget)

@@ -10,7 +10,7 @@ logger = logging.getLogger("sms.delivery")
 
 
 class Named(Protocol):
-    """The fields of a message that log lines show."""
+    """A message, or another object with the fields that identify a message in the log."""
 
     pk: int
     kind: str
@@ -52,7 +52,7 @@ def facts(values: dict[str, object]) -> str:
 
 
 def log_exchange(message: Named, exchange: Exchange) -> None:
-    """Log a failed request at level error and any other request at level info.
+    """Log a failed request at level error, and a successful send or report request at level info.
 
     A successful token request is not logged.
     """

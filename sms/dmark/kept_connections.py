@@ -12,7 +12,10 @@ _LOSSES, _SECONDS = 3, 60.0
 
 
 class KeptConnections:
-    """Records the lost connections of one process. Its methods may be called from any thread."""
+    """Counts lost connections, and decides if kept connections may be used.
+
+    The methods may be called from any thread.
+    """
 
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=_LOSSES)

@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# MAX_KEPT: characters of a response that are stored. MAX_BODY: bytes of a response that are read.
+# MAX_KEPT: at most this many characters of a response are stored. MAX_BODY: at most this many bytes are used.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0
@@ -198,7 +198,7 @@ def _refusal(start: str, reply: Reply) -> ProviderRejected:
 def accepted_id(reply: Reply) -> str:
     """Return DMark's id of the accepted message, or "" if the response has no id.
 
-    Raises ProviderError if DMark refused the message.
+    Raises ProviderError if the response does not accept the message.
     """
     if reply.status == 504:
         # A gateway in front of DMark timed out. DMark may have received the message.
@@ -259,8 +259,8 @@ _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 def status_word(report: object) -> str:
     """Find the status word in a delivery report. Return it in capitals, or "" if there is none.
 
-    The field may be named `status`, `delivery_status` or `dlr_status`, in any case. The report may be inside a list or
-    another object.
+    The field may be named `status`, `delivery_status` or `dlr_status`, in upper or lower case. The report may be inside
+    a list or another object.
     """
     return _find_status(report, _REPORT_DEPTH)
 

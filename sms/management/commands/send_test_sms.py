@@ -7,7 +7,7 @@ from sms.conf import PROVIDER
 from sms.errors import AuthenticationFailed, InvalidPhone, ProviderError, RateLimited, SmsDisabled, SmsError
 from sms.outbox import send_sms
 
-# Error classes with the words that name their cause in the output. The first matching class is used.
+# For each error class, the name of the cause that the command prints. The first matching class is used.
 _CAUSES: tuple[tuple[type[SmsError], str], ...] = (
     (InvalidPhone, "bad number"),
     (SmsDisabled, "disabled"),

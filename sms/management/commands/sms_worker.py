@@ -113,8 +113,8 @@ class Command(BaseCommand):
 def _prepare_once() -> None:
     """Prepare a run with `--once`: check the table of messages, and apply the pauses to the queue (see `park`).
 
-    Raise CommandError if the table of messages does not exist. Without this check, `sms_worker --once` would repeat its
-    queries forever.
+    Raise CommandError if the table does not exist or the database is unavailable. Without this check, the command would
+    repeat its queries forever.
     """
     table = SmsMessage._meta.db_table
     try:
@@ -129,7 +129,8 @@ def _prepare_once() -> None:
 def _need_descriptors(in_flight: int) -> None:
     """Increase this process's limit on open files to at least `in_flight` + 200.
 
-    Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default.
+    Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default. Raise
+    CommandError if the system allows fewer files than needed.
     """
     if sys.platform == "win32":
         return
