@@ -19,7 +19,7 @@ _transactional: set[str] = set()
 def register_transactional(*kinds: str) -> None:
     """Register transactional kinds of messages. Call this in an AppConfig's `ready`.
 
-    Messages of these kinds are sent even to people who have asked to stop.
+    Messages of these kinds are sent even to people who have asked to stop. Raises ValueError for an invalid kind.
     """
     for kind in kinds:
         if not _KIND.fullmatch(kind):

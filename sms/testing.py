@@ -25,8 +25,8 @@ from sms.models import UNSUCCESSFUL, SmsMessage, Status
 from sms.sandbox.server import Server
 from sms.text.phone import to_e164
 
-# Statuses that `assert_texted` does not accept. It accepts `queued`: under Django's TestCase no transaction commits, so
-# messages stay queued.
+# Statuses that `assert_texted` does not accept. It accepts `queued`, because under Django's TestCase no transaction
+# commits, and messages therefore stay queued.
 _NOT_TEXTED = (*UNSUCCESSFUL, Status.DISABLED, Status.CANCELLED)
 
 S = TypeVar("S", bound=BaseServer)
@@ -70,7 +70,7 @@ def assert_texted(
 ) -> SmsMessage:
     """Assert that the newest matching message was sent or is queued, and return it.
 
-    `text`: the whole text, or a compiled pattern to search for.
+    `text`: the whole text, or a compiled pattern to search for. None matches any text. `kind`: None matches any kind.
     """
     number = to_e164(phone)
     rows = list(SmsMessage.objects.filter(phone=number).order_by("-pk"))
@@ -123,7 +123,7 @@ class Sandbox:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of requests and messages, and a list of the messages that were accepted more than once."""
+        """Return the number of requests by path, the numbers of messages, and the messages accepted more than once."""
         return dict(self._get("/counts.json"))
 
     @property
@@ -155,8 +155,8 @@ def serving(server: S) -> Iterator[S]:
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
     """Run a sandbox, and send the SMS of this block to it.
 
-    By default messages are sent inline, without a rate limit and without delivery reports. Change this with `settings`,
-    for example `SMS_RATE_LIMIT_SECONDS=30`.
+    By default, messages are sent inline and without a rate limit. Change this with `settings`, for example
+    `SMS_RATE_LIMIT_SECONDS=30`. The sandbox sends no delivery reports until the test sets the switch `report`.
     """
     with serving(Server(0)) as server:
         running = Sandbox(server)
@@ -176,7 +176,7 @@ def sandbox(**settings: Any) -> Iterator[Sandbox]:
 def texts(**settings: Any) -> Iterator[Texts]:
     """Collect the messages queued in this block, and send them to a sandbox over HTTP.
 
-    Messages that are still queued at the end of the block are cancelled.
+    Messages that are still queued at the end of the block are canceled.
     """
     with sandbox(**settings):
         sent = Texts()

@@ -75,7 +75,7 @@ def lines(message: SmsMessage, sending: Sending | None = None) -> list[Line]:
     waiting = message.status == Status.QUEUED
     obstacle = (sending or Sending()).obstacle(message) if waiting else ""
     found = sorted((_line(event) for event in message.events.all()), key=lambda line: line.at)
-    # A cancelled message without events was cancelled when it was queued, because its number was suppressed.
+    # A canceled message without events was canceled when it was queued, because its number was suppressed.
     if message.status == Status.CANCELLED and not found:
         return [Line(message.created_at, "bad", "Not sent", message.error)]
     start = "SMS was switched off, so it was not sent." if message.status == Status.DISABLED else ""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-# Values of the switches for requests. `ok` is the correct response. `late` is the correct response, `answer_after`
-# seconds late. Any other value is a fault that replaces the correct response.
+# Values of the switches `token`, `send` and `dlr`. `ok` gives the correct response. `late` gives the correct response
+# `answer_after` seconds late. Any other value gives a fault instead of the correct response.
 ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
@@ -63,9 +63,10 @@ class Fault(NamedTuple):
 
 
 def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
-    """Return the dataclass field of a switch in `Faults`.
+    """Define a switch of the sandbox, as a dataclass field of `Faults`.
 
-    `label`: its label on the page. `choices`: the valid values. No choices mean that every value of its type is valid.
+    `label`: the label on the page. `choices`: the valid values. If there are none, every value of the type of `default`
+    is valid.
     """
     return field(default=default, metadata={"label": label, "choices": choices})
 

@@ -1,4 +1,4 @@
-"""Run actions after a delay, such as pushing a delivery report or answering a payment prompt."""
+"""Run actions, such as pushing a delivery report or answering a payment prompt, after a delay."""
 
 import heapq
 import json
@@ -69,7 +69,8 @@ class Later:
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> int | None:
     """Send `values` to `url`. Return the HTTP status of the response, or None if there was no response.
 
-    `method`: `json` (POST), `put` (JSON), `form` or `get`. `garbled`: send a body that is not JSON.
+    `method`: `json` (POST a JSON body), `put` (PUT a JSON body), `form` (POST a form) or `get` (values in the query).
+    `garbled`: send a body that is not JSON instead of `values`.
     """
     parts = urlsplit(url)
     query, body, content_type = parts.query, b"", "application/json"
@@ -81,7 +82,7 @@ def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = Fa
         body, content_type = urlencode(values).encode(), "application/x-www-form-urlencoded"
     else:
         body = json.dumps(values).encode()
-    # The `requests` library would use three times as much CPU time for such a short request.
+    # `http.client` is used, because the `requests` library takes three times as much CPU time for a short request.
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     with closing(kind(parts.hostname or "", parts.port, timeout=5)) as connection:
         try:

@@ -80,7 +80,7 @@ class Links(NamedTuple):
 
 
 class Page:
-    """Renders the sandbox's page. A subclass can add template folders, entries besides SMS, and payment prompts."""
+    """Renders the sandbox's page. A subclass can add template folders, items besides SMS, and payment prompts."""
 
     folders: ClassVar[list[Path]] = [Path(__file__).parent]
     template: ClassVar[str] = "page.html"
@@ -93,8 +93,8 @@ class Page:
     def html(self, find: str = "") -> str:
         """Return the page as HTML.
 
-        `find`: show only matching phones. Text of 3 to 10 digits matches a part of the phone number. Any other text
-        matches a part of an item. "" shows all phones.
+        `find`: show only matching phones. 3 to 10 digits are searched for in the phone numbers. Any other text is
+        searched for in the items, ignoring case. "" shows all phones.
         """
         state, find = self.state, find.strip()
         with state.lock:
@@ -135,7 +135,7 @@ class Page:
         return []
 
     def _phones(self) -> list[Phone]:
-        """Return all phones. Phones with an open payment prompt come first, then phones with the newest items."""
+        """Return all phones: first those with an open payment prompt, then the others. Each group is newest first."""
         items: defaultdict[str, list[Item]] = defaultdict(list)
         prompts: defaultdict[str, list[tuple[str, Any]]] = defaultdict(list)
         for number, item in self.items():

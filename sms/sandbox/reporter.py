@@ -6,7 +6,7 @@ from sms.sandbox.later import push
 from sms.sandbox.state import Received, State, now
 
 _NUMBERS = {"DELIVERED": "1", "FAILED": "2", "PENDING": "8"}
-# A report without a response is sent again: 3 requests in total, 2 seconds apart.
+# If the push of a report gets no response, it is repeated after 2 seconds. There are at most 3 pushes in total.
 TRIES, TRY_AGAIN = 3, 2.0
 
 

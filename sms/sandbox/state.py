@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return the numbers of requests and messages, and a list of the messages that were accepted more than once."""
+        """Return the number of requests by path, the numbers of messages, and the messages accepted more than once."""
         with self.lock:
             return self._counts()
 

@@ -1,4 +1,4 @@
-"""Conclude the result of an attempt to send one message to DMark, and decide about a retry. Uses no HTTP library."""
+"""Determine the result of an attempt to send one message to DMark, and decide about a retry. Needs no HTTP library."""
 
 import logging
 import random
@@ -32,14 +32,14 @@ LONGEST_DELAY = 120.0
 # no fourth retry: DMark has no idempotency key, so each retry may put one more copy of the message on the phone.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
-# A provider may respond 5xx although it has accepted the message. Therefore, from the fourth failed attempt on, a 5xx
-# delays the next retry by DELAY_AFTER_5XX seconds.
+# A provider may respond 5xx although it has accepted the message. Therefore, from the fourth failed attempt on, the
+# retry after a 5xx is delayed by at least DELAY_AFTER_5XX seconds.
 ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
 @dataclass(slots=True)
 class Result:
-    """The result of one attempt. `reason`: why the message was not sent. `due_at`: time of the retry, or None."""
+    """The result of one attempt. `reason`: the error, if any. `due_at`: new due time, or None to keep the old one."""
 
     message: ClaimedMessage
     status: Status
@@ -56,7 +56,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The explanation that is stored in the message's row: one or two sentences."""
+        """The explanation for operators that is stored in the message's row, unless the message was sent."""
         reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason
@@ -65,7 +65,7 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the phone certainly did not get the message. The message's rate-limit key is then deleted."""
+        """True if the message's rate-limit key must be deleted, because the phone certainly did not get the message."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 
@@ -78,7 +78,7 @@ def send_conversation(
 
 
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
-    """Return the result of a conversation. `ending`: DMark's id of the message, or the exception that ended it.
+    """Return the result of a conversation. `ending`: DMark's id of the message, or the exception at the end.
 
     This function runs no query. It returns every failure as final. `settle` can turn a failure into a retry.
     """
@@ -98,7 +98,7 @@ def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[E
 
 
 def delay(retries: int) -> float:
-    """Return the seconds until the next attempt: 2, 4, 8 … 120 after 0, 1, 2 … retries, less a random 0 to 25%."""
+    """Return the seconds until the next attempt: 2, doubled after each retry, at most 120, less a random 0 to 25%."""
     return float(min(2.0 ** (min(retries, 10) + 1), LONGEST_DELAY) * random.uniform(0.75, 1.0))  # noqa: S311
 
 
@@ -108,7 +108,7 @@ def pauses_all(reason: object) -> bool:
 
 
 def settle(result: Result) -> Result:
-    """Return the result with the status `queued` if the message is to be sent again later, otherwise unchanged."""
+    """If the message is to be sent again later, return its result with the status `queued`, otherwise unchanged."""
     message, reason = result.message, result.reason
     if pauses_all(reason):
         return replace(result, status=Status.QUEUED)

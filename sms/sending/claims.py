@@ -80,15 +80,15 @@ def claim(
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
 
-    If the response to a claim was lost, `claimer` does not know the claimed messages. Their leases are left to expire.
+    If the database's response to a claim was lost, the claimed messages are not in `ids`, and their leases expire.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Count `requests` as ambiguous in the messages' rows before they are sent, in case this process is then killed.
+    """Before sending, count `requests` as ambiguous in the rows, in case this process is killed while it sends.
 
-    The result of a request later replaces this number. The first request of a message is not counted here: after a
+    The result of a request later replaces this number. A message's first request need not be counted here: after a
     crash, `free_leases_over_before` counts it. Returns the ids of the messages still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
@@ -110,9 +110,9 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
-    If the database's clock is before `limit`, the clock was set back, and leases renewed after that would look expired.
-    No message is freed in this case. A freed message gets an ambiguous request count of at least 1, because its sender
-    may have sent it before it crashed. `count_ahead` has already counted any further requests.
+    If the database's clock is before `limit`, no message is freed: the clock was set back, and leases renewed after
+    that would look expired. A freed message then has at least 1 ambiguous request, because its sender may have sent it
+    before crashing. `count_ahead` has already counted any further requests.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
@@ -135,7 +135,7 @@ class ExpiredLeaseReaper:
         self.next_look = 0.0
 
     def look(self) -> None:
-        """Run a check if it is due. `next_look`: the time (monotonic) of the next check."""
+        """Run a check if it is due. Set `next_look` to the time (monotonic) of the next check."""
         if clock.monotonic() < self.next_look:
             return
         seen = clock.read()

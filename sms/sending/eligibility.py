@@ -21,9 +21,9 @@ logger = logging.getLogger("sms.delivery")
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
     """Return a result, by message id, for each message that must not be sent now.
 
-    The other messages may be sent. They now hold rate-limit keys, which block further messages of the same kind to the
-    same phone. `by_table`: if the cache is down, enforce the rate limit by a query of the message table. The number of
-    queries and cache calls does not depend on the number of messages.
+    The other messages may be sent. If there is a rate limit, they now hold keys in the cache, which block messages of
+    the same kind to the same phone. `by_table`: if True and the cache is down, query the message table instead.
+    The number of queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
     found: dict[int, Result] = {}
@@ -44,7 +44,7 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
     for message in fresh:
         if message.pk not in worth:
             end(message, "sms.not_worth_sending", "Its subject was over before it could be sent.", logging.WARNING)
-    # Check the rate limit last, because a message that passes this check gets a key that soon expires.
+    # Check the rate limit last: the key of a message that passes soon expires, and the check of the owners may be slow.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):

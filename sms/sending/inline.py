@@ -1,4 +1,4 @@
-"""Send one message in this process, and once more if the first request is ambiguous and no report has arrived."""
+"""Send one message in this process. If the request is ambiguous and no delivery report has arrived, send it again."""
 
 import random
 
@@ -33,7 +33,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
     def send() -> str | Exception:
         try:
             return blocking.run(send_conversation(message, config, on_exchange, budget), config, on_exchange)
-        # After any error the message needs a final status that an operator can see.
+        # Catch every error, because the message needs a status that an operator can see.
         except Exception as error:  # noqa: BLE001
             return error
 
@@ -44,7 +44,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
     if known and not counted(1):
         return Result(message, Status.QUEUED, clock.now(ask=False))
     ending = send()
-    # `known`: number of ambiguous requests in earlier attempts to send this message. They count toward the limit.
+    # `known`: number of ambiguous requests in earlier attempts to send this message. They count toward MAX_AMBIGUOUS.
     if isinstance(ending, InDoubt) and known + 1 < MAX_AMBIGUOUS:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)

@@ -19,18 +19,18 @@ def key(phone: str, kind: str) -> str:
 
 
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
-    """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, or 0 for none.
+    """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, or 0.
 
     A message that already holds its key may be sent. Its key is renewed for a whole window. Refused messages for the
     same phone and kind get waiting times one window apart, so that they do not all become due at once. `by_table`: if
-    the cache is down, look in the message table for messages sent within the window.
+    True and the cache is down, look in the message table for messages sent within the last `window` seconds.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
     entries = {message.pk: (key(message.phone, message.kind), _value(message.pk, window)) for message in messages}
     taken = _add(entries, window)
     holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
-    # A key may have expired since the first call. Try once more to take such a key.
+    # A key may have expired since the first call. Try once more to acquire such a key.
     gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
     taken |= _add(gone, window)
     unknown = [message for message in messages if taken[message.pk] is None]
@@ -66,7 +66,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return the seconds to wait, by message id. A message waits if its phone got one of the same kind in `window`."""
+    """Return the seconds to wait, by message id, if the phone got the same kind in the last `window` seconds."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -110,9 +110,9 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 
 
 class _Minute(NamedTuple):
-    """Counts of messages to one network and prefix that were queued in the same minute, `age` minutes ago.
+    """Counts of messages to one prefix of a network that were queued in the same minute, `age` minutes ago.
 
-    `late` and `not_accepted` are meaningful only for minutes that are at least LATE ago.
+    Ignore `late` and `not_accepted` if the minute is less than LATE ago.
     """
 
     network: str
@@ -149,9 +149,9 @@ def in_trouble(now: datetime) -> list[Slow]:
 
 
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
-    """Return the numbers of bad and of all messages in the window that is `back` minutes older than the newest window.
+    """Return the number of bad messages and the number of all messages in one window.
 
-    Messages that are younger than LATE do not belong to any window.
+    The window is `back` minutes older than the newest window. Messages younger than LATE do not belong to any window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -15,7 +15,7 @@ SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is searched only among the last 200 queued messages that DMark accepted.
+# The newest success is searched only among the 200 newest messages that DMark accepted.
 _RECENT = 200
 
 # The parts of an error text that do not belong to its reason: ids, and numbers of seconds.
@@ -28,7 +28,7 @@ class Group:
     """Failed messages with the same status and reason.
 
     `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired. `last`: time
-    of the newest failure. `dismissed`: no message has joined the group since an operator dismissed it.
+    of the newest failure. `dismissed`: no message has joined the group since an operator dismissed the group.
     """
 
     status: str

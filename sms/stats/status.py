@@ -60,7 +60,7 @@ def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | Non
 
 
 def last_attempts(count: int = 20) -> list[SmsEvent]:
-    """Return the newest requests to DMark for a token or to send a message, newest first."""
+    """Return the events of the last `count` requests to DMark for a token or to send a message, newest first."""
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 
@@ -68,8 +68,9 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     """Return the fault that prevents DMark from accepting messages, and its error text.
 
     Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise, the
-    newest attempt of the last hour decides. If it failed because of a fault of DMark itself, this fault is returned
-    only if at least 80% of the attempts of the last hour failed in the same way (minimum 3 attempts).
+    newest of `attempts` decides, unless it is over an hour old. If the newest attempt failed because of a fault of
+    DMark itself, this fault is returned only if at least 80% of the attempts of the last hour (minimum 3) failed in the
+    same way.
     """
     for worker in alive:
         if worker.trouble:
@@ -100,9 +101,10 @@ class Concern(NamedTuple):
 
 
 def held_open() -> Concern | None:
-    """Return a concern about the oldest transaction of this database if it has been open for over HELD_OPEN_SECONDS.
+    """Return a concern if the oldest transaction of this database has been open for over HELD_OPEN_SECONDS.
 
-    Always None on SQLite. PostgreSQL shows the transactions of other users only to roles with `pg_read_all_stats`.
+    Otherwise, and always on SQLite, return None. PostgreSQL shows the transactions of other users only to roles with
+    `pg_read_all_stats`.
     """
     if connection.vendor != "postgresql":
         return None
@@ -132,7 +134,7 @@ class Reading(NamedTuple):
     """The state of sending at `time`.
 
     `waiting`: number of queued messages. `oldest`: due time of the message that has been due for the longest time.
-    `last`: the newest requests to DMark.
+    `last`: the events of the newest requests to DMark.
     """
 
     config: conf.Config
@@ -145,7 +147,7 @@ class Reading(NamedTuple):
 
     @property
     def late(self) -> float:
-        """The number of seconds for which the oldest due message has been due, or 0.0 if no message is due."""
+        """The seconds since the oldest due message became due, or 0.0 if no message is due."""
         return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
 
 

@@ -52,7 +52,7 @@ class Counts(NamedTuple):
 def current() -> Counts:
     """Return the counts of the last DAYS days, with three queries.
 
-    If earlier days must be counted first, this takes two more queries.
+    If earlier days must be counted and stored first, this takes two or three more queries.
     """
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
@@ -63,9 +63,10 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count the days before yesterday that are not stored yet, at most `limit` days. Return True if none is left.
+    """Count and store the days before yesterday that are not stored yet. Return True if none is left.
 
-    If no day is stored yet, start at the oldest message. Unless `everything` is True, start at most DAYS days ago.
+    `limit`: the largest number of days to count, or None for all. If no day is stored yet, start with the day of the
+    oldest message, but no more than DAYS days ago unless `everything` is True.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
@@ -89,7 +90,7 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
 
 
 def _keep(start: date, end: date) -> None:
-    # The last of these days gets a row even if it has no messages. The newest row shows which days have been counted.
+    # The last of these days gets a row even if it has no messages, because the newest row marks the last counted day.
     totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
     for cell in _hours(_midnight(start), _midnight(end)):

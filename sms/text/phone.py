@@ -9,7 +9,7 @@ import phonenumbers
 from sms import conf
 from sms.errors import InvalidPhone
 
-# The code from here to the end of `_plain` also exists in `payments/phones.py`.
+# The code from here to the end of `_plain` is also in `payments/phones.py`. `sms` and `payments` import no other app.
 LONGEST = 60
 
 # Invisible characters that Unicode classifies neither as spaces nor as format characters, such as the empty braille
@@ -43,7 +43,7 @@ def read_digits(raw: object) -> str:
 
 
 def _plain(char: str) -> str:
-    """Convert digits, spaces, dashes and full-width characters to ASCII. Return "" for an invisible character."""
+    """Convert a digit, space, dash or full-width character to ASCII. Return "" for an invisible character."""
     category = unicodedata.category(char)
     if category == "Cf" or char in _INVISIBLE:
         return ""

@@ -1,7 +1,7 @@
-"""Remove secrets from logs, pages and old messages: tokens, passwords, phone numbers, and credentials in links.
+"""Hide tokens, passwords, phone numbers and the credentials in links.
 
-A project adds its own secrets with the setting `SMS_REDACT` (see `sms.conf.Redact`). The credential in a link is hidden
-in logs and on pages. It is removed from the stored message after delivery or expiry.
+They are hidden in logs and on pages. The credential in a link is also removed from the stored message after delivery or
+expiry. A project adds its own secrets with the setting `SMS_REDACT` (see `sms.conf.Redact`).
 """
 
 import re
@@ -20,7 +20,7 @@ BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
-# Values of settings that are shorter than this are not treated as secrets: they could be parts of ordinary words.
+# A setting is not a secret if its value has fewer characters than this, because the value may be part of a normal word.
 _SHORTEST_SECRET = 4
 # Finds the signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")
@@ -30,10 +30,10 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The compiled patterns that find secrets.
+    """The secret values from the settings, and the patterns that find other secrets.
 
-    `keyed` finds secrets after a name such as `password=`. It is slow, so it is applied only if a text contains one of
-    `hints` or matches `short`.
+    `keyed` finds secrets after a name such as `password=`. This pattern is slow, so it is applied only if a text
+    contains one of `hints` or matches `short`.
     """
 
     secrets: tuple[str, ...]
@@ -94,7 +94,7 @@ def blank_link(text: str) -> str:
 
 
 def has_link(text: str) -> bool:
-    """Return True if the text contains a link that works as a credential."""
+    """Return True if a link in the text contains a credential."""
     pattern = rules().link
     return pattern is not None and pattern.search(text) is not None
 

@@ -18,7 +18,8 @@ _ALPHABET = _GSM | _GSM_ESCAPED
 class Segments:
     """The size of a text.
 
-    `encoding`: GSM-7 or UCS-2. `length`: number of characters or units of this encoding. `count`: number of segments.
+    `encoding`: GSM-7 or UCS-2. `length`: number of units of this encoding; some characters take two units. `count`:
+    number of segments.
     """
 
     encoding: str

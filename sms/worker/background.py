@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Polling for delivery reports ends after this time, because it delays the release of parked messages.
+# Seconds after which polling for delivery reports ends, because polling delays the parking and release of messages.
 _POLL_SECONDS = 60.0
 
 
@@ -46,7 +46,7 @@ class SignalSender:
         return 0.0 if since is None else clock.monotonic() - since
 
     def finish(self, seconds: float) -> bool:
-        """Send the remaining signals and end the thread. Return False if this takes longer than `seconds`."""
+        """Send the remaining signals and end the thread. Return False if that takes longer than `seconds`."""
         if self._thread is None:
             return True
         self._pending.put(None)
@@ -69,7 +69,7 @@ class SignalSender:
 class Periodic:
     """A thread that runs maintenance and polls for delivery reports every `every` seconds.
 
-    Every PROBE_SECONDS, except during the polls, it tests the listener, and parks and releases messages.
+    Every PROBE_SECONDS, except during the polls, the thread tests the listener, and parks and releases messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:
@@ -91,7 +91,7 @@ class Periodic:
                             maintenance.run()
                             if not self._breaker.is_open:
                                 self._poll(clock.monotonic() + _POLL_SECONDS)
-                    finally:  # Also if the polls fail each time.
+                    finally:  # Park and release messages even if maintenance or the polls fail each time.
                         maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)

@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 
 
 def run() -> None:
-    """Run each of the worker's periodic tasks once."""
+    """Send alerts, remove old credentials, cancel suppressed messages, delete workers' old rows, store daily counts."""
     alerts.check()
     blank_links()
     pauses.cancel_suppressed()
@@ -34,8 +34,8 @@ def forget_silent_workers() -> None:
 def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. The pauses are read again
-    every 10,000 messages. Otherwise, after a pause, one worker could park what another releases, without end.
+    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. At most 10,000 messages are
+    parked before the pauses are read again. Otherwise two workers could park and release the same messages forever.
     """
     full = True
     while full:
@@ -91,7 +91,7 @@ def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete the messages queued before `cutoff` and their events, but no daily counts. Return the number deleted."""
+    """Delete the messages that `before` returns and their events. Keep daily counts. Return the number of messages."""
 
     def act(keys: list[int]) -> int:
         SmsEvent.objects.filter(message_id__in=keys).delete()
@@ -102,7 +102,7 @@ def delete(cutoff: datetime, progress: Progress) -> int:
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
-    """Erase the texts of messages queued before `cutoff`. Return the number of changed rows."""
+    """Erase the texts of the messages that `before` returns. Return the number of changed rows."""
     texts = before(cutoff).exclude(text="")
     return _in_batches(texts, lambda keys: texts.filter(pk__in=keys).update(text="", holds_link=False), progress)
 

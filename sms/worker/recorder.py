@@ -145,7 +145,7 @@ def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report for operators about up to 20 messages. Those that have waited longest for DMark come first."""
+    """Return a report about up to 20 messages: begun ones before others, and those longest in their step first."""
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]

@@ -24,7 +24,7 @@ class Waker:
     def sleep(
         self, selector: selectors.BaseSelector, until: Callable[[], float]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait in `select` for an event, a `wake`, or the time that `until()` returns. Return the files' events."""
+        """Wait in `select` for a file event, a `wake`, or the time that `until()` returns. Return the file events."""
         self._asleep = True
         # `until` is called after `_asleep` is set. It must find work whose `wake` came earlier and thus had no effect.
         events = selector.select(max(0.0, until() - clock.monotonic()))

@@ -62,8 +62,8 @@ class ThreadEnded(Exception):
 class Options:
     """Options of a worker.
 
-    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`, `poll` and
-    `maintenance`: in seconds. `once`: end when no message is due.
+    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`: seconds for which a
+    claim is valid. `poll` and `maintenance`: seconds from one run to the next. `once`: end when no message is due.
     """
 
     in_flight: int = 64
@@ -290,7 +290,7 @@ class Worker:
             self._hand_back()
 
     def _hand_back(self) -> None:
-        """Return to the queue the claimed messages whose sending has not begun."""
+        """Queue again the claimed messages that the engine has not begun to send."""
         for job in (*self.engine.take_back(), *self._to_offer):
             self.recorder.conclude(job)
         self._to_offer = []
@@ -338,7 +338,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Record the last results and the requests in flight, and queue the messages that have not begun again."""
+        """Record the last results and the requests in flight. Queue again the messages that have not begun."""
         for job in self.engine.take():
             self.recorder.conclude(job)
         if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:

@@ -47,8 +47,8 @@ class Job:
     """A message that the engine sends, and its conversation with DMark.
 
     `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
-    `conversation`. `lease_lost`: another sender has the message, or a delivery report has arrived. `counted`: if this
-    process is killed, the next request counts as ambiguous. `ending`: the conversation's return value or exception.
+    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: True if the next send request counts as
+    ambiguous after a crash of this process. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Send requests to repeat: first in `uncounted`, and in `_counted` after their messages' rows count them.
+        # Repeated send requests. They move from `uncounted` to `_counted` when their messages' rows count them.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -160,7 +160,7 @@ class Engine:
         self._waker.wake()
 
     def quit(self, seconds: float) -> bool:
-        """End the threads and cut off the requests in flight. Return False if this takes longer than `seconds`."""
+        """End the engine and cut off the requests in flight. Return False if this takes longer than `seconds`."""
         self.tokens.finish()
         self._quit = True
         self._waker.wake()
@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a longer wait the rate-limit key may have expired. The worker then checks the eligibility again.
+            # After a longer wait the rate-limit key may have expired. The message is then queued and checked again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:

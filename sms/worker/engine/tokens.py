@@ -54,7 +54,7 @@ class TokenQueue:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # The engine always needs an answer. Without one, all messages would wait forever.
+            # Answer after every error too. Without an answer, all messages would wait forever.
             except Exception as error:
                 logger.exception("sms.worker_error: the thread continues")
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
@@ -87,7 +87,7 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # A copy for each job: one exception in many conversations would collect all tracebacks.
+                    # A copy for each job: a shared exception would collect the tracebacks of all conversations.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))
