@@ -152,7 +152,7 @@ def give_up_late() -> int:
 def sweep() -> int:
     """Mark a request as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
 
-    Return the number of these requests.
+    Return the number of requests marked.
     """
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0

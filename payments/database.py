@@ -64,7 +64,7 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
 
 
 def limit_idle_transactions() -> None:
-    """Let PostgreSQL end transactions of this process that are idle for a minute, on connections made from now on.
+    """On each new connection of this process, let PostgreSQL end transactions that are idle for a minute.
 
     Otherwise the locks of a suspended or lost machine could last for hours, because PostgreSQL notices a lost
     connection only by TCP keepalive.

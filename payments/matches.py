@@ -35,7 +35,7 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment, and the match of the payment as far as it is needed.
+    """A locked payment, with the result and both payments of its match if they are needed.
 
     `result`: the result of the match, or None. `payments`: both payments of the match, locked, or empty if the other
     payment is not needed.
@@ -104,7 +104,8 @@ def take_word(
 ) -> Outcome:
     """Apply the provider's answer to a payment locked by `matches.locked`.
 
-    `began`: when the poll or the payment request began. For a callback: when the callback was handled.
+    `began`: when the poll or the payment request began. If the answer came in a callback, the time at which the
+    callback was handled.
     """
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
@@ -264,10 +265,10 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Book a match without a result as paid, but not from our account at the provider. Return the amount in UGX.
+    """Record that a match without a result was paid out, but not from our account at the provider.
 
-    No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested or the match
-    has no money.
+    Return the amount in UGX. No message is sent, and no winner is recorded. Raises Refused, for example if a payment is
+    contested or the match has no money.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]

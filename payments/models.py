@@ -51,11 +51,10 @@ class Payment(models.Model):
     # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # The time at which we first knew that the money had arrived. Null if no money arrived, also for a stake that was
-    # approved without money.
+    # The time at which we first knew that the money had arrived. Null if no money arrived, for example for a stake that
+    # was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # True while a contradiction of the provider's final status is open. An operator must then decide or refund the
-    # money.
+    # True from a contradiction of the provider's own final status until an operator decides or the money is refunded.
     contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
@@ -91,7 +90,7 @@ class Payment(models.Model):
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
     # Increases with each change of the payment's state. It is 0 until the payment is in the journal. If an UPDATE
-    # changes the state without `version`, a database trigger sets `stale`.
+    # changes the state but not `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
@@ -148,7 +147,7 @@ class Callback(models.Model):
     status = models.CharField(max_length=100, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
     body = models.TextField()
-    # The HTTP status of our response, or 0 if a crash prevented the response.
+    # The HTTP status of our response, or 0 if an error or a crash interrupted the handling.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
     # True if the callback changed the status of the payment. A callback that repeats or contradicts a final status
     # leaves the status unchanged.
@@ -163,7 +162,7 @@ class Callback(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
             # This index leaves out callbacks without a payment. A third party's callback is first stored without its
-            # payment, and then its INSERT does not change this index.
+            # payment, so its INSERT does not change this index.
             models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 
@@ -439,7 +438,7 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match. `first` and `second`: the two payments of the match. `key`: its key, such as `session:17`.
+    """The result of a match. `first`, `second`: the two payments of the match. `key`: identifies the match.
 
     The state of the prize follows from the result and from the states of the two payments.
     """

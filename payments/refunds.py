@@ -70,7 +70,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
     The refund is sent when a poll that began after the order says Successful. A payment can only be refunded by hand if
-    a third party collected it, if its id at the provider is unknown, or if its mobile network is unknown.
+    no configured provider collected it, if its id at the provider is unknown, or if its mobile network is unknown.
     """
     with journal.writing():
         return _order(*_refund(payment_id), actor)
@@ -391,7 +391,7 @@ def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
 def sweep() -> int:
     """Mark a payout as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
 
-    Return the number of these payouts.
+    Return the number of payouts marked.
     """
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0

@@ -128,8 +128,8 @@ def poll(payment_id: int) -> bool:
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
     """Claim and return the payment that has been due longest, or None if no payment is due.
 
-    Other processes do not poll the payment for the next 30 seconds at most (`_LEASE`). `wait`: if True, wait for a
-    locked row. If False, skip locked rows.
+    For up to 30 seconds (`_LEASE`), no other process polls the claimed payment. `wait`: if True, wait for a locked row.
+    If False, skip locked rows.
     """
     now = database.now()
     with journal.writing():
@@ -168,7 +168,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
         answer = provider.status(known_by)
         if is_ours(payment, answer, known_by):
             break
-        if not answer.ours:  # No answer, or the provider does not know this id. Try the next id.
+        if not answer.ours:  # The answer contains no reference. Try the next id.
             continue
         logger.warning(
             "payments.foreign_id: a poll of payment %s found another transaction under the id of a notification.",

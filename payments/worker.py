@@ -27,15 +27,15 @@ CHANNEL = "payments_work"
 THREADS = 16
 # Time for which a request is retried if the provider did not accept it.
 GIVE_UP = timedelta(minutes=10)
-# Seconds. If more time passes between the claim and the request, the process was suspended. The claim may have expired,
-# so the request is not sent.
+# If more than this many seconds pass between the claim and the request, the process was suspended. The claim may have
+# expired, so the request is not sent.
 _LONGEST_HOLD_UP = 20.0
 
 _PAUSE_AFTER_ERROR = 1.0
 
 
 class Outage:
-    """The state of the database, shared by all threads: available or not. Each change is logged once."""
+    """An outage of the database, shared by all threads. Its beginning and its end are each logged once."""
 
     def __init__(self, logger: logging.Logger, lost: str, back: str) -> None:
         """`lost`: the event to log when the database is lost. `back`: the event to log when it is available again."""
@@ -221,9 +221,9 @@ def _written(
 
 
 def lease(provider: Provider) -> timedelta:
-    """Return the longest time that a claimed request is assumed to take.
+    """Return how long the claim on a request lasts.
 
-    Afterwards another process may treat it as ambiguous.
+    After this time, another process may mark the request as ambiguous.
     """
     return timedelta(seconds=provider.longest + 30)
 

@@ -376,7 +376,10 @@ def _next(request: HttpRequest) -> str:
 
 
 class Payee(NamedTuple):
-    """A player to whom an action relates, shown as a line of the confirmation page: name, phone and amount."""
+    """A line of the confirmation page: the player who pays or receives the money, the amount, and the reason.
+
+    `reason`: a sentence about the state of the payment.
+    """
 
     name: str
     phone: str

@@ -53,7 +53,10 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
         return phones.hidden(callback.body)
 
     def condition(self, term: str) -> Q:
-        """Find callbacks by their payments. The bodies are not searched, because that would read the whole table."""
+        """Return the condition for callbacks of the payments that match `term`.
+
+        The bodies are not searched, because that would read the whole table.
+        """
         return Q(payment__in=found(term))
 
     @admin.action(description="Mark as seen", permissions=["settle"])

@@ -1,4 +1,4 @@
-"""The admin's read-only lists of journal entries and ledger entries."""
+"""The admin's lists of journal entries, of ledger entries, and of withdrawals and fees."""
 
 import uuid
 from typing import Any

@@ -61,7 +61,10 @@ _UNDER_WAY = {Payout.ORDERED: Prize.ORDERED, Payout.SENDING: Prize.SENDING, Payo
 
 
 def prize_of(match: Match) -> Prize:
-    """Return the state of the prize, which follows from the result and the two shares."""
+    """Return the state of the prize, which follows from the result and the two shares.
+
+    A match has no prize if it has no winner, or if both stakes were approved without money.
+    """
     places = [share.place for share in match.shares]
     if match.result is not Result.WIN or all(share.approved for share in match.shares):
         return Prize.NONE

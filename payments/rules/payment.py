@@ -87,7 +87,7 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """Return True while a contradiction of the provider's final status is open.
+    """Return True if the provider contradicted its own final status, and this contradiction is still open.
 
     This is the value of the column `contested`.
     """
