@@ -22,8 +22,8 @@ class Said(str, Enum):
     FAILED = "failed"
     # A complete response about this transaction, with a status word that we do not know, such as `Reversed`.
     OTHER = "other"
-    # The provider gave no usable response. If the request moves money, its outcome is ambiguous, and it is never
-    # repeated automatically.
+    # The provider gave no usable response. A request that moves money is then ambiguous and is never repeated
+    # automatically.
     IN_DOUBT = "in_doubt"
     # The request was not written, or the provider refused it before processing. It may be repeated.
     NOT_TAKEN = "not_taken"
