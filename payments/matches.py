@@ -166,8 +166,8 @@ def record(
 
     Return True if the result is new, and False if the same result was recorded before.
 
-    After a win the prize is payable, or held if a share is missing. After a draw or void both payments are due for
-    refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win. Raises
+    After a win the prize is payable, or held if a share is missing. After a draw or void the stakes that we hold are
+    due for refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win. Raises
     DifferentResult if another result was recorded before.
     """
     with journal.writing():
@@ -204,9 +204,10 @@ def record(
 
 
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
-    """Mark both stakes of a match for refund, and record that the match is void.
+    """Mark the stakes of a match for refund, and record that the match is void.
 
-    Raises Refused, for example if the match has a result and its prize is not held.
+    A stake whose money the provider took back is left out. Raises Refused, for example if the match has a result and
+    its prize is not held.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]

@@ -53,8 +53,8 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Yield the differences between our payments and the provider's, in the order of payment ids.
 
-    Also yield problems that the ledger shows, and refunds that are due. Only payments that were created or settled
-    after `since`, or had an event after it, are compared.
+    Also yield problems that the ledger shows, and refunds that are due. Only payments that were created, were settled
+    or had an event after `since` are compared.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)

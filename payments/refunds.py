@@ -69,7 +69,7 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    The refund is sent when a poll that began after the order says Successful. A payment can only be refunded by hand if
+    The refund is sent when a poll that began after the order says Successful. A payment can be refunded only by hand if
     no configured provider collected it, if its id at the provider is unknown, or if its mobile network is unknown.
     """
     with journal.writing():

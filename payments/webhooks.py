@@ -114,7 +114,7 @@ def proof(request: HttpRequest) -> Callback:
 def refuse(callback: Callback, code: int, why: str) -> None:
     """Mark a stored callback as refused, because it is invalid or matches no payment.
 
-    Operators check refused callbacks, because one may report money that was paid.
+    Operators check refused callbacks, because such a callback may report money that was paid.
     """
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])

@@ -199,7 +199,7 @@ def _written(
 ) -> list[tuple[T, Answer]]:
     """Record answers. Return the answers that could not be recorded because the database is down.
 
-    `waiting`: answers that could not be recorded before. While there are some, the outage is not logged again.
+    `waiting`: answers that could not be recorded before. If there are any, the outage is not logged again.
     """
     answers = [*waiting, *new]
     for index, (one, answer) in enumerate(answers):

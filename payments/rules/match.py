@@ -91,8 +91,8 @@ def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutc
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
     """Record a result.
 
-    After a win the prize is payable, or held if a share is missing. After a draw or void both stakes are due for
-    refund.
+    After a win the prize is payable, or held if a share is missing. After a draw or void the stakes that we hold are
+    due for refund.
     """
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
