@@ -191,7 +191,7 @@ class Worker:
             )
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Note that this worker's leases were renewed at `asked_at` (monotonic)."""
+        """Note that this worker's leases hold for one lease time from `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.leases_hold_until = asked_at + self.options.lease
         self.engine.wake()
