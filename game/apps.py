@@ -6,8 +6,8 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # The import order matters, because it is the order of the signal receivers: `payment_receivers` activates an
-        # entry, then `notifications` queues messages about it.
+        # The import order is the order in which the signal receivers run. `payment_receivers` must activate an entry
+        # before `notifications` queues messages about the entry.
         from game import payment_receivers  # noqa: F401, I001
         from game import notifications
         from game import checks, keys, sms_owner  # noqa: F401

@@ -43,7 +43,7 @@ def matched(session_id: int | None) -> str:
 
 
 def in_query(owner: str, column: str) -> Concat:
-    """Return the SQL expression of `<owner>:<id>` for a subquery.
+    """Return an SQL expression for the key `<owner>:<id>` in a subquery.
 
     `column`: the column of the outer query that contains the id.
     """

@@ -164,7 +164,7 @@ def shown_result(entry: Entry, opponent: Entry | None) -> Shown | None:
             name = (opponent.display_name if opponent else "") or gettext("Your opponent")
             lost = gettext("%(name)s won %(prize)s.") % {"name": name, "prize": prize}
             return Shown(gettext("You lost this match"), [lost, *money], "wait", final=True)
-        if not result.prize:  # In a demo, stakes can count as paid without money. Such a match has no prize.
+        if not result.prize:  # In a demo, stakes can count as paid without money. A match of such stakes has no prize.
             return Shown(gettext("You won"), [], "good", final=True)
         sentence = _prize_sentence(result.prize, spaced(entry.phone))
         return Shown(gettext("You won %(prize)s") % {"prize": prize}, [sentence], "good", final=result.prize == "paid")

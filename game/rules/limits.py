@@ -143,9 +143,9 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next one.
+    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next older one.
 
-    The result has one row, or none if there is no further stake after `since`.
+    The result has one row, or none if no older stake was placed after `since`.
     """
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
@@ -187,7 +187,7 @@ def count_refused_stake(address: str) -> None:
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until the next attempt is allowed, or None if it is allowed now.
 
-    `after(n)` skips the `n` newest attempts and returns the time of the next one.
+    `after(n)` skips the `n` newest attempts and returns the time of the next older one.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())

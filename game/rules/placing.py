@@ -122,7 +122,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
 
 
 def _known(player: Player) -> Sequence[Entry]:
-    """Return the player's entries that affect a new stake, each with its payment, after ending expired ones.
+    """End the player's expired entries. Return the entries that affect a new stake, each with its payment.
 
     These are active entries, entries that wait for payment, and entries of the last hour that were never active.
     """

@@ -113,7 +113,7 @@ class _Server:
         self._unresponsive_at = None
 
     def begin_attempt(self) -> bool:
-        """Return True if this thread may try to connect. It must then call `end_attempt`."""
+        """Return True if this thread may try to connect. If so, the thread must call `end_attempt` afterwards."""
         at = self._unresponsive_at or 0.0
         return time.monotonic() - at >= _RETRY_SECONDS and self._connecting.acquire(blocking=False)
 
