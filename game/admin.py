@@ -32,9 +32,10 @@ class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return the conditions of a search for `term`, except for that on the phone number.
+        """Return a Q object for each column, other than the phone number, in which `term` is searched.
 
-        The method `condition` adds the phone number. Each condition runs as its own query, which can use an index.
+        The method `condition` adds a Q object for the phone number. It runs a separate query for each Q object, so that
+        the query can use an index.
         """
         return []
 

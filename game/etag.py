@@ -1,7 +1,7 @@
 """ETags of the pages and responses that players poll.
 
-The ETag of a stake is a hash of all facts about the stake that can change and are shown. Players poll often and rarely
-get anything new. Therefore the query for a stake reads few columns, and its SQL is compiled only once.
+The ETag of a stake is a hash of everything shown about the stake that can change. Players poll often and rarely get
+anything new. Therefore the query for a stake reads few columns, and its SQL is compiled only once.
 """
 
 from hashlib import sha256

@@ -186,7 +186,7 @@ class Entry(models.Model):
     def state(self) -> str:
         """Return the current status.
 
-        After the expiry time of the entry or its match, this is `expired`, even if the stored status still differs.
+        After the expiry time of the entry or its match, the status is `expired`, even if another one is still stored.
         """
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():

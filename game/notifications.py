@@ -181,8 +181,8 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
-    A DatabaseError is not caught, so that the transaction with the activation is rolled back. The next run repeats it.
-    Any other error is logged, and the entry stays activated. A later task then queues the message.
+    A DatabaseError is re-raised, so that the transaction with the activation is rolled back. The next run repeats the
+    activation. Any other error is logged, and the entry stays activated. A later task then queues the message.
     """
     try:
         with transaction.atomic():

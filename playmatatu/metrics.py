@@ -23,7 +23,7 @@ from playmatatu.alert_sources import late_counts
 from sms import clock, formats
 from sms.stats import by_network, status, volume
 
-# Upper bounds of the histogram buckets, in seconds. After the last one, ten minutes, most messages are of no more use.
+# Upper bounds of the histogram buckets, in seconds. After ten minutes (the last bound), most messages are useless.
 BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 

@@ -102,10 +102,10 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 
 
 def announce_refunds() -> tuple[int, int]:
-    """Mark money of up to 500 entries that ended without a match as due for refund. Send `refund_became_due` for each.
+    """Announce the refunds of up to 500 entries that ended without a match.
 
-    Return two numbers: the entries that are done, and the entries for which a receiver failed. A later run tries the
-    latter again.
+    For each entry, mark the money as due for refund and send `refund_became_due`. Return the number of entries that are
+    done, and the number of entries for which a receiver failed. A later run tries the failed entries again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -117,7 +117,7 @@ def announce_refunds() -> tuple[int, int]:
     # If an entry ended without a match, its money is due for refund, even if the payment's `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # The index `entry_untold` has this order. Sorted by "pk" alone, PostgreSQL would read the whole table.
+        # The index `entry_untold` has this order. To order by "pk" alone, PostgreSQL would read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
