@@ -1,13 +1,13 @@
 """Keys that the `sms` and `payments` apps store for the game: of messages, of match results and of journal events.
 
 The key of a message (its dedupe key) is `<owner>:<id>` or `<owner>:<id>:<rest>`. Stored rows contain these keys, so
-their form must not change. With a changed key, a message would be sent again, or a result would not be found.
+the form of a key must not change. With a changed key, a message would be sent again, or a result would not be found.
 """
 
 from django.db.models import CharField, OuterRef, Value
 from django.db.models.functions import Cast, Concat
 
-# The owners in the keys of messages: what a message is about. `game/apps.py` registers them with the `sms` app.
+# The owners in the keys of messages: what a message is about. `game/apps.py` registers the owners with the `sms` app.
 SESSION, PAYMENT, INVITE, LINK = "session", "payment", "invite", "link"
 
 

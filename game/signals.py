@@ -4,8 +4,8 @@ from django.dispatch import Signal
 
 # A private match became open to join. Arguments: `entry`; `invite_phone`, the number to invite in E.164 or "".
 private_match_created = Signal()
-# Two entries were matched. Arguments: `session`; `entries`, its two entries; `told_by_payment`, the entry whose payment
-# completed the match, or None.
+# Two entries were matched. Arguments: `session`, the match; `entries`, the two entries; `told_by_payment`, the entry
+# whose payment completed the match, or None.
 session_committed = Signal()
 # The money of an entry became due for refund: the entry ended without a match, or the match was a draw or void, or an
 # operator gave the stakes back. Argument: `entry`.

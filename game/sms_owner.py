@@ -72,8 +72,8 @@ def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the payment messages that should still be sent.
 
-    A `payment_success` message is sent only while its stake waits for an opponent or its match lasts. Other payment
-    messages are always sent.
+    A `payment_success` message is sent only while the player's stake waits for an opponent or the match lasts. Other
+    payment messages are always sent.
     """
     successes = [message for message in messages if _is(message, "success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}
@@ -88,7 +88,7 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
     """Return the ids of the payment messages that an operator may send again.
 
-    Two kinds of messages are left out, because they are no longer true: "searching for an opponent" after a match was
+    Two kinds of messages are left out, because their text is no longer true: "searching for an opponent" after a match was
     found, and the promise of a refund after the refund was paid.
     """
     searching = [message for message in messages if _is(message, "success") and not message.holds_link]

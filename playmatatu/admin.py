@@ -66,7 +66,7 @@ class Accounts:
 class Site(admin.AdminSite):
     site_header = site_title = "PlayMatatu"
     index_title = "Overview"
-    # Shown in empty cells. The style sheet hides it on small screens.
+    # Shown in empty cells. The style sheet hides this dash on small screens.
     empty_value_display = '<span class="pm-none">-</span>'
     login_form = LoginForm
 

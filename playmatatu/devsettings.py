@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-# File with the settings of the running site. The site keeps the file locked. Only its owner can read it.
+# File with the settings of the running site. The site keeps the file locked. Only the file's owner can read it.
 RUNNING = VAR / "running.json"
 
 

@@ -137,7 +137,7 @@ def _by_network(now: datetime) -> Iterator[Metric]:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the metrics.
 
-    Respond 404 if METRICS_TOKEN is empty, and 401 if the request does not send it as a Bearer token.
+    Respond 404 if METRICS_TOKEN is empty, and 401 if the request does not send METRICS_TOKEN as a Bearer token.
     """
     if not settings.METRICS_TOKEN:
         return HttpResponse("Set METRICS_TOKEN to turn the metrics on.\n", status=404, content_type="text/plain")

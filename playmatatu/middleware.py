@@ -18,8 +18,8 @@ from game.pages.live import sorry
 from playmatatu.api import RETRY_SECONDS, body_length, has_unknown_length, log_unavailable, unavailable
 from sms.database import close_if_unavailable
 
-# The default policy allows no inline code and no other host. The admin also needs inline styles, because its scripts
-# set them.
+# The default policy allows no inline code and no other host. The admin also needs inline styles, because the admin's
+# scripts set them.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -160,7 +160,7 @@ class _PagesOnly(MiddlewareMixin):
 
 class Languages(_PagesOnly, LocaleMiddleware):
     def __call__(self, request: HttpRequest) -> Any:
-        # The thread may still have the language of an earlier page, and the API must not use it.
+        # The thread may still have the language of an earlier page, and the API must not use that language.
         translation.deactivate()
         return super().__call__(request)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
-# Maximum number of bytes that are read of a body that is too long. If the body is not read to its end, the client may
-# see a broken connection instead of the response.
+# A body that is too long is read up to this number of bytes. If a body is not read to its end, the client may see a
+# broken connection instead of the response.
 _READ_AND_DROPPED = 8 * 1024 * 1024
 
 

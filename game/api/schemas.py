@@ -11,7 +11,10 @@ from sms.text import to_e164
 
 
 def readable(value: object, name: str, longest: int) -> str:
-    """Return the text without surrounding spaces. Raise ValueError if it is too long or contains control characters."""
+    """Return the text without surrounding spaces.
+
+    Raise ValueError if the value is not a string, is too long or contains control characters.
+    """
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text.")
     if has_control(value):
@@ -46,7 +49,7 @@ def _code(value: object) -> str:
 
 
 def _described(*types: dict[str, Any], **more: Any) -> WithJsonSchema:
-    """Return the OpenAPI description of an input field. It only documents the field: validators check the value."""
+    """Return the OpenAPI description of an input field. The description checks nothing: validators check the value."""
     return WithJsonSchema({"anyOf": [*types], **more} if len(types) > 1 else {**types[0], **more})
 
 

@@ -129,7 +129,7 @@ def _context(entry: Entry) -> dict[str, Any]:
 
 
 def _heading(entry: Entry, asks: dict[str, Any] | None) -> str:
-    """Return the heading of the page, also used as its title. It says what the player most wants to know."""
+    """Return the heading and title of the page. The heading says what the player most wants to know."""
     if asks is not None:
         if asks["step"] == "ringing":
             return gettext("Confirm %(amount)s on your phone") % {"amount": ugx(asks["amount"])}

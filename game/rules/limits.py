@@ -48,7 +48,7 @@ _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 def client_address(request: HttpRequest) -> str:
     """Return the client's IP address, from X-Forwarded-For if TRUSTED_PROXY_COUNT is set.
 
-    Return "" if it is unreadable.
+    Return "" if the address is unreadable.
 
     An IPv6 address is shortened to its /64 network, because a subscriber usually has a whole /64.
     """

@@ -88,7 +88,7 @@ def place(stake: Stake) -> Placed:
 
 
 def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
-    """Save an entry that waits for its payment. It replaces the player's earlier unpaid entries."""
+    """Save an entry that waits for its payment. The entry replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
             # Lock the payments before the player. This lock also waits for a worker that is about to send a payment
@@ -117,7 +117,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
     if friend is not None and (entry.session is None or not entry.session.entries.filter(pk=friend.pk).exists()):
-        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match has ended since its code was checked.
+        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match was taken or ended meanwhile.
     return entry
 
 

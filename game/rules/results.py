@@ -86,7 +86,7 @@ def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 def to_close(before: datetime) -> "QuerySet[Session]":
     """Return the expired matches created before `before` that have no result and hold money.
 
-    A payment from a release without a journal has `version` 0. It holds money if it was collected.
+    A payment from a release without a journal has `version` 0. Such a payment holds money if it was collected.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))

@@ -110,7 +110,7 @@ def _invited(entry: Entry, invite: SmsMessage | None) -> str:
 def of_payment(payment: Payment, result: str) -> Iterator[Event]:
     """Yield the events of a payment.
 
-    `result`: the result of its match: won, lost, draw or void. Empty if there is none.
+    `result`: the result of the payment's match (won, lost, draw or void), or "" if there is none.
     """
     link = change_link(payment, f"payment {payment.pk}")
     if payment.asked_at:

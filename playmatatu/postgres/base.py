@@ -69,7 +69,7 @@ class Connection(psycopg.Connection[Any]):
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
     """Run psycopg's generator `gen`, and raise Unresponsive after `seconds`.
 
-    psycopg resumes the generator ten times a second while it waits. The time is checked then.
+    psycopg resumes the generator ten times a second while it waits. Each time, the elapsed seconds are checked.
     """
     end = time.monotonic() + seconds
     try:
