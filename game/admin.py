@@ -34,8 +34,8 @@ class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
     def conditions(self, term: str) -> list[Q]:
         """Return a Q object for each column, other than the phone number, in which `term` is searched.
 
-        The method `condition` adds a Q object for the phone number, and runs a separate query for each Q object, so that
-        each query can use an index.
+        The method `condition` adds a Q object for the phone number, and runs a separate query for each Q object. Each
+        query can thus use an index.
         """
         return []
 

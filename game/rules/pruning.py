@@ -29,8 +29,8 @@ _Row = TypeVar("_Row", bound=Model)
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
     """Delete up to `limit` rows of each kind. Return the number of deleted stakes.
 
-    `positions`: by table, the id after which this run continues. The function updates `positions` for the next run. Without
-    `positions`, whole tables are checked.
+    `positions`: by table, the id after which this run continues. The function updates `positions` for the next run. If
+    `positions` is None, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
