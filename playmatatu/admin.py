@@ -124,7 +124,7 @@ class Site(admin.AdminSite):
         return answer
 
 
-# All tables in the admin have positive 64-bit integers as primary keys.
+# The primary keys of all tables in the admin are positive integers of at most 64 bits.
 _LARGEST_KEY = 2**63 - 1
 
 

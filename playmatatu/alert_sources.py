@@ -78,5 +78,5 @@ def late_work(now: datetime) -> Iterable[Condition]:
         )
 
 
-# `sms/alerts.py` calls each of these functions once a minute.
+# Each worker process calls these functions once a minute, in `sms/alerts.py`.
 SOURCES = (contested, late_work)

@@ -56,7 +56,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """Parser for request bodies. Raises Refused (400) if the body is not a JSON object."""
+    """Parser for request bodies.
+
+    Raises Refused (400) if the body is not a JSON object or contains control characters.
+    """
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:

@@ -24,7 +24,8 @@ from sms.clicks import record_click
 from sms.formats import spaced, ugx
 
 NO_MATCH = _("We can't find this match.")
-# A player is shown as present for this many seconds after the last poll. The page polls every 10 seconds or more often.
+# A player is shown as present for this many seconds after the player's last poll. The page polls at least every 10
+# seconds.
 _SEEN_SECONDS = 25
 
 
@@ -65,7 +66,7 @@ def match(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
 def play(request: HttpRequest, game_token: str, pk: int) -> HttpResponse:
     """Redirect to the game.
 
-    The player token appears only in the target of this redirect, never on our pages.
+    The target of this redirect contains the player token. Our pages never contain the player token.
     """
     session = session_of(game_token)
     entry = _player(request, session, pk) if session else None

@@ -121,7 +121,7 @@ class _Rows:
 def gather(request: HttpRequest, phone: str) -> CustomerTimeline:
     """Read the data that the user may see.
 
-    This takes about 20 queries, however many rows the player has.
+    This takes 20 to 30 queries, however many rows the player has.
     """
     may = request.user.has_perm
     in_full = may("sms.view_full_phone")

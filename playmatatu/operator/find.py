@@ -52,7 +52,7 @@ def phones(term: str) -> list[str]:
 def of_player(given: str) -> list[str]:
     """Return a list with the phone number of the player with this id, or an empty list.
 
-    Links use the id, so that no URL contains a phone number.
+    A link to a known player contains this id instead of the phone number.
     """
     if not (given.isascii() and given.isdigit() and len(given) < 19):
         return []
