@@ -32,7 +32,7 @@ _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """A problem about which operators are alerted.
+    """A condition about which operators are alerted: a problem that exists now.
 
     `name`: identifies the problem and stays the same while the problem lasts. `text`: the problem and the operator's
     next step, in full sentences. `patience`: how long the problem must last without a break before an alert is sent.
@@ -140,7 +140,7 @@ def _mailed(alert: SmsAlert) -> bool:
     word = "over" if alert.ended_at else "begins"
     try:
         mail_admins(f"{word}: {alert.text[:80]}", _mail_body(alert))
-    # Mail backends raise many kinds of errors. The next check tries to send the alert again.
+    # Each mail backend raises its own exceptions. The next check tries to send the alert again.
     except Exception:
         logger.exception(
             "sms.alert_not_mailed: the mail server did not accept an alert",

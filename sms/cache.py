@@ -1,4 +1,4 @@
-"""Functions that use Django's cache and never raise its errors.
+"""Functions that use Django's cache and catch all its exceptions.
 
 If the cache is down, they find no value, store nothing, and log a warning.
 """

@@ -46,7 +46,7 @@ def in_test_run() -> bool:
 
 
 def host(url: str) -> str:
-    """Return the host name of a URL, or "" if the URL cannot be read."""
+    """Return the host name of a URL, or "" if the URL is invalid or has no host."""
     try:
         parts = urlsplit(url)
         return (parts.hostname or "") if parts.port != 0 else ""
@@ -254,7 +254,7 @@ class Config:
 
 @cache
 def current() -> Config:
-    """Return all settings. Raises ImproperlyConfigured for the first setting that cannot be read."""
+    """Return all settings. Raises ImproperlyConfigured for the first setting with an invalid value."""
     return Config(**{one.name: one.metadata["read"](one.metadata["name"]) for one in fields(Config)})
 
 
@@ -267,7 +267,7 @@ setting_changed.connect(_forget)
 
 
 def problems() -> list[str]:
-    """Return one sentence for each setting that cannot be read."""
+    """Return one sentence for each setting with an invalid value."""
     found = []
     for one in fields(Config):
         try:
@@ -290,5 +290,5 @@ def redact() -> Redact:
 
 @cache
 def extra_mobile_prefixes() -> tuple[str, ...]:
-    """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if it cannot be read."""
+    """Return SMS_EXTRA_MOBILE_PREFIXES. Raises ImproperlyConfigured if the value is invalid."""
     return _prefixes("SMS_EXTRA_MOBILE_PREFIXES")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from django.conf import settings
 from django.db.models.functions import Substr
 
-# Display names in capitals. The display name of any other network is its key with one capital letter: `Airtel`.
+# Display names that are written in capitals. For any other network, only the first letter is a capital: `Airtel`.
 _NAMES = {"mtn": "MTN"}
 
 

@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
 
 class Referenced(Protocol):
-    """The fields of a message that its owner (the app that queued it) needs."""
+    """A message, reduced to the fields that its owner (the app that queued it) needs."""
 
     pk: int
     dedupe_key: str | None
