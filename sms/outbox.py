@@ -199,7 +199,7 @@ def deliver(message_id: int) -> None:
 def deliver_due() -> SmsError | None:
     """Send the due messages one after the other. Used by `sms_worker --once` without pycurl.
 
-    Stops at the first message for which DMark refuses the credentials or the account, and returns this error. Otherwise
+    Stops if DMark refuses the credentials or the account while a message is sent, and returns the error. Otherwise
     returns None.
     """
     config = conf.current()
