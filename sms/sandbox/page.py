@@ -1,6 +1,6 @@
 """The page of the sandbox: the phones with their messages, and the switches.
 
-The page also works without JavaScript. The user then has to reload it to see new messages.
+The page also works without JavaScript. The user then has to reload the page to see new messages.
 """
 
 import re

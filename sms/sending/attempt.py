@@ -56,7 +56,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The explanation for operators that is stored in the message's row, unless the message was sent."""
+        """The reason why the message was not sent, as stored in the message's row for operators."""
         reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason

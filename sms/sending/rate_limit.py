@@ -66,7 +66,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return the seconds to wait, by message id, if the phone got the same kind in the last `window` seconds."""
+    """Return, by message id, how long each message must wait because its phone got the same kind within `window`."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

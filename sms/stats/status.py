@@ -49,7 +49,7 @@ def waiting() -> int:
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
     """Return the due time of the message that has been due for the longest time, or None if no message is due.
 
-    Messages that wait for a retry are ignored. Messages of a paused kind are ignored too.
+    Messages that were queued again after a failed request, and messages of a paused kind, are ignored.
     """
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:

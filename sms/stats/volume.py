@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from sms.models import SmsDay, SmsMessage, Status
 
-# Number of days that the chart shows.
+# Number of days in the admin's chart of messages.
 DAYS = 30
 _BATCH = 1000
 # The largest number of past days that are counted while an operator waits for the page. The worker counts the rest.

@@ -78,7 +78,7 @@ class Recorder:
         self.end(job, conclude(job.message, error, job.exchanges))
 
     def write(self) -> None:
-        """Store the pending results. If the database is unavailable, raise its error; the results stay pending."""
+        """Store the pending results. If the database is unavailable, they stay pending, and its error is re-raised."""
         if self._refused and clock.monotonic() >= self._retry_refused_at:
             self.pending += self._refused
             self._refused = []

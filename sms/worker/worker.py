@@ -269,7 +269,7 @@ class Worker:
         self.engine.write_counted(len(waiting))
 
     def _take_ended(self) -> None:
-        """Determine the results of the jobs that have ended, in batches."""
+        """Determine, in batches, the results of the jobs that have ended."""
         waiting, now = len(self.engine.ended), clock.monotonic()
         if not waiting or self.recorder.pending:
             return
