@@ -86,7 +86,7 @@ class ByPermission:
 
 
 class BoundedAdmin(StrictLookups):
-    """Admin for a large table. The page of the list counts at most LONGEST_LIST rows."""
+    """Admin for a large table. The list page counts at most LONGEST_LIST rows."""
 
     paginator = BoundedPaginator
     show_full_result_count = False

@@ -22,8 +22,8 @@ from sms.text.redaction import redact
 
 logger = logging.getLogger("sms.alerts")
 
-# After the alert about a problem, the problem counts as ended once it has been absent for this time. Without the delay,
-# a problem that comes and goes would cause an alert each minute.
+# The end of a problem is announced only after the problem has been absent for this time. Without the delay, a problem
+# that comes and goes would cause an alert each minute.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before the alert about a missing worker, because a restart of the worker takes some seconds.

@@ -66,7 +66,7 @@ def sms_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = conf.current()
     except ImproperlyConfigured:
-        return []  # The check `sms_settings` reports invalid values.
+        return []  # The check `sms_settings` reports invalid settings.
     if not config.configured:
         return []
     return [*_base_url(config), *_cache(), *_delivery(config), *(_reports(config) if config.dlr_enabled else ())]

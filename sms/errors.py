@@ -14,7 +14,10 @@ class InvalidPhone(SmsError, ValueError):
 
 
 class SmsDisabled(SmsError):
-    """SMS is not configured (base URL, user name or password), or a test run uses a base URL that is not local."""
+    """SMS is not configured: the base URL, the user name or the password is not set.
+
+    This error is also raised in a test run if the base URL is not local.
+    """
 
     def __init__(self) -> None:
         super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")

@@ -120,8 +120,8 @@ def _prepared(field: Any, value: Any) -> Any:
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     """Send one message in this process and wait for the result. The setting SMS_DELIVERY has no effect here.
 
-    Raises InvalidPhone or ValueError before a row is written. If the message is not sent, raises another SmsError with
-    the reason, which is also stored. If this error is InDoubt or NotDmarks, DMark may have the message: do not send it
+    Raises InvalidPhone or ValueError before a row is written. After that, raises an SmsError with the reason if sending
+    fails. The reason is also stored. If the error is InDoubt or NotDmarks, DMark may have the message: do not send it
     again. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent message.
     """
     message = _new(phone, text, kind, None, None)

@@ -88,7 +88,7 @@ class SuppressionForm(forms.ModelForm):
         fields = ("phone", "reason")
 
     def validate_unique(self) -> None:
-        """Accept a number that is already on the list because the person sent STOP.
+        """Accept a number that is already on the suppression list because the person sent STOP.
 
         A STOP entry does not block transactional messages. The operator's entry, which blocks every message, replaces
         the STOP entry.

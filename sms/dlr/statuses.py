@@ -149,7 +149,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # Read again under the lock, so that the newest report has the latest time.
+            event.at = clock.now()  # The time is read under the lock, so that the newest report has the latest time.
             event.save(force_insert=True)
 
 

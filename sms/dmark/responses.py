@@ -65,7 +65,7 @@ def clean(text: str) -> str:
 def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Reply:
     """Parse a response.
 
-    `retry_after`: seconds, which `retry_after_seconds` or libcurl has read from the Retry-After header.
+    `retry_after`: the seconds that `retry_after_seconds` or libcurl has read from the Retry-After header, or None.
     """
     body = _decompressed(body)
     try:
