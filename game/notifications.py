@@ -299,8 +299,8 @@ def _success(payment: Payment, entry: Entry | None) -> NewMessage:
 def _text_failure(payment: Payment) -> None:
     """Queue the `payment_failed` message, at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
 
-    The limit protects people whose number a stranger uses for stakes that are never paid. The caller has locked the
-    player, so that concurrent failures are counted correctly.
+    A stranger may enter somebody's number for stakes that are never paid. The limit protects the owner of the number.
+    The caller has locked the player, so that concurrent failures are counted correctly.
     """
     today = SmsMessage.objects.filter(
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)

@@ -105,7 +105,7 @@ def announce_refunds() -> tuple[int, int]:
     """Announce the refunds of up to 500 entries that ended without a match.
 
     For each entry, mark the money as due for refund and send `refund_became_due`. Return the number of entries that are
-    done, and the number of entries for which a receiver failed. A later run tries the failed entries again.
+    done, and the number of failed entries (a receiver raised an exception). A later run tries failed entries again.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,

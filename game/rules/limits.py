@@ -33,7 +33,7 @@ WINDOW = timedelta(hours=1)
 # A /48 network gets this many times the limit, because many subscribers of one company or provider can share it.
 SITE_FACTOR = 10
 
-# Sentences for the player whose invite was refused, by the limit that was reached.
+# Sentences about a refused invite, by the limit that was reached.
 INVITE_REFUSALS = {
     "inviter": _("You have reached today's limit of invites. Share the code yourself."),
     "recipient": _("This number has reached today's limit of invites. Share the code yourself."),
