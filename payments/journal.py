@@ -73,38 +73,58 @@ class Cause:
 NO_CAUSE = Cause()
 
 
+class _Unsaved:
+    """The journal and ledger rows of a transaction. The first `saved` of them are already inserted."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] = []
+        self.saved = 0
+
+
 @contextmanager
 def writing(*, savepoint: bool = True) -> Iterator[None]:
     """An atomic block that writes the journal and the ledger.
 
-    Its events and postings are inserted at the end of the outermost block. `savepoint`: pass False if an error in this
-    block ends the outer block anyway.
+    Its events and postings are inserted at the end of the outermost block, or earlier by `insert_now`. `savepoint`:
+    pass False if an error in this block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
-        held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
+        held: _Unsaved | None = getattr(connection, "_journal", None)
         outermost = held is None
         if held is None:
-            held = []
+            held = _Unsaved()
             connection._journal = held  # type: ignore[attr-defined]
-        start = len(held)
+        start, saved = len(held.rows), held.saved
         try:
             yield
             if outermost:
-                _insert(held)
+                insert_now()
         except BaseException:
-            del held[start:]
+            # The rollback also removes the rows of outer blocks that were inserted within this block.
+            del held.rows[start:]
+            held.saved = saved
             raise
         finally:
             if outermost:
                 connection._journal = None  # type: ignore[attr-defined]
 
 
-def _insert(held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
-    if not held:
-        return
-    statements.insert([event for event, _ in held])
+def insert_now() -> None:
+    """Insert the rows of the transaction that are not inserted yet. An empty list of rows is allowed.
+
+    Call it before a lock that others wait for, so that the two INSERTs do not prolong the lock. The innermost savepoint
+    must be one of `writing`, or must not be rolled back alone.
+    """
+    held: _Unsaved | None = getattr(connection, "_journal", None)
+    if held is not None and (rows := held.rows[held.saved :]):
+        _insert(rows)
+        held.saved = len(held.rows)
+
+
+def _insert(rows: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
+    statements.insert([event for event, _ in rows])
     postings = []
-    for event, entries in held:
+    for event, entries in rows:
         for entry in entries:
             entry.event = event
             postings.append(entry)
@@ -150,7 +170,7 @@ def record(
     if held is None:
         _insert([(written, entries)])
     else:
-        held.append((written, entries))
+        held.rows.append((written, entries))
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:

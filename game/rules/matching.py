@@ -1,12 +1,15 @@
 """Activate a stake when its payment succeeds, and match it with a waiting opponent.
 
-Two equal stakes activated at the same time must find each other. Therefore activation locks the stake level
-(`game.rules.locks`).
+Activation first looks for an opponent that nobody else is matching. This takes no lock that other payers wait for. If
+there is none, activation does all other work, locks the stake level (`game.rules.locks`) and looks again. Without the
+second look, two equal stakes activated at the same time could miss each other and both wait.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Q, QuerySet, Value
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
@@ -17,7 +20,7 @@ from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
-from payments import journal, services
+from payments import database, journal, services
 from payments.models import Payment
 from payments.statements import Select, Update, insert, new, update
 from sms import clock
@@ -27,37 +30,48 @@ TOKEN_LENGTH = 24
 _AT_ONCE = 500
 
 
-def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
+def _waiting(amount: Any, player: Any, now: Any) -> "QuerySet[Entry]":
     return (
-        Entry.objects.select_for_update(of=("self",), no_key=True)
-        .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
+        Entry.objects.filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
         # Keep entries whose money has arrived, and entries that count as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
         # Leave out entries whose payment is due for refund, refunded, or contested (its final status was contradicted).
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
-        .select_related("player", "payment")
     )
 
 
-_FRIEND = Select(lambda code, **waiting: _waiting(**waiting).filter(match_code=code))
-_LONGEST_WAITING = Select(lambda **waiting: _waiting(**waiting).filter(match_code=None).order_by("opened_at", "pk")[:1])
+def _longest(amount: Any, player: Any, now: Any) -> "QuerySet[Entry]":
+    return _waiting(amount, player, now).filter(match_code=None).order_by("opened_at", "pk")[:1]
+
+
+def _locked(entries: "QuerySet[Entry]", *, skip_locked: bool = False) -> "QuerySet[Entry]":
+    locked = entries.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
+    locked = locked.select_related("player", "payment")
+    return locked.annotate(commit=database.NO_WAIT) if connection.vendor == "postgresql" else locked
+
+
+_FRIEND = Select(lambda code, **waiting: _locked(_waiting(**waiting).filter(match_code=code)))
+_LONGEST_WAITING = Select(lambda **waiting: _locked(_longest(**waiting)))
+_LONGEST_NOT_LOCKED = Select(lambda **waiting: _locked(_longest(**waiting), skip_locked=True))
 _OF_PAYER = Select(
-    lambda payment, player: Entry.objects.filter(
-        Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player
-    ).select_related("payment")
+    lambda payment, player, now: (
+        Entry.objects.filter(Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player)
+        .select_related("payment")
+        .annotate(may_match=Exists(_longest(OuterRef("stake_amount"), OuterRef("player"), now)))
+    )
 )
 
 _MATCH = Update(
-    lambda first, second, session, now, until: (
+    lambda first, second, session, opened, until: (
         Entry.objects.filter(pk__in=(first, second)),
         {
             "status": Entry.Status.MATCHED,
             "session": session,
             "reason": "",
             "ended_at": None,
-            # Set `opened_at` and `expires_at` of `second`. `first` already has both.
-            "opened_at": Coalesce("opened_at", Value(now)),
+            # `first` already has both times. `second` may have neither in its row.
+            "opened_at": Coalesce("opened_at", Value(opened)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },
     )
@@ -73,7 +87,7 @@ def activate_paid(payment: Payment) -> Entry | None:
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
     player = locked_player(payment.phone)
-    entries = _OF_PAYER(payment=payment.pk, player=player.pk)
+    entries = _OF_PAYER(payment=payment.pk, player=player.pk, now=clock.now())
     entry = next((entry for entry in entries if entry.payment_id == payment.pk), None)
     if entry is None or entry.opened_at is not None:
         return entry
@@ -83,53 +97,62 @@ def activate_paid(payment: Payment) -> Entry | None:
         if entry.status != Entry.Status.EXPIRED:
             end([entry], "refund_due")
     else:
-        activate(entry, payment, paid_now=True)
+        activate(entry, payment, paid_now=True, may_match=entry.may_match)
     return entry
 
 
-def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
+def activate(entry: Entry, payment: Payment, *, paid_now: bool = False, may_match: bool = True) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    `paid_now`: if True, the player's message about the payment also reports the match. The caller has locked the
-    payment and the player.
+    `paid_now`: if True, the player's message about the payment also reports the match. `may_match`: False if nobody
+    was waiting a moment ago; the first look for an opponent is then skipped. The caller has locked the payment and the
+    player.
     """
     admit_invite(entry)
+    now = clock.now()
+    entry.start_life(now)
+    services.activated(payment)
     if entry.match_code:
-        _start(entry)
-        services.activated(payment)
+        _save(entry)
         journal.raise_if_timed_out(
             private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
         )
         return
-    lock_level(entry.stake_amount)
-    opponent = _opponent(entry)
+    database.wait_after_commit()
+    opponent = _opponent(entry) if may_match or entry.joins_code else None
     if opponent is None:
-        _start(entry)
-        services.activated(payment)
-    else:
-        _match(opponent, entry, payment, paid_now=paid_now)
+        _save(entry)
+        journal.insert_now()
+        lock_level(entry.stake_amount)
+        opponent = _LONGEST_WAITING.first(**_wanted(entry))
+    if opponent is not None:
+        _match(opponent, entry, payment, opened=now, paid_now=paid_now)
 
 
-def _start(entry: Entry) -> None:
-    entry.start_life(clock.now())
+def _save(entry: Entry) -> None:
     update(entry, ["status", "reason", "opened_at", "expires_at", "ended_at", "invite_phone", "invite_refused"])
 
 
 def _opponent(entry: Entry) -> Entry | None:
     """Return the opponent for this entry, locked, or None.
 
-    The opponent is the friend whose code the entry joins, otherwise the entry that has waited longest.
+    The opponent is the friend whose code the entry joins. If this friend does not wait, the opponent is the entry that
+    has waited longest among those that no other transaction has locked.
     """
-    waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
-    if entry.joins_code:
-        friend = _FRIEND.first(**waiting, code=entry.joins_code)
-        if friend is not None:
-            return friend
-    return _LONGEST_WAITING.first(**waiting)
+    wanted = _wanted(entry)
+    friend = _FRIEND.first(**wanted, code=entry.joins_code) if entry.joins_code else None
+    return friend or _LONGEST_NOT_LOCKED.first(**wanted)
 
 
-def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
-    """Match two entries. `first` was already waiting. `payment` is the payment of `second`, the entry activated now."""
+def _wanted(entry: Entry) -> dict[str, Any]:
+    return {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
+
+
+def _match(first: Entry, second: Entry, payment: Payment, *, opened: datetime, paid_now: bool) -> None:
+    """Match two entries. `first` was already waiting.
+
+    `payment`: the payment of `second`, the entry activated now. `opened`: the time of its activation.
+    """
     now = clock.now()
     session = new(
         Session,
@@ -140,11 +163,9 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
         expires_at=now + match_life(),
     )
     insert([session])
-    second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
-    _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + stake_life())
-    services.activated(payment)
+    _MATCH(first=first.pk, second=second.pk, session=session.pk, opened=opened, until=opened + stake_life())
     for paid in (first.payment, payment):
         journal.matched(paid, keys.matched(session.pk))
     told = second if paid_now else None

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import StringIO
 from itertools import combinations_with_replacement
@@ -20,10 +20,11 @@ from game.models import Entry, Session, StakeLevel
 from game.rules.ending import cancel, expire_old
 from game.rules.locks import lock_level
 from game.rules.results import record_result
+from game.signals import session_committed
 from game.worker import Worker
-from payments import matches, refunds, services
+from payments import journal, matches, refunds, services
 from payments.models import MatchResult, Payment, Refund
-from payments.rules.states import Kind
+from payments.rules.states import Account, Kind
 from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
@@ -130,6 +131,113 @@ def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_lat
         task = next(task for task in maintenance.TASKS if task.every <= 1 and task.name == "activated")
         assert task.run() == (2, 0)
     assert {status(client, placed["queue_token"])["status"] for placed in (alice, bob)} == {"matched"}
+
+
+def test_a_waiting_opponent_is_matched_without_the_lock_of_the_stake_level(client: Client) -> None:
+    first, second = (stake(client, f"07720098{number:02}") for number in range(2))
+    paid(client, first, "0772009800")
+    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
+        assert callback(client, callback_body(second, "0772009801")).status_code == 200
+    assert {status(client, placed["queue_token"])["status"] for placed in (first, second)} == {"matched"}
+
+
+def _entries_at(amount: int, phone: str) -> str:
+    return f"UPDATE game_entry SET stake_amount = {amount} WHERE payment_id IN ({_payments_of(phone)})"
+
+
+def _payments_of(phone: str) -> str:
+    return f"SELECT id FROM payments_payment WHERE phone = '+256{phone[1:]}'"
+
+
+def test_an_opponent_whom_another_payer_is_matching_is_passed_over(client: Client) -> None:
+    phones = [f"07720098{number}" for number in (10, 11, 12)]
+    placed = [stake(client, phone) for phone in phones]
+    paid(client, placed[0], phones[0])
+    with connection.cursor() as cursor:
+        cursor.execute(_entries_at(2000, phones[0]))  # So that the second waits too.
+        paid(client, placed[1], phones[1])
+        cursor.execute(_entries_at(1000, phones[0]))
+    with held(f"SELECT FROM game_entry WHERE payment_id IN ({_payments_of(phones[0])}) FOR UPDATE"):
+        assert callback(client, callback_body(placed[2], phones[2])).status_code == 200
+    assert [status(client, one["queue_token"])["status"] for one in placed] == ["queued", "matched", "matched"]
+
+
+def _paid_while(holder: Any, phone: str) -> Any:
+    """Pay in another thread until this payment waits for a lock of `holder`. Return the thread."""
+    thread = threading.Thread(target=together, args=(partial(_pay, phone),))
+    thread.start()
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return thread
+            time.sleep(0.01)
+    raise AssertionError("The payment does not wait for a lock.")
+
+
+def test_a_payer_finds_an_opponent_who_began_to_wait_a_moment_ago(client: Client) -> None:
+    """Both looked for an opponent at the same time and found nobody. The second look finds the other player."""
+    first, second = "0772009820", "0772009821"
+    placed = [stake(client, phone) for phone in (first, second)]
+    paid(client, placed[0], first)
+    with connection.cursor() as cursor:
+        cursor.execute(_entries_at(2000, first))
+        with transaction.atomic():
+            cursor.execute("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE")
+            cursor.execute(_entries_at(1000, first))
+            thread = _paid_while(cursor, second)
+        thread.join(20)
+    assert [status(client, one["queue_token"])["status"] for one in placed] == ["matched", "matched"]
+    assert (_kinds(first), _kinds(second)) == (["payment_success", "match_found"], ["payment_success"])
+    assert SmsMessage.objects.get(phone=f"+256{second[1:]}").holds_link
+    for payment in Payment.objects.all():
+        assert [event.kind for event in payment.events.order_by("pk")][-2:] == ["activated", "matched"]
+        assert Account.IN_MATCH in journal.balances_of(payment)
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_a_payer_waits_for_the_only_opponent_whom_another_payer_is_matching(client: Client, *, succeeds: bool) -> None:
+    first, second = "0772009830", "0772009831"
+    placed = [stake(client, phone) for phone in (first, second)]
+    paid(client, placed[0], first)
+    with suppress(ZeroDivisionError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_entries_at(2000, first))
+        thread = _paid_while(cursor, second)
+        if not succeeds:
+            raise ZeroDivisionError
+    thread.join(20)
+    expected = ["queued"] * 2 if succeeds else ["matched"] * 2
+    assert [status(client, one["queue_token"])["status"] for one in placed] == expected
+
+
+def test_a_reversal_waits_for_the_match_of_its_entry(client: Client) -> None:
+    """Otherwise the reversal would treat the money as waiting although it is in a match."""
+    phones = ["0772009840", "0772009841"]
+    placed = [stake(client, phone) for phone in phones]
+    paid(client, placed[0], phones[0])
+    reverse = partial(callback, Client(), callback_body(placed[0], phones[0], status="FAILED"))
+    paused, goes_on = threading.Event(), threading.Event()
+
+    def pause(sender: Any, **_: Any) -> None:
+        paused.set()
+        goes_on.wait(10)
+
+    session_committed.connect(pause)
+    try:
+        payer = threading.Thread(target=together, args=(partial(_pay, phones[1]),))
+        payer.start()
+        assert paused.wait(10)
+        reversal = threading.Thread(target=together, args=(reverse,))
+        reversal.start()
+        time.sleep(0.3)
+    finally:
+        goes_on.set()
+        session_committed.disconnect(pause)
+    payer.join(20)
+    reversal.join(20)
+    payment = Payment.objects.get(phone=f"+256{phones[0][1:]}")
+    assert (payment.place, payment.back) == ("contested", "in_match")
+    assert [status(client, one["queue_token"])["status"] for one in placed] == ["matched", "matched"]
 
 
 OUTBOX = "LOCK TABLE sms_smsmessage IN ACCESS EXCLUSIVE MODE"
