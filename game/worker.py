@@ -23,8 +23,8 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# Seconds. A failed task waits for 2 seconds before it runs again. The wait doubles with each consecutive failure, up to
-# this limit. It is never shorter than the task's own interval.
+# The longest wait in seconds after failures of a task. After the first failure, the task waits for 2 seconds. The wait
+# doubles with each further failure in a row, and is never shorter than the task's own interval.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
@@ -155,7 +155,7 @@ class _Heartbeat:
 def _alert() -> float:
     """Send due alerts.
 
-    `sms_worker` sends alerts too. This process can report that no `sms_worker` runs.
+    `sms_worker` sends alerts too, but only this process can report that no `sms_worker` runs.
     """
     alerts.check()
     return _ALERT_SECONDS

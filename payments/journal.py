@@ -73,8 +73,8 @@ class Cause:
 NO_CAUSE = Cause()
 
 
-class _Unsaved:
-    """The journal and ledger rows of a transaction. The first `saved` of them are already inserted."""
+class _Rows:
+    """The journal and ledger rows of a transaction, in order. The first `saved` of them are already inserted."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] = []
@@ -89,10 +89,10 @@ def writing(*, savepoint: bool = True) -> Iterator[None]:
     pass False if an error in this block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
-        held: _Unsaved | None = getattr(connection, "_journal", None)
+        held: _Rows | None = getattr(connection, "_journal", None)
         outermost = held is None
         if held is None:
-            held = _Unsaved()
+            held = _Rows()
             connection._journal = held  # type: ignore[attr-defined]
         start, saved = len(held.rows), held.saved
         try:
@@ -110,12 +110,13 @@ def writing(*, savepoint: bool = True) -> Iterator[None]:
 
 
 def insert_now() -> None:
-    """Insert the rows of the transaction that are not inserted yet. An empty list of rows is allowed.
+    """Insert the journal and ledger rows of this transaction that are not inserted yet.
 
-    Call it before a lock that others wait for, so that the two INSERTs do not prolong the lock. The innermost savepoint
-    must be one of `writing`, or must not be rolled back alone.
+    The caller is about to take a lock for which others wait, so these INSERTs must not be left to the end of the
+    transaction. The innermost savepoint must be one of `writing`. Otherwise, if it were rolled back alone, the rows
+    would be lost.
     """
-    held: _Unsaved | None = getattr(connection, "_journal", None)
+    held: _Rows | None = getattr(connection, "_journal", None)
     if held is not None and (rows := held.rows[held.saved :]):
         _insert(rows)
         held.saved = len(held.rows)
@@ -174,7 +175,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """If a poll brought no final status, add its answer to the journal, unless the last answer there is the same."""
+    """Add the answer of a poll without a final status, unless the journal's last poll had the same answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -276,9 +277,9 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # This answer changed nothing, because a poll that began later had already brought an answer. It is recorded as
-        # POLLED, which a replay ignores. The later poll may have no journal entry, so a replay could not see that this
-        # answer was late.
+        # This answer changed nothing, because a poll that began later had already brought an answer. The event is
+        # recorded as POLLED, so that a replay does not apply it. The later poll may have no journal entry, so a replay
+        # could not see that this answer was late.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
@@ -337,8 +338,8 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # If a lock timeout kept a receiver from handling a failed payment, roll back the whole transaction. The
-            # caller then repeats the transaction.
+            # If a timeout or a deadlock kept a receiver from handling a failed payment, roll back the whole
+            # transaction. The caller then repeats the transaction.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
@@ -379,7 +380,8 @@ def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalErro
 
     Return the first lock timeout, statement timeout or deadlock of a receiver, or None.
 
-    If a receiver fails for any reason, the signal is marked, and `tell_again` sends it again later.
+    If a receiver fails for any reason, the payment is marked (`note_signal`), and `tell_again` sends the signal again
+    later. If the transaction cannot continue, the receiver's exception is re-raised.
     """
     answers = signal.send_robust(Payment, payment=payment, **arguments)
     error = _timed_out(answers)
@@ -420,11 +422,9 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
 
 
 def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
-    """If the database connection was lost, re-raise the first exception of a signal receiver.
+    """If the transaction cannot continue, re-raise the first exception of a signal receiver.
 
-    Nothing more can be written in this case.
-
-    `answers`: the result of `send_robust`.
+    The transaction cannot continue, for example, after the connection was lost. `answers`: the result of `send_robust`.
     """
     if connection.needs_rollback:
         for _receiver, answer in answers:
@@ -452,7 +452,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return the ledger's balances for one payment: the accounts for its money, and the commission."""
+    """Return the ledger's balances for one payment, without zeros: the accounts for its money, and the commission."""
     return balances_of_all([payment.pk])[payment.pk]
 
 
@@ -500,7 +500,7 @@ def ensure_adopted(payment: Payment) -> None:
 
 
 def adopt() -> int:
-    """Adopt each payment that is missing from the journal or was changed without it. Return their number.
+    """Adopt up to 500 payments that are missing from the journal or were changed without it. Return their number.
 
     Adoption adds the state of a payment to the journal, in a separate transaction for each payment. Payments that
     another transaction has locked are left for a later call.

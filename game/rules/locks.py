@@ -1,8 +1,8 @@
 """Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
 
-All stakes of one amount wait for the same lock on their stake level. Two rules keep this wait short: the lock is taken
-last, and its transaction commits without waiting for the disk. `payments.database` waits for the disk later, before a
-response is sent.
+A stake that finds no opponent locks its stake level, which is shared by all stakes of one amount. Two rules keep the
+wait for this lock short: the lock is taken last, and its transaction commits without waiting for the disk.
+`payments.database` waits for the disk later, before a response is sent.
 """
 
 import time
@@ -57,7 +57,7 @@ def locked_player(phone: str) -> Player:
 
 
 def lock_level(amount: int) -> None:
-    """Lock the row of a stake level, so that two equal stakes cannot miss each other.
+    """Lock the row of a stake level, so that two equal stakes activated at the same time find each other.
 
     If each locked only its own entry, both could find no opponent and wait.
 

@@ -1,8 +1,8 @@
 """Activate a stake when its payment succeeds, and match it with a waiting opponent.
 
-Activation first looks for an opponent that nobody else is matching. This takes no lock that other payers wait for. If
-there is none, activation does all other work, locks the stake level (`game.rules.locks`) and looks again. Without the
-second look, two equal stakes activated at the same time could miss each other and both wait.
+Activation first looks for a waiting opponent whom no other transaction has locked. Other players do not wait for this
+search. If it finds nobody, activation does all other work, locks the stake level (`game.rules.locks`) and searches
+again. Without the second search, two players who pay at the same time could miss each other and both wait.
 """
 
 from datetime import datetime, timedelta
@@ -104,9 +104,9 @@ def activate_paid(payment: Payment) -> Entry | None:
 def activate(entry: Entry, payment: Payment, *, paid_now: bool = False, may_match: bool = True) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    `paid_now`: if True, the player's message about the payment also reports the match. `may_match`: False if nobody
-    was waiting a moment ago; the first look for an opponent is then skipped. The caller has locked the payment and the
-    player.
+    `paid_now`: if True, the player's message about the payment also reports the match. `may_match`: False if a query of
+    this transaction has shown that no opponent waits. The search without the lock is then skipped. The caller has
+    locked the payment and the player.
     """
     admit_invite(entry)
     now = clock.now()
@@ -134,7 +134,7 @@ def _save(entry: Entry) -> None:
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Return the opponent for this entry, locked, or None.
+    """Return the opponent for this entry, with the row locked, or None.
 
     The opponent is the friend whose code the entry joins. If this friend does not wait, the opponent is the entry that
     has waited longest among those that no other transaction has locked.
