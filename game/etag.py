@@ -16,8 +16,8 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Columns with a time at which the response changes. For `payment__asked_at`, the response changes three minutes
-# (RINGING) after this time, when the payment prompt disappears.
+# Columns with a time at which the response changes. For `payment__asked_at`, the response changes when the payment
+# prompt disappears, that is RINGING after this time.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
 # The other columns that affect the response. Amounts, names and phone numbers never change, so the ETag does not need
 # them.

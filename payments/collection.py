@@ -62,7 +62,7 @@ def lock_open(phone: str) -> frozenset[int]:
 def seconds_ringing(payments: Iterable[Payment]) -> int:
     """Return the seconds for which a phone may still show the prompt of one of these payments, or 0.
 
-    A prompt lasts for three minutes after the payment request, or until the payment has a final status.
+    A prompt lasts for RINGING after the payment request, or until the payment has a final status.
     """
     asked = [
         payment.asked_at

@@ -18,7 +18,7 @@ from playmatatu.logins import WINDOW_SECONDS
 from playmatatu.models import FailedLogin
 
 _BATCH = 1000
-# Link requests older than this count towards no limit and are deleted.
+# A link request counts towards a limit for this long. Older link requests are deleted.
 _LIMITS_WINDOW = timedelta(days=1)
 
 

@@ -21,7 +21,7 @@ class Thread(Protocol):
 
 
 class Runtime:
-    """Creates threads, events, queues, locks, futures, selectors and pairs of sockets, and sleeps."""
+    """The functions that create threads, events, queues, locks, futures, selectors and pairs of sockets, and that sleep."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -174,7 +174,7 @@ def paying(entry: Entry) -> dict[str, Any]:
     """Return template values for the page of an unpaid stake.
 
     `step` is one of: `elsewhere` (a third party collects the payment), `soon` (the payment request is about to be
-    sent), `ringing` (the phone shows the payment prompt until `ends`), `silent` (no answer for three minutes),
+    sent), `ringing` (the phone shows the payment prompt until `ends`), `silent` (no answer within RINGING),
     `support` (no answer for a day).
     """
     payment = entry.payment

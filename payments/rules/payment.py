@@ -61,8 +61,8 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
     return _between(before, after, Account.OPENING)
 
 
-def unresolved(state: State, now: datetime) -> bool:
-    """Return True if an operator may mark a payment that we requested ourselves as paid or as not paid.
+def operator_may_decide(state: State, now: datetime) -> bool:
+    """Return True if an operator may mark a payment that this service requested as paid or as not paid.
 
     This is so if the payment is PENDING and its request is ambiguous, has had no answer for a day, or has had an
     unknown status word for an hour.
@@ -285,7 +285,8 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 def _house_repaid(state: State) -> tuple[Posting, ...]:
     """Return the posting that reverses the house's expense.
 
-    This posting is needed if the provider reports a share as paid after the house has paid that share.
+    This posting is needed if the house has paid the share of a player whose payment was missing, and the provider then
+    reports that this payment succeeded.
     """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
@@ -481,7 +482,7 @@ def _by_hand(state: State, event: Event, now: datetime) -> Outcome:
 def _settled(state: State, event: Event, now: datetime) -> Outcome:
     if state.status is not Status.PENDING:
         return _refused(state, "It has a status.")
-    if state.ours and not unresolved(state, now):
+    if state.ours and not operator_may_decide(state, now):
         return _refused(state, "The provider is still being polled.")
     paid = event.kind is Kind.SETTLED_PAID
     ended = _end(replace(state, settled_by=event.actor), Status.SUCCESS if paid else Status.FAILED)

@@ -26,7 +26,7 @@ def migration_begins(**_kwargs: object) -> None:
 
 
 def migration_ends(**_kwargs: object) -> None:
-    """Prepare statements again. Django sends `post_migrate` after a migration."""
+    """Resume preparing statements, which `migration_begins` has stopped. Django sends `post_migrate` after a migration."""
     _prepare(PREPARE_THRESHOLD)
 
 

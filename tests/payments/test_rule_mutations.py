@@ -101,7 +101,7 @@ MUTATIONS = {
         "    moved = _move(known, state.back)\n",
         "    moved = _move(known, Place.REFUNDED)\n",
     ),
-    "an operator settles what is polled": ("if state.ours and not unresolved(state, now):", "if False:"),
+    "an operator settles what is polled": ("if state.ours and not operator_may_decide(state, now):", "if False:"),
     "money that is gone stays in the books": (
         "return _after(_move(state, Place.NONE, via=_P), back=Place.NONE)",
         "return _after(_move(state, Place.NONE, via=Account.LOST), back=Place.NONE)",
