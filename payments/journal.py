@@ -112,7 +112,7 @@ def writing(*, savepoint: bool = True) -> Iterator[None]:
 def insert_now() -> None:
     """Insert the journal and ledger rows of this transaction that are not inserted yet.
 
-    The caller is about to take a lock for which others wait, so these INSERTs must not be left to the end of the
+    The caller is about to take a lock for which others wait, so the rows must not be left to the end of the
     transaction. The innermost savepoint must be one of `writing`. Otherwise, if it were rolled back alone, the rows
     would be lost.
     """

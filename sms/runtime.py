@@ -21,7 +21,7 @@ class Thread(Protocol):
 
 
 class Runtime:
-    """The functions that create threads, events, queues, locks, futures, selectors and pairs of sockets, and that sleep."""
+    """The functions that create threads, events, queues, locks, futures, selectors and pairs of sockets, or sleep."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

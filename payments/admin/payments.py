@@ -123,8 +123,8 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # `refunds.owed()` joins each payment to its stake by an index. A subquery on `refunds.due()` would first find all
-        # payments that are due for refund.
+        # `refunds.owed()` joins each payment to its stake by an index. A subquery on `refunds.due()` would first find
+        # all payments that are due for refund.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="phone")

@@ -26,7 +26,10 @@ def migration_begins(**_kwargs: object) -> None:
 
 
 def migration_ends(**_kwargs: object) -> None:
-    """Resume preparing statements, which `migration_begins` has stopped. Django sends `post_migrate` after a migration."""
+    """Resume preparing statements, after `migration_begins` has stopped it.
+
+    Django sends `post_migrate` after a migration.
+    """
     _prepare(PREPARE_THRESHOLD)
 
 
