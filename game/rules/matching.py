@@ -124,7 +124,7 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False, may_matc
         _save(entry)
         journal.insert_now()
         lock_level(entry.stake_amount)
-        opponent = _LONGEST_WAITING.first(**_wanted(entry))
+        opponent = _first_unchanged(_LONGEST_WAITING, entry)
     if opponent is not None:
         _match(opponent, entry, payment, opened=now, paid_now=paid_now)
 
@@ -139,9 +139,20 @@ def _opponent(entry: Entry) -> Entry | None:
     The opponent is the friend whose code the entry joins. If this friend does not wait, the opponent is the entry that
     has waited longest among those that no other transaction has locked.
     """
-    wanted = _wanted(entry)
-    friend = _FRIEND.first(**wanted, code=entry.joins_code) if entry.joins_code else None
-    return friend or _LONGEST_NOT_LOCKED.first(**wanted)
+    friend = _first_unchanged(_FRIEND, entry, code=entry.joins_code) if entry.joins_code else None
+    return friend or _LONGEST_NOT_LOCKED.first(**_wanted(entry))
+
+
+def _first_unchanged(search: Select[Entry], entry: Entry, **more: Any) -> Entry | None:
+    """Return the first entry that a search finds twice in a row, or None.
+
+    The first search may wait for the lock of the entry, and then returns the payment as it was before the wait. In the
+    meantime, the money may have been refunded.
+    """
+    found = None
+    while (again := search.first(**_wanted(entry), **more)) != found:
+        found = again
+    return again
 
 
 def _wanted(entry: Entry) -> dict[str, Any]:

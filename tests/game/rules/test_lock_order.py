@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client
+from django.utils import timezone
 
 from game import maintenance
 from game.models import Entry, Session, StakeLevel
@@ -24,7 +25,8 @@ from game.signals import session_committed
 from game.worker import Worker
 from payments import journal, matches, refunds, services
 from payments.models import MatchResult, Payment, Refund
-from payments.rules.states import Account, Kind
+from payments.rules.states import Account, Kind, Word
+from payments.signals import current_use
 from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
@@ -238,6 +240,38 @@ def test_a_reversal_waits_for_the_match_of_its_entry(client: Client) -> None:
     payment = Payment.objects.get(phone=f"+256{phones[0][1:]}")
     assert (payment.place, payment.back) == ("contested", "in_match")
     assert [status(client, one["queue_token"])["status"] for one in placed] == ["matched", "matched"]
+
+
+@pytest.mark.parametrize("friend", [False, True])
+@pytest.mark.parametrize("change", ["the money arrives", "the money is due for refund"])
+def test_a_match_uses_the_payment_of_the_opponent_as_it_is_after_the_wait(
+    client: Client, settings: Any, change: str, *, friend: bool
+) -> None:
+    """A payer waits for the lock of an entry while the entry's payment changes. The entry itself does not change."""
+    first, second = "0772009850", "0772009851"
+    settings.MOMO_AUTO_APPROVE = change == "the money arrives"
+    stake(client, first, create_private=friend)
+    settings.MOMO_AUTO_APPROVE = False
+    payment = Payment.objects.get()
+    if change == "the money is due for refund":
+        _pay(first)
+    code = Entry.objects.get().match_code
+    other = stake(client, second, **({"match_code": code} if friend else {}))
+    with journal.writing():
+        payment = matches.locked(payment.pk).payment
+        if change == "the money arrives":
+            now = timezone.now()
+            matches.take_word(payment, Word.SUCCESSFUL, began=now, polled=False, cause=journal.NO_CAUSE)
+        else:
+            current_use().hold(payment)
+            services.unused(payment)
+        thread = _paid_while(None, second)
+    thread.join(20)
+    matched = change == "the money arrives"
+    assert status(client, other["queue_token"])["status"] == ("matched" if matched else "queued")
+    assert journal.balances_of(payment) == {Account.IN_MATCH if matched else Account.REFUND_DUE: 1000}
+    assert Session.objects.count() == matched
+    call_command("reconcile_payments", "--rebuild", stdout=StringIO())
 
 
 OUTBOX = "LOCK TABLE sms_smsmessage IN ACCESS EXCLUSIVE MODE"
