@@ -250,7 +250,10 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send the ordered payouts of a payment that a poll has confirmed, in this process or through a worker."""
+    """Send the ordered payouts of a payment after a poll has confirmed the payment.
+
+    With inline delivery this process sends them, otherwise a worker.
+    """
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():

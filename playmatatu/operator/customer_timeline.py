@@ -177,7 +177,8 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     """Yield the events in the order they happened. Expected future events come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    # The entries are sorted newest first, so `replaced_at` is the time of the player's next stake.
+    # The entries are sorted newest first. `replaced_at` is the time of the stake in the loop's previous step, which the
+    # player placed after this one.
     for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at

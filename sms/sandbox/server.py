@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server: DMark's endpoints, the page with its data as JSON, and the switches."""
+"""The sandbox's HTTP server. It serves DMark's endpoints, the sandbox's page, the page's data as JSON, and switches."""
 
 import json
 import logging

@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return the number of requests by path, the numbers of messages, and the messages accepted more than once."""
+        """Return how many requests each path received, how many messages were accepted, and those accepted twice."""
         with self.lock:
             return self._counts()
 

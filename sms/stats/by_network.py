@@ -110,9 +110,9 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 
 
 class _Minute(NamedTuple):
-    """Counts of messages to one prefix of a network that were queued in the same minute, `age` minutes ago.
+    """Counts of the messages queued in one minute, `age` minutes ago, to the phone numbers with one prefix.
 
-    Ignore `late` and `not_accepted` if the minute is less than LATE ago.
+    `late` and `not_accepted` have no meaning yet if the minute is less than LATE ago.
     """
 
     network: str

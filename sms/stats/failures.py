@@ -107,8 +107,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # Usually, any message that DMark accepted later shows that the cause is gone. If the message itself is the
-        # cause, only a later success of the same kind of message shows this.
+        # If DMark has accepted any message since this failure, the failure's cause is usually gone. If the failed
+        # message itself was the cause, only a later success of a message of the same kind shows this.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

@@ -12,8 +12,8 @@ from sms.errors import InvalidPhone
 # The code from here to the end of `_plain` is also in `payments/phones.py`. `sms` and `payments` import no other app.
 LONGEST = 60
 
-# Invisible characters that Unicode classifies neither as spaces nor as format characters, such as the empty braille
-# cell.
+# Characters to ignore that Unicode classifies neither as spaces nor as format characters: invisible ones, such as the
+# empty braille cell, and the frame of a keycap emoji.
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u20e3") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"tel:/{0,2}", re.IGNORECASE)
 _NOTATION = re.compile(r"[(\[ ]*\+?[(\[ ]*[0-9][0-9 ().\-/\[\]]*")

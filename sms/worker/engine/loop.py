@@ -47,8 +47,8 @@ class Job:
     """A message that the engine sends, and its conversation with DMark.
 
     `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
-    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: True if the next send request counts as
-    ambiguous after a crash of this process. `ending`: the conversation's return value or exception.
+    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: True if the next send request
+    needs no count before it begins. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A message's first request needs no count before it is sent: `free_leases_over_before` counts it after a crash.
+        # A first send request is not added to `ambiguous_requests`: after a crash, `free_leases_over_before` adds it.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
