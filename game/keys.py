@@ -28,7 +28,7 @@ def invite(entry_id: int) -> str:
 
 
 def own_link(entry_id: int, number: int | str) -> str:
-    """Return the key of the message *Text me my link*. `number`: 1 for the first such message about a stake."""
+    """Return the dedupe key of the message *Text me my link*. `number`: 1 for the first such message about a stake."""
     return f"{LINK}:{entry_id}:{number}"
 
 

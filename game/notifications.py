@@ -116,8 +116,8 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the messages about a payment, and about the match that it completed, if they are missing.
 
-    If the match ended without a winner, queue the message about the refund instead. Do nothing if the payment was
-    refunded, if an activated entry has ended, or if a message about the refund was already queued.
+    If the entry was matched and its money is due for refund, queue the message about the refund instead. Do nothing if
+    the payment was refunded, if an activated entry has ended, or if a message about the refund was already queued.
     """
     with transaction.atomic():
         entry = _entry(payment)
@@ -374,7 +374,7 @@ def longest_values() -> list[tuple[str, dict[str, str]]]:
 
 
 def samples() -> Iterator[Sample]:
-    """Yield the longest message of each kind in each language. A system check counts the SMS segments."""
+    """Yield the longest message of each kind in each language. A system check counts their SMS segments."""
     for language, _ in settings.LANGUAGES:
         for kind, values in longest_values():
             yield Sample(kind, language, render(kind, language, **values))

@@ -113,8 +113,8 @@ def insert_now() -> None:
     """Insert the journal and ledger rows of this transaction that are not inserted yet.
 
     The caller is about to take a lock for which others wait, so the rows must not be left to the end of the
-    transaction. The innermost savepoint must be one of `writing`. Otherwise, if it were rolled back alone, the rows
-    would be lost.
+    transaction. The innermost savepoint must be one that `writing` opened. If another savepoint were rolled back alone,
+    the rows would be lost.
     """
     held: _Rows | None = getattr(connection, "_journal", None)
     if held is not None and (rows := held.rows[held.saved :]):
@@ -246,10 +246,10 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: the place of the money of a payment in use: received, waiting or in a match. The caller passes it only if
-    it holds the locks that protect this place. If `place` is None and the event may change the place, the registered
-    function `hold` of the app that uses the payment locks and returns the place. `also`: names of further changed
-    columns to save.
+    `place`: if the payment is in use, the place of its money, which is received, waiting or in a match. The caller
+    passes `place` only if it holds the locks that protect the place. If the payment is in use, `place` is None and the
+    event may change the place, the registered function `hold` of the app that uses the payment locks and returns the
+    place. `also`: names of further changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)

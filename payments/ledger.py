@@ -1,7 +1,7 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-The totals of each past hour are stored (`AccountHour`). The balance of an account is the sum of these totals, of the
-later entries, and of the withdrawals and fees that operators entered.
+The totals of past hours are stored (`AccountHour`). The balance of an account is the sum of these totals, of the
+entries of later hours, and of the withdrawals and fees that operators entered.
 
 The counts are for /metrics and the dashboard. Each count uses an index.
 """

@@ -205,7 +205,7 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout to its payment. Raises Refused.
+    """Apply an event of a payout to its payment. Raises Refused if the rules refuse the event.
 
     For a prize, the event is applied to both payments of the match. `some`: True if one of the two payments may refuse
     the event.

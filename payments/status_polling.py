@@ -52,7 +52,7 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """Return when to poll a payment with a final status next, or None if no poll is planned.
+    """Return the time of the next poll of a payment with a final status, or None if no poll is planned.
 
     If no poll has confirmed a notification yet, polls follow each other at the intervals of `next_pause`. After a day
     without an answer, the payment is polled once a day, and operators see it as open work. If no poll has confirmed an
@@ -279,8 +279,8 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
     Raises Refused if the provider contradicts the operator, or if an id that the operator entered cannot be checked.
-    Returns None if there is no id to poll. Also returns None if we already had the id and the poll brought no clear
-    answer. If None is returned, the operator's decision counts.
+    If `provider_id` is "", returns None if no poll is possible or the poll brings no clear answer. The operator's
+    decision then counts.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)

@@ -24,7 +24,7 @@ from sms.models import SmsPause
 from sms.stats import status
 
 logger = logging.getLogger("playmatatu.health")
-# Seconds after which the response is sent, even if a part has not answered.
+# The response is sent after at most this many seconds, even if the check of the database or the cache has not ended.
 PROBE_SECONDS = 1.5
 # The state of the SMS provider that `/health` reports, by the kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}

@@ -167,7 +167,7 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
         if not term:
             return queryset, False
         wanted = Q(provider_id=term) | Q(dedupe_key=term) | Q(dedupe_key__startswith=f"{term}:")
-        with suppress(SmsError):  # `to_e164` raises InvalidPhone if the term is no number.
+        with suppress(SmsError):  # `to_e164` raises InvalidPhone if the term is not a phone number.
             wanted |= Q(phone=to_e164(term))
         return queryset.filter(wanted), False
 

@@ -163,8 +163,8 @@ Command = SmsInbound.Command
 
 # A text that begins with one of these words, and has at most four words, is a STOP.
 _STOP_FIRST = frozenset("stop stopall unsubscribe optout sitisha lekera lekeraawo lekerawo komya".split())
-# A text is one of these commands only if the whole text equals one of these phrases. Ordinary texts may begin with one
-# of them.
+# Phrases that are a command only if the text contains nothing else, because an ordinary text may begin with such a
+# phrase.
 _WHOLE = {
     Command.STOP: frozenset(
         (

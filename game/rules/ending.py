@@ -14,7 +14,7 @@ from payments.database import not_locked
 from payments.models import Payment
 from sms import clock
 
-# A stake ends after this time without payment. A later payment can still activate the stake.
+# An unpaid stake ends after this time. A later payment can still activate the stake.
 UNPAID_LIFE = timedelta(days=1)
 # If a stake expired longer ago than this, no refund message is sent.
 _ANNOUNCE_FOR = timedelta(days=2)

@@ -82,7 +82,10 @@ def site_of(address: str) -> str | None:
 
 
 def _is_over(attempts: "QuerySet[Any]", limit: int, address: str) -> bool:
-    """Return True if this address has `limit` rows in `attempts`, or its /48 network SITE_FACTOR times as many."""
+    """Return True if `attempts` has at least `limit` rows of this address.
+
+    Also return True if it has SITE_FACTOR times as many rows of this address's /48 network.
+    """
     if attempts.filter(client_address=address or None).count() >= limit:
         return True
     site = site_of(address)

@@ -240,7 +240,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
     if state.word_at is not None and began < state.word_at:
         if event.said is state.word:
             return Outcome(state)
-        # A poll that began later brought another answer. Poll again to decide.
+        # A poll that began after this poll has already brought another answer. Poll again to decide.
         return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
     known = replace(state, word=event.said, word_at=began, other_since=other_since)
@@ -400,8 +400,8 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
     """Make the money payable again after a payout failed or was returned.
 
-    If the provider's last answer about the player's payment was Failed or an unknown word, the money becomes contested
-    instead.
+    If the money is the player's and the provider's last answer about the payment was Failed or an unknown word, the
+    money becomes contested instead.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:

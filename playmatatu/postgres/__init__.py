@@ -1,7 +1,7 @@
 """Django's PostgreSQL backend with a time limit on every wait.
 
-Only the processes of the site turn the limits on, with `limit_waits`. Workers and commands have no limits, because a
-migration or a clean-up may take long.
+The processes of the site turn these limits on with `limit_waits`. Workers and commands do not, because a migration or a
+clean-up may take long. `sms_worker` has a statement timeout of its own.
 """
 
 from django.db import connection

@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return how many requests each path received, how many messages were accepted, and those accepted twice."""
+        """Return counts of requests by path and of accepted messages, and the messages accepted more than once."""
         with self.lock:
             return self._counts()
 

@@ -102,6 +102,6 @@ def _value(message_id: int, window: int) -> str:
 
 
 def _read(value: Any) -> tuple[str, float]:
-    """Return a key's holder and the time at which the key expires. A missing part is returned as "" or 0."""
+    """Return a key's holder (a message's id) and the key's expiry. If no key is stored, return "" and 0."""
     holder, _, until = ("" if value is None else str(value)).partition("@")
     return holder, float(until or 0)

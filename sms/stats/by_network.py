@@ -29,7 +29,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Sample(NamedTuple):
-    """The columns of a message that the statistics by network need."""
+    """The columns of a message from which the statistics by network are computed."""
 
     network: str
     status: str
@@ -110,9 +110,10 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 
 
 class _Minute(NamedTuple):
-    """Counts of the messages queued in one minute, `age` minutes ago, to the phone numbers with one prefix.
+    """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
 
-    `late` and `not_accepted` have no meaning yet if the minute is less than LATE ago.
+    `network`: the network of these numbers. `late` and `not_accepted` have no meaning yet if the minute is less than
+    LATE ago.
     """
 
     network: str

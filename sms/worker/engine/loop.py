@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# A repeated send request waits at most this many seconds for the worker to count it in the message's row.
+# Longest wait, in seconds, of a repeated send request until the message's row counts it as ambiguous.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -220,7 +220,7 @@ class Engine:
             self._wake_owner()
 
     def _due(self) -> float:
-        """Return the time (monotonic) of the next pass. If there is work, this time is in the past."""
+        """Return the time (monotonic) of the next pass of the loop. If there is work now, this time is in the past."""
         if self._quit or self._counted or self.tokens.answers or (self.draining and self._pauses) or self._may_begin():
             return 0.0
         due = [clock.monotonic() + _LONGEST_SLEEP]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Seconds for which jobs use a token. After half of this time, the thread already gets the next one.
+# Jobs use a token for this many seconds. A use in the second half of this time makes the thread get the next token.
 _TOKEN_SECONDS = 1.0
 
 
