@@ -40,7 +40,7 @@ def read_digits(raw: object) -> str:
 
 
 def _plain(char: str) -> str:
-    """Convert digits, spaces, dashes and full-width characters to ASCII. Return "" for an invisible character."""
+    """Convert a digit, space, dash or full-width character to ASCII. Return "" for an invisible character."""
     category = unicodedata.category(char)
     if category == "Cf" or char in _INVISIBLE:
         return ""

@@ -1,7 +1,7 @@
-"""HTTP requests that we receive about payments. A request with a valid proof is stored before its body is parsed.
+"""HTTP requests that we receive about payments.
 
 - `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The proof is a
-  secret or a signature in a header.
+  secret or a signature in a header. A callback with a valid proof is stored before its body is parsed.
 
 - `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay. The proof is the signature in the
   URL. The content is not trusted, so a notification only triggers a status poll.

@@ -123,9 +123,9 @@ class ProviderUnavailable(ProviderError):
 class InDoubt(ProviderUnavailable):
     """DMark may or may not have the message: a send request was written, but its outcome is unknown.
 
-    Causes are a timeout, a reset connection, a truncated response or a 504 from a gateway. If `send_sms` raises this
-    error, do not send the message again, because the person may get it twice. A delivery report that arrives later
-    still updates the status of the message.
+    The cause is, for example, a timeout, a reset connection, a truncated response or a 504 from a gateway. If
+    `send_sms` raises this error, do not send the message again, because the person may get it twice. A delivery report
+    that arrives later still updates the status of the message.
     """
 
     ambiguous = True

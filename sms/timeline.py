@@ -54,7 +54,7 @@ class Sending:
         self._reading = status.read(clock.now())
 
     def obstacle(self, message: SmsMessage) -> str:
-        """Return the reason why a queued message is not being sent, or "" if nothing prevents it."""
+        """Return the reason why a queued message is not being sent, or "" if no reason is known."""
         reading = self._reading
         if not reading.config.enabled:
             return "SMS is switched off."
