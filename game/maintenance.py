@@ -63,7 +63,7 @@ class Task(NamedTuple):
 
 _pruned_until: dict[str, int] = {}
 
-# The periodic tasks. A run that finds no work takes a few milliseconds, even with large tables.
+# The periodic tasks of `game_worker`. A run that finds no work takes a few milliseconds, even with large tables.
 TASKS = (
     Task("activated", lambda: activate_left(timedelta(minutes=1)), 1.0),
     Task("expired", lambda: Done(expire_old()), 1.0),

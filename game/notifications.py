@@ -197,7 +197,8 @@ def text_activated(payment: Payment) -> None:
 def text_own_link(phone: str) -> None:
     """Queue a message with the link to this phone number's stake.
 
-    Do nothing if there is no stake, or if LINKS_PER_PHONE_HOUR such messages were queued in the last hour.
+    Do nothing if no stake is live or due for refund, or if LINKS_PER_PHONE_HOUR such messages were queued in the last
+    hour.
     """
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()

@@ -76,8 +76,7 @@ USE = Use(
 def due_back(entry: Entry) -> bool:
     """Return True if the money of this entry is due for refund, or if its refund is being paid out.
 
-    `refunds.due()` is a query for payments that are due for refund. The query leaves out payments whose refund is being
-    paid out.
+    The query `refunds.due()` differs from this function: it leaves out payments whose refund is being paid out.
     """
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):

@@ -106,7 +106,7 @@ def now() -> datetime:
 NO_WAIT = Func(
     Value("synchronous_commit"),
     Value("off"),
-    Value(value=True, output_field=BooleanField()),  # The setting applies until the end of the transaction.
+    Value(value=True, output_field=BooleanField()),  # True: the setting applies until the end of the transaction.
     function="set_config",
     output_field=TextField(),
 )

@@ -435,8 +435,8 @@ def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
     """If a signal receiver had a lock timeout, statement timeout or deadlock, re-raise its exception.
 
-    `answers`: the result of `send_robust`. The exception rolls back the whole step, and the step is repeated. Otherwise
-    the message that the receiver could not save would be lost.
+    `answers`: the result of `send_robust`. The exception rolls back the caller's transaction, and the caller's work is
+    done again later. Without this rollback, an SMS that the receiver could not queue would be lost.
     """
     if error := _timed_out(answers):
         raise error

@@ -53,7 +53,7 @@ def create_payment(
     return payment
 
 
-# The app that takes payments calls the next three functions inside a transaction, with the payment locked.
+# The app that uses the money (`game`) calls the next three functions inside a transaction, with the payment locked.
 
 
 def activated(payment: Payment) -> None:

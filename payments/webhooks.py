@@ -262,7 +262,8 @@ def _apply(callback: Callback, payment: Payment, body: CallbackIn) -> bool:
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
     """Store a notification and have the payment polled. A body in any format is accepted, up to 64 KiB.
 
-    Respond 403 if the signature of the id in the URL is wrong, and 404 if the payment no longer exists.
+    Respond 403 if the signature of the id in the URL is wrong, 404 if the payment no longer exists, 413 if the body is
+    too large, and 400 if the body ends too early.
     """
     try:
         payment_id = int(signer().unsign(signed_id))

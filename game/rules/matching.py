@@ -70,7 +70,7 @@ _MATCH = Update(
             "session": session,
             "reason": "",
             "ended_at": None,
-            # `first` already has both times. `second` may have neither in its row.
+            # `first` keeps its times. The row of `second` may not have these times yet.
             "opened_at": Coalesce("opened_at", Value(opened)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },

@@ -91,14 +91,15 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Save an entry that waits for its payment. The entry replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
-            # Lock the payments before the player. This lock also waits for a worker that is about to send a payment
-            # request.
+            # Lock the payments before the player. If a worker has locked a payment to send its request, wait for the
+            # worker.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = new_or_locked_player(stake.phone)
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
-                # Another stake was placed between the two locks. Start again, and lock the payment of that stake too.
+                # After the payments were locked and before the player was locked, another stake of the player was
+                # placed. Start again, and lock the payment of that stake too.
                 continue
             _refuse_second(player, known, friend)
             _refuse_ringing(known)

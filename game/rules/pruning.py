@@ -66,7 +66,7 @@ def _prune_unpaid(limit: int, among: "QuerySet[Payment]") -> int:
     with transaction.atomic():
         payments = not_locked(_without_result(among), no_key=False)
         keys = list(payments.order_by("pk").values_list("pk", flat=True)[:limit])
-        # Check again, because a row may have changed before it was locked.
+        # Repeat the conditions, because a payment may have changed after it was found and before it was locked.
         sure = list(_without_result(Payment.objects.filter(pk__in=keys)).values_list("pk", flat=True))
         Entry.objects.filter(payment__in=sure).delete()
         PaymentEvent.objects.filter(payment__in=sure).delete()

@@ -106,7 +106,7 @@ def found(term: str) -> list[int]:
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:
         wanted |= Q(pk=int(term))
-    with suppress(ValueError):  # The term may be something other than a phone number.
+    with suppress(ValueError):  # The search term may be something other than a phone number.
         wanted |= Q(phone=phones.to_e164(term))
     keys = list(Payment.objects.filter(wanted).order_by().values_list("pk", flat=True)[:_MOST_FOUND])
     payouts = Refund.objects.filter(Q(reference=term) | (Q(provider_id=term) & ~Q(provider_id="")))

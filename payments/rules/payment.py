@@ -546,7 +546,7 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.ADOPTED)
 def _adopted(state: State, event: Event, now: datetime) -> Outcome:
-    """Replace the state by `event.becomes`, the state that the payment's columns show.
+    """Replace the state with `event.becomes`, the state that the payment's columns show.
 
     The columns were written by a release without a journal, or changed by a manual UPDATE. The difference is posted
     against the account `opening`.

@@ -30,7 +30,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     entries = {message.pk: (key(message.phone, message.kind), _value(message.pk, window)) for message in messages}
     taken = _add(entries, window)
     holders = cache.get_many([entries[pk][0] for pk, added in taken.items() if added is False])
-    # A key may have expired since the first call. Try once more to acquire such a key.
+    # A key may have expired since the first attempt to acquire it. Try once more to acquire such a key.
     gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
     taken |= _add(gone, window)
     unknown = [message for message in messages if taken[message.pk] is None]

@@ -63,10 +63,11 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count and store the days before yesterday that are not stored yet. Return True if none is left.
+    """Count the messages of each day before yesterday that is not stored yet, and store the counts.
 
-    `limit`: the largest number of days to count, or None for all. If no day is stored yet, start with the day of the
-    oldest message, but no more than DAYS days ago unless `everything` is True.
+    Return True if all days before yesterday are stored. `limit`: the largest number of days to count, or None for all.
+    If no day is stored yet, start with the day of the oldest message, but no more than DAYS days ago unless
+    `everything` is True.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]

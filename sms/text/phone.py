@@ -9,7 +9,8 @@ import phonenumbers
 from sms import conf
 from sms.errors import InvalidPhone
 
-# The code from here to the end of `_plain` is also in `payments/phones.py`. `sms` and `payments` import no other app.
+# The code from here to the end of `_plain` is also in `payments/phones.py`, because `sms` and `payments` import no
+# other app.
 LONGEST = 60
 
 # Characters to ignore that Unicode classifies neither as spaces nor as format characters: invisible ones, such as the

@@ -67,9 +67,9 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread. Every `every` seconds, it runs maintenance and then polls DMark for missing delivery reports.
+    """A thread. Every `every` seconds, it runs maintenance, and if the breaker is closed, polls for delivery reports.
 
-    Every PROBE_SECONDS, except during the polls, it tests the listener, and parks and releases messages.
+    Every PROBE_SECONDS, except during this work, it tests the listener, and parks and releases messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:

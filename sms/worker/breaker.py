@@ -13,7 +13,7 @@ logger = get_logger("sms.worker")
 
 # The circuit breaker opens (pauses sending) if at least 80% of the last 40 sends failed (minimum 20 sends).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
-# The circuit breaker also opens if DMark refuses messages to 10 numbers with the same words and accepts none between.
+# The circuit breaker also opens if DMark refuses messages to 10 different numbers in a row with the same words.
 SAME_REFUSALS = 10
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 

@@ -91,7 +91,7 @@ def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Delete the messages that `before` returns and their events. Keep daily counts. Return the number of messages."""
+    """Store daily counts, then delete the messages that `before` returns, with their events. Return their number."""
 
     def act(keys: list[int]) -> int:
         SmsEvent.objects.filter(message_id__in=keys).delete()

@@ -145,7 +145,7 @@ def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report about up to 20 messages: begun ones before others, and those longest in their step first."""
+    """Return a report about up to 20 messages, begun ones first. In each group, the longest in its step is first."""
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]

@@ -47,8 +47,8 @@ _LARGEST_CLAIM = 256
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. The second search finds
-# messages without a NOTIFY of their own: each process sends at most one NOTIFY per NOTIFY_EVERY.
+# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. Each process sends at
+# most one NOTIFY per NOTIFY_EVERY. The second search finds messages for which no NOTIFY was sent.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -252,7 +252,7 @@ class Worker:
             logger.warning(text, len(jobs), answered_at - asked_at)
         seconds = _RATE_LIMIT_SECONDS if self.config.rate_limit > 0 else _ELIGIBLE_SECONDS
         for job in jobs:
-            # The time limit starts at the end of the check. Otherwise a slow check could stop all sending.
+            # The time limit starts at the end of the eligibility check. Otherwise a slow check could stop all sending.
             job.until = answered_at + min(seconds, (job.message.expires_at - now).total_seconds())
             if job.message.pk in refused:
                 self.recorder.end(job, refused[job.message.pk])

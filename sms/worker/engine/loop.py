@@ -2,8 +2,8 @@
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-After a crash, messages that have begun and have no stored result may be sent again. Therefore at most
-`in_flight + unrecorded` messages are in this state. No send request is written after the worker's claims have expired.
+After a crash, messages that have begun and have no stored result may be sent again. The engine limits their number to
+`in_flight + unrecorded`. No send request is written after the worker's claims have expired.
 """
 
 import contextlib
@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a longer wait the rate-limit key may have expired. The message is then queued and checked again.
+            # A long wait may outlast the rate-limit key. The message is then queued and checked again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:

@@ -1,4 +1,4 @@
-"""Get the engine's access token in a thread, from the cache or DMark. All jobs use the same token for one second."""
+"""Get the engine's access token in a thread, from the cache or from DMark. All jobs share the token."""
 
 import copy
 from collections import deque
