@@ -217,12 +217,12 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """Time limit for sending one message, in seconds. After this time, no failed request is repeated."""
+        """Time limit for sending one message, in seconds. After this time, no send request begins."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time that sending one message can take with a cached access token, in seconds.
+        """The longest time until the last send request for one message has ended, in seconds.
 
         It is the time limit plus the duration of one request that starts just before the limit.
         """

@@ -94,7 +94,7 @@ Conversation: TypeAlias = Generator[Command, Any, T]
 
 @dataclass(slots=True)
 class Budget:
-    """A time limit for the requests about one message, in seconds. After this time, no failed request is repeated."""
+    """A time limit for the requests about one message, in seconds. After this time, no request begins."""
 
     seconds: float
     spent: float = 0.0
@@ -177,25 +177,26 @@ def _with_token(
     _refuse_bad_url(config)
     budget = budget or Budget(config.send_budget)
     spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget)
-    access: AccessToken = yield NeedToken("")
-    budget.spent += access.ms / 1000
-    try:
-        outcome: T = yield from _request(spec, access.token)
-    except responses.StaleToken as error:
+    rejected = ""
+    while True:
+        access: AccessToken = yield NeedToken(rejected)
+        budget.spent += access.ms / 1000
+        # Fetching a token may take longer than the claim of the message is valid.
         if not budget.allows(0):
-            raise ProviderUnavailable(str(error), error.status_code) from None
-    else:
-        return outcome
-    access = yield NeedToken(access.token)
-    budget.spent += access.ms / 1000
-    try:
-        outcome = yield from _request(spec, access.token)
-    except responses.StaleToken as error:
-        raise AuthenticationFailed(
-            f"DMark refuses a fresh token: {error} Check SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.",
-            error.status_code,
-        ) from None
-    return outcome
+            raise ProviderUnavailable("DMark took too long to issue an access token.")
+        try:
+            outcome: T = yield from _request(spec, access.token)
+        except responses.StaleToken as error:
+            if rejected:
+                raise AuthenticationFailed(
+                    f"DMark refuses a fresh token: {error} Check SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.",
+                    error.status_code,
+                ) from None
+            if not budget.allows(0):
+                raise ProviderUnavailable(str(error), error.status_code) from None
+            rejected = access.token
+        else:
+            return outcome
 
 
 def _refuse_bad_url(config: Config) -> None:

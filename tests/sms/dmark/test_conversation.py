@@ -137,9 +137,18 @@ def test_no_further_request_once_the_budget_is_spent(config: conf.Config) -> Non
     end, commands, _ = send(config, [slow, slow], budget=Budget(4.0))
     assert type(end) is ProviderUnavailable
     assert requests(commands) == 2
-    end, commands, _ = send(config, [(401, "{}")], budget=Budget(0.001))
+    end, commands, _ = send(config, [(401, "{}")], budget=Budget(0.007))
     assert type(end) is ProviderUnavailable
-    assert requests(commands) == 1
+    assert [type(command) for command in commands] == [NeedToken, Request]
+
+
+@pytest.mark.parametrize(("seconds", "script"), [(0.004, []), (0.012, [(401, "{}")])])
+def test_no_request_after_a_token_that_took_too_long(config: conf.Config, seconds: float, script: list[Any]) -> None:
+    """Before the fix, the message was sent after the end of its claim, so another process sent it too."""
+    end, commands, _ = send(config, script, budget=Budget(seconds))
+    assert type(end) is ProviderUnavailable
+    assert "took too long to issue an access token" in str(end)
+    assert (type(commands[-1]), requests(commands)) == (NeedToken, len(script))
 
 
 def test_a_stopping_process_sends_no_further_request(config: conf.Config) -> None:
