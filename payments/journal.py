@@ -317,8 +317,8 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # Without this pause, polls would follow each other at once after the database's clock was set back, because
-        # each answer would seem older than the one before.
+        # After the database's clock was set back, each answer seems older than the one before, and causes another poll.
+        # This pause keeps these polls apart.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
@@ -480,7 +480,7 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# Places that the columns of releases without a journal cannot express.
+# States of the money (`Payment.place`) that the columns of a release without a journal cannot express.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 

@@ -26,7 +26,7 @@ from payments.rules.states import ASSETS, Account
 # Minimum time between the end of an hour and the storing of its totals. All transactions that began before the end of
 # the hour must also have finished.
 CLOSED_AFTER = timedelta(minutes=10)
-# Longest period whose entries are summed in one transaction.
+# Longest period whose ledger entries are summed in one transaction.
 _AT_ONCE = timedelta(hours=12)
 
 
@@ -164,8 +164,8 @@ def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
 
     Stored totals are used for the hours that have them, and ledger entries for later hours.
     """
-    # The last stored hour is read only once. Otherwise, if a worker stored another hour between two reads, its entries
-    # would be counted twice.
+    # The last stored hour is looked up only once. Otherwise a worker could store another hour between two look-ups, and
+    # the ledger entries of that hour would be counted twice.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()

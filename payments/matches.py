@@ -238,7 +238,10 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
 
 
 def house_pays(result_id: int, *, by: str, note: str) -> None:
-    """Let the house pay the missing share of a held prize. Raises Refused."""
+    """Let the house pay the missing share of a held prize.
+
+    Raises Refused if no prize is held, if a payment is contested, or if not exactly one share is missing.
+    """
     with journal.writing():
         found = locked_result(result_id)
         now = database.now()

@@ -48,7 +48,8 @@ class Payment(models.Model):
     refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
-    # The source of the status: `callback`, `asking` (a poll), `answer` (to the payment request) or `operator`.
+    # The source of the final status: `callback`, `asking` (a poll), `answer` (to the payment request), `operator`, or
+    # empty for any other source.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
     # The time at which we first knew that the money had arrived. Null if no money arrived, for example for a stake that

@@ -135,7 +135,7 @@ def _compare(one: _Compared) -> str:
         return "" if done else f"{of} went through at the provider; here it is: {kept}."
     if answer.said is Said.FAILED:
         failed = refund.state == Refund.State.FAILED if refund else payment.status == Status.FAILED and not done
-        # A contested payment is reported in another sentence: by `_in_the_ledger`, or as a refund due.
+        # A contested payment is reported elsewhere: by `_in_the_ledger`, or in the list of open refunds.
         return "" if failed or payment.contested else f"{of} failed at the provider; here it is: {kept}."
     if done:
         return f"{of} is pending at the provider; here it is: {kept}."

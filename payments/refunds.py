@@ -77,7 +77,7 @@ def order_refund(payment_id: int, actor: str) -> Refund:
 
 
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that a payment was refunded by hand. Raises Refused with the reason.
+    """Record that a payment was refunded by hand. Raises Refused if the payment cannot be refunded now.
 
     `note`: how it was refunded. `elsewhere`: True if the money did not come from our account at the provider.
     """
@@ -449,7 +449,7 @@ def poll_ambiguous() -> int:
 
 
 def give_up_stranded() -> int:
-    """Cancel payouts that cannot be sent. Return the number of cancelled payouts.
+    """Cancel payouts that cannot be sent. Return the number of canceled payouts.
 
     A payout cannot be sent if its provider is no longer configured, or if no poll confirms its payment within a day
     after the order.

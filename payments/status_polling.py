@@ -168,7 +168,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
         answer = provider.status(known_by)
         if is_ours(payment, answer, known_by):
             break
-        if not answer.ours:  # The answer contains no reference. Try the next id.
+        if not answer.ours:  # The answer names no transaction. Try the next id.
             continue
         logger.warning(
             "payments.foreign_id: a poll of payment %s found another transaction under the id of a notification.",

@@ -75,7 +75,7 @@ def check(now: datetime | None = None) -> None:
 
 
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
-    """Return the present conditions by name, and True if all sources worked.
+    """Return the conditions that exist now, by name, and True if all sources worked.
 
     If a source failed, its conditions are missing from the result although they may still exist.
     """

@@ -314,7 +314,7 @@ class SmsAlert(models.Model):
     # No process sends a notice before this time. Either a process is sending the notice now, or the problem has not
     # lasted long enough.
     busy_until = models.DateTimeField(null=True, blank=True)
-    # True if a process has begun to send the first notice.
+    # True if a process has begun to send the first notice of this alert.
     claimed = models.BooleanField(default=False, db_default=False)
 
     class Meta:

@@ -58,7 +58,7 @@ def give_up(entry: Entry, reason: str) -> None:
 def cancel(entry: Entry) -> bool:
     """Cancel an entry. Return False if it is already matched or has ended.
 
-    The stake level need not be locked, because cancelling and matching both lock the row of the entry.
+    The stake level need not be locked, because `cancel` and matching both lock the row of the entry.
     """
     with journal.writing():
         payment = journal.locked(entry.payment_id)

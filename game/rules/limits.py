@@ -30,7 +30,8 @@ logger = logging.getLogger("game.limits")
 
 CODES_WINDOW = timedelta(minutes=10)
 WINDOW = timedelta(hours=1)
-# A /48 network gets this many times the limit, because many subscribers of one company or provider can share it.
+# The limit of a /48 network is the limit of an address times this factor, because a whole company can share a /48
+# network.
 SITE_FACTOR = 10
 
 # Sentences about a refused invite, by the limit that was reached.
@@ -188,13 +189,14 @@ def count_refused_stake(address: str) -> None:
 
 
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
-    """Return the seconds until the next attempt is allowed, or None if it is allowed now.
+    """Return the seconds until `limit` allows another stake, or None if it allows one now.
 
-    `after(n)` skips the `n` newest attempts and returns the time of the next older one.
+    An attempt is an earlier stake that counts towards the limit. `after(n)` skips the `n` newest attempts and returns
+    the time of the next older one.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # `blocking` is the `limit`-th newest attempt. The next attempt is allowed when `blocking` is older than WINDOW.
+    # `blocking` is the `limit`-th newest attempt. A stake is allowed again when `blocking` is older than WINDOW.
     blocking = after(limit - 1)
     if not blocking:
         return None

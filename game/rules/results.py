@@ -1,7 +1,7 @@
 """Record the results of matches, reported by the game server or entered by an operator.
 
-An operator can close an old match that has no result. The match is then booked as paid, from an account other than ours
-at the provider.
+An operator can close an old match that has no result. The money of the match is then booked as paid out from an account
+other than ours at the provider.
 """
 
 from collections.abc import Iterator

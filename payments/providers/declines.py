@@ -8,9 +8,10 @@ from enum import Enum
 
 
 class Decline(Enum):
-    """The reason why a payment failed. The value is a regular expression that is searched in the provider's sentence.
+    """The reason why a payment failed.
 
-    The first reason whose expression matches is used.
+    The value is a regular expression, which is searched for in the provider's sentence. The first reason whose
+    expression is found is used.
     """
 
     BALANCE_OR_LIMIT = r"low balance or|limit reached"

@@ -21,9 +21,9 @@ class Request(str, Enum):
 
 
 class Word(str, Enum):
-    """The provider's answer about the payment's status. NONE: there is no answer.
+    """The provider's answer about the payment's status. NONE: the provider has given no complete answer.
 
-    The rules never get an incomplete answer.
+    Incomplete answers are not passed to the rules.
     """
 
     NONE, SUCCESSFUL, FAILED, OTHER = "", "successful", "failed", "other"

@@ -71,8 +71,9 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return the time when the stake ended.
 
-    A matched stake ends when its match expires. If an unmatched entry does not store the time, a replaced stake ended
-    with the next stake (`replaced_at`), and a failed stake ended with its payment.
+    A matched stake ends when its match expires. For an unmatched stake, the stored time is returned. If no time is
+    stored, a replaced stake ended when the next stake was placed (`replaced_at`), a stake whose payment failed ended at
+    that moment, and any other stake ended when it expired.
     """
     if entry.session is not None:
         return entry.session.expires_at

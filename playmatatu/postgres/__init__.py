@@ -9,7 +9,8 @@ from django.db import connection
 # A connection prepares a statement on the server after this many executions. This halves PostgreSQL's CPU time.
 # PostgreSQL makes new plans after each ANALYZE, so plans made for an empty table are not kept for days.
 PREPARE_THRESHOLD = 2
-# None during a migration. If a migration changes the type of a column, prepared statements with this column fail.
+# None during a migration, so that no statement is prepared. A prepared statement fails after a migration has changed
+# the type of one of its columns.
 prepare_threshold: int | None = PREPARE_THRESHOLD
 # True in the processes of the site, where waits for the database are limited.
 limited = False

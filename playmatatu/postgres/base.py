@@ -208,8 +208,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return True if the connection works. Django calls this before each request and after an error.
 
-        After an error, and otherwise at most once a second, the connection is tested with a query. In between, only the
-        socket is checked. If the socket is readable, the server has closed the connection.
+        The connection is tested with a query after an error, if the last test is over a second old, or if the socket
+        has unread data. Unread data often means that the server has closed the connection.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True

@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Actions run in this many threads, so that an action with a slow receiver does not delay the others.
+# Scheduled actions, such as delivery reports, run in this many threads. An action with a slow receiver does not delay
+# the others.
 THREADS = 16
 
 Act = Callable[[], object]

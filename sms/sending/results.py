@@ -144,6 +144,6 @@ def _events(result: Result, adapt: Callable[[datetime], Any]) -> list[dict[str, 
 
 
 def take_back(ids: Collection[int], seconds: float) -> None:
-    """Queue these failed messages again, due in `seconds`: DMark refused the account, and not these messages."""
+    """Queue these failed messages again, due in `seconds`. DMark refused the account, and not these messages."""
     rows = SmsMessage.objects.filter(pk__in=ids, status=Status.FAILED)
     rows.update(status=Status.QUEUED, due_at=clock.now() + timedelta(seconds=seconds))

@@ -58,10 +58,10 @@ class Group:
 
 
 class _Part(NamedTuple):
-    """Counts of failed messages with the same status, error and kind.
+    """The failed messages that have the same status, error and kind.
 
-    `open`: number of messages that have not expired. `newest`: id of the newest message. `queued_at`: time at which the
-    newest message was queued.
+    `texts`: number of messages. `open`: number of messages that have not expired. `newest`: id of the newest message.
+    `queued_at`: time at which the newest message was queued.
     """
 
     status: str

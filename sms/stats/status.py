@@ -68,9 +68,8 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     """Return the fault that prevents DMark from accepting messages, and its error text.
 
     Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise, the
-    newest of `attempts` decides, unless it is over an hour old. If the newest attempt failed because of a fault of
-    DMark itself, this fault is returned only if at least 80% of the attempts of the last hour (minimum 3) failed in the
-    same way.
+    fault of the newest attempt is returned, unless that attempt is over an hour old. If the fault is one of DMark
+    itself, it is returned only if at least 80% of the attempts of the last hour (minimum 3) failed in the same way.
     """
     for worker in alive:
         if worker.trouble:

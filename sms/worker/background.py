@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Seconds after which polling for delivery reports ends, because polling delays the parking and release of messages.
+# Longest time in seconds for the polls of one run. Paused messages are parked and released only after these polls.
 _POLL_SECONDS = 60.0
 
 
