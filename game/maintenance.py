@@ -46,7 +46,7 @@ def _activate(payment: Payment) -> bool:
     with journal.writing():
         locked = not_locked(Payment.objects.filter(pk=payment.pk)).first()
         if locked is None:
-            return False  # Another process has locked the payment and is activating its entry.
+            return False  # Another transaction has locked the payment. The next run tries again.
         journal.ensure_adopted(locked)
         entry = activate_paid(locked)
         text_activated(locked)

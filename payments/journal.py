@@ -378,7 +378,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
 def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalError | None:
     """Send a signal about a payment.
 
-    Return the first lock timeout, statement timeout or deadlock of a receiver, or None.
+    Return the first lock timeout, statement timeout or deadlock that a receiver raised, or None.
 
     If a receiver fails for any reason, the payment is marked (`note_signal`), and `tell_again` sends the signal again
     later. If the transaction cannot continue, the receiver's exception is re-raised.

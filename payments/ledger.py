@@ -191,7 +191,10 @@ def bounds(day: date) -> tuple[datetime, datetime]:
 
 
 def start_of_day(text: str) -> datetime:
-    """Return the start of the day in a command's argument, in the site's time zone. Raises ArgumentTypeError."""
+    """Return the start of a day in the site's time zone. Raises ArgumentTypeError if `text` is not a date.
+
+    `text`: a command's argument, such as `2026-01-31`.
+    """
     try:
         found = parse_date(text)
     except ValueError:

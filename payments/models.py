@@ -305,7 +305,7 @@ class PaymentEvent(models.Model):
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     answer = models.TextField("the answer, cut short", blank=True, default="")
     ms = models.PositiveIntegerField("milliseconds", default=0)
-    # Other data of the event, needed to replay the journal.
+    # Data of the event that a replay of the journal needs in addition to the columns above.
     facts = models.JSONField(default=dict, blank=True)
     key = models.CharField(max_length=80, blank=True, default="")
 

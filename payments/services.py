@@ -84,6 +84,8 @@ def _moved(payment: Payment, kind: Kind, place: Place) -> None:
 def work_once() -> int:
     """Do the due work in this process, for cron: payment requests, payouts, and up to 100 polls.
 
+    First add payments of releases without a journal to the journal.
+
     Return the number of handled requests, payouts and polls.
     """
     journal.adopt()

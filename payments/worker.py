@@ -69,7 +69,7 @@ class Loop:
     def __init__(
         self, name: str, turn: Callable[[], float], outage: Outage, event: str, at_end: Callable[[], None] | None = None
     ) -> None:
-        """`at_end`: a function that is called in the thread after the last turn."""
+        """`at_end`: a function that is called once, in the thread, after the last call of `turn`."""
         self.turn, self.outage, self.event, self.at_end = turn, outage, event, at_end
         self.stopping, self._wake = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)

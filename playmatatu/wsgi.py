@@ -31,7 +31,7 @@ def read_chunks(application: "WSGIApplication") -> "WSGIApplication":
     def with_length(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
             longest: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE  # In bytes. A longer body is refused with 413.
-            # If the chunks cannot be read, no length is set and the request is refused with 411.
+            # If the chunked body cannot be read, no length is set, and the request is refused with 411.
             with suppress(Exception):
                 body = environ["wsgi.input"].read(longest + 1)
                 dropped = len(body)

@@ -1,7 +1,7 @@
 """Signed cookies that let a browser open the pages of its own stakes and matches.
 
-Each such cookie is limited to the path of one page, so that two players can share a browser. One more cookie lists the
-newest stakes of this browser, for the start page.
+Each such cookie is limited to the path of one page, so that two players can share a browser. Two more cookies hold the
+newest stakes of this browser, and the phone number last entered in *Text me my link*.
 """
 
 from django.conf import settings

@@ -82,7 +82,8 @@ def activate_paid(payment: Payment) -> Entry | None:
     """Activate the entry of a successful payment, even if the entry has expired.
 
     Return the entry, or None if the payment has none. If the player has another active entry, the payment becomes due
-    for refund instead. The caller has locked the payment.
+    for refund instead. If the payment is contested, refunded or due for refund, nothing is changed. The caller has
+    locked the payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
@@ -136,8 +137,8 @@ def _save(entry: Entry) -> None:
 def _opponent(entry: Entry) -> Entry | None:
     """Return the opponent for this entry, with the row locked, or None.
 
-    The opponent is the friend whose code the entry joins. If this friend does not wait, the opponent is the entry that
-    has waited longest among those that no other transaction has locked.
+    If the entry joins a friend by code and the friend still waits, the friend is the opponent. Otherwise the opponent
+    is the entry that has waited longest among those that no other transaction has locked.
     """
     friend = _first_unchanged(_FRIEND, entry, code=entry.joins_code) if entry.joins_code else None
     return friend or _LONGEST_NOT_LOCKED.first(**_wanted(entry))

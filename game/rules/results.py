@@ -107,7 +107,7 @@ def close_one(session: Session, *, by: str, note: str) -> int:
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
-    """Close the matches, each in its own transaction, and yield the result of each.
+    """Close the matches, each in its own transaction. Yield a `Closed` for each match.
 
     A match that is already closed is not booked again, so it is safe to call this function again.
     """

@@ -81,8 +81,8 @@ _MOST_MARKS = 2
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    The function removes invisible characters, characters that reorder text, unassigned characters, and all but two
-    accents per letter. Consecutive spaces and line separators become one space.
+    The function removes invisible characters (except joiners within emoji), characters that reorder text, unassigned
+    characters, and all but two accents per letter. Consecutive spaces and line separators become one space.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))

@@ -1,1 +1,1 @@
-"""Admin pages on which operators watch and control the sending of SMS. Only the admin imports this package."""
+"""Admin pages on which operators watch and control the sending of SMS. Only the admin imports it."""

@@ -127,7 +127,7 @@ class State:
         """Return the fault to apply to this request, and count down the switch `<place>_times`.
 
         `place`: the kind of the request, which is also the name of its switch (for example `send`). `number`: the phone
-        number in the request. A number with a fixed outcome overrides the switch.
+        number in the request. If this number has its own value for the switch, that value is used.
         """
         with self.lock:
             if special := self.faults.special(number).get(place):

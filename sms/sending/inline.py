@@ -1,4 +1,4 @@
-"""Send one message in this process. If the request is ambiguous and no delivery report has arrived, send it again."""
+"""Send one message in this process. Send it again if a request had an unknown outcome and no report has arrived."""
 
 import random
 

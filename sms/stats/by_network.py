@@ -153,8 +153,8 @@ def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[in
     """Return the number of bad messages and the number of all messages in one window.
 
     A message is bad if it failed. It is also bad if it was not delivered within LATE (if `by_reports` is True), or not
-    accepted by DMark within LATE (if `by_reports` is False). The window is `back` minutes older than the newest window. Messages
-    younger than LATE do not belong to any window.
+    accepted by DMark within LATE (if `by_reports` is False). The window is `back` minutes older than the newest window.
+    Messages younger than LATE do not belong to any window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -145,7 +145,7 @@ class Worker:
     def _turn(self) -> bool:
         """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
 
-        After `stop`, messages that have not begun are queued again. Return True if the worker is done.
+        After `stop`, messages whose sending has not begun are queued again. Return True if the worker is done.
         """
         stopping = self._stop_requested
         if stopping and not self._stopping.is_set():

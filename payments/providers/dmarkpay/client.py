@@ -199,8 +199,8 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# `_cache` returns the result of a cache operation, or None if the cache fails. If the cache is down, a new token is
-# requested for each request.
+# `_cache` returns the result of a cache operation, or None if the cache fails. If the cache is down, each
+# request to DMarkPay needs another request first, for a new token.
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:

@@ -154,7 +154,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Let the engine write the first `count` requests of `uncounted`: the rows now count them as ambiguous."""
+        """Let the engine write the first `count` requests of `uncounted`. Their messages' rows now count them."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()

@@ -87,7 +87,7 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # A copy for each job: a shared exception would collect the tracebacks of all conversations.
+                    # Each job gets a copy. A shared exception would collect the tracebacks of all conversations.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))
