@@ -116,7 +116,7 @@ def set_off(payment: Payment) -> None:
 
 
 def start(payment_id: int) -> None:
-    """Send one payment request in this process, unless another process is sending it."""
+    """Send one payment request in this process, if it is due and no other process is sending it."""
     before = time.monotonic()
     for payment in _claim(1, Payment.objects.filter(pk=payment_id)):
         _record(payment, worker.ask_guarded(_ask, payment, before))

@@ -64,10 +64,10 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
 
 
 def limit_idle_transactions() -> None:
-    """On each new connection of this process, let PostgreSQL end transactions that are idle for a minute.
+    """Make PostgreSQL close a connection of this process if a transaction on it is idle for a minute.
 
-    Otherwise the locks of a suspended or lost machine could last for hours, because PostgreSQL notices a lost
-    connection only by TCP keepalive.
+    This applies to connections that are opened after this call. Otherwise the locks of a suspended or lost machine
+    could last for hours, because TCP keepalive by default begins after two hours.
     """
     connection_created.connect(_limit_idle_transactions, dispatch_uid="payments.database")
 

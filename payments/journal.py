@@ -192,8 +192,8 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
-    `place`: the place of the money if the row says only that it is in use: received, waiting or in a match. If None,
-    the registered function `place_of` of the app that uses the payment returns it.
+    A row may say only that the money is in use. Its place is then `place`: received, waiting or in a match. If `place`
+    is None, the function `place_of`, registered by the app that uses the payment, finds the place.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -221,7 +221,7 @@ def state_of(payment: Payment, place: Place | None = None) -> State:
 
 
 def columns(state: State) -> dict[str, Any]:
-    """Return the values of the columns that cache a state."""
+    """Return the values of the payment's columns that cache this state, keyed by column name."""
     return {
         "status": state.status.value,
         "collection": state.request.value,

@@ -1,7 +1,7 @@
 """Results of matches, their prizes, and refunds of both stakes.
 
-If a function locks both payments of a match, it locks the payment with the lower id first. For an exception, see
-`locked`.
+If a function locks both payments of a match, it locks the payment with the lower id first. In one rare case, `locked`
+does not keep this order.
 """
 
 import logging
@@ -35,10 +35,10 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment, with the result and both payments of its match if they are needed.
+    """A locked payment.
 
-    `result`: the result of the match, or None. `payments`: both payments of the match, locked, or empty if the other
-    payment is not needed.
+    `payments`: both payments of its match, locked, or empty if the other payment is not needed. `result`: the result of
+    the match, or None.
     """
 
     payment: Payment

@@ -367,9 +367,9 @@ class LedgerEntry(models.Model):
 
 
 class AccountHour(models.Model):
-    """The total of the postings of a past hour that debit one account and credit another.
+    """For one past hour, the total of the ledger entries that debit one account and credit another.
 
-    The worker writes the row once. If the database's clock is changed, postings may still be added to the hour. A
+    The worker writes the row once. If the database's clock is changed, entries may still be added to the hour. A
     database trigger then updates the total.
     """
 

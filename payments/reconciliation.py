@@ -92,7 +92,7 @@ def rebuild(since: datetime) -> Iterator[Difference]:
     while batch := list(islice(payments, _BATCH)):
         for key in _unlike(batch):
             payment = Payment.objects.get(pk=key)
-            what = differs(payment)  # The payment may have changed since the batch was read, so it is compared again.
+            what = differs(payment)  # Compare again with the journal: the payment may have changed since it was read.
             if what:
                 yield Difference(payment, f"Rebuilt: {what}.")
     for sentence in ledger.wrong_hours(since):

@@ -1,8 +1,8 @@
 """Payouts: refunds to payers, and prizes to winners.
 
 The database allows a new payout of a payment only if all earlier ones failed or were returned. An operator orders each
-refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. A payout is sent when a poll
-that began after the order has confirmed that we have the money.
+refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. After the order of a payout, its
+payments are polled. The payout is sent only if these polls confirm that we have the money.
 
 A payout can also be made outside the service and recorded by hand.
 """
@@ -158,7 +158,7 @@ def pay_prizes_due() -> int:
     payable = MatchResult.objects.filter(
         prize=Prize.PAYABLE.value, first__provider__in=names, second__provider__in=names
     )
-    # The order is random, so that prizes whose payout is refused do not block the others.
+    # One call tries 100 prizes in random order. In a fixed order, 100 refused prizes would block all others.
     for key in list(payable.order_by("?").values_list("pk", flat=True)[:100]):
         try:
             order_prize(key, AUTOMATIC)

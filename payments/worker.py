@@ -229,7 +229,7 @@ def lease(provider: Provider) -> timedelta:
 
 
 def pause(age: timedelta) -> timedelta:
-    """Return the pause before a request that the provider did not accept is sent again.
+    """Return the pause after which a request is sent again because the provider did not accept it.
 
     The pause is half of `age`, at least 1 s and at most 30 s. `age`: the time since the payment or payout was created.
     """

@@ -27,7 +27,7 @@ _MOST = 1000
 
 
 def late_counts() -> dict[str, int]:
-    """Count the rows that are over a minute late for processing, by kind of work. Each count is at most 1,000."""
+    """By kind of work, count the rows whose work is over a minute late. Each count is at most 1,000."""
     late = clock.now() - LATE
     rows: dict[str, QuerySet[Any]] = {
         "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),

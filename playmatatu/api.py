@@ -189,7 +189,7 @@ def _sentence(name: str, item: dict[str, Any]) -> str:
 @api.exception_handler(Http404)
 @csrf_exempt
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Respond 404 to any unknown path under /api/, and to Http404 in the API."""
+    """Respond 404 to a request for an unknown path under /api/, or if the API raises Http404."""
     return error(404, "There is nothing at this address.")
 
 

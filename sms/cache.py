@@ -1,6 +1,6 @@
 """Functions that use Django's cache and catch all its exceptions.
 
-If the cache is down, they find no value, store nothing, and log a warning.
+If the cache is down, they find no value and store nothing. A warning is logged at most once a minute.
 """
 
 import logging

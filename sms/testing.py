@@ -123,7 +123,7 @@ class Sandbox:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return the number of requests by path, the numbers of messages, and the messages accepted more than once."""
+        """Count the requests by path and the accepted messages. Also list the messages accepted more than once."""
         return dict(self._get("/counts.json"))
 
     @property

@@ -88,7 +88,7 @@ def give_up_unpaid() -> int:
 
 
 def _end_free(entries: "QuerySet[Entry]", reason: str) -> int:
-    """End these entries, except those that another transaction has locked. A later run ends the others.
+    """End these entries, except those that another transaction has locked. A later run ends the locked ones.
 
     Waiting for locked rows could cause a deadlock.
     """

@@ -245,7 +245,7 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Count the recent invites by this inviter, to this recipient, and from this address.
+    """Return three counts of recent invites: by one inviter, to one recipient, and from `address`.
 
     For an IPv6 address, a fourth count follows: the invites from its /48 network.
     """

@@ -1,7 +1,9 @@
-"""Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
+"""Row locks of the game.
 
-A stake that finds no opponent locks its stake level, which is shared by all stakes of one amount. Two rules keep the
-wait for this lock short: the lock is taken last, and its transaction commits without waiting for the disk.
+They are taken in this order: payments, player, invited number, the player's own entries, stake level, the opponent's
+entry. If a paid stake finds no opponent, its transaction locks the stake level, a row that all stakes of one amount
+share, and searches again. Two rules keep the wait for this lock short. All work that does not depend on the opponent is
+done before the lock is taken. The transaction that holds the lock commits without waiting for the disk.
 `payments.database` waits for the disk later, before a response is sent.
 """
 

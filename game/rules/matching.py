@@ -106,8 +106,8 @@ def activate(entry: Entry, payment: Payment, *, paid_now: bool = False, may_matc
     """Activate the entry and match it with a waiting opponent, if there is one.
 
     `paid_now`: if True, the player's message about the payment also reports the match. `may_match`: False if a query of
-    this transaction has shown that no opponent waits. The search without the lock is then skipped. The caller has
-    locked the payment and the player.
+    this transaction has shown that no opponent waits. The search before the lock of the stake level is then skipped.
+    The caller has locked the payment and the player.
     """
     admit_invite(entry)
     now = clock.now()

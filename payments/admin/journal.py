@@ -71,7 +71,7 @@ def _sum(amount: ledger.Amount) -> str:
 class JournalAdmin(SearchByValue, PaymentsAdmin):
     """The list of journal entries, newest first. It is also the base class of the ledger's list.
 
-    The primary key has this order, so the database need not sort.
+    The rows are in the order of the primary key, so the database need not sort them.
     """
 
     ordering = ("-id",)

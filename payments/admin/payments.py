@@ -154,5 +154,5 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
 
 def _refund(payment: Payment) -> tuple[Refund | None, bool]:
-    """Return the payment's latest payout, or None. The second value is True if the payment is due for refund now."""
+    """Return the payment's latest payout (or None), and True if the payment is due for refund now."""
     return payment.refunds.first(), refunds.due().filter(pk=payment.pk).exists()

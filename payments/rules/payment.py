@@ -123,7 +123,7 @@ def _refused(state: State, why: str) -> Outcome:
 def _move(state: State, place: Place, *effects: Effect, via: Account | None = None) -> Outcome:
     """Move all money of the payment to `place`.
 
-    `via`: the account that supplies or receives the difference if `place` must hold more or less than there is now.
+    `via`: if the balances after the move have another sum than before, the account for the difference.
     """
     before, after = balances(state), balances(replace(state, place=place))
     return Outcome(replace(state, place=place), effects, _between(before, after, via))
@@ -308,7 +308,7 @@ def _contrary(state: State, before: State, event: Event) -> Outcome:
     if place in _OWED and state.payout is Payout.ORDERED:
         moved = _move(state, Place.CONTESTED, told, Effect("cancel_payout"))
         return _after(moved, back=_OWED[place], payout=Payout.NONE, ordered_at=None)
-    if place in _OWED:  # Wait for the result of the payout if it is being sent or is ambiguous.
+    if place in _OWED:  # The payout is being sent or is ambiguous. Wait for its result.
         return Outcome(state)
     return _lose(state) if failed else Outcome(state, (Effect("operator", "another word after the payout"),))
 

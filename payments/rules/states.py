@@ -140,10 +140,10 @@ class State:
 class Event:
     """An event of one payment.
 
-    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when this poll began. If the
-    answer does not come from a poll, the time at which the payment request began or the callback was handled.
-    `elsewhere`: True if a payout was made by hand, but not from our account at the provider. `alone`: True if one
-    operator may both settle a payment and pay it out. `late`: True if it is too late to send the payment request again.
+    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when the poll or the payment
+    request began, or when the callback was handled. `elsewhere`: True if a payout was made by hand, but not from our
+    account at the provider. `alone`: True if one operator may both settle a payment and pay it out. `late`: True if it
+    is too late to send the payment request again.
 
     `place`: for a late payout, the place where its money was due. For money that arrives although the payment was
     approved without money, the place where this money belongs. `becomes`: for an adoption, the state that the payment's

@@ -322,7 +322,10 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
 
 
 def _results(payments: Iterable[int]) -> dict[int, str]:
-    """Return the result of each payment's match: won, lost, draw or void. Payments without a result are left out."""
+    """Return, by payment id, the result of the match for the payer: won, lost, draw or void.
+
+    Payments of matches without a result are left out.
+    """
     ids = set(payments)
     found = {}
     for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():

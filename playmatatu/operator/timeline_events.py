@@ -118,7 +118,7 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
         network = f" ({payment.network})" if payment.network else ""
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
     for event in payment.events.all():
-        # After a lost match, the stake is paid to the winner. This payout appears only on the winner's timeline.
+        # The stake of the loser is paid out to the winner. This payout appears only on the winner's timeline.
         if event.kind in _TONE_OF and not (result == "lost" and event.kind in _PAYOUTS):
             yield _journal(event, link, result)
     for callback in payment.callbacks.all():

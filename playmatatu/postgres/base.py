@@ -84,7 +84,7 @@ def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any,
 
 
 class TimeLoader(BaseTzLoader):  # type: ignore[misc]
-    """Read times in UTC. Django's loader parses them in Python, which takes 20 times as long."""
+    """Convert times from PostgreSQL to datetimes in UTC, 20 times as fast as Django's loader."""
 
     timezone = timezone.utc
 

@@ -76,7 +76,7 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
         if failure is None and pending.result() != rejected:
             return pending.result()
         if isinstance(failure, ProviderError):
-            # Raise a copy. One exception object that many threads raise would collect all their tracebacks.
+            # Raise a copy. If many threads raised the same exception object, it would collect all their tracebacks.
             raise copy.copy(failure)
     return token
 

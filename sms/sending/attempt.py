@@ -108,7 +108,7 @@ def pauses_all(reason: object) -> bool:
 
 
 def settle(result: Result) -> Result:
-    """If the message is to be sent again later, return its result with the status `queued`, otherwise unchanged."""
+    """Return `result` with the status `queued` if its message is to be sent again. Otherwise return it unchanged."""
     message, reason = result.message, result.reason
     if pauses_all(reason):
         return replace(result, status=Status.QUEUED)

@@ -86,7 +86,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Before sending, count `requests` as ambiguous in the messages' rows, in case this process is killed meanwhile.
+    """Before sending, add `requests` to each message's number of ambiguous requests, in case this process is killed.
 
     The result of a request later replaces this number. A message's first request need not be counted here: after a
     crash, `free_leases_over_before` counts it. Returns the ids of the messages still claimed by `claimer`.

@@ -15,7 +15,7 @@ SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is searched only among the 200 newest messages that DMark accepted.
+# The newest success is looked up among the newest messages that DMark accepted, at most 200.
 _RECENT = 200
 
 # The parts of an error text that do not belong to its reason: ids, and numbers of seconds.
@@ -157,9 +157,9 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return the time of the last acceptance by DMark, and of the last delivery, of messages that match `which`.
+    """Return when DMark last accepted a message that matches `which`, and when such a message was last delivered.
 
-    A time is None if no such message was accepted or delivered. `since`: ignore messages that were queued earlier.
+    A time is None if there is no such message. `since`: ignore messages that were queued earlier.
     """
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])

@@ -60,7 +60,7 @@ def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | Non
 
 
 def last_attempts(count: int = 20) -> list[SmsEvent]:
-    """Return the events of the last `count` requests to DMark for a token or to send a message, newest first."""
+    """Return the last `count` events about a request for a token or about a send request, newest first."""
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 

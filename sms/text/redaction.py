@@ -45,7 +45,7 @@ class Rules:
 
 @cache
 def rules() -> Rules:
-    """Return the rules, built from the settings. Cached, because every log line is redacted."""
+    """Return the rules of redaction, built from the settings. They are cached, because every log line is redacted."""
     own = conf.redact()
     names = tuple(dict.fromkeys(name.casefold() for name in (*_NAMES, *own.links, *own.names)))
     hints: list[str] = ["token"]

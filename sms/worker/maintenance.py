@@ -34,8 +34,8 @@ def forget_silent_workers() -> None:
 def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. At most 10,000 messages are
-    parked before the pauses are read again. Otherwise two workers could park and release the same messages forever.
+    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. After 10,000 messages, the
+    pauses are read again. With outdated pauses, two workers could park and release the same messages forever.
     """
     full = True
     while full:

@@ -21,7 +21,7 @@ class Command(BaseCommand):
     worker: Worker | None = None
 
     def run_from_argv(self, argv: list[str]) -> None:
-        # Install the handlers first. After a signal during startup, the worker shuts down normally.
+        # Install the signal handlers first, so that a signal during startup also shuts the worker down normally.
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: self._stop())
         super().run_from_argv(argv)

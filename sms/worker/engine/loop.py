@@ -303,7 +303,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # DMark may have the message, so the request is ambiguous. The job needs an event to continue.
+            # The job needs an event to continue. DMark may have the message, so the event is an ambiguous request.
             logger.exception("sms.worker_error: an answer was not read")
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)
