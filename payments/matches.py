@@ -148,7 +148,7 @@ def write(
     also: tuple[str, ...] = (),
     own: Payment | None = None,
 ) -> None:
-    """Save the changes to both payments and the state of the prize."""
+    """Save a change of a match: its payments and the state of its prize."""
     for step in outcome.steps:
         payment = found.payments[step.share]
         columns = also if payment is own else ()

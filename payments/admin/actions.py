@@ -34,7 +34,7 @@ _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # Maximum number of refused rows that are listed one by one after an action.
 _SHOWN = 10
-# SQLSTATEs of errors that occur if another transaction is changing the row: lock timeout, canceled statement,
+# SQLSTATEs of errors that can occur if another transaction is changing the row: lock timeout, canceled statement,
 # serialization failure, deadlock.
 _BUSY = ("55P03", "57014", "40001", "40P01")
 

@@ -24,7 +24,7 @@ from sms import conf, outbox, timeline
 from sms.formats import masked, spaced, ugx
 from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 
-# Maximum number of rows of each kind. The newest rows are shown.
+# A timeline shows at most this many stakes, texts and log entries: the newest ones.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
 # A message that is not delivered after this time counts as not arrived.
 DELIVERY_TIME = timedelta(minutes=5)

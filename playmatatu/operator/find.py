@@ -1,6 +1,7 @@
 """The admin page of one player: a search box, the player's timeline, and notes.
 
-A search term is a phone number or its last six digits, a name, a match code or link, or the id of a payment or message.
+A search term is a phone number or its last six digits, a name, a match code or link, or an id of a payment, payout or
+message.
 """
 
 import re

@@ -242,7 +242,7 @@ class Worker:
             return
         jobs = self._to_offer
         asked_at = clock.monotonic()
-        # Jobs that have lost their lease skip the check. The engine ends them without a request.
+        # Jobs that have lost their lease skip the eligibility check. The engine ends them without a request.
         mine = [job.message for job in jobs if not job.lease_lost]
         refused = eligibility.refused(mine, self.config, by_table=True)
         self._to_offer = []

@@ -127,7 +127,7 @@ class Engine:
     def submit(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
-            with contextlib.suppress(Exception):  # The engine then begins the job again and reports its error.
+            with contextlib.suppress(Exception):  # The engine then begins the job again and reports the error.
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)
