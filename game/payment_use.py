@@ -46,7 +46,7 @@ def _hold(payment: Payment) -> Place:
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
     if entry is not None:
         locked_player(entry.phone)
-    # A match locks the entries of both players.
+    # A match locks the entries of both players, so the place cannot change while this transaction holds the lock.
     return _place(Entry.objects.select_for_update(no_key=True).filter(payment=payment))
 
 

@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class DifferentResult(Refused):
-    """The match already has another result."""
+    """Raised if the match already has a different result."""
 
 
 @dataclass(slots=True)

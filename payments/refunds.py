@@ -86,13 +86,13 @@ def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = 
 
 
 def order_prize(result_id: int, actor: str) -> Refund:
-    """Order the payout of a payable prize to the winner. Raises Refused with the reason."""
+    """Order the payout of the prize to the winner. Raises Refused, for example if the prize is not payable."""
     with journal.writing():
         return _order(*_prize(result_id), actor)
 
 
 def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that the winner was paid by hand. Raises Refused with the reason."""
+    """Record that the winner was paid by hand. Raises Refused, for example if the prize is not payable."""
     with journal.writing():
         return _by_hand(*_prize(result_id), actor, note, elsewhere)
 

@@ -127,7 +127,7 @@ _kept_connections = KeptConnections()
 
 def _new_session() -> requests.Session:
     session = total_timeout.session()
-    # Ignore the proxies, the netrc file and the certificate bundles that the environment names. Keep no cookies.
+    # Ignore proxies, netrc files and certificate bundles that environment variables name. Keep no cookies.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session

@@ -242,7 +242,7 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
 def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
     """Return how many seconds to wait before an immediate retry, or None if there is no immediate retry.
 
-    `pause`: limits of the waiting time, or None after the last attempt.
+    `pause`: the shortest and the longest wait, or None after the last attempt.
     """
     if pause is None or error.ambiguous or not isinstance(error, ProviderUnavailable):
         return None

@@ -20,7 +20,7 @@ BLANKED = f"={HIDDEN}"
 
 _NAMES = ("access_token", "authtoken", "password")
 _SETTINGS = ("SMS_SERVICE_PASSWORD", "SMS_INBOUND_SECRET")
-# A setting is not a secret if its value has fewer characters than this, because the value may be part of a normal word.
+# A value with fewer characters than this is not hidden as a secret, because it may be part of a normal word.
 _SHORTEST_SECRET = 4
 # Finds the signature in the URL of a delivery report.
 _REPORT = re.compile(r"(/dlr/\d+\.)[\w-]+")

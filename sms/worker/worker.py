@@ -279,7 +279,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # All ended jobs are taken, so batches grow if the database is slow. The engine limits the number of jobs.
+            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their number.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)
