@@ -19,8 +19,8 @@ from sms.models import SmsMessage
 # Columns with a time at which the response changes. For `payment__asked_at`, the response changes when the payment
 # prompt disappears, that is RINGING after this time.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
-# The other columns that affect the response. Amounts, names and phone numbers never change, so the ETag does not need
-# them.
+# Columns on which the response depends, besides those in _ENDS. Amounts, names and phone numbers never change, so the
+# ETag does not need them.
 _OTHERS = (
     *("status", "reason", "opened_at", "session_id", "invite_refused", "payment__status", "payment__collection"),
     *("payment__collected_at", "payment__refunded_at", "payment__refund_due", "payment__contested", "payment__place"),

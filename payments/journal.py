@@ -42,7 +42,7 @@ from payments.signals import current_use, momo_status_changed, momo_success_repe
 logger = logging.getLogger("payments")
 
 _IN_USE = "in_use"
-# Accounts that show the place of a payment's money, and COMMISSION. The accounts in ASSETS, and OPENING, are left out.
+# All accounts except OPENING and those in ASSETS: the accounts of money that we owe, and COMMISSION.
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
@@ -100,7 +100,8 @@ def writing(*, savepoint: bool = True) -> Iterator[None]:
             if outermost:
                 insert_now()
         except BaseException:
-            # The rollback also removes the rows of outer blocks that were inserted within this block.
+            # If this block inserted rows of an outer block, the rollback removes these rows too. They are inserted
+            # again later.
             del held.rows[start:]
             held.saved = saved
             raise
@@ -331,7 +332,7 @@ def _write_row(
 
 
 def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
-    """Send the signals for these effects, inside the transaction. Also log, end entries and cancel payouts.
+    """Carry out the effects that belong to the transaction: send signals, log, end entries, cancel payouts.
 
     Other effects need nothing here: `_write_row` has saved them, or the caller carries them out.
     """
@@ -552,7 +553,7 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """If a release without a journal made the match, add it to the journal of the opponent's payment too.
+    """If a release without a journal made a match, record it in the journal of the opponent's payment too.
 
     Such a release writes only the payment that completes a match, so the other payment is not marked for adoption.
     """

@@ -56,7 +56,7 @@ class Moves:
     def balances(self) -> dict[Account, int]:
         """Return the balance of each account.
 
-        It is debit minus credit for assets and expenses, and credit minus debit for other accounts.
+        It is debit minus credit for the accounts in ASSETS, and credit minus debit for other accounts.
         """
         signed: Counter[Account] = Counter()
         for (debit, credit), amount in self._sums.items():

@@ -18,7 +18,7 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# If a payment has no final status at the provider, it is reported only if it is older than this.
+# A payment that has no final status at the provider is reported only if it is older than this.
 _IN_TIME = timedelta(hours=1)
 
 
@@ -173,9 +173,9 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Read a payment and its ledger entries again, and return a sentence if they differ, otherwise "".
+    """Return a sentence if a payment does not match its ledger entries, otherwise "".
 
-    The data may have changed since the first reading.
+    The payment and the entries are read again, because they may have changed since the first reading.
     """
     now = Payment.objects.get(pk=payment.pk)
     return place_differs(journal.state_of(now), journal.balances_of(now))

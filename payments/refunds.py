@@ -551,7 +551,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the result of a payout, or that the result is unknown. If the money has arrived, send the signal.
+    """Save the result of a payout, or that the result is unknown. If the money has arrived, send the payout's signal.
 
     The caller has locked the payments of the payout.
     """

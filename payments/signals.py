@@ -49,8 +49,8 @@ class Use:
     app's rows that determine this place, and return the place. The caller has locked the payment. `end_entry`: end the
     entry of a payment that the provider has reversed, so that the entry is not matched.
 
-    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return the same condition
-    for payments with the column `place` = `in_use` only, written so that the database can use an index. `played`:
+    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return the same
+    condition, limited to payments whose column `place` is `in_use`, so that the database can use an index. `played`:
     return a condition for payments whose entry is in a match. `opponent`: return the other payment of the match and the
     key of the event that records the match, or None if the payment is in no match.
     """

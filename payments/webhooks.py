@@ -220,8 +220,8 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
 def _settle(callback: Callback, body: CallbackIn) -> tuple[Payment, bool]:
     """Apply the status of a callback. Return the payment, and True if its status has changed.
 
-    If we request the payment ourselves, the callback only triggers a poll. Raises HttpError if the payment is unknown,
-    or if its amount or phone number differs from that in the callback.
+    If this service requested the payment, the callback only triggers a poll. Raises HttpError if the payment is
+    unknown, or if its amount or phone number differs from that in the callback.
     """
     with journal.writing():
         payment = _PENDING.first(transaction=body.transaction_id)

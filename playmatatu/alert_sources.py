@@ -1,7 +1,7 @@
-"""The alerts about payments and the game, and the counts of overdue work behind them.
+"""Alerts about payments and the game, and counts of overdue work, which one of the alerts reports.
 
-A worker's heartbeat only shows that its process runs. The counts also reveal a worker that does no work. The health
-check, the metrics and the dashboard show these counts too.
+If a worker runs but does no work, its heartbeat does not show this, but the counts do. The health check, the metrics
+and the dashboard show the counts too.
 
 The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
 """

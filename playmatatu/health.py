@@ -26,7 +26,7 @@ from sms.stats import status
 logger = logging.getLogger("playmatatu.health")
 # The response is sent after at most this many seconds, even if the check of the database or the cache has not ended.
 PROBE_SECONDS = 1.5
-# The state of the SMS provider that `/health` reports, by the kind of trouble.
+# `/health` reports the SMS provider as `refuses` or `trouble`, depending on the kind of trouble.
 _PROVIDER = {"credentials": "refuses", "account": "refuses", "provider": "trouble"}
 # States of a part that works normally. `unheard`: no request to the provider has been made yet.
 _WELL = ("ok", "inline", "unheard")

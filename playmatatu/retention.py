@@ -18,7 +18,7 @@ from playmatatu.logins import WINDOW_SECONDS
 from playmatatu.models import FailedLogin
 
 _BATCH = 1000
-# A link request counts towards a limit for this long. Older link requests are deleted.
+# Link requests older than this are deleted. A link request counts towards a limit for only one hour.
 _LIMITS_WINDOW = timedelta(days=1)
 
 

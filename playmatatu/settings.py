@@ -156,7 +156,7 @@ def _database() -> dict[str, Any]:
                 options.setdefault(name, value)
             # Prepared statements (see playmatatu/postgres) need server-side binding.
             options.setdefault("server_side_binding", True)
-        # In seconds. New connections are expensive, because each of them plans every frequent statement several times.
+        # In seconds. A new connection is expensive, because it plans every frequent statement several times.
         config.setdefault("CONN_MAX_AGE", 600)
         config.setdefault("CONN_HEALTH_CHECKS", True)
     return config

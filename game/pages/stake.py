@@ -141,7 +141,7 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
 @never_cache
 @require_POST
 def stop(request: HttpRequest) -> HttpResponse:
-    """Put the phone number that was invited with `match_code` on the suppression list.
+    """Add the phone number invited with `match_code` to the suppression list.
 
     The response is the same for every code, so that it does not reveal which codes exist. Unknown codes count towards
     the limit for wrong codes.

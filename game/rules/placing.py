@@ -110,7 +110,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
 
 @journal.writing()
 def _approved(stake: Stake, friend: Entry | None) -> Entry:
-    """Save an entry that counts as paid, and activate it."""
+    """Save an entry whose payment counts as paid (MOMO_AUTO_APPROVE), and activate the entry."""
     player = new_or_locked_player(stake.phone)
     known = _known(player)
     _refuse_second(player, known, friend)

@@ -1,6 +1,6 @@
 """Delete old unpaid stakes, unused players and stake levels, and old rows that count attempts for a limit.
 
-A payment is never deleted if its money arrived, or if it has a callback or an ambiguous request.
+A payment is never deleted if its money arrived, if it has a callback, or if its request may still be open.
 """
 
 from datetime import timedelta

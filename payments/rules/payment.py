@@ -62,10 +62,10 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def operator_may_decide(state: State, now: datetime) -> bool:
-    """Return True if an operator may mark a payment that this service requested as paid or as not paid.
+    """Return True if an operator may mark the payment as paid or as not paid.
 
-    This is so if the payment is PENDING and its request is ambiguous, has had no answer for a day, or has had an
-    unknown status word for an hour.
+    The function is for payments that this service requested. An operator may decide if the payment is PENDING and its
+    request is ambiguous, has had no answer for a day, or has had an unknown status word for an hour.
     """
     if state.status is not Status.PENDING:
         return False
@@ -285,8 +285,8 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 def _house_repaid(state: State) -> tuple[Posting, ...]:
     """Return the posting that reverses the house's expense.
 
-    This posting is needed if the house has paid the share of a player whose payment was missing, and the provider then
-    reports that this payment succeeded.
+    The house paid a player's share of a prize, because the player's payment was missing. The provider now reports that
+    this payment succeeded.
     """
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
@@ -507,8 +507,8 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events about a payment's match, created by the module `match`, and the event POLLED. RESULT and POLLED only record a
-# fact and leave the state unchanged.
+# The functions below handle the event POLLED and the events about a payment's match. The module `match` creates the
+# events about a match. RESULT and POLLED only record a fact and leave the state unchanged.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

@@ -27,7 +27,7 @@ from sms.formats import masked, spaced
 from sms.models import SmsMessage
 from sms.text import to_e164
 
-# If several players match, only this many are listed.
+# If a search finds several players, at most this many are listed.
 MOST = 20
 _LONGEST = 200
 _LAST_DIGITS = re.compile(r"\d{6}", re.ASCII)

@@ -36,7 +36,7 @@ T = TypeVar("T")
 _CHECK_SECONDS = 1.0
 # Seconds after a check during which the connection is not checked again.
 _CHECK_EVERY = 1.0
-# Seconds between two attempts to connect to an unresponsive server.
+# Seconds between two attempts to connect to a PostgreSQL server that does not respond.
 _RETRY_SECONDS = 1.0
 # Our own limit for a statement is this many seconds longer than PostgreSQL's statement timeout, because PostgreSQL's
 # error is more informative and must come first.
@@ -91,12 +91,12 @@ class TimeLoader(BaseTzLoader):  # type: ignore[misc]
     def load(self, data: Any) -> datetime:
         try:
             return datetime.fromisoformat(bytes(data).decode())
-        except ValueError:  # Python 3.10 does not know PostgreSQL's form of the offset.
+        except ValueError:  # Python 3.10 cannot parse PostgreSQL's time zone offset.
             return super().load(data)  # type: ignore[no-any-return]
 
 
 class _Server:
-    """The server's state (responsive or unresponsive), shared by all threads."""
+    """The state (responsive or unresponsive) of the database server, shared by all threads."""
 
     def __init__(self) -> None:
         self._unresponsive_at: float | None = None

@@ -183,7 +183,8 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 def _may_have_been_sent(message: SmsMessage) -> bool:
     """Return True if DMark may have the message and no final report has arrived.
 
-    Otherwise, only a report of delivery changes the status of the message. A canceled message counts as not sent.
+    If the result is False, only a report of delivery changes the status of the message. A canceled message counts as
+    not sent.
     """
     if message.status in _ENDED:
         return bool(message.attempts)

@@ -1,4 +1,4 @@
-"""Talk to DMark over `requests`, one request at a time: send a message, poll a delivery report, fetch a token."""
+"""Talk to DMark with the `requests` library, one request at a time: send a message, poll a report, fetch a token."""
 
 import io
 import os

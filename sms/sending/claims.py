@@ -135,7 +135,7 @@ class ExpiredLeaseReaper:
         self.next_look = 0.0
 
     def look(self) -> None:
-        """Run a check if it is due. Set `next_look` to the time (monotonic) of the next check."""
+        """If a check is due, run it. Set `next_look` to the time (monotonic) of the next check."""
         if clock.monotonic() < self.next_look:
             return
         seen = clock.read()

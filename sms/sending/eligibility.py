@@ -44,7 +44,7 @@ def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table
     for message in fresh:
         if message.pk not in worth:
             end(message, "sms.not_worth_sending", "Its subject was over before it could be sent.", logging.WARNING)
-    # Check the rate limit last: a message that passes gets a key that soon expires, and the owners' check may be slow.
+    # Check the rate limit last. A message that passes gets a key, which could expire during a later slow check.
     left = [message for message in fresh if message.pk in worth]
     waits = rate_limit.acquire_many(left, config.rate_limit, by_table=by_table)
     for message, wait in zip(left, waits, strict=True):

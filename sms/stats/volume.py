@@ -19,7 +19,8 @@ from sms.models import SmsDay, SmsMessage, Status
 # Number of days in the admin's chart of messages.
 DAYS = 30
 _BATCH = 1000
-# The largest number of past days that are counted while an operator waits for the page. The worker counts the rest.
+# The page itself counts at most this many past days, so that an operator does not wait long. The worker counts the
+# rest.
 _DAYS_A_LOOK = 2
 
 
@@ -38,7 +39,7 @@ class Hour(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Counts of the last DAYS days.
+    """Counts of the messages queued in the last DAYS days.
 
     `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of earlier days, oldest first. `complete`:
     True if the counts of all earlier days are stored.

@@ -102,7 +102,7 @@ def delete(cutoff: datetime, progress: Progress) -> int:
 
 
 def blank(cutoff: datetime, progress: Progress) -> int:
-    """Erase the texts of the messages that `before` returns. Return the number of changed rows."""
+    """Erase the texts of the messages that `before(cutoff)` returns. Return the number of changed rows."""
     texts = before(cutoff).exclude(text="")
     return _in_batches(texts, lambda keys: texts.filter(pk__in=keys).update(text="", holds_link=False), progress)
 

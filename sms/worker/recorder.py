@@ -158,9 +158,10 @@ def describe(recorder: Recorder) -> str:
 
 @contextmanager
 def one_write(logger: logging.Logger) -> Iterator[None]:
-    """Collect the lines that this block logs, and write them with one write. Lines of other threads wait until then.
+    """Collect the lines that this block logs, and write them all at once when the block ends.
 
-    Each write releases Python's GIL, and the thread must then wait until it gets the GIL back.
+    Other threads that log wait until then. Each separate write would release Python's GIL, and the thread would then
+    wait until it gets the GIL back.
     """
     at: logging.Logger | None = logger
     handlers: list[logging.StreamHandler[io.StringIO]] = []

@@ -338,7 +338,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Record the last results and the requests in flight. Queue again the messages that have not begun."""
+        """Record the last results and requests in flight. Put messages that have not begun back into the queue."""
         for job in self.engine.take():
             self.recorder.conclude(job)
         if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:

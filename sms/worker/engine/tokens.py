@@ -54,7 +54,7 @@ class TokenQueue:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # Add an answer even after an unexpected error. Without an answer, all messages would wait forever.
+            # Answer even after an unexpected error. Otherwise the messages that need the token would wait forever.
             except Exception as error:
                 logger.exception("sms.worker_error: the thread continues")
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
