@@ -160,8 +160,7 @@ def describe(recorder: Recorder) -> str:
 def one_write(logger: logging.Logger) -> Iterator[None]:
     """Collect the lines that this block logs, and write them all at once when the block ends.
 
-    Other threads that log wait until then. Each separate write would release Python's GIL, and the thread would then
-    wait until it gets the GIL back.
+    Other threads that log wait until then. After each separate write, this thread would have to wait for Python's GIL.
     """
     at: logging.Logger | None = logger
     handlers: list[logging.StreamHandler[io.StringIO]] = []
