@@ -453,7 +453,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return the ledger's balances for one payment, without zeros: the accounts for its money, and the commission."""
+    """Return the ledger's balances for one payment, keyed by account: its money, and the commission. Omit zeros."""
     return balances_of_all([payment.pk])[payment.pk]
 
 

@@ -263,7 +263,7 @@ def send_soon(payment_id: int) -> None:
 
 
 def pay_out(refund_id: int) -> None:
-    """Send one payout in this process, if a poll has confirmed it and no other process is sending it."""
+    """Send one payout in this process, if a poll has confirmed its payments and no other process is sending it."""
     before = time.monotonic()
     for refund in _claim(1, Refund.objects.filter(pk=refund_id)):
         _record(refund, worker.ask_guarded(_ask, refund, before))
@@ -273,7 +273,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
     """Send the ordered payouts whose payments were confirmed by a poll.
 
     Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of payouts
-    that were sent, ordered, settled by a poll, or cancelled. `stopping`: when it returns True, no further payout is
+    that were sent, ordered, settled by a poll, or canceled. `stopping`: when it returns True, no further payout is
     begun.
     """
     sweep()

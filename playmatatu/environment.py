@@ -128,7 +128,7 @@ def url(name: str, default: str, schemes: tuple[str, ...]) -> str:
 
 
 def _is_readable(value: str, rest: str) -> bool:
-    """Return False if the password contains an unencoded character, such as `#` or `/`, that breaks the URL."""
+    """Return False if the URL's password contains an unencoded character, such as `#` or `/`, that breaks the URL."""
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)

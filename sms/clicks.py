@@ -23,7 +23,7 @@ _PREVIEW = re.compile(
 
 
 def watch(*kinds: str) -> None:
-    """Register kinds of messages for which the overview shows the percentage of clicked links.
+    """Register kinds of messages for which the SMS overview shows the percentage of clicked links.
 
     Call this in an AppConfig's `ready`.
     """
