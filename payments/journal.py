@@ -582,8 +582,8 @@ def _found(payment: Payment) -> tuple[State, str]:
     open_payout = next((refund for refund in refunds if refund.state in _PAYOUTS), None)
     paid_out = any(refund.state == Refund.State.SUCCEEDED for refund in refunds)
     collected, note = payment.collected_at is not None, ""
-    state = replace(
-        cached, request=Request(payment.collection), status=Status(payment.status), place=Place.NONE, payout=Payout.NONE
+    state = cached._replace(
+        request=Request(payment.collection), status=Status(payment.status), place=Place.NONE, payout=Payout.NONE
     )
     if not collected and payment.status == Status.SUCCESS and _by_callback(payment):
         collected, note = True, "Paid by a callback, without a time of collection."
@@ -593,24 +593,24 @@ def _found(payment: Payment) -> tuple[State, str]:
         if paid_out != (payment.refunded_at is not None):
             note = "The refund and the time of the refund contradict each other."
         if paid_out or not refunds:
-            return replace(state, place=Place.REFUNDED, approved=False, word=Word.NONE, ordered_at=None), note or (
+            return state._replace(place=Place.REFUNDED, approved=False, word=Word.NONE, ordered_at=None), note or (
                 "Refunded and contested." if payment.contested else ""
             )
     if open_payout is not None:
         payout, at = _PAYOUTS[Refund.State(open_payout.state)], open_payout.ordered_at
-        return replace(state, place=Place.REFUND_TRANSIT, approved=False, payout=payout, ordered_at=at), note
+        return state._replace(place=Place.REFUND_TRANSIT, approved=False, payout=payout, ordered_at=at), note
     if not collected:
-        return replace(state, place=Place.NONE), note
-    state = replace(state, approved=False, ordered_at=None, back=Place.NONE)
+        return state._replace(place=Place.NONE), note
+    state = state._replace(approved=False, ordered_at=None, back=Place.NONE)
     place = current_use().place_of(payment)
     if payment.contested and payment.status == Status.SUCCESS:
         back = Place.IN_MATCH if place is Place.IN_MATCH else Place.REFUND_DUE
-        return replace(state, place=Place.CONTESTED, word=Word.FAILED, back=back), note
+        return state._replace(place=Place.CONTESTED, word=Word.FAILED, back=back), note
     over = place is not Place.IN_MATCH and Payment.objects.filter(current_use().over(), pk=payment.pk).exists()
     if payment.refund_due or payment.status == Status.FAILED or over:
         word = Word.SUCCESSFUL if payment.contested else cached.word
-        return replace(state, place=Place.REFUND_DUE, word=word), note
-    return replace(state, place=place), note
+        return state._replace(place=Place.REFUND_DUE, word=word), note
+    return state._replace(place=place), note
 
 
 def _by_callback(payment: Payment) -> bool:

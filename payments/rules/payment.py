@@ -8,7 +8,6 @@ The module `match` applies these rules to both payments of a match.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from payments.rules.states import (
@@ -125,8 +124,8 @@ def _move(state: State, place: Place, *effects: Effect, via: Account | None = No
 
     `via`: if the balances after the move have another sum than before, the account for the difference.
     """
-    before, after = balances(state), balances(replace(state, place=place))
-    return Outcome(replace(state, place=place), effects, _between(before, after, via))
+    before, after = balances(state), balances(state._replace(place=place))
+    return Outcome(state._replace(place=place), effects, _between(before, after, via))
 
 
 def _between(before: dict[Account, int], after: dict[Account, int], via: Account | None) -> tuple[Posting, ...]:
@@ -154,7 +153,7 @@ def _between(before: dict[Account, int], after: dict[Account, int], via: Account
 
 
 def _after(outcome: Outcome, *effects: Effect, postings: tuple[Posting, ...] = (), **changes: object) -> Outcome:
-    state = replace(outcome.state, **changes) if changes else outcome.state  # type: ignore[arg-type]
+    state = outcome.state._replace(**changes) if changes else outcome.state  # type: ignore[arg-type]
     return Outcome(state, (*outcome.effects, *effects), (*outcome.postings, *postings))
 
 
@@ -165,19 +164,19 @@ def _after(outcome: Outcome, *effects: Effect, postings: tuple[Posting, ...] = (
 def _requested(state: State, event: Event, now: datetime) -> Outcome:
     if state.status is not Status.PENDING or state.request is not Request.NONE:
         return _refused(state, "It was requested before.")
-    return Outcome(replace(state, request=Request.DUE), (Effect("request"),)) if state.ours else Outcome(state)
+    return Outcome(state._replace(request=Request.DUE), (Effect("request"),)) if state.ours else Outcome(state)
 
 
 @_on(Kind.APPROVED)
 def _approved(state: State, event: Event, now: datetime) -> Outcome:
-    return Outcome(replace(state, status=Status.SUCCESS, approved=True))
+    return Outcome(state._replace(status=Status.SUCCESS, approved=True))
 
 
 @_on(Kind.CLAIMED)
 def _claimed(state: State, event: Event, now: datetime) -> Outcome:
     if state.request is not Request.DUE:
         return _refused(state, "The payment request is not due.")
-    return Outcome(replace(state, request=Request.SENDING), (Effect("request"),))
+    return Outcome(state._replace(request=Request.SENDING), (Effect("request"),))
 
 
 @_on(Kind.REQUEST_PENDING, Kind.REQUEST_AMBIGUOUS)
@@ -185,10 +184,10 @@ def _request_answered(state: State, event: Event, now: datetime) -> Outcome:
     if state.request not in (Request.SENDING, Request.AMBIGUOUS):
         return _refused(state, "The payment request is not under way.")
     if event.kind is Kind.REQUEST_PENDING:
-        return Outcome(replace(state, request=Request.SENT), (Effect("poll_later"),))
+        return Outcome(state._replace(request=Request.SENT), (Effect("poll_later"),))
     if state.request is Request.AMBIGUOUS:
         return Outcome(state)
-    return Outcome(replace(state, request=Request.AMBIGUOUS), (Effect("poll_later"),))
+    return Outcome(state._replace(request=Request.AMBIGUOUS), (Effect("poll_later"),))
 
 
 @_on(Kind.REQUEST_NOT_TAKEN)
@@ -197,7 +196,7 @@ def _request_not_taken(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "The payment request is not under way.")
     if event.late:
         return _end(state, Status.FAILED)
-    return Outcome(replace(state, request=Request.DUE), (Effect("request"),))
+    return Outcome(state._replace(request=Request.DUE), (Effect("request"),))
 
 
 @_on(Kind.WITHDRAWN, Kind.GIVEN_UP)
@@ -206,20 +205,20 @@ def _withdrawn(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "The payment request is not due.")
     if event.kind is Kind.GIVEN_UP:
         return _end(state, Status.FAILED)
-    return Outcome(replace(state, request=Request.WITHDRAWN))
+    return Outcome(state._replace(request=Request.WITHDRAWN))
 
 
 @_on(Kind.UNRESOLVED)
 def _unresolved(state: State, event: Event, now: datetime) -> Outcome:
     if state.status is not Status.PENDING or state.request not in (Request.SENT, Request.AMBIGUOUS):
         return _refused(state, "It has a status, or was not requested.")
-    return Outcome(replace(state, request=Request.UNRESOLVED), (Effect("operator", "no answer for a day"),))
+    return Outcome(state._replace(request=Request.UNRESOLVED), (Effect("operator", "no answer for a day"),))
 
 
 def _end(state: State, status: Status) -> Outcome:
     """Give a PENDING payment its final status. SUCCESS books the money as received."""
     request = Request.CLOSED if state.request not in (Request.NONE, Request.WITHDRAWN) else state.request
-    ended = replace(state, status=status, request=request)
+    ended = state._replace(status=status, request=request)
     settled = Effect("settled", state.status.value)
     return _move(ended, Place.RECEIVED, settled, via=_P) if status is Status.SUCCESS else Outcome(ended, (settled,))
 
@@ -231,7 +230,7 @@ def _end(state: State, status: Status) -> Outcome:
 def _notified(state: State, event: Event, now: datetime) -> Outcome:
     if not state.ours:
         return _refused(state, "Another party collects it.")
-    return Outcome(replace(state, owed_since=now), (Effect("poll"),))
+    return Outcome(state._replace(owed_since=now), (Effect("poll"),))
 
 
 @_on(Kind.WORD)
@@ -243,13 +242,13 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
         # A poll that began after this poll has already brought another answer. Poll again to decide.
         return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
-    known = replace(state, word=event.said, word_at=began, other_since=other_since)
+    known = state._replace(word=event.said, word_at=began, other_since=other_since)
     if event.said is Word.SUCCESSFUL:
-        known = replace(known, settled_by="", ok_at=began if event.polled else state.ok_at)
+        known = known._replace(settled_by="", ok_at=began if event.polled else state.ok_at)
     again: tuple[Effect, ...] = ()
     if state.owed_since is not None and event.polled:
         if began > state.owed_since:
-            known = replace(known, owed_since=None)
+            known = known._replace(owed_since=None)
         else:
             again = (Effect("poll"),)
     return _after(_WORDS[event.said](known, state, event), *again)
@@ -260,7 +259,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
     if state.status is Status.PENDING:
         return _end(state, Status.SUCCESS)
     if state.house_share:
-        mine = replace(state, house_share=False)
+        mine = state._replace(house_share=False)
         return Outcome(mine, (), _between(balances(state), balances(mine), _P) + _house_repaid(state))
     if place is Place.NONE and state.approved:
         return _after(_move(state, event.place or Place.RECEIVED, via=_P), approved=False)
@@ -268,7 +267,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
         return _move(state, Place.REFUND_DUE, Effect("contested", Status.SUCCESS.value), via=_P)
     if place is Place.LOST:
         posted = (Posting(_P, Account.LOST, state.amount),)
-        return Outcome(replace(state, place=state.back, back=Place.NONE), (), posted)
+        return Outcome(state._replace(place=state.back, back=Place.NONE), (), posted)
     if place is Place.RECEIVED:
         return Outcome(state, (Effect("repeated"),))
     if place in _OWED and state.payout is Payout.ORDERED and may_pay_out(state):
@@ -318,7 +317,7 @@ _WORDS = {Word.SUCCESSFUL: _successful, Word.FAILED: _contrary, Word.OTHER: _con
 
 def _lose(state: State) -> Outcome:
     """Book money as lost: the provider took it back after we had paid it out."""
-    lost = replace(state, place=Place.LOST, back=state.place)
+    lost = state._replace(place=Place.LOST, back=state.place)
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 
 
@@ -349,7 +348,7 @@ def _ordered(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "Another party collects it: record it by hand.")
     if _same_person(state, event):
         return _refused(state, "The operator who settled it may not order its payout.")
-    ordered = replace(state, payout=Payout.ORDERED, ordered_at=now)
+    ordered = state._replace(payout=Payout.ORDERED, ordered_at=now)
     return _move(ordered, _TRANSIT[state.place], Effect("poll"))
 
 
@@ -361,7 +360,7 @@ def _same_person(state: State, event: Event) -> bool:
 def _order_withdrawn(state: State, event: Event, now: datetime) -> Outcome:
     if state.payout is not Payout.ORDERED:
         return _refused(state, "No payout is ordered, or it is being sent.")
-    back = replace(state, payout=Payout.NONE, ordered_at=None)
+    back = state._replace(payout=Payout.NONE, ordered_at=None)
     return _move(back, _OWED[state.place], Effect("cancel_payout"))
 
 
@@ -371,14 +370,14 @@ def _payout_claimed(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "No payout is ordered.")
     if not may_pay_out(state):
         return _refused(state, "No poll since the order says that the money is with us.")
-    return Outcome(replace(state, payout=Payout.SENDING), (Effect("pay_out"),))
+    return Outcome(state._replace(payout=Payout.SENDING), (Effect("pay_out"),))
 
 
 @_on(Kind.PAYOUT_SUCCESSFUL)
 def _payout_successful(state: State, event: Event, now: datetime) -> Outcome:
     if state.payout not in (Payout.SENDING, Payout.AMBIGUOUS):
         return _refused(state, "No payout is being sent.")
-    return _went_out(replace(state, payout=Payout.NONE, ordered_at=None), _P)
+    return _went_out(state._replace(payout=Payout.NONE, ordered_at=None), _P)
 
 
 def _went_out(state: State, account: Account) -> Outcome:
@@ -394,7 +393,7 @@ def _went_out(state: State, account: Account) -> Outcome:
 def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
     if state.payout not in (Payout.SENDING, Payout.AMBIGUOUS):
         return _refused(state, "No payout is being sent.")
-    return _stays(replace(state, payout=Payout.NONE, ordered_at=None), _OWED[state.place])
+    return _stays(state._replace(payout=Payout.NONE, ordered_at=None), _OWED[state.place])
 
 
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
@@ -415,14 +414,14 @@ def _payout_not_taken(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "No payout is being sent.")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
         return _payout_failed(state, event, now)
-    return Outcome(replace(state, payout=Payout.ORDERED, ordered_at=now), (Effect("poll"),))
+    return Outcome(state._replace(payout=Payout.ORDERED, ordered_at=now), (Effect("poll"),))
 
 
 @_on(Kind.PAYOUT_AMBIGUOUS)
 def _payout_ambiguous(state: State, event: Event, now: datetime) -> Outcome:
     if state.payout is not Payout.SENDING:
         return _refused(state, "No payout is being sent.")
-    return Outcome(replace(state, payout=Payout.AMBIGUOUS), (Effect("operator", "the payout is ambiguous"),))
+    return Outcome(state._replace(payout=Payout.AMBIGUOUS), (Effect("operator", "the payout is ambiguous"),))
 
 
 @_on(Kind.LATE_SUCCESS)
@@ -434,7 +433,7 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
     due = event.place
     ordered = state.payout is Payout.ORDERED and state.place is _TRANSIT[due]
     if state.place is due or ordered:
-        out = _went_out(replace(state, payout=Payout.NONE, ordered_at=None), _P)
+        out = _went_out(state._replace(payout=Payout.NONE, ordered_at=None), _P)
         return _after(out, Effect("cancel_payout")) if ordered else out
     if state.place is Place.CONTESTED and state.back is due:
         returned = _after(_move(state, due), back=Place.NONE)
@@ -443,7 +442,7 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
     amount = share_of(state, due)
     posted = (Posting(Account.LOST, _P, amount),)
     if state.place is Place.NONE and due is Place.REFUND_DUE:
-        return Outcome(replace(state, place=Place.LOST, back=Place.REFUNDED), (Effect("lost"),), posted)
+        return Outcome(state._replace(place=Place.LOST, back=Place.REFUNDED), (Effect("lost"),), posted)
     return Outcome(state, (Effect("alarm"),), posted)
 
 
@@ -463,7 +462,7 @@ def _returned(state: State, event: Event, now: datetime) -> Outcome:
     posted = [Posting(via, Account.LOST, share_of(state, due))]
     if due is Place.PRIZE and state.fee:
         posted.append(Posting(Account.COMMISSION, Account.LOST, state.fee))
-    return Outcome(replace(state, place=Place.NONE, back=Place.NONE), (), tuple(posted))
+    return Outcome(state._replace(place=Place.NONE, back=Place.NONE), (), tuple(posted))
 
 
 @_on(Kind.BY_HAND)
@@ -485,7 +484,7 @@ def _settled(state: State, event: Event, now: datetime) -> Outcome:
     if state.ours and not operator_may_decide(state, now):
         return _refused(state, "The provider is still being polled.")
     paid = event.kind is Kind.SETTLED_PAID
-    ended = _end(replace(state, settled_by=event.actor), Status.SUCCESS if paid else Status.FAILED)
+    ended = _end(state._replace(settled_by=event.actor), Status.SUCCESS if paid else Status.FAILED)
     return _after(ended, Effect("poll")) if state.ours else ended
 
 
@@ -493,7 +492,7 @@ def _settled(state: State, event: Event, now: datetime) -> Outcome:
 def _contest_with_us(state: State, event: Event, now: datetime) -> Outcome:
     if state.place is not Place.CONTESTED:
         return _refused(state, "It is not contested.")
-    known = replace(state, word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
+    known = state._replace(word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
     moved = _move(known, state.back)
     return _after(moved, *((Effect("poll"),) if state.ours else ()), back=Place.NONE)
 
@@ -503,7 +502,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     if state.place is Place.CONTESTED:
         return _after(_move(state, Place.NONE, via=_P), back=Place.NONE)
     if state.place in _RETURNS and state.word is Word.OTHER and not state.house_share:
-        return _lose(replace(state, word=Word.FAILED))
+        return _lose(state._replace(word=Word.FAILED))
     return _refused(state, "It is not contested.")
 
 
@@ -525,11 +524,11 @@ def _won(state: State, event: Event, now: datetime) -> Outcome:
 def _given_back(state: State, event: Event, now: datetime) -> Outcome:
     if state.house_share and state.place is Place.PRIZE:
         posted = (Posting(Account.PRIZE, Account.LOST, state.amount - state.fee),)
-        return Outcome(replace(state, place=Place.NONE, house_share=False), (), posted)
+        return Outcome(state._replace(place=Place.NONE, house_share=False), (), posted)
     if state.place in (Place.IN_MATCH, Place.PRIZE):
         return _move(state, Place.REFUND_DUE)
     if state.place is Place.CONTESTED:
-        return Outcome(replace(state, back=Place.REFUND_DUE))
+        return Outcome(state._replace(back=Place.REFUND_DUE))
     return _refused(state, "No stake is in the match.")
 
 
@@ -538,7 +537,7 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
     if state.place is not Place.NONE:
         return _refused(state, "Its money is accounted for.")
     posted = (Posting(Account.LOST, Account.PRIZE, state.amount - state.fee),)
-    return Outcome(replace(state, place=Place.PRIZE, house_share=True), (), posted)
+    return Outcome(state._replace(place=Place.PRIZE, house_share=True), (), posted)
 
 
 # Adoption into the journal, for payments from releases that had no journal

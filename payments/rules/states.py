@@ -3,7 +3,7 @@
 All are frozen values. Amounts are whole UGX. The enum values are stored in the database and must not change.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
@@ -104,8 +104,7 @@ class Kind(str, Enum):
     ADOPTED = "adopted"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The state of one payment. Amounts are whole UGX.
 
     `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
@@ -173,7 +172,7 @@ def facts_of(event: Event) -> dict[str, Any]:
     if event.place is not Place.NONE:
         facts["place"] = event.place.value
     if event.becomes is not None:
-        found = asdict(event.becomes)
+        found = event.becomes._asdict()
         facts["becomes"] = {
             name: value.isoformat() if isinstance(value, datetime) else getattr(value, "value", value)
             for name, value in found.items()

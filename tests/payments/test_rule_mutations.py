@@ -107,7 +107,7 @@ MUTATIONS = {
         "return _after(_move(state, Place.NONE, via=Account.LOST), back=Place.NONE)",
     ),
     "a contested stake is given back at once": (
-        "return Outcome(replace(state, back=Place.REFUND_DUE))",
+        "return Outcome(state._replace(back=Place.REFUND_DUE))",
         "return _move(state, Place.REFUND_DUE)",
     ),
     "a share that the house paid goes to the player": (
@@ -118,7 +118,7 @@ MUTATIONS = {
         'if state.place is not Place.NONE:\n        return _refused(state, "Its money is accounted for.")',
         "",
     ),
-    "an answered notification still holds up payouts": ("known = replace(known, owed_since=None)", "pass"),
+    "an answered notification still holds up payouts": ("known = known._replace(owed_since=None)", "pass"),
     "a request without an answer has no way out": (
         "if state.request in (Request.AMBIGUOUS, Request.UNRESOLVED):\n        return True",
         "",
