@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 _EXAMPLE = Path(__file__).parents[1] / ".env.example"
@@ -18,15 +16,14 @@ os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
 
 from playmatatu.settings import *  # noqa: E402, F403
 from playmatatu.settings import DATABASES, STORAGES  # noqa: E402
+from tests.servers import folder_in_memory  # noqa: E402
 
 ALLOWED_HOSTS = ["*"]
 # Connections are closed after each request, because the test run deletes its database at the end.
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # The threads of a test share this database file. The tests take 7% less CPU if it is in memory.
-    _in_memory = Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**30
-    _folder = "/dev/shm" if _in_memory else tempfile.gettempdir()
-    DATABASES["default"]["TEST"] = {"NAME": f"{_folder}/playmatatu-db-{os.getpid()}-.sqlite3"}
+    DATABASES["default"]["TEST"] = {"NAME": f"{folder_in_memory()}/playmatatu-db-{os.getpid()}-.sqlite3"}
     # Tests need no protection against a power failure.
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 # TEST_DATABASE_TEMPLATE names a migrated database on the same server. The test database is a copy of it.

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.servers import folder_in_memory
+
 _NAME = "PLAYMATATU_TEST_RUN"
 _PATTERN = "playmatatu-*-[0-9]*-*"
 
@@ -35,7 +37,7 @@ def remove_leftovers() -> None:
 
 if _NAME not in os.environ:
     remove_leftovers()
-    os.environ[_NAME] = tempfile.mkdtemp(prefix=f"playmatatu-tests-{os.getpid()}-")
+    os.environ[_NAME] = tempfile.mkdtemp(prefix=f"playmatatu-tests-{os.getpid()}-", dir=folder_in_memory())
     atexit.register(shutil.rmtree, os.environ[_NAME], ignore_errors=True)
 
 
