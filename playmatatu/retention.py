@@ -25,7 +25,7 @@ _LIMITS_WINDOW = timedelta(days=1)
 def erase_addresses(before: datetime) -> int:
     """Erase the client addresses of stakes older than `before`. Return the number of affected rows.
 
-    Also delete link requests and failed logins that no longer count towards a limit.
+    Also delete link requests older than a day, and failed logins that no longer count towards a limit.
     """
     erased = 0
     for keys in _batches(Entry.objects.all(), "created_at", before):

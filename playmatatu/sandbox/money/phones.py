@@ -90,7 +90,10 @@ class Phones:
         self.state, self.notifier = state, notifier
 
     def ask(self, transaction: Transaction) -> None:
-        """Show the payment prompt. The switches decide when the prompt is answered automatically or times out."""
+        """Show the payment prompt, unless the switch `phones` is `unreached`.
+
+        The switches decide if and when the prompt is answered automatically or times out.
+        """
         faults, later = self.state.faults.of_number(transaction.msisdn), self.state.later
         if faults.phones != "unreached":
             with self.state.lock:
