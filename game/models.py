@@ -46,8 +46,8 @@ class Player(models.Model):
 class StakeLevel(models.Model):
     """An amount for which players stake.
 
-    If a first search for an opponent finds nobody, the row of the amount is locked during a second search. Thus two
-    stakes of this amount that are activated at the same time find each other.
+    The row of an amount is locked while a stake of this amount looks for an opponent. Thus two stakes of this amount
+    that are activated at the same time find each other.
     """
 
     amount = models.PositiveIntegerField("stake (UGX)", unique=True)

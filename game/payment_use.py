@@ -4,11 +4,11 @@ A paid stake waits for an opponent, is in a match, or has ended without a match.
 its money is due for refund at once, even if the end is not recorded yet.
 """
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from game import keys
 from game.models import Entry
-from game.rules.locks import locked_player
+from game.rules.locks import lock_level, locked_player
 from payments.models import Payment
 from payments.rules.states import Place
 from payments.signals import Use
@@ -32,11 +32,7 @@ def _newly_over() -> Q:
 
 
 def _place_of(payment: Payment) -> Place:
-    return _place(Entry.objects.filter(payment=payment))
-
-
-def _place(entries: "QuerySet[Entry]") -> Place:
-    found = entries.values_list("opened_at", "session").first()
+    found = Entry.objects.filter(payment=payment).values_list("opened_at", "session").first()
     if found is None or found[0] is None:
         return Place.RECEIVED
     return Place.WAITING if found[1] is None else Place.IN_MATCH
@@ -46,8 +42,8 @@ def _hold(payment: Payment) -> Place:
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
     if entry is not None:
         locked_player(entry.phone)
-    # A match locks the entries of both players, so the place cannot change while this transaction holds the lock.
-    return _place(Entry.objects.select_for_update(no_key=True).filter(payment=payment))
+        lock_level(entry.stake_amount)
+    return _place_of(payment)
 
 
 def _end_entry(payment: Payment) -> None:

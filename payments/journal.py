@@ -73,60 +73,38 @@ class Cause:
 NO_CAUSE = Cause()
 
 
-class _Rows:
-    """The journal and ledger rows of a transaction, in order. The first `saved` of them are already inserted."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] = []
-        self.saved = 0
-
-
 @contextmanager
 def writing(*, savepoint: bool = True) -> Iterator[None]:
     """An atomic block that writes the journal and the ledger.
 
-    Its events and postings are inserted at the end of the outermost block, or earlier by `insert_now`. `savepoint`:
-    pass False if an error in this block ends the outer block anyway.
+    Its events and postings are inserted at the end of the outermost block. `savepoint`: pass False if an error in this
+    block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
-        held: _Rows | None = getattr(connection, "_journal", None)
+        held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
         outermost = held is None
         if held is None:
-            held = _Rows()
+            held = []
             connection._journal = held  # type: ignore[attr-defined]
-        start, saved = len(held.rows), held.saved
+        start = len(held)
         try:
             yield
             if outermost:
-                insert_now()
+                _insert(held)
         except BaseException:
-            # If this block inserted rows of an outer block, the rollback removes these rows too. They are inserted
-            # again later.
-            del held.rows[start:]
-            held.saved = saved
+            del held[start:]
             raise
         finally:
             if outermost:
                 connection._journal = None  # type: ignore[attr-defined]
 
 
-def insert_now() -> None:
-    """Insert the journal and ledger rows of this transaction that are not inserted yet.
-
-    The caller is about to take a lock for which others wait, so the rows must not be left to the end of the
-    transaction. The innermost savepoint must be one that `writing` opened. If another savepoint were rolled back alone,
-    the rows would be lost.
-    """
-    held: _Rows | None = getattr(connection, "_journal", None)
-    if held is not None and (rows := held.rows[held.saved :]):
-        _insert(rows)
-        held.saved = len(held.rows)
-
-
-def _insert(rows: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
-    statements.insert([event for event, _ in rows])
+def _insert(held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]]) -> None:
+    if not held:
+        return
+    statements.insert([event for event, _ in held])
     postings = []
-    for event, entries in rows:
+    for event, entries in held:
         for entry in entries:
             entry.event = event
             postings.append(entry)
@@ -172,7 +150,7 @@ def record(
     if held is None:
         _insert([(written, entries)])
     else:
-        held.rows.append((written, entries))
+        held.append((written, entries))
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:

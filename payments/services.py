@@ -59,7 +59,7 @@ def create_payment(
 def activated(payment: Payment) -> None:
     """Record that the entry of a received payment was activated.
 
-    The caller has locked the payment and the player.
+    The caller has locked the payment, the player and, for a public match, the stake level.
     """
     _moved(payment, Kind.ACTIVATED, Place.RECEIVED)
 

@@ -1,10 +1,9 @@
-"""Row locks of the game.
+"""Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
 
-They are taken in this order: payments, player, invited number, the player's own entries, stake level, the opponent's
-entry. If a paid stake finds no opponent, its transaction locks the stake level, a row that all stakes of one amount
-share, and searches again. Two rules keep the wait for this lock short. All work that does not depend on the opponent is
-done before the lock is taken. The transaction that holds the lock commits without waiting for the disk.
-`payments.database` waits for the disk later, before a response is sent.
+A stake level is a row that all stakes of one amount share. The transaction of a paid stake locks this row, and then
+looks for an opponent. Two rules keep the wait for this lock short. The stake level is locked last, just before the
+search. The transaction that holds the lock commits without waiting for the disk. `payments.database` waits for the disk
+later, before a response is sent.
 """
 
 import time

@@ -1,15 +1,12 @@
 """Activate a stake when its payment succeeds, and match it with a waiting opponent.
 
-Activation first looks for a waiting opponent whom no other transaction has locked. Other players do not wait for this
-search. If it finds nobody, activation does all other work, locks the stake level (`game.rules.locks`) and searches
-again. Without the second search, two players who pay at the same time could miss each other and both wait.
+Activation locks the stake level (`game.rules.locks`) before it looks for a waiting opponent. Without this lock, two
+players who pay for equal stakes at the same time could miss each other and both wait.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 from django.utils.crypto import get_random_string
 
@@ -20,7 +17,7 @@ from game.rules.limits import admit_invite
 from game.rules.locks import lock_level, locked_player
 from game.rules.validation import prize
 from game.signals import private_match_created, session_committed
-from payments import database, journal, services
+from payments import journal, services
 from payments.models import Payment
 from payments.statements import Select, Update, insert, new, update
 from sms import clock
@@ -30,48 +27,37 @@ TOKEN_LENGTH = 24
 _AT_ONCE = 500
 
 
-def _waiting(amount: Any, player: Any, now: Any) -> "QuerySet[Entry]":
+def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
-        Entry.objects.filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
+        Entry.objects.select_for_update(of=("self",), no_key=True)
+        .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
         # Keep entries whose money has arrived, and entries that count as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
         # Leave out entries whose payment is due for refund, refunded, or contested (its final status was contradicted).
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
+        .select_related("player", "payment")
     )
 
 
-def _longest(amount: Any, player: Any, now: Any) -> "QuerySet[Entry]":
-    return _waiting(amount, player, now).filter(match_code=None).order_by("opened_at", "pk")[:1]
-
-
-def _locked(entries: "QuerySet[Entry]", *, skip_locked: bool = False) -> "QuerySet[Entry]":
-    locked = entries.select_for_update(of=("self",), no_key=True, skip_locked=skip_locked)
-    locked = locked.select_related("player", "payment")
-    return locked.annotate(commit=database.NO_WAIT) if connection.vendor == "postgresql" else locked
-
-
-_FRIEND = Select(lambda code, **waiting: _locked(_waiting(**waiting).filter(match_code=code)))
-_LONGEST_WAITING = Select(lambda **waiting: _locked(_longest(**waiting)))
-_LONGEST_NOT_LOCKED = Select(lambda **waiting: _locked(_longest(**waiting), skip_locked=True))
+_FRIEND = Select(lambda code, **waiting: _waiting(**waiting).filter(match_code=code))
+_LONGEST_WAITING = Select(lambda **waiting: _waiting(**waiting).filter(match_code=None).order_by("opened_at", "pk")[:1])
 _OF_PAYER = Select(
-    lambda payment, player, now: (
-        Entry.objects.filter(Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player)
-        .select_related("payment")
-        .annotate(may_match=Exists(_longest(OuterRef("stake_amount"), OuterRef("player"), now)))
-    )
+    lambda payment, player: Entry.objects.filter(
+        Q(payment=payment) | Q(status=Entry.Status.OPEN), player=player
+    ).select_related("payment")
 )
 
 _MATCH = Update(
-    lambda first, second, session, opened, until: (
+    lambda first, second, session, now, until: (
         Entry.objects.filter(pk__in=(first, second)),
         {
             "status": Entry.Status.MATCHED,
             "session": session,
             "reason": "",
             "ended_at": None,
-            # `first` keeps its times. The row of `second` may not have these times yet.
-            "opened_at": Coalesce("opened_at", Value(opened)),
+            # `first` keeps its times. The row of `second` has no times yet.
+            "opened_at": Coalesce("opened_at", Value(now)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },
     )
@@ -88,7 +74,7 @@ def activate_paid(payment: Payment) -> Entry | None:
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
     player = locked_player(payment.phone)
-    entries = _OF_PAYER(payment=payment.pk, player=player.pk, now=clock.now())
+    entries = _OF_PAYER(payment=payment.pk, player=player.pk)
     entry = next((entry for entry in entries if entry.payment_id == payment.pk), None)
     if entry is None or entry.opened_at is not None:
         return entry
@@ -98,39 +84,35 @@ def activate_paid(payment: Payment) -> Entry | None:
         if entry.status != Entry.Status.EXPIRED:
             end([entry], "refund_due")
     else:
-        activate(entry, payment, paid_now=True, may_match=entry.may_match)
+        activate(entry, payment, paid_now=True)
     return entry
 
 
-def activate(entry: Entry, payment: Payment, *, paid_now: bool = False, may_match: bool = True) -> None:
+def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    `paid_now`: if True, the player's message about the payment also reports the match. `may_match`: False if a query of
-    this transaction has shown that no opponent waits. The search before the lock of the stake level is then skipped.
-    The caller has locked the payment and the player.
+    `paid_now`: if True, the player's message about the payment also reports the match. The caller has locked the
+    payment and the player.
     """
     admit_invite(entry)
-    now = clock.now()
-    entry.start_life(now)
-    services.activated(payment)
     if entry.match_code:
-        _save(entry)
+        _start(entry)
+        services.activated(payment)
         journal.raise_if_timed_out(
             private_match_created.send_robust(Entry, entry=entry, invite_phone=entry.invite_phone)
         )
         return
-    database.wait_after_commit()
-    opponent = _opponent(entry) if may_match or entry.joins_code else None
+    lock_level(entry.stake_amount)
+    opponent = _opponent(entry)
     if opponent is None:
-        _save(entry)
-        journal.insert_now()
-        lock_level(entry.stake_amount)
-        opponent = _first_unchanged(_LONGEST_WAITING, entry)
-    if opponent is not None:
-        _match(opponent, entry, payment, opened=now, paid_now=paid_now)
+        _start(entry)
+        services.activated(payment)
+    else:
+        _match(opponent, entry, payment, paid_now=paid_now)
 
 
-def _save(entry: Entry) -> None:
+def _start(entry: Entry) -> None:
+    entry.start_life(clock.now())
     update(entry, ["status", "reason", "opened_at", "expires_at", "ended_at", "invite_phone", "invite_refused"])
 
 
@@ -138,33 +120,18 @@ def _opponent(entry: Entry) -> Entry | None:
     """Return the opponent for this entry, with the row locked, or None.
 
     If the entry joins a friend by code and the friend still waits, the friend is the opponent. Otherwise the opponent
-    is the entry that has waited longest among those that no other transaction has locked.
+    is the entry that has waited longest.
     """
-    friend = _first_unchanged(_FRIEND, entry, code=entry.joins_code) if entry.joins_code else None
-    return friend or _LONGEST_NOT_LOCKED.first(**_wanted(entry))
+    waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
+    if entry.joins_code:
+        friend = _FRIEND.first(**waiting, code=entry.joins_code)
+        if friend is not None:
+            return friend
+    return _LONGEST_WAITING.first(**waiting)
 
 
-def _first_unchanged(search: Select[Entry], entry: Entry, **more: Any) -> Entry | None:
-    """Return the first entry that a search finds twice in a row, or None.
-
-    The first search may wait for the lock of the entry, and then returns the payment as it was before the wait. In the
-    meantime, the money may have been refunded.
-    """
-    found = None
-    while (again := search.first(**_wanted(entry), **more)) != found:
-        found = again
-    return again
-
-
-def _wanted(entry: Entry) -> dict[str, Any]:
-    return {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
-
-
-def _match(first: Entry, second: Entry, payment: Payment, *, opened: datetime, paid_now: bool) -> None:
-    """Match two entries. `first` was already waiting.
-
-    `payment`: the payment of `second`, the entry activated now. `opened`: the time of its activation.
-    """
+def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> None:
+    """Match two entries. `first` was already waiting. `payment`: the payment of `second`, the entry activated now."""
     now = clock.now()
     session = new(
         Session,
@@ -175,9 +142,11 @@ def _match(first: Entry, second: Entry, payment: Payment, *, opened: datetime, p
         expires_at=now + match_life(),
     )
     insert([session])
+    second.start_life(now)
     for entry in (first, second):
         entry.status, entry.session = Entry.Status.MATCHED, session
-    _MATCH(first=first.pk, second=second.pk, session=session.pk, opened=opened, until=opened + stake_life())
+    _MATCH(first=first.pk, second=second.pk, session=session.pk, now=now, until=now + stake_life())
+    services.activated(payment)
     for paid in (first.payment, payment):
         journal.matched(paid, keys.matched(session.pk))
     told = second if paid_now else None

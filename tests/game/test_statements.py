@@ -83,12 +83,12 @@ def test_a_stake_for_a_code_takes_at_most_eight_statements(client: Client) -> No
     assert len(found) <= 8, found
 
 
-def test_a_callback_takes_at_most_twelve_statements_with_and_without_a_match(client: Client) -> None:
+def test_a_callback_takes_at_most_twelve_statements_or_thirteen_with_a_match(client: Client) -> None:
     alice, bob = stake(client, ALICE), stake(client, BOB)
     waits = statements(lambda: paid(client, alice, ALICE))
     matched = statements(lambda: paid(client, bob, BOB))
     assert len(waits) <= 12, waits
-    assert len(matched) <= 12, matched
+    assert len(matched) <= 13, matched
     # One INSERT writes both messages of a match.
     assert matched.count(REASONS[r'INTO "sms_smsmessage"']) == 1
     assert SmsMessage.objects.filter(kind="match_found").count() == 2

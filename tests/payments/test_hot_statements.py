@@ -86,12 +86,7 @@ ARGUMENTS: dict[str, Callable[[Entry], dict[str, Any]]] = {
     "game.rules.locks._PLAYER": lambda entry: {"phone": entry.player.phone},
     "game.rules.matching._FRIEND": lambda entry: {**_waiting(entry), "code": entry.match_code or "ABC234"},
     "game.rules.matching._LONGEST_WAITING": _waiting,
-    "game.rules.matching._LONGEST_NOT_LOCKED": _waiting,
-    "game.rules.matching._OF_PAYER": lambda entry: {
-        "payment": entry.payment_id,
-        "player": entry.player_id,
-        "now": clock.now(),
-    },
+    "game.rules.matching._OF_PAYER": lambda entry: {"payment": entry.payment_id, "player": entry.player_id},
     "game.rules.placing._KNOWN": lambda entry: {
         "player": entry.player_id,
         "since": clock.now() - timedelta(hours=1),
@@ -150,7 +145,7 @@ def test_a_match_writes_what_the_orm_writes(client: Client, settings: Any) -> No
     first, second = paid_stake(client, ALICE, 3000), _entry(client)
     session = Session.objects.create(token="t", stake_amount=3000, prize_amount=6000, expires_at=clock.now())
     arguments: dict[str, Any] = {"first": first.pk, "second": second.pk, "session": session.pk}
-    arguments |= {"opened": clock.now(), "until": clock.now() + timedelta(hours=1)}
+    arguments |= {"now": clock.now(), "until": clock.now() + timedelta(hours=1)}
     written = []
     for run in (Update(matching._MATCH.build), _run_by_orm):
         with transaction.atomic():

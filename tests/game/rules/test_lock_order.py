@@ -135,33 +135,12 @@ def test_a_callback_whose_lock_timed_out_is_a_503_and_its_entry_is_activated_lat
     assert {status(client, placed["queue_token"])["status"] for placed in (alice, bob)} == {"matched"}
 
 
-def test_a_waiting_opponent_is_matched_without_the_lock_of_the_stake_level(client: Client) -> None:
-    first, second = (stake(client, f"07720098{number:02}") for number in range(2))
-    paid(client, first, "0772009800")
-    with held("SELECT FROM game_stakelevel WHERE amount = 1000 FOR UPDATE"):
-        assert callback(client, callback_body(second, "0772009801")).status_code == 200
-    assert {status(client, placed["queue_token"])["status"] for placed in (first, second)} == {"matched"}
-
-
 def _entries_at(amount: int, phone: str) -> str:
     return f"UPDATE game_entry SET stake_amount = {amount} WHERE payment_id IN ({_payments_of(phone)})"
 
 
 def _payments_of(phone: str) -> str:
     return f"SELECT id FROM payments_payment WHERE phone = '+256{phone[1:]}'"
-
-
-def test_an_opponent_whom_another_payer_is_matching_is_passed_over(client: Client) -> None:
-    phones = [f"07720098{number}" for number in (10, 11, 12)]
-    placed = [stake(client, phone) for phone in phones]
-    paid(client, placed[0], phones[0])
-    with connection.cursor() as cursor:
-        cursor.execute(_entries_at(2000, phones[0]))  # So that the second waits too.
-        paid(client, placed[1], phones[1])
-        cursor.execute(_entries_at(1000, phones[0]))
-    with held(f"SELECT FROM game_entry WHERE payment_id IN ({_payments_of(phones[0])}) FOR UPDATE"):
-        assert callback(client, callback_body(placed[2], phones[2])).status_code == 200
-    assert [status(client, one["queue_token"])["status"] for one in placed] == ["queued", "matched", "matched"]
 
 
 def _paid_while(holder: Any, phone: str) -> Any:
@@ -178,7 +157,7 @@ def _paid_while(holder: Any, phone: str) -> Any:
 
 
 def test_a_payer_finds_an_opponent_who_began_to_wait_a_moment_ago(client: Client) -> None:
-    """Both looked for an opponent at the same time and found nobody. The second look finds the other player."""
+    """The payer waited for the lock of the stake level while the other player's stake began to wait."""
     first, second = "0772009820", "0772009821"
     placed = [stake(client, phone) for phone in (first, second)]
     paid(client, placed[0], first)
