@@ -1,7 +1,7 @@
 """Base classes for the admins of all apps: strict filters, bounded lists, read-only pages, and masked phone numbers.
 
 By default, the URL of an admin list may filter by any column of the table. A user could then read a hidden text letter
-by letter with `?text__regex=…`. `StrictLookups` allows only the filters that the list itself offers.
+by letter with `?text__regex=…`. `StrictLookups` allows only the filters that the list or our own links offer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

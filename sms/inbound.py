@@ -92,8 +92,7 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # Carry out the command even if the delivery is repeated. The first delivery may have ended in a crash before
-        # the suppression list was changed.
+        # If the provider repeats a STOP or START, obey it again, because a crash may have prevented the first change.
         _obey(phone)
     if not stored:
         return None

@@ -21,7 +21,7 @@ class Thread(Protocol):
 
 
 class Runtime:
-    """The functions that create threads, events, queues, locks, futures, selectors and pairs of sockets, or sleep."""
+    """Functions to sleep, and to create threads, events, queues, locks, futures, selectors and socket pairs."""
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -116,7 +116,7 @@ class Sandbox:
             raise ValueError(answer.json()["error"])
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the requests that the sandbox received, oldest first. Keys: `at`, `method`, `path`, `body`."""
+        """Return the last 5,000 API requests to the sandbox, oldest first. Keys: `at`, `method`, `path`, `body`."""
         return list(self._get("/requests.json")["requests"])
 
     def asked(self, path: str) -> int:

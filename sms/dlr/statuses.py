@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. Therefore it replaces each status in _PROVED with `sent` or with
-# a final status. Exception: if no send request was made, only a report of delivery replaces a status in _ENDED.
+# A delivery report proves that DMark has the message, so it changes a status in _PROVED to `sent` or a final status. If
+# no send request was recorded, only a report of delivery changes a status in _ENDED.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 

@@ -50,7 +50,7 @@ class StaleToken(ProviderError):
 
 
 def clean(text: str) -> str:
-    """Replace NUL, control characters and lone surrogates with U+FFFD. Newlines and tabs are kept.
+    """Replace each character that is not printable with U+FFFD. Newlines and tabs are kept.
 
     PostgreSQL rejects NUL and lone surrogates. Control characters could change the state of an operator's terminal.
     """

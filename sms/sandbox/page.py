@@ -93,8 +93,8 @@ class Page:
     def html(self, find: str = "") -> str:
         """Return the page as HTML.
 
-        `find`: show only matching phones. 3 to 10 digits are searched for in the phone numbers. Any other text is
-        searched for in the items, ignoring case. "" shows all phones.
+        `find`: show only matching phones. If it is 3 to 10 digits, search the phone numbers. Otherwise, search the
+        texts on the phones' screens, ignoring case. "" shows all phones.
         """
         state, find = self.state, find.strip()
         with state.lock:

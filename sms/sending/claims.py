@@ -46,9 +46,9 @@ def claim(
 ) -> list[ClaimedRow]:
     """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
-    `message_id`: claim only this message. It counts as due if it was never tried, even if the clock was set back.
-    `probe`: prefer the messages with the fewest attempts, so that a message that always fails is not chosen for every
-    probe. `due_only`: if False, also claim messages that are not due yet, as inline delivery does after the commit.
+    `message_id`: claim only this message. Before its first send request it always counts as due, because a clock that
+    was set back would delay it. `probe`: prefer the messages with the fewest send requests, so that a message that
+    always fails is not chosen for every probe. `due_only`: if False, ignore the due time, as inline delivery does.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -111,8 +111,8 @@ def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
     If the database's clock is before `limit`, no message is freed: the clock was set back, and leases renewed after
-    that would look expired. A freed message then has at least 1 ambiguous request, because its sender may have sent it
-    before crashing. `count_ahead` has already counted any further requests.
+    that would look expired. A freed message counts at least 1 ambiguous request, because its sender may have sent it
+    before crashing. `count_ahead` has already counted repeated requests.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit

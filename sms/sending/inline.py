@@ -1,4 +1,4 @@
-"""Send one message in this process. Send it again if a request had an unknown outcome and no report has arrived."""
+"""Send one message in this process. If the outcome is unknown, send it once more unless a report has arrived."""
 
 import random
 

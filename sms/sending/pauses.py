@@ -1,7 +1,7 @@
 """Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Pauses and the suppression list are in the database, so each sender's next claim respects a change. Paused messages in
-the queue are also parked (see `sms.worker.maintenance.park`).
+Each claim reads the pauses and the suppression list from the database, so a change takes effect at the next claim.
+Paused messages in the queue are also parked: queries for due messages skip them (see `sms.worker.maintenance.park`).
 """
 
 from django.db import connection, transaction

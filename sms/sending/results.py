@@ -62,7 +62,7 @@ def record(results: Sequence[Result]) -> None:
 
 
 def retry_once(query: Callable[[], T]) -> T:
-    """Run `query`. If the database connection was lost, run `query` once more on a new connection."""
+    """Run `query`. If the database is unavailable, run `query` once more, except inside an atomic block."""
     try:
         return query()
     except (DatabaseError, InterfaceError) as error:

@@ -23,8 +23,8 @@ LATE = timedelta(minutes=5)
 # messages, so that one phone that is switched off does not look like trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures. Only reports on messages
-# queued within the last WINDOW minutes count, and at least ENOUGH such reports are needed. This rule often finds
-# trouble earlier than the rule with SHARE.
+# queued within the last WINDOW minutes count, and at least ENOUGH such reports are needed. Unlike the rule about late
+# messages, this rule needs no waiting time, so it often finds trouble earlier.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 

@@ -92,7 +92,7 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
 
 
 def _keep(start: date, end: date) -> None:
-    # The last of these days gets a row even if it has no messages, because the newest row marks the last counted day.
+    # The last day gets a row even if it has no messages, because the newest row marks the last counted day.
     totals: Counter[tuple[date, str, str]] = Counter({(end - timedelta(days=1), "", Status.QUEUED.value): 0})
     segments: Counter[tuple[date, str, str]] = Counter()
     for cell in _hours(_midnight(start), _midnight(end)):

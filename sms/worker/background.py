@@ -67,9 +67,10 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread. Every `every` seconds, it runs maintenance, and if the breaker is closed, polls for delivery reports.
+    """A thread for periodic work.
 
-    Every PROBE_SECONDS, except during this work, it tests the listener, and parks and releases messages.
+    Every `every` seconds, it runs maintenance, and then polls for delivery reports if the breaker is closed. About
+    every PROBE_SECONDS, it tests the listener, and parks and releases messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:

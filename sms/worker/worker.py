@@ -63,7 +63,8 @@ class Options:
     """Options of a worker.
 
     `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`: seconds for which a
-    claim is valid. `poll` and `maintenance`: seconds from one run to the next. `once`: end when no message is due.
+    claim is valid. `poll`: seconds between searches for due messages. `maintenance`: seconds between runs of
+    maintenance. `once`: end if no message is due or the breaker is open.
     """
 
     in_flight: int = 64
@@ -101,7 +102,7 @@ class Worker:
         self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop` is called, or with the option `once` until no message is due.
+        """Work until `stop` is called. With the option `once`, also end if no message is due or the breaker is open.
 
         Return True if the circuit breaker is closed. Raises ThreadEnded if a thread of this process has ended.
         """
@@ -191,7 +192,7 @@ class Worker:
             )
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Note that this worker's leases hold for one lease time from `asked_at` (monotonic)."""
+        """Record that this worker's leases hold for one lease time from `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.leases_hold_until = asked_at + self.options.lease
         self.engine.wake()
@@ -279,7 +280,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their number.
+            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their size.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)
@@ -338,7 +339,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Record the last results and requests in flight. Put messages that have not begun back into the queue."""
+        """Record the last results, and cut off the requests in flight. Queue again the messages that have not begun."""
         for job in self.engine.take():
             self.recorder.conclude(job)
         if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:

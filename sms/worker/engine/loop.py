@@ -47,8 +47,8 @@ class Job:
     """A message that the engine sends, and its conversation with DMark.
 
     `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
-    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: True if the next send request
-    needs no count before it begins. `ending`: the conversation's return value or exception.
+    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: False if the message's row must count
+    the next send request before it begins. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Repeated send requests. They move from `uncounted` to `_counted` when their messages' rows count them.
+        # Send requests that follow an ambiguous one. A request moves to `_counted` when its message's row counts it.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -127,7 +127,7 @@ class Engine:
     def submit(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
-            with contextlib.suppress(Exception):  # The engine then begins the job again and reports the error.
+            with contextlib.suppress(Exception):  # If this fails, the engine begins again and reports the error.
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)
@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # A long wait may outlast the rate-limit key. The message is then queued and checked again.
+            # If the row counted the request late, the rate-limit key may have expired. Check the message again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
