@@ -1,4 +1,4 @@
-"""The admin's lists of players, stakes and matches. They are read-only."""
+"""The admin's lists of players, stakes, matches and game workers. No field can be edited."""
 
 from contextlib import suppress
 from typing import Any

@@ -29,7 +29,7 @@ def match_life() -> timedelta:
 class Player(models.Model):
     """A player, identified by a phone number.
 
-    This row is locked while a stake of the player changes, so that such changes happen one after the other.
+    This row is locked while the player places, pays or cancels a stake, so that these happen one after the other.
     """
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
@@ -104,8 +104,8 @@ class Entry(models.Model):
     )
     # The language of the page on which the player staked, also used for messages. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # The IP address of the player who staked, or null if it is unknown. For IPv6, `client_address` is the /64 network
-    # and `client_site` is the /48 network. For IPv4, `client_site` is null.
+    # The IP address of the player who staked, or null if it is unknown or erased. For IPv6, `client_address` is the /64
+    # network and `client_site` is the /48 network. For IPv4, `client_site` is null.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
@@ -117,7 +117,7 @@ class Entry(models.Model):
         verbose_name="match",
         db_index=False,
     )
-    # True if the refund message to the player has been queued.
+    # True if the refund message of a stake that ended without a match has been queued.
     refund_told = models.BooleanField("refund SMS queued", default=False, db_default=False, editable=False)
     created_at = models.DateTimeField(default=clock.now)
     opened_at = models.DateTimeField(null=True, blank=True)
@@ -149,7 +149,7 @@ class Entry(models.Model):
             # An index of stakes that were activated but not matched. When such a stake expires, its money is due for
             # refund.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            # The id is part of the index, so that PostgreSQL uses this index to find the newest entries with a name.
+            # The index includes the id, so that PostgreSQL uses it to find the newest entries with a given name.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(
@@ -186,7 +186,7 @@ class Entry(models.Model):
     def state(self) -> str:
         """Return the current status.
 
-        After the expiry time of the entry or its match, the status is `expired`, even if another one is still stored.
+        After the expiry time of the entry or its match, return `expired`, even if the database has another status.
         """
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():

@@ -95,8 +95,8 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # If a message could not be queued, the receiver `text_payment`, which runs after this one, tries again. If
-    # `text_payment` fails too, the `payments` app sends a signal about the payment again later.
+    # The receiver `text_payment` runs after this one. If `told_with_match` is True, it queues nothing. If a message
+    # failed here, `text_payment` tries again. If it fails too, `payments` repeats the signal about the payment later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
@@ -114,7 +114,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the messages about a payment, and about the match that it completed, if they are missing.
+    """Queue the messages about a payment and about the match of its entry, if they are missing.
 
     If the entry was matched and its money is due for refund, queue the message about the refund instead. Do nothing if
     the payment was refunded, if an activated entry has ended, or if a message about the refund was already queued.
@@ -182,7 +182,7 @@ def text_activated(payment: Payment) -> None:
     """Queue the `payment_success` message after a periodic task has activated the payment's entry.
 
     A DatabaseError is re-raised, so that the transaction with the activation is rolled back. The next run repeats the
-    activation. Any other error is logged, and the entry stays activated. A later task then queues the message.
+    activation. After any other error, the entry stays activated, and another periodic task queues the message later.
     """
     try:
         with transaction.atomic():

@@ -1,6 +1,6 @@
 """Signal receivers that activate or end a stake after its payment has succeeded or failed.
 
-They must be connected before the receivers in `notifications`, which queue messages about the result.
+They must be connected before the receivers in `notifications`, which queue messages about the changed stake.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # Lock the player, so that concurrent failures wait for each other. The daily limit of failure messages,
-            # checked later in this transaction, then counts correctly.
+            # Lock the player, so that two failed payments of a player are handled one after the other. Later in this
+            # transaction, `notifications` counts the player's `payment_failed` messages of the last 24 hours.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:

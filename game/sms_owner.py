@@ -88,8 +88,8 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
     """Return the ids of the payment messages that an operator may send again.
 
-    Two kinds of messages are left out, because their text is no longer true: "searching for an opponent" after a match
-    was found, and the promise of a refund after the refund was paid.
+    Messages that `payments_worth_sending` leaves out are left out. So are messages whose text is no longer true:
+    "searching for an opponent" after a match was found, and the promise of a refund after the refund was paid.
     """
     searching = [message for message in messages if _is(message, "success") and not message.holds_link]
     matched = Entry.objects.filter(payment__in=map(_number, searching), session__isnull=False)

@@ -82,8 +82,8 @@ def game_link(entry: Entry) -> str:
 def stake_link(entry: Entry) -> str:
     """Return the player's link to their match, or to their stake if it has not been matched.
 
-    The stake's page is always on SITE_URL, because another frontend does not have this page. Both links call their
-    token `pt`, so that logs redact both.
+    A link to a stake uses SITE_URL, because a separate frontend (FRONTEND_URL) has no page of a stake. In both links
+    the token is called `pt`, so that logs redact it.
     """
     if entry.session is not None:
         return game_link(entry)

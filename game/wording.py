@@ -60,14 +60,14 @@ def end_of(entry: Entry) -> tuple[str, list[Sentence]]:
     """Return the reason why an entry ended, and sentences about the reason and the money."""
     payment = entry.payment
     reason = reason_of(entry)
-    # The entry was paid but never activated, because the money came too late or after the provider had reported FAILED.
+    # The entry was paid but never activated, for example because the money came after the provider had reported FAILED.
     if payment.collected_at is not None and entry.opened_at is None and (payment.refund_due or payment.refunded_at):
         reason = "refund_due"
     return reason, [Sentence(REASONS.get(reason, _("This stake has ended."))), *money_of(entry)]
 
 
 def money_of(entry: Entry) -> list[Sentence]:
-    """Return a sentence about the refund of a payment, or no sentence if there is no refund."""
+    """Return a list with one sentence about the refund of this stake, or an empty list if there is no refund."""
     payment = entry.payment
     values = {"amount": payment.amount, "phone": spaced(payment.phone)}
     if payment.refunded_at is not None:

@@ -1,7 +1,7 @@
 """The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at the same time.
 
-Separate threads run the game's periodic tasks, send alerts, and request, poll and pay out payments. Another thread
-receives PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads are running.
+Separate threads run the game's periodic tasks, send alerts, send payment requests and payouts, and poll payments.
+Another thread receives PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads run.
 """
 
 import logging
@@ -23,8 +23,8 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# The longest wait in seconds after failures of a task. After the first failure, the task waits for 2 seconds. The wait
-# doubles with each further failure in a row, and is never shorter than the task's own interval.
+# After a failure, a task waits for 2 seconds. The wait doubles with each further failure in a row, up to this number of
+# seconds. If the task's own interval is longer, the task waits for its interval.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
@@ -57,8 +57,8 @@ class Worker:
     def run(self) -> bool:
         """Run all threads until `stop` is called or a thread has ended by itself.
 
-        Return False if a thread has ended by itself. The process must then exit with status 1. At a shutdown, work that
-        takes too long is abandoned. This is safe, because another worker repeats or continues it, as after a crash.
+        Return False if a thread has ended by itself. The process must then exit with status 1. If the threads do not
+        stop within _STOP_SECONDS, the process exits at once. Other workers handle the unfinished work as after a crash.
         """
         limit_idle_transactions()
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
@@ -155,7 +155,7 @@ class _Heartbeat:
 def _alert() -> float:
     """Send due alerts.
 
-    `sms_worker` sends alerts too, but only this process can report that no `sms_worker` runs.
+    `sms_worker` sends alerts too, but it cannot report that no `sms_worker` runs.
     """
     alerts.check()
     return _ALERT_SECONDS

@@ -1,7 +1,7 @@
-"""Alerts about payments and the game, and counts of overdue work, which one of the alerts reports.
+"""Alerts about payments and the game, and counts of overdue work.
 
-If a worker runs but does no work, its heartbeat does not show this, but the counts do. The health check, the metrics
-and the dashboard show the counts too.
+If a worker runs but does no work, its heartbeat does not show this, but the counts do. An alert, the health check, the
+metrics and the dashboard report the counts.
 
 The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
 """
@@ -27,7 +27,7 @@ _MOST = 1000
 
 
 def late_counts() -> dict[str, int]:
-    """By kind of work, count the rows whose work is over a minute late. Each count is at most 1,000."""
+    """Return, by kind of work, the number of rows whose work is over a minute late, at most 1,000 each."""
     late = clock.now() - LATE
     rows: dict[str, QuerySet[Any]] = {
         "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),

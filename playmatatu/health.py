@@ -41,7 +41,7 @@ def health(request: HttpRequest) -> HttpResponse:
     and none runs.
     """
     end = time.monotonic() + PROBE_SECONDS
-    # Each part is checked in its own thread, so that a check that hangs does not delay the response.
+    # Separate threads check the database and the cache, so that a check that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}
     parts: dict[str, Any] = {}
     for name, result in results.items():

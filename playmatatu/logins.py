@@ -1,7 +1,7 @@
 """Limit failed logins to the admin, counted in the database for all processes.
 
-There are three limits: per name and address, per address, and per name. With only one of
-them, either many addresses could guess one password, or a stranger could lock an operator out.
+There are three limits: per name and address, per address, and per name. The limit per name stops many addresses that
+guess one password. It is the highest limit, so that a stranger cannot easily lock an operator out.
 """
 
 import logging

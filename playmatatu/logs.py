@@ -12,7 +12,7 @@ from django.http.request import UnreadablePostError
 
 from sms.text import redact
 
-# Finds the signature in a notification URL. It is hidden, because anybody who knows it can make us poll the payment.
+# Finds the signature in a notification URL, to hide it. Anybody who knows the signature can make us poll the payment.
 _NOTICE = re.compile(r"(/momo/dmarkpay/\d+)\.[\w-]+")
 
 

@@ -203,7 +203,7 @@ SMS_READ_TIMEOUT = number("SMS_READ_TIMEOUT", 10)
 SMS_DELIVERY = choice("SMS_DELIVERY", "inline", ("inline", "worker", "tasks"))
 SMS_LEASE_SECONDS = number("SMS_LEASE_SECONDS", 15)
 SMS_SEGMENT_COST_UGX = number("SMS_SEGMENT_COST_UGX", 0)
-# Names of credentials that must not appear in log lines, on pages or in old messages.
+# Names of credentials. Their values must not appear in log lines, on pages or in old messages.
 SMS_REDACT = {
     "links": ["pt"],
     "names": ["queue_token", "player_token", "x-callback-secret", "x-callback-signature", "x-game-signature"],
@@ -246,7 +246,7 @@ GAME_URL = text("GAME_URL")
 # The game server signs match results with this secret.
 GAME_SERVER_SECRET = text("GAME_SERVER_SECRET")
 PRIZE_AUTO_PAYOUT = flag("PRIZE_AUTO_PAYOUT", default=False)
-# If true, an operator may mark a payment as paid and also pay out its money.
+# If true, the operator who marked a payment as paid may also pay out its money.
 PAYMENTS_SINGLE_OPERATOR = flag("PAYMENTS_SINGLE_OPERATOR", default=False)
 # URL of the sandbox in a demo. If set, the pages and the admin link to it and say that no money moves.
 SANDBOX_URL = text("SANDBOX_URL").rstrip("/")

@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from game.models import Entry
 
-STAKE_COOKIE = "stake"  # A cookie for /waiting/<id>. It lets the browser open this stake's page.
-PLAYER_COOKIE = "player"  # A cookie for /g/<token>/<id>. It lets the browser open the player's page of the match.
+STAKE_COOKIE = "stake"  # A cookie for /waiting/<id>, the page of a stake. It lets the browser open this page.
+PLAYER_COOKIE = "player"  # A cookie for /g/<token>/<id>, a player's page of a match. It lets the browser open the page.
 OWN_STAKES_COOKIE = "stakes"  # A cookie for all pages: the ids of the last four stakes of this browser.
 ASKED_COOKIE = "asked"  # A cookie for /waiting: the phone number last entered in *Text me my link*.
 _SECONDS = 86400
@@ -61,9 +61,9 @@ def stake_of(request: HttpRequest, pk: int) -> Entry | None:
 
 
 def own_stakes(request: HttpRequest) -> list[Entry]:
-    """Return the stakes that the start page lists for this browser, newest first.
+    """Return up to four stakes that the start page lists for this browser, newest first.
 
-    They were placed in this browser, or their link was requested in it.
+    Each stake was placed in this browser, or its link was requested and opened in this browser.
     """
     keys = _own_stakes(request)
     return list(_entries().filter(pk__in=keys).order_by("-pk")) if keys else []

@@ -64,7 +64,7 @@ class StakeForm(forms.Form):
     stake_amount = forms.CharField(
         label=_("Your stake in UGX"),
         max_length=30,
-        # This field has no autocomplete="off", because browsers would then lose the input on Back.
+        # Do not add autocomplete="off": browsers would clear this field on Back.
         widget=forms.TextInput(attrs={"inputmode": "numeric"}),
         error_messages=ERRORS,
     )

@@ -64,7 +64,7 @@ def to_match(session: Session, entry: Entry) -> HttpResponseRedirect:
 
 
 def with_retry(response: HttpResponse, refusal: Refused) -> HttpResponse:
-    """If a limit was reached, set the response's status and `Retry-After`. Otherwise leave the response unchanged."""
+    """If the refusal has `retry_after`, set the response's status and `Retry-After`. Otherwise change nothing."""
     if refusal.retry_after is not None:
         response.status_code = refusal.status
         response["Retry-After"] = str(refusal.retry_after)

@@ -24,8 +24,8 @@ from sms.clicks import record_click
 from sms.formats import spaced, ugx
 
 NO_MATCH = _("We can't find this match.")
-# A player is shown as present for this many seconds after the player's last poll. The page polls at least every 10
-# seconds.
+# A player is shown as present for this many seconds after the player's last poll. The page waits at most 10 seconds
+# between two polls.
 _SEEN_SECONDS = 25
 
 
@@ -131,7 +131,7 @@ class Shown:
 
 
 def decided(payments: Collection[int]) -> set[int]:
-    """Return the ids of those `payments` whose match has a result."""
+    """Return the ids of those `payments` whose match has a result, and of the opponents' payments."""
     if not payments:
         return set()
     results = MatchResult.objects.filter(Q(first__in=payments) | Q(second__in=payments))

@@ -107,7 +107,7 @@ def _place(request: HttpRequest) -> HttpResponse:
 def _with_errors(request: HttpRequest, form: StakeForm, status: int) -> HttpResponse:
     """Show the form again with its errors.
 
-    If the friend's match can no longer be joined, show a page without a form instead.
+    If the friend's match cannot be joined, show a page without a form instead.
     """
     code = form.data.get("match_code", "").strip()
     known = status == 409 or not form.errors.get("match_code")

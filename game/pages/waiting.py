@@ -106,7 +106,7 @@ def _context(entry: Entry) -> dict[str, Any]:
     reason, sentences = end_of(entry) if state == Entry.Status.EXPIRED else ("", [])
     asks = paying(entry) if state == Entry.Status.AWAITING_PAYMENT else None
     why = why_not_paid(payment)
-    # The page shows a reason given by the provider (`why`) instead of the general sentence "Your payment failed.".
+    # If the reason for the failed payment is known (`why`), it replaces the general sentence "Your payment failed.".
     explained = [gettext("You can try again.")] if why else [sentence.translated() for sentence in sentences]
     return {
         "entry": entry,
@@ -251,7 +251,7 @@ class _RespondFirst(HttpResponseRedirect):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def link(request: HttpRequest) -> HttpResponse:
-    """Show and process the form *Text me my link*. The response is the same for every phone number."""
+    """Show and process the form *Text me my link*. The response is the same for every valid phone number."""
     if request.method != "POST":
         context = {"form": LinkForm(), "asked": "asked" in request.GET, "off": not conf.current().enabled}
         return render(request, "game/link.html", context)

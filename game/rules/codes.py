@@ -1,4 +1,4 @@
-"""Match codes of private matches. A code has six characters. Characters that look alike are not used."""
+"""Match codes of private matches. A code has six characters, without I, L, O, 0 and 1, which look alike."""
 
 import re
 import secrets
@@ -37,8 +37,8 @@ def read_code(text: str) -> str:
 
     Spaces, punctuation, lower case and full-width characters are accepted: `ABC 234`, `abc-234`.
 
-    A code is also found in a link (`match_code=…`) and in a sentence after the word "code". A sentence without this
-    word must contain exactly one possible code, with both letters and digits.
+    A code is also found in a link (`match_code=…`) and in a sentence after the word "code". If a sentence does not have
+    this word, it must contain exactly one possible code that has both letters and digits.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):

@@ -64,7 +64,7 @@ def cancel(entry: Entry) -> bool:
         payment = journal.locked(entry.payment_id)
         locked_player(entry.player.phone)
         mine = Entry.objects.filter(pk=entry.pk)
-        # The API already calls this reason "left", so the name is kept.
+        # "left" is part of the API, so this name of the reason must not change.
         cancelled = _write_end(mine.filter(status__in=(Entry.Status.OPEN, Entry.Status.AWAITING_PAYMENT)), "left")
         if cancelled:
             collection.withdraw(payment)
@@ -117,7 +117,7 @@ def announce_refunds() -> tuple[int, int]:
     # If an entry ended without a match, its money is due for refund, even if the payment's `place` is still "in_use".
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # The index `entry_untold` has this order. To order by "pk" alone, PostgreSQL would read the whole table.
+        # The index `entry_untold` is sorted by `expires_at`. To sort by "pk", PostgreSQL could read the whole table.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )
@@ -135,9 +135,9 @@ def announce_refunds() -> tuple[int, int]:
 
 
 def _announce(entry: Entry, payment: Payment) -> bool:
-    """Mark the money of an ended entry as due for refund and send the signal. The caller has locked the payment.
+    """Mark the money of an ended entry as due for refund and send `refund_became_due`.
 
-    Return False if a receiver failed and the signal must be repeated.
+    The caller has locked the payment. Return False if a receiver failed, so that the signal must be sent again.
     """
     if payment.collected_at is None:
         return True

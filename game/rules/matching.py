@@ -158,7 +158,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
     """Return payments that succeeded but whose entries are still inactive, for example after a crash.
 
-    `within`: the period before now in which a payment must have been collected. None searches all payments.
+    `within`: if given, only payments collected within this time before now are searched.
     """
     payments = Payment.objects.all()
     if within is not None:

@@ -1,7 +1,7 @@
-"""Record the results of matches, reported by the game server or entered by an operator.
+"""Record the results of matches that the game server reports, and the decisions of operators about matches.
 
-An operator can close an old match that has no result. The money of the match is then booked as paid out from an account
-other than ours at the provider.
+An operator can give both stakes back, or close an old match that has no result. If an operator closes a match, the
+money of the match is booked as paid out, but not from our account at the provider.
 """
 
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 
 
 def give_back(session: Session, *, by: str, note: str) -> None:
-    """Mark the stakes of a match for refund and queue messages about the refunds. Raises matches.Refused.
+    """Mark the stakes of a match for refund and queue messages about the refunds.
 
-    A stake that the provider has taken back is left out. The match must either have no result, or have a prize that is
-    held because the provider reversed a payment.
+    A stake that the provider has taken back is left out. Raises matches.Refused, for example if the match has a result
+    and its prize is not held.
     """
     with journal.writing():
         matches.give_back(keys.result(session.pk), _payments(session), by=by, note=note)

@@ -33,7 +33,7 @@ DELIVERY_TIME = timedelta(minutes=5)
 class Action(NamedTuple):
     """A button that opens the confirmation page of an admin action.
 
-    `url`: the admin list of the rows. `action`: the name of the admin action. `pk`: the primary key of the row.
+    `url`: the admin list that has the action. `action`: the action's name. `pk`: the primary key of the row to select.
     """
 
     label: str
@@ -177,8 +177,8 @@ def _events(rows: _Rows, suppression: SmsSuppression | None) -> Iterator[Event]:
     """Yield the events in the order they happened. Expected future events come last."""
     found: list[Event] = []
     replaced_at: datetime | None = None
-    # The entries are sorted newest first. `replaced_at` is the time of the stake in the loop's previous step, which the
-    # player placed after this one.
+    # The entries are sorted newest first, so the loop's previous entry is the player's next stake. `replaced_at` is the
+    # time of this next stake.
     for entry in rows.entries:
         found += timeline_events.of_entry(entry, rows.by_key.get(entry.invite_key), replaced_at)
         replaced_at = entry.created_at

@@ -8,9 +8,9 @@ Three kinds of wait need different limits:
   acknowledges all bytes, as with a suspended process or a frozen disk. psycopg itself has no such limit. The limit is
   one second longer than PostgreSQL's timeout for statements.
 
-If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect, and
-the other threads raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit, and the site would
-answer no requests. tests/playmatatu/test_database_limits.py checks that the site responds 503 within seconds.
+If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect. Other
+threads that need a new connection raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit,
+and the site would answer no requests. tests/playmatatu/test_database_limits.py checks that it responds within seconds.
 """
 
 import math
@@ -206,7 +206,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. Django calls this before each request and after an error.
+        """Return True if the connection works. Django calls this before a request's first query and after an error.
 
         The connection is tested with a query after an error, if the last test is over a second old, or if the socket
         has unread data. Unread data often means that the server has closed the connection.
