@@ -92,7 +92,7 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
     )
     stored = _store(message)
     if message.command in _SWITCHES:
-        # If the provider repeats a STOP or START, obey it again, because a crash may have prevented the first change.
+        # If the provider repeats a STOP or START, obey it again, because a crash may have ended the first attempt.
         _obey(phone)
     if not stored:
         return None

@@ -47,7 +47,7 @@ def claim(
     """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
     `message_id`: claim only this message. Before its first send request it always counts as due, because a clock that
-    was set back would delay it. `probe`: prefer the messages with the fewest send requests, so that a message that
+    was set back could delay it. `probe`: prefer the messages with the fewest send requests, so that a message that
     always fails is not chosen for every probe. `due_only`: if False, ignore the due time, as inline delivery does.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)

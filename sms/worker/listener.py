@@ -29,7 +29,7 @@ class Listener:
         self._listening: Any = None
         self.notified = True
         self.polling_only = False
-        # Times (monotonic) just before and just after sending the probe that `check` examines. None if there is none.
+        # Monotonic times just before and just after sending the probe that `check` examines, or None without a probe.
         self._probe: tuple[float, float] | None = None
         self._came_back_at = 0.0
         self._lost = 0

@@ -280,7 +280,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their size.
+            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits the size.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)

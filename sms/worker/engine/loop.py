@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Send requests that follow an ambiguous one. A request moves to `_counted` when its message's row counts it.
+        # Repeats of ambiguous send requests. A request moves to `_counted` when its message's row counts it.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # If the row counted the request late, the rate-limit key may have expired. Check the message again.
+            # After a long wait for the count, the rate-limit key may have expired. End the job, to check it again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
