@@ -64,7 +64,7 @@ def check(now: datetime | None = None) -> None:
         _seen(condition, now)
     if complete:
         absent = SmsAlert.objects.filter(ended_at=None).exclude(name__in=present)
-        # These problems ended before an alert about them was sent, so no alert is needed.
+        # These problems ended before an alert about them was due, so no alert is needed.
         absent.filter(claimed=False, busy_until__isnull=False).delete()
         absent.filter(seen_at__lte=now - QUIET).update(ended_at=now, mailed=False, posted=False, busy_until=None)
     current = SmsAlert.objects.filter(Q(name__in=present) | Q(ended_at__isnull=False))

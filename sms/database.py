@@ -11,7 +11,7 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
-    """Return True if `error` means that the database is unavailable now and a later attempt may succeed.
+    """Return True if `error` is temporary, for example because the database is unavailable or after a deadlock.
 
     Also close this thread's connection unless it is still usable. The next query then opens a new connection, which may
     reach the new primary if the old server has become a read-only standby. Inside an atomic block this function does

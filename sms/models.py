@@ -300,7 +300,7 @@ class SmsAlert(models.Model):
     """An alert about a problem.
 
     One notice is sent when the problem begins and one when it ends. Then the row is deleted. If the problem ends before
-    a first notice is sent, no notice is sent.
+    the first notice is due, no notice is sent.
     """
 
     name = models.CharField(max_length=60, unique=True)

@@ -1,8 +1,8 @@
 """Queue and send SMS. `queue_sms` stores a message for sending after commit, and `send_sms` sends at once.
 
-A new message has the status `queued`. A sender (a process) claims the message for a limited time, checks that it may be
-sent, sends it to DMark, and records the result. A failure is recorded only if the same sender still has the claim.
-DMark's acceptance is always recorded.
+A sender (a process) claims a queued message for a limited time, checks that the message may be sent, sends it to DMark,
+and records the result. A failure is recorded only if the same sender still has the claim. DMark's acceptance is always
+recorded.
 """
 
 import logging
@@ -328,8 +328,8 @@ def _notify_after_commit() -> None:
 def _notify() -> None:
     """Notify the workers, at most once in NOTIFY_EVERY (10 ms) from this process.
 
-    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. The messages of a
-    skipped NOTIFY are found all the same: after each NOTIFY a worker searches at once, and again after 15 ms.
+    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. If a NOTIFY is
+    skipped, a worker still finds the messages: it searches right after the previous NOTIFY, and again 15 ms later.
     """
     global _last_notify
     now = time.monotonic()

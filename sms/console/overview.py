@@ -98,7 +98,7 @@ class Overview:
 
 
 def gather(kind: str | None = None) -> Overview:
-    """Collect the overview's data with at most 20 queries. `kind`: the charts count only this kind of message."""
+    """Collect the data of the overview. `kind`: the charts count only this kind of message. None means all kinds."""
     now = clock.now()
     numbers = volume.current()
     day_start = now - timedelta(hours=24)

@@ -71,7 +71,7 @@ def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
                 pending = _fetches[key] = runtime.current.future()
         if is_first:
             return _fetch_for_all(pending, key, fetch, rejected, config)
-        # If the other thread's fetch returned `rejected` or raised an unexpected exception, the loop tries again.
+        # If the other thread got the refused token again, or failed with an unexpected exception, the loop tries again.
         failure = pending.exception()
         if failure is None and pending.result() != rejected:
             return pending.result()

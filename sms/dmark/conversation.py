@@ -69,7 +69,7 @@ class AccessToken(NamedTuple):
 
 
 class NoResponse(Exception):
-    """Event: there was no complete response to a request. The driver throws this exception into the generator.
+    """Event: a request got no complete response. This exception is thrown into the generator of the conversation.
 
     `request_written`: part of the body was written, so DMark may have the request. `timed_out`: the cause was a
     timeout.

@@ -12,7 +12,7 @@ _LOSSES, _SECONDS = 3, 60.0
 
 
 class KeptConnections:
-    """Counts lost connections, and decides if kept connections may be used.
+    """Counts lost connections, and decides if idle open connections (kept connections) may be used.
 
     The methods may be called from any thread.
     """

@@ -14,8 +14,8 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Scheduled actions, such as delivery reports, run in this many threads. An action with a slow receiver does not delay
-# the others.
+# Scheduled actions, such as delivery reports, run in this many threads, so that a slow receiver of one report does not
+# delay other actions.
 THREADS = 16
 
 Act = Callable[[], object]

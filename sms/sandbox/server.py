@@ -1,4 +1,4 @@
-"""The sandbox's HTTP server. It serves DMark's endpoints, the sandbox's page, the page's data as JSON, and switches."""
+"""The sandbox's HTTP server. It serves DMark's endpoints and the sandbox's page, and reads and sets the switches."""
 
 import json
 import logging

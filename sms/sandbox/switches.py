@@ -26,7 +26,7 @@ class Button(NamedTuple):
 
 
 class Control(NamedTuple):
-    """An input for one field of `Faults`. `choices`: the valid values. An empty list means that any value is valid."""
+    """An input for one field of `Faults`. `choices`: the valid values, or empty if all values of its type are valid."""
 
     name: str
     label: str

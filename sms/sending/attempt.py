@@ -56,7 +56,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The reason why the message was not sent, as stored in the message's row for operators."""
+        """The error text to store in the message's row, unless the message was sent. Operators read this text."""
         reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason
@@ -103,7 +103,7 @@ def delay(retries: int) -> float:
 
 
 def pauses_all(reason: object) -> bool:
-    """Return True if DMark refuses the credentials or the account. No message can be sent then."""
+    """Return True if no message can be sent: the account is refused, or the credentials or the URL are wrong."""
     return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
 
 

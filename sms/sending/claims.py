@@ -124,8 +124,8 @@ def free_leases_over_before(limit: datetime) -> int:
 class ExpiredLeaseReaper:
     """Frees messages whose lease (the time limit of their claim) had already expired at the previous check.
 
-    Checks are one lease time apart. A running sender renews its leases about three times between two checks. Therefore
-    no message is taken from a running sender, even if the sender was suspended, the database did not respond, or a
+    Checks are one lease time apart. A running worker renews its leases about three times between two checks. Therefore
+    a running worker loses no message, even right after the machine was suspended, the database did not respond, or a
     clock was changed. The first check frees leases that expired more than one lease time ago.
     """
 

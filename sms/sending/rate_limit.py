@@ -23,7 +23,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
     A message that already holds its key may be sent. Its key is renewed for a whole window. Refused messages for the
     same phone and kind get waiting times one window apart, so that they do not all become due at once. `by_table`: if
-    True and the cache is down, look in the message table for messages sent within the last `window` seconds.
+    True and the cache is down, apply the rate limit with the message table instead.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)

@@ -16,7 +16,8 @@ from sms.stats.status import Concern
 # Stands for phone numbers whose network is not known.
 OTHER = "other"
 
-# A message is late if it is not delivered within this time after it was queued.
+# A message is late if it is not delivered within this time after it was queued. If no delivery reports arrive, the time
+# until DMark accepts the message counts instead.
 LATE = timedelta(minutes=5)
 # A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING overlapping windows.
 # A window lasts WINDOW minutes, and the next window starts one minute later. Each window needs at least ENOUGH
@@ -54,8 +55,8 @@ class Sample(NamedTuple):
 class Slow(NamedTuple):
     """A network on which too many messages are late or failed.
 
-    `texts`: number of recent messages, or of recent delivery reports. `share`: the fraction of them that was late or
-    failed.
+    `texts`: number of messages, or of delivery reports, that were examined. `share`: fraction of `texts` that was late
+    or failed.
     """
 
     network: str
@@ -153,9 +154,9 @@ def in_trouble(now: datetime) -> list[Slow]:
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
     """Return the number of bad messages and the number of all messages in one window.
 
-    A message is bad if it failed. It is also bad if it was not delivered within LATE (if `by_reports` is True), or not
-    accepted by DMark within LATE (if `by_reports` is False). The window is `back` minutes older than the newest window.
-    Messages younger than LATE do not belong to any window.
+    A message is bad if it failed or was late. `by_reports`: True if late means that the message was not delivered
+    within LATE, False if it means that DMark did not accept it within LATE. `back`: the age of the window in minutes,
+    compared to the newest window. Messages younger than LATE do not belong to any window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -17,7 +17,7 @@ from sms.errors import Trouble
 from sms.formats import MANY, span, texts
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 
-# A worker updates its row every BEAT_SECONDS. It counts as stopped if it has not done so for ALIVE_SECONDS.
+# A worker updates its row every BEAT_SECONDS. If a row is older than ALIVE_SECONDS, its worker counts as stopped.
 BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
 # A problem is reported if a message has been due, or a signal receiver has been running, for longer than this.
@@ -67,9 +67,9 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
     """Return the fault that prevents DMark from accepting messages, and its error text.
 
-    Return (Trouble.NONE, "") if there is none. A fault that a running worker reports takes precedence. Otherwise, the
-    fault of the newest attempt is returned, unless that attempt is over an hour old. If the fault is one of DMark
-    itself, it is returned only if at least 80% of the attempts of the last hour (minimum 3) failed in the same way.
+    Return (Trouble.NONE, "") if there is no fault. A fault that a running worker reports takes precedence. Otherwise,
+    return the fault of the newest of `attempts`. Attempts over an hour old are ignored. Trouble.PROVIDER is returned
+    only if at least 80% of the other attempts (minimum 3) failed with it.
     """
     for worker in alive:
         if worker.trouble:
@@ -87,7 +87,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
 
 
 class Concern(NamedTuple):
-    """A problem that stops or delays the sending of messages.
+    """A problem with the sending of messages.
 
     `name`: identifies the problem and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
     operator's next step.
@@ -146,7 +146,7 @@ class Reading(NamedTuple):
 
     @property
     def late(self) -> float:
-        """The seconds since the oldest due message became due, or 0.0 if no message is due."""
+        """The seconds since the oldest due message became due, or 0.0. Retries and paused messages are ignored."""
         return (self.time - self.oldest).total_seconds() if self.oldest else 0.0
 
 

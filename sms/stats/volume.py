@@ -19,8 +19,8 @@ from sms.models import SmsDay, SmsMessage, Status
 # Number of days in the admin's chart of messages.
 DAYS = 30
 _BATCH = 1000
-# The page itself counts at most this many past days, so that an operator does not wait long. The worker counts the
-# rest.
+# If counts of past days are missing, the page counts at most this many of these days, so that it loads fast. The worker
+# counts the other days.
 _DAYS_A_LOOK = 2
 
 

@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Longest time in seconds for the polls of one run. Paused messages are parked and released only after these polls.
+# Time limit in seconds for the polls of one maintenance run. Paused messages are parked only after the polls.
 _POLL_SECONDS = 60.0
 
 

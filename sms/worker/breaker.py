@@ -1,4 +1,4 @@
-"""The circuit breaker selects what the worker sends: all messages, a single test message (a probe), or nothing."""
+"""The circuit breaker decides what the worker sends: all messages, a single message as a probe, or nothing."""
 
 from collections import deque
 
@@ -19,7 +19,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class Breaker:
-    """Circuit breaker: opens (pauses sending) if DMark refuses the credentials or the account, or if most sends fail.
+    """Circuit breaker: opens (pauses sending) if the account or the settings are at fault, or if most sends fail.
 
     While it is open, single messages are sent as probes. The pauses between probes grow. `trouble` and `reason`: why it
     is open. `taken_back`: ids of messages to queue again, because DMark refused the account and not these messages.
@@ -27,7 +27,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # By phone number: the id of the last message that DMark refused with the words in `_refusal`.
+        # Maps a phone number to the id of its last message that DMark refused with the words in `_refusal`.
         self._refused: dict[str, int] = {}
         self._refusal = ""
         self._pause = FIRST_PAUSE

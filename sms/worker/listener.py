@@ -90,7 +90,7 @@ class Listener:
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # Keep the times of an earlier probe that the listener has not received yet.
+        # If the earlier probe has not arrived yet, keep its times, so that `check` finds out that it is overdue.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 

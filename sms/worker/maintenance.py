@@ -91,7 +91,7 @@ def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Store daily counts, then delete the messages that `before` returns, with their events. Return their number."""
+    """Store daily counts, then delete the messages that `before(cutoff)` returns. Return the number of messages."""
 
     def act(keys: list[int]) -> int:
         SmsEvent.objects.filter(message_id__in=keys).delete()

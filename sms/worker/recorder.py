@@ -39,7 +39,7 @@ class Recorder:
         self.signals = SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
-        # Results that the database refuses to store. Their messages stay claimed, so that they are not sent again.
+        # Results that the database refuses to store. Their messages stay claimed, so that no message is sent again.
         self._refused: list[tuple[Job, Result]] = []
         self._retry_refused_at = 0.0
         self.sent = 0
@@ -71,7 +71,7 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def cut_off(self, job: Job) -> None:
-        """End a message in flight, because the worker stops. A request that had no response yet is ambiguous."""
+        """End a message in flight, because the worker stops. A send request without a response counts as ambiguous."""
         error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))
@@ -145,7 +145,10 @@ def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report about up to 20 messages, begun ones first. In each group, the longest in its step is first."""
+    """Return a report about up to 20 messages. Messages that the engine has not begun to send come last.
+
+    The other messages are sorted by the time spent in their current step, longest first.
+    """
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]

@@ -40,8 +40,8 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# If a claim is full and the engine had begun all earlier messages, the claim size doubles, up to this limit (or
-# `in_flight` if larger). If a claim is not full, or a message waited too long for the engine, the size is reset.
+# If a claim is full although no message was waiting for the engine, the claim size doubles, up to this limit (or
+# `in_flight` if larger). The size is reset after a claim that is not full, or if a message waits too long.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.
@@ -87,7 +87,7 @@ class Worker:
         self.engine = Engine(self.config, options.in_flight, UNRECORDED, BATCH, self.waker.wake)
         self.recorder = Recorder(self.engine, self.breaker)
         self.statement_timeout = StatementTimeout(max(2.0, options.lease * 2 / 3))
-        # The threads without which the worker cannot work, by name.
+        # The threads that the worker needs, by name. If one of them ends, the worker ends too.
         self._threads: dict[str, runtime.Thread] = {}
         self._stop_requested = False
         self._stopping = runtime.current.event()
@@ -183,8 +183,8 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # Another sender has claimed these messages, or a delivery report has changed their status. Requests in
-            # flight continue. Their results are stored if DMark accepts the message.
+            # These leases expired and the messages were queued again, or a delivery report has changed their status.
+            # Requests in flight continue. Their results are stored if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(
@@ -243,7 +243,7 @@ class Worker:
             return
         jobs = self._to_offer
         asked_at = clock.monotonic()
-        # Jobs that have lost their lease skip the eligibility check. The engine ends them without a request.
+        # Jobs that have lost their lease skip the eligibility check. The engine ends them without a send request.
         mine = [job.message for job in jobs if not job.lease_lost]
         refused = eligibility.refused(mine, self.config, by_table=True)
         self._to_offer = []

@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# Longest wait, in seconds, of a repeated send request until the message's row counts it as ambiguous.
+# A repeated send request waits at most this many seconds to be counted in its message's row.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A first send request is not added to `ambiguous_requests`: after a crash, `free_leases_over_before` adds it.
+        # A first send request is not counted in advance: after a crash, `free_leases_over_before` counts it.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
@@ -154,7 +154,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Let the engine write the first `count` requests of `uncounted`. Their messages' rows now count them."""
+        """Let the engine write the first `count` requests of `uncounted`, which their messages' rows now count."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
@@ -211,7 +211,7 @@ class Engine:
             _, _, job = heapq.heappop(self._pauses)
             self._go_on(job, False if self.draining else None)
         self._begin()
-        # Write the new requests before the next sleep, and collect those that failed immediately.
+        # Let libcurl begin the new requests before this thread sleeps. Collect requests that have already failed.
         self._run_timer()
         self._collect()
         ended = len(self.ended)
@@ -303,7 +303,7 @@ class Engine:
             if isinstance(event, NoResponse) and event.request_written and transfer.lost_kept_connection(code):
                 self._kept_connections.note_loss()
         except Exception:
-            # The job needs an event to continue. DMark may have the message, so the event is an ambiguous request.
+            # Without an event, the job would never end. The event says that DMark may have the message.
             logger.exception("sms.worker_error: an answer was not read")
             event = NoResponse("its answer could not be read", request_written=True)
         self._free.append(transfer)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Jobs use a token for this many seconds. A use in the second half of this time makes the thread get the next token.
+# Jobs share a token for this many seconds. If a job uses it in the second half, the thread gets the next token early.
 _TOKEN_SECONDS = 1.0
 
 
@@ -87,7 +87,7 @@ class TokenQueue:
                 waiters[0][0].exchanges.extend(exchanges)
             for job, rejected in waiters:
                 if isinstance(token, ProviderError):
-                    # Each job gets a copy. A shared exception would collect the tracebacks of all conversations.
+                    # Each job gets a copy of the error. A shared error would collect the tracebacks of all jobs.
                     self._resume(job, None, copy.copy(token))
                 elif token == rejected != asked:
                     self._waiters.append((job, rejected))
