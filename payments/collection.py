@@ -268,8 +268,8 @@ def _record(asked: Payment, answer: Answer) -> None:
 def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
     under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
     if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
-        # This answer was recorded before, by a commit whose confirmation was lost. Change nothing, because another
-        # process may already be sending the request again.
+        # The answer is recorded already: the commit succeeded, but its confirmation was lost. Change nothing, because
+        # another process may already be sending the request again.
         return
     now, asked_at = database.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:

@@ -81,8 +81,8 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
 # Seconds after which the database's clock is read again. Until then, `now` adds the time that has passed on this
 # process's monotonic clock to the last reading.
 _ASK_EVERY = 5.0
-# The database's time at the last query for it, and the value of the monotonic clock at that moment. Empty before the
-# first query.
+# The last reading of the database's clock, and the value of the monotonic clock at that moment. Empty before the first
+# reading.
 _known: list[tuple[datetime, float]] = []
 
 

@@ -57,7 +57,8 @@ _AFTER_A_POLL = timedelta(seconds=5)
 class Cause:
     """The source of an event.
 
-    `by`: `callback`, `asking` (a poll), `answer` (to a payment request) or `operator`. It is stored as `settled_by`.
+    `by`: `callback`, `asking` (a poll), `answer` (the payment request was answered or given up), `operator` or "". If
+    the event settles the payment, `by` is stored as `settled_by`.
     """
 
     by: str = ""
@@ -154,7 +155,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add the answer of a poll without a final status, unless the journal's last poll had the same answer."""
+    """Add a poll that settled nothing to the journal, unless the journal's last poll had the same answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -171,8 +172,8 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
-    A row may say only that the money is in use. Its place is then `place`: received, waiting or in a match. If `place`
-    is None, the function `place_of`, registered by the app that uses the payment, finds the place.
+    If the row says only that the money is in use, `place` says where: received, waiting or in a match. If `place` is
+    None, the registered function `place_of` finds the place.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -225,10 +226,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: if the payment is in use, the place of its money, which is received, waiting or in a match. The caller
-    passes `place` only if it holds the locks that protect the place. If the payment is in use, `place` is None and the
-    event may change the place, the registered function `hold` of the app that uses the payment locks and returns the
-    place. `also`: names of further changed columns to save.
+    `place`: where the money in use is (received, waiting or in a match), if the caller holds the locks that protect
+    this place. If `place` is None and the event may change the place, the registered function `hold` locks and returns
+    the place. `also`: names of further changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -256,9 +256,9 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # This answer changed nothing, because a poll that began later had already brought an answer. The event is
-        # recorded as POLLED, so that a replay does not apply it. The later poll may have no journal entry, so a replay
-        # could not see that this answer was late.
+        # The answer changed nothing, because a later poll had already brought an answer. Record the event as POLLED, so
+        # that a replay does not apply it. The later poll may have no journal entry, so a replay could not know that
+        # this answer was late.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
@@ -269,7 +269,7 @@ def commit(
 def matched(payment: Payment, key: str) -> None:
     """Add the event "matched" to a payment's journal.
 
-    Only the journal changes, not the payment's row. Therefore the opponent's payment need not be locked for this.
+    The payment's row does not change, so the payment need not be locked.
     """
     event, now = Event(Kind.MATCHED), database.now()
     outcome = apply(state_of(payment, Place.WAITING), event, now)
@@ -318,7 +318,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
             # If a timeout or a deadlock kept a receiver from handling a failed payment, roll back the whole
-            # transaction. The caller then repeats the transaction.
+            # transaction. The work of the transaction is done again later.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
@@ -531,9 +531,10 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """If a release without a journal made a match, record it in the journal of the opponent's payment too.
+    """For a match that an old release made, write the journal entry of the opponent's payment.
 
-    Such a release writes only the payment that completes a match, so the other payment is not marked for adoption.
+    That release had no journal and changed only the payment that completed the match, so the opponent's payment is not
+    marked for adoption.
     """
     found = current_use().opponent(payment)
     if found is None:

@@ -26,7 +26,7 @@ from payments.rules.states import ASSETS, Account
 # Minimum time between the end of an hour and the storing of its totals. All transactions that began before the end of
 # the hour must also have finished.
 CLOSED_AFTER = timedelta(minutes=10)
-# Longest period whose ledger entries are summed in one transaction.
+# Longest period whose totals one call of `write_hours` stores.
 _AT_ONCE = timedelta(hours=12)
 
 
@@ -96,10 +96,10 @@ def _floor(moment: datetime) -> datetime:
 def write_hours() -> int:
     """Write the totals of past hours, at most 12 hours at a time. Return the number of new rows.
 
-    Several workers may call this at the same time. A ledger entry belongs to the hour in which it was made. Therefore
-    an hour gets no more entries once all transactions that began before its end have finished. If the clock was
-    changed, a later transaction may still add entries to such an hour. The lock on the table of totals makes that
-    transaction and this function run one after the other.
+    Several workers may call this function at the same time. A ledger entry belongs to the hour in which it was made.
+    Therefore an hour is complete once all transactions that began before its end have finished. If the clock was set
+    back, a later transaction may still add entries to a complete hour. The lock on the table of totals makes this
+    function and that transaction run one after the other.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
@@ -216,7 +216,7 @@ def day(on: date) -> dict[str, Amount]:
 def balances() -> dict[Account, int]:
     """Return the current balance of each account.
 
-    It is debit minus credit for assets and expenses, and credit minus debit for other accounts.
+    It is debit minus credit for the accounts in ASSETS, and credit minus debit for other accounts.
     """
     return _moves().balances()
 
@@ -235,11 +235,11 @@ def unknown_words() -> Q:
 class Figures(NamedTuple):
     """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances.
 
-    `refused`, `unreadable`: callbacks of the last 24 hours that were rejected and that no operator has marked as seen.
-    `answers_owed`: payments with a notification that no poll has confirmed yet. `unanswered`: the payments in
-    `answers_owed` whose notification is over a day old. `unknown_words`: payments that need an operator's decision
-    because of an unknown status word. `to_adopt`: payments that are not in the journal yet, or were changed without the
-    journal. `balances`: whole UGX on each account of the ledger.
+    `unreadable`: callbacks of the last 24 hours that were rejected with status 400 and that no operator has marked as
+    seen. `refused`: the same for other statuses. `answers_owed`: payments with a notification that waits for a poll.
+    `unanswered`: the payments in `answers_owed` whose notification is over a day old. `unknown_words`: payments that
+    need an operator's decision because of an unknown status word. `to_adopt`: payments that are not in the journal yet,
+    or were changed without the journal. `balances`: whole UGX on each account of the ledger.
     """
 
     to_ask: int
@@ -265,7 +265,7 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    """Return the current figures for /metrics and the dashboard, with at most 16 queries."""
+    """Return the current figures for /metrics and the dashboard, with at most 17 queries."""
     # Count the payments by the state of their request with three queries, each with its own partial index. A single
     # query would read every payment.
     rows = Payment.objects.order_by()

@@ -1,7 +1,7 @@
 """Results of matches, their prizes, and refunds of both stakes.
 
-If a function locks both payments of a match, it locks the payment with the lower id first. In one rare case, `locked`
-does not keep this order.
+Each function that locks both payments of a match locks the payment with the lower id first. The one exception is
+explained in `locked`.
 """
 
 import logging
@@ -104,8 +104,7 @@ def take_word(
 ) -> Outcome:
     """Apply the provider's answer to a payment locked by `matches.locked`.
 
-    `began`: when the poll or the payment request began. If the answer came in a callback, the time at which the
-    callback was handled.
+    `began`: when the poll or the payment request began, or when the callback was handled.
     """
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:

@@ -1,4 +1,4 @@
-"""Models of mobile money payments, callbacks, requests to the provider, refunds, the journal and the ledger.
+"""Models of mobile money payments, callbacks, payouts, results of matches, the journal and the ledger.
 
 All amounts are whole UGX.
 """
@@ -48,8 +48,8 @@ class Payment(models.Model):
     refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
-    # The source of the final status: `callback`, `asking` (a poll), `answer` (to the payment request), `operator`, or
-    # empty for any other source.
+    # The source of the final status: `callback`, `asking` (a poll), `operator`, or `answer` (the payment request was
+    # answered or given up). Empty for any other source.
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
     # The time at which we first knew that the money had arrived. Null if no money arrived, for example for a stake that
@@ -73,10 +73,9 @@ class Payment(models.Model):
     last_ask_at = models.DateTimeField(null=True, blank=True)
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
-    # The following fields cache the payment's state, which follows from its journal. `payments.journal` updates them.
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # `in_use` means that the money is received, waiting or in a match. The app that uses the payment knows which of the
-    # three (`Use.place_of` in payments.signals).
+    # The fields from `place` to `house_share` cache the payment's state, which follows from its journal. In `place`,
+    # `in_use` means that the money is received, waiting or in a match. `Use.place_of` (payments.signals) tells which.
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -144,7 +143,8 @@ class Callback(models.Model):
     )
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
     received_at = models.DateTimeField(default=timezone.now)
-    # The status word in the body, truncated. Empty if none could be read.
+    # The status in the body: PENDING, SUCCESS or FAILED for a callback, the truncated word for a notification. Empty if
+    # unreadable.
     status = models.CharField(max_length=100, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
     body = models.TextField()
@@ -207,7 +207,7 @@ class Refund(models.Model):
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
     # For an `ordered` payout, the earliest time to send it. For a `started` payout, the time when the claim of the
-    # sending process ends.
+    # sending process ends. For an `in_doubt` or `failed` payout, the time of the next poll, or null.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     # True if a receiver of the signal about this payout failed. The worker repeats the signal until no receiver fails.

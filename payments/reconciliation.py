@@ -18,7 +18,8 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment that has no final status at the provider is reported only if it is older than this.
+# A payment without a final status at the provider is reported only if it is older than this, or if we have recorded it
+# as paid.
 _IN_TIME = timedelta(hours=1)
 
 

@@ -1,8 +1,10 @@
 """Payouts: refunds to payers, and prizes to winners.
 
 The database allows a new payout of a payment only if all earlier ones failed or were returned. An operator orders each
-refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. After the order of a payout, its
-payments are polled. The payout is sent only if these polls confirm that we have the money.
+refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on.
+
+After the order of a payout, its payments are polled. The payout is sent only if these polls confirm that we have the
+money. A share of a prize that the house pays needs no poll.
 
 A payout can also be made outside the service and recorded by hand.
 """
@@ -69,8 +71,8 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    The refund is sent when a poll that began after the order says Successful. A payment can be refunded only by hand if
-    no configured provider collected it, if its id at the provider is unknown, or if its mobile network is unknown.
+    The refund is sent when a poll that began after the order says Successful. The order is refused, for example, if no
+    configured provider collected the payment, or if the payment's id at the provider or its mobile network is unknown.
     """
     with journal.writing():
         return _order(*_refund(payment_id), actor)
@@ -176,7 +178,7 @@ def pay_prizes_due() -> int:
 def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
     """Save a new payout. Raises Refused if the rules forbid it, or if another payout of the payment is open.
 
-    By default, the operator who settled the payment may not order its payout (PAYMENTS_SINGLE_OPERATOR).
+    Unless PAYMENTS_SINGLE_OPERATOR is on, the operator who settled the payment may not order its payout.
     """
     refund.ordered_at = database.now()
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
@@ -237,7 +239,7 @@ def network_of(payment: Payment) -> str:
 
 
 def _locked(refund_id: int) -> tuple[Refund, Locked]:
-    """Lock the payments of a payout and then the payout itself. Return both."""
+    """Lock the payments of a payout and then the payout itself. Return the payout and the payments."""
     refund = Refund.objects.get(pk=refund_id)
     if refund.kind == Refund.Kind.PRIZE:
         result = MatchResult.objects.get(Q(first=refund.payment_id) | Q(second=refund.payment_id))
@@ -350,8 +352,8 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # This answer was recorded before, by a commit whose confirmation was lost. Change nothing, because another
-            # process may already be sending the payout again.
+            # The answer is recorded already: the commit succeeded, but its confirmation was lost. Change nothing,
+            # because another process may already be sending the payout again.
             return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)
@@ -384,7 +386,7 @@ def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
 def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
     """Mark a payout as ambiguous, so that it is never sent again.
 
-    If the provider has given it an id, its status is polled.
+    If the provider has given the payout an id, the status is polled.
     """
     if refund.state == State.STARTED:
         _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
@@ -551,7 +553,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save the result of a payout, or that the result is unknown. If the money has arrived, send the payout's signal.
+    """Save how a payout ended, or mark its outcome as unknown. If the money has arrived, send the payout's signal.
 
     The caller has locked the payments of the payout.
     """

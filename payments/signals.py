@@ -26,7 +26,7 @@ payment_refunded = Signal()
 # Sent when the winner has received the prize, through the provider or by hand. Arguments: `payment` (the winner's),
 # `refund` (the payout).
 prize_paid = Signal()
-# Sent when the provider has taken the money back after we had paid it out. Argument: `payment`.
+# Sent when money is lost: we have paid it out, and the provider has also taken it back. Argument: `payment`.
 payment_lost = Signal()
 
 
@@ -45,9 +45,9 @@ def _nothing() -> Q:
 class Use:
     """Functions of the app that uses payments.
 
-    `place_of`: return the place of the money of a payment in use: received, waiting or in a match. `hold`: lock the
-    app's rows that determine this place, and return the place. The caller has locked the payment. `end_entry`: end the
-    entry of a payment that the provider has reversed, so that the entry is not matched.
+    `place_of`: return where the money of a payment is: received, waiting or in a match. `hold`: lock the app's rows
+    that determine this place, and return the place. The caller has locked the payment. `end_entry`: end the entry of a
+    payment that the provider has reversed, so that the entry is not matched.
 
     `over`: return a condition for payments whose entry expired without a match. `newly_over`: return the same
     condition, limited to payments whose column `place` is `in_use`, so that the database can use an index. `played`:

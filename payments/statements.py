@@ -86,7 +86,7 @@ class _Compiled(NamedTuple):
     parameters: _Parameters
     # For each column that needs a conversion: its index, the functions that convert its values, and its expression.
     converters: list[tuple[int, Any, Any]]
-    # Converts the values of a row to the result.
+    # Converts the values of a row to a model instance or a tuple.
     read: Callable[[Sequence[Any]], Any]
     # True if the statement locks rows. Such a statement needs a transaction.
     locks: bool
@@ -278,8 +278,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 class _Column(NamedTuple):
     """A column of an INSERT or UPDATE.
 
-    `sent`: maps each Python type that skips Django's conversion to the function that converts its values for the
-    database.
+    `sent`: for each Python type that skips Django's conversion, the function that converts its values instead.
     """
 
     name: str
@@ -288,8 +287,8 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of frequent types. If a field returns a sample unchanged, or an int wrapped in a subclass of int, then
-# values of this type skip Django's conversion.
+# Sample values of frequent types. If Django's conversion for a field leaves a sample unchanged, or only wraps an int in
+# a subclass of int, then values of this type skip the conversion.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 

@@ -42,7 +42,7 @@ def next_pause(elapsed: float) -> float | None:
     `elapsed`: seconds since the payment request, the notification or the order of the payout. Polls are made after 5,
     10, 20 and 40 s, then each minute, and after half an hour every ten minutes.
     """
-    elapsed = max(0.0, elapsed)  # `elapsed` is negative after the database's clock was set back.
+    elapsed = max(0.0, elapsed)  # `elapsed` can be negative after the database's clock was set back.
     for point in _FIRST:
         if elapsed < point:
             return point - elapsed
@@ -54,10 +54,9 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the time of the next poll of a payment with a final status, or None if no poll is planned.
 
-    If no poll has confirmed a notification yet, polls follow each other at the intervals of `next_pause`. After a day
-    without an answer, the payment is polled once a day, and operators see it as open work. If no poll has confirmed an
-    ordered payout yet, polls follow at the same intervals for a day. Otherwise the payment is polled at the times in
-    `_LATER`.
+    While a notification waits for a poll, the intervals of `next_pause` apply. After a day, the payment is polled once
+    a day, and operators see it as open work. While an ordered payout waits for a poll, the intervals of `next_pause`
+    apply for a day. Otherwise the payment is polled at the times in `_LATER`.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
@@ -128,8 +127,8 @@ def poll(payment_id: int) -> bool:
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
     """Claim and return the payment that has been due longest, or None if no payment is due.
 
-    For up to 30 seconds (`_LEASE`), no other process polls the claimed payment. `wait`: if True, wait for a locked row.
-    If False, skip locked rows.
+    Other processes do not poll the claimed payment for up to 30 seconds (`_LEASE`), unless a notification arrives.
+    `wait`: if True, wait for a locked row. If False, skip locked rows.
     """
     now = database.now()
     with journal.writing():
@@ -184,7 +183,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
-    If the polled id is known only from a notification, the answer must contain our own reference.
+    If the polled id is not yet the payment's `provider_id`, the answer must contain our own reference.
     """
     if answer.ours:
         return answer.ours == payment.transaction_id
@@ -279,8 +278,8 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
     Raises Refused if the provider contradicts the operator, or if an id that the operator entered cannot be checked.
-    If `provider_id` is "", returns None if no poll is possible or the poll brings no clear answer. The operator's
-    decision then counts.
+    Without such an id, returns None if no poll is possible or the poll brings no clear answer. The operator's decision
+    then counts.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)

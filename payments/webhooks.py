@@ -47,8 +47,8 @@ MOST_NOTICES = 200
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# Finds and locks the payment of a callback, if the payment is PENDING and a third party collects it. Such a payment is
-# in no match, so no other payment need be locked.
+# Finds and locks the payment of a callback, if the payment is PENDING and a third party collects it. A PENDING payment
+# is in no match, so no other payment need be locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""
@@ -91,8 +91,8 @@ def text_of(body: bytes) -> str:
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    This commit does not wait for the disk, because another commit follows before the response is sent. If the callback
-    is refused, the commit of `refuse` follows. Otherwise, the commits of `momo_callback` follow.
+    The commit does not wait for the disk, because a commit of `refuse` or `momo_callback` follows before the response
+    is sent.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
@@ -205,7 +205,7 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
     """
     callback: Callback = request.callback  # type: ignore[attr-defined]
     callback.status = body.status
-    # The commit of `_settle` does not wait for the disk. The callback is saved next, and that commit waits.
+    # The commit of `_settle` need not wait for the disk, because the next commit, which saves the callback, waits.
     with database.commit_follows():
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200

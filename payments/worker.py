@@ -27,8 +27,8 @@ CHANNEL = "payments_work"
 THREADS = 16
 # Time for which a request is retried if the provider did not accept it.
 GIVE_UP = timedelta(minutes=10)
-# If more than this many seconds pass between the claim and the request, the process was suspended. The claim may have
-# expired, so the request is not sent.
+# If more seconds than this have passed since the claim, for example because the process was suspended, the request is
+# not sent. The request could outlast the claim.
 _LONGEST_HOLD_UP = 20.0
 
 _PAUSE_AFTER_ERROR = 1.0
@@ -229,7 +229,7 @@ def lease(provider: Provider) -> timedelta:
 
 
 def pause(age: timedelta) -> timedelta:
-    """Return the pause after which a request is sent again because the provider did not accept it.
+    """Return the pause before a request that the provider did not accept is sent again.
 
     The pause is half of `age`, at least 1 s and at most 30 s. `age`: the time since the payment or payout was created.
     """

@@ -80,7 +80,8 @@ class Action:
     asks_account: bool = False
     permission: str = "refund"
 
-    # Django's admin reads the next three attributes, and its templates read `do_not_call_in_templates`.
+    # Django's admin reads the three properties below. `do_not_call_in_templates` keeps Django's templates from calling
+    # an action.
 
     @property
     def __name__(self) -> str:

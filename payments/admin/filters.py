@@ -1,4 +1,4 @@
-"""Filters for the admin's lists of payments, callbacks, journal entries and ledger entries."""
+"""Filters for the admin's lists of payments, match results, callbacks, journal entries and ledger entries."""
 
 from collections.abc import Mapping
 from contextlib import suppress

@@ -80,8 +80,8 @@ def post(
         body, content_type = urlencode(form).encode(), "application/x-www-form-urlencoded"
     curl = _prepared(url, timeouts, {**headers, "Content-Type": content_type, "Expect": ""})
     curl.setopt(pycurl.POST, 1)
-    # libcurl repeats a POST by itself if it can rewind the body. Without a seek function it cannot, so the POST is sent
-    # only once.
+    # libcurl repeats a POST by itself if it can rewind the body. Without a seek function it cannot rewind, so it sends
+    # the POST only once.
     curl.setopt(pycurl.POSTFIELDSIZE, len(body))
     curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
     curl.setopt(pycurl.FRESH_CONNECT, 1)

@@ -42,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class MatchOutcome:
-    """A match after an operation, with the applied steps. `refusal`: the reason if the operation was refused."""
+    """A match after an operation. `steps`: the applied events. `refusal`: the reason if the operation was refused."""
 
     match: Match
     steps: tuple[Step, ...] = ()

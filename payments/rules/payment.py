@@ -63,8 +63,8 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 def operator_may_decide(state: State, now: datetime) -> bool:
     """Return True if an operator may mark the payment as paid or as not paid.
 
-    The function is for payments that this service requested. An operator may decide if the payment is PENDING and its
-    request is ambiguous, has had no answer for a day, or has had an unknown status word for an hour.
+    The function is for payments that this service requested. The payment must be PENDING. Its request must be ambiguous
+    or without an answer for a day, or its status word must have been unknown for an hour.
     """
     if state.status is not Status.PENDING:
         return False
@@ -122,7 +122,7 @@ def _refused(state: State, why: str) -> Outcome:
 def _move(state: State, place: Place, *effects: Effect, via: Account | None = None) -> Outcome:
     """Move all money of the payment to `place`.
 
-    `via`: if the balances after the move have another sum than before, the account for the difference.
+    `via`: the account for the difference, if the move changes the sum of the balances.
     """
     before, after = balances(state), balances(state._replace(place=place))
     return Outcome(state._replace(place=place), effects, _between(before, after, via))
@@ -239,7 +239,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
     if state.word_at is not None and began < state.word_at:
         if event.said is state.word:
             return Outcome(state)
-        # A poll that began after this poll has already brought another answer. Poll again to decide.
+        # A later poll has already brought a different answer. Poll again to decide.
         return Outcome(state, (Effect("poll"),))
     other_since = (state.other_since or now) if event.said is Word.OTHER else None
     known = state._replace(word=event.said, word_at=began, other_since=other_since)
@@ -316,7 +316,7 @@ _WORDS = {Word.SUCCESSFUL: _successful, Word.FAILED: _contrary, Word.OTHER: _con
 
 
 def _lose(state: State) -> Outcome:
-    """Book money as lost: the provider took it back after we had paid it out."""
+    """Book money as lost: we have paid it out, and the provider has also taken it back."""
     lost = state._replace(place=Place.LOST, back=state.place)
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 

@@ -21,9 +21,9 @@ class Request(str, Enum):
 
 
 class Word(str, Enum):
-    """The provider's answer about the payment's status. NONE: the provider has given no complete answer.
+    """The status that the provider reported for a payment.
 
-    Incomplete answers are not passed to the rules.
+    OTHER: an unknown status word. NONE: no status, or only Pending.
     """
 
     NONE, SUCCESSFUL, FAILED, OTHER = "", "successful", "failed", "other"
@@ -108,9 +108,9 @@ class State(NamedTuple):
     """The state of one payment. Amounts are whole UGX.
 
     `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
-    arrived. `word`, `word_at`: the provider's last answer, and when its poll began. `other_since`: since when the
-    status word has been unknown. `ok_at`: when the last poll that said Successful began. `owed_since`: since when a
-    notification waits for a poll.
+    arrived. `word`: the provider's last answer. `word_at`: the time of this answer (`Event.began`). `other_since`:
+    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. `owed_since`:
+    since when a notification waits for a poll.
 
     `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house paid this
     payment's share of a prize. `back`: the place to which contested or lost money returns.
@@ -144,9 +144,8 @@ class Event:
     account at the provider. `alone`: True if one operator may both settle a payment and pay it out. `late`: True if it
     is too late to send the payment request again.
 
-    `place`: for a late payout, the place where its money was due. For money that arrives although the payment was
-    approved without money, the place where this money belongs. `becomes`: for an adoption, the state that the payment's
-    columns show.
+    `place` of LATE_SUCCESS: refund_due or prize. `place` of WORD, if money arrives for a stake that was approved
+    without money: the place for this money. `becomes`: for an adoption, the state that the payment's columns show.
     """
 
     kind: Kind
