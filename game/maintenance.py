@@ -29,7 +29,7 @@ class Done(NamedTuple):
 def activate_left(within: timedelta | None = None) -> Done:
     """Activate entries that are paid but still inactive, for example after a crash or a lock timeout.
 
-    `within`: if given, only payments collected within this time before now are searched.
+    `within`: if given, skip payments that were collected longer ago than this.
     """
     activated = failed = 0
     for payment in left_inactive(within):

@@ -29,7 +29,7 @@ def match_life() -> timedelta:
 class Player(models.Model):
     """A player, identified by a phone number.
 
-    This row is locked while the player places, pays or cancels a stake, so that these happen one after the other.
+    This row is locked while the player places, pays or cancels a stake. Thus these steps happen one after the other.
     """
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)

@@ -95,8 +95,8 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # The receiver `text_payment` runs after this one. If `told_with_match` is True, it queues nothing. If a message
-    # failed here, `text_payment` tries again. If it fails too, `payments` repeats the signal about the payment later.
+    # The receiver `text_payment` runs after this one. It queues nothing if `told_with_match` is True. Otherwise it
+    # queues the missing messages. If it fails too, the `payments` app repeats its signal about the payment later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
@@ -270,7 +270,7 @@ def _text_success(payment: Payment) -> None:
     elif entry is None or entry.opened_at is not None:
         messages = [_success(payment, entry)]
         if entry is not None and entry.invite_phone and entry.session_id is None:
-            # Usually `text_invite` has queued the invite. The dedupe key prevents a second one.
+            # Usually `text_invite` has queued the invite. Its dedupe key prevents a second invite.
             messages.append(_invite(entry, entry.invite_phone))
         queue_many(messages)
         if entry is not None:

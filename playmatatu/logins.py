@@ -21,9 +21,9 @@ PER_NAME = 50
 
 
 def begin(name: str, address: str) -> FailedLogin | None:
-    """Record a failed login before the password is checked. Return the record, or None if a limit is exceeded.
+    """Record a login as failed before its password is checked. Return the record, or None if a limit is exceeded.
 
-    `succeeded` deletes the record. Because the record is written first, concurrent attempts are counted too.
+    If the password is right, `succeeded` deletes the record. Concurrent attempts are thus counted too.
     """
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()

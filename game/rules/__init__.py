@@ -4,6 +4,6 @@ Modules, in the order of a stake's life: `placing` accepts a stake, `matching` a
 opponent, `results` records the result of a match, `ending` ends stakes without a match, `pruning` deletes old unpaid
 stakes.
 
-Helper modules: `validation` checks input, `codes` finds private matches by their code, `limits` refuses requests that
-exceed a limit, `locks` locks rows.
+Helper modules: `validation` checks input, `codes` creates and reads match codes, `limits` refuses requests that exceed
+a limit, `locks` locks rows.
 """

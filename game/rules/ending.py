@@ -114,10 +114,10 @@ def announce_refunds() -> tuple[int, int]:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # If an entry ended without a match, its money is due for refund, even if the payment's `place` is still "in_use".
+    # If an entry ended without a match, its money is due for refund. The `place` is "in_use" until this is booked.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
-        # The index `entry_untold` is sorted by `expires_at`. To sort by "pk", PostgreSQL could read the whole table.
+        # Sort by `expires_at` first, like the index `entry_untold`. With "pk" alone, PostgreSQL may read all rows.
         .order_by("expires_at", "pk")
         .values_list("pk", "payment_id")[:_AT_ONCE]
     )

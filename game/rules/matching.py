@@ -158,7 +158,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
     """Return payments that succeeded but whose entries are still inactive, for example after a crash.
 
-    `within`: if given, only payments collected within this time before now are searched.
+    `within`: if given, skip payments that were collected longer ago than this.
     """
     payments = Payment.objects.all()
     if within is not None:

@@ -82,7 +82,7 @@ def place(stake: Stake) -> Placed:
     except Refused:
         count_refused_stake(stake.address)
         raise
-    # The invite is read after the commit, because inline delivery may have changed its status.
+    # Read the invite message after the commit, because inline delivery may have changed its status.
     invite = SmsMessage.objects.filter(dedupe_key=entry.invite_key).first() if entry.invite_phone else None
     return Placed(Entry.objects.select_related("player", "session", "payment").get(pk=entry.pk), invite)
 

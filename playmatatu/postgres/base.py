@@ -208,8 +208,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return True if the connection works. Django calls this before a request's first query and after an error.
 
-        The connection is tested with a query after an error, if the last test is over a second old, or if the socket
-        has unread data. Unread data often means that the server has closed the connection.
+        The connection is tested with a query if an error occurred, if the last test is over a second old, or if the
+        socket has unread data. Unread data often means that the server has closed the connection.
         """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True
