@@ -31,7 +31,7 @@ logger = logging.getLogger("sms.inbound")
 
 KEPT = timedelta(days=30)
 LONGEST_TEXT = 1000
-# The largest number of inbound SMS stored per phone number and hour. It does not limit STOP and START.
+# The largest number of inbound SMS stored per phone number and hour. STOP and START are not limited.
 MOST_PER_HOUR = 30
 
 _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)

@@ -100,7 +100,7 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
     """Return the ids of the messages that are worth resending according to their owners.
 
-    Messages without an owner are included. If an owner's function raises an exception, all its messages are included.
+    Messages without an owner are included. All messages of an owner are included if its function raises an exception.
     """
     return _worth(messages, {prefix: owner.worth_resending for prefix, owner in _owners.items()})
 

@@ -69,7 +69,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
 
     Return (Trouble.NONE, "") if there is no fault. A fault that a running worker reports takes precedence. Otherwise,
     return the fault of the newest of `attempts`. Attempts over an hour old are ignored. Trouble.PROVIDER is returned
-    only if at least 80% of the other attempts (minimum 3) failed with it.
+    only if at least 80% of the attempts (minimum 3) failed with this fault.
     """
     for worker in alive:
         if worker.trouble:

@@ -19,7 +19,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
 class Breaker:
-    """Circuit breaker: opens (pauses sending) if the account or the settings are at fault, or if most sends fail.
+    """Circuit breaker: opens (pauses sending) if DMark refuses the account, the settings are wrong, or most sends fail.
 
     While it is open, single messages are sent as probes. The pauses between probes grow. `trouble` and `reason`: why it
     is open. `taken_back`: ids of messages to queue again, because DMark refused the account and not these messages.

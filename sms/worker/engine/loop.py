@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A first send request is not counted in advance: after a crash, `free_leases_over_before` counts it.
+        # A message's first send request is not counted in advance: after a crash, `free_leases_over_before` counts it.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:

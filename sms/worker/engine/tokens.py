@@ -25,7 +25,7 @@ class TokenQueue:
     """The jobs that wait for an access token, and a thread that gets the token from the cache or from DMark.
 
     `resume` is called with a job and either a token or an error. The thread adds tuples to `answers`, and then calls
-    `wake`. A tuple holds the refused token (or ""), the new token (or an error), and the HTTP requests that were made.
+    `wake`. Each tuple holds the refused token (or ""), the new token (or an error), and the HTTP requests made.
     """
 
     def __init__(
