@@ -155,7 +155,7 @@ def record(
 
 
 def note_poll(payment: Payment, cause: Cause) -> None:
-    """Add a poll that settled nothing to the journal, unless the journal's last poll had the same answer."""
+    """Record in the journal a poll that settled nothing, unless the journal's last poll had the same answer."""
     answer = cause.answer
     if answer is None:
         return
@@ -226,9 +226,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: where the money in use is (received, waiting or in a match), if the caller holds the locks that protect
-    this place. If `place` is None and the event may change the place, the registered function `hold` locks and returns
-    the place. `also`: names of further changed columns to save.
+    `place`: where the money of a payment in use is: received, waiting or in a match. The caller may pass `place` only
+    if it holds the locks that protect the place. If `place` is None and the event may change the place, the registered
+    function `hold` locks and returns it. `also`: names of further changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
