@@ -205,7 +205,7 @@ def _log_entries(rows: Iterable[Model]) -> list[LogEntry]:
 
 
 def _stake_rows(request: HttpRequest, rows: _Rows, call: str) -> list[StakeRow]:
-    """Return the stakes, newest first. A payment without a stake gets its own row."""
+    """Return the stakes, newest first. A payment whose stake is not in `rows` gets its own row."""
     by_id = {payment.pk: payment for payment in rows.payments}
     found = [_stake_row(request, rows, entry, by_id.pop(entry.payment_id, None), call) for entry in rows.entries]
     found += [_payment_row(request, rows, payment) for payment in by_id.values()]
@@ -234,7 +234,9 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
 
 
 def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRow:
-    row = StakeRow(payment.created_at, ugx(payment.amount), "a payment without a stake")
+    # The stake may only be missing in `rows`: because of the user's permissions, or because it is an older one.
+    kind = "a payment" if Entry.objects.filter(payment=payment).exists() else "a payment without a stake"
+    row = StakeRow(payment.created_at, ugx(payment.amount), kind)
     _add_money(request, row, rows, payment)
     return row
 

@@ -164,7 +164,7 @@ def read(now: datetime) -> Reading:
 
 
 def concerns(reading: Reading) -> Iterator[Concern]:
-    """Yield the problems that stop or delay the sending of messages.
+    """Yield the problems of sending and of its signal receivers that operators must know.
 
     If SMS is switched off, this is the only problem that is reported.
     """

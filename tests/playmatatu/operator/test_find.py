@@ -221,6 +221,7 @@ def test_each_sees_what_they_may(client: Client, matched: Entry) -> None:
     viewer.user_permissions.add(Permission.objects.get(codename="view_payment"))
     html = page(client, q=CAROL)
     assert "Callback: SUCCESS" in html
+    assert "without a stake" not in html
     assert e164(CAROL) not in html
     viewer.user_permissions.add(Permission.objects.get(codename="view_entry"))
     assert ">0772 ••• 003</a>" in page(client, q=matched.match_code)
