@@ -348,7 +348,8 @@ def _ordered(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "Another party collects it: record it by hand.")
     if _same_person(state, event):
         return _refused(state, "The operator who settled it may not order its payout.")
-    ordered = state._replace(payout=Payout.ORDERED, ordered_at=now)
+    # `ok_at` is cleared too. If the database's clock was set back, an earlier poll would seem later than this order.
+    ordered = state._replace(payout=Payout.ORDERED, ordered_at=now, ok_at=None)
     return _move(ordered, _TRANSIT[state.place], Effect("poll"))
 
 
@@ -414,7 +415,7 @@ def _payout_not_taken(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "No payout is being sent.")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
         return _payout_failed(state, event, now)
-    return Outcome(state._replace(payout=Payout.ORDERED, ordered_at=now), (Effect("poll"),))
+    return Outcome(state._replace(payout=Payout.ORDERED, ordered_at=now, ok_at=None), (Effect("poll"),))
 
 
 @_on(Kind.PAYOUT_AMBIGUOUS)

@@ -109,8 +109,8 @@ class State(NamedTuple):
 
     `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
     arrived. `word`: the provider's last answer. `word_at`: the time of this answer (`Event.began`). `other_since`:
-    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. `owed_since`:
-    since when a notification waits for a poll.
+    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. The order of a
+    payout clears `ok_at`. `owed_since`: since when a notification waits for a poll.
 
     `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house paid this
     payment's share of a prize. `back`: the place to which contested or lost money returns.

@@ -84,6 +84,30 @@ def test_a_database_clock_that_is_set_back_causes_no_storm_of_polls(collection: 
     assert fresh(payment).contested
 
 
+@pytest.mark.parametrize("requests", [0, 1])
+def test_a_poll_before_the_order_allows_no_payout_although_the_clock_was_set_back(
+    collection: Sandbox, settings: Any, requests: int
+) -> None:
+    """After the clock was set back, an earlier poll seems to have begun after the order.
+
+    `requests`: the payout requests that DMarkPay has not accepted. Each such request orders the payout again.
+    """
+    payment, hour = paid_late(collection), timedelta(hours=1)
+    settings.SMS_DELIVERY = "worker"
+    for _ in range(requests):
+        collection.faults(payout="429")
+        order_payouts(ALL, "anna")
+        services.work_once()
+        collection.faults(payout="ok")
+    truth(collection, payment, "Failed")
+    ALL.update(word_at=F("word_at") + hour, ok_at=F("ok_at") + hour)
+    order_payouts(ALL, "anna")
+    Refund.objects.update(start_at=timezone.now())
+    services.work_once()
+    refund = Refund.objects.get()
+    assert (refund.state, asked(collection, "payout")) == ("ordered", {refund.reference: 1} if requests else {})
+
+
 @pytest.mark.parametrize("word", ["Failed", "Reversed"])
 def test_a_notification_whose_poll_got_no_answer_is_not_forgotten(collection: Sandbox, word: str) -> None:
     payment = paid(collection)

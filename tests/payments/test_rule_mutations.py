@@ -73,7 +73,7 @@ MUTATIONS = {
         "() and not state.house_share:\n        return _after(_move",
     ),
     "a payout that was not taken keeps its old poll": (
-        'payout=Payout.ORDERED, ordered_at=now), (Effect("poll"),))',
+        'payout=Payout.ORDERED, ordered_at=now, ok_at=None), (Effect("poll"),))',
         'payout=Payout.ORDERED), (Effect("poll"),))',
     ),
     "a late success of a payout is not booked": (
