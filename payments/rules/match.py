@@ -177,14 +177,18 @@ def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the current state of both shares.
 
     If an ordered payout has lost one of its two shares, the payout is withdrawn. If the match has a winner and we hold
-    the money of both shares, both shares become the prize.
+    the money of both shares, both shares become the prize. If the match has no winner, money that arrives after the
+    result is due for refund.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:
         index = places.index(Place.PRIZE_TRANSIT)
         if match.shares[index].payout is Payout.ORDERED:
             return [(index, Event(Kind.ORDER_WITHDRAWN))]
+    in_match = [index for index, place in enumerate(places) if place is Place.IN_MATCH]
+    if match.result in (Result.DRAW, Result.VOID):
+        return [(index, Event(Kind.GIVEN_BACK)) for index in in_match]
     complete = all(place in (Place.IN_MATCH, Place.PRIZE) for place in places)
     if match.result is Result.WIN and complete:
-        return [(index, Event(Kind.WON)) for index, place in enumerate(places) if place is Place.IN_MATCH]
+        return [(index, Event(Kind.WON)) for index in in_match]
     return []

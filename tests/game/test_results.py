@@ -272,6 +272,36 @@ def test_a_match_without_money(client: Client, settings: Any) -> None:
     assert refunds.pay_prizes_due() == 0
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("outcome", "prize", "places"),
+    [
+        ("win", ["", "held", "payable"], [["in_match"], ["prize"] * 2]),
+        ("draw", [""] * 3, [["refund_due"], ["refund_due"] * 2]),
+    ],
+)
+def test_money_that_arrives_after_the_result_of_a_match_without_money(
+    client: Client, settings: Any, before: int, outcome: str, prize: list[str], places: list[list[str]]
+) -> None:
+    """`before`: the number of stakes whose money arrives before the result. The other money arrives later."""
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = True, 0
+    players = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    for number in range(3):
+        if number == before:
+            assert report(client, win(players[0]) if outcome == "win" else {"outcome": outcome}) == 200
+        if number >= before:
+            assert MatchResult.objects.get().prize == prize[number]
+            assert _places() == (places[number - 1] if number else [])
+        if number < 2:
+            paid(client, players[number], (ALICE, BOB)[number])
+
+
+def _places() -> list[str]:
+    """Return the ledger accounts that hold the money of all payments."""
+    balances = journal.balances_of_all(Payment.objects.order_by("pk").values_list("pk", flat=True))
+    return [account.value for balance in balances.values() for account in balance]
+
+
 def act(client: Client, path: str, action: str, pk: int, **more: str) -> str:
     body = {"action": action, "_selected_action": [str(pk)], **more}
     answer = client.post(path, body, follow=True)
