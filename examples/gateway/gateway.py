@@ -45,7 +45,9 @@ def send(message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     try:
         status, body = post(URL, form, {"apiKey": API_KEY, "Accept": "application/json"})
     except OSError:
-        return 504, {"description": "No complete response from Africa's Talking", "status_code": "504"}
+        status, body = 504, b"No complete response from Africa's Talking"
+    # After an error of its server, Africa's Talking may have the message too.
+    status = 504 if status >= 500 else status
     if not 200 <= status < 300:
         return status, {"description": body.decode("utf-8", "replace")[:200], "status_code": str(status)}
     recipient = json.loads(body)["SMSMessageData"]["Recipients"][0]

@@ -28,11 +28,13 @@ ROOT = Path(__file__).parents[2]
 class AfricasTalking:
     """A fake of the provider.
 
-    It responds to each message with `answer` (status and recipient), or closes the connection if it is None.
+    It responds to each message with the HTTP status `http` and `answer` (status and recipient), or closes the
+    connection if `answer` is None.
     """
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []
+        self.http = 201
         self.answer: tuple[int, dict[str, Any]] | None = (101, {"status": "Success", "messageId": "ATXid_1"})
         fake = self
 
@@ -44,7 +46,7 @@ class AfricasTalking:
                     return
                 status, recipient = fake.answer
                 data = {"SMSMessageData": {"Recipients": [{"statusCode": status, **recipient}]}}
-                self.send_response(201)
+                self.send_response(fake.http)
                 self.end_headers()
                 self.wfile.write(json.dumps(data).encode())
 
@@ -111,6 +113,15 @@ def test_a_refusal_and_a_lost_response(provider: AfricasTalking, gateway: str) -
         send_sms("0772123457", "Hello.")
     assert list(SmsMessage.objects.order_by("pk").values_list("status", flat=True)) == ["failed", "unknown"]
     assert len(provider.forms) == 3
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_error_of_the_providers_server_has_an_unknown_outcome(
+    provider: AfricasTalking, gateway: str, status: int
+) -> None:
+    provider.http = status
+    with pytest.raises(InDoubt):
+        send_sms("0772123456", "Hello.")
 
 
 def test_wrong_credentials(provider: AfricasTalking, gateway: str, settings: Any) -> None:
