@@ -32,7 +32,7 @@ class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return a Q object for each column, other than the phone number, in which `term` is searched.
+        """Return a Q object for each column in which `term` is searched, except the phone number.
 
         The method `condition` adds a Q object for the phone number, and runs a separate query for each Q object. Each
         query can thus use an index.

@@ -16,8 +16,8 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Columns with a time at which the response changes. For `payment__asked_at`, the response changes RINGING later, when
-# the payment prompt disappears.
+# Columns with a time at which the response changes. Exception: `payment__asked_at` is the start of the payment prompt.
+# The response changes when the prompt disappears, after the duration RINGING.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
 # Columns on which the response depends, besides those in _ENDS. Amounts, names and phone numbers never change, so the
 # ETag does not need them.

@@ -117,7 +117,7 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
     """Queue the messages about a payment and about the match of its entry, if they are missing.
 
     If the entry was matched and its money is due for refund, queue the message about the refund instead. Do nothing if
-    the payment was refunded, if an activated entry has ended, or if a message about the refund was already queued.
+    the payment was refunded, if its entry was activated and has ended, or if the refund message was already queued.
     """
     with transaction.atomic():
         entry = _entry(payment)
@@ -179,10 +179,10 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 
 
 def text_activated(payment: Payment) -> None:
-    """Queue the `payment_success` message after a periodic task has activated the payment's entry.
+    """Queue the payer's message after a periodic task has called `activate_paid` for the payment.
 
     A DatabaseError is re-raised, so that the transaction with the activation is rolled back. The next run repeats the
-    activation. After any other error, the entry stays activated, and another periodic task queues the message later.
+    activation. After any other error, the activation is kept, and another periodic task queues the message later.
     """
     try:
         with transaction.atomic():
@@ -270,7 +270,7 @@ def _text_success(payment: Payment) -> None:
     elif entry is None or entry.opened_at is not None:
         messages = [_success(payment, entry)]
         if entry is not None and entry.invite_phone and entry.session_id is None:
-            # Usually `text_invite` has queued the invite. Its dedupe key prevents a second invite.
+            # If `text_invite` has already queued the invite, the dedupe key prevents a second one.
             messages.append(_invite(entry, entry.invite_phone))
         queue_many(messages)
         if entry is not None:

@@ -25,7 +25,7 @@ def _over() -> Q:
 
 
 def _newly_over() -> Q:
-    # `refund_told` is set only after the money has left the place `in_use`.
+    # `refund_told` is set only after the money was booked as due for refund.
     ended = Q(entry__status=Entry.Status.EXPIRED, entry__refund_told=False)
     late = Q(entry__status=Entry.Status.OPEN, entry__expires_at__lte=clock.now())
     return Q(entry__opened_at__isnull=False, entry__session=None) & (ended | late)
@@ -80,8 +80,8 @@ def due_back(entry: Entry) -> bool:
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # The lines after this check are only for payments from a release without a journal (`version` 0). The worker soon
-    # adds such payments to the journal.
+    # A payment from a release without a journal has `version` 0. The lines below handle such a payment until the worker
+    # adds it to the journal.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:

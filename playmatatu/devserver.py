@@ -91,8 +91,8 @@ def manage(arguments: list[str]) -> NoReturn:
 def admin_login() -> str:
     """Return a line with the admin user's name and password.
 
-    The first start creates the user and stores its password in a file. If somebody has changed the user's password, it
-    is not known, so the line does not contain a password.
+    The first start creates the user and stores its password in a file. If somebody has changed the user's password, the
+    line does not contain a password.
     """
     from django.contrib.auth.models import User
 

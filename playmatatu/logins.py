@@ -1,7 +1,7 @@
 """Limit failed logins to the admin, counted in the database for all processes.
 
-There are three limits: per name and address, per address, and per name. The limit per name stops many addresses that
-guess one password. It is the highest limit, so that a stranger cannot easily lock an operator out.
+There are three limits: per name and address, per address, and per name. The limit per name stops attackers who guess
+one user's password from many addresses. It is the highest limit, so that a stranger cannot easily lock an operator out.
 """
 
 import logging
@@ -35,7 +35,7 @@ def begin(name: str, address: str) -> FailedLogin | None:
         or of_address.count() > PER_ADDRESS
         or of_name.count() > PER_NAME
     ):
-        # A refused login does not count. Otherwise an attacker could lock the operator out permanently.
+        # A login refused by a limit does not count. Otherwise an attacker could lock the operator out permanently.
         login.delete()
         logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
         return None

@@ -82,7 +82,7 @@ class PageHeaders:
 class Refusals:
     """Middleware: refuse invalid requests for pages.
 
-    The API has its own checks, because their order is part of its contract.
+    The API has its own checks, because the order of the checks is part of the API's contract.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -16,7 +16,7 @@ from sms import clock
 
 # An unpaid stake ends after this time. A later payment can still activate the stake.
 UNPAID_LIFE = timedelta(days=1)
-# If a stake expired longer ago than this, no refund message is sent.
+# If a stake expired longer ago than this, no `refund_due` message is queued.
 _ANNOUNCE_FOR = timedelta(days=2)
 _AT_ONCE = 500
 
@@ -114,7 +114,7 @@ def announce_refunds() -> tuple[int, int]:
         refund_told=False,
         expires_at__gt=clock.now() - _ANNOUNCE_FOR,
     )
-    # If an entry ended without a match, its money is due for refund. The `place` is "in_use" until this is booked.
+    # After an entry ends without a match, the `place` of its money is "in_use" until the refund is booked as due.
     keys = (
         over.filter(payment__place__in=("in_use", "refund_due"))
         # Sort by `expires_at` first, like the index `entry_untold`. With "pk" alone, PostgreSQL may read all rows.

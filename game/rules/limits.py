@@ -85,7 +85,7 @@ def site_of(address: str) -> str | None:
 def _is_over(attempts: "QuerySet[Any]", limit: int, address: str) -> bool:
     """Return True if `attempts` has at least `limit` rows of this address.
 
-    Also return True if it has SITE_FACTOR times as many rows of this address's /48 network.
+    Also return True if `attempts` has at least `limit` times SITE_FACTOR rows of this address's /48 network.
     """
     if attempts.filter(client_address=address or None).count() >= limit:
         return True
@@ -203,8 +203,8 @@ def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | No
     return max(1, int((blocking[0][0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
-# Limits on invites are checked twice: when the stake is placed, to inform the player, and when the entry is activated,
-# before the invite is queued.
+# Limits on invites are checked when a stake is placed, so that the player learns of a refusal at once. They are checked
+# again when the stake is activated, before the invite is queued.
 
 
 def order_invite(entry: Entry, invite_phone: str) -> None:

@@ -91,8 +91,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Save an entry that waits for its payment. The entry replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
-            # Lock the payments before the player. If a worker has locked a payment to send its request, wait for the
-            # worker.
+            # Lock the payments before the player. This waits if a worker has locked a payment to send its request.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = new_or_locked_player(stake.phone)
             known = _known(player)
@@ -118,7 +117,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
     entry = _write(stake, player, approved=True)
     activate(entry, entry.payment)
     if friend is not None and (entry.session is None or not entry.session.entries.filter(pk=friend.pk).exists()):
-        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend's match was taken or ended meanwhile.
+        raise Refused(409, CODE_EXPIRED, "match_code")  # The friend has another opponent, or no longer waits.
     return entry
 
 

@@ -29,8 +29,8 @@ _Row = TypeVar("_Row", bound=Model)
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
     """Delete up to `limit` rows of each kind. Return the number of deleted stakes.
 
-    `positions`: by table, the id after which this run continues. The function updates `positions` for the next run. If
-    `positions` is None, whole tables are checked.
+    `positions`: for each table, the id after which this run continues. The function updates `positions` for the next
+    run. If `positions` is None, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
@@ -41,7 +41,7 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
     for attempts in (WrongCode.objects, LinkRequest.objects, RefusedStake.objects):
         old = attempts.filter(at__lt=clock.now() - WINDOW).values_list("pk", flat=True)[:limit]
         attempts.filter(pk__in=list(old)).delete()
-    # Delete the rows of workers that crashed. A worker that stops normally deletes its own row.
+    # Delete the rows of workers that crashed over a day ago. A worker that stops normally deletes its own row.
     GameWorker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()
     return stakes
 

@@ -1,7 +1,7 @@
 """Record the results of matches that the game server reports, and the decisions of operators about matches.
 
 An operator can give both stakes back, or close an old match that has no result. If an operator closes a match, the
-money of the match is booked as paid out, but not from our account at the provider.
+money of the match is booked as paid from another account than ours at the provider.
 """
 
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 def give_back(session: Session, *, by: str, note: str) -> None:
     """Mark the stakes of a match for refund and queue messages about the refunds.
 
-    A stake that the provider has taken back is left out. Raises matches.Refused, for example if the match has a result
-    and its prize is not held.
+    A stake whose money the provider took back is left out. Raises matches.Refused, for example if the match has a
+    result and its prize is not held.
     """
     with journal.writing():
         matches.give_back(keys.result(session.pk), _payments(session), by=by, note=note)
@@ -78,7 +78,7 @@ def without_result(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 
 
 def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
-    """Return the matches among `sessions` that have expired without a result or have a held prize."""
+    """Return the matches among `sessions` that have expired without a result, and those whose prize is held."""
     held = MatchResult.objects.filter(_OF_SESSION, prize="held")
     return without_result(sessions) | sessions.filter(Exists(held))
 
@@ -99,7 +99,7 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Record that a match was paid out, but not from our account at the provider. Return the booked amount in UGX.
+    """Book a match as paid from another account than ours at the provider. Return the booked amount in UGX.
 
     Raises matches.Refused.
     """

@@ -234,7 +234,7 @@ def _stake_row(request: HttpRequest, rows: _Rows, entry: Entry, payment: Payment
 
 
 def _payment_row(request: HttpRequest, rows: _Rows, payment: Payment) -> StakeRow:
-    # The stake may only be missing in `rows`: because of the user's permissions, or because it is an older one.
+    # A stake can exist but be left out of `rows`: it is too old, or the user may not see stakes.
     kind = "a payment" if Entry.objects.filter(payment=payment).exists() else "a payment without a stake"
     row = StakeRow(payment.created_at, ugx(payment.amount), kind)
     _add_money(request, row, rows, payment)

@@ -37,7 +37,7 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """Return the phone numbers (E.164) of the players that match `term`, without duplicates.
+    """Return up to MOST phone numbers (E.164) that match `term`. A phone number matches even if it has no player.
 
     A term must be a complete value (or the last six digits of a phone number), so that every query can use an index.
     """

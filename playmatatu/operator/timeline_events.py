@@ -71,9 +71,9 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
     """Return the time when the stake ended.
 
-    A matched stake ends when its match expires. For an unmatched stake, the stored time is returned. If no time is
-    stored, a replaced stake ended when the next stake was placed (`replaced_at`), a stake whose payment failed ended at
-    that moment, and any other stake ended when it expired.
+    A matched stake ends when its match expires. For an unmatched stake, the stored time is returned. Stakes of earlier
+    releases have no stored time. If the reason is `replaced`, `replaced_at` is returned. If it is `payment_failed`, the
+    time of the failure is returned. Otherwise the expiry time or an estimate is returned.
     """
     if entry.session is not None:
         return entry.session.expires_at

@@ -33,7 +33,7 @@ def place_of(method: str, path: str) -> tuple[str, str] | None:
 
 
 def refusal(place: str, status: int) -> dict[str, str]:
-    """Return the body of a response with this 4xx status. `place`: the name of the endpoint's switch."""
+    """Return the body of a response with this 4xx status. `place`: the endpoint, as named by `place_of`."""
     if place == "pay_token":
         return {"error": "invalid_client"}
     if status in (401, 403):
