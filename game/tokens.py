@@ -53,7 +53,7 @@ def player_token(entry: Entry) -> str:
 
 
 def entry_in(session: Session, token: str) -> Entry | None:
-    """Return the entry of this match to which the player token belongs, or None.
+    """Return the entry of this match whose player token is `token`, or None.
 
     The longer tokens of earlier releases are accepted too.
     """

@@ -83,8 +83,8 @@ class Site(admin.AdminSite):
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
         """Register models.
 
-        Each admin list gets strict filters and a maximum length. A list with `csv_columns` also gets a CSV export. The
-        list of user accounts also gets the mixin `Accounts`, so that accounts cannot be deleted.
+        Each admin list refuses unknown filters and counts a limited number of rows. A list with `csv_columns` also gets
+        a CSV export. The list of user accounts also gets the mixin `Accounts`, so that accounts cannot be deleted.
         """
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:

@@ -91,7 +91,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
     """Save an entry that waits for its payment. The entry replaces the player's earlier unpaid entries."""
     while True:
         with journal.writing():
-            # Lock the payments before the player. This waits if a worker has locked a payment to send its request.
+            # Lock the payments before the player. The query waits if a worker has locked a payment to send its request.
             locked = collection.lock_open(stake.phone) if collection.is_on() else None
             player = new_or_locked_player(stake.phone)
             known = _known(player)

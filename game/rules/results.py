@@ -1,7 +1,7 @@
 """Record the results of matches that the game server reports, and the decisions of operators about matches.
 
 An operator can give both stakes back, or close an old match that has no result. If an operator closes a match, the
-money of the match is booked as paid from another account than ours at the provider.
+money of the match is booked as paid from an account other than ours at the provider.
 """
 
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Book a match as paid from another account than ours at the provider. Return the booked amount in UGX.
+    """Book a match as paid from an account other than ours at the provider. Return the booked amount in UGX.
 
     Raises matches.Refused.
     """
