@@ -67,8 +67,8 @@ def put(key: str, value: object, seconds: float) -> None:
 def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    With IGNORE_EXCEPTIONS, django-redis returns False both if the key exists and if Redis is down. This function then
-    reads the key. The key can be read only if Redis works.
+    With IGNORE_EXCEPTIONS, django-redis raises no exception if Redis is down, and returns a false value as if the key
+    existed. Therefore this function reads the key, which succeeds only if Redis works.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True

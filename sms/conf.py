@@ -217,14 +217,14 @@ class Config:
 
     @property
     def send_budget(self) -> float:
-        """Time limit for sending one message, in seconds. After this time, no send request begins."""
+        """Time limit in seconds for one attempt to send a message. After this time, no send request begins."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1
 
     @property
     def longest_send(self) -> float:
-        """The longest time until the last send request for one message has ended, in seconds.
+        """The longest duration in seconds of one attempt to send a message.
 
-        It is the time limit plus the duration of one request that starts just before the limit.
+        It is `send_budget` plus the duration of one request that starts just before that limit.
         """
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 

@@ -101,7 +101,7 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
 
 
 def prune(now: datetime) -> int:
-    """Delete inbound messages after 30 days. Returns the number of deleted messages. The suppression list is kept."""
+    """Delete inbound messages older than 30 days, and return their number. The suppression list is kept."""
     deleted, _ = SmsInbound.objects.filter(received_at__lt=now - KEPT).delete()
     return deleted
 
@@ -187,7 +187,7 @@ _MOST_WORDS = 4
 
 
 def read_command(text: str) -> Command:
-    """Return the command in a text, or NONE if the text is no command. Case, accents and punctuation are ignored."""
+    """Return the command in a text, or NONE if there is no command. Case, accents and punctuation are ignored."""
     plain = unicodedata.normalize("NFKD", text[:200]).casefold().replace("'", "").replace("\u2019", "")
     words = re.findall(r"\w+", "".join(char for char in plain if not unicodedata.combining(char)))
     if not words or len(words) > _MOST_WORDS:

@@ -247,7 +247,7 @@ class SmsSuppression(models.Model):
 
 
 class SmsInbound(models.Model):
-    """An SMS that a person sent to the provider's number. Kept for 30 days."""
+    """An SMS that a person sent to the provider's number. `prune_sms` deletes it after 30 days."""
 
     class Command(models.TextChoices):
         NONE = "", _("none")
@@ -312,8 +312,8 @@ class SmsAlert(models.Model):
     # webhook, or ALERT_WEBHOOK_URL is empty.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process sends a notice before this time. Either a process is sending the notice now, or the problem has not
-    # lasted long enough.
+    # No process sends a notice before this time. The column is set while one process sends the notice, and until the
+    # problem has lasted long enough for a notice.
     busy_until = models.DateTimeField(null=True, blank=True)
     # True if a process has begun to send the first notice of this alert.
     claimed = models.BooleanField(default=False, db_default=False)

@@ -199,8 +199,8 @@ def deliver(message_id: int) -> None:
 def deliver_due() -> SmsError | None:
     """Send the due messages one after the other. Used by `sms_worker --once` without pycurl.
 
-    Stops if DMark refuses the credentials or the account while a message is sent, and returns the error. Otherwise
-    returns None.
+    Stops and returns the error if no message can be sent: DMark refuses the account, or the credentials or the URL are
+    wrong. Otherwise returns None.
     """
     config = conf.current()
     claims.free_leases_over_before(clock.now())

@@ -7,7 +7,7 @@ or an SmsInbound for `sms_received`.
 from django.dispatch import Signal
 
 sms_sent = Signal()
-# Sent after a message got the status failed, undelivered, unknown, expired or rate_limited.
+# Sent after the status of a message changed to failed, undelivered, unknown, expired or rate_limited.
 sms_failed = Signal()
 sms_delivered = Signal()
 sms_received = Signal()

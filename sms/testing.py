@@ -1,6 +1,6 @@
 """Test helpers for projects that send SMS: inspect the messages, and run the DMark sandbox (a fake provider).
 
-In a test, SMS is off unless a sandbox is running. See `Config.enabled`.
+In a test run, SMS is off unless SMS_SERVICE_BASE_URL is local, as with a sandbox (see `Config.enabled`).
 
 Example:
 
@@ -123,7 +123,7 @@ class Sandbox:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Count the requests by path and the accepted messages. Also list the messages accepted more than once."""
+        """Return how many requests each path got, how many messages were accepted, and which ones more than once."""
         return dict(self._get("/counts.json"))
 
     @property

@@ -12,8 +12,8 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 class Column(NamedTuple):
     """One column of the chart.
 
-    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: numbers by the key of
-    their series.
+    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: maps the key of each
+    series to a number.
     """
 
     label: str

@@ -188,7 +188,7 @@ def _may_have_been_sent(message: SmsMessage) -> bool:
     """
     if message.status in _ENDED:
         return bool(message.attempts)
-    # DMark can have a queued message only if an earlier send request had an unknown outcome.
+    # A queued message counts as sent only if an earlier send request had an unknown outcome.
     return message.status in (*_PROVED, Status.SENT) or (
         message.status == Status.QUEUED and bool(message.ambiguous_requests)
     )

@@ -181,7 +181,7 @@ def _with_token(
     while True:
         access: AccessToken = yield NeedToken(rejected)
         budget.spent += access.ms / 1000
-        # Fetching a token may take so long that the claim of the message expires.
+        # Check the time limit again: fetching a token may take so long that the claim of the message expires.
         if not budget.allows(0):
             raise ProviderUnavailable("DMark took too long to issue an access token.")
         try:

@@ -123,7 +123,7 @@ class Page:
         return next(((file.read_bytes(), TYPES[file.suffix]) for file in found if file.exists()), None)
 
     def items(self) -> list[tuple[str, Item]]:
-        """Return a (phone number, item) pair for each item. The caller must hold the lock of `state`."""
+        """Return a (phone number, item) pair for each item. The caller must hold `state.lock`."""
         received = [(message.to, _text(message)) for message in self.state.messages if not message.hidden]
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 

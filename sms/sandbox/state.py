@@ -98,7 +98,7 @@ class State:
             return self.by_id.get(str(msg_id))
 
     def inbox(self) -> list[dict[str, Any]]:
-        """Return the messages that the phones have received, newest first."""
+        """Return the messages that the sandbox's phones have received, newest first."""
         with self.lock:
             return [
                 {name: getattr(message, name) for name in ("msg_id", "to", "text", "received_at")}
@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return counts of requests by path and of accepted messages, and the messages accepted more than once."""
+        """Return how many requests each path got, how many messages were accepted, and which ones more than once."""
         with self.lock:
             return self._counts()
 

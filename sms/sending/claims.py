@@ -46,8 +46,8 @@ def claim(
 ) -> list[ClaimedRow]:
     """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
-    `message_id`: claim only this message. Before its first send request it always counts as due, because a clock that
-    was set back could delay it. `probe`: prefer the messages with the fewest send requests, so that a message that
+    `message_id`: claim only this message. If it had no send request yet, ignore its due time, because a clock that was
+    set back could delay the message. `probe`: prefer the messages with the fewest send requests, so that a message that
     always fails is not chosen for every probe. `due_only`: if False, ignore the due time, as inline delivery does.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
@@ -86,10 +86,11 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Before sending, add `requests` to each message's number of ambiguous requests, in case this process is killed.
+    """Count `requests` send requests as ambiguous in each message's row, before the requests are sent.
 
-    The result of a request later replaces this number. A message's first request need not be counted here: after a
-    crash, `free_leases_over_before` counts it. Returns the ids of the messages still claimed by `claimer`.
+    If this process is killed, the count stays in the row. Otherwise, the result of sending replaces it. A message's
+    first request need not be counted here: after a crash, `free_leases_over_before` counts it. Returns the ids of the
+    messages still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 

@@ -1,7 +1,7 @@
 """Decide if a claimed message may be sent now.
 
-A message is refused if it has expired, had too many ambiguous requests, or exceeds the rate limit, or if its owner (the
-app that queued it) no longer wants it to be sent.
+A message is refused if it has expired, had too many ambiguous requests, or exceeds the rate limit. It is also refused
+if its owner (the app that queued it) no longer wants it to be sent.
 """
 
 import logging

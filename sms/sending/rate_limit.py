@@ -57,7 +57,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """Return True if the rate limit has delayed this message before. The log and the history then already show it."""
+    """Return True if the rate limit has already delayed this message. The log and the history then show the delay."""
     return message.error.startswith("Rate limit")
 
 

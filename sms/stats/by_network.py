@@ -114,8 +114,7 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 class _Minute(NamedTuple):
     """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
 
-    `network`: the network of these numbers. `late` and `not_accepted` have no meaning yet if the minute is less than
-    LATE ago.
+    `network`: the network of these numbers. `late` and `not_accepted` are valid only for a minute at least LATE ago.
     """
 
     network: str
@@ -155,8 +154,8 @@ def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[in
     """Return the number of bad messages and the number of all messages in one window.
 
     A message is bad if it failed or was late. `by_reports`: True if late means that the message was not delivered
-    within LATE, False if it means that DMark did not accept it within LATE. `back`: the age of the window in minutes,
-    compared to the newest window. Messages younger than LATE do not belong to any window.
+    within LATE, False if it means that DMark did not accept it within LATE. `back`: the number of minutes from this
+    window to the newest window. Messages younger than LATE do not belong to any window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -15,7 +15,7 @@ SPAN = timedelta(days=1)
 # At most 50 combinations of status, error and kind are read. The most frequent ones come first.
 _MOST = 50
 _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
-# The newest success is looked up among the newest messages that DMark accepted, at most 200.
+# The newest success is looked up among the newest 200 messages that DMark accepted.
 _RECENT = 200
 
 # The parts of an error text that do not belong to its reason: ids, and numbers of seconds.

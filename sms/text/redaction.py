@@ -65,7 +65,7 @@ def rules() -> Rules:
         ),
         hints=tuple(hints),
         short=re.compile("|".join(map(_whole, short))) if short else None,
-        # PostgreSQL uses this pattern too. PostgreSQL does not support \b, so the pattern begins with (?<!\w).
+        # `blank_links` gives this pattern to PostgreSQL, which does not support \b. So the pattern begins with (?<!\w).
         link=re.compile(rf"(?<!\w)({'|'.join(map(re.escape, own.links))})=[^\s&]+") if own.links else None,
     )
 

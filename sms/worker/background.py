@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Time limit in seconds for the polls of one maintenance run. Paused messages are parked only after the polls.
+# Time limit in seconds for the polls of one maintenance run. `maintenance.park` has to wait for the polls.
 _POLL_SECONDS = 60.0
 
 
@@ -70,7 +70,7 @@ class Periodic:
     """A thread for periodic work.
 
     Every `every` seconds, it runs maintenance, and then polls for delivery reports if the breaker is closed. About
-    every PROBE_SECONDS, it tests the listener, and parks and releases messages.
+    every PROBE_SECONDS, it tests the listener, and calls `maintenance.park` for paused messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:

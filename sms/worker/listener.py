@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: True from a NOTIFY until the next claim. `polling_only`: True if NOTIFY does not arrive.
+    `notified`: a NOTIFY has arrived since the last claim, or may be lost. `polling_only`: NOTIFY does not arrive.
     """
 
     def __init__(self, claimer: str) -> None:
@@ -95,7 +95,7 @@ class Listener:
             self._probe = started, clock.monotonic()
 
     def check(self) -> None:
-        """Reconnect if a probe was not received in time. If the next probe is lost too, depend on polling."""
+        """Reconnect if a probe was not received in time. If the next probe is lost too, set `polling_only`."""
         if not self._overdue():
             return
         self.take()

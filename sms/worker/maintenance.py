@@ -62,7 +62,7 @@ _BLANK = """
 
 
 def blank_links() -> int:
-    """Remove the credentials from the links of expired messages. Return the number of changed messages.
+    """Remove the credentials from links in messages that have passed `expires_at`. Return the number of messages.
 
     Each batch is one statement. On PostgreSQL, rows that other transactions have locked are left for the next run.
     """

@@ -40,8 +40,8 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# If a claim is full although no message was waiting for the engine, the claim size doubles, up to this limit (or
-# `in_flight` if larger). The size is reset after a claim that is not full, or if a message waits too long.
+# Limit on the claim size (or `in_flight` if larger). If the engine had no waiting message and a claim gets as many
+# messages as it asked for, the size doubles. It is reset if a claim gets fewer, or if a message waits too long.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.
@@ -183,8 +183,8 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # These leases expired and the messages were queued again, or a delivery report has changed their status.
-            # Requests in flight continue. Their results are stored if DMark accepts the message.
+            # Each lost message was queued again after its lease had expired, or a delivery report has changed its
+            # status. A request in flight continues. Its result is stored only if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning(
@@ -280,7 +280,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits the size.
+            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their number.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)

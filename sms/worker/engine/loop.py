@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# A repeated send request waits at most this many seconds to be counted in its message's row.
+# If counting a repeated send request in its message's row takes longer than this many seconds, the job ends.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -47,8 +47,8 @@ class Job:
     """A message that the engine sends, and its conversation with DMark.
 
     `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
-    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: False if the message's row must count
-    the next send request before it begins. `ending`: the conversation's return value or exception.
+    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: False if the next send request must
+    first be counted in the message's row. `ending`: the conversation's return value or exception.
     """
 
     message: ClaimedMessage
@@ -154,7 +154,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Let the engine write the first `count` requests of `uncounted`, which their messages' rows now count."""
+        """Let the engine write the first `count` requests of `uncounted`. The caller has counted them in the rows."""
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # After a long wait for the count, the rate-limit key may have expired. End the job, to check it again.
+            # If counting took too long, the rate-limit key may have expired. End the job, so that it is queued again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:

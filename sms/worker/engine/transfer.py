@@ -1,7 +1,7 @@
 """One POST request over libcurl: set its options and read its result.
 
-If DMark closes an idle connection, libcurl by default resends the POST and hides the failure. To prevent this, a
-function supplies the body only once. The transfer then fails, and the conversation decides about a retry.
+If DMark closes an idle connection, libcurl by default resends the POST and hides the failure. Here, a function supplies
+the body only once. Therefore libcurl reports the failure, and the conversation decides about a retry.
 """
 
 from collections.abc import Callable
