@@ -1,8 +1,8 @@
 """Functions about the database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
 PostgreSQL usually waits for the disk at each commit. With the functions below, the handling of a callback waits only
-once, at its end. PostgreSQL writes its log in order, so this wait also covers all earlier commits, and everything that
-other processes did after seeing these commits.
+once, at its end. PostgreSQL writes its log in order, so this wait also covers all earlier commits. For the same reason,
+a crash cannot lose a commit and keep a later commit of another process that saw it.
 
 If the database server crashes before this wait ends, the sender of the callback has received no response yet. The
 sender then repeats the callback, or a status poll settles the payment.
@@ -29,7 +29,7 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
-    """Return True if `error` is temporary, for example because the database is unavailable or after a deadlock.
+    """Return True if `error` is temporary, for example an unavailable database or a deadlock.
 
     Also close this thread's connection unless it is still usable. The next query then opens a new connection, which may
     reach the new primary if the old server has become a read-only standby. Inside an atomic block this function does
@@ -66,8 +66,8 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
 def limit_idle_transactions() -> None:
     """Make PostgreSQL close a connection of this process if a transaction on it is idle for a minute.
 
-    This applies to connections that are opened after this call. Otherwise the locks of a suspended or lost machine
-    could last for hours, because TCP keepalive by default begins after two hours.
+    Without this limit, the locks of a suspended or lost machine could last for hours, because TCP keepalive by default
+    begins after two hours. The limit applies to connections that are opened after this call.
     """
     connection_created.connect(_limit_idle_transactions, dispatch_uid="payments.database")
 

@@ -226,9 +226,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: where the money of a payment in use is: received, waiting or in a match. The caller may pass `place` only
-    if it holds the locks that protect the place. If `place` is None and the event may change the place, the registered
-    function `hold` locks and returns it. `also`: names of further changed columns to save.
+    `place`: if the money is in use, received, waiting or in a match. The caller may pass `place` only if it holds the
+    locks that protect the place. If `place` is None and the event may change the place, the registered function `hold`
+    locks and returns the place. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -431,7 +431,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return the ledger's balances for one payment, keyed by account: its money, and the commission. Omit zeros."""
+    """Return a payment's balance on each account of money that we owe, and on COMMISSION. Zeros are left out."""
     return balances_of_all([payment.pk])[payment.pk]
 
 

@@ -236,10 +236,10 @@ class Figures(NamedTuple):
     """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances.
 
     `refused`, `unreadable`: callbacks of the last 24 hours that were rejected and that no operator has marked as seen.
-    `unreadable` counts responses with status 400, `refused` all others. `answers_owed`: payments with a notification
-    that waits for a poll. `unanswered`: the payments in `answers_owed` whose notification is over a day old.
-    `unknown_words`: payments that need an operator's decision because of an unknown status word. `to_adopt`: payments
-    that are not in the journal yet, or were changed without it. `balances`: whole UGX on each account of the ledger.
+    `unreadable` counts callbacks answered with status 400, `refused` all others. `answers_owed`: payments with a
+    notification that waits for a poll. `unanswered`: the payments in `answers_owed` whose notification is over a day
+    old. `unknown_words`: payments that need an operator's decision because of an unknown status word. `to_adopt`:
+    payments that are not in the journal yet, or were changed without it. `balances`: whole UGX on each ledger account.
     """
 
     to_ask: int

@@ -71,7 +71,7 @@ def locked(payment_id: int) -> Locked:
         # lower. A deadlock is very unlikely. If it happens, the caller repeats the step.
         payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
-    # Read the result again. Another transaction may have changed it before the payments were locked.
+    # Read the result after the locks, because another transaction may have changed it before.
     result = _result_of(payment_id) if len(payments) == 2 else None
     found = Locked(payment) if result is None else Locked(payment, result, payments)
     payment._match = found  # type: ignore[attr-defined]
@@ -169,9 +169,9 @@ def record(
 
     Return True if the result is new, and False if the same result was recorded before.
 
-    After a win the prize is payable, or held if a share is missing. After a draw or void the stakes that we hold are
-    due for refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win. Raises
-    DifferentResult if another result was recorded before.
+    After a win the prize is payable, or held if a share is missing or contested. After a draw or void the stakes that
+    we hold are due for refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a
+    win. Raises DifferentResult if another result was recorded before.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -255,7 +255,7 @@ def house_pays(result_id: int, *, by: str, note: str) -> None:
 
 
 def locked_result(result_id: int) -> Locked:
-    """Return the result with both of its payments, locked."""
+    """Lock both payments of a match result. Return the result and the payments."""
     result = MatchResult.objects.get(pk=result_id)
     payments = [journal.locked(key) for key in sorted((result.first_id, result.second_id))]
     result.refresh_from_db()

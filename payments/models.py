@@ -55,7 +55,7 @@ class Payment(models.Model):
     # The time at which we first knew that the money had arrived. Null if no money arrived, for example for a stake that
     # was approved without money.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # True from a contradiction of the provider's own final status until an operator decides or the money is refunded.
+    # True if the provider contradicted the payment's final status, until an operator decides or the money is refunded.
     contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 
@@ -132,7 +132,7 @@ class Payment(models.Model):
 
 
 class Callback(models.Model):
-    """A callback or notification, stored as received. `payment` is null if the transaction is unknown."""
+    """A callback or notification, stored as received. `payment` is null if no payment was found."""
 
     class Source(models.TextChoices):
         MOMO = "momo", "callback"

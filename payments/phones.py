@@ -9,8 +9,8 @@ from django.conf import settings
 # The code from here to the end of `_plain` is a copy of code in `sms/text/phone.py`.
 LONGEST = 60
 
-# Characters to ignore that Unicode classifies neither as spaces nor as format characters: invisible ones, such as the
-# empty braille cell, and the frame of a keycap emoji.
+# Other characters to ignore, which Unicode does not classify as spaces or format characters: invisible characters, such
+# as the empty braille cell, and the frame of a keycap emoji.
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u20e3") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"tel:/{0,2}", re.IGNORECASE)
 _NOTATION = re.compile(r"[(\[ ]*\+?[(\[ ]*[0-9][0-9 ().\-/\[\]]*")

@@ -185,7 +185,7 @@ def _differs_now(payment: Payment) -> str:
 def _never_named(payment: Payment) -> str:
     """Return a sentence if the outcome of the payment request is unknown, otherwise "".
 
-    The caller has no id with which it could poll the payment.
+    Called for a payment that could not be polled.
     """
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."

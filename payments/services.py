@@ -34,7 +34,7 @@ def create_payment(
 
     `replace`: withdraw earlier requests of this phone that were not sent. Pass False if this was already done.
 
-    Unless `approved`, raises ValueError if providers are configured, but none of them serves the network of the number.
+    Raises ValueError if a payment request is needed, but no configured provider serves the network of the number.
     """
     payment = new(Payment, phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
     with journal.writing(savepoint=False):
@@ -84,7 +84,7 @@ def _moved(payment: Payment, kind: Kind, place: Place) -> None:
 def work_once() -> int:
     """Do the due work in this process, for cron: payment requests, payouts, and up to 100 polls.
 
-    First add payments to the journal that are missing from it or were changed without it.
+    First adopt payments that are missing from the journal or were changed without it.
 
     Return the number of handled requests, payouts and polls.
     """

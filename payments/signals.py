@@ -17,9 +17,9 @@ momo_status_changed = Signal()
 # Sent if the provider reports SUCCESS again, or if a receiver failed when the success was first signaled. Receivers
 # then complete the work that a crash or an error has interrupted. Argument: `payment`.
 momo_success_repeated = Signal()
-# Sent when the provider has contradicted its own final status. Arguments: `payment`, `said`. If `said` is SUCCESS, the
-# money has arrived after a FAILED and is due for refund. If `said` is FAILED, the provider had reported SUCCESS before.
-# The signal may be sent again, so receivers must be idempotent.
+# Sent when the provider has contradicted the payment's final status. Arguments: `payment`, `said`. If `said` is
+# SUCCESS, the money has arrived after all and is due for refund. If `said` is FAILED, the money had arrived, and the
+# provider now reports Failed or an unknown word. The signal may be sent again, so receivers must be idempotent.
 payment_contested = Signal()
 # Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()

@@ -97,8 +97,8 @@ class Select(Generic[T]):
 
     `build`: a function that returns the queryset. Each argument of `build` must be an int, str, datetime, IPv4Address
     or IPv6Address. The queryset may depend only on these arguments. An argument may be used only in lookups that pass
-    the value on unchanged, such as `=`, `<` or `>`. An int may also be the start of a slice. An address must be
-    converted with `str()`.
+    the value on unchanged, such as `=`, `<` or `>`. An int may also be the start of a slice. `build` must convert an
+    address with `str()`.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -258,8 +258,8 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
     """Return a function that extracts the argument `name` from the arguments of a call.
 
-    `kind`: the type of the compiled parameter. If it is a subclass of int, the value is converted to it, as Django
-    does.
+    `kind`: the type of the compiled parameter. If `kind` is a subclass of int, the argument is converted to `kind`, as
+    Django does.
     """
     if issubclass(kind, int):
         return lambda values: kind(values[name])
@@ -278,7 +278,7 @@ def _prepared(value: Any, connection: Any) -> Any:
 class _Column(NamedTuple):
     """A column of an INSERT or UPDATE.
 
-    `sent`: for each Python type that skips Django's conversion, the function that converts its values instead.
+    `sent`: functions that replace Django's conversion, keyed by the Python type of the value.
     """
 
     name: str

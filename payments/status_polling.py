@@ -29,7 +29,7 @@ _MOST_IDS = 20
 
 DAY = timedelta(days=1)
 _FIRST = (5.0, 10.0, 20.0, 40.0)
-# Successful payments are polled again at these times after the money arrived, to find reversals without a notification.
+# Successful payments are polled at these times after the money arrived, to find reversals that were not notified.
 _LATER = (DAY, timedelta(days=7))
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -54,9 +54,9 @@ def next_pause(elapsed: float) -> float | None:
 def planned(payment: Payment, now: datetime) -> datetime | None:
     """Return the time of the next poll of a payment with a final status, or None if no poll is planned.
 
-    While a notification waits for a poll, the intervals of `next_pause` apply. After a day, the payment is polled once
-    a day, and operators see it as open work. While an ordered payout waits for a poll, the intervals of `next_pause`
-    apply for a day. Otherwise the payment is polled at the times in `_LATER`.
+    While a notification waits for a poll, the intervals of `next_pause` apply for a day. Then the payment is polled
+    once a day, and operators see it as open work. While an ordered payout waits for a poll, the intervals of
+    `next_pause` apply for a day. Otherwise the payment is polled at the times in `_LATER`.
     """
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
@@ -298,9 +298,9 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 
 
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
-    """Return a sentence if the provider's answer contradicts that the payment was paid, otherwise "".
+    """Return the reason why an operator may not mark the payment as paid, or "" if there is none.
 
-    `typed`: True if the operator entered the id. Also return a sentence if such an id could not be checked.
+    `typed`: True if the operator entered the id. The provider must then confirm that id.
     """
     if answer is None:
         return "No provider that is set up can check this ID."

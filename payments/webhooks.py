@@ -91,8 +91,8 @@ def text_of(body: bytes) -> str:
 def store(body: bytes) -> Callback:
     """Store an authenticated callback before it is parsed.
 
-    The commit does not wait for the disk, because a commit of `refuse` or `momo_callback` follows before the response
-    is sent.
+    The commit does not wait for the disk. A later commit, in `refuse` or `momo_callback`, waits before the response is
+    sent.
     """
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)

@@ -1,8 +1,8 @@
 """Base classes for the admin of payments and of the game.
 
-They add search by complete values and filters with fixed values, and they mask personal data for users without a
-permission. The admin site (`playmatatu/admin.py`) limits the length of lists, refuses invalid filters, and adds the CSV
-export.
+They add search by complete values and filters with fixed values. They mask personal data for users who lack the
+permission to see it. The admin site (`playmatatu/admin.py`) limits the length of lists, refuses invalid filters, and
+adds the CSV export.
 """
 
 from collections.abc import Mapping, Sequence

@@ -105,7 +105,7 @@ def status_of(word: object) -> Payment.Status | None:
 
 
 def printable(text: str, longest: int) -> str:
-    """Replace control characters and lone surrogates with U+FFFD, and truncate the text to `longest` characters.
+    """Replace non-printable characters with U+FFFD, and truncate the text to `longest` characters.
 
     PostgreSQL rejects some of these characters. Others could change the display of a terminal.
     """

@@ -1,7 +1,6 @@
 """The rules for the two payments of a match: pure functions that apply an event to both payments.
 
-Each payment is a share of the prize. Only the result of the match is stored. The state of the prize follows from the
-result and the two shares.
+Each payment is a share of the prize. The state of the prize follows from the result of the match and the two shares.
 """
 
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ _UNDER_WAY = {Payout.ORDERED: Prize.ORDERED, Payout.SENDING: Prize.SENDING, Payo
 def prize_of(match: Match) -> Prize:
     """Return the state of the prize, which follows from the result and the two shares.
 
-    A match has no prize if it has no winner, or if both stakes were approved without money.
+    A match has no prize if its result is not a win, or if both stakes were approved without money.
     """
     places = [share.place for share in match.shares]
     if match.result is not Result.WIN or all(share.approved for share in match.shares):
@@ -91,8 +90,8 @@ def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutc
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
     """Record a result.
 
-    After a win the prize is payable, or held if a share is missing. After a draw or void the stakes that we hold are
-    due for refund.
+    After a win the prize is payable, or held if a share is missing or contested. After a draw or void the stakes that
+    we hold are due for refund.
     """
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
@@ -104,7 +103,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Make the stakes that we hold due for refund, unless the prize is under way or paid."""
+    """Mark the stakes that we hold as due for refund. Refused if the prize is ordered, being paid out or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)

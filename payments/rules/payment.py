@@ -56,7 +56,7 @@ def balances(state: State) -> dict[Account, int]:
 
 
 def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[Posting, ...]:
-    """Return the postings that turn the balances `before` into `after`, against the account `opening`."""
+    """Return the postings that turn the balances `before` into `after`. The account `opening` takes the difference."""
     return _between(before, after, Account.OPENING)
 
 
@@ -86,7 +86,7 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """Return True if the provider contradicted its own final status, and this contradiction is still open.
+    """Return True if the provider contradicted the payment's final status, and this contradiction is still open.
 
     This is the value of the column `contested`.
     """
@@ -400,8 +400,8 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
     """Make the money payable again after a payout failed or was returned.
 
-    If the money is the player's and the provider's last answer about the payment was Failed or an unknown word, the
-    money becomes contested instead.
+    If the provider's last answer about the payment was Failed or an unknown word, the money becomes contested instead.
+    This does not apply to a share that the house paid.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
