@@ -272,7 +272,7 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Record that a match without a result was paid out, but not from our account at the provider.
+    """Record that a match without a result was paid out from an account other than ours at the provider.
 
     Return the amount in UGX. No message is sent, and no winner is recorded. Raises Refused, for example if a payment is
     contested or the match has no money.

@@ -31,7 +31,7 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Keep entries whose money has arrived, and entries that count as paid without money (MOMO_AUTO_APPROVE).
+        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
         # Leave out entries whose payment is due for refund, refunded, or contested (its final status was contradicted).
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)

@@ -124,7 +124,7 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
     for callback in payment.callbacks.all():
         yield _callback(callback, link)
     if payment.settled_at:
-        by = _SETTLED_BY.get(payment.settled_by, f"Confirmed by {payment.settled_by}.") if payment.settled_by else ""
+        by = _SETTLED_BY.get(payment.settled_by, "")
         said = f"The provider says: {payment.reason}" if payment.reason else by
         if payment.status == Payment.Status.SUCCESS:
             yield Event(payment.settled_at, "good", f"Paid {ugx(payment.amount)}", by, link)
@@ -140,10 +140,10 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
 
 
 _SETTLED_BY: Mapping[str, str] = {
+    "answer": "Confirmed by DMarkPay's reply to the payment request.",
     "asking": "Confirmed by checking with DMarkPay.",
     "callback": "Confirmed by a callback.",
     "operator": "Recorded by an operator.",
-    "order": "Confirmed by DMarkPay's reply to the payment request.",
 }
 
 

@@ -177,6 +177,24 @@ def test_the_amount_paid_includes_the_fee(operator: Client, sandbox: Sandbox, se
     assert "Paid 5,500 UGX" in html
 
 
+@pytest.mark.parametrize(
+    ("settled_by", "sentence"),
+    [
+        ("answer", "Confirmed by DMarkPay&#x27;s reply to the payment request."),
+        ("asking", "Confirmed by checking with DMarkPay."),
+        ("callback", "Confirmed by a callback."),
+        ("operator", "Recorded by an operator."),
+    ],
+)
+def test_a_payment_says_how_it_was_confirmed(
+    operator: Client, sandbox: Sandbox, settings: Any, settled_by: str, sentence: str
+) -> None:
+    settings.MOMO_AUTO_APPROVE = False
+    paid_stake(operator, ALICE)
+    Payment.objects.update(settled_by=settled_by)
+    assert sentence in page(operator, q=ALICE)
+
+
 def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) -> None:
     message = SmsMessage.objects.create(
         phone=e164(BOB), text="x", kind="match_found", status="failed", expires_at="2030-01-01T00:00:00Z"
