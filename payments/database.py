@@ -2,7 +2,7 @@
 
 PostgreSQL usually waits for the disk at each commit. With the functions below, the handling of a callback waits only
 once, at its end. PostgreSQL writes its log in order, so this wait also covers all earlier commits. For the same reason,
-a crash cannot lose a commit and keep a later commit of another process that saw it.
+a crash cannot lose a commit but keep a later commit that depends on it.
 
 If the database server crashes before this wait ends, the sender of the callback has received no response yet. The
 sender then repeats the callback, or a status poll settles the payment.

@@ -226,8 +226,8 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: if the money is in use, received, waiting or in a match. The caller may pass `place` only if it holds the
-    locks that protect the place. If `place` is None and the event may change the place, the registered function `hold`
+    `place`: received, waiting or in a match, for money in use. The caller may pass `place` only if it holds the locks
+    that protect the place. If `place` is None and the event may change the place, the registered function `hold`
     locks and returns the place. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
@@ -296,8 +296,8 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # After the database's clock was set back, each answer seems older than the one before, and causes another poll.
-        # This pause keeps these polls apart.
+        # After the database's clock was set back, each answer seems older than the recorded one, and causes another
+        # poll. This pause keeps these polls apart.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}
