@@ -65,7 +65,7 @@ class Result:
 
     @property
     def frees_rate_limit(self) -> bool:
-        """True if the message's rate-limit key must be deleted, because sending failed without an unknown outcome."""
+        """True if the rate-limit key must be deleted: sending failed, and no send request had an unknown outcome."""
         return self.status != Status.SENT and not isinstance(self.reason, RateLimited) and not self.ambiguous_requests
 
 

@@ -72,7 +72,7 @@ def retry_once(query: Callable[[], T]) -> T:
 
 
 def store(results: Sequence[Result]) -> PendingSignals:
-    """Store the results in one transaction. Return the signals to send. PostgreSQL needs only one statement."""
+    """Store the results in one transaction, on PostgreSQL with one statement. Return the signals to send."""
     name, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])

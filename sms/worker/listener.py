@@ -21,7 +21,7 @@ _PATIENCE = 3.0
 class Listener:
     """Receives NOTIFY for the worker.
 
-    `notified`: a NOTIFY has arrived since the last claim, or may be lost. `polling_only`: NOTIFY does not arrive.
+    `notified`: since the last claim, a NOTIFY arrived or may have been lost. `polling_only`: NOTIFY does not arrive.
     """
 
     def __init__(self, claimer: str) -> None:

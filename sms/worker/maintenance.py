@@ -62,7 +62,7 @@ _BLANK = """
 
 
 def blank_links() -> int:
-    """Remove the credentials from links in messages that have passed `expires_at`. Return the number of messages.
+    """Remove the credentials from links in messages past their `expires_at`. Return the number of changed messages.
 
     Each batch is one statement. On PostgreSQL, rows that other transactions have locked are left for the next run.
     """
@@ -91,7 +91,7 @@ def before(cutoff: datetime) -> "QuerySet[SmsMessage]":
 
 
 def delete(cutoff: datetime, progress: Progress) -> int:
-    """Store daily counts, then delete the messages that `before(cutoff)` returns. Return the number of messages."""
+    """Store daily counts, then delete the messages that `before(cutoff)` returns. Return their number."""
 
     def act(keys: list[int]) -> int:
         SmsEvent.objects.filter(message_id__in=keys).delete()

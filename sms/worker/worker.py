@@ -183,7 +183,7 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # Each lost message was queued again after its lease had expired, or a delivery report has changed its
+            # Each message in `lost` was queued again after its lease had expired, or a delivery report has changed its
             # status. A request in flight continues. Its result is stored only if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()

@@ -202,7 +202,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # If counting took too long, the rate-limit key may have expired. End the job, so that it is queued again.
+            # If counting took long, the rate-limit key may have expired. The job ends, and its message is queued again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
