@@ -76,7 +76,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Set each key that does not exist yet. Return True, False or None for each key, as `add` does.
+    """Set the missing keys. Return for each key: True if it was set, False if it exists, None if the cache is down.
 
     If the cache is django-redis, this takes one round trip.
     """

@@ -20,7 +20,7 @@ _BOOTTIME: int | None = getattr(_time, "CLOCK_BOOTTIME", None)
 
 
 class Clock:
-    """The clocks of one process. The tests replace `current` with a clock that runs in simulated time."""
+    """The clocks of one process. `tests/simulation` replaces `current` with a clock that runs in simulated time."""
 
     # The database's time at the last reading, and the value of `monotonic` at that moment.
     known: "tuple[datetime, float] | None" = None

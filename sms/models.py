@@ -35,7 +35,7 @@ class Status(models.TextChoices):
 # Statuses of messages that the provider has accepted.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
-# Statuses of messages that did not reach the phone, or may not have reached it (UNKNOWN). Pages list and count these
+# Statuses of messages that did not reach the phone, or may not have reached it (UNKNOWN). The overview lists these
 # messages as failures.
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
@@ -281,7 +281,7 @@ class SmsInbound(models.Model):
 class SmsDismissal(models.Model):
     """A group of failures that an operator has dismissed.
 
-    The banner about the group stays hidden until another message fails with the same status and reason.
+    The banner about the group stays hidden until a message queued later fails with the same status and reason.
     """
 
     status = models.CharField(max_length=12, choices=Status)

@@ -175,7 +175,7 @@ def _insert_durably(message: SmsMessage) -> None:
 def _first_of(message: SmsMessage) -> SmsMessage:
     """Return the stored message that has the dedupe key of `message`. Log a warning if its phone or text differs."""
     first = SmsMessage.objects.get(dedupe_key=message.dedupe_key)
-    # The stored text may have been erased, or the credential in its link removed. This does not count as a difference.
+    # The stored text may have been erased, or the credential in its link removed. Neither counts as a difference.
     other = first.text and blank_link(first.text) != blank_link(message.text)
     if first.phone != message.phone or other:
         values = fields(first, "sms.dedupe_key_reused")

@@ -69,7 +69,7 @@ def register(
 
 
 def register_samples(sampler: Sampler) -> None:
-    """Register a function that returns samples. The system check sms.W010 counts the SMS segments of the samples.
+    """Register a function that returns sample messages. The system check sms.W010 counts their SMS segments.
 
     Call this in an AppConfig's `ready`.
     """

@@ -25,7 +25,7 @@ class Line(NamedTuple):
     expected: bool = False
 
 
-# For each status: its meaning, and the operator's next step.
+# For each status: its meaning, and the operator's next step if there is one.
 MEANINGS: dict[str, str] = {
     Status.QUEUED: "Waiting to be sent.",
     Status.SENDING: "Being sent at this moment.",

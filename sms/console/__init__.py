@@ -1,1 +1,1 @@
-"""Admin pages on which operators watch and control the sending of SMS. Only the admin and its template tags use it."""
+"""Admin pages to watch and control the sending of SMS. Only the admin and its template tags import this package."""

@@ -1,6 +1,6 @@
 """Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message.
 
-The operator must confirm a resend or a cancellation. Both are logged with the user's name.
+The operator must confirm a resend or a cancellation. All except dismissals are logged with the user's name.
 """
 
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class MessageActions(BoundedAdmin):
         self.message_user(request, f"{len(sent):,} queued to be resent.{more}", messages.SUCCESS)
 
     def dismiss(self, request: HttpRequest) -> HttpResponse:
-        """Hide the banner about a group of failures until another message fails with the same status and reason."""
+        """Hide the banner of a group of failures until a message queued later fails with the same status and reason."""
         if not self.has_resend_permission(request):
             return HttpResponse("You may not dismiss failures.", status=403, content_type="text/plain")
         status, reason = request.POST.get("status", ""), request.POST.get("reason", "").replace("\0", "")

@@ -41,7 +41,7 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """One row of a table: the messages of the last day of one kind, or of all kinds (the totals row).
+    """One row of a table: the last day's messages of one kind. The totals row has the messages of all kinds.
 
     `groups`: number of messages by the key of a chart series. `cost`: in UGX.
     """

@@ -103,7 +103,7 @@ def delay(retries: int) -> float:
 
 
 def pauses_all(reason: object) -> bool:
-    """Return True if no message can be sent: the account is refused, or the credentials or the URL are wrong."""
+    """Return True if `reason` stops all messages: the account is refused, or the credentials or the URL are wrong."""
     return isinstance(reason, ProviderError) and reason.trouble in (Trouble.CREDENTIALS, Trouble.ACCOUNT)
 
 

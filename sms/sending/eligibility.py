@@ -21,9 +21,9 @@ logger = logging.getLogger("sms.delivery")
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
     """Return a result, by message id, for each message that must not be sent now.
 
-    The other messages may be sent. If there is a rate limit, they now hold keys in the cache, which block messages of
-    the same kind to the same phone. `by_table`: if True and the cache is down, query the message table instead.
-    The number of queries and cache calls does not depend on the number of messages.
+    The other messages may be sent. If there is a rate limit, this function has stored keys in the cache, which block
+    further messages of the same kind to the same phone. `by_table`: if True and the cache is down, query the message
+    table instead. The number of queries and cache calls does not depend on the number of messages.
     """
     now = clock.now()
     found: dict[int, Result] = {}

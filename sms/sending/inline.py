@@ -1,4 +1,4 @@
-"""Send one message in this process. If the outcome is unknown, send it once more unless a report has arrived."""
+"""Send a message in this process. If the outcome is unknown, repeat the request unless a delivery report arrived."""
 
 import random
 

@@ -12,9 +12,9 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition that is true for messages that may be claimed.
+    """Return an SQL condition that is true for messages that no pause and no suppression entry stops.
 
-    Expired messages may always be claimed, because they must get their final status.
+    It is also true for expired messages: they are claimed to get a final status. `now`: SQL for the current time.
     """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))
@@ -34,7 +34,7 @@ def refusal(phone: str, kind: str) -> SmsError | None:
 
 
 def cancel_suppressed(actor: str = "") -> int:
-    """Cancel the queued messages to phones on the suppression list. Return the number of canceled messages."""
+    """Cancel the queued messages that the suppression list stops. Return the number of canceled messages."""
     waiting = suppression.suppressed(SmsMessage.objects.filter(status=Status.QUEUED))
     done = 0
     for pk, phone, kind in list(waiting.values_list("pk", "phone", "kind")):

@@ -28,7 +28,7 @@ class Group:
     """Failed messages with the same status and reason.
 
     `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired. `last`: time
-    of the newest failure. `dismissed`: no message has joined the group since an operator dismissed the group.
+    of the newest failure. `dismissed`: all messages were queued before an operator dismissed the group.
     """
 
     status: str
@@ -125,7 +125,7 @@ def groups(now: datetime) -> list[Group]:
 
 
 def dismiss(status: str, reason: str, actor: str, now: datetime) -> None:
-    """Hide the banner about a group of failures until another message fails with the same status and reason."""
+    """Hide the banner of a group of failures until a message queued later fails with the same status and reason."""
     SmsDismissal.objects.filter(at__lt=now - SPAN).delete()
     SmsDismissal.objects.filter(status=status, reason=reason).delete()
     SmsDismissal.objects.create(status=status, reason=reason, actor=actor[:150], at=now)

@@ -164,9 +164,9 @@ def read(now: datetime) -> Reading:
 
 
 def concerns(reading: Reading) -> Iterator[Concern]:
-    """Yield the problems of sending and of its signal receivers that operators must know.
+    """Yield the problems of sending, and of receivers of the signals `sms_sent` and `sms_failed`.
 
-    If SMS is switched off, this is the only problem that is reported.
+    If SMS is switched off, yield only this problem.
     """
     config = reading.config
     if not config.enabled:

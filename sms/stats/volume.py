@@ -67,8 +67,8 @@ def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
     """Count the messages of each day before yesterday that is not stored yet, and store the counts.
 
     Return True if all days before yesterday are stored. `limit`: the largest number of days to count, or None for all.
-    If no day is stored yet, start with the day of the oldest message, but no more than DAYS days ago unless
-    `everything` is True.
+    `everything`: if no day is stored yet, start with the day of the oldest message. By default, start at most DAYS days
+    ago.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]

@@ -76,7 +76,7 @@ class Breaker:
 
     def _open(self, trouble: Trouble, reason: str) -> None:
         if self.is_open and self.seconds_to_probe() > 0:
-            return  # This message was sent before the breaker opened, so it is not a probe.
+            return  # This message was sent before the breaker opened. Only a failed probe extends the pause.
         if not self.is_open:
             logger.critical("sms.sending_paused: %s", reason)
         self.trouble, self.reason = trouble, reason

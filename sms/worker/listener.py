@@ -90,7 +90,7 @@ class Listener:
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # If the earlier probe has not arrived yet, keep its times, so that `check` finds out that it is overdue.
+        # A probe that has not arrived keeps its times. Otherwise `check` might not notice an overdue probe.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 

@@ -1,4 +1,4 @@
-"""Maintenance in small batches with short locks: remove expired credentials, erase old texts, delete old rows."""
+"""Maintenance in small batches: remove credentials from expired messages, erase old texts, delete old rows."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 
 
 def run() -> None:
-    """Send alerts, remove old credentials, cancel suppressed messages, delete workers' old rows, store daily counts."""
+    """Run the maintenance that a worker repeats every `Options.maintenance` seconds (default 60)."""
     alerts.check()
     blank_links()
     pauses.cancel_suppressed()

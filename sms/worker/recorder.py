@@ -145,7 +145,7 @@ def columns(recorder: Recorder, breaker: Breaker) -> dict[str, object]:
 
 
 def describe(recorder: Recorder) -> str:
-    """Return a report about up to 20 messages, longest in their current step first. Messages not begun come last."""
+    """Describe up to 20 messages, sorted by time in their current step, longest first. Messages not begun come last."""
     now = clock.monotonic()
     jobs = sorted(recorder.in_hand.values(), key=lambda job: (job.step == WAITING, job.since))
     lines = [f"{len(jobs)} in hand, {sum(job.step == WAITING for job in jobs)} of them not begun"]

@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A message's first send request is not counted in advance: after a crash, `free_leases_over_before` counts it.
+        # Only repeated requests are counted in advance. After a crash, `free_leases_over_before` counts the first one.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
@@ -84,8 +84,8 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    `wake_owner` is called when one job has ended since the last `take`, again when `batch` jobs have ended, when a
-    request is added to `uncounted`, and when the inbox has shrunk to `low_water`.
+    Calls `wake_owner` if the first job since the last `take` has ended, if `batch` jobs have ended, if a request was
+    added to `uncounted`, or if the inbox has shrunk to `low_water`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Repeats of ambiguous send requests. A request moves to `_counted` when its message's row counts it.
+        # Repeated send requests that their messages' rows do not count yet. `write_counted` moves them to `_counted`.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -127,7 +127,7 @@ class Engine:
     def submit(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
-            with contextlib.suppress(Exception):  # If this fails, the engine begins again and reports the error.
+            with contextlib.suppress(Exception):  # If the conversation fails to begin, the engine tries again.
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)

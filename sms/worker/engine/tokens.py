@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Jobs share a token for this many seconds. If a job uses it in the second half, the thread gets the next token early.
+# Jobs share a token for this time in seconds. If a job uses the token in the second half, a new one is fetched early.
 _TOKEN_SECONDS = 1.0
 
 
@@ -54,7 +54,7 @@ class TokenQueue:
                 token = blocking.token(self._config, exchanges.append, rejected)
             except ProviderError as error:
                 token = error
-            # Answer even after an unexpected error. Otherwise the messages that need the token would wait forever.
+            # Pass on even an unexpected error. Otherwise the messages that need the token would wait forever.
             except Exception as error:
                 logger.exception("sms.worker_error: the thread continues")
                 token = ProviderUnavailable(f"Internal error ({type(error).__name__}); the log has more.")
