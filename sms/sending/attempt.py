@@ -56,7 +56,7 @@ class Result:
 
     @property
     def error(self) -> str:
-        """The error text to store in the message's row, unless the message was sent. Operators read this text."""
+        """The error text for operators. It is stored in the message's row unless the message was sent."""
         reason = str(self.reason or self.message.error)
         if self.status != Status.UNKNOWN or isinstance(self.reason, NotDmarks):
             return reason

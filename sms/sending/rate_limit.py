@@ -66,7 +66,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return waiting times in seconds, by message id. A message waits after another of its kind to the same phone."""
+    """Return waiting times in seconds, by message id. A message waits after one of the same kind to the same phone."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -142,7 +142,7 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """Map the id of each part's newest message to the last event of that message."""
+    """Return the last event of each part's newest message, by message id."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}

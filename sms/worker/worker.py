@@ -96,7 +96,7 @@ class Worker:
         # Claimed messages whose eligibility must still be checked.
         self._to_offer: list[Job] = []
         self._first_ended: float | None = None
-        # `_more`: True if the last claim was full. More messages are probably due then.
+        # `_more`: True if the last claim reached its limit. More messages are probably due then.
         self._claim_size, self._more = options.batch, False
         self._last_look, self._look_again = -math.inf, False
         self._next_renewal = self._next_beat = 0.0

@@ -66,7 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # Only repeated requests are counted in advance. After a crash, `free_leases_over_before` counts the first one.
+        # The row counts only repeats in advance. After a crash, `free_leases_over_before` counts the first request.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Jobs share a token for this time in seconds. If a job uses the token in the second half, a new one is fetched early.
+# Seconds for which jobs share a token. If a job uses the token in the second half, a new token is fetched early.
 _TOKEN_SECONDS = 1.0
 
 
