@@ -61,7 +61,7 @@ class SmsCollector(Collector):
             ("credentials_refused", "1 while DMark refuses the credentials.", trouble == "credentials"),
             ("account_refused", "1 while DMark refuses the account.", trouble == "account"),
             ("provider_trouble", "1 while most requests to DMark fail.", trouble == "provider"),
-            ("throttled", "Messages that the rate limit stopped in the last 24 hours.", status.rate_limited(now)),
+            ("throttled", "Delays and stops by the rate limit in the last 24 hours.", status.rate_limited(now)),
             ("last_accepted_timestamp_seconds", "Time of DMark's last acceptance. 0: none recently.", accepted),
         )
         for name, about, number in singles:

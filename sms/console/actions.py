@@ -98,7 +98,8 @@ class MessageActions(BoundedAdmin):
         if request.method != "POST" or status not in Status:
             return HttpResponse("Dismiss a failure with its button.", status=400, content_type="text/plain")
         failures.dismiss(status, reason, request.user.get_username(), clock.now())
-        self.message_user(request, "Dismissed. It is shown again if another text fails like this.", messages.SUCCESS)
+        said = "Dismissed. It is shown again if a text queued from now on fails like this."
+        self.message_user(request, said, messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:app_list", args=["sms"]))
 
     def send_test(self, request: HttpRequest) -> HttpResponse:

@@ -124,7 +124,7 @@ def held_open() -> Concern | None:
 
 
 def rate_limited(now: datetime) -> int:
-    """Return the number of messages that the rate limit delayed or stopped in the last day. Counting stops at MANY."""
+    """Return how often the rate limit delayed or stopped a message in the last day. Counting stops at MANY."""
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
 

@@ -1,8 +1,7 @@
 """Count messages by hour and by day.
 
-The counts of each day before yesterday are stored in `SmsDay`. Counting a month of a large table takes almost a second.
-Counting only the last two days is about 50 times faster. If a message is resent later, the stored counts of its day do
-not change.
+The counts of each day before yesterday are stored in `SmsDay`, because counting a month of a large table is slow. If a
+message is resent later, the stored counts of its day do not change.
 """
 
 from collections import Counter
