@@ -2,6 +2,8 @@
 
 from playwright.sync_api import Browser, Page
 
+from tests.browsing import fits
+
 PHONE = {"width": 360, "height": 740}
 
 
@@ -28,4 +30,4 @@ class Player:
 
     def fits(self) -> None:
         """Assert that the page is not wider than the screen of a small phone."""
-        assert self.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert fits(self.page, PHONE["width"])

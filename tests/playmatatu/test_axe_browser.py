@@ -74,6 +74,7 @@ def evening(sandbox: Sandbox, settings: Any) -> dict[str, str]:
 
 def violations(page: Page) -> list[str]:
     options = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": RULES}}
+    page.wait_for_load_state()
     found = Axe().run(page, options=options).response["violations"]
     return [f"{each['id']}: {node['html'][:150]}" for each in found for node in each["nodes"]]
 

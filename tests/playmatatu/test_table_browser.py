@@ -16,6 +16,7 @@ from playmatatu.sandbox.server import Server
 from sms.models import SmsMessage
 from sms.sandbox.page import Links
 from sms.testing import serving
+from tests.browsing import fits
 from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, stake
 from tests.players import PHONE
@@ -76,7 +77,7 @@ def test_the_winner_gets_the_prize(links: list[str], browser: Browser) -> None:
     alice = opened(browser, links[0])
     alice.get_by_role("link", name="Play now").click()
     alice.get_by_text("Alice (you) against Bob. The winner gets 10,000 UGX.").wait_for()
-    assert alice.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert fits(alice, PHONE["width"])
     bob = opened(browser, links[1])
     bob.get_by_role("link", name="Play now").click()
     alice.get_by_role("button", name="I win").click()

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
 from payments.models import MatchResult, Payment
+from tests.browsing import fits
 from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
 from tests.payments.helpers import settle
@@ -216,11 +217,12 @@ def test_every_page_can_be_read(
             picture(page, f"{scheme}-{language}-start-filled")
             page.locator("form.stake button.main").click()
             page.locator(".error").first.wait_for()
+        page.wait_for_load_state()
         assert page.evaluate("document.documentElement.lang") == language
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             faults += [f"{name}: {node} sticks out at {width}" for node in page.evaluate(BEYOND)]
-            if page.evaluate("document.documentElement.scrollWidth") > width:
+            if not fits(page, width):
                 faults.append(f"{name} scrolls sideways at {width}")
             faults += [f"{name}: {node} is small at {width}" for node in page.evaluate(SMALL_TARGETS)]
             picture(page, f"{scheme}-{language}-{name}")
@@ -372,7 +374,7 @@ def test_a_player_finds_the_way_back(
     page.get_by_role("heading", name="Waiting for your friend").wait_for()
     assert page.url == live_server.url + visits["paid"][0]
     page.get_by_text("You paid 7,500 UGX from 0752 000 032.").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert fits(page, 360)
     page.goto(live_server.url)
     page.get_by_role("heading", name="Your open stake").wait_for()
     page.get_by_role("link", name="Open your stake").click()

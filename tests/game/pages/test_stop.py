@@ -9,6 +9,7 @@ from playwright.sync_api import Browser
 
 from game.models import Entry
 from sms.models import SmsMessage, SmsSuppression
+from tests.browsing import fits
 from tests.conftest import Sandbox
 from tests.game.pages.helpers import fill, shown
 from tests.game_helpers import ALICE, BOB, CAROL, stake
@@ -88,7 +89,7 @@ def test_in_a_browser(live_server: Any, code: str, browser: Browser, javascript:
     box = button.bounding_box()
     assert box
     assert box["height"] >= 44
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert fits(page, PHONE["width"])
     button.click()
     page.get_by_role("heading", name="We won't text you again").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert fits(page, PHONE["width"])

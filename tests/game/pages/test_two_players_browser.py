@@ -10,6 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browsing import fits
 from tests.conftest import Sandbox
 from tests.players import PHONE
 
@@ -56,7 +57,7 @@ def test_two_players_in_one_browser_stay_themselves(
         bob.reload()
     assert alice.url != bob.url
     for page in (alice, bob):
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert fits(page, PHONE["width"])
     # The start page lists both stakes, and each link leads to its own player.
     start = context.new_page()
     start.goto(site)
@@ -172,4 +173,4 @@ def test_the_result_appears_on_both_pages(browser: Browser, site: str, settings:
     expect(bob.locator(".say.state")).to_have_text("Alice won 10,000 UGX.")
     for page in (alice, bob):
         expect(page.locator("#said")).to_contain_text("Alice won 10,000 UGX." if page is bob else "You won 10,000 UGX")
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert fits(page, PHONE["width"])

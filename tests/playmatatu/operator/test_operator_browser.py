@@ -17,6 +17,7 @@ from payments import refunds
 from payments.models import Callback, ProviderDebit
 from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
+from tests.browsing import fits, log_in
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, age, paid, paid_stake, stake
 
@@ -52,31 +53,15 @@ def shot(page: Page, name: str) -> None:
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
 
 
-def fits(page: Page, width: int) -> bool:
-    return int(page.evaluate("document.documentElement.scrollWidth")) <= width
-
-
-def log_in(page: Page, url: str) -> None:
-    page.set_default_timeout(15_000)
-    page.goto(url)
-    page.get_by_label("Username").fill("grace")
-    page.get_by_label("Password").fill("secret-of-grace")
-    page.get_by_role("button", name="Log in").click()
-
-
 @pytest.mark.parametrize("width", [1280, 360])
 def test_i_paid_and_got_nothing(
     evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """Log in, read the dashboard, search the number, read about the money, and resend the failed message."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    page.set_default_timeout(15_000)
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-    page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("grace")
-    page.get_by_label("Password").fill("secret-of-grace")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, f"{live_server.url}/admin/")
     page.get_by_role("heading", name="Money today").wait_for()
     assert page.get_by_role("link", name="5,000 UGX in 1 payment refunds due").is_visible()
     assert fits(page, width)
@@ -123,11 +108,7 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
 ) -> None:
     """Number, state, kind, reason and age of each message fit into 360 px."""
     page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
-    page.set_default_timeout(15_000)
-    page.goto(f"{live_server.url}/admin/sms/smsmessage/")
-    page.get_by_label("Username").fill("grace")
-    page.get_by_label("Password").fill("secret-of-grace")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, f"{live_server.url}/admin/sms/smsmessage/")
     rows = page.locator("#result_list tbody tr")
     rows.first.wait_for()
     assert rows.count() == texts
@@ -299,7 +280,9 @@ def test_the_timeline_refreshes_and_keeps_scroll_and_focus(
 ) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640})
     page = context.new_page()
-    page.clock.install()
+    # The page's clock stands still, so the page refreshes itself only in `run_for`.
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
     log_in(page, f"{live_server.url}/admin/find/?q=0772000001")
     page.get_by_role("heading", name="Timeline").wait_for()
     # This happens before the page is scrolled, because the browser moves a scrolled page if something above grows.

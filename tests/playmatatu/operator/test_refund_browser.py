@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page
 
 from payments import status_polling
 from payments.models import Payment
+from tests.browsing import fits, log_in
 from tests.game_helpers import ALICE, age, stake
 from tests.payments.helpers import later
 from tests.players import PHONE
@@ -34,11 +35,7 @@ def due(collection: Sandbox) -> None:
 def of_alice(browser: Browser, site: str, width: int) -> Page:
     """Log in and open Alice's page."""
     page = browser.new_context(viewport={"width": width, "height": PHONE["height"]}).new_page()
-    page.set_default_timeout(15_000)
-    page.goto(f"{site}/admin/find/?q={ALICE}")
-    page.get_by_label("Username").fill("grace")
-    page.get_by_label("Password").fill("secret-of-grace")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, f"{site}/admin/find/?q={ALICE}")
     page.get_by_role("heading", name="Player 0772 000 001").wait_for()
     return page
 
@@ -55,7 +52,7 @@ def assert_done(page: Page, width: int, message: str) -> None:
     """Check that the browser is back on Alice's page, which shows the message."""
     page.get_by_text(message).first.wait_for()
     assert page.url.endswith(f"/admin/find/?q={ALICE}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(page, width)
 
 
 def assert_names_the_payee(page: Page, width: int, reason: str) -> None:
@@ -64,7 +61,7 @@ def assert_names_the_payee(page: Page, width: int, reason: str) -> None:
     ).wait_for()
     payee = page.locator("#content li", has_text="Alice, 0772 000 001: 12,500 UGX")
     assert reason in payee.inner_text()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(page, width)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

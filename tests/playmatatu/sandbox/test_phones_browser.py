@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from playmatatu.sandbox.money.dmarkpay import DMarkPay
 from sms.sandbox.page import Links
+from tests.browsing import fits
 from tests.sandbox import Sandbox
 
 ASK = {
@@ -46,7 +47,7 @@ def test_a_text_arrives_while_one_looks(sandbox: Sandbox, browser: Browser, widt
     for number in range(12):
         send(sandbox, "0772000001", f"text {number}, with some words to make it two lines long")
     tab.locator(".text").get_by_text("text 11,").wait_for()
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(tab, width)
     # The newest message is visible, at the bottom of its phone.
     box, newest = tab.locator(".texts").bounding_box(), tab.locator(".text").get_by_text("text 11,").bounding_box()
     assert box
@@ -71,7 +72,7 @@ def test_a_phone_rings_and_is_tapped(sandbox: Sandbox, browser: Browser, width: 
     first.get_by_text("MTN MoMo").wait_for()
     second.get_by_text("Airtel Money").wait_for()
     assert second.get_by_text("Pay 1,000,000 UGX?").is_visible()
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(tab, width)
     assert "1,000,000 UGX" in (tab.locator("#said").text_content() or "")
     assert tab.title() == "(2) The phones"
     first.get_by_role("button", name="Decline").click()
@@ -137,7 +138,7 @@ def test_a_reply_survives_a_redraw(sandbox: Sandbox, browser: Browser) -> None:
         tab.locator(".mine").get_by_text("STOP").wait_for()
         assert tab.locator(".mine .report").text_content() == "the site answered 404"
         assert field.input_value() == ""
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        assert fits(tab, 360)
     finally:
         sandbox.server.page.links = Links()
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser
 
 from sms.models import SmsMessage
+from tests.browsing import fits, log_in
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,25 +38,21 @@ def test_a_complaint_is_answered(
 ) -> None:
     """Log in, read the overview, search a number, open the message, resend it, and see who resent it."""
     page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-    page.set_default_timeout(15_000)
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
 
-    page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("operator")
-    page.get_by_label("Password").fill("secret-of-operator")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, f"{live_server.url}/admin/", "operator")
     page.get_by_role("link", name="3 × DMark is in trouble (503).").wait_for()
     page.get_by_role("link", name="SMS delivery report").click()
     page.get_by_role("img", name="Texts per hour, last day").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(page, width)
 
     page.get_by_label("Find texts").fill("0772 123 451")
     page.locator(".sms-search").get_by_role("button", name="Search").click()
     page.get_by_text("1 result", exact=False).first.wait_for()
     page.get_by_role("link", name="0772 123 451").click()
     page.get_by_role("heading", name="Timeline").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert fits(page, width)
     page.get_by_role("button", name="Resend…").click()
     page.get_by_text("1 selected").wait_for()
     assert sandbox.sends == 0
