@@ -151,7 +151,7 @@ def write(
     also: tuple[str, ...] = (),
     own: Payment | None = None,
 ) -> None:
-    """Save a change of a match: its payments and the state of its prize."""
+    """Save the changes to the payments of a match, and to the state of its prize."""
     for step in outcome.steps:
         payment = found.payments[step.share]
         columns = also if payment is own else ()

@@ -1,9 +1,10 @@
 """Payouts: refunds to payers, and prizes to winners.
 
 The database allows a new payout of a payment only if all earlier ones failed or were returned. An operator orders each
-refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. After the order of a payout, its
-payments are polled. The payout is sent only if these polls confirm that we have the money. A share of a prize that the
-house pays needs no poll.
+refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. When a
+payout has been ordered, the payments that fund it are polled: both for a prize, one for a refund. The payout is sent
+only if these polls confirm that we have the money. If the house pays one player's share of a prize, this share needs no
+poll.
 
 A payout can also be made outside the service and recorded by hand.
 """

@@ -322,7 +322,7 @@ def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
 def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
     """Settle a payment as paid.
 
-    `confirmed`: the result of `confirm`. If it is None, only the operator's decision settles the payment. Raises
+    `confirmed`: the result of `confirm`, or None to settle the payment without the provider's confirmation. Raises
     Refused if the rules forbid it, if the payment is already paid, or if the provider has given another answer since
     `confirm`.
     """

@@ -58,7 +58,8 @@ def _texts(value: Any) -> Iterator[str]:
 class JsonParser(Parser):
     """Parser for request bodies.
 
-    Raises Refused (400) if the body is not a JSON object or contains control characters.
+    Raises Refused (400) if the body is not a JSON object, or if a name or string in it contains a control character
+    other than a tab or line break.
     """
 
     def parse_body(self, request: HttpRequest) -> Any:

@@ -61,7 +61,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 def remembered(settings: dict[str, str]) -> Iterator[None]:
     """Store these settings in a file while the block runs, so that `recall` can load them.
 
-    If another site runs, store nothing.
+    If another site is already running from this checkout, store nothing.
     """
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
@@ -80,7 +80,7 @@ def remembered(settings: dict[str, str]) -> Iterator[None]:
 
 
 def recall() -> bool:
-    """Load the running site's settings into the environment. Return False if no site runs."""
+    """Load the running site's settings into the environment. Return False if no site is running."""
     try:
         with RUNNING.open() as file:
             try:

@@ -396,8 +396,8 @@ class Payee(NamedTuple):
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
     """Return the players to show on the confirmation page for this row.
 
-    For a payment, this is the payer. For a payout or a result, it is the player who receives the money, if any. For a
-    match without a result, these are both players.
+    For a payment, return the payer. For a payout or a result, return the player who receives the money, if any. For a
+    match, return both players.
     """
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]

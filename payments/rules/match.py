@@ -175,9 +175,9 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the current state of both shares.
 
-    If an ordered payout has lost one of its two shares, the payout is withdrawn. If the match has a winner and we hold
-    the money of both shares, both shares become the prize. If the match has no winner, money that arrives after the
-    result is due for refund.
+    If a payout of the prize is ordered, but one of the two shares is no longer part of the prize, the order is
+    withdrawn. If the match has a winner and we hold the money of both shares, both shares become the prize. If the
+    match has no winner, money that arrives after the result is due for refund.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

@@ -449,10 +449,10 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.RETURNED)
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
-    """Make the money payable again after the provider returned a payout.
+    """Make the money payable again after a payout came back.
 
-    If the money was booked as lost, the loss is reversed instead. `event.elsewhere`: True if the payout was made by
-    hand, but not from our account at the provider.
+    If the money was booked as lost, the loss is reversed instead. `event.elsewhere`: True if an operator made the
+    payout by hand, from an account other than ours at the provider.
     """
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:

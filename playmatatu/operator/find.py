@@ -37,9 +37,10 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """Return up to MOST phone numbers (E.164) that match `term`. A phone number matches even if it has no player.
+    """Return the phone numbers (E.164) that belong to `term`, at most MOST of them.
 
-    A term must be a complete value (or the last six digits of a phone number), so that every query can use an index.
+    `term`: a phone number or its last six digits, or a complete match code, id or name. Other parts of these are not
+    searched, so that every query can use an index. A phone number is returned even if no player has it.
     """
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:

@@ -163,7 +163,7 @@ def _with_explanation(start: str, reply: Reply) -> str:
 
 
 def access_token(reply: Reply) -> str:
-    """Return the access token in a response. Raises ProviderError if there is no token."""
+    """Return the access token that DMark's response contains. Raises ProviderError if it contains none."""
     _raise_common(reply)
     if 400 <= reply.status < 500:
         raise AuthenticationFailed(

@@ -114,7 +114,7 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 class _Minute(NamedTuple):
     """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
 
-    `network`: the network of these numbers. `late` and `not_accepted` are valid only for a minute at least LATE ago.
+    `network`: the network of these numbers. `late` and `not_accepted` are valid only if `age` is at least LATE.
     """
 
     network: str
