@@ -48,24 +48,22 @@ class Recorder:
 
     def conclude(self, job: Job) -> None:
         """Determine the result of a job that has ended or was never begun. Never raises an exception."""
+        result = None
         try:
-            result = self._result(job)
+            if isinstance(job.ending, LeaseExpired) or not job.begun:
+                result = Result(job.message, Status.QUEUED, clock.now(ask=False), exchanges=job.exchanges)
+            else:
+                result = conclude(job.message, job.ending, job.exchanges)
+                self._breaker.record(result)
+                for exchange in job.exchanges:
+                    log_exchange(job.message, exchange)
         except Exception as error:
-            logger.exception("sms.worker_error: a result was not concluded")
+            logger.exception("sms.worker_error: a result was not concluded or logged")
             accepted = isinstance(job.ending, str)
             status, provider_id = (Status.SENT, job.ending) if accepted else (Status.UNKNOWN, "")
             reason = None if accepted else SmsError(f"Internal error ({type(error).__name__}); the log has more.")
-            result = Result(job.message, status, clock.now(ask=False), reason, str(provider_id))
+            result = result or Result(job.message, status, clock.now(ask=False), reason, str(provider_id))
         self.end(job, result)
-
-    def _result(self, job: Job) -> Result:
-        if isinstance(job.ending, LeaseExpired) or not job.begun:
-            return Result(job.message, Status.QUEUED, clock.now(ask=False), exchanges=job.exchanges)
-        result = conclude(job.message, job.ending, job.exchanges)
-        for exchange in job.exchanges:
-            log_exchange(job.message, exchange)
-        self._breaker.record(result)
-        return result
 
     def end(self, job: Job, result: Result) -> None:
         self.pending.append((job, settle(result)))

@@ -121,3 +121,15 @@ def test_the_messages_of_an_ended_pause_are_sent_soon(slow: float) -> None:
         assert statuses(world) == {"sent": 90}
         world.check()
         world.finish()
+
+
+def test_a_message_whose_result_cannot_be_logged_is_sent_again() -> None:
+    """Before the fix, the message ended as `unknown`, although no request had been sent."""
+    with simulated(308) as world:
+        world.defective = {0}
+        world.provider.refuses_connections = True
+        world.backlog(range(1))
+        world.worker("one")
+        world.at(3.0, "connections work", setattr, world.provider, "refuses_connections", False)
+        world.run(20.0)
+        assert (statuses(world), len(world.provider.sent)) == ({"sent": 1}, 1)
