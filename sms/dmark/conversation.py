@@ -7,8 +7,9 @@ and sends an event back into the generator. The generator returns the result or 
 
 import json
 import random
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sms.conf import Config
@@ -106,7 +107,8 @@ class Budget:
 class RequestSpec(NamedTuple):
     """All parts of a request except its access token.
 
-    `read` converts a Reply into the result of the request, or raises ProviderError.
+    `read` converts a Reply into the result of the request, or raises ProviderError. `pauses`: the limits of the waiting
+    times before the immediate retries that are left.
     """
 
     step: str
@@ -115,6 +117,7 @@ class RequestSpec(NamedTuple):
     read: Callable[[Reply], Any]
     on_exchange: OnExchange
     budget: Budget
+    pauses: Iterator[tuple[float, float]]
 
 
 def send(
@@ -153,7 +156,7 @@ def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[Fetched
     _refuse_bad_url(config)
     first: ProviderError | None = None
     for path in (config.token_path, other):
-        spec = RequestSpec("token", config.url(path), payload, responses.access_token, on_exchange, budget)
+        spec = RequestSpec("token", config.url(path), payload, responses.access_token, on_exchange, budget, iter(PAUSES))
         try:
             return FetchedToken((yield from _request(spec, "")), path)
         except ProviderError as error:
@@ -176,7 +179,7 @@ def _with_token(
         raise SmsDisabled
     _refuse_bad_url(config)
     budget = budget or Budget(config.send_budget)
-    spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget)
+    spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget, iter(PAUSES))
     rejected = ""
     while True:
         access: AccessToken = yield NeedToken(rejected)
@@ -206,9 +209,9 @@ def _refuse_bad_url(config: Config) -> None:
 
 
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
-    """Send one request, with up to two immediate retries."""
+    """Send one request, with the immediate retries that are left: two at first. A new token gives no further ones."""
     budget = spec.budget
-    for attempt, pause in enumerate((*PAUSES, None), start=1):
+    for attempt in count(1):
         reply: Reply | None = None
         outcome = error = None
         ms = 0
@@ -224,11 +227,11 @@ def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
         spec.on_exchange(_exchange(spec.step, attempt, reply, outcome, error, ms))
         if error is None:
             return outcome
-        wait = _quick_pause(error, reply, pause)
+        wait = _quick_pause(error, reply, spec.pauses)
         if wait is None or not budget.allows(wait) or (yield Pause(wait)) is False:
             raise error
         budget.spent += wait
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the loop returns or raises")
 
 
 def _error_for(failure: NoResponse, step: str) -> ProviderError:
@@ -239,12 +242,12 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
     return InDoubt(words) if step == "send" and failure.request_written else ProviderUnavailable(words)
 
 
-def _quick_pause(error: ProviderError, reply: Reply | None, pause: tuple[float, float] | None) -> float | None:
+def _quick_pause(error: ProviderError, reply: Reply | None, pauses: Iterator[tuple[float, float]]) -> float | None:
     """Return how many seconds to wait before an immediate retry, or None if there is no immediate retry.
 
-    `pause`: the shortest and the longest wait, or None after the last attempt.
+    An immediate retry takes its shortest and longest wait from `pauses`.
     """
-    if pause is None or error.ambiguous or not isinstance(error, ProviderUnavailable):
+    if error.ambiguous or not isinstance(error, ProviderUnavailable) or not (pause := next(pauses, None)):
         return None
     wait = random.uniform(*pause)  # noqa: S311
     if reply is not None and 200 <= reply.status < 300:

@@ -124,7 +124,9 @@ def _row(result: Result, adapt: Callable[[datetime], Any]) -> dict[str, object]:
     }
     if due_at:
         row["due_at"] = str(adapt(due_at))
-        row["retries"] = message.retries + isinstance(result.reason, ProviderUnavailable)
+    if result.status == Status.QUEUED:
+        failed = any((exchange.status or 0) >= 500 for exchange in result.exchanges)
+        row["retries"] = message.retries + (failed or isinstance(result.reason, ProviderUnavailable))
     if result.status == Status.EXPIRED:
         row["text"] = blank_link(message.text)
     return row

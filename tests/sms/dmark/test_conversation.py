@@ -91,9 +91,11 @@ def requests(commands: list[Any]) -> int:
         # Final responses.
         ([(400, "{}")], ProviderRejected, 1),
         ([(200, "<html>")], NotDmarks, 1),
-        # The token is no longer valid. The conversation gets a new token once, and then has all retries again.
+        # The token is no longer valid. The conversation gets a new token once, and makes the retries that are left.
         ([(401, "{}"), TAKEN], "7", 2),
-        ([(503, ""), (401, "{}"), (503, ""), (503, ""), TAKEN], "7", 5),
+        ([(401, "{}"), (503, ""), (503, ""), TAKEN], "7", 4),
+        ([(503, ""), (401, "{}"), (503, ""), TAKEN], "7", 4),
+        ([(503, ""), (503, ""), (401, "{}"), (503, "")], ProviderUnavailable, 4),
         ([(401, "{}"), (403, "{}")], AuthenticationFailed, 2),
         ([(401, "{}"), CUT], InDoubt, 2),
     ],

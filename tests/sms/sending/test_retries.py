@@ -18,6 +18,7 @@ from sms.errors import (
 )
 from sms.models import SmsMessage, Status
 from sms.sending.attempt import LONGEST_DELAY, Result, conclude, delay, settle
+from sms.sending.results import record
 
 NOW = timezone.now()
 SEND = Exchange("send", 1, 503, "", "", "DMark is in trouble (503).", 5)
@@ -77,6 +78,17 @@ def test_the_rate_limit_is_waited_for() -> None:
 def test_what_is_not_the_texts_fault_goes_back_as_it_was(reason: SmsError) -> None:
     settled = settle(failed(reason, sends=0))
     assert (settled.status, settled.due_at) == (Status.QUEUED, None)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("sends", "retries"), [(0, 0), (2, 1)])
+def test_a_round_of_5xx_that_a_refused_token_ends_is_counted(sends: int, retries: int) -> None:
+    """DMark may have the message after each 5xx. Before the fix, it got 14 such requests in ten minutes, not 12."""
+    message = SmsMessage.objects.create(phone="+256772000001", text="x", status="sending", claim="a", expires_at=NOW)
+    result = Result(message, Status.FAILED, NOW, AuthenticationFailed("no", 401), exchanges=[SEND] * sends)
+    record([settle(result)])
+    message.refresh_from_db()
+    assert (message.status, message.retries) == ("queued", retries)
 
 
 @pytest.mark.parametrize(
