@@ -405,7 +405,10 @@ def inline_senders(world: World, random: Random, until: float) -> None:
 
         def send(process: Process = process, number: int = number) -> None:
             def run() -> None:
-                outbox.queue_sms(world.phones[number], f"message {number}", dedupe_key=f"sim:{number}")
+                try:
+                    outbox.queue_sms(world.phones[number], f"message {number}", dedupe_key=f"sim:{number}")
+                except OperationalError:
+                    world.schedule.append(f"        {process.name} could not queue its message")
 
             world.do(process, run)
 
