@@ -40,9 +40,8 @@ class Recorder:
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
         # Results that the database refuses to store. Their messages stay claimed, so that no message is sent again.
-        self._refused: list[tuple[Job, Result]] = []
-        self._retry_refused_at = 0.0
-        self.sent = 0
+        self.refused: list[tuple[Job, Result]] = []
+        self.sent, self._retry_refused_at = 0, 0.0
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
 
@@ -59,10 +58,9 @@ class Recorder:
                     log_exchange(job.message, exchange)
         except Exception as error:
             logger.exception("sms.worker_error: a result was not concluded or logged")
-            accepted = isinstance(job.ending, str)
-            status, provider_id = (Status.SENT, job.ending) if accepted else (Status.UNKNOWN, "")
-            reason = None if accepted else SmsError(f"Internal error ({type(error).__name__}); the log has more.")
-            result = result or Result(job.message, status, clock.now(ask=False), reason, str(provider_id))
+            failure = SmsError(f"Internal error ({type(error).__name__}); the log has more.")
+            ending = job.ending if isinstance(job.ending, str) else failure
+            result = result or conclude(job.message, ending, job.exchanges)
         self.end(job, result)
 
     def end(self, job: Job, result: Result) -> None:
@@ -77,16 +75,15 @@ class Recorder:
 
     def write(self) -> None:
         """Store the pending results. If the database is unavailable, they stay pending, and its error is re-raised."""
-        if self._refused and clock.monotonic() >= self._retry_refused_at:
-            self.pending += self._refused
-            self._refused = []
+        if self.refused and clock.monotonic() >= self._retry_refused_at:
+            self.pending, self.refused = self.pending + self.refused, []
         if self.pending and not self._store(self.pending):
             # Store each result alone. A result that cannot be stored then does not block the others. If DMark's
             # response makes the result impossible to store, store the status without the response.
             for job, result in list(self.pending):
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
-                    self._refused.append(self.pending.pop(0))
+                    self.refused.append(self.pending.pop(0))
                     self._retry_refused_at = clock.monotonic() + _RETRY_REFUSED
         if self._breaker.taken_back:
             take_back(self._breaker.taken_back, FIRST_PAUSE)

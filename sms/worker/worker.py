@@ -187,9 +187,7 @@ class Worker:
             # status. A request in flight continues. Its result is stored only if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
-            logger.warning(
-                "sms.lease_lost: the leases of %d messages were lost", len(lost), extra={"messages": len(lost)}
-            )
+            logger.warning("sms.lease_lost: %d messages lost their lease", len(lost), extra={"messages": len(lost)})
 
     def _hold_leases(self, asked_at: float) -> None:
         """Record that this worker's leases hold for one lease time from `asked_at` (monotonic)."""
@@ -227,7 +225,9 @@ class Worker:
         if self._stop_requested:
             return 0
         if self.breaker.is_open:
-            return int(not self.options.once and not self.recorder.in_hand and self.breaker.seconds_to_probe() <= 0)
+            # Results that the database refuses must not stop the probes.
+            waits = self.options.once or len(self.recorder.in_hand) > len(self.recorder.refused)
+            return int(not waits and self.breaker.seconds_to_probe() <= 0)
         full = len(self.engine.inbox) > self._claim_size // 2 or self.recorder.pending or self._to_offer
         return 0 if full else self._claim_size
 

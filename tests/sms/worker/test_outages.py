@@ -100,6 +100,24 @@ def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
     assert on_postgres.sql("SELECT provider_id <> '' FROM sms_smsmessage WHERE text = 'text 5'") == [(False,)]
 
 
+def test_a_refused_record_does_not_stop_the_probes(on_postgres: System) -> None:
+    """Before the fix, the worker sent no more messages after DMark had refused the token, until it was restarted."""
+    on_postgres.sql("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.text = 'text 0' AND new.status = 'sent' THEN RAISE 'refused'; END IF; RETURN new; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON sms_smsmessage FOR EACH ROW EXECUTE FUNCTION refuse()
+    """)
+    on_postgres.queue(1)
+    on_postgres.worker()
+    wait_for(lambda: on_postgres.arrived() == 1, 60)
+    on_postgres.sandbox.faults(send="401")
+    on_postgres.queue(5, start=1)
+    wait_for(lambda: on_postgres.sql("SELECT 1 FROM sms_smsworker WHERE trouble = 'credentials'"), 20)
+    on_postgres.sandbox.faults(send="ok")
+    wait_for(lambda: on_postgres.counts() == {"sent": 5, "sending": 1}, 30, every=0.2)
+    assert set(on_postgres.texts().values()) == {1}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_slow_receivers_keep_neither_the_sending_nor_the_leases_waiting(sandbox: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
