@@ -156,7 +156,9 @@ def fetch_token(config: Config, on_exchange: OnExchange) -> Conversation[Fetched
     _refuse_bad_url(config)
     first: ProviderError | None = None
     for path in (config.token_path, other):
-        spec = RequestSpec("token", config.url(path), payload, responses.access_token, on_exchange, budget, iter(PAUSES))
+        spec = RequestSpec(
+            "token", config.url(path), payload, responses.access_token, on_exchange, budget, iter(PAUSES)
+        )
         try:
             return FetchedToken((yield from _request(spec, "")), path)
         except ProviderError as error:

@@ -462,7 +462,7 @@ class World:
             return  # A step forward ends every lease by the database's clock.
         mine = process.worker is None or claim == process.worker.claimer
         # A delivery report may arrive while a retry connects. The message is then sent at most once more.
-        if status not in ("sending", "sent", "delivered") or (not mine and status == "sending"):
+        if status not in ("sending", "sent", "delivered", "undelivered") or (not mine and status == "sending"):
             self._fail(1, f"{process.name} sends message {number}, whose row is {status} of {claim[:6]}")
         if status == "sending" and lease_until < now:
             self._fail(1, f"{process.name} sends message {number} after its lease ({lease_until} < {now})")
