@@ -8,7 +8,7 @@ from sms.stats import status
 
 
 class Command(BaseCommand):
-    help = "Exit 1 if texts are not being sent, and send due alerts. For cron, on sites without a worker."
+    help = "Exit 1 if texts are not being sent, and send due alerts. For cron or a timer."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **given: Any) -> None:
