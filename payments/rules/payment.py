@@ -495,7 +495,8 @@ def _contest_with_us(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "It is not contested.")
     known = state._replace(word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
     moved = _move(known, state.back)
-    return _after(moved, *((Effect("poll"),) if state.ours else ()), back=Place.NONE)
+    # A poll leads to the effect `repeated` too. The receivers then queue messages that are missing.
+    return _after(moved, Effect("poll" if state.ours else "repeated"), back=Place.NONE)
 
 
 @_on(Kind.CONTEST_GONE)

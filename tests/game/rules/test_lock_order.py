@@ -31,7 +31,7 @@ from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
 from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
-from tests.payments.helpers import later, order_payouts, paid_late, record_by_hand, settle
+from tests.payments.helpers import end_contest, later, order_payouts, paid_late, record_by_hand, settle
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -436,6 +436,10 @@ def test_a_reversal_before_a_late_activation_ends_the_entry(client: Client) -> N
     assert status(client, placed["queue_token"])["status"] == "expired"
     # The player can stake again.
     assert stake(client, "0772009741")["status"] == "awaiting_payment"
+    # The provider had the money all the time. Nobody has told the player yet that it arrived.
+    assert _kinds("0772009741") == []
+    assert end_contest(Payment.objects.earliest("pk").pk)
+    assert _kinds("0772009741") == ["payment_held"]
 
 
 def test_a_late_success_whose_message_timed_out_is_a_503(client: Client) -> None:
