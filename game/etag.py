@@ -16,8 +16,8 @@ from payments.statements import Select
 from sms import clock
 from sms.models import SmsMessage
 
-# Columns with a time at which the response changes. Exception: `payment__asked_at` is the start of the payment prompt.
-# The response changes when the prompt disappears, after the duration RINGING.
+# Columns with a time at which the response changes. For `payment__asked_at`, add RINGING: the response changes when the
+# payment prompt disappears.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
 # Columns on which the response depends, besides those in _ENDS. Amounts, names and phone numbers never change, so the
 # ETag does not need them.

@@ -38,7 +38,7 @@ def result(session_id: int) -> str:
 
 
 def matched(session_id: int | None) -> str:
-    """Return the key of the journal events that record a match."""
+    """Return the key of the event "matched" in the journals of both payments."""
     return f"{SESSION}:{session_id}:matched"
 
 

@@ -80,8 +80,8 @@ def due_back(entry: Entry) -> bool:
     unplayed = entry.opened_at is not None and entry.session_id is None and entry.state == Entry.Status.EXPIRED
     if payment.place == "in_use":
         return unplayed
-    # A payment from a release without a journal has `version` 0. The lines below handle such a payment until the worker
-    # adds it to the journal.
+    # A payment from a release without a journal has `version` 0 until the worker adds it to the journal. Until then,
+    # its old columns decide.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:

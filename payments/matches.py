@@ -20,8 +20,7 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# If a payment's money is at one of these places, an event of the payment may also change the other payment of its
-# match.
+# Values of `place` with which an event of a payment may also change the other payment of its match.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 
@@ -59,8 +58,8 @@ def locked(payment_id: int) -> Locked:
     if (place in ("in_use", "contested") or is_approved) and (
         opponent := current_use().opponent(Payment(pk=payment_id))
     ):
-        # The match may get its result before the locks below are taken. Both payments would then be needed. Lock both
-        # now, because payments must be locked by ascending id.
+        # If the match gets its result before the locks below are taken, both payments are needed. Lock both now,
+        # because payments must be locked by ascending id.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)

@@ -33,7 +33,7 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
         # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE).
         .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
-        # Leave out entries whose payment is due for refund, refunded, or contested (its final status was contradicted).
+        # Leave out payments that are contested (the provider contradicted their status), due for refund or refunded.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)
         .select_related("player", "payment")

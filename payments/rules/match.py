@@ -103,7 +103,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Mark the stakes that we hold as due for refund. Refused if the prize is ordered, being paid out or paid."""
+    """Mark the stakes for refund if we hold their money. Refused if the prize is ordered, being paid out or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)

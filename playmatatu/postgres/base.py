@@ -4,13 +4,14 @@ Three kinds of wait need different limits:
 
 - PostgreSQL's own timeouts limit slow statements, locked rows and idle transactions (`init_connection_state`).
 - TCP's timeouts limit the wait for a machine or network that has vanished (settings.py).
-- `Connection` limits each wait for the socket. This helps if the server does not respond although its kernel
-  acknowledges all bytes, as with a suspended process or a frozen disk. psycopg itself has no such limit. The limit is
+- `Connection` limits each wait for the socket, which psycopg does not limit. This helps if the server does not respond
+  although its kernel acknowledges all bytes, as with a suspended process or a frozen disk. The limit of `Connection` is
   one second longer than PostgreSQL's timeout for statements.
 
 If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect. Other
 threads that need a new connection raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit,
-and the site would answer no requests. tests/playmatatu/test_database_limits.py checks that it responds within seconds.
+and the site would answer no requests. tests/playmatatu/test_database_limits.py checks that the site responds within
+seconds.
 """
 
 import math
@@ -44,7 +45,7 @@ _GRACE_SECONDS = 1.0
 
 
 class Unresponsive(psycopg.OperationalError):
-    """The database server did not respond in time, to this thread or a moment ago to another thread."""
+    """Raised if the database server does not respond in time, or has just failed to respond to another thread."""
 
 
 class Connection(psycopg.Connection[Any]):

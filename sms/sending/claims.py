@@ -86,11 +86,11 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
-    """Count `requests` send requests as ambiguous in each message's row, before the requests are sent.
+    """Add `requests` to each message's count of ambiguous requests, before these requests are sent.
 
-    If this process is killed, the count stays in the row. Otherwise, the result of sending replaces it. A message's
-    first request need not be counted here: after a crash, `free_leases_over_before` counts it. Returns the ids of the
-    messages still claimed by `claimer`.
+    If this process is killed, the count stays. Otherwise, the result of sending replaces it. A message's first request
+    need not be counted here: after a crash, `free_leases_over_before` counts it. Returns the ids of the messages still
+    claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 

@@ -92,7 +92,7 @@ class Periodic:
                             maintenance.run()
                             if not self._breaker.is_open:
                                 self._poll(clock.monotonic() + _POLL_SECONDS)
-                    finally:  # Apply the pauses to the queue even if maintenance or the polls fail each time.
+                    finally:  # Apply the pauses to the queue even if maintenance or the polls have failed.
                         maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)

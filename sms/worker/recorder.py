@@ -78,8 +78,8 @@ class Recorder:
         if self.refused and clock.monotonic() >= self._retry_refused_at:
             self.pending, self.refused = self.pending + self.refused, []
         if self.pending and not self._store(self.pending):
-            # Store each result alone. A result that cannot be stored then does not block the others. If DMark's
-            # response makes the result impossible to store, store the status without the response.
+            # Store each result alone, so that a result that cannot be stored does not block the others. If the database
+            # refuses a result because of DMark's response, store the status without the response.
             for job, result in list(self.pending):
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
