@@ -124,7 +124,7 @@ class Worker:
 
 
 class _Heartbeat:
-    """The database row that shows that this worker runs. A regular shutdown deletes the row."""
+    """The database row that shows that this worker is running. A regular shutdown deletes the row."""
 
     def __init__(self) -> None:
         self.key = uuid.uuid4().hex
@@ -155,7 +155,7 @@ class _Heartbeat:
 def _alert() -> float:
     """Send due alerts.
 
-    `sms_worker` sends alerts too, but it cannot report that no `sms_worker` runs.
+    `sms_worker` sends alerts too, but it cannot report that no `sms_worker` is running.
     """
     alerts.check()
     return _ALERT_SECONDS

@@ -226,9 +226,9 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: received, waiting or in a match, for money in use. The caller may pass `place` only if it holds the locks
-    that protect the place. If `place` is None and the event may change the place, the registered function `hold`
-    locks and returns the place. `also`: names of other changed columns to save.
+    `place`: for money in use, its exact place (received, waiting or in a match). Pass it only with the locks that
+    protect the place. If `place` is None and the event may change the place, the registered function `hold` locks and
+    returns the place. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)

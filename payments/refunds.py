@@ -254,7 +254,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 def send_soon(payment_id: int) -> None:
     """Send the ordered payouts of a payment after a poll has confirmed the payment.
 
-    With inline delivery this process sends them, otherwise a worker.
+    If SMS_DELIVERY is `inline`, this process sends them. Otherwise it wakes the workers, which send them.
     """
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):

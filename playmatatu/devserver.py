@@ -81,7 +81,7 @@ def set_up() -> None:
 def manage(arguments: list[str]) -> NoReturn:
     """Run a manage.py command with the settings of the running site.
 
-    If no site runs, use the settings of `make run`.
+    If no site is running, use the settings of `make run`.
     """
     if not devsettings.recall():
         devsettings.prepare(port("PORT", 8000), port("SANDBOX_PORT", 8025))

@@ -1,4 +1,4 @@
-"""The settings of `make run`. `make manage` uses the same settings while the site runs.
+"""The settings of `make run`. `make manage` uses the same settings while the site is running.
 
 Precedence: environment variables, then these settings, then `.env`.
 """

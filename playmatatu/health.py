@@ -38,7 +38,7 @@ def health(request: HttpRequest) -> HttpResponse:
     """Return the state of each part of the service.
 
     `outbox` and `overdue` are `late` if some work is over a minute late. `worker` is `none` if messages need a worker
-    and none runs.
+    and none is running.
     """
     end = time.monotonic() + PROBE_SECONDS
     # Separate threads check the database and the cache, so that a check that hangs does not delay the response.
@@ -112,8 +112,8 @@ def _is_read_only() -> bool:
 def _game() -> dict[str, Any]:
     """Return the state of the game worker.
 
-    The status is `none` if a game worker is needed and none runs. A game worker is needed if the site collects payments
-    and SMS_DELIVERY is not `inline`.
+    The status is `none` if a game worker is needed and none is running. A game worker is needed if the site collects
+    payments and SMS_DELIVERY is not `inline`.
     """
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"

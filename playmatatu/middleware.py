@@ -38,8 +38,8 @@ _CREDENTIALS = ("pt", "queue_token")
 class Https:
     """Middleware: remove players' credentials from the URL of the redirect to https.
 
-    Such a credential was sent unencrypted, so it must not be used. A match page then shows no names. Links in our
-    messages use https and keep their credentials.
+    Such a credential was sent unencrypted, so it must not be used. Without this credential or a cookie, a match page
+    shows no names. Links in our messages use https and keep their credentials.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

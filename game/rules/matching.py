@@ -56,7 +56,7 @@ _MATCH = Update(
             "session": session,
             "reason": "",
             "ended_at": None,
-            # `first` keeps its times. The row of `second` has no times yet.
+            # Keep the times of `first`, which was opened earlier. Set those of `second`.
             "opened_at": Coalesce("opened_at", Value(now)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },

@@ -26,7 +26,7 @@ from sms.models import SmsInbound, SmsMessage, SmsSuppression, Status
 
 # A timeline shows at most this many stakes, texts and log entries: the newest ones.
 MOST_STAKES, MOST_TEXTS, MOST_LOG_ENTRIES = 30, 50, 100
-# A message that is not delivered after this time counts as not arrived.
+# A message that is not delivered within this time probably did not arrive.
 DELIVERY_TIME = timedelta(minutes=5)
 
 

@@ -1,4 +1,4 @@
-"""Alerts are sent when money becomes contested, when it no longer is, and when no sms_worker runs."""
+"""Alerts are sent when money becomes contested, when it no longer is, and when no sms_worker is running."""
 
 import threading
 from datetime import timedelta
