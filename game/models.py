@@ -176,10 +176,7 @@ class Entry(models.Model):
 
     @property
     def link_keys(self) -> tuple[str, str]:
-        """Return the dedupe keys of the two messages that can contain the player's link to the match.
-
-        The first is of `match_found`, the second of `payment_success`.
-        """
+        """Return the dedupe keys of the messages that can contain the match link: `match_found`, `payment_success`."""
         return keys.match_found(self.session_id, self.player_id), keys.payment(self.payment_id, "success")
 
     @property

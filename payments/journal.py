@@ -227,8 +227,8 @@ def take(
     """Apply an event to a payment that the caller has locked with `locked`.
 
     `place`: for money in use, its exact place (received, waiting or in a match). Pass it only with the locks that
-    protect the place. If `place` is None and the event may change the place, the registered function `hold` locks and
-    returns the place. `also`: names of other changed columns to save.
+    protect the place. If `place` is None and the event may change the place, the registered function `hold` locks
+    the app's rows and returns the place. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -256,9 +256,8 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # The answer changed nothing, because a later poll had already brought an answer. Record the event as POLLED, so
-        # that a replay does not apply it. The later poll may have no journal entry, so a replay could not know that
-        # this answer was late.
+        # The answer changed nothing, because the answer of a later poll was applied first. The journal may not contain
+        # the later poll. Therefore record this event as POLLED, which a replay does not apply.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):

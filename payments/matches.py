@@ -66,8 +66,8 @@ def locked(payment_id: int) -> Locked:
         keys |= {recorded.first_id, recorded.second_id} if recorded is not None else set()
     payments = [journal.locked(key) for key in sorted(keys)]
     if len(payments) == 1 and payments[0].place.startswith("prize") and (recorded := _result_of(payment_id)):
-        # The match was made and won after the first query above. Lock the other payment too, although its id may be
-        # lower. A deadlock is very unlikely. If it happens, the caller repeats the step.
+        # After the first query above, the match was made and won. Lock the other payment too, even if its id is lower.
+        # This very rarely causes a deadlock. The caller then repeats the step.
         payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
     # Read the result after the locks, because another transaction may have changed it before.
@@ -112,7 +112,7 @@ def take_word(
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
         # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. `hold`
-        # locks and returns the place of the money in the game.
+        # locks the game's rows and returns the place of the money.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     return take(payment, event, cause, also)
@@ -133,7 +133,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """If a timeout or a deadlock kept the game from using the money, re-raise the exception.
+    """Re-raise the timeout or deadlock of a signal receiver, if there was one.
 
     The transaction is then rolled back, and the operator can try again.
     """

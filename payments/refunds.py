@@ -71,7 +71,7 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 def order_refund(payment_id: int, actor: str) -> Refund:
     """Order a refund through the provider. Raises Refused with the reason.
 
-    The refund is sent when a poll that began after the order says Successful. The order is refused, for example, if no
+    The refund is sent after a new poll of the payment has answered Successful. The order is refused, for example, if no
     configured provider collected the payment, or if the payment's id at the provider or its mobile network is unknown.
     """
     with journal.writing():

@@ -183,7 +183,8 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
-    If the polled id is not yet the payment's `provider_id`, the answer must contain our own reference.
+    A reference in the answer must be the payment's `transaction_id`. If there is none, the polled id must be
+    the payment's `provider_id`.
     """
     if answer.ours:
         return answer.ours == payment.transaction_id
@@ -278,8 +279,7 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
     `provider_id`: the id that the operator read in the provider's portal, or "".
 
     Raises Refused if the provider contradicts the operator, or if an id that the operator entered cannot be checked.
-    Without such an id, returns None if no poll is possible or the poll brings no clear answer. The operator's decision
-    then counts.
+    Without such an id, returns None if no poll is possible or the poll brings no clear answer.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)

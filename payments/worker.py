@@ -188,7 +188,7 @@ def ask_guarded(ask: Callable[[T], Answer], one: T, claimed: float) -> Answer:
         return Answer(Said.NOT_TAKEN, words="This process was suspended before it could send the request.")
     try:
         return ask(one)
-    # After an unexpected error the request may have been sent, so its outcome is ambiguous.
+    # An unexpected error does not show if the request was sent, so the outcome is ambiguous.
     except Exception:
         logger.exception("payments.round_failed: an error about %s", one, extra={"event": "payments.round_failed"})
         return Answer(Said.IN_DOUBT, words="An error of our own; the log has it.")

@@ -19,8 +19,8 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# A refund message can be overdue only if the entry expired within this time. `game_worker` queues refund messages for
-# longer: until two days after the expiry.
+# Only entries that expired at most this long ago are checked for overdue refund messages. `game_worker` queues a refund
+# message until two days after the expiry.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000

@@ -151,7 +151,7 @@ def _database() -> dict[str, Any]:
         if config["ENGINE"] == "django.db.backends.postgresql":
             config["ENGINE"] = "playmatatu.postgres"
             options.setdefault("connect_timeout", max(2, round(DATABASE_CONNECT_TIMEOUT)))
-            # If the network or the server's machine fails, the connection ends within 30 to 60 seconds.
+            # If the network or the server's machine fails, the connection is closed after 30 to 60 seconds.
             for name, value in _TCP_LIMITS.items():
                 options.setdefault(name, value)
             # Prepared statements (see playmatatu/postgres) need server-side binding.

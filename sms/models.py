@@ -220,9 +220,9 @@ class SmsPause(models.Model):
 
 
 class SmsSuppression(models.Model):
-    """A number on the suppression list, to which messages must not be sent.
+    """A number on the suppression list.
 
-    An operator's entry stops every message. If the phone's owner asked to stop, transactional messages are still sent.
+    An operator's entry stops every message. An entry that comes from a STOP does not stop transactional messages.
     """
 
     class Source(models.TextChoices):

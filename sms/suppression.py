@@ -36,9 +36,9 @@ def stop(phone: str, reason: str) -> bool:
 
 
 def start(phone: str) -> bool:
-    """Remove an entry that comes from a person's STOP. Returns False if there is no such entry.
+    """Remove a number from the suppression list if its entry comes from a STOP. An operator's entry is kept.
 
-    An operator's entry is kept.
+    Returns True if an entry was removed.
     """
     deleted, _ = SmsSuppression.objects.filter(phone=phone, source=SmsSuppression.Source.STOP).delete()
     return bool(deleted)

@@ -191,12 +191,12 @@ def count_refused_stake(address: str) -> None:
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until `limit` allows another stake, or None if it allows one now.
 
-    An attempt is an earlier stake that counts towards the limit. `after(n)` skips the `n` newest attempts and returns
-    the time of the next older one.
+    `after(n)` skips the `n` newest of the earlier stakes that count towards the limit. It returns a list with the time
+    of the next older one, or an empty list.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # `blocking` is the `limit`-th newest attempt. A stake is allowed again when `blocking` is older than WINDOW.
+    # `blocking` is the `limit`-th newest of them. A stake is allowed again when `blocking` is older than WINDOW.
     blocking = after(limit - 1)
     if not blocking:
         return None

@@ -400,8 +400,8 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
     """Make the money payable again after a payout failed or was returned.
 
-    If the provider's last answer about the payment was Failed or an unknown word, the money becomes contested instead.
-    This does not apply to a share that the house paid.
+    If the provider's last answer about the payment was Failed or an unknown word, the money becomes contested instead,
+    unless the house paid this share.
     """
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:

@@ -120,7 +120,7 @@ def _money(money: ledger.Figures) -> Iterator[Tile]:
             own = name in _OPERATORS
             url = _list("payments_providerdebit", day=today) if own else _list(_ENTRIES, day=today, flow=name)
             tone = "bad" if name in _BAD else "good" if name == "in" and amount.postings else "plain"
-            # A prize consists of two postings, one for each stake. Their number would be misleading, so only the sum is
+            # Each prize has two postings, one for each stake. The number of postings would mislead, so only the sum is
             # shown.
             total = ugx(amount.ugx) if name in ("out", "prizes") else _sum(amount.ugx, amount.postings)
             yield Tile(ledger.FLOWS[name].label, total, url, tone)

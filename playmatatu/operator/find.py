@@ -37,10 +37,10 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 
 
 def phones(term: str) -> list[str]:
-    """Return the phone numbers (E.164) that belong to `term`, at most MOST of them.
+    """Return the phone numbers (E.164) found for `term`, at most MOST of them.
 
-    `term`: a phone number or its last six digits, or a complete match code, id or name. Other parts of these are not
-    searched, so that every query can use an index. A phone number is returned even if no player has it.
+    `term`: a phone number or its last six digits, or a complete match code, id or name. Part of a code, id or name
+    finds nothing, because such a query could use no index. A phone number is returned even if no player has it.
     """
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:

@@ -27,10 +27,7 @@ def migration_begins(**_kwargs: object) -> None:
 
 
 def migration_ends(**_kwargs: object) -> None:
-    """Resume preparing statements, after `migration_begins` has stopped it.
-
-    Django sends `post_migrate` after a migration.
-    """
+    """Prepare statements again. Django sends `post_migrate` after a migration."""
     _prepare(PREPARE_THRESHOLD)
 
 

@@ -23,8 +23,8 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. It changes a status in _PROVED to `sent` or a final status.
-# Exception: if no send request was recorded, a status in _ENDED is changed only by a report of delivery.
+# A delivery report proves that DMark has the message. It changes a status in _PROVED to `sent` or a final status. If
+# no send request was recorded, however, only a report of delivery changes a status in _ENDED.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 

@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# MAX_KEPT: at most this many characters of a response are stored. MAX_BODY: at most this many bytes are used.
+# Of a response, at most MAX_KEPT characters are stored, and at most MAX_BODY bytes are used.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0

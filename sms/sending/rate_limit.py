@@ -57,7 +57,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
 
 
 def was_limited(message: ClaimedMessage) -> bool:
-    """Return True if the rate limit has already delayed this message. The log and the history then show the delay."""
+    """Return True if the rate limit has already delayed this message."""
     return message.error.startswith("Rate limit")
 
 
@@ -66,7 +66,11 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return waiting times in seconds, by message id. A message waits after one of the same kind to the same phone."""
+    """Return the seconds that each delayed message must still wait, by message id.
+
+    A message is delayed if a message of the same kind was sent to the same phone less than `window` seconds ago, or is
+    being sent.
+    """
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -17,7 +17,7 @@ from sms.errors import Trouble
 from sms.formats import MANY, span, texts
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 
-# A worker updates its row every BEAT_SECONDS. If a row is older than ALIVE_SECONDS, its worker counts as stopped.
+# Seconds between two updates of a worker's row, and seconds without an update until a worker counts as stopped.
 BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
 # A problem is reported if a message has been due, or a signal receiver has been running, for longer than this.

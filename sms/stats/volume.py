@@ -63,7 +63,7 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count the messages of each day before yesterday that is not stored yet, and store the counts.
+    """Count the messages of the days before yesterday, and store the counts. Skip days that are already stored.
 
     Return True if all days before yesterday are stored. `limit`: the largest number of days to count, or None for all.
     `everything`: if no day is stored yet, start with the day of the oldest message. By default, start at most DAYS days

@@ -47,8 +47,8 @@ _LARGEST_CLAIM = 256
 # because the message's rate-limit key expires.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. Each process sends at
-# most one NOTIFY per NOTIFY_EVERY. The second search finds messages for which no NOTIFY was sent.
+# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. The second search finds
+# messages that a process queued less than NOTIFY_EVERY seconds after its last NOTIFY, and thus without a new NOTIFY.
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -280,7 +280,7 @@ class Worker:
         self._first_ended = None
         was_open = self.breaker.is_open
         with one_write(deliveries):
-            # Take all ended jobs at once, so that batches grow if the database is slow. The engine limits their number.
+            # Take all ended jobs at once, so that batches grow if the database is slow.
             for job in self.engine.take():
                 if job.begun:
                     self.recorder.conclude(job)

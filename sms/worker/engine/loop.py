@@ -73,7 +73,7 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Clear the claim, because another sender may have the message. A failure of this job is then not stored."""
+        """Clear the claim, so that a failure of this job is not stored. Another sender may have the message."""
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -84,8 +84,8 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    Calls `wake_owner` if the first job since the last `take` has ended, if `batch` jobs have ended, if a request was
-    added to `uncounted`, or if the inbox has shrunk to `low_water`.
+    Calls `wake_owner` when the first job since the last `take` ends, when the number of ended jobs reaches `batch`,
+    when a request is added to `uncounted`, and when the inbox shrinks to `low_water`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Engine:
         # Other threads also use the attributes from here to `tokens`.
         self.inbox: deque[Job] = deque()
         self.ended: deque[Job] = deque()
-        # Repeated send requests that their messages' rows do not count yet. `write_counted` moves them to `_counted`.
+        # Repeated send requests, not yet counted in their messages' rows. `write_counted` moves them to `_counted`.
         self.uncounted: deque[tuple[Job, Request]] = deque()
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
@@ -154,7 +154,10 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Let the engine write the first `count` requests of `uncounted`. The caller has counted them in the rows."""
+        """Let the engine write the first `count` requests of `uncounted`.
+
+        The caller has already counted these requests in the rows of their messages.
+        """
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
         self._waker.wake()
