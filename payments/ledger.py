@@ -164,8 +164,8 @@ def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
 
     Stored totals are used for the hours that have them, and ledger entries for later hours.
     """
-    # The last stored hour is looked up only once. Otherwise a worker could store another hour between two look-ups, and
-    # the ledger entries of that hour would be counted twice.
+    # Look up the last stored hour only once. Otherwise a worker could store one more hour between two look-ups, and the
+    # ledger entries of that hour would be counted twice.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()

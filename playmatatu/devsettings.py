@@ -21,7 +21,7 @@ RUNNING = VAR / "running.json"
 def prepare(site: int, sandbox: int) -> dict[str, str]:
     """Set environment variables for a site and a sandbox on these ports, unless they are already set.
 
-    Return all settings that are now in the environment, without those from `.env`.
+    Return all settings that the environment now sets. `.env` is not read.
     """
     url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {

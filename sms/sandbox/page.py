@@ -93,7 +93,7 @@ class Page:
     def html(self, find: str = "") -> str:
         """Return the page as HTML.
 
-        `find`: show only matching phones. If it is 3 to 10 digits, search the phone numbers. Otherwise, search the
+        `find`: show only matching phones. If `find` is 3 to 10 digits, search the phone numbers. Otherwise, search the
         texts on the phones' screens, ignoring case. "" shows all phones.
         """
         state, find = self.state, find.strip()
