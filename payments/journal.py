@@ -435,7 +435,7 @@ def balances_of(payment: Payment) -> dict[Account, int]:
 
 
 def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return the same balances as `balances_of` for several payments, keyed by payment id, with one query."""
+    """Return the balances (see `balances_of`) of several payments, keyed by payment id. Makes one query."""
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
     rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
     for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):

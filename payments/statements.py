@@ -356,8 +356,8 @@ def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True)
     model = type(rows[0])
     columns = _insert_columns(model, connection.vendor)
     values = [_values(row, columns, connection) for row in rows]
-    # Nullable columns without a value in any row are left out, because psycopg caches no parsed statement that has more
-    # than 50 parameters, and would parse it again at each execution.
+    # Leave out nullable columns that are NULL in every row. psycopg caches a parsed statement only if the statement has
+    # at most 50 parameters.
     used = tuple(
         index
         for index, column in enumerate(columns)

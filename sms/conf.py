@@ -224,7 +224,7 @@ class Config:
     def longest_send(self) -> float:
         """The longest duration in seconds of one attempt to send a message.
 
-        It is `send_budget` plus the duration of one request that starts just before that limit.
+        A request may begin just before `send_budget` has passed, so the duration of one request is added.
         """
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 

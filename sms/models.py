@@ -162,7 +162,7 @@ class SmsWorker(models.Model):
     in_flight = models.PositiveIntegerField(default=0, db_default=0)
     longest_since = models.DateTimeField(null=True, blank=True)
     longest_step = models.CharField(max_length=40, blank=True, default="", db_default="")
-    # The signals `sms_sent` and `sms_failed` are sent this many seconds late, because a receiver is slow.
+    # Number of seconds by which the signals `sms_sent` and `sms_failed` are late, usually because a receiver is slow.
     receivers_behind = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:

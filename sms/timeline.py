@@ -47,7 +47,7 @@ MEANINGS: dict[str, str] = {
 class Sending:
     """Explains why queued messages are not being sent.
 
-    One object reads the state of sending once, for any number of messages.
+    The state of sending is read once, when the object is created. Use the object for any number of messages.
     """
 
     def __init__(self) -> None:

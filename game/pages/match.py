@@ -131,7 +131,7 @@ class Shown:
 
 
 def decided(payments: Collection[int]) -> set[int]:
-    """Return the ids of those `payments` whose match has a result, and of the opponents' payments."""
+    """For each match of `payments` that has a result, return the ids of the match's two payments."""
     if not payments:
         return set()
     results = MatchResult.objects.filter(Q(first__in=payments) | Q(second__in=payments))

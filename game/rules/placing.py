@@ -70,7 +70,7 @@ def place(stake: Stake) -> Placed:
     if served and not approved and networks.network_of(stake.phone) not in served:
         sentence = _("We can only collect from these networks: %(networks)s. Enter a number of one of them.")
         raise Refused(400, sentence, "phone_number", networks=", ".join(sorted(map(networks.name, served))))
-    # The match code is checked before the player's own stakes, so that the error does not reveal if the number has a
+    # Check the match code before the player's own stakes. Otherwise the error could reveal that this phone number has a
     # stake.
     friend = joinable(stake.match_code, stake.amount, stake.address) if stake.match_code else None
     if not approved:

@@ -69,8 +69,8 @@ def post(
 ) -> tuple[int, bytes]:
     """Make a POST request once, over a new connection. Return the HTTP status and the body.
 
-    No open connection is reused, because the server may be closing it. The request would then count as written although
-    the server never read it.
+    Open connections are not reused. If the server was just closing such a connection, the request would count as
+    written although the server never read it.
 
     `json` or `form`: the body. The other arguments are those of `get`. Raises NoResponse.
     """

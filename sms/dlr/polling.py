@@ -49,7 +49,7 @@ def poll(
     for message in due(min_age)[:limit]:
         if stopping():
             break
-        # If two processes poll at the same time, only the process that changes `polled_at` asks DMark.
+        # Two processes may poll at the same time. Only the process whose UPDATE changes `polled_at` asks DMark.
         mine = SmsMessage.objects.filter(pk=message.pk, polled_at=message.polled_at)
         if not mine.update(polled_at=clock.now()):
             continue

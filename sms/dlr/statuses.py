@@ -181,9 +181,9 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message and no final report has arrived. False for a canceled message.
+    """Return True if DMark may have the message and no final report has arrived.
 
-    If the result is False, the caller ignores all reports except for a report of delivery.
+    A canceled message counts as not sent, even if a send request had an unknown outcome.
     """
     if message.status in _ENDED:
         return bool(message.attempts)

@@ -65,8 +65,8 @@ class Fault(NamedTuple):
 def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
     """Define a switch of the sandbox, as a dataclass field of `Faults`.
 
-    `label`: the label on the page. `choices`: the valid values. If there are none, every value of the type of `default`
-    is valid.
+    `label`: the label on the page. `choices`: the valid values. If `choices` is empty, every value that has the type of
+    `default` is valid.
     """
     return field(default=default, metadata={"label": label, "choices": choices})
 

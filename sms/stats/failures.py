@@ -107,8 +107,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # If DMark has accepted any message since this failure, the failure's cause is usually gone. If the cause was
-        # the failed message itself, the cause counts as gone only after a success of a message of the same kind.
+        # If DMark has accepted any message since this failure, the cause of the failure is usually gone. If the failed
+        # message itself was the cause, only a success of a message of the same kind counts.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

@@ -35,7 +35,7 @@ def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
     Parking sets `lease_until`, so that the message is not in the index that `claim` reads. After 10,000 messages, the
-    pauses are read again. With outdated pauses, two workers could park and release the same messages forever.
+    pauses are read again. Otherwise one worker could forever release the messages that another worker parks.
     """
     full = True
     while full:

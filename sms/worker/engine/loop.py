@@ -205,7 +205,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # If counting took long, the rate-limit key may have expired. The job ends, and its message is queued again.
+            # If the request was counted too slowly, the rate-limit key may have expired. Then queue the message again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Seconds for which jobs share a token. If a job uses the token in the second half, a new token is fetched early.
+# Jobs share a token for this many seconds. If a job needs the token in the second half of this time, the thread fetches
+# a new token early.
 _TOKEN_SECONDS = 1.0
 
 
