@@ -149,7 +149,7 @@ class Entry(models.Model):
             # An index of stakes that were activated but not matched. When such a stake expires, its money is due for
             # refund.
             models.Index(fields=["payment"], condition=Q(session=None, opened_at__isnull=False), name="entry_unplayed"),
-            # The index includes the id, so that PostgreSQL uses it to find the newest entries with a given name.
+            # Without the id, PostgreSQL would not use this index to find the newest entries with a given name.
             models.Index(Upper("display_name"), "id", condition=~Q(display_name=""), name="entry_newest_name"),
             models.Index(fields=["invite_phone", "opened_at"], condition=~Q(invite_phone=""), name="entry_invited"),
             models.Index(

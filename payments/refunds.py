@@ -178,7 +178,8 @@ def pay_prizes_due() -> int:
 def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
     """Save a new payout. Raises Refused if the rules forbid it, or if another payout of the payment is open.
 
-    Unless PAYMENTS_SINGLE_OPERATOR is on, the operator who settled the payment may not order its payout.
+    If only an operator's decision says that the payment was paid, that operator may neither order nor record its
+    payout. PAYMENTS_SINGLE_OPERATOR removes this rule.
     """
     refund.ordered_at = database.now()
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE

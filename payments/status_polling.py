@@ -300,7 +300,7 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
     """Return the reason why an operator may not mark the payment as paid, or "" if there is none.
 
-    `typed`: True if the operator entered the id. The provider must then confirm that id.
+    `typed`: True if the operator entered the provider's id of the payment. The provider must then confirm this id.
     """
     if answer is None:
         return "No provider that is set up can check this ID."

@@ -132,7 +132,7 @@ def _is_readable(value: str, rest: str) -> bool:
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)
-        # If there are several hosts, the database driver checks their ports instead.
+        # `parts.port` raises ValueError if the port is invalid. The database driver checks the ports of several hosts.
         _ = None if "," in parts.netloc else parts.port
     except ValueError:
         return False

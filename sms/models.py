@@ -312,8 +312,8 @@ class SmsAlert(models.Model):
     # webhook, or ALERT_WEBHOOK_URL is empty.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process sends a notice before this time. The column is set while one process sends the notice, and until the
-    # problem has lasted long enough for a notice.
+    # No process begins to send a notice before this time, because the problem has not lasted long enough, or because a
+    # process is already sending the notice.
     busy_until = models.DateTimeField(null=True, blank=True)
     # True if a process has begun to send the first notice of this alert.
     claimed = models.BooleanField(default=False, db_default=False)

@@ -291,7 +291,7 @@ def _house_repaid(state: State) -> tuple[Posting, ...]:
 
 
 def _contrary(state: State, before: State, event: Event) -> Outcome:
-    """Handle the answer Failed or an unknown status word. The payment may have been Successful before."""
+    """Handle the status word Failed, and unknown status words. An earlier word may have been Successful."""
     place, failed = state.place, event.said is Word.FAILED
     if state.status is Status.PENDING:
         return _end(state, Status.FAILED) if failed else Outcome(state)

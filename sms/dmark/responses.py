@@ -284,6 +284,5 @@ def _word(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     word = clean(str(value)[:200].strip()).upper()[:50]
-    # An older DMark host replaces `%s` in the URL with the status. If the host has not replaced `%s`, there is no
-    # status.
+    # Some DMark hosts replace `%s` in the URL with the status. If `%s` is still there, the report has no status.
     return "" if word in ("%S", "%25S") else word

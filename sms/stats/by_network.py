@@ -19,13 +19,13 @@ OTHER = "other"
 # A message is late if it is not delivered within this time after it was queued. If no delivery reports arrive, the time
 # until DMark accepts the message counts instead.
 LATE = timedelta(minutes=5)
-# A network is in trouble if more than SHARE of its messages were late or failed in each of RUNNING overlapping windows.
-# A window lasts WINDOW minutes, and the next window starts one minute later. Each window needs at least ENOUGH
-# messages, so that one phone that is switched off does not look like trouble of its network.
+# A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 overlapping windows
+# (RUNNING). A window lasts 10 minutes (WINDOW), and the next window starts one minute later. Each window needs at least
+# 10 messages (ENOUGH), so that one phone that is switched off does not look like trouble of its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures. Only reports on messages
-# queued within the last WINDOW minutes count, and at least ENOUGH such reports are needed. Unlike the rule about late
-# messages, this rule needs no waiting time, so it often finds trouble earlier.
+# queued within the last 10 minutes (WINDOW) count, and at least 10 reports (ENOUGH) are needed. This rule often finds
+# trouble earlier than the rule above, because it does not wait until messages are late.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 
@@ -130,8 +130,8 @@ class _Minute(NamedTuple):
 def in_trouble(now: datetime) -> list[Slow]:
     """Return the networks on which too many messages are late or failed. Makes one query over the last 25 minutes.
 
-    Only messages that were queued at least LATE ago can be late. If no delivery reports arrive, a message is late if
-    DMark did not accept it within LATE.
+    A message that was not delivered within 5 minutes is late. If no delivery reports arrive, a message that DMark did
+    not accept within 5 minutes is late.
     """
     minutes = _minutes(now)
     by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)

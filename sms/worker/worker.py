@@ -40,8 +40,8 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# Limit on the claim size (or `in_flight` if larger). If the engine had no waiting message and a claim gets as many
-# messages as it asked for, the size doubles. It is reset if a claim gets fewer, or if a message waits too long.
+# If the engine has no waiting messages and a claim is full, the claim size doubles, up to the larger of this number and
+# `in_flight`. If a claim is not full, or if a message waits too long, the size returns to `batch`.
 _LARGEST_CLAIM = 256
 # Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
 # because the message's rate-limit key expires.

@@ -66,7 +66,7 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
     if status in _NOT_TAKEN:
         return _as(answer, Said.NOT_TAKEN, f"DMarkPay refused the request ({status})")
     if answer.ours not in ("", reference):
-        # The response is about another transaction, so its id must not be used to poll our transaction.
+        # The id in this response belongs to another transaction, so it must not be used to poll our transaction.
         return Answer(Said.IN_DOUBT, "", "", "The response was about another transaction.", status, answer.text)
     if 400 <= status < 500 and status not in (408, 409):
         return _as(answer, Said.FAILED, "")
