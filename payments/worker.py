@@ -103,7 +103,7 @@ class Loop:
         try:
             pause = self.turn()
             self.outage.ends()
-        # An exception only ends this turn. If it ended the thread, no more work would be done.
+        # An exception must not end the thread, because then no more work would be done.
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 self._failed(error)

@@ -123,7 +123,7 @@ class Sandbox:
         return sum(request["path"] == path for request in self.requests())
 
     def counts(self) -> dict[str, Any]:
-        """Return how many requests each path got, how many messages were accepted, and which ones more than once."""
+        """Return the number of requests by path, the number of accepted messages, and a list of repeated messages."""
         return dict(self._get("/counts.json"))
 
     @property

@@ -24,9 +24,9 @@ GIVE_UP = timedelta(days=1)
 def due(min_age: float) -> "QuerySet[SmsMessage]":
     """Return the messages without a final report that were sent at least `min_age` seconds and at most one day ago.
 
-    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll. If
-    `min_age` is two minutes, a message is therefore polled at most ten times in a day, and messages that never get a
-    report do not delay the other messages.
+    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll, so
+    that messages without a report do not delay other messages. If `min_age` is two minutes, a message is polled at most
+    ten times.
     """
     now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())

@@ -107,7 +107,7 @@ class State:
             ]
 
     def counts(self) -> dict[str, Any]:
-        """Return how many requests each path got, how many messages were accepted, and which ones more than once."""
+        """Return the number of requests by path, the number of accepted messages, and a list of repeated messages."""
         with self.lock:
             return self._counts()
 
