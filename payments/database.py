@@ -124,7 +124,7 @@ def wait_after_commit() -> None:
 def commit_follows() -> Iterator[None]:
     """Skip the wait of `wait_after_commit` in this block.
 
-    Use it only if another change is committed before the response is sent. That commit waits for the disk.
+    Use it only if another change is committed after this block and before the response. That commit waits for the disk.
     """
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:

@@ -70,7 +70,7 @@ def locked(payment_id: int) -> Locked:
         # This very rarely causes a deadlock. The caller then repeats the step.
         payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
-    # Read the result again: until the locks were taken, another transaction could change it.
+    # Read the result only after the locks are taken. Until then, another transaction can change it.
     result = _result_of(payment_id) if len(payments) == 2 else None
     found = Locked(payment) if result is None else Locked(payment, result, payments)
     payment._match = found  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Alerts about payments and the game, and counts of overdue work.
 
 The heartbeat of a worker may look normal although the worker does no work. The counts of overdue work reveal such a
-worker. They are shown by an alert, the health check, the metrics and the dashboard.
+worker. An alert, the health check, the metrics and the dashboard show these counts.
 
 The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
 """

@@ -132,7 +132,8 @@ def _is_readable(value: str, rest: str) -> bool:
     userinfo = rest.rpartition("@")[0]
     try:
         parts = urlsplit(value)
-        # `parts.port` raises ValueError if the port is invalid. The database driver checks the ports of several hosts.
+        # `parts.port` raises ValueError if the port is invalid. If there are several hosts, the database driver checks
+        # their ports.
         _ = None if "," in parts.netloc else parts.port
     except ValueError:
         return False

@@ -21,7 +21,7 @@ OTHER = "other"
 LATE = timedelta(minutes=5)
 # A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 overlapping windows
 # (RUNNING). A window lasts 10 minutes (WINDOW), and the next window starts one minute later. Each window needs at least
-# 10 messages (ENOUGH), so that one phone that is switched off does not look like trouble of its network.
+# 10 messages (ENOUGH), so that one phone that is switched off is not mistaken for trouble on its network.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures. Only reports on messages
 # queued within the last 10 minutes (WINDOW) count, and at least 10 reports (ENOUGH) are needed. This rule often finds
@@ -114,7 +114,7 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 class _Minute(NamedTuple):
     """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
 
-    `network`: the network of these numbers. `late` and `not_accepted` are valid only if `age` is at least LATE.
+    `network`: the network of these numbers. `late` and `not_accepted` are valid only if `age` is 5 or more.
     """
 
     network: str
@@ -153,9 +153,9 @@ def in_trouble(now: datetime) -> list[Slow]:
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
     """Return the number of bad messages and the number of all messages in one window.
 
-    A message is bad if it failed or was late. `by_reports`: True if late means that the message was not delivered
-    within LATE, False if it means that DMark did not accept it within LATE. `back`: the number of minutes from this
-    window to the newest window. Messages younger than LATE do not belong to any window.
+    A message is bad if it failed or was late. `by_reports`: True if late means not delivered within 5 minutes, False if
+    late means not accepted by DMark within 5 minutes. `back`: the number of minutes from this window to the newest
+    window. Messages that were queued less than 5 minutes ago belong to no window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]
