@@ -112,7 +112,7 @@ class Worker:
         """
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        self._wake_payments()  # Rows committed before LISTEN caused no notification, so the threads are woken once.
+        self._wake_payments()  # The NOTIFY of rows committed before LISTEN was not received.
         while not self.listener.stopping.is_set():
             for _ in connection.connection.notifies(timeout=_LISTEN_SECONDS):
                 self._wake_payments()

@@ -430,7 +430,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return a payment's balance on each account of money that we owe, and on COMMISSION. Zeros are left out."""
+    """Return a payment's balance on each account for money that we owe, and on COMMISSION. Zeros are left out."""
     return balances_of_all([payment.pk])[payment.pk]
 
 

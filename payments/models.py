@@ -154,7 +154,7 @@ class Callback(models.Model):
     # leaves the status unchanged.
     applied = models.BooleanField("changed the payment", default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
-    # When an operator marked an unreadable or rejected callback as seen.
+    # Time at which an operator marked an unreadable or rejected callback as seen.
     seen_at = models.DateTimeField(null=True, blank=True)
     seen_by = models.CharField(max_length=150, blank=True, default="", db_default="")
 
@@ -282,10 +282,10 @@ _RARE_ACCOUNTS = (
 
 
 class PaymentEvent(models.Model):
-    """A journal entry: one event of a payment, with the operator, callback or answer of the provider that caused it.
+    """A journal entry: one event of a payment and its cause (an operator, a callback or an answer of the provider).
 
-    Database triggers make the journal append-only. Only entries of a payment that is over 30 days old and has no ledger
-    entries can be deleted.
+    Database triggers make the journal append-only. Entries can be deleted only if their payment is over 30 days old and
+    has no ledger entries.
     """
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")

@@ -455,7 +455,7 @@ def give_up_stranded() -> int:
     """Cancel payouts that cannot be sent. Return the number of canceled payouts.
 
     A payout cannot be sent if its provider is no longer configured, or if no poll confirms its payment within a day
-    after the order.
+    after the payout was ordered.
     """
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
@@ -523,7 +523,7 @@ def returned(refund_id: int, actor: str, note: str) -> bool:
 
 
 def _went_out_after_all(refund: Refund, found: Locked, cause: Cause) -> None:
-    """Handle the provider's late answer that a payout was made, after an operator had marked it as not paid out."""
+    """Handle a late answer of the provider: a payout was made that an operator had marked as not paid out."""
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
     effects = _take(found, refund, Event(Kind.LATE_SUCCESS, place=place), cause, some=True)
     if any(effect.name == "alarm" for effect in effects):

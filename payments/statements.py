@@ -195,7 +195,7 @@ def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple
     placeholders = iter(texts)
     sql = re.sub("%[%s]", lambda found: next(placeholders) if found[0] == "%s" else "%%", sql)
     for name, mark in list(left.items()):
-        # Django writes the start of a slice into the SQL, after all parameters.
+        # Django writes the start of a slice into the SQL as a number, after all parameters.
         if f"OFFSET {mark}" in sql:
             sql = sql.replace(f"OFFSET {mark}", "OFFSET %s")
             places.append(_argument(name, int))
@@ -287,8 +287,8 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of frequent types. If Django's conversion for a field leaves a sample unchanged, or only wraps an int in
-# a subclass of int, then values of this type skip the conversion.
+# Sample values of frequent types. If Django's conversion for a field returns a sample unchanged, values of this type
+# are not converted. If it only turns an int into a subclass of int, ints are passed directly to that subclass.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 

@@ -56,7 +56,7 @@ def late_counts() -> dict[str, int]:
 
 
 def contested(now: datetime) -> Iterable[Condition]:
-    """Yield an alert condition if the provider has contradicted its own final status of a payment."""
+    """Yield an alert condition if the provider has contradicted the final status of a payment."""
     number = Payment.objects.filter(contested=True).order_by()[:_MOST].count()
     if number:
         many = f"{number:,}{' or more' if number == _MOST else ''} payment{'s are' if number > 1 else ' is'} contested"
@@ -78,5 +78,5 @@ def late_work(now: datetime) -> Iterable[Condition]:
         )
 
 
-# Each worker process calls these functions once a minute, in `sms/alerts.py`.
+# `sms/alerts.py` calls these functions once a minute in each worker process.
 SOURCES = (contested, late_work)

@@ -112,8 +112,8 @@ def _is_read_only() -> bool:
 def _game() -> dict[str, Any]:
     """Return the state of the game worker.
 
-    The status is `none` if a game worker is needed and none is running. A game worker is needed if the site collects
-    payments and SMS_DELIVERY is not `inline`.
+    The status is `none` if a game worker is needed but not running. It is needed if a payment provider is configured
+    and SMS_DELIVERY is not `inline`.
     """
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"

@@ -38,7 +38,7 @@ _BREAKS = str.maketrans({code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F,
 _BREAKS |= {0x2028: "\\u2028", 0x2029: "\\u2029", 0x0A: "\\n", 0x0D: "\\r"}
 
 
-# Exceptions caused by the client. Django logs them with a traceback, so malicious requests could fill the log.
+# Exceptions caused by the client. They are logged without a traceback, so that malicious requests cannot fill the log.
 _OF_THE_CALLER = (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError)
 
 

@@ -91,7 +91,7 @@ def worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the messages that are still worth sending according to their owners.
 
     Messages without an owner are included. Each owner's function is called once. If the function raises an exception,
-    all messages of this owner are sent, because a late message is better than no message. Call this outside a
+    all messages of this owner are included, because a late message is better than no message. Call this outside a
     transaction.
     """
     return _worth(messages, {prefix: owner.worth_sending for prefix, owner in _owners.items()})

@@ -1,4 +1,4 @@
-"""Send messages through Django's tasks framework (`SMS_DELIVERY=tasks`), if a project already runs a task queue.
+"""Delivery through Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that already run a task queue.
 
 A task claims its message before it sends. Therefore a task that runs twice sends one message. If the queue loses a
 task, or a message must be sent later, `sms_worker --once` sends the message, for example from cron.

@@ -137,7 +137,7 @@ def announce_refunds() -> tuple[int, int]:
 def _announce(entry: Entry, payment: Payment) -> bool:
     """Mark the money of an ended entry as due for refund and send `refund_became_due`.
 
-    The caller has locked the payment. Return False if a receiver failed, so that the signal must be sent again.
+    The caller has locked the payment. Return False if a receiver failed. The signal must then be sent again.
     """
     if payment.collected_at is None:
         return True

@@ -76,7 +76,7 @@ def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = ""
 
 
 def is_taken_back(payment: Payment) -> bool:
-    """Return True if the provider took the money back before we paid it out."""
+    """Return True if the provider took the money back and we have not paid it out."""
     return bool(payment.collected_at and payment.version and not payment.place)
 
 

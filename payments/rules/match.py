@@ -142,7 +142,7 @@ def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event of the prize's payout to both shares. If one of them refuses it, change neither."""
+    """Apply an event of the prize's payout to both shares. If the event does not fit one share, change neither."""
     for share in match.shares:
         refusal = apply(share, event, now).refusal
         if refusal:

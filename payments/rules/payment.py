@@ -63,8 +63,9 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 def operator_may_decide(state: State, now: datetime) -> bool:
     """Return True if an operator may mark the payment as paid or as not paid.
 
-    The function is for payments that this service requested. The payment must be PENDING. Its request must be ambiguous
-    or without an answer for a day, or its status word must have been unknown for an hour.
+    The function is for payments that this service requested. The payment must be PENDING, and one of these conditions
+    must hold: its request is ambiguous, the provider reported no final status within a day, or the status word has been
+    unknown for an hour.
     """
     if state.status is not Status.PENDING:
         return False
@@ -76,8 +77,8 @@ def operator_may_decide(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    It may be sent if the house pays this share. It may also be sent if a poll that began after the order returned
-    Successful, and no notification waits for a poll.
+    If the house pays this share, it may be sent. Otherwise a poll that began after the payout was ordered must have
+    returned Successful, and no notification may be waiting for a poll.
     """
     if state.house_share:
         return True
@@ -348,7 +349,7 @@ def _ordered(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "Another party collects it: record it by hand.")
     if _same_person(state, event):
         return _refused(state, "The operator who settled it may not order its payout.")
-    # `ok_at` is cleared too. If the database's clock was set back, an earlier poll would seem later than this order.
+    # `ok_at` is cleared too. If the database's clock was set back, the old `ok_at` could be later than `ordered_at`.
     ordered = state._replace(payout=Payout.ORDERED, ordered_at=now, ok_at=None)
     return _move(ordered, _TRANSIT[state.place], Effect("poll"))
 

@@ -109,8 +109,8 @@ class State(NamedTuple):
 
     `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
     arrived. `word`: the provider's last answer. `word_at`: the time of this answer (`Event.began`). `other_since`:
-    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. The order of a
-    payout clears `ok_at`. `owed_since`: since when a notification waits for a poll.
+    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. Ordering a
+    payout clears `ok_at`. `owed_since`: since when a notification has been waiting for a poll.
 
     `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house paid this
     payment's share of a prize. `back`: the place to which contested or lost money returns.
@@ -144,8 +144,8 @@ class Event:
     account at the provider. `alone`: True if one operator may both settle a payment and pay it out. `late`: True if it
     is too late to send the payment request again.
 
-    `place` of LATE_SUCCESS: refund_due or prize. `place` of WORD, if money arrives for a stake that was approved
-    without money: the place for this money. `becomes`: for an adoption, the state that the payment's columns show.
+    `place`: for LATE_SUCCESS, refund_due or prize. For WORD, the place for money that arrives for a stake that was
+    approved without money. `becomes`: for ADOPTED, the state that the payment's columns show.
     """
 
     kind: Kind

@@ -109,9 +109,9 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
     """Change the message and store the event, unless the status of the message has changed from `before`.
 
-    Returns False if the status has changed. Then nothing is stored, and the caller reads the message again and applies
-    the report to it. If `changes` is empty, the status is not checked and only the event is stored. On PostgreSQL a
-    change with an event is one statement.
+    If the status has changed, nothing is stored and the result is False. The caller must then read the message again.
+    If `changes` is empty, the status is not checked and only the event is stored. On PostgreSQL a change with an event
+    is one statement.
     """
     if not changes:
         if event is not None:

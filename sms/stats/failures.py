@@ -18,7 +18,7 @@ _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
 # The newest success is looked up among the newest 200 messages that DMark accepted.
 _RECENT = 200
 
-# The parts of an error text that do not belong to its reason: ids, and numbers of seconds.
+# Ids, and numbers of seconds. They differ between errors that have the same reason.
 _OWN = re.compile(r"\d{5,}|\d+(?= s\b)")
 ANY = "…"
 

@@ -67,7 +67,7 @@ class Recorder:
         self.pending.append((job, settle(result)))
 
     def cut_off(self, job: Job) -> None:
-        """End a message in flight, because the worker stops. A send request without a response counts as ambiguous."""
+        """End a message in flight at shutdown. A send request without a response counts as ambiguous."""
         error = InDoubt(f"The worker ended before {PROVIDER} answered.")
         if job.step == UNANSWERED:
             job.exchanges.append(Exchange("send", 1, None, "", "", str(error), 0, error.trouble.value, ambiguous=True))

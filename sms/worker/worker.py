@@ -324,7 +324,7 @@ class Worker:
             self.waker.sleep(selector, self._next_turn)
 
     def _recover(self, error: Exception) -> None:
-        """Log an exception and wait a moment. The worker continues afterwards."""
+        """Log an exception and wait a moment, so that the worker can continue."""
         if not close_if_unavailable(error):
             logger.error("sms.worker_error: the worker continues", exc_info=error)
             runtime.current.sleep(1.0)
@@ -339,7 +339,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Record the last results, and cut off the requests in flight. Queue again the messages that have not begun."""
+        """Store the last results and cut off requests in flight. Queue messages again whose sending has not begun."""
         for job in self.engine.take():
             self.recorder.conclude(job)
         if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:

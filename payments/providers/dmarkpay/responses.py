@@ -92,7 +92,7 @@ def read_status(status: int, body: bytes) -> Answer:
         return _as(answer, Said.UNKNOWN, "DMarkPay does not know this transaction")
     if not 200 <= status < 300:
         return _as(answer, Said.IN_DOUBT, f"DMarkPay gave no status ({status})")
-    # Without an id or reference, a response with an unknown status word may not be about a transaction at all.
+    # A response with an unknown status word, no id and no reference is perhaps not about a transaction at all.
     if answer.said is Said.OTHER and not (answer.ours or answer.provider_id):
         return replace(answer, said=Said.IN_DOUBT)
     return answer

@@ -31,7 +31,7 @@ from sms.worker.waker import Waker
 logger = get_logger("sms.worker")
 
 _LONGEST_SLEEP = 1.0
-# If counting a repeated send request in its message's row takes longer than this many seconds, the job ends.
+# If a repeated send request is not counted in its message's row within this many seconds, the job ends.
 _LONGEST_COUNT = 5.0
 # Names of a job's steps, as operators see them.
 WAITING, ENDED = "waiting to begin", "ended, not recorded yet"
@@ -66,7 +66,8 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # The row counts only repeats in advance. After a crash, `free_leases_over_before` counts the first request.
+        # Only repeats are counted in the row before they are sent. After a crash, `free_leases_over_before` counts the
+        # first request.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
