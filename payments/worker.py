@@ -140,7 +140,7 @@ def run(
     record: Callable[[T, Answer], None],
     stopping: Callable[[], bool],
 ) -> int:
-    """Send all due requests to the provider, up to THREADS at the same time. Return the number of requests.
+    """Send all due requests to the provider, up to 16 (THREADS) at a time. Return the number of requests.
 
     A slow request does not delay the others. If the database is down, the answers are kept in memory until they can be
     recorded. `stopping`: when it returns True, no further request is begun.

@@ -144,8 +144,8 @@ class Event:
     account at the provider. `alone`: True if one operator may both settle a payment and pay it out. `late`: True if it
     is too late to send the payment request again.
 
-    `place`: for LATE_SUCCESS, refund_due or prize. For WORD, the place for money that arrives for a stake that was
-    approved without money. `becomes`: for ADOPTED, the state that the payment's columns show.
+    `place`: for LATE_SUCCESS, refund_due or prize. For WORD, the place to which money moves if it arrives for a
+    stake that was approved without money. `becomes`: for ADOPTED, the state that the payment's columns show.
     """
 
     kind: Kind

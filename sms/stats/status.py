@@ -37,12 +37,12 @@ _HELD_OPEN = """
 
 
 def workers(now: datetime) -> list[SmsWorker]:
-    """Return the running workers: those that updated their row within the last ALIVE_SECONDS."""
+    """Return the running workers: those that updated their row in the last 30 s (ALIVE_SECONDS)."""
     return list(SmsWorker.objects.filter(seen_at__gte=now - timedelta(seconds=ALIVE_SECONDS)).order_by("name"))
 
 
 def waiting() -> int:
-    """Return the number of queued messages. Counting stops at MANY."""
+    """Return the number of queued messages, at most 10,000 (MANY)."""
     return SmsMessage.objects.filter(status=Status.QUEUED).order_by()[:MANY].count()
 
 
@@ -124,7 +124,7 @@ def held_open() -> Concern | None:
 
 
 def rate_limited(now: datetime) -> int:
-    """Return how often the rate limit delayed or stopped a message in the last day. Counting stops at MANY."""
+    """Return how often the rate limit delayed or stopped a message in the last day, at most 10,000 (MANY)."""
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
 

@@ -38,7 +38,7 @@ class Hour(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Counts of the messages queued in the last DAYS days.
+    """Counts of the messages queued in the last 30 days (DAYS).
 
     `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of earlier days, oldest first. `complete`:
     True if the counts of all earlier days are stored.
@@ -50,7 +50,7 @@ class Counts(NamedTuple):
 
 
 def current() -> Counts:
-    """Return the counts of the last DAYS days, with three queries.
+    """Return the counts of the last 30 days (DAYS), with three queries.
 
     If earlier days must be counted and stored first, this takes two or three more queries.
     """

@@ -70,7 +70,7 @@ class Periodic:
     """A thread for periodic work.
 
     Every `every` seconds, it runs maintenance, and then polls for delivery reports if the breaker is closed. About
-    every PROBE_SECONDS, it tests the listener, and calls `maintenance.park` for paused messages.
+    every 15 s (PROBE_SECONDS), it tests the listener, and calls `maintenance.park` for paused messages.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:

@@ -66,8 +66,8 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # Only repeats are counted in the row before they are sent. After a crash, `free_leases_over_before` counts the
-        # first request.
+        # Only repeated requests are counted in the row before they are sent. After a crash, `free_leases_over_before`
+        # counts the first request.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
