@@ -32,10 +32,9 @@ class GameAdmin(ReadOnly, ByPermission, SearchByValue, BoundedAdmin):
     phone_lookup = ""
 
     def conditions(self, term: str) -> list[Q]:
-        """Return a Q object for each column in which `term` is searched, except the phone number.
+        """Return a Q object for each searched column except the phone number.
 
-        The method `condition` adds a Q object for the phone number, and runs a separate query for each Q object. Each
-        query can thus use an index.
+        Each Q object gets its own query, so that the query can use an index.
         """
         return []
 

@@ -1,8 +1,4 @@
-"""ETags of the pages and responses that players poll.
-
-The ETag of a stake is a hash of everything shown about the stake that can change. Players poll often and rarely get
-anything new. Therefore the query for a stake reads few columns, and its SQL is compiled only once.
-"""
+"""ETags of the pages and responses that players poll. An ETag is a hash of the response's data that can change."""
 
 from hashlib import sha256
 from typing import Any
@@ -43,10 +39,7 @@ def etag(*facts: object) -> str:
 
 
 def current_tag(pk: int, *more: object) -> str:
-    """Return the current ETag of an entry, or "" if the entry does not exist.
-
-    `more`: other values that affect the response, such as the language.
-    """
+    """Return the ETag of an entry, or "" if the entry does not exist. `more`: other data that affects the response."""
     row = _FACTS.first(pk=pk)
     if row is None:
         return ""

@@ -1,7 +1,7 @@
-"""Keys that the `sms` and `payments` apps store for the game. They identify messages, results and journal events.
+"""Keys of the game's messages, match results and journal events.
 
 The key of a message (its dedupe key) is `<owner>:<id>` or `<owner>:<id>:<rest>`. Stored rows contain these keys, so
-the form of a key must not change. With a changed key, a message would be sent again, or a result would not be found.
+their form must not change.
 """
 
 from django.db.models import CharField, OuterRef, Value

@@ -17,20 +17,14 @@ logger = logging.getLogger("game.chores")
 
 
 class Done(NamedTuple):
-    """The result of one run of a task.
-
-    `done`: number of processed rows. `failed`: number of rows that caused an error and are tried again in a later run.
-    """
+    """The number of rows that a task processed in one run, and the number of failed rows, which are retried later."""
 
     done: int
     failed: int = 0
 
 
 def activate_left(within: timedelta | None = None) -> Done:
-    """Activate entries that are paid but still inactive, for example after a crash or a lock timeout.
-
-    `within`: if given, skip payments that were collected longer ago than this.
-    """
+    """Activate paid entries that an error left inactive. `within`: skip payments collected longer ago than this."""
     activated = failed = 0
     for payment in left_inactive(within):
         try:

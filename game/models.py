@@ -27,10 +27,7 @@ def match_life() -> timedelta:
 
 
 class Player(models.Model):
-    """A player, identified by a phone number.
-
-    This row is locked while the player places, pays or cancels a stake. Thus these steps happen one after the other.
-    """
+    """A player, identified by a phone number. The row is locked while the player places, pays or cancels a stake."""
 
     phone = models.CharField("phone (E.164)", max_length=16, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -44,11 +41,7 @@ class Player(models.Model):
 
 
 class StakeLevel(models.Model):
-    """An amount for which players stake.
-
-    The row of an amount is locked while a stake of this amount looks for an opponent. Thus two stakes of this amount
-    that are activated at the same time find each other.
-    """
+    """An amount for which players stake. The row is locked while a stake of this amount looks for an opponent."""
 
     amount = models.PositiveIntegerField("stake (UGX)", unique=True)
 
@@ -104,8 +97,7 @@ class Entry(models.Model):
     )
     # The language of the page on which the player staked, also used for messages. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # The IP address of the player who staked, or null if it is unknown or erased. For IPv6, `client_address` is the /64
-    # network and `client_site` is the /48 network. For IPv4, `client_site` is null.
+    # The IP address of the player who staked: for IPv4 the address alone, for IPv6 its /64 and /48 networks.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(
@@ -181,10 +173,7 @@ class Entry(models.Model):
 
     @property
     def state(self) -> str:
-        """Return the current status.
-
-        After the expiry time of the entry or its match, return `expired`, even if the database has another status.
-        """
+        """Return the current status, which is `expired` as soon as the entry or its match has expired."""
         ends = self.session.expires_at if self.session else self.expires_at
         if self.status in (self.Status.OPEN, self.Status.MATCHED) and ends and ends <= clock.now():
             return str(self.Status.EXPIRED)

@@ -1,6 +1,6 @@
 """All SMS of the game, and the signal receivers that queue them.
 
-Each receiver uses its own savepoint, so that an error in a receiver reverts only the changes of that receiver.
+Each receiver uses its own savepoint, so that an error reverts nothing else.
 """
 
 import logging
@@ -54,8 +54,7 @@ TRANSACTIONAL = (
 def render(kind: str, language: str = "", **values: object) -> str:
     """Return the text of a message, rendered from the template `game/sms/<kind>.txt`.
 
-    `language`: the recipient's language, by default LANGUAGE_CODE. The active language may be another player's, so it
-    is not used.
+    `language`: the recipient's language, by default LANGUAGE_CODE. The active language may be another player's.
     """
     contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):
@@ -78,10 +77,9 @@ def text_invite(sender: Any, entry: Entry, invite_phone: str, **kwargs: Any) -> 
 def text_match(
     sender: Any, session: Session, entries: Sequence[Entry] = (), told_by_payment: Entry | None = None, **kwargs: Any
 ) -> None:
-    """Queue the messages to both players of a new match with one INSERT.
+    """Queue a message with the match link for each player of a new match.
 
-    `entries`: the two entries, if already loaded. `told_by_payment`: the entry whose payment completed the match. Its
-    player gets one `payment_success` message with the link instead of a separate `match_found` message.
+    `told_by_payment`: the entry whose player gets `payment_success` instead of `match_found`.
     """
     messages, failed = [], False
     for entry in entries or list(session.entries.select_related("player", "session", "payment").order_by("pk")):
@@ -95,8 +93,7 @@ def text_match(
             failed = True
     with transaction.atomic():
         queue_many(messages)
-    # The receiver `text_payment` runs after this one. It queues nothing if `told_with_match` is True. Otherwise it
-    # queues the missing messages. If it fails too, the `payments` app repeats its signal about the payment later.
+    # If `told_with_match` is False, the receiver `text_payment` queues the missing messages later.
     if told_by_payment is not None and not failed:
         told_by_payment.told_with_match = True
 
@@ -114,11 +111,7 @@ def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: 
 
 @receiver(momo_success_repeated)
 def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
-    """Queue the messages about a payment and about the match of its entry, if they are missing.
-
-    If the entry was matched and its money is due for refund, queue the message about the refund instead. Do nothing if
-    the payment was refunded, if its entry was activated and has ended, or if the refund message was already queued.
-    """
+    """Queue the messages about a payment, its match or its refund, if they are missing and still apply."""
     with transaction.atomic():
         entry = _entry(payment)
         if entry is not None and entry.session_id and payment.refund_due:
@@ -136,10 +129,7 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Queue the message `payment_held` if money arrived after the provider had reported FAILED.
-
-    If the provider takes a payment back, the payer gets no message. Operators see the reversal in the admin.
-    """
+    """Queue the message `payment_held` if money arrived after the provider had reported FAILED."""
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
             _queue(_about(payment, "payment_held", _entry(payment), subject="held"))
@@ -162,10 +152,7 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
 
 
 def _payout_subject(kind: str, refund: Refund) -> str:
-    """Return the last part of the dedupe key of a message about a payout.
-
-    If a payout was returned and repeated, the message about the second payout gets its own key.
-    """
+    """Return the last part of the dedupe key of the message about a payout. Each repeated payout gets its own."""
     earlier = Refund.objects.filter(payment=refund.payment_id, kind=refund.kind, pk__lt=refund.pk)
     returned = earlier.filter(state=Refund.State.RETURNED).count()
     return f"{kind}_{returned + 1}" if returned else kind
@@ -181,8 +168,7 @@ def text_refund_due(sender: Any, entry: Entry, **kwargs: Any) -> None:
 def text_activated(payment: Payment) -> None:
     """Queue the payer's message after a periodic task has called `activate_paid` for the payment.
 
-    A DatabaseError is re-raised, so that the transaction with the activation is rolled back. The next run repeats the
-    activation. After any other error, the activation is kept, and another periodic task queues the message later.
+    A DatabaseError rolls the activation back. After any other error, the message is queued later.
     """
     try:
         with transaction.atomic():
@@ -195,11 +181,7 @@ def text_activated(payment: Payment) -> None:
 
 
 def text_own_link(phone: str) -> None:
-    """Queue a message with the link to this phone number's stake.
-
-    Do nothing if no stake is live or due for refund, or if LINKS_PER_PHONE_HOUR such messages were queued in the last
-    hour.
-    """
+    """Queue a message with the link to this phone number's stake, at most LINKS_PER_PHONE_HOUR times an hour."""
     with transaction.atomic():
         player = Player.objects.select_for_update().filter(phone=phone).first()
         entry = _entry_to_find(phone) if player is not None else None
@@ -219,10 +201,7 @@ def text_own_link(phone: str) -> None:
 
 
 def _entry_to_find(phone: str) -> Entry | None:
-    """Return the live entry of a phone number. If there is none, return the newest entry with money due for refund.
-
-    Only the last 10 entries are searched for money due.
-    """
+    """Return the live entry of a phone number. Otherwise return a recent entry with money due for refund, or None."""
     newest = Entry.objects.filter(player__phone=phone).select_related("player", "session", "payment").order_by("-pk")
     for entry in newest.exclude(status=Entry.Status.EXPIRED)[:2]:
         if entry.is_live:
@@ -275,8 +254,7 @@ def _text_success(payment: Payment) -> None:
         queue_many(messages)
         if entry is not None:
             _text_opponent(entry)
-    # If the entry was paid but could not be activated, no message is queued now. The periodic task that activates the
-    # entry later also queues the message.
+    # If the entry is still inactive, the periodic task that activates the entry also queues the message.
 
 
 def _text_opponent(entry: Entry) -> None:
@@ -300,8 +278,7 @@ def _success(payment: Payment, entry: Entry | None) -> NewMessage:
 def _text_failure(payment: Payment) -> None:
     """Queue the `payment_failed` message, at most FAILED_TEXTS_PER_PHONE_DAY times a day per phone number.
 
-    A stranger may enter somebody's number for stakes that are never paid. The limit protects the owner of the number.
-    The caller has locked the player, so that concurrent failures are counted correctly.
+    The limit protects people whose number a stranger enters. The caller has locked the player.
     """
     today = SmsMessage.objects.filter(
         phone=payment.phone, kind="payment_failed", created_at__gt=clock.now() - timedelta(days=1)

@@ -1,7 +1,4 @@
-"""Signal receivers that activate or end a stake after its payment has succeeded or failed.
-
-They must be connected before the receivers in `notifications`, which queue messages about the changed stake.
-"""
+"""Signal receivers that activate or end a stake. They must run before the receivers in `notifications`."""
 
 from typing import Any
 
@@ -22,8 +19,7 @@ def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: 
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:
         with journal.writing():
-            # Lock the player, so that two failed payments of a player are handled one after the other. Later in this
-            # transaction, `notifications` counts the player's `payment_failed` messages of the last 24 hours.
+            # Lock the player, because `notifications` counts the player's `payment_failed` messages.
             locked_player(payment.phone)
             entry = Entry.objects.filter(payment=payment).first()
             if entry is not None:

@@ -1,7 +1,6 @@
 """The state of a payment's stake, for the `payments` app.
 
-A paid stake waits for an opponent, is in a match, or has ended without a match. If a paid stake ends without a match,
-its money is due for refund at once, even if the end is not recorded yet.
+If a paid stake ends without a match, its money is due for refund at once, even before the end is recorded.
 """
 
 from django.db.models import Q
@@ -70,10 +69,7 @@ USE = Use(
 
 
 def due_back(entry: Entry) -> bool:
-    """Return True if the money of this entry is due for refund, or if its refund is being paid out.
-
-    The query `refunds.due()` differs from this function: it leaves out payments whose refund is being paid out.
-    """
+    """Return True if the money of this entry is due for refund, or if its refund is being paid out."""
     payment = entry.payment
     if payment.place in ("refund_due", "refund_transit"):
         return True

@@ -7,6 +7,5 @@ private_match_created = Signal()
 # Two entries were matched. Arguments: `session`, the match; `entries`, the two entries; `told_by_payment`, the entry
 # whose payment completed the match, or None.
 session_committed = Signal()
-# The money of an entry became due for refund, for example because the entry ended without a match, the match was a
-# draw, or an operator gave the stakes back. Argument: `entry`.
+# An entry or its match ended, and the money of the entry is due for refund. Argument: `entry`.
 refund_became_due = Signal()

@@ -1,7 +1,4 @@
-"""Find the stake, match or payment that a message is about, by the message's dedupe key.
-
-The `sms` app calls these functions for links to admin pages, and to check if a message is still worth sending.
-"""
+"""Find the stake, match or payment of a message by its dedupe key, and check if the message is worth sending."""
 
 from collections.abc import Collection
 
@@ -72,8 +69,7 @@ def matches_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the payment messages that should still be sent.
 
-    A `payment_success` message is sent only while the player's stake waits for an opponent or the match lasts. Other
-    payment messages are always sent.
+    A `payment_success` message is useless after the stake or its match has ended.
     """
     successes = [message for message in messages if _is(message, "success")]
     others = {message.pk for message in messages} - {message.pk for message in successes}
@@ -88,8 +84,7 @@ def payments_worth_sending(messages: Collection[Referenced]) -> set[int]:
 def payments_worth_resending(messages: Collection[SmsMessage]) -> set[int]:
     """Return the ids of the payment messages that an operator may send again.
 
-    Messages that `payments_worth_sending` leaves out are left out. So are messages whose text is no longer true:
-    "searching for an opponent" after a match was found, and the promise of a refund after the refund was paid.
+    Messages whose text is no longer true are left out, for example "searching for an opponent" after a match.
     """
     searching = [message for message in messages if _is(message, "success") and not message.holds_link]
     matched = Entry.objects.filter(payment__in=map(_number, searching), session__isnull=False)

@@ -1,10 +1,7 @@
 """Tokens in players' links.
 
-A game token identifies a match and is stored. A player token proves which of the two players of a match makes a
-request. A queue token gives access to one entry.
-
-Player tokens and queue tokens are signatures, computed when needed. They stay valid while the key that signed them is
-SECRET_KEY or in SECRET_KEY_FALLBACKS.
+A game token identifies a match, a player token one of its two players, and a queue token one entry. Only game tokens
+are stored. The others are signed with SECRET_KEY.
 """
 
 from django.conf import settings
@@ -82,8 +79,7 @@ def game_link(entry: Entry) -> str:
 def stake_link(entry: Entry) -> str:
     """Return the player's link to their match, or to their stake if it has not been matched.
 
-    A link to a stake uses SITE_URL, because a separate frontend (FRONTEND_URL) has no page of a stake. In both links
-    the token is called `pt`, so that logs redact it.
+    A separate frontend has no page of a stake, so SITE_URL is used. Logs redact the token, because it is called `pt`.
     """
     if entry.session is not None:
         return game_link(entry)

@@ -1,7 +1,4 @@
-"""Sentences about stakes: why a stake ended, what happens to its money, and if its invite was sent.
-
-A `Sentence` is in English in the API and translated on pages. Names of states for operators are in English only.
-"""
+"""Sentences about stakes: why a stake ended, what happens to its money, and if its invite was sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,6 @@
 """The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at the same time.
 
-Separate threads run the game's periodic tasks, send alerts, send payment requests and payouts, and poll payments.
-Another thread receives PostgreSQL's NOTIFY and wakes the payment threads. The main thread checks that all threads run.
+Each kind of work has its own threads. The main thread checks that all threads run.
 """
 
 import logging
@@ -23,8 +22,7 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# After a failure, a task waits for 2 seconds. The wait doubles with each further failure in a row, up to this number of
-# seconds. If the task's own interval is longer, the task waits for its interval.
+# Longest wait in seconds after failures of a task with a shorter interval. The wait doubles from 2 seconds on.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0
@@ -57,8 +55,7 @@ class Worker:
     def run(self) -> bool:
         """Run all threads until `stop` is called or a thread has ended by itself.
 
-        Return False if a thread has ended by itself. The process must then exit with status 1. If the threads do not
-        stop within _STOP_SECONDS, the process exits at once. Other workers handle the unfinished work as after a crash.
+        Return False if a thread has ended by itself. Exit the process if a thread does not stop within _STOP_SECONDS.
         """
         limit_idle_transactions()
         watched = [*self.loops, *([self.listener] if connection.vendor == "postgresql" else [])]
@@ -105,11 +102,7 @@ class Worker:
         return max(task.every, pause) if done.failed else task.every
 
     def _listen(self) -> float:
-        """Wake the payment threads at each NOTIFY from PostgreSQL.
-
-        NOTIFY needs a direct connection to the server. Without a direct connection, the threads find new rows by
-        polling.
-        """
+        """Wake the payment threads at each NOTIFY from PostgreSQL. Without NOTIFY, polling finds the new rows."""
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
         self._wake_payments()  # The NOTIFY of rows committed before LISTEN was not received.

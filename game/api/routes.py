@@ -123,11 +123,7 @@ def config(request: HttpRequest) -> dict[str, Any]:
 
 
 def signed(request: HttpRequest) -> bool:
-    """Check that the game server has signed the request.
-
-    Raises HttpError if the signature is missing or wrong, or if GAME_SERVER_SECRET is not set. Django Ninja calls this
-    function as `auth`, before it parses the body.
-    """
+    """Verify the game server's signature of the request. Raises HttpError if the request cannot be verified."""
     if not settings.GAME_SERVER_SECRET:
         raise HttpError(404, "Results are not accepted here: GAME_SERVER_SECRET is not set.")
     digest = hmac.new(settings.GAME_SERVER_SECRET.encode(), request.body, hashlib.sha256).hexdigest()
@@ -147,8 +143,7 @@ def result(
 ) -> dict[str, Any]:
     """Record the result of a match.
 
-    The request must have the header `X-Game-Signature: sha256=<hex HMAC-SHA256 of the raw body>`. If the same result is
-    reported again, the response is 200 too.
+    The header `X-Game-Signature` must be `sha256=<hex HMAC-SHA256 of the raw body>`. The same result may be sent again.
     """
     session = session_of(game_token)
     if session is None:

@@ -1,7 +1,6 @@
-"""Signed cookies that let a browser open the pages of its own stakes and matches.
+"""The signed cookies of the players' pages.
 
-Each such cookie is limited to the path of one page, so that two players can share a browser. Two more cookies hold the
-newest stakes of this browser, and the phone number last entered in *Text me my link*.
+A cookie that opens a page is limited to the page's path, so that two players can share a browser.
 """
 
 from django.conf import settings
@@ -61,10 +60,7 @@ def stake_of(request: HttpRequest, pk: int) -> Entry | None:
 
 
 def own_stakes(request: HttpRequest) -> list[Entry]:
-    """Return up to four stakes that the start page lists for this browser, newest first.
-
-    Each stake was placed in this browser, or its link was requested and opened in this browser.
-    """
+    """Return up to four stakes that the start page lists for this browser, newest first."""
     keys = _own_stakes(request)
     return list(_entries().filter(pk__in=keys).order_by("-pk")) if keys else []
 

@@ -154,12 +154,7 @@ class StakeForm(forms.Form):
                 return
 
     def stake(self, address: str) -> Stake:
-        """Return the stake from a valid form.
-
-        The friend's number is used only if *Invite a friend* is selected, and the match code only with *I have a code*.
-
-        `address`: the client's address.
-        """
+        """Return the stake from a valid form. `address`: the client's IP address."""
         data = self.cleaned_data
         friend, code = data["opponent"] == "friend", data["opponent"] == "code"
         return Stake(

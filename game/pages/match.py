@@ -32,11 +32,7 @@ _SEEN_SECONDS = 25
 @never_cache
 @require_safe
 def link(request: HttpRequest, game_token: str) -> HttpResponse:
-    """Open the match link from an SMS.
-
-    A valid player token `pt` sets the player's cookie and redirects to the player's page. A wrong `pt` gets 403.
-    Without `pt`, the page shows the match without names.
-    """
+    """Open the match link from an SMS. Without the player token `pt`, the page shows no names."""
     session = session_of(game_token)
     if session is None:
         return sorry(request, 404, NO_MATCH)
@@ -119,10 +115,7 @@ def _is_here(entry: Entry) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The result of a match, as shown on its page.
-
-    `tone`: CSS class of the box. `final`: if True, nothing will change any more and the page stops polling.
-    """
+    """The result of a match, as shown on its page. `tone`: CSS class. `final`: if True, the page stops polling."""
 
     heading: str
     sentences: list[str]

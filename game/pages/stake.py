@@ -1,8 +1,4 @@
-"""The page with the form to place a stake.
-
-The form is empty, prepared to join a friend's match, or filled in from an earlier stake. The page of an invite also has
-a button to stop further invites to the invited number.
-"""
+"""The page with the form to place a stake, and the button that stops invites to a phone number."""
 
 from typing import Any
 
@@ -31,7 +27,7 @@ from sms.clicks import record_click
 def stake(request: HttpRequest) -> HttpResponse:
     """Show and process the stake form at `/` and `/join`.
 
-    Query parameters: `match_code` is the code of a friend's match. `opponent` preselects friend, code or anyone.
+    Query parameters: `match_code` is a friend's code. `opponent` is friend, code or anyone.
     """
     if request.method == "POST":
         return _place(request)
@@ -78,10 +74,7 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Show a page that says why nobody can join with this match code.
-
-    The page has no form. With a form, a player could stake against a stranger by mistake.
-    """
+    """Show why this match code cannot be joined. Without a form, nobody stakes against a stranger by mistake."""
     context = {
         "code": read_code(code),
         "message": refusal.translated(),
@@ -143,8 +136,7 @@ def _form_page(request: HttpRequest, form: StakeForm, *, notice: str = "", statu
 def stop(request: HttpRequest) -> HttpResponse:
     """Add the phone number invited with `match_code` to the suppression list.
 
-    The response is the same for every code, so that it does not reveal which codes exist. Unknown codes count towards
-    the limit for wrong codes.
+    The response is the same for every code, so that it does not reveal which codes exist.
     """
     address = client_address(request)
     try:
@@ -160,10 +152,7 @@ def stop(request: HttpRequest) -> HttpResponse:
 
 
 def _invited(text: str) -> str | None:
-    """Return the phone number that was invited with this match code.
-
-    The result is "" if no number was invited, and None if the code does not exist.
-    """
+    """Return the phone number invited with this match code, "" if there is none, or None for an unknown code."""
     try:
         code = read_code(text)
     except ValueError:

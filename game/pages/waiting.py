@@ -47,10 +47,7 @@ logger = logging.getLogger("game.link")
 @never_cache
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Redirect `/waiting` to this browser's newest stake, or to the start page if there is none.
-
-    With the token `pt` from an SMS, redirect to the stake of this token.
-    """
+    """Redirect to the stake of the token `pt` from an SMS, or without a token to this browser's newest stake."""
     if token := request.GET.get("pt", ""):
         return _follow_link(request, token)
     stakes = own_stakes(request)
@@ -60,10 +57,7 @@ def find(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def waiting(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show a stake to a browser that has the stake's cookie.
-
-    If the stake is matched, redirect to the page of the match. Without the cookie, redirect to *Text me my link*.
-    """
+    """Show a stake to a browser that has the stake's cookie. If the stake is matched, redirect to its match."""
     if not may_see(request, pk):
         return redirect("link")
     tag = current_tag(pk, get_language())
@@ -173,9 +167,8 @@ _DECLINES = {
 def paying(entry: Entry) -> dict[str, Any]:
     """Return template values for the page of an unpaid stake.
 
-    `step` is one of: `elsewhere` (a third party collects the payment), `soon` (the payment request is about to be
-    sent), `ringing` (the phone shows the payment prompt until `ends`), `silent` (no answer within RINGING),
-    `support` (no answer for a day).
+    `step`: `elsewhere` (a third party collects the payment), `soon` (the request is not sent yet), `ringing` (the phone
+    shows the prompt), `silent` (no answer for 3 minutes), or `support` (no answer for a day).
     """
     payment = entry.payment
     rings_until = payment.asked_at + RINGING if payment.asked_at else None
@@ -209,10 +202,7 @@ def no_money_was_taken(payment: Payment) -> bool:
 
 
 def why_not_paid(payment: Payment) -> str:
-    """Return a sentence about why the payment failed, or "" if no reason is known.
-
-    A known reason of the provider is put into plain words. Any other reason of the provider is quoted.
-    """
+    """Return a sentence about why the payment failed, or "" if no reason is known."""
     if payment.status != Payment.Status.FAILED or not payment.collection:
         return ""
     network = networks.name(payment.network)

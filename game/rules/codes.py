@@ -35,10 +35,7 @@ def new_code() -> str:
 def read_code(text: str) -> str:
     """Return the match code from a text that a player typed or pasted. Raise ValueError if there is none.
 
-    Spaces, punctuation, lower case and full-width characters are accepted: `ABC 234`, `abc-234`.
-
-    A code is also found in a link (`match_code=…`) and in a sentence after the word "code". If a sentence does not have
-    this word, it must contain exactly one possible code that has both letters and digits.
+    Accepted are, for example, `ABC 234`, `abc-234`, a link with `match_code=`, and a sentence with one code.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):
@@ -92,10 +89,9 @@ def give_code(entry: Entry) -> None:
 
 
 def open_match(code: str, address: str) -> Entry:
-    """Return the entry that waits in the private match with this code.
+    """Return the entry that waits in the private match with this code, or raise Refused.
 
-    Raise Refused if there is none, or if the client `address` has sent too many wrong codes. An unknown code counts as
-    wrong.
+    An unknown code counts towards the limit of the client `address`.
     """
     refuse_code_guessing(address)
     entry = _OF_CODE.first(code=code)

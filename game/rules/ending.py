@@ -58,7 +58,7 @@ def give_up(entry: Entry, reason: str) -> None:
 def cancel(entry: Entry) -> bool:
     """Cancel an entry. Return False if it is already matched or has ended.
 
-    The stake level need not be locked, because `cancel` and matching both lock the row of the entry.
+    No lock of the stake level is needed, because matching locks the entry too.
     """
     with journal.writing():
         payment = journal.locked(entry.payment_id)
@@ -104,8 +104,7 @@ def _write_end(entries: "QuerySet[Entry]", reason: str) -> int:
 def announce_refunds() -> tuple[int, int]:
     """Announce the refunds of up to 500 entries that ended without a match.
 
-    For each entry, mark the money as due for refund and send `refund_became_due`. Return the number of entries that are
-    done, and the number of failed entries (a receiver raised an exception). A later run tries failed entries again.
+    Return the number of announced refunds, and the number of failed ones, which are retried later.
     """
     over = Entry.objects.filter(
         status=Entry.Status.EXPIRED,
@@ -137,7 +136,7 @@ def announce_refunds() -> tuple[int, int]:
 def _announce(entry: Entry, payment: Payment) -> bool:
     """Mark the money of an ended entry as due for refund and send `refund_became_due`.
 
-    The caller has locked the payment. Return False if a receiver failed. The signal must then be sent again.
+    The caller has locked the payment. Return False if a receiver failed.
     """
     if payment.collected_at is None:
         return True

@@ -1,10 +1,6 @@
-"""Limits that protect other people's phone numbers from misuse, and match codes from guessing.
+"""Limits that protect phone numbers from misuse and match codes from guessing, counted in the database.
 
-Invites, unpaid stakes, wrong match codes and link requests are limited. All are counted in the database, so that the
-limits hold across processes.
-
-For an IPv6 client, a limit per address applies to the client's /64 network. For the /48 network, the limit is
-SITE_FACTOR times as high.
+A limit per address applies to an IPv6 client's /64 network. The limit of a /48 network is SITE_FACTOR times as high.
 """
 
 import ipaddress
@@ -47,9 +43,7 @@ _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the client's IP address, from X-Forwarded-For if TRUSTED_PROXY_COUNT is set.
-
-    Return "" if the address is unreadable.
+    """Return the client's IP address, or "" if it is unreadable.
 
     An IPv6 address is shortened to its /64 network, because a subscriber usually has a whole /64.
     """
@@ -83,10 +77,7 @@ def site_of(address: str) -> str | None:
 
 
 def _is_over(attempts: "QuerySet[Any]", limit: int, address: str) -> bool:
-    """Return True if `attempts` has at least `limit` rows of this address.
-
-    Also return True if `attempts` has at least `limit` times SITE_FACTOR rows of this address's /48 network.
-    """
+    """Return True if `attempts` reaches the limit of this address, or the higher limit of its /48 network."""
     if attempts.filter(client_address=address or None).count() >= limit:
         return True
     site = site_of(address)
@@ -124,7 +115,7 @@ def count_wrong_code(address: str) -> None:
 def refuse_stakes_from(address: str) -> None:
     """Raise Refused (429) if this address has placed too many unpaid stakes in the last hour.
 
-    Refused stakes count too. Otherwise somebody could try many phone numbers to find out which have a stake.
+    Refused stakes count too, because a refusal can reveal that a phone number has a stake.
     """
     since, limit = clock.now() - WINDOW, settings.UNPAID_STAKES_PER_ADDRESS_HOUR
     wait = _wait(limit, lambda newer: _stakes_from(address, since, newer))
@@ -147,10 +138,7 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Skip the `newer` newest unpaid or refused stakes, and return the time of the next older one.
-
-    The result has one row, or none if no older stake was placed after `since`.
-    """
+    """Skip the `newer` newest unpaid or refused stakes after `since`. Return the time of the next one, or no row."""
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
     refused = RefusedStake.objects.filter(rows, at__gt=since).values_list("at").order_by()
@@ -164,7 +152,7 @@ _FROM_SITE = Select(lambda site, since, newer: _attempts(Q(client_site=str(site)
 def refuse_unpaid(entries: Sequence[Entry]) -> None:
     """Raise Refused (429) if a player has left too many stakes unpaid in the last hour.
 
-    `entries`: contains at least the player's entries of the last hour that were never active.
+    `entries` must include the last hour's entries that were never active.
     """
     since = clock.now() - WINDOW
     unpaid = sorted(
@@ -191,20 +179,18 @@ def count_refused_stake(address: str) -> None:
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until `limit` allows another stake, or None if it allows one now.
 
-    `after(n)` skips the `n` newest of the earlier stakes that count towards the limit. It returns a list with the time
-    of the next older one, or an empty list.
+    `after(n)` skips the `n` newest counted stakes. It returns a list with the time of the next one, or an empty list.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
-    # `blocking` is the `limit`-th newest of them. A stake is allowed again when `blocking` is older than WINDOW.
+    # The `limit`-th newest counted stake. Another stake is allowed when this one is older than WINDOW.
     blocking = after(limit - 1)
     if not blocking:
         return None
     return max(1, int((blocking[0][0] + WINDOW - clock.now()).total_seconds()) + 1)
 
 
-# Limits on invites are checked when a stake is placed, so that the player learns of a refusal at once. They are checked
-# again when the stake is activated, before the invite is queued.
+# Limits on invites are checked when a stake is placed, and again when it is activated, before the invite is queued.
 
 
 def order_invite(entry: Entry, invite_phone: str) -> None:
@@ -214,10 +200,7 @@ def order_invite(entry: Entry, invite_phone: str) -> None:
 
 
 def admit_invite(entry: Entry) -> None:
-    """Check the limits on invites again when the entry is activated. The caller saves the entry.
-
-    The function locks the invited phone number, so that concurrent invites to this number are counted correctly.
-    """
+    """Lock the invited phone number and check the limits on invites again. The caller saves the entry."""
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
         order_invite(entry, entry.invite_phone)
@@ -245,10 +228,7 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Return three counts of recent invites: by one inviter, to one recipient, and from `address`.
-
-    For an IPv6 address, a fourth count follows: the invites from its /48 network.
-    """
+    """Count recent invites by the inviter, to the recipient, from `address` and, for IPv6, from its /48 network."""
     if not address:
         return _invites([Q(client_address=None)], **which)[0]
     if site := site_of(address):
@@ -282,8 +262,7 @@ def _count(rows: "QuerySet[Entry]") -> Subquery:
     return Subquery(one_group.annotate(count=Count("pk")).values("count"), output_field=IntegerField())
 
 
-# The limit on link requests per address shows an error. The limit per phone number does not, because an error would
-# reveal if the number has a stake.
+# Only the limit per address shows an error. An error for a phone number would reveal that the number has a stake.
 
 
 def count_link_request(address: str) -> None:

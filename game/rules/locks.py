@@ -1,9 +1,7 @@
 """Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
 
-A stake level is a row that all stakes of one amount share. The transaction of a paid stake locks this row, and then
-looks for an opponent. Two rules keep the wait for this lock short. The stake level is locked last, just before the
-search. The transaction that holds the lock commits without waiting for the disk. `payments.database` waits for the disk
-later, before a response is sent.
+All stakes of one amount share a stake level, so it must be locked for a short time only. It is locked just before the
+search for an opponent, and the commit does not wait for the disk (see `payments.database`).
 """
 
 import time
@@ -31,10 +29,7 @@ _LEVEL = Select(_level)
 
 
 class LevelLocked(OperationalError):
-    """Raised without an attempt to lock the stake level, because an attempt within the last second has timed out.
-
-    `sqlstate` is PostgreSQL's code for a lock timeout.
-    """
+    """Raised without an attempt to lock the stake level, because an attempt within the last second has timed out."""
 
     sqlstate = _LOCK_TIMEOUT
 
@@ -60,10 +55,7 @@ def locked_player(phone: str) -> Player:
 def lock_level(amount: int) -> None:
     """Lock the row of a stake level, so that two equal stakes activated at the same time find each other.
 
-    If each locked only its own entry, both could find no opponent and wait.
-
-    For one second after a lock timeout, the function raises LevelLocked at once. Otherwise stakes that wait for one
-    level could occupy all threads of the site.
+    For one second after a lock timeout, raise LevelLocked at once, so that waiting stakes do not occupy all threads.
     """
     if time.monotonic() < _fail_until.get(amount, 0.0):
         raise LevelLocked(f"Stake level {amount} was locked a moment ago.")
@@ -81,8 +73,7 @@ def lock_level(amount: int) -> None:
 def lock_recipient(phone: str) -> None:
     """Make concurrent invites to this phone number wait for each other.
 
-    An invited number may have no row to lock, so PostgreSQL takes an advisory lock. SQLite allows only one writer
-    anyway.
+    This is an advisory lock, because an invited number may have no row. SQLite needs no lock.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

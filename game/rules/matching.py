@@ -1,8 +1,4 @@
-"""Activate a stake when its payment succeeds, and match it with a waiting opponent.
-
-Activation locks the stake level (`game.rules.locks`) before it looks for a waiting opponent. Without this lock, two
-players who pay for equal stakes at the same time could miss each other and both wait.
-"""
+"""Activate a stake when its payment succeeds, and match it with a waiting opponent."""
 
 from datetime import datetime, timedelta
 
@@ -65,11 +61,9 @@ _MATCH = Update(
 
 
 def activate_paid(payment: Payment) -> Entry | None:
-    """Activate the entry of a successful payment, even if the entry has expired.
+    """Activate the entry of a successful payment, even if the entry has expired. Return the entry, or None.
 
-    Return the entry, or None if the payment has none. If the player has another active entry, the payment becomes due
-    for refund instead. If the payment is contested, refunded or due for refund, nothing is changed. The caller has
-    locked the payment.
+    If the player has another active entry, the payment becomes due for refund. The caller has locked the payment.
     """
     if payment.refund_due or payment.refunded_at or payment.contested:
         return Entry.objects.filter(payment=payment).first()
@@ -91,8 +85,7 @@ def activate_paid(payment: Payment) -> Entry | None:
 def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    `paid_now`: if True, the player's message about the payment also reports the match. The caller has locked the
-    payment and the player.
+    The caller has locked the payment and the player. `paid_now`: the message about the payment reports the match too.
     """
     admit_invite(entry)
     if entry.match_code:
@@ -117,11 +110,7 @@ def _start(entry: Entry) -> None:
 
 
 def _opponent(entry: Entry) -> Entry | None:
-    """Return the opponent for this entry, with the row locked, or None.
-
-    If the entry joins a friend by code and the friend still waits, the friend is the opponent. Otherwise the opponent
-    is the entry that has waited longest.
-    """
+    """Lock and return the opponent: the friend who gave the code, otherwise the longest-waiting entry, or None."""
     waiting = {"amount": entry.stake_amount, "player": entry.player_id, "now": clock.now()}
     if entry.joins_code:
         friend = _FRIEND.first(**waiting, code=entry.joins_code)
@@ -156,10 +145,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 
 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
-    """Return payments that succeeded but whose entries are still inactive, for example after a crash.
-
-    `within`: if given, skip payments that were collected longer ago than this.
-    """
+    """Return successful payments with inactive entries. `within`: skip payments collected longer ago than this."""
     payments = Payment.objects.all()
     if within is not None:
         payments = payments.filter(collected_at__gt=clock.now() - within)

@@ -1,8 +1,4 @@
-"""Accept stakes, for the API and the pages.
-
-`place` writes an entry and its payment in one transaction. The entry is activated when the payment succeeds (see
-`matching`), or at once if MOMO_AUTO_APPROVE is on.
-"""
+"""Accept stakes, for the API and the pages. An entry is activated when its payment succeeds (see `matching`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +30,7 @@ _KNOWN = Select(
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A validated stake. Phone numbers are in E.164, the amount is in whole UGX.
-
-    `language`: the language of the page, or "" for a stake from the API. `address`: the client's IP address.
-    """
+    """A validated stake. Phone numbers are in E.164, the amount is in whole UGX. `address` is the client's."""
 
     phone: str
     amount: int
@@ -58,10 +51,7 @@ class Placed:
 
 
 def place(stake: Stake) -> Placed:
-    """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake.
-
-    If Refused is raised, no entry is saved. Some refusals are counted for the limit on stakes from one address.
-    """
+    """Accept a stake and save its entry. Raise Refused if the rules do not allow the stake."""
     approved = bool(settings.MOMO_AUTO_APPROVE)
     check_amount(stake.amount)
     if stake.invite_phone and stake.invite_phone == stake.phone:
@@ -97,8 +87,7 @@ def _unpaid(stake: Stake, friend: Entry | None) -> Entry:
             known = _known(player)
             unlocked = [entry.payment for entry in known if locked is not None and entry.payment_id not in locked]
             if any(collection.is_open(payment) for payment in unlocked):
-                # After the payments were locked and before the player was locked, another stake of the player was
-                # placed. Start again, and lock the payment of that stake too.
+                # Another stake of the player was placed between the two locks. Start again, to lock its payment too.
                 continue
             _refuse_second(player, known, friend)
             _refuse_ringing(known)
@@ -122,10 +111,7 @@ def _approved(stake: Stake, friend: Entry | None) -> Entry:
 
 
 def _known(player: Player) -> Sequence[Entry]:
-    """End the player's expired entries. Return the entries that affect a new stake, each with its payment.
-
-    These are active entries, entries that wait for payment, and entries of the last hour that were never active.
-    """
+    """End the player's expired entries. Return the entries that affect a new stake, each with its payment."""
     return end_expired(_KNOWN(player=player.pk, since=clock.now() - WINDOW))
 
 

@@ -1,6 +1,6 @@
 """Delete old unpaid stakes, unused players and stake levels, and old rows that count attempts for a limit.
 
-A payment is never deleted if its money arrived, if it has a callback, or if its request may still be open.
+A payment is kept if it has received money, a callback or a refund, or if its request may still be open.
 """
 
 from datetime import timedelta
@@ -29,8 +29,7 @@ _Row = TypeVar("_Row", bound=Model)
 def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> int:
     """Delete up to `limit` rows of each kind. Return the number of deleted stakes.
 
-    `positions`: for each table, the id after which this run continues. The function updates `positions` for the next
-    run. If `positions` is None, whole tables are checked.
+    `positions`: the last checked id of each table, updated for the next run. If it is None, whole tables are checked.
     """
     stakes = _prune_unpaid(limit, _next(Payment.objects.all(), positions))
     if positions is None or StakeLevel.objects.all()[_LEVELS:].exists():
@@ -47,10 +46,7 @@ def prune(limit: int = _AT_ONCE, positions: "dict[str, int] | None" = None) -> i
 
 
 def _next(rows: "QuerySet[_Row]", positions: "dict[str, int] | None") -> "QuerySet[_Row]":
-    """Return the next 1,000 rows after the stored position, or all rows if `positions` is None.
-
-    At the end of the table, the next call starts over.
-    """
+    """Return the next 1,000 rows after the stored position, or all rows if `positions` is None."""
     if positions is None:
         return rows
     table = rows.model._meta.db_table

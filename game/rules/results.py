@@ -1,8 +1,4 @@
-"""Record the results of matches that the game server reports, and the decisions of operators about matches.
-
-An operator can give both stakes back, or close an old match that has no result. If an operator closes a match, the
-money of the match is booked as paid from an account other than ours at the provider.
-"""
+"""Record the results of matches that the game server reports, and the decisions of operators about matches."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,10 +22,9 @@ _OF_SESSION = Q(key=keys.in_query(keys.SESSION, "pk"))
 
 
 def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, by: str) -> bool:
-    """Record the result of a match. After a draw or void, queue messages about the refunds.
+    """Record the result of a match. Return False if the same result was already recorded.
 
-    `winner`: only for a win. Return False if the same result was already recorded. Raise DifferentResult if a different
-    result was recorded before.
+    `winner`: only for a win. Raise DifferentResult if a different result was recorded before.
     """
     with journal.writing():
         winner_id = winner.payment_id if winner is not None else None
@@ -42,8 +37,7 @@ def record_result(session: Session, outcome: Outcome, winner: Entry | None, *, b
 def give_back(session: Session, *, by: str, note: str) -> None:
     """Mark the stakes of a match for refund and queue messages about the refunds.
 
-    A stake whose money the provider took back is left out. Raises matches.Refused, for example if the match has a
-    result and its prize is not held.
+    A stake whose money the provider took back is left out. Raises matches.Refused, for example if the prize was paid.
     """
     with journal.writing():
         matches.give_back(keys.result(session.pk), _payments(session), by=by, note=note)
@@ -84,9 +78,9 @@ def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 
 
 def to_close(before: datetime) -> "QuerySet[Session]":
-    """Return the expired matches created before `before` that have no result and hold money.
+    """Return the expired matches created before `before` that have money but no result.
 
-    A payment from a release without a journal has `version` 0. Such a payment holds money if it was collected.
+    A payment with `version` 0 is not in the journal yet and has no `place`.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))
@@ -107,10 +101,7 @@ def close_one(session: Session, *, by: str, note: str) -> int:
 
 
 def close(sessions: "QuerySet[Session]", *, by: str, note: str) -> Iterator[Closed]:
-    """Close the matches, each in its own transaction. Yield a `Closed` for each match.
-
-    A match that is already closed is not booked again, so it is safe to call this function again.
-    """
+    """Close the matches, each in its own transaction. A match that is already closed is not booked again."""
     last = 0
     while batch := list(sessions.filter(pk__gt=last).order_by("pk").prefetch_related("entries")[:_BATCH]):
         for session in batch:

@@ -14,10 +14,7 @@ MAX_NAME = 50
 class Refused(Exception):
     """Raised if the rules do not allow a request.
 
-    `status`: the HTTP status. `field`: the name of the wrong input, or "". `retry_after`: seconds. `values`: values for
-    the placeholders in the sentence.
-
-    `message` is the sentence in English, for the API. `translated()` is the sentence in the active language, for pages.
+    `status`: the HTTP status. `field`: the name of the wrong input, or "". `retry_after`: seconds.
     """
 
     def __init__(
@@ -63,7 +60,7 @@ _AMOUNT = re.compile(
 def read_amount(text: str) -> int:
     """Return the amount that a player typed, in whole UGX. Raise ValueError if the text is not an amount.
 
-    Accepted are `5000`, `5,000` and `5 000`, each also with `UGX`, `/=` or `/-`.
+    Accepted are, for example, `5000`, `5,000 UGX` and `5 000/=`.
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:
@@ -81,8 +78,7 @@ _MOST_MARKS = 2
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    The function removes invisible characters (except joiners within emoji), characters that reorder text, unassigned
-    characters, and all but two accents per letter. Consecutive spaces and line separators become one space.
+    Removed are, for example, invisible characters and the third accent of a letter.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))
