@@ -1,8 +1,7 @@
 """DMark's access token, in a cache that all processes share.
 
-A token is dropped from the cache if DMark refuses it. In each process, only one thread at a time fetches a token. Other
-threads that need a token wait, and get the same token or the same error. Several processes may fetch a token at the
-same time, which is harmless.
+In each process, only one thread at a time fetches a token, and the other threads wait for the result. Several processes
+may fetch tokens at the same time, which is harmless.
 """
 
 import copy
@@ -47,9 +46,9 @@ def expires_at(token: str) -> float | None:
 
 
 def ttl(token: str, fallback: int, now: float | None = None) -> int:
-    """Return the number of seconds for which a token can be cached: 90% of its remaining life, at most 30 days.
+    """Return the seconds for which to cache a token: 90% of its remaining life, at most 30 days.
 
-    The result is `fallback` if the token's expiry cannot be read.
+    `fallback`: the result for a token without a readable expiry.
     """
     ends = expires_at(token)
     if ends is None:
@@ -58,9 +57,9 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 
 
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
-    """Return a token from the cache or from `fetch`, but never the token `rejected`.
+    """Return a token from the cache or from `fetch`. A cached token equal to `rejected` is not returned.
 
-    Concurrent threads share one call of `fetch`. If the call raises ProviderError, all these threads raise the error.
+    Concurrent threads share one call of `fetch`, and its error if it raises ProviderError.
     """
     key = cache_key(config)
     while not (token := cached(config, rejected)):
@@ -88,10 +87,7 @@ def cached(config: conf.Config, rejected: str) -> str:
 
 
 def working_path(config: conf.Config) -> str:
-    """Return the cached URL path at which DMark last issued a token.
-
-    Return "" if no path is cached, or if the cached path equals SMS_TOKEN_PATH.
-    """
+    """Return the cached token path (other than SMS_TOKEN_PATH) that has worked at DMark, or "" if there is none."""
     path = cache.get(f"{cache_key(config)}:path")
     return path if isinstance(path, str) and path != config.token_path else ""
 

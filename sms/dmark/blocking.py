@@ -47,10 +47,9 @@ def send(
     kind: str = "",
     budget: Budget | None = None,
 ) -> str:
-    """Send one message.
+    """Send one message. Return DMark's id of the message, or "" if the response has none.
 
-    Returns DMark's id of the message, or "" if the response has none. Raises ProviderError if DMark did not accept the
-    message.
+    Raises ProviderError if DMark did not confirm the message.
     """
     config = conf.current()
     return run(
@@ -59,19 +58,16 @@ def send(
 
 
 def report(provider_id: str, on_exchange: OnExchange) -> str:
-    """Poll DMark for the delivery report of a message.
+    """Poll DMark for a message's delivery report. Return its status word in capitals, or "" if there is none.
 
-    Returns the status word in capitals, or "" if DMark has no report. Raises ProviderError if the poll fails.
+    Raises ProviderError if the poll fails.
     """
     config = conf.current()
     return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)
 
 
 def token(config: conf.Config, on_exchange: OnExchange, rejected: str = "") -> str:
-    """Return an access token from the cache or from DMark, but never the token `rejected`.
-
-    Concurrent threads share one request.
-    """
+    """Return an access token from the cache or from DMark. A cached token equal to `rejected` is not returned."""
 
     def fetch() -> FetchedToken:
         return run(conversation.fetch_token(config, on_exchange), config, on_exchange)
@@ -139,7 +135,7 @@ os.register_at_fork(after_in_child=_session.cache_clear)
 
 
 def post(request: Request, config: conf.Config) -> responses.Reply:
-    """Send one POST request. Do not follow redirects, and use only the first 64 KiB of the response.
+    """Send one POST request and return the response.
 
     Raises NoResponse if there was no complete response, and Misdirected if the URL is invalid.
     """
@@ -159,8 +155,7 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
         with response:
             received = _read_body(response.raw)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        # Before the request is written, a ValueError means that the URL is invalid. After that, it means that the
-        # response's headers are invalid. The error's text is not shown, because the URL may contain a password.
+        # A ValueError means an invalid URL only if nothing was written. Hide its text: it may contain a password.
         if isinstance(error, ValueError) and not body.begun:
             raise Misdirected(NO_URL) from None
         timed_out = isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
@@ -179,7 +174,7 @@ def post(request: Request, config: conf.Config) -> responses.Reply:
 
 def _read_body(raw: Any) -> bytes:
     body = b""
-    # Read the body without decompression, because a response with damaged compression is still complete.
+    # Do not decompress here: damaged gzip data would make a complete response count as no response.
     while chunk := raw.read1(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > responses.MAX_BODY:

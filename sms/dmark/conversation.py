@@ -1,8 +1,7 @@
 """Conversations with DMark as sans-I/O state machines, without an HTTP library, cache, database or clock.
 
 A conversation is a generator. It yields commands (`Request`, `Pause`, `NeedToken`). A driver carries out each command
-and sends an event back into the generator. The generator returns the result or raises an error. There are two drivers:
-`sms.dmark.blocking` runs one conversation, and the worker's engine runs many at once.
+and sends the result back into the generator. The drivers are `sms.dmark.blocking` and the worker's engine.
 """
 
 import json
@@ -31,10 +30,9 @@ T = TypeVar("T")
 
 
 class Request(NamedTuple):
-    """Command to the driver: POST `payload` (JSON) to `url`.
+    """Command to the driver: POST `payload` (JSON) to `url`, then send back a Reply or throw NoResponse.
 
-    The request has the header `authToken: <token>` unless `token` is empty. The driver sends a Reply back into the
-    generator, or throws NoResponse if there was no complete response.
+    `token`: value of the header `authToken`, or "" to send no such header.
     """
 
     step: str
@@ -44,19 +42,18 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Command to the driver: wait.
+    """Command to the driver: wait `seconds`, then send back None.
 
-    After the wait, the driver sends None back into the generator. A worker that is shutting down ends the wait early
-    and sends False. The generator then makes no further request.
+    A worker that is shutting down sends False at once. The conversation then ends.
     """
 
     seconds: float
 
 
 class NeedToken(NamedTuple):
-    """Command to the driver: get an access token. `rejected`: a token that DMark has refused, or "".
+    """Command to the driver: get an access token, then send back an AccessToken or throw ProviderError.
 
-    The driver sends an AccessToken back into the generator, or throws ProviderError if no token could be fetched.
+    `rejected`: a token that DMark has refused, or "".
     """
 
     rejected: str
@@ -70,10 +67,9 @@ class AccessToken(NamedTuple):
 
 
 class NoResponse(Exception):
-    """Event: a request got no complete response. This exception is thrown into the generator of the conversation.
+    """Event: a request got no complete response. The driver throws this exception into the conversation.
 
-    `request_written`: part of the body was written, so DMark may have the request. `timed_out`: the cause was a
-    timeout.
+    `request_written`: DMark may have the request, because at least part of it was written.
     """
 
     def __init__(self, cause: str, *, request_written: bool, timed_out: bool = False, ms: int = 0) -> None:
@@ -107,8 +103,8 @@ class Budget:
 class RequestSpec(NamedTuple):
     """All parts of a request except its access token.
 
-    `read` converts a Reply into the result of the request, or raises ProviderError. `pauses`: the limits of the waiting
-    times before the immediate retries that are left.
+    `read`: converts a Reply into the request's result, or raises ProviderError. `pauses`: shortest and longest wait in
+    seconds before each immediate retry that is left.
     """
 
     step: str
@@ -132,8 +128,8 @@ def send(
 ) -> Conversation[str]:
     """Send one message. `number` has the form 0XXXXXXXXX.
 
-    Returns DMark's id of the message, or "" if the response has none. Raises InDoubt after the first request with an
-    unknown outcome. The caller decides if the message is sent again.
+    Returns DMark's id of the message, or "" if the response has none. If the outcome of a request is unknown, raises
+    InDoubt or NotDmarks without a retry.
     """
     body: dict[str, object] = {"msg": text, "numbers": number, "dlr_url": dlr_url, "scan_ip": False}
     if category := config.categories.get(kind):
@@ -211,7 +207,7 @@ def _refuse_bad_url(config: Config) -> None:
 
 
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
-    """Send one request, with the immediate retries that are left: two at first. A new token gives no further ones."""
+    """Send one request with immediate retries. Before each retry, wait for the next pause of `spec.pauses`."""
     budget = spec.budget
     for attempt in count(1):
         reply: Reply | None = None
@@ -245,10 +241,7 @@ def _error_for(failure: NoResponse, step: str) -> ProviderError:
 
 
 def _quick_pause(error: ProviderError, reply: Reply | None, pauses: Iterator[tuple[float, float]]) -> float | None:
-    """Return how many seconds to wait before an immediate retry, or None if there is no immediate retry.
-
-    An immediate retry takes its shortest and longest wait from `pauses`.
-    """
+    """Return the seconds to wait before an immediate retry, or None for no immediate retry."""
     if error.ambiguous or not isinstance(error, ProviderUnavailable) or not (pause := next(pauses, None)):
         return None
     wait = random.uniform(*pause)  # noqa: S311

@@ -17,10 +17,7 @@ _SALT = "sms.dlr"
 
 
 def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
-    """Return the URL for delivery reports on a message.
-
-    Return "" if delivery reports are switched off, SITE_URL is empty, or the URLconf does not include `sms.urls`.
-    """
+    """Return the URL for delivery reports on a message, or "" if this site cannot receive delivery reports."""
     config = config or conf.current()
     if not config.dlr_enabled or not config.site_url:
         return ""
@@ -33,10 +30,7 @@ def dlr_url(message_id: int, config: conf.Config | None = None) -> str:
 
 @lru_cache(maxsize=8)
 def _report_path(urlconf: str, prefix: str) -> str:
-    """Return the URL path for delivery reports with a placeholder for the signed id.
-
-    Return "" if the URLconf does not include `sms.urls`.
-    """
+    """Return the URL path for delivery reports with a placeholder for the signed id, or "" if there is no such path."""
     try:
         return reverse("sms:dlr", urlconf=urlconf, args=[_PLACEHOLDER])
     except NoReverseMatch:

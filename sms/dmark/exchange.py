@@ -21,8 +21,8 @@ class Named(Protocol):
 class Exchange:
     """A request to DMark with its response.
 
-    `step`: token, send or report. `status`: the HTTP status, or None if there was no complete response. `trouble`: a
-    value of `sms.errors.Trouble`, or "". `ambiguous`: the request failed, but DMark may have the message.
+    `step`: token, send or report. `status`: as in `Reply`, or None if there was no complete response. `ambiguous`: the
+    request failed, but DMark may have the message.
     """
 
     step: str

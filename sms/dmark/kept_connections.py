@@ -1,7 +1,7 @@
 """Decide if requests to DMark may reuse idle open connections (kept connections).
 
-A provider may close a kept connection without notice. If a send request is lost in this way, nobody knows if DMark
-received it. After three losses within a minute, no kept connection is used for a minute.
+A request is lost if the provider has just closed the kept connection. After three losses within a minute, every request
+uses a new connection for a minute.
 """
 
 from collections import deque
@@ -12,10 +12,7 @@ _LOSSES, _SECONDS = 3, 60.0
 
 
 class KeptConnections:
-    """Counts lost connections, and decides if idle open connections (kept connections) may be used.
-
-    The methods may be called from any thread.
-    """
+    """Decides if idle open connections may be reused. The methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=_LOSSES)

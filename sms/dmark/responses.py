@@ -31,9 +31,8 @@ _LARGEST_STATUS = 999
 class Reply(NamedTuple):
     """A complete response from DMark.
 
-    `status`: the HTTP status, or the body's `status_code` if that is 400 or more. `data`: the body's JSON object, or
-    None. `text`: the first 500 characters of the body. `retry_after`: in seconds. `ms`: the duration of the request in
-    milliseconds.
+    `status`: the HTTP status, or the body's `status_code` if that is 400 or more. `text`: the first 500 characters of
+    the body. `retry_after`: in seconds. `ms`: the duration in milliseconds.
     """
 
     status: int
@@ -50,9 +49,9 @@ class StaleToken(ProviderError):
 
 
 def clean(text: str) -> str:
-    """Replace each character that is not printable with U+FFFD. Newlines and tabs are kept.
+    """Replace unprintable characters, except newlines and tabs, with U+FFFD.
 
-    PostgreSQL rejects NUL and lone surrogates. Control characters could change the state of an operator's terminal.
+    PostgreSQL rejects NUL and lone surrogates. Control characters could disturb an operator's terminal.
     """
     if text.isprintable():
         return text
@@ -85,9 +84,9 @@ def read(status: int, body: bytes, retry_after: float | None, ms: int = 0) -> Re
 
 
 def retry_after_seconds(header: str | None, now: float) -> float | None:
-    """Parse a Retry-After header, which is a number or an HTTP-date. Return seconds, or None if it is invalid.
+    """Parse a Retry-After header (number or HTTP-date). Return seconds, at most one day, or None if it is invalid.
 
-    `now`: seconds since 1970. The result is at most one day.
+    `now`: seconds since 1970.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
@@ -102,11 +101,7 @@ def retry_after_seconds(header: str | None, now: float) -> float | None:
 
 
 def _decompressed(body: bytes) -> bytes:
-    """If the body is gzip data, decompress it up to 64 KiB. Return any other body unchanged.
-
-    If the gzip data is damaged, return an empty body. Some proxies compress responses although the request did not
-    allow compression.
-    """
+    """Decompress the body if it is gzip data. Some proxies compress responses although the request did not allow it."""
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
@@ -116,11 +111,7 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    """Convert a count or a status code in a response to a float.
-
-    The value may be a number, a boolean, or a string with a number, `true` or `false`. For a list, return its length.
-    For any other value, return None.
-    """
+    """Convert a count or a status code to a float. Return None if it is invalid. For a list, return its length."""
     if isinstance(value, list):
         return float(len(value))
     if isinstance(value, str) and len(value) < 20:
@@ -134,10 +125,7 @@ def _number(value: object) -> float | None:
 
 
 def _raise_common(reply: Reply) -> None:
-    """Raise the error for a redirect, a 429 or a 5xx, whose meaning is the same for every kind of request.
-
-    Do nothing for any other status.
-    """
+    """Raise the error for a redirect, a 429 or a 5xx status. Do nothing for any other status."""
     if 300 <= reply.status < 400:
         raise Misdirected(
             f"DMark redirects ({reply.status}): check SMS_SERVICE_BASE_URL and the SMS_*_PATH settings.", reply.status
@@ -237,9 +225,9 @@ def _provider_id(data: Mapping[str, Any]) -> str:
 
 
 def report(reply: Reply) -> str:
-    """Return the status word in a response to a poll for a delivery report, or "" if DMark has no report.
+    """Return the status word in the response to a report request, or "" if there is none.
 
-    Raises ProviderError if the response is an error.
+    Raises ProviderError if the response is not usable.
     """
     _raise_common(reply)
     if reply.status in (401, 403):
@@ -251,17 +239,12 @@ def report(reply: Reply) -> str:
     return status_word(reply.data)
 
 
-# Limits on the search for the status in a delivery report: nesting depth, and items per level. They limit the time that
-# a hostile report can take.
+# Limits of the search in a delivery report, which may be hostile: nesting depth, and items per level.
 _REPORT_DEPTH, _REPORT_ITEMS = 3, 20
 
 
 def status_word(report: object) -> str:
-    """Find the status word in a delivery report. Return it in capitals, or "" if there is none.
-
-    The field may be named `status`, `delivery_status` or `dlr_status`, in upper or lower case. The report may be inside
-    a list or another object.
-    """
+    """Return the status word of a delivery report in capitals, or "" if there is none. The status may be nested."""
     return _find_status(report, _REPORT_DEPTH)
 
 

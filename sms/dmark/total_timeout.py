@@ -1,7 +1,7 @@
 """A `requests` session that reads HTTP responses as libcurl does in the worker.
 
-Two things differ from `requests`. The read timeout covers the whole response; in `requests` it starts again with each
-received byte. The interim responses 102 to 199 are skipped; http.client skips only 100.
+Its read timeout covers the whole response; in `requests`, it starts again with each received byte. The session also
+skips the interim responses 102 to 199.
 """
 
 import http.client

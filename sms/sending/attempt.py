@@ -28,12 +28,11 @@ from sms.text.phone import to_local
 logger = logging.getLogger("sms.delivery")
 
 LONGEST_DELAY = 120.0
-# Shortest and longest delay in seconds before the retry after the first, second and third ambiguous request. There is
-# no fourth retry: DMark has no idempotency key, so each retry may put one more copy of the message on the phone.
+# Shortest and longest delay in seconds before each retry after an ambiguous request (DMark may have the message). The
+# number of retries is limited, because each one may deliver another copy of the message.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
-# A provider may respond 5xx although it has accepted the message. Therefore, from the fourth failed attempt on, the
-# retry after a 5xx is delayed by at least DELAY_AFTER_5XX seconds.
+# From the fourth failed attempt on, wait at least 600 s after a 5xx (not 504): DMark may have accepted the message.
 ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 
@@ -78,9 +77,9 @@ def send_conversation(
 
 
 def conclude(message: ClaimedMessage, ending: str | Exception, exchanges: list[Exchange]) -> Result:
-    """Return the result of a conversation. `ending`: DMark's id of the message, or the exception at the end.
+    """Return the result of a conversation. `settle` may turn a failure into a retry.
 
-    This function runs no query. It returns every failure as final. `settle` can turn a failure into a retry.
+    `ending`: DMark's id of the message, or the exception that ended the conversation.
     """
     at = clock.now(ask=False)
     if isinstance(ending, str):

@@ -46,9 +46,8 @@ def claim(
 ) -> list[ClaimedRow]:
     """Claim up to `limit` due messages for `claimer` and set them to `sending`. Return them in order of expiry.
 
-    `message_id`: claim only this message. If it had no send request yet, ignore its due time, because a clock that was
-    set back could delay the message. `probe`: prefer the messages with the fewest send requests, so that a message that
-    always fails is not chosen for every probe. `due_only`: if False, ignore the due time, as inline delivery does.
+    `message_id`: claim only this message, even before its due time if it had no send request yet. `probe`: take
+    messages with the fewest send requests first, so that one bad message does not fail every probe.
     """
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     now = clock.sql_now()
@@ -78,9 +77,9 @@ def claim(
 
 
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
-    """Renew the leases of these messages. Return the ids of those that are still claimed by `claimer`.
+    """Renew the leases of these messages. Return the ids of those that `claimer` still has claimed.
 
-    If the database's response to a claim was lost, the claimed messages are not in `ids`, and their leases expire.
+    Do not renew all rows of `claimer`: a claim must expire if the database's response to it was lost.
     """
     return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
 
@@ -88,9 +87,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
     """Add `requests` to each message's count of ambiguous requests, before these requests are sent.
 
-    If this process is killed, the count stays. Otherwise, the result of sending replaces it. A message's first request
-    need not be counted here: after a crash, `free_leases_over_before` counts it. Returns the ids of the messages still
-    claimed by `claimer`.
+    The count stays if this process is killed. Returns the ids of the messages still claimed by `claimer`.
     """
     return _update_claimed(claimer, ids, "doubts = doubts + %s", requests)
 
@@ -111,9 +108,8 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
-    If the database's clock is before `limit`, no message is freed: the clock was set back, and leases renewed after
-    that would look expired. A freed message counts at least 1 ambiguous request, because its sender may have sent it
-    before crashing. `count_ahead` has already counted repeated requests.
+    Does nothing if the database's clock was set back to before `limit`. Each message counts at least one ambiguous
+    request, because its sender may have sent it before a crash.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
@@ -123,11 +119,10 @@ def free_leases_over_before(limit: datetime) -> int:
 
 
 class ExpiredLeaseReaper:
-    """Frees messages whose lease (the time limit of their claim) had already expired at the previous check.
+    """Frees messages whose lease (the time limit of their claim) was already over at the previous check.
 
-    Checks are one lease time apart. A running worker renews its leases about three times between two checks. Therefore
-    a running worker loses no message, even right after the machine was suspended, the database did not respond, or a
-    clock was changed. The first check frees leases that expired more than one lease time ago.
+    Running workers can thus renew their leases after the machine was suspended or a clock was changed. The first check
+    frees leases that expired more than one lease time ago.
     """
 
     def __init__(self, seconds: float) -> None:

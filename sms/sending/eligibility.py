@@ -1,7 +1,6 @@
 """Decide if a claimed message may be sent now.
 
-A message is refused if it has expired, had too many ambiguous requests, or exceeds the rate limit. It is also refused
-if its owner (the app that queued it) no longer wants it to be sent.
+The checks: expiry, number of ambiguous requests, rate limit, and whether the app that queued it still wants it sent.
 """
 
 import logging
@@ -21,9 +20,8 @@ logger = logging.getLogger("sms.delivery")
 def refused(messages: Sequence[ClaimedMessage], config: conf.Config, *, by_table: bool = False) -> dict[int, Result]:
     """Return a result, by message id, for each message that must not be sent now.
 
-    The other messages may be sent. If there is a rate limit, this function has stored keys in the cache, which block
-    further messages of the same kind to the same phone. `by_table`: if True and the cache is down, query the message
-    table instead. The number of queries and cache calls does not depend on the number of messages.
+    For the other messages, this function stores rate-limit keys in the cache. `by_table`: if the cache is down, apply
+    the rate limit with the message table.
     """
     now = clock.now()
     found: dict[int, Result] = {}

@@ -1,4 +1,4 @@
-"""Send a message in this process. If the outcome is unknown, repeat the request unless a delivery report arrived."""
+"""Send a message in this process. After a request with an unknown outcome, usually repeat the request once."""
 
 import random
 

@@ -1,7 +1,6 @@
 """Find messages that must not be sent because of an operator's pause or the suppression list.
 
-Each claim reads the pauses and the suppression list from the database, so a change takes effect at the next claim.
-Paused messages in the queue are also parked: queries for due messages skip them (see `sms.worker.maintenance.park`).
+Each claim reads the pauses and the suppression list again, so a change takes effect at the next claim.
 """
 
 from django.db import connection, transaction
@@ -12,9 +11,9 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition that is true for messages that no pause and no suppression entry stops.
+    """Return an SQL condition that excludes unexpired messages stopped by a pause or the suppression list.
 
-    It is also true for expired messages: they are claimed to get a final status. `now`: SQL for the current time.
+    `now`: SQL for the current time. Expired messages are claimed too, to get their final status.
     """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))

@@ -21,9 +21,8 @@ def key(phone: str, kind: str) -> str:
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
     """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, or 0.
 
-    A message that already holds its key may be sent. Its key is renewed for a whole window. Refused messages for the
-    same phone and kind get waiting times one window apart, so that they do not all become due at once. `by_table`: if
-    True and the cache is down, apply the rate limit with the message table instead.
+    A message may acquire its own key again. Delayed messages for the same phone and kind get waiting times one `window`
+    (seconds) apart. `by_table`: if the cache is down, apply the rate limit with the message table.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
@@ -66,11 +65,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Return the seconds that each delayed message must still wait, by message id.
-
-    A message is delayed if a message of the same kind was sent to the same phone less than `window` seconds ago, or is
-    being sent.
-    """
+    """Apply the rate limit with the message table. Return each delayed message's waiting seconds, by message id."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(

@@ -1,7 +1,6 @@
 """Store the results of sending, and send the signals `sms_sent` and `sms_failed` afterwards.
 
-One statement stores a whole batch. The batch is one JSON parameter, because database drivers quote each parameter in
-Python. Quoting many parameters would take longer than the statement itself.
+A batch is passed as JSON, because quoting many parameters would take longer than the SQL statement itself.
 """
 
 import json
@@ -33,8 +32,8 @@ _EVENT = {
 }  # fmt: skip
 # Columns of an event that have the same name as an attribute of `Exchange`.
 _COPIED = tuple(_EVENT)[5:]
-# An acceptance by DMark is stored even if another sender has claimed the row in the meantime. It does not replace a
-# status that came from a delivery report. Any other result is stored only if this sender still has the claim.
+# An acceptance by DMark is stored even if this sender has lost its claim. It never replaces a status from a delivery
+# report. Other results are stored only if this sender still has the claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')

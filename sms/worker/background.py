@@ -67,10 +67,9 @@ class SignalSender:
 
 
 class Periodic:
-    """A thread for periodic work.
+    """A thread that runs maintenance, polls for delivery reports, tests the listener, and applies pauses to the queue.
 
-    Every `every` seconds, it runs maintenance, and then polls for delivery reports if the breaker is closed. About
-    every 15 s (PROBE_SECONDS), it tests the listener, and calls `maintenance.park` for paused messages.
+    `every`: seconds between runs of maintenance.
     """
 
     def __init__(self, breaker: Breaker, listener: Listener, stopping: Any, every: float) -> None:

@@ -21,8 +21,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 class Breaker:
     """Circuit breaker: opens (pauses sending) if DMark refuses the account, the settings are wrong, or most sends fail.
 
-    While it is open, single messages are sent as probes. The pauses between probes grow. `trouble` and `reason`: why it
-    is open. `taken_back`: ids of messages to queue again, because DMark refused the account and not these messages.
+    While it is open, single messages are sent as probes, at growing intervals. `taken_back`: ids of refused messages to
+    queue again, because DMark refused the account and not these messages.
     """
 
     def __init__(self) -> None:

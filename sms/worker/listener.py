@@ -1,7 +1,7 @@
 """Receive PostgreSQL's NOTIFY on the worker's main connection.
 
-The listener tests itself with probes. A probe is a NOTIFY over another connection, which the listener must receive. If
-a probe is lost, the listener reconnects. If the next one is lost too, polling still finds every message, only later.
+The listener tests itself with probes. A probe is a NOTIFY over another connection. If NOTIFY does not arrive, polling
+still finds every message, only later.
 """
 
 from typing import Any
@@ -83,7 +83,7 @@ class Listener:
     def probe(self) -> None:
         """Send a probe: a NOTIFY that the listener must receive. Call this in another thread, with its own connection.
 
-        A pooler may deliver a connection's own NOTIFY and drop all others. Only another connection can detect this.
+        A pooler may deliver a connection's own NOTIFY and drop all others.
         """
         if self._listening is None:
             return

@@ -34,8 +34,8 @@ def forget_silent_workers() -> None:
 def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    Parking sets `lease_until`, so that the message is not in the index that `claim` reads. After 10,000 messages, the
-    pauses are read again. Otherwise one worker could forever release the messages that another worker parks.
+    Parking sets `lease_until`, which removes the message from the index that `claim` reads. The pauses are read again
+    after each 10,000 messages, because they may have changed.
     """
     full = True
     while full:
@@ -62,10 +62,7 @@ _BLANK = """
 
 
 def blank_links() -> int:
-    """Remove the credentials from links in messages past their `expires_at`. Return the number of changed messages.
-
-    Each batch is one statement. On PostgreSQL, rows that other transactions have locked are left for the next run.
-    """
+    """Remove the credentials from links in finished messages past their `expires_at`. Return the number of messages."""
     values: tuple[str, ...] = ()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

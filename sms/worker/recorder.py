@@ -78,8 +78,8 @@ class Recorder:
         if self.refused and clock.monotonic() >= self._retry_refused_at:
             self.pending, self.refused = self.pending + self.refused, []
         if self.pending and not self._store(self.pending):
-            # Store each result alone, so that a result that cannot be stored does not block the others. If the database
-            # refuses a result because of DMark's response, store the status without the response.
+            # Store each result alone, so that one bad result does not block the others. If the database refuses a
+            # result, store it without DMark's response.
             for job, result in list(self.pending):
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
@@ -155,7 +155,7 @@ def describe(recorder: Recorder) -> str:
 def one_write(logger: logging.Logger) -> Iterator[None]:
     """Collect the lines that this block logs, and write them all at once when the block ends.
 
-    Other threads that log wait until then. After each separate write, this thread would have to wait for Python's GIL.
+    After each separate write, this thread would have to wait for Python's GIL.
     """
     at: logging.Logger | None = logger
     handlers: list[logging.StreamHandler[io.StringIO]] = []

@@ -1,11 +1,9 @@
 """The worker: it claims due messages, gives them to the engine, and records the results.
 
-The path of a message: claim → eligibility check → engine (sends all messages, in one thread) → recorder. The threads
-for signals and periodic tasks are in `background`.
+The path of a message: claim → eligibility check → engine (sends all messages, in one thread) → recorder.
 
-The main thread owns a database connection and makes all decisions. A claim is valid for one lease, which the worker
-renews. If this process is killed, its leases expire and other workers claim the messages. They may send some messages a
-second time: those that were in flight, and up to UNRECORDED messages whose result was not stored yet.
+The main thread makes all decisions. If this process is killed, its claims expire and other workers send the messages.
+At most `in_flight` + UNRECORDED messages may then be sent a second time.
 """
 
 import gc
@@ -40,15 +38,13 @@ logger = get_logger("sms.worker")
 BATCH = 25
 UNRECORDED = 2 * BATCH
 _GATHER_SECONDS = 0.04
-# If the engine has no waiting messages and a claim is full, the claim size doubles, up to the larger of this number and
-# `in_flight`. If a claim is not full, or if a message waits too long, the size returns to `batch`.
+# The claim size doubles if the engine runs out of messages, up to this number or `in_flight`, whichever is larger.
 _LARGEST_CLAIM = 256
-# Seconds that a message may wait for the engine after its eligibility check. With a rate limit the time is shorter,
-# because the message's rate-limit key expires.
+# Longest time in seconds from the eligibility check to the start of sending: without a rate limit, and with one.
 _ELIGIBLE_SECONDS, _RATE_LIMIT_SECONDS = 10.0, 1.0
 _SLOW_ELIGIBILITY = 1.0
-# After a NOTIFY, the worker searches for messages at once, and again after this many seconds. The second search finds
-# messages that a process queued less than NOTIFY_EVERY seconds after its last NOTIFY, and thus without a new NOTIFY.
+# After a NOTIFY, the worker searches for messages twice, this many seconds apart. The second search finds messages that
+# were queued without a NOTIFY (see NOTIFY_EVERY).
 _LOOK_AGAIN = NOTIFY_EVERY + 0.005
 _POLLING_ONLY_SECONDS = 0.2
 _STOP_SECONDS = 26.0
@@ -60,11 +56,11 @@ class ThreadEnded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a worker.
+    """Options of a worker, with times in seconds.
 
-    `in_flight`: largest number of messages being sent at once. `batch`: rows per claim. `lease`: seconds for which a
-    claim is valid. `poll`: seconds between searches for due messages. `maintenance`: seconds between runs of
-    maintenance. `once`: end if no message is due or the breaker is open.
+    `in_flight`: largest number of messages being sent at once. `batch`: initial number of rows per claim. `lease`: time
+    for which a claim is valid. `poll`: time between searches for due messages. `once`: end if no message is due or the
+    breaker is open.
     """
 
     in_flight: int = 64
@@ -102,9 +98,9 @@ class Worker:
         self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop` is called. With the option `once`, also end if no message is due or the breaker is open.
+        """Work until `stop` is called or the option `once` applies. Return True if the circuit breaker is closed.
 
-        Return True if the circuit breaker is closed. Raises ThreadEnded if a thread of this process has ended.
+        Raises ThreadEnded if a thread that the worker needs has ended.
         """
         # Let the garbage collector ignore the objects created so far: they are needed until the process ends.
         gc.collect()
@@ -144,10 +140,7 @@ class Worker:
         self.waker.wake()
 
     def _turn(self) -> bool:
-        """Run one round: renew leases, store results, claim messages, give them to the engine, sleep.
-
-        After `stop`, messages whose sending has not begun are queued again. Return True if the worker is done.
-        """
+        """Renew leases, store results, claim messages, start sending, sleep. Return True if the worker is done."""
         stopping = self._stop_requested
         if stopping and not self._stopping.is_set():
             self._stopping.set()
@@ -183,8 +176,7 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # Each message in `lost` was queued again after its lease had expired, or a delivery report has changed its
-            # status. A request in flight continues. Its result is stored only if DMark accepts the message.
+            # Requests in flight continue, but their results are stored only if DMark accepts the message.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning("sms.lease_lost: %d messages lost their lease", len(lost), extra={"messages": len(lost)})

@@ -2,8 +2,8 @@
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-After a crash, messages that have begun and have no stored result may be sent again. The engine limits their number to
-`in_flight + unrecorded`. No send request is written after the worker's claims have expired.
+At most `in_flight + unrecorded` begun jobs have no stored result, because after a crash each of them may be sent again.
+No send request is written after the worker's claims have expired.
 """
 
 import contextlib
@@ -46,9 +46,9 @@ class LeaseExpired(Exception):
 class Job:
     """A message that the engine sends, and its conversation with DMark.
 
-    `until`: latest time (monotonic) to begin; after that the job is returned unsent. `command`: the first command of
-    `conversation`. `lease_lost`: True if this worker lost its claim. `counted`: False if the next send request must
-    first be counted in the message's row. `ending`: the conversation's return value or exception.
+    `until`: latest time (monotonic) to begin. `command`: the first command of `conversation`. `counted`: False if the
+    next send request must first be counted in the message's row. `ending`: the conversation's return value or
+    exception.
     """
 
     message: ClaimedMessage
@@ -66,8 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # Only repeated requests are counted in the row before they are sent. After a crash, `free_leases_over_before`
-        # counts the first request.
+        # A first request is not counted in advance: after a crash, `free_leases_over_before` counts it.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
@@ -85,8 +84,7 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    Calls `wake_owner` when the first job since the last `take` ends, when the number of ended jobs reaches `batch`,
-    when a request is added to `uncounted`, and when the inbox shrinks to `low_water`.
+    Calls `wake_owner` if jobs have ended, if requests must be counted, or if the inbox runs low.
     """
 
     def __init__(

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 logger = get_logger("sms.worker")
 
-# Jobs share a token for this many seconds. If a job needs the token in the second half of this time, the thread fetches
-# a new token early.
+# Jobs share a token for about this many seconds. Then the cache is read again.
 _TOKEN_SECONDS = 1.0
 
 
 class TokenQueue:
     """The jobs that wait for an access token, and a thread that gets the token from the cache or from DMark.
 
-    `resume` is called with a job and either a token or an error. The thread adds tuples to `answers`, and then calls
-    `wake`. Each tuple holds the refused token (or ""), the new token (or an error), and the HTTP requests made.
+    `resume`: called in the engine's thread with a job and either a token or an error. `wake`: called in the queue's own
+    thread after each addition to `answers`.
     """
 
     def __init__(

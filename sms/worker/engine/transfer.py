@@ -1,7 +1,7 @@
 """One POST request over libcurl: set its options and read its result.
 
-If DMark closes an idle connection, libcurl by default resends the POST and hides the failure. Here, a function supplies
-the body only once. Therefore libcurl reports the failure, and the conversation decides about a retry.
+By default, libcurl resends a POST if DMark has closed the idle connection. Here, a function supplies the body only
+once, so that libcurl reports the failure.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,9 @@ _CAUSES = {
 
 
 class Transfer:
-    """A libcurl easy handle, reused for many requests, one at a time. Only one thread may use the handle.
+    """A libcurl easy handle, used by one thread for one request after the other.
 
-    If `may_write` returns False, no body is written, and the transfer ends with E_ABORTED_BY_CALLBACK.
+    `may_write`: if it returns False, the transfer ends with E_ABORTED_BY_CALLBACK before its body is written.
     """
 
     def __init__(self, connect_timeout: float, read_timeout: float, may_write: "Callable[[Transfer], bool]") -> None:
