@@ -1,7 +1,4 @@
-"""Admin of messages (a read-only log), pauses of sending, and the suppression list (numbers that must not be texted).
-
-The actions on messages are in `sms/console/actions.py`.
-"""
+"""Admin of messages, pauses of sending, and the suppression list."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -158,10 +155,9 @@ class SmsMessageAdmin(ReadOnly, ByPermission, CsvExport, MessageActions):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[Any]", search_term: str
     ) -> "tuple[QuerySet[Any], bool]":
-        """Search messages by phone number, by DMark's message id, or by reference.
+        """Search messages by phone number in any notation, DMark's message id, or reference.
 
-        The phone number may be in any notation. The search term `payment:12` also finds references that begin with
-        `payment:12:`. Each search uses an index.
+        The search term `payment:12` also finds references that begin with `payment:12:`. Each search uses an index.
         """
         term = search_term.strip().replace("\0", "")
         if not term:

@@ -1,8 +1,4 @@
-"""Base classes for the admins of all apps: strict filters, bounded lists, read-only pages, and masked phone numbers.
-
-By default, the URL of an admin list may filter by any column of the table. A user could then read a hidden text letter
-by letter with `?text__regex=…`. `StrictLookups` allows only the filters that the list or our own links offer.
-"""
+"""Base classes for the admins of all apps: strict filters, bounded lists, read-only pages, and masked phone numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -31,9 +27,10 @@ class BoundedPaginator(Paginator):
 
 
 class StrictLookups(admin.ModelAdmin):
-    """An admin that refuses a filter in the URL unless it is in `list_filter` or `linked_lookups`.
+    """An admin that allows only the filters in `list_filter` and `linked_lookups`.
 
-    `linked_lookups`: filters that links on our own pages use, such as `player__id__exact`.
+    By default, the URL may filter by any column. A user could then read a hidden text letter by letter with
+    `?text__regex=…`. `linked_lookups`: filters that links on our own pages use.
     """
 
     linked_lookups: Sequence[str] = ()
@@ -60,7 +57,7 @@ class ReadOnly:
 class ByPermission:
     """Admin mixin that shows personal data in full only to users with the permission `sms.view_full_phone`.
 
-    `in_full`: maps each column with masked data to the column that shows the data in full.
+    `in_full`: maps each masked column to the full column.
     """
 
     in_full: ClassVar[Mapping[Any, str]] = {"masked_phone": "full_phone"}

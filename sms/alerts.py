@@ -1,7 +1,6 @@
 """Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a problem begins and when it ends.
 
-The state of each alert is stored in the database, so that only one of several processes sends the alert. Other apps add
-sources of problems with `register`.
+The state of each alert is stored in the database, so that only one of several processes sends it.
 """
 
 import logging
@@ -22,8 +21,7 @@ from sms.text.redaction import redact
 
 logger = logging.getLogger("sms.alerts")
 
-# The end of a problem is announced only after the problem has been absent for this time. Without the delay, a problem
-# that comes and goes would cause an alert each minute.
+# A problem counts as ended after it has been absent for this time. A problem that comes and goes then causes one alert.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before the alert about a missing worker, because a restart of the worker takes some seconds.
@@ -32,10 +30,10 @@ _TIMEOUT = (3.0, 10.0)
 
 
 class Condition(NamedTuple):
-    """A condition about which operators are alerted: a problem that exists now.
+    """A problem that exists now and about which operators are alerted.
 
-    `name`: identifies the problem and stays the same while the problem lasts. `text`: the problem and the operator's
-    next step, in full sentences. `patience`: how long the problem must last without a break before an alert is sent.
+    `name`: stays the same while the problem lasts. `text`: the problem and the operator's next step. `patience`: how
+    long the problem must last before an alert is sent.
     """
 
     name: str
@@ -48,10 +46,7 @@ _sources: list[Source] = []
 
 
 def register(source: Source) -> None:
-    """Add a source of alerts: a function that takes the current time and returns conditions.
-
-    Call `register` in an AppConfig's `ready`.
-    """
+    """Add a source of alerts. Call this in an AppConfig's `ready`."""
     if source not in _sources:
         _sources.append(source)
 
@@ -75,10 +70,7 @@ def check(now: datetime | None = None) -> None:
 
 
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
-    """Return the conditions that exist now, by name, and True if all sources worked.
-
-    If a source failed, its conditions are missing from the result although they may still exist.
-    """
+    """Return the current conditions by name, and False if some are missing because a source failed."""
     found: dict[str, Condition] = {}
     complete = True
     for source in (_sending, _networks, *_sources):
@@ -116,7 +108,7 @@ def _seen(condition: Condition, now: datetime) -> None:
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. Return False if it is already claimed or sent, or not due yet.
+    """Claim the alert for this process. Return False if it is claimed, sent, or not due yet.
 
     The claim expires after _BUSY, in case this process is killed.
     """
@@ -184,9 +176,6 @@ def _posted(alert: SmsAlert) -> bool:
 
 
 def send_now(name: str, text: str) -> bool:
-    """Send one alert by e-mail and webhook. Return False if a channel failed.
-
-    This function does not use the database, because the database may be down.
-    """
+    """Send one alert without using the database, which may be down. Return False if e-mail or webhook failed."""
     alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
     return all([_mailed(alert), _posted(alert)])

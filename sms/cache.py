@@ -1,6 +1,6 @@
-"""Functions that use Django's cache and catch all its exceptions.
+"""Access to Django's cache that raises no exception.
 
-If the cache is down, they find no value and store nothing. A warning is logged at most once a minute.
+If the cache is down, reads find no value and writes store nothing.
 """
 
 import logging
@@ -53,10 +53,7 @@ def get(key: str) -> Any:
 
 
 def get_many(keys: Sequence[str]) -> dict[str, Any]:
-    """Return the stored values by key. Keys without a value are left out.
-
-    If the cache supports it, this takes one round trip.
-    """
+    """Return the stored values by key. Keys without a value are left out."""
     return guarded(lambda: cache.get_many(keys), {}) if keys else {}
 
 
@@ -67,8 +64,8 @@ def put(key: str, value: object, seconds: float) -> None:
 def add(key: str, value: object, seconds: float) -> bool | None:
     """Return True if the key was set, False if it already exists, and None if the cache is unavailable.
 
-    With IGNORE_EXCEPTIONS, django-redis raises no exception if Redis is down, and returns a false value as if the key
-    existed. Therefore this function reads the key, which succeeds only if Redis works.
+    With IGNORE_EXCEPTIONS, django-redis also returns a false value if Redis is down. Reading the key tells the cases
+    apart.
     """
     if guarded(lambda: cache.add(key, value, int(seconds)), None):
         return True
@@ -76,10 +73,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Set the missing keys. Return for each key: True if it was set, False if it exists, None if the cache is down.
-
-    If the cache is django-redis, this takes one round trip.
-    """
+    """Set the missing keys, with django-redis in one round trip. Return the result of `add` for each key."""
     client: Any = getattr(cache, "client", None)
     if DefaultClient is None or type(client) is not DefaultClient:
         return [add(key, value, seconds) for key, value in entries]

@@ -13,8 +13,8 @@ logger = logging.getLogger("sms.clicks")
 
 _watched: set[str] = set()
 
-# Matches the user agents of crawlers, and of programs that fetch a link to show a preview (WhatsApp, Facebook, iMessage
-# …). Does not match the in-app browsers of Facebook, Telegram and Snapchat, or the browser of a CUBOT phone.
+# User agents of crawlers and link previews (WhatsApp, Facebook, iMessage …). In-app browsers and CUBOT phones do not
+# match.
 _PREVIEW = re.compile(
     r"(?<!cu)bot\b|crawler|spider|^whatsapp/|^viber|facebookexternalhit|facebookcatalog|meta-externalagent"
     r"|skypeuripreview|url ?preview|link ?preview|slack-imgproxy|google-(?:safety|pagerenderer)|embedly",
@@ -41,10 +41,7 @@ def is_preview(request: HttpRequest) -> bool:
 
 
 def record_click(request: HttpRequest, *references: str) -> None:
-    """Record the first click on the link in a message.
-
-    `references`: possible dedupe keys of the message. The first key that belongs to a message is used.
-    """
+    """Record the first click on a message's link. `references`: dedupe keys, of which the first that exists is used."""
     if is_preview(request):
         return
     try:

@@ -1,8 +1,7 @@
 """Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
-The clocks of several machines differ, so only the database's clock decides about claims, leases and expiry. SQL reads
-it with `clock_timestamp()`. In Python, `now` reads it at most once a minute, and adds the monotonic time since the last
-reading. On SQLite this module defines the SQL functions `clock_timestamp` and `clock_after`.
+Only the database's clock decides about claims, leases and expiry, because the clocks of several machines differ. `now`
+reads it at most once a minute, and adds the monotonic time since the last reading.
 """
 
 import time as _time
@@ -26,10 +25,7 @@ class Clock:
     known: "tuple[datetime, float] | None" = None
 
     def monotonic(self) -> float:
-        """Return a monotonic time in seconds. On Linux it includes the time during which the machine was suspended.
-
-        Leases expire during a suspension, but Linux's usual monotonic clock stands still.
-        """
+        """Return a monotonic time in seconds. On Linux it continues while the machine is suspended, as leases do."""
         return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 
     def time(self) -> float:
@@ -62,8 +58,7 @@ def time() -> float:
 def now(*, ask: bool = True) -> datetime:
     """Return the database's time as an aware datetime.
 
-    `ask=False`: run no query, and compute the time from the last reading. If there was no reading yet, return this
-    machine's time.
+    `ask=False`: run no query. Before the first query, this returns the machine's time.
     """
     if not current.asks_database():
         return current.utc()

@@ -27,8 +27,8 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 class Redact:
     """The value of the setting SMS_REDACT: secrets to hide in logs, on pages and in old messages.
 
-    SMS_REDACT is a dict. Each key is optional. `links`: names of query parameters whose values are hidden in links.
-    `names`: names whose values are hidden in any text. `settings`: names of settings whose values are hidden.
+    `links`: query parameters whose values are hidden in links. `names`: names whose values are hidden in any text.
+    `settings`: settings whose values are hidden.
     """
 
     links: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Redact:
 def in_test_run() -> bool:
     """Return True if Django's test environment is set up, as in a test run with pytest or `manage.py test`.
 
-    The existence of `mail.outbox` does not prove a test run: Django's locmem e-mail backend creates it, too.
+    `mail.outbox` would not prove a test run, because Django's locmem e-mail backend creates it, too.
     """
     utils = sys.modules.get("django.test.utils")
     return utils is not None and hasattr(utils._TestState, "saved_data")
@@ -222,10 +222,7 @@ class Config:
 
     @property
     def longest_send(self) -> float:
-        """The longest duration in seconds of one attempt to send a message.
-
-        A request may begin just before `send_budget` has passed, so the duration of one request is added.
-        """
+        """The longest duration in seconds of one attempt to send a message: `send_budget` plus one last request."""
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:
@@ -233,10 +230,7 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "" if the URL is valid.
-
-        The reason does not contain the URL, because the URL may contain a password.
-        """
+        """The reason why the base URL must not be used, or "". It omits the URL, which may contain a password."""
         if "#" in self.base_url or "?" in self.base_url:
             return (
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "

@@ -20,8 +20,7 @@ _CHUNK = 1000
 class CsvExport(admin.ModelAdmin):
     """An admin that offers the whole filtered list as a CSV file, at the URL `export/`.
 
-    The limit on the length of lists does not apply to the file. `csv_columns`: maps the heading of each column to an
-    attribute of the row (`payment.transaction_id`) or to a function of the row.
+    `csv_columns`: maps the heading of each column to an attribute (`payment.transaction_id`) or a function of the row.
     """
 
     csv_columns: Mapping[str, str | Callable[[Any], object]]
@@ -69,11 +68,7 @@ def _lines(rows: "QuerySet[Any]", columns: Mapping[str, str | Callable[[Any], ob
 
 
 def _cell(value: object) -> object:
-    """Return a value for the CSV file. A time is formatted as ISO 8601 in the site's time zone.
-
-    An apostrophe is put before a text that a spreadsheet program would run as a formula, because texts from the
-    provider are not trusted.
-    """
+    """Format a value for the CSV file. An apostrophe keeps spreadsheet programs from running a text as a formula."""
     if isinstance(value, datetime):
         return timezone.localtime(value).isoformat(timespec="seconds")
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):

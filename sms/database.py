@@ -5,17 +5,16 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 # SQLSTATEs of temporary conditions for which psycopg raises InternalError: read-only server (25006),
 # idle-in-transaction timeout (25P03), transaction timeout (25P04).
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
-# SQLSTATEs after which the connection remains usable: lock timeout (55P03), canceled statement (57014). The connection
-# also remains usable after a deadlock or a serialization failure (class 40).
+# SQLSTATEs after which the connection remains usable: lock timeout (55P03), canceled statement (57014). It also remains
+# usable after class 40 (deadlock, serialization failure).
 _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
     """Return True if `error` is temporary, for example because the database is unavailable or after a deadlock.
 
-    Also close this thread's connection unless it is still usable. The next query then opens a new connection, which may
-    reach the new primary if the old server has become a read-only standby. Inside an atomic block this function does
-    not close the connection: Django closes a broken connection at the end of the block.
+    Also close this thread's connection if it may be broken, so that the next query can reach a new primary. Inside an
+    atomic block, Django closes a broken connection at the end of the block.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False

@@ -1,7 +1,4 @@
-"""Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message.
-
-The operator must confirm a resend or a cancellation. All except dismissals are logged with the user's name.
-"""
+"""Admin actions on messages: resend, cancel, dismiss a group of failures, send a test message."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +23,8 @@ from sms.stats import failures
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# The largest number of messages that one action resends: 2,000 with SMS_DELIVERY=worker, otherwise 100. With
-# SMS_DELIVERY=inline the operator's request sends the messages, so the page loads only after they are sent.
+# The most messages that one action resends: 100, because with SMS_DELIVERY=inline the page waits for them, or 2,000
+# with SMS_DELIVERY=worker.
 _INLINE, _QUEUED = 100, 2000
 
 
@@ -50,10 +47,7 @@ class MessageActions(BoundedAdmin):
 
     @admin.action(description=_("Resend texts that did not arrive"), permissions=["resend"])
     def resend(self, request: HttpRequest, queryset: "QuerySet[SmsMessage]") -> HttpResponse | None:
-        """Show a preview of resending the selected messages.
-
-        Resend them after the operator has confirmed the preview.
-        """
+        """Resend the selected messages after the operator has confirmed a preview."""
         preview = preview_of(queryset)
         if _CONFIRMED not in request.POST:
             return self._page(request, "resend", "Resend texts", {"preview": preview, **_selection(request)})
@@ -61,10 +55,7 @@ class MessageActions(BoundedAdmin):
         return None
 
     def resend_by_reason(self, request: HttpRequest) -> HttpResponse:
-        """Resend messages that failed with a given status and reason, and were queued since a given time.
-
-        Show a preview first. Resend after the operator has confirmed the preview.
-        """
+        """Resend messages that failed with a given status and reason, after the operator has confirmed a preview."""
         if not self.has_resend_permission(request) or not self.has_view_permission(request):
             return HttpResponse("You may not resend texts.", status=403, content_type="text/plain")
         form = FailedForm(request.POST or request.GET or None)
@@ -151,9 +142,9 @@ class MessageActions(BoundedAdmin):
 
 
 def _selection(request: HttpRequest) -> dict[str, Any]:
-    """Return values for hidden fields. The confirmation form submits the operator's selection again in these fields.
+    """Return the operator's selection as values for the hidden fields of the confirmation form.
 
-    The field `across` is True if the operator selected the whole list. Django then needs only one of the selected ids.
+    If `across` is True, the whole list is selected, and Django needs only one of the ids.
     """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
@@ -164,8 +155,7 @@ def _selection(request: HttpRequest) -> dict[str, Any]:
 class Preview:
     """The messages that a resend would send, and those that it would skip.
 
-    `ids`: messages that this action would resend. `more`: number of messages left for another run of the action.
-    `skipped`: pairs of a number of messages and the reason for not resending them. `cost`: in UGX.
+    `more`: number of messages left for another run. `skipped`: (number of messages, reason) pairs. `cost`: in UGX.
     """
 
     selected: int

@@ -22,10 +22,9 @@ _CACHE_DOWN = "the cache is down"
 
 
 class Banner(NamedTuple):
-    """One problem, as shown to operators.
+    """One problem, as shown to operators. `level`: error or warning.
 
-    `level`: error or warning. `topic`: the section of docs/troubleshooting.md about the problem, or "". `url`: the page
-    on which the operator can act, or "".
+    `topic`: a section of docs/troubleshooting.md, or "". `url`: the page on which the operator can act, or "".
     """
 
     level: str
@@ -36,10 +35,7 @@ class Banner(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The state of sending at one moment. The banners and most of the overview are built from it.
-
-    `token`: a description of the cached access token.
-    """
+    """The state of sending at one moment. `token` describes the cached access token."""
 
     sending: status.Reading
     token: str
@@ -49,10 +45,7 @@ class Snapshot(NamedTuple):
 
 
 def raised(snapshot: Snapshot | None = None) -> list[Banner]:
-    """Return a banner for each problem, or an empty list if there is no problem.
-
-    If `snapshot` is None, the state is read from the database and the cache.
-    """
+    """Return a banner for each problem. If `snapshot` is None, the state is read from the database and the cache."""
     return list(_banners(snapshot or read(clock.now())))
 
 

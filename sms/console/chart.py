@@ -10,11 +10,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 
 
 class Column(NamedTuple):
-    """One column of the chart.
-
-    `label`: text below the column, may be empty. `name`: title of the column's tooltip. `values`: maps the key of each
-    series to a number.
-    """
+    """One column of the chart. `name`: title of its tooltip. `values`: a number for each key of a series."""
 
     label: str
     name: str
@@ -22,11 +18,7 @@ class Column(NamedTuple):
 
 
 def bars(title: str, columns: Sequence[Column], series: Sequence[tuple[str, str]]) -> SafeString:
-    """Return the chart as SVG.
-
-    `series`: (key, name) pairs, in the order from the bottom of the stack to the top. The key is also the CSS class of
-    the bars.
-    """
+    """Return the chart as SVG. `series`: (key, name) pairs from bottom to top. The key is also the CSS class."""
     top = _round_up(max([sum(column.values.values()) for column in columns] or [0]))
     step = (_WIDTH - _LEFT - _RIGHT) / max(len(columns), 1)
     height = _HEIGHT - _TOP - _BOTTOM

@@ -66,10 +66,7 @@ class WhenFilter(admin.SimpleListFilter):
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Filter by the reason of a failure. A reason is an error text in which `…` replaces ids and durations.
-
-    The filter is shown only if the URL already selects a reason.
-    """
+    """Filter by the reason of a failure: its error text, with `…` in place of ids and durations."""
 
     title = _("reason")
     parameter_name = "reason"

@@ -40,10 +40,7 @@ class TestForm(forms.Form):
 
 
 class FailedForm(forms.Form):
-    """Form that selects failed messages by status, reason, and the time at which they were queued.
-
-    If `reason` is empty, it selects messages with any reason. If `since` is empty, it selects messages of the last day.
-    """
+    """Form that selects failed messages. An empty `reason` means any reason. An empty `since` means the last day."""
 
     status = forms.ChoiceField(label=_("Status"), choices=[(one.value, one.label) for one in RESENDABLE])
     reason = forms.CharField(
@@ -88,10 +85,9 @@ class SuppressionForm(forms.ModelForm):
         fields = ("phone", "reason")
 
     def validate_unique(self) -> None:
-        """Accept a number that is already on the suppression list because the person sent STOP.
+        """Accept a number whose entry on the suppression list comes from a STOP.
 
-        A STOP entry does not block transactional messages. The operator's entry, which blocks every message, replaces
-        the STOP entry.
+        The operator's entry replaces the STOP entry, and also blocks transactional messages.
         """
         stopped = SmsSuppression.objects.filter(source=SmsSuppression.Source.STOP)
         if not stopped.filter(phone=self.cleaned_data.get("phone")).exists():

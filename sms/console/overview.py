@@ -41,7 +41,7 @@ _SAMPLE = 1000
 
 @dataclass
 class KindRow:
-    """One row of a table: the last day's messages of one kind. The totals row has the messages of all kinds.
+    """The last day's messages of one kind, or of all kinds in the totals row.
 
     `groups`: number of messages by the key of a chart series. `cost`: in UGX.
     """
@@ -59,10 +59,7 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """The percentage of accepted messages whose link was clicked, or "none yet" if no message was accepted.
-
-        The result is "" if no link was clicked and this kind is not registered with `clicks.watch`.
-        """
+        """The percentage of accepted messages whose link was clicked. It is "" for unwatched kinds without clicks."""
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"
@@ -201,10 +198,7 @@ def _worker(worker: SmsWorker, now: datetime) -> str:
 
 
 def network_rows(sample: Sequence[by_network.Sample]) -> list[NetworkRow]:
-    """Return one row per mobile network. The network with the most messages comes first.
-
-    Return an empty list if no message belongs to a known network.
-    """
+    """Return one row per mobile network, the largest first, or [] if no message belongs to a known network."""
     found = by_network.by_network(sample)
     if set(found) <= {by_network.OTHER}:
         return []

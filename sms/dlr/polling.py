@@ -22,11 +22,10 @@ GIVE_UP = timedelta(days=1)
 
 
 def due(min_age: float) -> "QuerySet[SmsMessage]":
-    """Return the messages without a final report that were sent at least `min_age` seconds and at most one day ago.
+    """Return the messages to poll now, which were sent at least `min_age` seconds and at most one day ago.
 
-    Messages without DMark's id are left out. A message is polled again when its age has doubled since the last poll, so
-    that messages without a report do not delay other messages. If `min_age` is two minutes, a message is polled at most
-    ten times.
+    A message is polled again when its age has doubled since the last poll, so that messages without a report do not
+    delay other messages.
     """
     now = clock.now()
     age_then = ExpressionWrapper(F("polled_at") - F("sent_at"), output_field=DurationField())
@@ -42,8 +41,7 @@ def poll(
 ) -> "Counter[str]":
     """Poll DMark for the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
-    Stops early if `stopping` returns True. Raises ProviderError if DMark refuses the credentials, reports a fault or is
-    unreachable, because the remaining polls would probably fail too.
+    Raises ProviderError if the remaining polls would probably fail too, for example because DMark is unreachable.
     """
     counts: Counter[str] = Counter()
     for message in due(min_age)[:limit]:

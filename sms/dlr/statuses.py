@@ -12,9 +12,8 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# Three kinds of status words: DMark's own, those of SMPP (which gateways pass on unchanged), and the numbers of DMark's
-# older host. The number 1 means delivered. 2 and 16 mean failed. 4 and 8 are not listed, because they mean that the
-# message is still on its way.
+# Status words of DMark, status words of SMPP that gateways pass on, and the numbers of DMark's older host. Its numbers
+# 4 and 8 are left out, because the message is then still on its way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -23,9 +22,9 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# A delivery report proves that DMark has the message. It changes a status in _PROVED to `sent` or a final status. If
-# no send request was recorded, however, only a report of delivery changes a status in _ENDED.
+# Statuses of messages that may never have been sent to DMark.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
+# Statuses that a delivery report may change, because it proves that DMark has the message.
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
 
@@ -35,10 +34,10 @@ def final_status(word: str) -> Status | None:
 
 
 def record_report(message_id: int, word: str, step: str) -> bool:
-    """Store a delivery report and update the status of its message. A delivered message stays delivered.
+    """Record a delivery report and update the status of its message. Returns False if the message does not exist.
 
-    `word`: DMark's status word, in upper or lower case. An unknown word means that the message is still on its way. ""
-    means that the report has no status. `step`: push or poll. Returns False if the message does not exist.
+    A delivered message stays delivered. `word`: DMark's status word, or "" if the report has none. `step`: push or
+    poll.
     """
     word = word.strip().upper()[:50]
     report = redact(word)
@@ -73,10 +72,9 @@ _READ = f"""
 
 
 def _read(message_id: int) -> SmsMessage | None:
-    """Return the message, or None if it does not exist.
+    """Return the message with the extra attribute `last_report`, or None if it does not exist.
 
-    The extra attribute `last_report` is the status word of its newest stored report, or None if it has no report. The
-    row is not locked, because `_write` checks that the status has not changed.
+    `last_report`: status word of the newest stored report, or None. The row is not locked: `_write` checks the status.
     """
     with connection.cursor() as cursor:
         cursor.execute(_READ, [message_id])
@@ -107,11 +105,9 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
-    """Change the message and store the event, unless the status of the message has changed from `before`.
+    """Apply `changes` and store `event` in one transaction. Return False if the status is no longer `before`.
 
-    If the status has changed, nothing is stored and the result is False. The caller must then read the message again.
-    If `changes` is empty, the status is not checked and only the event is stored. On PostgreSQL a change with an event
-    is one statement.
+    Then nothing was stored, and the caller must read the message again. Without `changes`, the status is not checked.
     """
     if not changes:
         if event is not None:
@@ -128,8 +124,8 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
     update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
     marks = ", ".join(["%s"] * len(added))
     insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) SELECT {marks} FROM changed"  # noqa: S608
-    # If a crash of PostgreSQL loses the report on a sent message, polling gets the report later. Therefore the commit
-    # does not wait for the disk.
+    # If a crash of PostgreSQL loses this report, polling gets it later. The commit therefore does not wait for the
+    # disk.
     is_polled = before == Status.SENT and event.message.provider_id
     no_wait = "RETURNING set_config('synchronous_commit', 'off', true)" if is_polled else ""
     with connection.cursor() as cursor:
@@ -141,10 +137,7 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
 
 
 def _add(event: SmsEvent) -> None:
-    """Store a report that does not change the message. A report that equals the previous report is not stored.
-
-    The lock on the message makes concurrent reports run one after the other.
-    """
+    """Store a report that does not change the message, if it differs from the newest stored report."""
     with transaction.atomic():
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
@@ -159,10 +152,7 @@ def _prepared(model: type[Model], values: dict[str, Any]) -> list[Any]:
 
 
 def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
-    """Apply a report to the message object, and return the changed fields by name.
-
-    If the status changes to delivered, the credentials are removed from the links in the text.
-    """
+    """Apply a report to the message object, and return the changed fields by name."""
     now, before, final = clock.now(), message.status, final_status(word)
     changes: dict[str, Any] = {}
     if final == Status.DELIVERED and before != Status.DELIVERED:
@@ -181,10 +171,7 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message and no final report has arrived.
-
-    A canceled message counts as not sent, even if a send request had an unknown outcome.
-    """
+    """Return True if DMark may have the message and no final report has arrived. A canceled message does not count."""
     if message.status in _ENDED:
         return bool(message.attempts)
     # A queued message counts as sent only if an earlier send request had an unknown outcome.

@@ -18,8 +18,7 @@ from sms.dmark.responses import clean, status_word
 
 logger = logging.getLogger("sms.delivery")
 
-# The set of field names of a report is its shape. Reports without a status are logged once for each shape. One process
-# logs at most 20 shapes.
+# One process logs at most this many shapes (sets of field names) of reports without a status.
 _MOST_SHAPES = 20
 _logged_shapes: set[tuple[str, ...]] = set()
 
@@ -28,11 +27,10 @@ _logged_shapes: set[tuple[str, ...]] = set()
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Store a delivery report.
+    """Store a delivery report on the message that the signed URL identifies.
 
-    The signed URL identifies the message. A `msg_id` in the body is ignored. Responds 200 even if the report has no
-    status, 403 if the signature is invalid, 404 if the message no longer exists, and another 4xx if the body is
-    invalid.
+    Responds 200 even if the report has no status, 403 if the signature is invalid, 404 if the message no longer exists,
+    and another 4xx if the body is invalid.
     """
     try:
         message_id = int(signer().unsign(signed_id))
@@ -48,10 +46,7 @@ def delivery_report(request: HttpRequest, signed_id: str) -> HttpResponse:
 
 
 def _status(request: HttpRequest, message_id: int) -> str:
-    """Return the status word from the body or the query string, or "" if neither has one.
-
-    The body takes precedence. Raises Refused if the body is invalid.
-    """
+    """Return the status word from the body, or from the query string, or "". Raises Refused if the body is invalid."""
     report = request_body.read(request) if request.method == "POST" else {}
     word = status_word(report) or status_word(dict(request.GET.items()))
     if not word:
@@ -66,10 +61,7 @@ def _names(report: object) -> list[str]:
 
 
 def _log_shape(message_id: int, names: list[str]) -> None:
-    """Log the field names of a report without a status, so that operators notice an unknown format.
-
-    The same set of field names is logged only once.
-    """
+    """Log the field names of a report without a status once, so that operators notice an unknown format."""
     shape = tuple(clean(name)[:40] for name in names[:_MOST_SHAPES])
     if shape in _logged_shapes or len(_logged_shapes) >= _MOST_SHAPES:
         return
