@@ -9,19 +9,17 @@ from django.conf import settings
 # The code from here to the end of `_plain` is a copy of code in `sms/text/phone.py`.
 LONGEST = 60
 
-# Other characters to ignore, which Unicode does not classify as spaces or format characters: invisible characters, such
-# as the empty braille cell, and the frame of a keycap emoji.
+# More characters to ignore: invisible letters, the empty braille cell, variation selectors, and the keycap frame.
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u20e3") | {chr(code) for code in range(0xFE00, 0xFE10)}
 _SCHEME = re.compile(r"tel:/{0,2}", re.IGNORECASE)
 _NOTATION = re.compile(r"[(\[ ]*\+?[(\[ ]*[0-9][0-9 ().\-/\[\]]*")
 
 
 def read_digits(raw: object) -> str:
-    """Return the digits of a phone number, with a leading + if the number is international.
+    """Return the digits of a phone number, with a leading + if the number is international, or "" if `raw` is blank.
 
-    Returns "" if `raw` is blank. Accepts brackets, spaces, dashes, dots, slashes, digits of any script, invisible
-    characters and `tel:`. A leading `00` is read as +. Raises ValueError for any other character, such as a letter, and
-    for more than 60 characters.
+    Accepts brackets, spaces, dashes, dots, slashes, `tel:`, digits of any script and invisible characters. A leading
+    `00` is read as +. Raises ValueError for any other character, and for more than 60 characters.
     """
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("The phone number must be text")

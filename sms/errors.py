@@ -1,4 +1,4 @@
-"""Errors that explain why a message was not sent. `str(error)` is a sentence for operators, without secrets."""
+"""Errors that explain why a message was not sent, or may not have been sent. `str(error)` contains no secrets."""
 
 from enum import Enum
 
@@ -14,10 +14,7 @@ class InvalidPhone(SmsError, ValueError):
 
 
 class SmsDisabled(SmsError):
-    """SMS is not configured: the base URL, the user name or the password is not set.
-
-    This error is also raised in a test run if the base URL is not local.
-    """
+    """SMS is not configured, or this is a test run and the base URL is not local."""
 
     def __init__(self) -> None:
         super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
@@ -58,10 +55,10 @@ class Trouble(str, Enum):
 
 
 class ProviderError(SmsError):
-    """DMark did not confirm that it accepted the message.
+    """A request to DMark failed. `status_code`: the HTTP status, or None without a complete response.
 
-    `status_code`: the HTTP status, or None if there was no complete response. `ambiguous`: True if DMark may have the
-    message nevertheless. `trouble`: the kind of fault, if the fault affects all messages.
+    `ambiguous`: True if DMark may have the message nevertheless. `trouble`: the kind of fault, if it affects all
+    messages.
     """
 
     ambiguous = False
@@ -79,7 +76,7 @@ class AuthenticationFailed(ProviderError):
 
 
 class ProviderRejected(ProviderError):
-    """DMark refuses this message. It would refuse the same request again."""
+    """The request failed, and the same request would fail again. Usually, DMark refused the message."""
 
 
 class Misdirected(ProviderRejected):
@@ -100,7 +97,7 @@ class AccountRefused(ProviderRejected):
 class NotDmarks(ProviderRejected):
     """A complete 2xx response that does not come from DMark, but for example from a proxy.
 
-    DMark may have the message nevertheless. Therefore the message is never resent automatically.
+    The message is never resent automatically, because DMark may have it.
     """
 
     ambiguous = True
@@ -121,11 +118,9 @@ class ProviderUnavailable(ProviderError):
 
 
 class InDoubt(ProviderUnavailable):
-    """DMark may or may not have the message: a send request was written, but its outcome is unknown.
+    """A send request was written, but its outcome is unknown, for example after a timeout.
 
-    The cause is, for example, a timeout, a reset connection, a truncated response or a 504 from a gateway. If
-    `send_sms` raises this error, do not send the message again, because the person may get it twice. A delivery report
-    that arrives later still updates the status of the message.
+    If `send_sms` raises this error, do not send the message again, because the person may get it twice.
     """
 
     ambiguous = True

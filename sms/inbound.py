@@ -1,7 +1,6 @@
-"""Inbound SMS: messages that people send to the provider's number.
+"""Inbound SMS: messages that people send to the provider's number. STOP and START change the suppression list.
 
-STOP and START change the suppression list. Commands are read in English, Luganda and Kiswahili. DMark's older host
-posts a form with the fields `msisdn`, `text`, `short_code` and `tstamp`.
+DMark's older host posts a form with the fields `msisdn`, `text`, `short_code` and `tstamp`.
 """
 
 import hashlib
@@ -41,10 +40,7 @@ _SWITCHES = (SmsInbound.Command.STOP, SmsInbound.Command.START)
 @csrf_exempt
 @require_POST
 def inbound(request: HttpRequest, secret: str) -> HttpResponse:
-    """Receive an inbound SMS.
-
-    Responds 404 if the secret in the URL is wrong, another 4xx if the body or the number is invalid, and otherwise 200.
-    """
+    """Receive an inbound SMS. Responds 404 for a wrong secret, and another 4xx for an invalid body or number."""
     expected = conf.current().inbound_secret
     if not expected or not constant_time_compare(secret, expected):
         return JsonResponse({"error": "Not found."}, status=404)
@@ -75,8 +71,7 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the provider has already delivered the same SMS. Also returns None if the SMS is neither STOP nor
-    START and the phone has already sent MOST_PER_HOUR messages within an hour.
+    Returns None if the SMS is not stored, because it is a repeated delivery or exceeds MOST_PER_HOUR.
     """
     now = clock.now()
     message = SmsInbound(
@@ -86,8 +81,7 @@ def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInboun
         command=read_command(text),
         sent_at=max(min(_time(timestamp) or now, now), now - KEPT),
         received_at=now,
-        # If there is no timestamp, the digest contains the minute of receipt. The same text from the same number in the
-        # same minute then counts as a repeated delivery.
+        # Without a timestamp, the same text from the same number in the same minute counts as a repeated delivery.
         digest=_digest(phone, text, short_code, timestamp or now.isoformat(timespec="minutes")),
     )
     stored = _store(message)
@@ -128,7 +122,7 @@ def _store(message: SmsInbound) -> bool:
 def _obey(phone: str) -> None:
     """Apply the newest STOP or START from this phone number to the suppression list.
 
-    All STOPs and STARTs from the number are locked, so that the second of two concurrent calls sees both messages.
+    The rows are locked, so that the second of two concurrent calls sees both messages.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)

@@ -1,8 +1,4 @@
-"""The outbox: messages to send, with their results.
-
-Each `SmsMessage` row is one message. It serves as queue entry, audit log and admin record. `SmsEvent` rows hold the
-history of a message.
-"""
+"""The outbox (messages with their results and history), workers, pauses, the suppression list, and alerts."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,8 +31,7 @@ class Status(models.TextChoices):
 # Statuses of messages that the provider has accepted.
 ACCEPTED = (Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
 RESENDABLE = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED, Status.DISABLED)
-# Statuses of messages that did not reach the phone, or may not have reached it (UNKNOWN). The overview lists these
-# messages as failures.
+# Statuses of messages that did not reach the phone, or may not have reached it (UNKNOWN).
 UNSUCCESSFUL = (Status.FAILED, Status.UNDELIVERED, Status.UNKNOWN, Status.EXPIRED, Status.RATE_LIMITED)
 OPEN = (Status.QUEUED, Status.SENDING)
 
@@ -67,8 +62,7 @@ class SmsMessage(models.Model):
     delivered_at = models.DateTimeField(null=True, blank=True)
     # Time of the first click on the link in the message.
     opened_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Number of SMS segments. Stored, because the text may be erased later. Rows that are older than this column have 0.
-    # The database default lets processes of the previous version insert rows during a rollout.
+    # Number of SMS segments, stored because the text may be erased later. Rows older than this column have 0.
     segments = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     # True if the text contains a link that works as a credential (see SMS_REDACT). The credential is removed from the
     # text after delivery or expiry.
@@ -76,8 +70,7 @@ class SmsMessage(models.Model):
     # Time of the last poll for the message's delivery report.
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)
     # `claim`: id of the sender that has claimed the message. `lease_until`: time at which this claim expires. A paused
-    # message in the queue also has `lease_until`, so that queries for due messages skip it (see
-    # `sms.worker.maintenance.park`).
+    # message also has `lease_until`, so that queries for due messages skip it (see `sms.worker.maintenance.park`).
     claim = models.CharField(max_length=32, blank=True, default="", editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -143,10 +136,7 @@ class SmsEvent(models.Model):
 
 
 class SmsWorker(models.Model):
-    """A running `sms_worker` process.
-
-    The process updates its row every few seconds, and deletes it at a normal stop.
-    """
+    """A running `sms_worker` process. It updates its row every few seconds, and deletes it at a normal stop."""
 
     claimer = models.CharField(max_length=32, unique=True)
     name = models.CharField(_("host and process"), max_length=100)
@@ -173,10 +163,7 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """Counts of messages and of SMS segments for one past day, one kind and one status.
-
-    The row is kept after the messages are deleted.
-    """
+    """Counts for one past day, one kind and one status. The row is kept after the messages are deleted."""
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")
@@ -259,8 +246,7 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The time that the provider stated. A time outside the 30 days before `received_at` is moved to the nearer end of
-    # these 30 days. If the provider stated no valid time, `sent_at` equals `received_at`.
+    # The time that the provider stated, limited to the 30 days before `received_at`, or else `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
     # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.
@@ -279,10 +265,7 @@ class SmsInbound(models.Model):
 
 
 class SmsDismissal(models.Model):
-    """A group of failures that an operator has dismissed.
-
-    The banner about the group stays hidden until a message queued later fails with the same status and reason.
-    """
+    """A dismissed group of failures. Its banner returns if a message queued later fails for the same reason."""
 
     status = models.CharField(max_length=12, choices=Status)
     reason = models.TextField(blank=True, default="")
@@ -297,11 +280,7 @@ class SmsDismissal(models.Model):
 
 
 class SmsAlert(models.Model):
-    """An alert about a problem.
-
-    One notice is sent when the problem begins and one when it ends. Then the row is deleted. If the problem ends before
-    the first notice is due, no notice is sent.
-    """
+    """An alert about a problem. The row is deleted after the notices about its beginning and its end were sent."""
 
     name = models.CharField(max_length=60, unique=True)
     text = models.TextField()
@@ -312,8 +291,8 @@ class SmsAlert(models.Model):
     # webhook, or ALERT_WEBHOOK_URL is empty.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process begins to send a notice before this time, because the problem has not lasted long enough, or because a
-    # process is already sending the notice.
+    # No process starts to send a notice before this time: the problem is too recent, or a process is sending it
+    # already.
     busy_until = models.DateTimeField(null=True, blank=True)
     # True if a process has begun to send the first notice of this alert.
     claimed = models.BooleanField(default=False, db_default=False)

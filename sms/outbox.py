@@ -1,8 +1,7 @@
 """Queue and send SMS. `queue_sms` stores a message for sending after commit, and `send_sms` sends at once.
 
-A sender (a process) claims a queued message for a limited time, checks that the message may be sent, sends it to DMark,
-and records the result. A failure is recorded only if the same sender still has the claim. DMark's acceptance is always
-recorded.
+A sender (a process) claims a queued message for a limited time, sends it, and records the result. It records a failure
+only if it still has the claim. It always records DMark's acceptance.
 """
 
 import logging
@@ -44,9 +43,8 @@ def queue_sms(
 ) -> SmsMessage:
     """Store one message, to be sent after commit: in this process, by a worker or by a task (see SMS_DELIVERY).
 
-    If `dedupe_key` already exists, the existing message is returned and nothing is sent. An empty key counts as no key.
-    If the suppression list stops the message, it is stored as `cancelled`. If SMS is switched off, it is stored as
-    `disabled`. Raises InvalidPhone or ValueError before a row is written.
+    If `dedupe_key` already exists, the existing message is returned. The new message is stored as `cancelled` if the
+    suppression list stops it, and as `disabled` if SMS is switched off. Raises InvalidPhone or ValueError.
     """
     message = _new(phone, text, kind, dedupe_key or None, expires_at)
     if message.status == Status.QUEUED and (refusal := suppression.refusal(message.phone, message.kind)):
@@ -75,11 +73,10 @@ class NewMessage(NamedTuple):
 
 
 def queue_many(messages: Sequence[NewMessage]) -> None:
-    """Store several messages, to be sent after commit.
+    """Store several messages, to be sent after commit. Skip a message if its `dedupe_key` already exists.
 
-    With worker delivery this is one INSERT per 500 messages. A message is skipped if its `dedupe_key` already exists.
-    With worker delivery, a message that the suppression list stops is queued until the worker cancels it. Raises
-    InvalidPhone or ValueError before a row is written.
+    With SMS_DELIVERY=worker, the worker applies the suppression list. Raises InvalidPhone or ValueError before a row is
+    written.
     """
     rows = [_new(one.phone, one.text, one.kind, one.dedupe_key or None, one.expires_at) for one in messages]
     if conf.current().delivery != "worker":
@@ -99,10 +96,9 @@ _VALUES = f"({clock.Now.template}, {', '.join(['%s'] * len(_FIELDS))})"
 
 
 def _insert_new(rows: Sequence[SmsMessage]) -> None:
-    """Insert the rows. `due_at` is the database's time. Skip a row if its `dedupe_key` already exists.
+    """Insert the rows, with the database's time as `due_at`. Skip a row if its `dedupe_key` already exists.
 
-    The SQL is the same as that of `bulk_create`. It is written by hand, because `bulk_create` takes longer to build the
-    SQL than the database takes to run it.
+    `bulk_create` would take longer to build this SQL than the database takes to run it.
     """
     values = [_prepared(field, getattr(row, field.attname)) for row in rows for field in _FIELDS]
     with connection.cursor() as cursor:
@@ -110,19 +106,16 @@ def _insert_new(rows: Sequence[SmsMessage]) -> None:
 
 
 def _prepared(field: Any, value: Any) -> Any:
-    """Convert a value for the database driver.
-
-    Most values are strings or None. They need no conversion.
-    """
+    """Convert a value for the database driver. Strings and None, which are the most frequent, need no conversion."""
     return value if value is None or type(value) is str else field.get_db_prep_save(value, connection)
 
 
 def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     """Send one message in this process and wait for the result. The setting SMS_DELIVERY has no effect here.
 
-    Raises InvalidPhone or ValueError before a row is written. After that, raises an SmsError with the reason if sending
-    fails. The reason is also stored. If the error is InDoubt or NotDmarks, DMark may have the message: do not send it
-    again. Raises RuntimeError inside an atomic block, because a rollback would delete the row of a sent message.
+    Raises InvalidPhone or ValueError for an invalid message, and another SmsError if sending fails. After InDoubt or
+    NotDmarks, DMark may have the message: do not send it again. Raises RuntimeError inside an atomic block, because a
+    rollback would delete the row of a sent message.
     """
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
@@ -197,10 +190,9 @@ def deliver(message_id: int) -> None:
 
 
 def deliver_due() -> SmsError | None:
-    """Send the due messages one after the other. Used by `sms_worker --once` without pycurl.
+    """Send the due messages one after the other, for `sms_worker --once` without pycurl.
 
-    Stops and returns the error if no message can be sent: DMark refuses the account, or the credentials or the URL are
-    wrong. Otherwise returns None.
+    Stops at an error that affects all messages, such as refused credentials, and returns this error.
     """
     config = conf.current()
     claims.free_leases_over_before(clock.now())
@@ -213,11 +205,9 @@ def deliver_due() -> SmsError | None:
 
 
 def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
-    """Queue the resendable messages of `rows` again. Returns the ids of the messages that this call queued.
+    """Queue the messages of `rows` that are worth resending. Returns the ids of the messages that this call queued.
 
-    Concurrent calls queue each message only once. Each message gets at least SMS_LIFE_SECONDS until it expires. A
-    message is skipped if its text was erased, if the credential in its link was removed, if the suppression list stops
-    it, or if the app that queued it no longer wants it to be sent. Raises SmsDisabled if SMS is switched off.
+    Each message gets at least SMS_LIFE_SECONDS until it expires. Raises SmsDisabled if SMS is switched off.
     """
     if not conf.current().enabled:
         raise SmsDisabled
@@ -248,19 +238,13 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
 
 def resendable(rows: "QuerySet[SmsMessage]") -> "QuerySet[SmsMessage]":
-    """Filter `rows` to messages that can be resent.
-
-    Their status is in RESENDABLE, their text is complete, and the suppression list does not stop them.
-    """
+    """Filter `rows` to messages that have a status in RESENDABLE and a complete text, and that are not suppressed."""
     able = rows.filter(status__in=RESENDABLE).exclude(text="").exclude(text__contains=BLANKED)
     return able.exclude(pk__in=suppression.suppressed(able).values("pk"))
 
 
 def worth_resending(rows: "QuerySet[SmsMessage]") -> list[int]:
-    """Return the ids of the resendable messages in `rows` that are worth resending according to their owners.
-
-    The owner of a message is the app that queued it.
-    """
+    """Return the ids of the resendable messages that their owners (the apps that queued them) still want to send."""
     return [message.pk for message in _worth_resending(rows)]
 
 
@@ -317,10 +301,7 @@ def _send_after_commit(message_id: int) -> None:
 
 
 def _notify_after_commit() -> None:
-    """Notify the workers after commit, at most once per transaction.
-
-    If a crash loses the NOTIFY, the worker's polling finds the rows.
-    """
+    """Notify the workers after commit, at most once per transaction. Polling finds the rows if the NOTIFY is lost."""
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)
 
@@ -328,8 +309,8 @@ def _notify_after_commit() -> None:
 def _notify() -> None:
     """Notify the workers, at most once in NOTIFY_EVERY (10 ms) from this process.
 
-    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. If a NOTIFY is
-    skipped, a worker still finds the messages: it searches right after the previous NOTIFY, and again 15 ms later.
+    PostgreSQL commits transactions with a NOTIFY one at a time, so each NOTIFY delays other commits. After a NOTIFY, a
+    worker searches at once and again 15 ms later, so it also finds messages whose NOTIFY was skipped.
     """
     global _last_notify
     now = time.monotonic()

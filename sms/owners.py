@@ -1,9 +1,4 @@
-"""Owners: the apps that queue messages.
-
-The part of a message's reference (its dedupe key) before the first colon identifies its owner. An owner gives the admin
-links to the object that a message is about. An owner can also decide if a waiting message is still worth sending, and
-give samples of its messages to a system check.
-"""
+"""Owners: the apps that queue messages. The part of a dedupe key before the first colon identifies the owner."""
 
 import logging
 from collections import defaultdict
@@ -36,8 +31,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that takes messages and returns the ids of those that are still worth sending. It is called once with all
-# claimed messages of one owner, so that one query is enough.
+# Returns the ids of the messages that are still worth sending. It is called once with all claimed messages of an owner,
+# so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 # A function that takes messages which an operator wants to resend, and returns the ids of those still worth sending.
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]
@@ -60,10 +55,9 @@ def register(
     worth_sending: WorthSending | None = None,
     worth_resending: WorthResending | None = None,
 ) -> None:
-    """Register the owner of the messages whose reference begins with `<prefix>:`.
+    """Register the owner of the messages whose dedupe key begins with `<prefix>:`. Call this in an AppConfig's `ready`.
 
-    Call this in an AppConfig's `ready`. Without `worth_sending`, all messages are worth sending until they expire.
-    Without `worth_resending`, `worth_sending` also decides if a message is worth resending.
+    Without `worth_sending`, all messages are worth sending. `worth_resending` defaults to `worth_sending`.
     """
     _owners[prefix] = _Owner(resolver, worth_sending, worth_resending or worth_sending)
 
@@ -90,18 +84,14 @@ def links(message: SmsMessage) -> list[Link]:
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the messages that are still worth sending according to their owners.
 
-    Messages without an owner are included. Each owner's function is called once. If the function raises an exception,
-    all messages of this owner are included, because a late message is better than no message. Call this outside a
-    transaction.
+    If an owner's function raises an exception, all its messages are included, because a late message is better than
+    none. Call this outside a transaction.
     """
     return _worth(messages, {prefix: owner.worth_sending for prefix, owner in _owners.items()})
 
 
 def worth_resending(messages: Collection[SmsMessage]) -> set[int]:
-    """Return the ids of the messages that are worth resending according to their owners.
-
-    Messages without an owner are included. All messages of an owner are included if its function raises an exception.
-    """
+    """Return the ids of the messages that are worth resending according to their owners. See `worth_sending`."""
     return _worth(messages, {prefix: owner.worth_resending for prefix, owner in _owners.items()})
 
 

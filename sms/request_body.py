@@ -22,10 +22,7 @@ class Refused(Exception):
 
 
 def read(request: HttpRequest) -> dict[str, Any] | list[Any]:
-    """Return a JSON object or list, or else the fields of a form. Raises Refused if the body cannot be read.
-
-    A provider may send JSON with any content type.
-    """
+    """Return the JSON in the body, whatever its content type, or else the fields of a form. Raises Refused."""
     body = _read(request)
     try:
         values = json.loads(body)
@@ -35,10 +32,10 @@ def read(request: HttpRequest) -> dict[str, Any] | list[Any]:
 
 
 def _read(request: HttpRequest) -> bytes:
-    """Return the body of the request. `request.POST` remains usable. Raises Refused if the body cannot be read.
+    """Return the body of the request, and keep `request.POST` usable. Raises Refused if the body cannot be read.
 
-    Django reads only as many bytes as Content-Length states, so a chunked body would seem empty. A WSGI server that
-    decodes chunks sets `wsgi.input_terminated`. Without this flag, a chunked request is refused.
+    Django would see a chunked body as empty, because it has no Content-Length. A WSGI server that decodes chunks sets
+    `wsgi.input_terminated`.
     """
     if isinstance(request, WSGIRequest) and "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
         if not request.environ.get("wsgi.input_terminated"):

@@ -1,7 +1,6 @@
-"""Threads, sleep and wake-up sockets. The packages `sms.worker`, `sms.sending` and `sms.dmark` get them from here.
+"""Threads, sleep and wake-up sockets for the packages `sms.worker`, `sms.sending` and `sms.dmark`.
 
-In production these are Python's own threads and sockets. In the tests, `tests/simulation` replaces `current` and runs
-each thread as a greenlet in simulated time.
+In the tests, `tests/simulation` replaces `current` and runs each thread as a greenlet in simulated time.
 """
 
 import queue

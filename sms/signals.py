@@ -1,7 +1,6 @@
-"""Signals about messages.
+"""Signals about messages. They are sent with `send_robust` after the change has been stored.
 
-They are sent with `send_robust` after the change has been stored. Receivers get the argument `message`: an SmsMessage,
-or an SmsInbound for `sms_received`.
+Receivers get the argument `message`: an SmsMessage, or an SmsInbound for `sms_received`.
 """
 
 from django.dispatch import Signal

@@ -1,7 +1,7 @@
 """The suppression list: numbers that must not be texted.
 
-An entry by an operator stops every message to the number. A person's own STOP (by SMS or on a page) stops all messages
-except transactional ones. Transactional messages are about the person's own money or order.
+An operator's entry stops every message. A person's own STOP (by SMS or on a page) stops all messages except those about
+the person's own money or order (transactional messages).
 """
 
 import re
@@ -17,10 +17,7 @@ _transactional: set[str] = set()
 
 
 def register_transactional(*kinds: str) -> None:
-    """Register transactional kinds of messages. Call this in an AppConfig's `ready`.
-
-    Messages of these kinds are sent even to people who have asked to stop. Raises ValueError for an invalid kind.
-    """
+    """Register transactional kinds, whose messages are sent even after a STOP. Call this in an AppConfig's `ready`."""
     for kind in kinds:
         if not _KIND.fullmatch(kind):
             raise ValueError(f"A transactional kind has 1 to 40 letters, digits or _.:-, not {kind!r}.")
@@ -36,10 +33,7 @@ def stop(phone: str, reason: str) -> bool:
 
 
 def start(phone: str) -> bool:
-    """Remove a number from the suppression list if its entry comes from a STOP. An operator's entry is kept.
-
-    Returns True if an entry was removed.
-    """
+    """Remove a number's entry if it comes from a STOP. Returns False if there is no such entry."""
     deleted, _ = SmsSuppression.objects.filter(phone=phone, source=SmsSuppression.Source.STOP).delete()
     return bool(deleted)
 

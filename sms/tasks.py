@@ -1,7 +1,7 @@
 """Delivery through Django's tasks framework (`SMS_DELIVERY=tasks`), for projects that already run a task queue.
 
-A task claims its message before it sends. Therefore a task that runs twice sends one message. If the queue loses a
-task, or a message must be sent later, `sms_worker --once` sends the message, for example from cron.
+A task claims its message before it sends, so a task that runs twice sends one message. Run `sms_worker --once` from
+cron for messages whose task was lost, and for messages that must be sent later.
 """
 
 import uuid
@@ -22,10 +22,7 @@ else:  # Before Django 6, the package django-tasks provides the tasks framework.
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one message, if it is due and no other sender has claimed it.
-
-    If the attempt fails and a retry is possible, the message stays queued.
-    """
+    """Send one message if it is due and unclaimed. If the attempt fails and a retry is possible, it stays queued."""
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

@@ -1,6 +1,6 @@
 """Test helpers for projects that send SMS: inspect the messages, and run the DMark sandbox (a fake provider).
 
-In a test run, SMS is off unless SMS_SERVICE_BASE_URL is local, as with a sandbox (see `Config.enabled`).
+In a test run, SMS is on only if SMS_SERVICE_BASE_URL is local, as with a sandbox.
 
 Example:
 
@@ -70,7 +70,7 @@ def assert_texted(
 ) -> SmsMessage:
     """Assert that the newest matching message was sent or is queued, and return it.
 
-    `text`: the whole text, or a compiled pattern to search for. None matches any text. `kind`: None matches any kind.
+    `text`: the whole text, or a compiled pattern to search for. None matches any text or kind.
     """
     number = to_e164(phone)
     rows = list(SmsMessage.objects.filter(phone=number).order_by("-pk"))
@@ -103,10 +103,7 @@ class Sandbox:
         self.url = server.url
 
     def inbox(self) -> list[dict[str, Any]]:
-        """Return the messages that the sandbox's phones received, newest first, as dicts.
-
-        Keys: `msg_id`, `to`, `text`, `received_at`.
-        """
+        """Return the messages on the sandbox's phones, newest first. Keys: `msg_id`, `to`, `text`, `received_at`."""
         return list(self._get("/inbox.json"))
 
     def faults(self, **switches: Any) -> None:
@@ -155,8 +152,8 @@ def serving(server: S) -> Iterator[S]:
 def sandbox(**settings: Any) -> Iterator[Sandbox]:
     """Run a sandbox, and send the SMS of this block to it.
 
-    By default, messages are sent inline and without a rate limit. Change this with `settings`, for example
-    `SMS_RATE_LIMIT_SECONDS=30`. The sandbox sends no delivery reports until the test sets the switch `report`.
+    `settings` override the defaults: inline delivery and no rate limit. The sandbox sends no delivery reports until the
+    test sets the switch `report`.
     """
     with serving(Server(0)) as server:
         running = Sandbox(server)
@@ -174,10 +171,7 @@ def sandbox(**settings: Any) -> Iterator[Sandbox]:
 
 @contextmanager
 def texts(**settings: Any) -> Iterator[Texts]:
-    """Collect the messages queued in this block, and send them to a sandbox over HTTP.
-
-    Messages that are still queued at the end of the block are canceled.
-    """
+    """Collect the messages queued in this block, and send them to a sandbox. At the end, cancel those still queued."""
     with sandbox(**settings):
         sent = Texts()
         try:

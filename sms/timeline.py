@@ -11,11 +11,7 @@ from sms.stats import status
 
 
 class Line(NamedTuple):
-    """One line in the history of a message.
-
-    `tone`: good, bad or plain. `answer`: DMark's response, redacted. `expected`: True if the event has not happened
-    yet.
-    """
+    """One line in the history of a message. `tone`: good, bad or plain. `expected`: True for an event in the future."""
 
     at: datetime
     tone: str
@@ -45,10 +41,7 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Explains why queued messages are not being sent.
-
-    The state of sending is read once, when the object is created. Use the object for any number of messages.
-    """
+    """Explanations why queued messages are not sent. The state of sending is read once, for any number of messages."""
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())

@@ -19,10 +19,7 @@ HTML = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 @dataclass(frozen=True)
 class Reply:
-    """The correct response to a request. The client gets this response unless a fault is simulated.
-
-    `after`: a function that is called after the correct or the faulty response was written, or None.
-    """
+    """The correct response to a request. `after`: called after the correct or the faulty response was written."""
 
     status: int
     body: object
@@ -37,8 +34,7 @@ class Answers(BaseHTTPRequestHandler):
     def give(self, fault: Fault, faults: Faults, act: Callable[[], Reply], refusal: Callable[[int], Any]) -> None:
         """Respond with the result of `act`, or with a fault.
 
-        `act` carries out the request and returns the correct response. If `fault.taken` is true, the request is carried
-        out although the client gets the fault. `refusal` returns the body of a 4xx response.
+        `act`: carries out the request and returns the correct response. `refusal`: returns the body of a 4xx response.
         """
         reply = act() if fault.taken else None
         if fault.name == "late":

@@ -1,15 +1,10 @@
-"""The switches of the sandbox, which select the faults to simulate.
-
-Some phone numbers have a fixed outcome without any switch, like the test cards of a payment provider.
-`playmatatu.sandbox.money.faults` has further numbers, with fixed outcomes of payment prompts.
-"""
+"""The switches of the sandbox, which select the faults to simulate. Some phone numbers have a fixed outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-# Values of the switches `token`, `send` and `dlr`. `ok` gives the correct response. `late` gives the correct response
-# `answer_after` seconds late. Any other value gives a fault instead of the correct response.
+# Values of the switches `token`, `send` and `dlr`. `late` delays the correct response by `answer_after` seconds.
 ANSWERS = (
     "ok 400 401 402 403 404 422 429 500 503 504 body_401 body_500 redirect hang slow late reset truncated html huge "
     "list empty not_json wrong_type nul"
@@ -52,22 +47,14 @@ def national(number: str) -> str:
 
 
 class Fault(NamedTuple):
-    """The fault that the sandbox applies to one request.
-
-    `name`: the fault, or `ok` for no fault. `taken`: True if the sandbox carries out the request before the fault
-    occurs.
-    """
+    """The fault of one request, or `ok`. `taken`: True if the request is carried out before the fault occurs."""
 
     name: str
     taken: bool
 
 
 def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
-    """Define a switch of the sandbox, as a dataclass field of `Faults`.
-
-    `label`: the label on the page. `choices`: the valid values. If `choices` is empty, every value that has the type of
-    `default` is valid.
-    """
+    """Define a switch as a dataclass field of `Faults`. `choices`: the valid values, or () for any value."""
     return field(default=default, metadata={"label": label, "choices": choices})
 
 
@@ -75,8 +62,8 @@ def switch(label: str, default: T, choices: Sequence[str] = ()) -> T:
 class Faults:
     """The sandbox's switches, which select the faults to simulate.
 
-    `<name>_times`: number of faulty requests before the switch `<name>` returns to `ok`; 0 means no limit.
-    `<name>_every`: only every n-th request is faulty.
+    `<name>_times`: after this many faulty requests, the switch `<name>` returns to `ok` (0: never). `<name>_every`:
+    only every n-th request is faulty.
     """
 
     NUMBERS: ClassVar[tuple[Special, ...]] = SMS_NUMBERS

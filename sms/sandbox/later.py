@@ -14,8 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Scheduled actions, such as delivery reports, run in this many threads, so that a slow receiver of one report does not
-# delay other actions.
+# Number of threads that run the actions, so that a slow receiver of a delivery report does not delay other actions.
 THREADS = 16
 
 Act = Callable[[], object]
@@ -70,8 +69,8 @@ class Later:
 def push(url: str, values: Mapping[str, Any], method: str, *, garbled: bool = False) -> int | None:
     """Send `values` to `url`. Return the HTTP status of the response, or None if there was no response.
 
-    `method`: `json` (POST a JSON body), `put` (PUT a JSON body), `form` (POST a form) or `get` (values in the query).
-    `garbled`: send a body that is not JSON instead of `values`.
+    `method`: `json`, `put` (JSON with PUT), `form` or `get` (values in the query). `garbled`: send a body that is not
+    JSON.
     """
     parts = urlsplit(url)
     query, body, content_type = parts.query, b"", "application/json"

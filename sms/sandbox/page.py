@@ -1,7 +1,4 @@
-"""The page of the sandbox: the phones with their messages, and the switches.
-
-The page also works without JavaScript. The user then has to reload the page to see new messages.
-"""
+"""The page of the sandbox: the phones with their messages, and the switches. It also works without JavaScript."""
 
 import re
 from collections import defaultdict
@@ -29,11 +26,7 @@ class Part(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An item on the screen of a phone.
-
-    `mine`: True for an SMS that the phone sent. `money`: True for a line about a payment. Any other item is an SMS that
-    the phone received. `note`: the line below the item.
-    """
+    """An item on a phone's screen: a received SMS, a sent SMS (`mine`), or a line about a payment (`money`)."""
 
     at: str
     key: str
@@ -52,10 +45,7 @@ class Item(NamedTuple):
 
 
 class Phone(NamedTuple):
-    """A phone on the page.
-
-    `key`: the phone number. `last`: the time of the newest item or payment prompt.
-    """
+    """A phone on the page. `key`: the phone number. `last`: the time of the newest item or payment prompt."""
 
     key: str
     last: str
@@ -70,10 +60,7 @@ class Phone(NamedTuple):
 
 
 class Links(NamedTuple):
-    """URLs of the site that uses the sandbox. An empty string means that there is no such URL.
-
-    `inbound`: the URL to which the sandbox sends SMS that a user writes on one of its phones.
-    """
+    """URLs of the site that uses the sandbox, or "". `inbound`: the URL for SMS that a user writes on a phone."""
 
     site: str = ""
     inbound: str = ""
@@ -91,11 +78,7 @@ class Page:
         self._engine = Engine(dirs=[str(folder) for folder in self.folders])
 
     def html(self, find: str = "") -> str:
-        """Return the page as HTML.
-
-        `find`: show only matching phones. If `find` is 3 to 10 digits, search the phone numbers. Otherwise, search the
-        texts on the phones' screens, ignoring case. "" shows all phones.
-        """
+        """Return the page as HTML. `find`: show only phones with these 3 to 10 digits, or this text on the screen."""
         state, find = self.state, find.strip()
         with state.lock:
             phones = _found(self._phones(), find)
@@ -128,10 +111,7 @@ class Page:
         return received + [(reply.number, _reply(reply)) for reply in self.state.replies]
 
     def prompts(self) -> list[tuple[str, str, Any]]:
-        """Return (phone number, time, prompt) for each open payment prompt.
-
-        The list is empty here. A subclass with payments overrides this method.
-        """
+        """Return (phone number, time, prompt) for each open payment prompt. A subclass with payments overrides this."""
         return []
 
     def _phones(self) -> list[Phone]:
@@ -162,10 +142,7 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Return the phones that match `find`.
-
-    If no phone matches and `find` is a complete phone number, return a phone with this number and no items.
-    """
+    """Return the phones that match `find`, or an empty phone if `find` is a complete number without a match."""
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))

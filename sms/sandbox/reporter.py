@@ -15,7 +15,7 @@ class Reporter:
         self.state = state
 
     def plan(self, message: Received) -> Callable[[], None]:
-        """Set the status that polls return for the message. Return a function that schedules the delivery reports.
+        """Set the status that polls return. Return a function that schedules the delivery reports.
 
         Call the returned function after the response to the send request was written.
         """

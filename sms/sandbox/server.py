@@ -21,10 +21,7 @@ _REPLY = re.compile(r"/phones/(0\d{9})/reply")
 
 
 class Handler(Answers):
-    """The request handler. A subclass adds endpoints by overriding `get` and `post`.
-
-    Both methods return True if they have responded, and False if they do not know the URL path.
-    """
+    """The request handler. Subclasses override `get` and `post`, which return False for an unknown URL path."""
 
     server: "Server"
 
@@ -178,10 +175,7 @@ class Server(ThreadingHTTPServer):
         self.state.later.stop()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an unhandled error.
-
-        A closed connection is logged only at level DEBUG, because clients and simulated faults close connections.
-        """
+        """Log an unhandled error. A closed connection is logged as DEBUG, because simulated faults cause it, too."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             logger.debug("sandbox: a client closed the connection (%s)", type(error).__name__)

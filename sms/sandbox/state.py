@@ -124,10 +124,10 @@ class State:
         }
 
     def fault(self, place: str, number: str = "") -> Fault:
-        """Return the fault to apply to this request, and count down the switch `<place>_times`.
+        """Return the fault to apply to this request.
 
-        `place`: the kind of the request, which is also the name of its switch (for example `send`). `number`: the phone
-        number in the request. If this number has its own value for the switch, that value is used.
+        `place`: the kind of the request, which is also the name of its switch, for example `send`. A fixed outcome of
+        `number` overrides this switch.
         """
         with self.lock:
             if special := self.faults.special(number).get(place):

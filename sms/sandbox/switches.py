@@ -14,11 +14,7 @@ class Switch(NamedTuple):
 
 
 class Button(NamedTuple):
-    """The button that the page shows for a `Switch`.
-
-    `sets`: the values that fields of `Faults` get when the user presses the button. If the button is already pressed,
-    these are the default values.
-    """
+    """The button that the page shows for a `Switch`. `sets`: the values that a click gives to fields of `Faults`."""
 
     label: str
     pressed: bool

@@ -1,5 +1,1 @@
-"""Statistics about sending, one subject per module.
-
-`status`: the state at this moment. `volume`: messages by hour and day. `failures`: failures of the last day by reason.
-`by_network`: messages by mobile network.
-"""
+"""Statistics about sending: the state at this moment, messages by time and by network, and failures by reason."""

@@ -16,16 +16,15 @@ from sms.stats.status import Concern
 # Stands for phone numbers whose network is not known.
 OTHER = "other"
 
-# A message is late if it is not delivered within this time after it was queued. If no delivery reports arrive, the time
-# until DMark accepts the message counts instead.
+# A message is late if this time passes between queueing and delivery. Without delivery reports, acceptance by DMark
+# counts instead of delivery.
 LATE = timedelta(minutes=5)
-# A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 overlapping windows
-# (RUNNING). A window lasts 10 minutes (WINDOW), and the next window starts one minute later. Each window needs at least
-# 10 messages (ENOUGH), so that one phone that is switched off is not mistaken for trouble on its network.
+# A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 windows (RUNNING).
+# A window lasts 10 minutes (WINDOW), and the next one starts a minute later. Each window needs at least 10 messages
+# (ENOUGH), because a single phone may be switched off.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
-# A network is also in trouble if more than this share of its delivery reports are failures. Only reports on messages
-# queued within the last 10 minutes (WINDOW) count, and at least 10 reports (ENOUGH) are needed. This rule often finds
-# trouble earlier than the rule above, because it does not wait until messages are late.
+# A network is also in trouble if more than this share of its delivery reports are failures (at least 10 reports on
+# messages of the last 10 minutes). This rule finds trouble before messages are late.
 REPORTED_SHARE = 0.5
 _MINUTE = timedelta(minutes=1)
 
@@ -55,8 +54,7 @@ class Sample(NamedTuple):
 class Slow(NamedTuple):
     """A network on which too many messages are late or failed.
 
-    `texts`: number of messages, or of delivery reports, that were examined. `share`: fraction of `texts` that was late
-    or failed.
+    `share`: fraction of the `texts` examined messages or delivery reports.
     """
 
     network: str
@@ -65,10 +63,7 @@ class Slow(NamedTuple):
 
 
 def concerns(slow: Sequence[Slow]) -> Iterator[Concern]:
-    """Yield a concern about each network in trouble.
-
-    If several known networks are in trouble, yield a single concern about DMark instead.
-    """
+    """Yield a concern about each network in trouble, or only one about DMark if these are several known networks."""
     known = [one for one in slow if one.network != OTHER]
     if len(known) > 1:
         texts = sum(one.texts for one in known)
@@ -114,7 +109,7 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 class _Minute(NamedTuple):
     """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
 
-    `network`: the network of these numbers. `late` and `not_accepted` are valid only if `age` is 5 or more.
+    `late` and `not_accepted` are valid only if `age` is 5 or more.
     """
 
     network: str
@@ -128,11 +123,7 @@ class _Minute(NamedTuple):
 
 
 def in_trouble(now: datetime) -> list[Slow]:
-    """Return the networks on which too many messages are late or failed. Makes one query over the last 25 minutes.
-
-    A message that was not delivered within 5 minutes is late. If no delivery reports arrive, a message that DMark did
-    not accept within 5 minutes is late.
-    """
+    """Return the networks on which too many messages are late or failed, with one query over the last 25 minutes."""
     minutes = _minutes(now)
     by_reports = conf.current().dlr_enabled and any(minute.delivered for minute in minutes)
     found = []
@@ -151,11 +142,10 @@ def in_trouble(now: datetime) -> list[Slow]:
 
 
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
-    """Return the number of bad messages and the number of all messages in one window.
+    """Return the number of bad messages (failed or late) and the number of all messages in one window.
 
-    A message is bad if it failed or was late. `by_reports`: True if late means not delivered within 5 minutes, False if
-    late means not accepted by DMark within 5 minutes. `back`: the number of minutes from this window to the newest
-    window. Messages that were queued less than 5 minutes ago belong to no window.
+    `by_reports`: True if late means not delivered in time, False if it means not accepted by DMark in time. `back`:
+    minutes from this window to the newest window.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -27,8 +27,7 @@ ANY = "…"
 class Group:
     """Failed messages with the same status and reason.
 
-    `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired. `last`: time
-    of the newest failure. `dismissed`: all messages were queued before an operator dismissed the group.
+    `over`: a later success shows that the cause is gone. `open`: number of messages that have not expired.
     """
 
     status: str
@@ -60,8 +59,7 @@ class Group:
 class _Part(NamedTuple):
     """The failed messages that have the same status, error and kind.
 
-    `texts`: number of messages. `open`: number of messages that have not expired. `newest`: id of the newest message.
-    `queued_at`: time at which the newest message was queued.
+    `open`: number of messages that have not expired. `newest`, `queued_at`: id and queue time of the newest message.
     """
 
     status: str
@@ -87,11 +85,7 @@ def with_reason(rows: "QuerySet[SmsMessage]", wanted: str) -> "QuerySet[SmsMessa
 
 
 def groups(now: datetime) -> list[Group]:
-    """Return the groups of failures of the last day.
-
-    Groups that need an operator's action come first, then groups whose cause still exists, then the largest groups. The
-    number of queries does not depend on the number of messages.
-    """
+    """Return the groups of failures of the last day, first those that need an operator's action."""
     parts = _count(now)
     rows = SmsDismissal.objects.order_by("at").values_list("status", "reason", "at") if parts else []
     dismissals = {(status, reason): at for status, reason, at in rows}
@@ -107,8 +101,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # If DMark has accepted any message since this failure, the cause of the failure is usually gone. If the failed
-        # message itself was the cause, only a success of a message of the same kind counts.
+        # If DMark accepted any message later, the cause is usually gone. If the message itself was the cause, only a
+        # success of the same kind counts.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]
@@ -157,10 +151,7 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return when DMark last accepted a message that matches `which`, and when such a message was last delivered.
-
-    A time is None if there is no such message. `since`: ignore messages that were queued earlier.
-    """
+    """Return when a message that matches `which` was last accepted and last delivered. `since`: earliest queue time."""
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)

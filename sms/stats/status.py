@@ -1,8 +1,4 @@
-"""Read the state of sending at this moment, in a few fast queries.
-
-The admin, the health check, /metrics, the alerts and the command `check_sending` use this module. `read` returns the
-state. `concerns` finds the problems in it.
-"""
+"""Read the state of sending at this moment (`read`), and find the problems in it (`concerns`)."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -22,8 +18,8 @@ BEAT_SECONDS = 5
 ALIVE_SECONDS = 30
 # A problem is reported if a message has been due, or a signal receiver has been running, for longer than this.
 LATE_SECONDS = 60
-# A transaction is reported as a problem if it has been open for longer than this. Until it ends, PostgreSQL cannot
-# remove dead rows, and each query for due messages has to skip these rows.
+# Seconds after which an open transaction is reported. Until it ends, PostgreSQL cannot remove dead rows, which slow
+# down the queries for due messages.
 HELD_OPEN_SECONDS = 60.0
 _HELD_OPEN = """
     SELECT pid, usename, COALESCE(application_name, ''), COALESCE(state, ''),
@@ -47,10 +43,7 @@ def waiting() -> int:
 
 
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
-    """Return the due time of the message that has been due for the longest time, or None if no message is due.
-
-    Messages that were queued again after a failed request, and messages of a paused kind, are ignored.
-    """
+    """Return the earliest due time of all due messages, or None. Retries and paused messages are ignored."""
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:
         return None
@@ -65,11 +58,10 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
 
 
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
-    """Return the fault that prevents DMark from accepting messages, and its error text.
+    """Return the fault that prevents DMark from accepting messages, and its error text, or (Trouble.NONE, "").
 
-    Return (Trouble.NONE, "") if there is no fault. A fault that a running worker reports takes precedence. Otherwise,
-    return the fault of the newest of `attempts`. Attempts over an hour old are ignored. Trouble.PROVIDER is returned
-    only if at least 80% of the attempts (minimum 3) failed with this fault.
+    A fault that a running worker reports takes precedence over the newest attempt of the last hour. Trouble.PROVIDER
+    needs at least 80% failed attempts (minimum 3).
     """
     for worker in alive:
         if worker.trouble:
@@ -89,8 +81,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
 class Concern(NamedTuple):
     """A problem with the sending of messages.
 
-    `name`: identifies the problem and stays the same while the problem lasts. `level`: error or warning. `remedy`: the
-    operator's next step.
+    `name`: stays the same while the problem lasts. `level`: error or warning. `remedy`: the operator's next step.
     """
 
     name: str
@@ -100,10 +91,9 @@ class Concern(NamedTuple):
 
 
 def held_open() -> Concern | None:
-    """Return a concern if the oldest transaction of this database has been open for over HELD_OPEN_SECONDS.
+    """Return a concern if a transaction of this database has been open for over HELD_OPEN_SECONDS, or else None.
 
-    Otherwise, and always on SQLite, return None. PostgreSQL shows the transactions of other users only to roles with
-    `pg_read_all_stats`.
+    PostgreSQL shows the transactions of other users only to roles with `pg_read_all_stats`.
     """
     if connection.vendor != "postgresql":
         return None
@@ -130,11 +120,7 @@ def rate_limited(now: datetime) -> int:
 
 
 class Reading(NamedTuple):
-    """The state of sending at `time`.
-
-    `waiting`: number of queued messages. `oldest`: due time of the message that has been due for the longest time.
-    `last`: the events of the newest requests to DMark.
-    """
+    """The state of sending at `time`. `oldest`: due time of the oldest due message. `last`: newest requests."""
 
     config: conf.Config
     time: datetime
@@ -164,10 +150,7 @@ def read(now: datetime) -> Reading:
 
 
 def concerns(reading: Reading) -> Iterator[Concern]:
-    """Yield the problems of sending, and of receivers of the signals `sms_sent` and `sms_failed`.
-
-    If SMS is switched off, yield only this problem.
-    """
+    """Yield the problems of sending and of signal receivers. If SMS is switched off, this is the only problem."""
     config = reading.config
     if not config.enabled:
         yield Concern(

@@ -1,7 +1,7 @@
 """Count messages by hour and by day.
 
-The counts of each day before yesterday are stored in `SmsDay`, because counting a month of a large table is slow. If a
-message is resent later, the stored counts of its day do not change.
+The counts of each day before yesterday are stored in `SmsDay`, because counting a month of a large table is slow. A
+later resend does not change them.
 """
 
 from collections import Counter
@@ -18,16 +18,12 @@ from sms.models import SmsDay, SmsMessage, Status
 # Number of days in the admin's chart of messages.
 DAYS = 30
 _BATCH = 1000
-# If counts of past days are missing, the page counts at most this many of these days, so that it loads fast. The worker
-# counts the other days.
+# The page counts at most this many missing days, so that it loads fast. The worker counts the other days.
 _DAYS_A_LOOK = 2
 
 
 class Hour(NamedTuple):
-    """Counts of messages of one kind and status, queued within one hour.
-
-    `at`: the beginning of the hour. `opened`: number of messages whose link was clicked.
-    """
+    """Counts of messages of one kind and status, queued in one hour. `opened`: messages whose link was clicked."""
 
     at: datetime
     kind: str
@@ -40,8 +36,7 @@ class Hour(NamedTuple):
 class Counts(NamedTuple):
     """Counts of the messages queued in the last 30 days (DAYS).
 
-    `hours`: hourly counts since yesterday at 00:00. `days`: daily counts of earlier days, oldest first. `complete`:
-    True if the counts of all earlier days are stored.
+    `hours`: since yesterday at 00:00. `days`: earlier days, oldest first. `complete`: True if no day is missing.
     """
 
     hours: list[Hour]
@@ -50,10 +45,7 @@ class Counts(NamedTuple):
 
 
 def current() -> Counts:
-    """Return the counts of the last 30 days (DAYS), with three queries.
-
-    If earlier days must be counted and stored first, this takes two or three more queries.
-    """
+    """Return the counts of the last 30 days (DAYS), after counting and storing at most two missing days."""
     complete = keep_days(_DAYS_A_LOOK)
     today = timezone.localdate()
     days = SmsDay.objects.filter(
@@ -63,11 +55,10 @@ def current() -> Counts:
 
 
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
-    """Count the messages of the days before yesterday, and store the counts. Skip days that are already stored.
+    """Store the missing daily counts up to the day before yesterday. Return True if that day is reached.
 
-    Return True if all days before yesterday are stored. `limit`: the largest number of days to count, or None for all.
-    `everything`: if no day is stored yet, start with the day of the oldest message. By default, start at most DAYS days
-    ago.
+    `limit`: the most days to count. `everything`: if no day is stored yet, start with the oldest message instead of
+    DAYS days ago.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]

@@ -1,7 +1,4 @@
-"""Template tags for the overview of sending and the banners.
-
-Only a template tag or a custom AdminSite can add data to the admin's page of an app.
-"""
+"""Template tags for the overview of sending and the banners."""
 
 from typing import Any
 

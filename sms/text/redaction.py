@@ -1,7 +1,7 @@
-"""Hide tokens, passwords, phone numbers and the credentials in links.
+"""Hide secrets in logs and on pages: tokens, passwords, phone numbers, and the credentials in links.
 
-They are hidden in logs and on pages. The credential in a link is also removed from the stored message after delivery or
-expiry. A project adds its own secrets with the setting `SMS_REDACT` (see `sms.conf.Redact`).
+The credential in a link is also removed from the stored message after delivery or expiry. A project adds its own
+secrets with the setting `SMS_REDACT` (see `sms.conf.Redact`).
 """
 
 import re
@@ -32,8 +32,8 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 class Rules:
     """The secret values from the settings, and the patterns that find other secrets.
 
-    `keyed` finds secrets after a name such as `password=`. This pattern is slow, so it is applied only if a text
-    contains one of `hints` or matches `short`.
+    `keyed` finds secrets after a name such as `password=`. It is slow, so a text must first contain one of `hints` or
+    match `short`.
     """
 
     secrets: tuple[str, ...]

@@ -1,8 +1,4 @@
-"""Count the SMS segments of a text by the standard 3GPP TS 23.038.
-
-A single SMS holds 160 GSM-7 characters or 70 UCS-2 units. A longer text is split into segments of 153 GSM-7 characters
-or 67 UCS-2 units.
-"""
+"""Count the SMS segments of a text by the standard 3GPP TS 23.038."""
 
 from dataclasses import dataclass
 
@@ -16,11 +12,7 @@ _ALPHABET = _GSM | _GSM_ESCAPED
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The size of a text.
-
-    `encoding`: GSM-7 or UCS-2. `length`: number of units of this encoding; some characters take two units. `count`:
-    number of segments.
-    """
+    """The size of a text. `length`: units of the encoding, of which some characters take two. `count`: segments."""
 
     encoding: str
     length: int

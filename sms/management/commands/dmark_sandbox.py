@@ -37,10 +37,7 @@ class Command(BaseCommand):
 
 
 def _links() -> Links:
-    """Return the URL of this site, and the URL to which the sandbox sends inbound SMS.
-
-    A URL is "" if the settings or the URLconf do not define it.
-    """
+    """Return the URL of this site, and its URL for inbound SMS. A URL is "" if it is not configured."""
     site, secret = str(getattr(settings, "SITE_URL", "")).rstrip("/"), conf.current().inbound_secret
     try:
         inbound = f"{site}{reverse('sms:inbound', args=[secret])}" if site and secret else ""

@@ -111,10 +111,9 @@ class Command(BaseCommand):
 
 
 def _prepare_once() -> None:
-    """Prepare a run with `--once`: check the table of messages, and apply the pauses to the queue (see `park`).
+    """Check that the table of messages exists, and apply the pauses to the queue (see `maintenance.park`).
 
-    Raise CommandError if the table does not exist or the database is unavailable. Without this check, the command would
-    repeat its queries forever.
+    Raises CommandError if the check fails. Without this check, `--once` would repeat its queries forever.
     """
     table = SmsMessage._meta.db_table
     try:
@@ -129,8 +128,8 @@ def _prepare_once() -> None:
 def _need_descriptors(in_flight: int) -> None:
     """Increase this process's limit on open files to at least `in_flight` + 200.
 
-    Each message in flight needs a connection. Many systems allow a process to open only 1,024 files by default. Raise
-    CommandError if the system allows fewer files than needed.
+    Each message in flight needs a connection, and many systems allow only 1,024 open files by default. Raises
+    CommandError if the system allows too few.
     """
     if sys.platform == "win32":
         return
