@@ -67,7 +67,7 @@ class AccessToken(NamedTuple):
 
 
 class NoResponse(Exception):
-    """Event: a request got no complete response. The driver throws this exception into the conversation.
+    """Event: a request got no complete response.
 
     `request_written`: DMark may have the request, because at least part of it was written.
     """
@@ -103,8 +103,7 @@ class Budget:
 class RequestSpec(NamedTuple):
     """All parts of a request except its access token.
 
-    `read`: converts a Reply into the request's result, or raises ProviderError. `pauses`: shortest and longest wait in
-    seconds before each immediate retry that is left.
+    `pauses`: shortest and longest wait in seconds before each immediate retry that is left.
     """
 
     step: str

@@ -121,7 +121,7 @@ def free_leases_over_before(limit: datetime) -> int:
 class ExpiredLeaseReaper:
     """Frees messages whose lease (the time limit of their claim) was already over at the previous check.
 
-    Running workers can thus renew their leases after the machine was suspended or a clock was changed. The first check
+    Thus running workers can renew their leases after the machine was suspended or a clock was changed. The first check
     frees leases that expired more than one lease time ago.
     """
 

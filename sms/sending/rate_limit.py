@@ -87,7 +87,7 @@ def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int,
 
 
 def release_many(messages: Sequence[ClaimedMessage]) -> None:
-    """Delete the rate-limit keys that these messages hold, with two cache calls."""
+    """Delete the rate-limit keys that belong to these messages, with two cache calls."""
     if conf.current().rate_limit <= 0 or not messages:
         return
     names = {key(message.phone, message.kind): str(message.pk) for message in messages}

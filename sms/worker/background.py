@@ -119,7 +119,7 @@ class StatementTimeout:
         self._stopped = runtime.current.event()
 
     def watch(self) -> runtime.Thread:
-        # The wrapper stays in place when Django reconnects.
+        # The wrapper remains when Django reconnects.
         connection.execute_wrappers.append(self._execute)
         return runtime.current.start(self._run, "sms-statement-timeout")
 

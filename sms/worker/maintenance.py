@@ -34,8 +34,8 @@ def forget_silent_workers() -> None:
 def park() -> None:
     """Park each queued message that is paused. Release parked messages that are no longer paused or have expired.
 
-    Parking sets `lease_until`, which removes the message from the index that `claim` reads. The pauses are read again
-    after each 10,000 messages, because they may have changed.
+    Parking sets `lease_until`, which removes the message from the index that `claim` reads. Every 10,000 messages, the
+    pauses are read again, because they may have changed.
     """
     full = True
     while full:

@@ -155,7 +155,7 @@ def describe(recorder: Recorder) -> str:
 def one_write(logger: logging.Logger) -> Iterator[None]:
     """Collect the lines that this block logs, and write them all at once when the block ends.
 
-    After each separate write, this thread would have to wait for Python's GIL.
+    Each separate write could make this thread wait for Python's GIL.
     """
     at: logging.Logger | None = logger
     handlers: list[logging.StreamHandler[io.StringIO]] = []

@@ -182,7 +182,7 @@ class Worker:
             logger.warning("sms.lease_lost: %d messages lost their lease", len(lost), extra={"messages": len(lost)})
 
     def _hold_leases(self, asked_at: float) -> None:
-        """Record that this worker's leases hold for one lease time from `asked_at` (monotonic)."""
+        """Record that this worker's leases are valid for one lease time from `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.leases_hold_until = asked_at + self.options.lease
         self.engine.wake()
@@ -289,7 +289,7 @@ class Worker:
         self._to_offer = []
 
     def _next_turn(self) -> float:
-        """Return the time (monotonic) at which the next round begins. If there is work, this time is in the past."""
+        """Return the time (monotonic) until which the worker may sleep. If there is work, this time is in the past."""
         waiting, stops = len(self.engine.ended), self._stop_requested and not self._stopping.is_set()
         if self.engine.uncounted or waiting >= BATCH or (waiting and self._first_ended is None) or stops:
             return 0.0
@@ -307,7 +307,7 @@ class Worker:
         return min(times)
 
     def _sleep(self) -> None:
-        """Sleep until the next round begins or an event arrives."""
+        """Sleep until there is work or an event arrives."""
         self.engine.low_water = -1 if self._room() or self.breaker.is_open else self._claim_size // 2
         with runtime.current.selector() as selector:
             selector.register(self.waker, selectors.EVENT_READ)
@@ -321,7 +321,7 @@ class Worker:
             logger.error("sms.worker_error: the worker continues", exc_info=error)
             runtime.current.sleep(1.0)
         elif sqlstate(error).startswith("40"):
-            # A deadlock or a serialization failure. The database is available, and the next round tries again.
+            # A deadlock or a serialization failure. The database is available, so the worker tries again soon.
             logger.warning("sms.database_conflict: trying again")
             runtime.current.sleep(0.05)
         else:

@@ -2,8 +2,8 @@
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-At most `in_flight + unrecorded` begun jobs have no stored result, because after a crash each of them may be sent again.
-No send request is written after the worker's claims have expired.
+After a crash, begun jobs without a stored result may be sent again, so at most `in_flight + unrecorded` such jobs
+exist. No send request is written after the worker's claims have expired.
 """
 
 import contextlib
