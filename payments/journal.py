@@ -295,8 +295,6 @@ def _write_row(
     if values["contested"] and not is_contested(before):
         values["contested_at"] = now
     if any(effect.name == "poll" for effect in outcome.effects) and payment.provider:
-        # After the database's clock was set back, each answer seems older than the recorded one, and causes another
-        # poll. This pause keeps these polls apart.
         at = now + _AFTER_A_POLL if cause.by == "asking" else now
         values["next_ask_at"] = min(payment.next_ask_at or at, at)
     changed = {name for name, value in values.items() if getattr(payment, name) != value}

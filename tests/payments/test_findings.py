@@ -16,7 +16,8 @@ from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
-from payments.rules.states import Account, Kind
+from payments.rules.payment import apply, may_pay_out
+from payments.rules.states import Account, Event, Kind, Place, Request, State, Status, Word
 from tests.payments.helpers import (
     PHONE,
     asked,
@@ -64,29 +65,55 @@ def paid(sandbox: Sandbox, phone: str = PHONE) -> Payment:
     return fresh(payment)
 
 
-def test_a_database_clock_that_is_set_back_causes_no_storm_of_polls(collection: Sandbox) -> None:
-    """After the clock was set back, each poll seems older than the last answer.
-
-    The reversal counts when the clock has caught up.
-    """
+def test_a_reversal_counts_although_the_database_s_clock_was_set_back(collection: Sandbox) -> None:
+    """All times of the payment are in the future. One poll brings the reversal and answers the notification."""
     payment, hour = paid(collection), timedelta(hours=1)
     truth(collection, payment, "Failed")
-    ALL.update(word_at=F("word_at") + hour, ok_at=F("ok_at") + hour)
-    before = fresh(payment).asks
+    collection.faults(pay_status="500")
     notice(Client(), payment)
+    collection.faults(pay_status="ok")
+    ALL.update(**{name: F(name) + hour for name in ("word_at", "ok_at", "answer_owed_since")})
+    later(payment, 60)
+    before = fresh(payment).asks
     for _ in range(10):
         services.work_once()
-    assert 1 <= fresh(payment).asks - before <= 2
-    assert not fresh(payment).contested
-    ALL.update(word_at=F("word_at") - hour, ok_at=F("ok_at") - hour)
-    later(payment, 60)
-    services.work_once()
-    assert fresh(payment).contested
+    payment = fresh(payment)
+    assert (payment.place, payment.answer_owed_since, payment.asks - before) == ("contested", None, 1)
+
+
+def test_a_poll_that_began_before_the_last_notification_does_not_answer_it() -> None:
+    first, began, last = (timezone.now() + timedelta(seconds=number) for number in range(3))
+    state = State(1000, status=Status.SUCCESS, place=Place.REFUND_DUE)
+    for notified in (first, last):
+        state = apply(state, Event(Kind.NOTIFIED), notified).state
+    answered = apply(state, Event(Kind.WORD, said=Word.SUCCESSFUL, began=began, polled=True), last)
+    assert answered.state.owed_since == last
+
+
+def test_only_a_poll_answers_a_notification_or_confirms_a_payout() -> None:
+    """The answer to the payment request is not the answer to a poll."""
+    now, after = (timezone.now() + timedelta(seconds=number) for number in range(2))
+    state = apply(State(1000, status=Status.SUCCESS, place=Place.REFUND_DUE), Event(Kind.ORDERED), now).state
+    answers = [Event(Kind.WORD, said=Word.SUCCESSFUL, began=after, polled=polled) for polled in (False, True)]
+    assert [may_pay_out(apply(state, answer, after).state) for answer in answers] == [False, True]
+    state = apply(state, Event(Kind.NOTIFIED), now).state
+    assert [apply(state, answer, after).state.owed_since for answer in answers] == [now, None]
+
+
+def test_the_operator_who_marked_a_payment_as_paid_may_order_its_payout_after_a_poll() -> None:
+    now = timezone.now()
+    state = apply(State(1000, request=Request.AMBIGUOUS), Event(Kind.SETTLED_PAID, actor="anna"), now).state
+    state = apply(state, Event(Kind.HELD), now).state
+    order = Event(Kind.ORDERED, actor="anna")
+    assert apply(state, order, now).refusal
+    state = apply(state, Event(Kind.WORD, said=Word.SUCCESSFUL, began=now, polled=True), now).state
+    assert not apply(state, order, now).refusal
 
 
 @pytest.mark.parametrize("requests", [0, 1])
-def test_a_poll_before_the_order_allows_no_payout_although_the_clock_was_set_back(
-    collection: Sandbox, settings: Any, requests: int
+@pytest.mark.parametrize(("word", "place"), [("Failed", "contested"), ("Successful", "refunded")])
+def test_a_payout_waits_for_a_poll_although_the_clock_was_set_back(
+    collection: Sandbox, settings: Any, requests: int, word: str, place: str
 ) -> None:
     """After the clock was set back, an earlier poll seems to have begun after the order.
 
@@ -99,13 +126,16 @@ def test_a_poll_before_the_order_allows_no_payout_although_the_clock_was_set_bac
         order_payouts(ALL, "anna")
         services.work_once()
         collection.faults(payout="ok")
-    truth(collection, payment, "Failed")
+    truth(collection, payment, word)
     ALL.update(word_at=F("word_at") + hour, ok_at=F("ok_at") + hour)
     order_payouts(ALL, "anna")
-    Refund.objects.update(start_at=timezone.now())
-    services.work_once()
     refund = Refund.objects.get()
-    assert (refund.state, asked(collection, "payout")) == ("ordered", {refund.reference: 1} if requests else {})
+    Refund.objects.update(start_at=timezone.now())
+    assert refunds.pay_out_due() == 0
+    assert asked(collection, "payout").get(refund.reference, 0) == requests
+    later(payment, 60)
+    services.work_once()
+    assert fresh(payment).place == place
 
 
 @pytest.mark.parametrize("word", ["Failed", "Reversed"])
