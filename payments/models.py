@@ -48,12 +48,11 @@ class Payment(models.Model):
     refunded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
-    # The source of the final status: `callback`, `asking` (a poll), `operator`, or `answer` (the payment request was
-    # answered or given up). Empty for any other source.
+    # Source of the final status: `callback`, `asking` (a poll), `operator`, or `answer` (the payment request was
+    # answered or given up).
     settled_by = models.CharField(max_length=16, blank=True, default="", db_default="")
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
-    # The time at which we first knew that the money had arrived. Null if no money arrived, for example for a stake that
-    # was approved without money.
+    # The time at which we first knew that the money had arrived. Null if no money arrived.
     collected_at = models.DateTimeField(null=True, blank=True)
     # True if the provider contradicted the payment's final status, until an operator decides or the money is refunded.
     contested = models.BooleanField("disputed", default=False, db_default=False)
@@ -74,8 +73,8 @@ class Payment(models.Model):
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # The fields from `place` to `house_share` cache the payment's state, which follows from its journal. In `place`,
-    # `in_use` means that the money is received, waiting or in a match. `Use.place_of` (payments.signals) tells which.
+    # The fields from `place` to `house_share` cache the state that follows from the journal. The value `in_use` of
+    # `place` means that the money is received, waiting or in a match.
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")
@@ -89,13 +88,12 @@ class Payment(models.Model):
         "operator whose word stands", max_length=150, blank=True, default="", db_default=""
     )
     house_share = models.BooleanField("the house paid its share", default=False, db_default=False)
-    # Increases with each change of the payment's state. It is 0 until the payment is in the journal. If an UPDATE
-    # changes the state but not `version`, a database trigger sets `stale`.
+    # `version` is 0 until the payment is in the journal. It increases with each change of the payment's state. If an
+    # UPDATE changes the state but not `version`, a database trigger sets `stale`.
     version = models.PositiveIntegerField(default=0, db_default=0)
     stale = models.BooleanField(default=False, db_default=False)
 
-    # When a receiver of a signal about this payment first failed, or null if no signal must be repeated. While this
-    # field is set, the worker repeats the signal until no receiver fails.
+    # Time of the first failure of a signal's receiver, or null. The worker repeats the signal until no receiver fails.
     signal_due_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # Not a database field: the lock timeout, statement timeout or deadlock that prevented the app from using the money,
@@ -150,8 +148,7 @@ class Callback(models.Model):
     body = models.TextField()
     # The HTTP status of our response, or 0 if an error or a crash interrupted the handling.
     answered = models.PositiveSmallIntegerField("answered with", default=0, db_default=0)
-    # True if the callback changed the status of the payment. A callback that repeats or contradicts a final status
-    # leaves the status unchanged.
+    # True if the callback changed the status of the payment.
     applied = models.BooleanField("changed the payment", default=False)
     refusal = models.CharField("rejection reason", max_length=200, blank=True, default="")
     # Time at which an operator marked an unreadable or rejected callback as seen.
@@ -162,8 +159,7 @@ class Callback(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
-            # This index leaves out callbacks without a payment. A third party's callback is first stored without its
-            # payment, so its INSERT does not change this index.
+            # A third party's callback is inserted before its payment is known, so the INSERT skips this partial index.
             models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 
@@ -206,8 +202,8 @@ class Refund(models.Model):
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # For an `ordered` payout, the earliest time to send it. For a `started` payout, the time when the claim of the
-    # sending process ends. For an `in_doubt` or `failed` payout, the time of the next poll, or null.
+    # `ordered`: the earliest time to send the payout. `started`: the time when the claim of the sending process ends.
+    # `in_doubt`, `failed`: the time of the next poll, or null.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     # True if a receiver of the signal about this payout failed. The worker repeats the signal until no receiver fails.
@@ -216,8 +212,7 @@ class Refund(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
-            # Even if the code has a bug, the database allows only one payout per payment, apart from payouts that
-            # failed or were returned.
+            # A payment has at most one payout, not counting payouts that failed or were returned.
             models.UniqueConstraint(
                 fields=["payment"], condition=~Q(state__in=("failed", "returned")), name="one_payout_a_payment"
             ),
@@ -282,10 +277,10 @@ _RARE_ACCOUNTS = (
 
 
 class PaymentEvent(models.Model):
-    """A journal entry: one event of a payment and its cause (an operator, a callback or an answer of the provider).
+    """A journal entry: one event of a payment, with its cause.
 
-    Database triggers make the journal append-only. Entries can be deleted only if their payment is over 30 days old and
-    has no ledger entries.
+    Database triggers refuse changes. A DELETE is allowed only if the payment is over 30 days old and has no ledger
+    entries.
     """
 
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="events")
@@ -321,8 +316,7 @@ class PaymentEvent(models.Model):
             # These indexes leave out most events, which have neither a callback nor a payout.
             models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
             models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
-            # The index omits kinds that occur for every stake. Entries of these kinds are so frequent that a list finds
-            # them quickly without an index.
+            # The index omits frequent kinds. A list finds entries of these kinds quickly without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 
@@ -355,8 +349,7 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
-            # The index omits accounts that occur for every stake. Their entries are so frequent that a list finds them
-            # quickly without an index.
+            # The index omits frequent accounts. A list finds their entries quickly without an index.
             models.Index(
                 fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
             ),
@@ -369,8 +362,7 @@ class LedgerEntry(models.Model):
 class AccountHour(models.Model):
     """For one past hour, the total of the ledger entries that debit one account and credit another.
 
-    The worker writes the row once. If the database's clock is changed, entries may still be added to the hour. A
-    database trigger then updates the total.
+    If a ledger entry is later added to the hour, a database trigger updates the total.
     """
 
     hour = models.DateTimeField()
@@ -391,7 +383,7 @@ class AccountHour(models.Model):
 class ProviderDebit(models.Model):
     """A ledger posting without a payment: money that left our account at the provider, entered by an operator.
 
-    Database triggers make it append-only. To correct a wrong entry, an operator adds an entry with a negative amount.
+    Database triggers make the table append-only.
     """
 
     class Account(models.TextChoices):
@@ -439,10 +431,7 @@ class PayoutShare(models.Model):
 
 
 class MatchResult(models.Model):
-    """The result of a match. `first`, `second`: the two payments of the match. `key`: identifies the match.
-
-    The state of the prize follows from the result and from the states of the two payments.
-    """
+    """The result of a match. `first`, `second`: the two payments of the match. `key`: identifies the match."""
 
     class Outcome(models.TextChoices):
         WIN = "win", "win"

@@ -1,7 +1,4 @@
-"""The rules for the two payments of a match: pure functions that apply an event to both payments.
-
-Each payment is a share of the prize. The state of the prize follows from the result of the match and the two shares.
-"""
+"""The rules for a match and its prize, as pure functions. Each of the two payments is a share of the prize."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,10 +57,7 @@ _UNDER_WAY = {Payout.ORDERED: Prize.ORDERED, Payout.SENDING: Prize.SENDING, Payo
 
 
 def prize_of(match: Match) -> Prize:
-    """Return the state of the prize, which follows from the result and the two shares.
-
-    A match has no prize if its result is not a win, or if both stakes were approved without money.
-    """
+    """Return the state of the prize. There is no prize if both stakes were approved without money."""
     places = [share.place for share in match.shares]
     if match.result is not Result.WIN or all(share.approved for share in match.shares):
         return Prize.NONE
@@ -80,19 +74,12 @@ def _is_out(share: State) -> bool:
 
 
 def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to one payment, and its consequences to both payments.
-
-    For example, the prize becomes payable again, or an ordered payout is withdrawn.
-    """
+    """Apply an event to one payment, and the events that follow from it to both payments."""
     return _run(match, [(share, event)], now)
 
 
 def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
-    """Record a result.
-
-    After a win the prize is payable, or held if a share is missing or contested. After a draw or void the stakes that
-    we hold are due for refund.
-    """
+    """Record the result of a match. After a draw or void, the stakes in the match become due for refund."""
     if match.result is not Result.NONE:
         return MatchOutcome(match, refusal="" if match.result is result else "Another result is recorded.")
     recorded = Match(match.shares, result)
@@ -103,7 +90,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Mark the stakes for refund if we hold their money. Refused if the prize is ordered, being paid out or paid."""
+    """Mark the stakes in the match for refund. Refused if the prize is ordered, being paid out or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)
@@ -151,10 +138,7 @@ def step(match: Match, event: Event, now: datetime) -> MatchOutcome:
 
 
 def some(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to each share that accepts it. The operation is refused if no share accepts the event.
-
-    Used for a payout that was returned, and for a late result of a payout.
-    """
+    """Apply an event to each share that accepts it. The operation is refused if no share accepts the event."""
     fits = [(index, event) for index, share in enumerate(match.shares) if not apply(share, event, now).refusal]
     return _run(match, fits, now) if fits else MatchOutcome(match, refusal="Nothing was paid out.")
 
@@ -173,11 +157,10 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 
 
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
-    """Return the events that follow from the current state of both shares.
+    """Return the events that follow from the states of both shares.
 
-    If a payout of the prize is ordered, but one of the two shares is no longer part of the prize, the order is
-    withdrawn. If the match has a winner and we hold the money of both shares, both shares become the prize. If the
-    match has no winner, money that arrives after the result is due for refund.
+    A payout of the prize needs both shares, so an order for only one share is withdrawn. After a draw or void, a stake
+    that is still in the match is given back.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

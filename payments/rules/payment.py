@@ -1,10 +1,7 @@
 """The rules for one payment: `apply(state, event, now)` returns the next state, effects and postings.
 
-This function uses no database, HTTP or clock. A payment's state is the result of applying all of its events in order,
-and the payment's row only caches this state. An event that does not fit changes nothing and returns the effect
-`refused`.
-
-The module `match` applies these rules to both payments of a match.
+`apply` uses no database, HTTP or clock. A payment's state is the result of applying all of its events. The payment's
+row only caches this state.
 """
 
 from collections.abc import Callable
@@ -40,10 +37,7 @@ def share_of(state: State, due: Place) -> int:
 
 
 def balances(state: State) -> dict[Account, int]:
-    """Return the balances that the ledger must have for a payment in this state.
-
-    They depend only on `place`, `back`, the amount, the fee and `house_share`.
-    """
+    """Return the balances that the ledger must have for a payment in this state."""
     place = state.place
     fee = {} if state.house_share or not state.fee else {Account.COMMISSION: state.fee}
     if place in (Place.NONE, Place.REFUNDED):
@@ -61,12 +55,7 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def operator_may_decide(state: State, now: datetime) -> bool:
-    """Return True if an operator may mark the payment as paid or as not paid.
-
-    The function is for payments that this service requested. The payment must be PENDING, and one of these conditions
-    must hold: its request is ambiguous, the provider reported no final status within a day, or the status word has been
-    unknown for an hour.
-    """
+    """Return True if an operator may mark a payment as paid or not paid. Only for payments that we request."""
     if state.status is not Status.PENDING:
         return False
     if state.request in (Request.AMBIGUOUS, Request.UNRESOLVED):
@@ -77,8 +66,7 @@ def operator_may_decide(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    If the house pays this share, it may be sent. Otherwise a poll that began after the payout was ordered must have
-    returned Successful, and no notification may be waiting for a poll.
+    A poll that began after the order must have returned Successful. A share that the house pays needs no poll.
     """
     if state.house_share:
         return True
@@ -87,10 +75,7 @@ def may_pay_out(state: State) -> bool:
 
 
 def is_contested(state: State) -> bool:
-    """Return True if the provider contradicted the payment's final status, and this contradiction is still open.
-
-    This is the value of the column `contested`.
-    """
+    """Return True if the provider contradicted the payment's final status, and this contradiction is still open."""
     late = state.status is Status.FAILED and state.place in (Place.REFUND_DUE, Place.REFUND_TRANSIT)
     return late or state.place is Place.CONTESTED
 
@@ -284,11 +269,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
 
 
 def _house_repaid(state: State) -> tuple[Posting, ...]:
-    """Return the posting that reverses the house's expense.
-
-    The house paid a player's share of a prize, because the player's payment was missing. The provider now reports that
-    this payment succeeded.
-    """
+    """Return the posting that reverses the house's expense for a share, because the player's payment arrived."""
     return (Posting(_P, Account.LOST, state.amount - state.fee),)
 
 
@@ -400,11 +381,7 @@ def _payout_failed(state: State, event: Event, now: datetime) -> Outcome:
 
 
 def _stays(state: State, due: Place, via: Account | None = None) -> Outcome:
-    """Make the money payable again after a payout failed or was returned.
-
-    If the provider's last answer about the payment was Failed or an unknown word, the money becomes contested instead,
-    unless the house paid this share.
-    """
+    """Make the money payable again, or contested, after a payout failed or was returned."""
     operator = Effect("operator", "the payout failed or was returned")
     if state.word in (Word.FAILED, Word.OTHER) and not state.house_share:
         return _after(_move(state, Place.CONTESTED, operator, via=via), back=due)
@@ -451,11 +428,7 @@ def _late_success(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.RETURNED)
 def _returned(state: State, event: Event, now: datetime) -> Outcome:
-    """Make the money payable again after a payout came back.
-
-    If the money was booked as lost, the loss is reversed instead. `event.elsewhere`: True if an operator made the
-    payout by hand, from an account other than ours at the provider.
-    """
+    """Handle a payout that came back. If the money was booked as lost, reverse the loss."""
     via = Account.ELSEWHERE if event.elsewhere else _P
     if state.place in _RETURNS:
         return _stays(state, _RETURNS[state.place], via)
@@ -497,7 +470,7 @@ def _contest_with_us(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "It is not contested.")
     known = state._replace(word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
     moved = _move(known, state.back)
-    # A poll leads to the effect `repeated` too. The receivers then queue messages that are missing.
+    # A payment that another party collects cannot be polled. `repeated` makes the receivers queue missing messages.
     return _after(moved, Effect("poll" if state.ours else "repeated"), back=Place.NONE)
 
 
@@ -510,8 +483,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# The functions below handle the event POLLED and the events about a payment's match. The module `match` creates the
-# events about a match. RESULT and POLLED only record a fact and leave the state unchanged.
+# Events about the match of a payment, and POLLED. RESULT and POLLED leave the state unchanged.
 
 
 @_on(Kind.RESULT, Kind.POLLED)
@@ -549,10 +521,6 @@ def _house_paid(state: State, event: Event, now: datetime) -> Outcome:
 
 @_on(Kind.ADOPTED)
 def _adopted(state: State, event: Event, now: datetime) -> Outcome:
-    """Replace the state with `event.becomes`, the state that the payment's columns show.
-
-    The columns were written by a release without a journal, or changed by a manual UPDATE. The difference is posted
-    against the account `opening`.
-    """
+    """Replace the state with `event.becomes`. The difference is posted against the account `opening`."""
     becomes = event.becomes or state
     return Outcome(becomes, (), _between(balances(state), balances(becomes), Account.OPENING))

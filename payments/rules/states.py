@@ -1,6 +1,6 @@
 """The types for the rules of a payment: its state, events, postings and effects.
 
-All are frozen values. Amounts are whole UGX. The enum values are stored in the database and must not change.
+Amounts are whole UGX. The enum values are stored in the database and must not change.
 """
 
 from dataclasses import dataclass
@@ -30,10 +30,9 @@ class Word(str, Enum):
 
 
 class Place(str, Enum):
-    """The place of a payment's money.
+    """The place of a payment's money, usually the ledger account with the same name.
 
-    For most places, the ledger account with the same name holds the money. At NONE, REFUNDED, PRIZE_PAID and LOST, we
-    hold no money of the payment, except the commission.
+    At NONE, REFUNDED, PRIZE_PAID and LOST, we owe nobody the money.
     """
 
     NONE, RECEIVED, WAITING, IN_MATCH = "", "received", "waiting", "in_match"
@@ -51,9 +50,8 @@ class Payout(str, Enum):
 class Account(str, Enum):
     """Ledger accounts.
 
-    PROVIDER and ELSEWHERE are assets, LOST and FEES are expenses, COMMISSION is income. OPENING balances money from
-    before the ledger. WITHDRAWALS is money that the owner took out. Each other account holds money that we owe, and has
-    the name of a `Place`.
+    PROVIDER, ELSEWHERE: assets. LOST, FEES: expenses. COMMISSION: income. OPENING: the counterpart of money from before
+    the ledger. WITHDRAWALS: money that the owner took out. All other accounts: money that we owe, named as in `Place`.
     """
 
     PROVIDER, ELSEWHERE, LOST, COMMISSION, OPENING = "provider", "elsewhere", "lost", "commission", "opening"
@@ -105,66 +103,46 @@ class Kind(str, Enum):
 
 
 class State(NamedTuple):
-    """The state of one payment. Amounts are whole UGX.
-
-    `ours`: we send the payment request and poll the status. `approved`: the payment counts as paid, but no money has
-    arrived. `word`: the provider's last answer. `word_at`: the time of this answer (`Event.began`). `other_since`:
-    since when the status word has been unknown. `ok_at`: when the last poll that said Successful began. Ordering a
-    payout clears `ok_at`. `owed_since`: since when a notification has been waiting for a poll.
-
-    `settled_by`: the operator whose decision replaces the provider's answer. `house_share`: True if the house paid this
-    payment's share of a prize. `back`: the place to which contested or lost money returns.
-    """
+    """The state of one payment. Amounts are whole UGX."""
 
     amount: int
     fee: int = 0
-    ours: bool = True
-    approved: bool = False
+    ours: bool = True  # We send the payment request and poll the status.
+    approved: bool = False  # The payment counts as paid, but no money has arrived.
     request: Request = Request.NONE
     status: Status = Status.PENDING
-    word: Word = Word.NONE
-    word_at: datetime | None = None
-    other_since: datetime | None = None
-    ok_at: datetime | None = None
-    owed_since: datetime | None = None
+    word: Word = Word.NONE  # The provider's last answer.
+    word_at: datetime | None = None  # The time of the provider's last answer (`Event.began`).
+    other_since: datetime | None = None  # Since when the status word has been unknown.
+    ok_at: datetime | None = None  # When the last poll that said Successful began. Ordering a payout clears it.
+    owed_since: datetime | None = None  # Since when a notification has been waiting for a poll.
     place: Place = Place.NONE
-    back: Place = Place.NONE
+    back: Place = Place.NONE  # The place to which contested or lost money returns.
     payout: Payout = Payout.NONE
     ordered_at: datetime | None = None
-    settled_by: str = ""
-    house_share: bool = False
+    settled_by: str = ""  # The operator whose decision replaces the provider's answer.
+    house_share: bool = False  # The house paid this payment's share of a prize.
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of one payment.
-
-    `said`: the provider's answer. `polled`: True if the answer comes from a poll. `began`: when the poll or the payment
-    request began, or when the callback was handled. `elsewhere`: True if a payout was made by hand, but not from our
-    account at the provider. `alone`: True if one operator may both settle a payment and pay it out. `late`: True if it
-    is too late to send the payment request again.
-
-    `place`: for LATE_SUCCESS, refund_due or prize. For WORD, the place to which money moves if it arrives for a
-    stake that was approved without money. `becomes`: for ADOPTED, the state that the payment's columns show.
-    """
+    """An event of one payment."""
 
     kind: Kind
-    said: Word = Word.NONE
-    began: datetime | None = None
-    polled: bool = False
+    said: Word = Word.NONE  # The provider's answer.
+    began: datetime | None = None  # When the poll or payment request began, or the callback was handled.
+    polled: bool = False  # The answer comes from a poll.
     actor: str = ""
-    elsewhere: bool = False
-    alone: bool = False
-    late: bool = False
+    elsewhere: bool = False  # A payout by hand was not made from our account at the provider.
+    alone: bool = False  # One operator may both settle a payment and pay it out.
+    late: bool = False  # It is too late to send the payment request again.
+    # LATE_SUCCESS: refund_due or prize. WORD: the account for money that arrives for a stake approved without money.
     place: Place = Place.NONE
-    becomes: State | None = None
+    becomes: State | None = None  # ADOPTED: the state that the payment's columns show.
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """Return the data of an event for the journal's column `facts`.
-
-    A replay of the journal needs this data in addition to the other columns.
-    """
+    """Return the data of an event for the journal's column `facts`."""
     facts: dict[str, Any] = {name: True for name in ("polled", "elsewhere", "alone", "late") if getattr(event, name)}
     if event.began is not None:
         facts["began"] = event.began.isoformat()
@@ -219,11 +197,7 @@ class Posting(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Something to do after an event.
-
-    `name`: a key of EFFECTS. `detail`: a reason, the former status of a settled payment, or the status that the
-    provider now reports for a contested payment.
-    """
+    """Something to do after an event. `name`: a key of EFFECTS. `detail`: a reason, or a status of the payment."""
 
     name: str
     detail: str = ""
