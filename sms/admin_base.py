@@ -27,9 +27,9 @@ class BoundedPaginator(Paginator):
 
 
 class StrictLookups(admin.ModelAdmin):
-    """An admin that allows only the filters in `list_filter` and `linked_lookups`.
+    """An admin that refuses all URL filters except those in `list_filter` and `linked_lookups`.
 
-    By default, the URL may filter by any column. A user could then read a hidden text letter by letter with
+    By default, Django allows filters on any column. A user could then read a hidden text letter by letter with
     `?text__regex=…`. `linked_lookups`: filters that links on our own pages use.
     """
 

@@ -110,7 +110,7 @@ def _seen(condition: Condition, now: datetime) -> None:
 def _claim(alert: SmsAlert, now: datetime) -> bool:
     """Claim the alert for this process. Return False if it is claimed, sent, or not due yet.
 
-    The claim expires after _BUSY, in case this process is killed.
+    The claim expires after 2 minutes (_BUSY), in case this process is killed.
     """
     free = SmsAlert.objects.filter(Q(busy_until=None) | Q(busy_until__lt=now), Q(mailed=False) | Q(posted=False))
     return bool(free.filter(pk=alert.pk, ended_at=alert.ended_at).update(busy_until=now + _BUSY, claimed=True))

@@ -1,4 +1,4 @@
-"""Access to Django's cache that raises no exception.
+"""Access Django's cache without raising an exception.
 
 If the cache is down, reads find no value and writes store nothing.
 """
@@ -73,7 +73,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Set the missing keys, with django-redis in one round trip. Return the result of `add` for each key."""
+    """Set the missing keys, with django-redis in one round trip. Return a result for each key, like that of `add`."""
     client: Any = getattr(cache, "client", None)
     if DefaultClient is None or type(client) is not DefaultClient:
         return [add(key, value, seconds) for key, value in entries]

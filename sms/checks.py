@@ -1,4 +1,4 @@
-"""System checks of the settings and the database. They report faults that would cost messages, money or trust."""
+"""System checks of the settings and the database."""
 
 import sys
 from collections.abc import Iterator

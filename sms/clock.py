@@ -25,7 +25,10 @@ class Clock:
     known: "tuple[datetime, float] | None" = None
 
     def monotonic(self) -> float:
-        """Return a monotonic time in seconds. On Linux it continues while the machine is suspended, as leases do."""
+        """Return a monotonic time in seconds.
+
+        On Linux this clock also runs while the machine is suspended, because leases expire during this time.
+        """
         return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 
     def time(self) -> float:
@@ -58,7 +61,7 @@ def time() -> float:
 def now(*, ask: bool = True) -> datetime:
     """Return the database's time as an aware datetime.
 
-    `ask=False`: run no query. Before the first query, this returns the machine's time.
+    With `ask=False`, no query is run. Before the first query, the result is then this machine's time.
     """
     if not current.asks_database():
         return current.utc()

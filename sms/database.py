@@ -11,7 +11,7 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 
 def close_if_unavailable(error: BaseException) -> bool:
-    """Return True if `error` is temporary, for example because the database is unavailable or after a deadlock.
+    """Return True if `error` is temporary, for example an unavailable database or a deadlock.
 
     Also close this thread's connection if it may be broken, so that the next query can reach a new primary. Inside an
     atomic block, Django closes a broken connection at the end of the block.

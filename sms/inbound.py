@@ -71,7 +71,7 @@ def _fields(request: HttpRequest) -> dict[str, str]:
 def receive(phone: str, text: str, short_code: str, timestamp: str) -> SmsInbound | None:
     """Store an inbound SMS and carry out its command. `phone`: E.164. `timestamp`: ISO 8601, as received.
 
-    Returns None if the SMS is not stored, because it is a repeated delivery or exceeds MOST_PER_HOUR.
+    Returns None if the SMS is not stored: it is a repeated delivery, or the phone has sent too many (MOST_PER_HOUR).
     """
     now = clock.now()
     message = SmsInbound(
@@ -122,7 +122,7 @@ def _store(message: SmsInbound) -> bool:
 def _obey(phone: str) -> None:
     """Apply the newest STOP or START from this phone number to the suppression list.
 
-    The rows are locked, so that the second of two concurrent calls sees both messages.
+    The number's STOPs and STARTs are locked, so that the second of two concurrent calls sees both messages.
     """
     with transaction.atomic():
         switches = SmsInbound.objects.select_for_update().filter(phone=phone, command__in=_SWITCHES)

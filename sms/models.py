@@ -163,7 +163,7 @@ class SmsWorker(models.Model):
 
 
 class SmsDay(models.Model):
-    """Counts for one past day, one kind and one status. The row is kept after the messages are deleted."""
+    """Counts of messages and SMS segments for one past day, kind and status, kept after the messages are deleted."""
 
     day = models.DateField()
     kind = models.CharField(max_length=40, blank=True, default="")
@@ -246,7 +246,8 @@ class SmsInbound(models.Model):
     text = models.TextField(blank=True)
     short_code = models.CharField(max_length=40, blank=True, default="")
     command = models.CharField(max_length=5, choices=Command, blank=True, default="")
-    # The time that the provider stated, limited to the 30 days before `received_at`, or else `received_at`.
+    # The time that the provider stated, limited to the 30 days before `received_at`. Without a valid time:
+    # `received_at`.
     sent_at = models.DateTimeField()
     received_at = models.DateTimeField(default=timezone.now)
     # Hash of the received fields. It is unique, so that a repeated delivery of the same SMS is stored only once.

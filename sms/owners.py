@@ -31,8 +31,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# Returns the ids of the messages that are still worth sending. It is called once with all claimed messages of an owner,
-# so that one query is enough.
+# A function that returns the ids of the messages that are still worth sending. It is called once with all claimed
+# messages of an owner, so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 # A function that takes messages which an operator wants to resend, and returns the ids of those still worth sending.
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]

@@ -22,7 +22,7 @@ else:  # Before Django 6, the package django-tasks provides the tasks framework.
 
 @task()
 def deliver(message_id: int) -> None:
-    """Send one message if it is due and unclaimed. If the attempt fails and a retry is possible, it stays queued."""
+    """Send one message if it is due and unclaimed. If the attempt is to be retried, the message stays queued."""
     config = conf.current()
     for message in claim(uuid.uuid4().hex, 1, config.lease + config.longest_send, message_id):
         record([settle(attempt(message))])

@@ -41,7 +41,7 @@ MEANINGS: dict[str, str] = {
 
 
 class Sending:
-    """Explanations why queued messages are not sent. The state of sending is read once, for any number of messages."""
+    """The reasons why queued messages are not sent. The state of sending is read once, when the object is created."""
 
     def __init__(self) -> None:
         self._reading = status.read(clock.now())

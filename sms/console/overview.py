@@ -59,7 +59,7 @@ class KindRow:
 
     @property
     def clicked(self) -> str:
-        """The percentage of accepted messages whose link was clicked. It is "" for unwatched kinds without clicks."""
+        """The percentage of accepted messages whose link was clicked, as shown in the table."""
         if not self.clicked_texts and self.kind not in clicks.watched():
             return ""
         return f"{self.clicked_texts / self.accepted:.0%}" if self.accepted else "none yet"

@@ -12,8 +12,8 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# Status words of DMark, status words of SMPP that gateways pass on, and the numbers of DMark's older host. Its numbers
-# 4 and 8 are left out, because the message is then still on its way.
+# Final status words of DMark and of SMPP (passed on by gateways), and final numbers of DMark's older host. The numbers
+# 4 and 8 are left out, because they mean that the message is still on its way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",
@@ -24,7 +24,7 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
 
 # Statuses of messages that may never have been sent to DMark.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
-# Statuses that a delivery report may change, because it proves that DMark has the message.
+# A delivery report may change these statuses, because it proves that DMark has the message.
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
 
@@ -74,7 +74,8 @@ _READ = f"""
 def _read(message_id: int) -> SmsMessage | None:
     """Return the message with the extra attribute `last_report`, or None if it does not exist.
 
-    `last_report`: status word of the newest stored report, or None. The row is not locked: `_write` checks the status.
+    `last_report`: status word of the newest stored report, or None. The row is not locked, because `_write` checks that
+    the status has not changed.
     """
     with connection.cursor() as cursor:
         cursor.execute(_READ, [message_id])
@@ -107,7 +108,7 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
     """Apply `changes` and store `event` in one transaction. Return False if the status is no longer `before`.
 
-    Then nothing was stored, and the caller must read the message again. Without `changes`, the status is not checked.
+    After False, nothing is stored and the caller must read the message again. Empty `changes` skip this check.
     """
     if not changes:
         if event is not None:
@@ -171,7 +172,7 @@ def _apply(message: SmsMessage, word: str) -> dict[str, Any]:
 
 
 def _may_have_been_sent(message: SmsMessage) -> bool:
-    """Return True if DMark may have the message and no final report has arrived. A canceled message does not count."""
+    """Return True if DMark may have the message and no final report has arrived. False for a canceled message."""
     if message.status in _ENDED:
         return bool(message.attempts)
     # A queued message counts as sent only if an earlier send request had an unknown outcome.

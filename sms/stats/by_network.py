@@ -21,7 +21,7 @@ OTHER = "other"
 LATE = timedelta(minutes=5)
 # A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 windows (RUNNING).
 # A window lasts 10 minutes (WINDOW), and the next one starts a minute later. Each window needs at least 10 messages
-# (ENOUGH), because a single phone may be switched off.
+# (ENOUGH), so that one phone that is switched off does not count as trouble.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures (at least 10 reports on
 # messages of the last 10 minutes). This rule finds trouble before messages are late.
@@ -63,7 +63,7 @@ class Slow(NamedTuple):
 
 
 def concerns(slow: Sequence[Slow]) -> Iterator[Concern]:
-    """Yield a concern about each network in trouble, or only one about DMark if these are several known networks."""
+    """Yield a concern about each network in trouble. Several known networks in trouble give one concern about DMark."""
     known = [one for one in slow if one.network != OTHER]
     if len(known) > 1:
         texts = sum(one.texts for one in known)

@@ -60,8 +60,8 @@ def last_attempts(count: int = 20) -> list[SmsEvent]:
 def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datetime) -> tuple[Trouble, str]:
     """Return the fault that prevents DMark from accepting messages, and its error text, or (Trouble.NONE, "").
 
-    A fault that a running worker reports takes precedence over the newest attempt of the last hour. Trouble.PROVIDER
-    needs at least 80% failed attempts (minimum 3).
+    A fault that a running worker reports takes precedence. Otherwise, the newest attempt of the last hour decides.
+    Trouble.PROVIDER then also needs at least 80% failed attempts (minimum 3).
     """
     for worker in alive:
         if worker.trouble:
@@ -91,7 +91,7 @@ class Concern(NamedTuple):
 
 
 def held_open() -> Concern | None:
-    """Return a concern if a transaction of this database has been open for over HELD_OPEN_SECONDS, or else None.
+    """Return a concern if a transaction of this database has been open for over 60 s (HELD_OPEN_SECONDS), or else None.
 
     PostgreSQL shows the transactions of other users only to roles with `pg_read_all_stats`.
     """

@@ -57,8 +57,8 @@ def current() -> Counts:
 def keep_days(limit: int | None = None, *, everything: bool = False) -> bool:
     """Store the missing daily counts up to the day before yesterday. Return True if that day is reached.
 
-    `limit`: the most days to count. `everything`: if no day is stored yet, start with the oldest message instead of
-    DAYS days ago.
+    `limit`: the largest number of days to count. `everything`: if no day is stored yet, start with the oldest message
+    instead of DAYS days ago.
     """
     today = timezone.localdate()
     last = SmsDay.objects.aggregate(last=Max("day"))["last"]
